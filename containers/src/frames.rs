@@ -1,0 +1,189 @@
+//! Physical frames: who has how many references to each page of memory.
+//!
+//! [`FrameTable`] keeps eight bytes for every frame from address zero to the end of memory: a
+//! reference count and the link of the free list. Taking a frame and giving one back are constant
+//! time. Holes in the memory map (firmware, device registers, the kernel's own image) are simply
+//! never given to the table, so they can neither be allocated nor named: a [`Frame`] comes from an
+//! allocation or is checked against the table when it is read back out of a page-table entry.
+
+use x86_64::PhysAddr;
+
+/// Bytes in a page and in the frame behind it.
+pub const PAGE_SIZE: usize = 4096;
+
+/// A 4 KiB frame of physical memory, by number (physical address / 4096).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Frame(u32);
+
+impl Frame {
+    /// The frame at a physical address; the low twelve bits are dropped.
+    ///
+    /// Addresses above 16 TiB have no frame number here; the boot leaves such memory out.
+    pub fn containing(address: PhysAddr) -> Frame {
+        Frame((address.as_u64() >> 12) as u32)
+    }
+
+    /// The physical address of the frame's first byte.
+    pub fn address(self) -> PhysAddr {
+        PhysAddr::new(u64::from(self.0) << 12)
+    }
+
+    /// The frame's number, an index into tables that have an element per frame.
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What the table knows of one frame.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameInfo {
+    /// References from page tables, memory objects and the kernel; 0: free or a hole.
+    references: u32,
+    /// The next free frame while this one is free, else [`END`] or [`HOLE`].
+    next: u32,
+}
+
+const END: u32 = u32::MAX;
+const HOLE: u32 = u32::MAX - 1;
+
+impl FrameInfo {
+    /// A frame that is not memory, or not the table's: what every element starts as.
+    pub const HOLE: FrameInfo = FrameInfo { references: 0, next: HOLE };
+}
+
+/// The reference counts of all frames and the list of the free ones.
+pub struct FrameTable {
+    info: &'static mut [FrameInfo],
+    first_free: u32,
+    free: usize,
+    total: usize,
+}
+
+impl FrameTable {
+    /// A table over `info`, which has an element for every frame number up to the end of memory,
+    /// each [`FrameInfo::HOLE`]. It starts with no memory at all; see [`FrameTable::add`].
+    pub fn new(info: &'static mut [FrameInfo]) -> FrameTable {
+        FrameTable { info, first_free: END, free: 0, total: 0 }
+    }
+
+    /// Gives the table a frame of usable memory, free from now on.
+    ///
+    /// A frame beyond the table's end or already in it is ignored: firmware memory maps overlap.
+    pub fn add(&mut self, frame: Frame) {
+        match self.info.get_mut(frame.number()) {
+            Some(info) if info.next == HOLE => {
+                *info = FrameInfo { references: 0, next: self.first_free };
+                self.first_free = frame.0;
+                self.free += 1;
+                self.total += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a free frame, with one reference. Constant time.
+    pub fn take(&mut self) -> Option<Frame> {
+        let number = self.first_free;
+        let info = self.info.get_mut(number as usize)?;
+        self.first_free = info.next;
+        *info = FrameInfo { references: 1, next: END };
+        self.free -= 1;
+        Some(Frame(number))
+    }
+
+    /// One reference more to a frame that is in use.
+    ///
+    /// # Panics
+    /// If the frame is not in use, or has 2³² − 1 references: bugs of the caller.
+    pub fn share(&mut self, frame: Frame) {
+        let info = self.used_mut(frame);
+        info.references = info.references.checked_add(1).expect("frame reference count overflows");
+    }
+
+    /// One reference less; with the last one the frame is free again. Constant time.
+    ///
+    /// # Panics
+    /// If the frame is not in use: a bug of the caller.
+    pub fn release(&mut self, frame: Frame) {
+        let first_free = self.first_free;
+        let info = self.used_mut(frame);
+        info.references -= 1;
+        if info.references == 0 {
+            info.next = first_free;
+            self.first_free = frame.0;
+            self.free += 1;
+        }
+    }
+
+    /// The references to a frame; 0 if it is free or no memory of the table's.
+    pub fn references(&self, frame: Frame) -> u32 {
+        self.info.get(frame.number()).map_or(0, |info| info.references)
+    }
+
+    /// Frames that nobody uses.
+    pub fn free(&self) -> usize {
+        self.free
+    }
+
+    /// Frames in all, used and free.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    fn used_mut(&mut self, frame: Frame) -> &mut FrameInfo {
+        let info = &mut self.info[frame.number()];
+        assert!(info.references != 0, "frame {:#x} is not in use", frame.address());
+        info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(frames: u32) -> FrameTable {
+        let mut table = FrameTable::new(Vec::leak(vec![FrameInfo::HOLE; 16]));
+        (0..frames).for_each(|n| table.add(Frame(n)));
+        table
+    }
+
+    #[test]
+    fn every_frame_is_given_once_and_comes_back() {
+        let mut t = table(8);
+        let taken: Vec<_> = core::iter::from_fn(|| t.take()).collect();
+        let mut distinct = taken.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!((taken.len(), distinct.len(), t.free(), t.total()), (8, 8, 0, 8));
+        taken.into_iter().for_each(|f| t.release(f));
+        assert_eq!(t.free(), 8);
+    }
+
+    #[test]
+    fn a_shared_frame_is_free_only_after_its_last_release() {
+        let mut t = table(1);
+        let f = t.take().unwrap();
+        t.share(f);
+        t.release(f);
+        assert_eq!((t.references(f), t.take()), (1, None));
+        t.release(f);
+        assert_eq!(t.take(), Some(f));
+    }
+
+    #[test]
+    fn overlapping_memory_maps_add_a_frame_once_and_ends_are_ignored() {
+        let mut t = table(4);
+        t.add(Frame(2));
+        t.add(Frame(99));
+        assert_eq!((t.free(), t.total()), (4, 4));
+    }
+
+    #[test]
+    #[should_panic(expected = "not in use")]
+    fn releasing_twice_is_caught() {
+        let mut t = table(1);
+        let f = t.take().unwrap();
+        t.release(f);
+        t.release(f);
+    }
+}
