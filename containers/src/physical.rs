@@ -1,6 +1,6 @@
 //! What the model asks of physical memory.
 
-use crate::frames::{Frame, PAGE_SIZE};
+use crate::frames::Frame;
 use x86_64::structures::paging::PageTable;
 
 /// No frame is left for the purpose asked for.
@@ -21,6 +21,9 @@ pub trait PhysicalMemory {
     /// One reference less; the last one frees the frame.
     fn release(&mut self, frame: Frame);
 
+    /// Frames that nobody uses.
+    fn free_frames(&self) -> usize;
+
     /// The references to a frame, 0 when free.
     fn references(&self, frame: Frame) -> u32;
 
@@ -30,11 +33,13 @@ pub trait PhysicalMemory {
     /// The frame as a page table that can be written.
     fn table_mut(&mut self, frame: Frame) -> &mut PageTable;
 
-    /// The frame's bytes.
-    fn bytes(&self, frame: Frame) -> &[u8; PAGE_SIZE];
+    /// Copies the frame's bytes from `offset` on into `to`.
+    ///
+    /// User threads may write the frame at the same time, so no reference to its bytes is made.
+    fn read(&self, frame: Frame, offset: usize, to: &mut [u8]);
 
-    /// The frame's bytes, to be written.
-    fn bytes_mut(&mut self, frame: Frame) -> &mut [u8; PAGE_SIZE];
+    /// Copies `from` into the frame at `offset`.
+    fn write(&mut self, frame: Frame, offset: usize, from: &[u8]);
 
     /// Copies bytes from one frame to another; the ranges must lie within the frames, and the
     /// frames must differ.
