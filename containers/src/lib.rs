@@ -1,19 +1,44 @@
 //! Containers, processes and threads: the part of the kernel's model that needs no hardware.
 //!
-//! The three entities are those of papers/001 section 2.3. A [`container`](Container) is a protection
-//! domain, a [`process`](Process) a resource holder in one, a [`thread`](Thread) what executes.
-//! Beneath them lie the page directories ([`directory`]), the regions of an address space
-//! ([`region`]) and the physical frames ([`frames`]); above them the ready queue ([`ready`]).
+//! The three entities are those of papers/001 section 2.3. A [`Container`] is a protection domain, a
+//! [`Process`] a resource holder in one, a [`Thread`] what executes. Beneath them lie the page
+//! directories ([`directory`]), the regions of an address space ([`region`]), memory objects
+//! ([`object`]) and the physical frames ([`frames`]), all owned by [`Memory`]; above them the
+//! ready queue and the wait queues, owned by [`Tasks`].
 //!
-//! Everything here compiles and is tested on the host. Physical memory is reached through the trait
-//! [`PhysicalMemory`], which the kernel implements over its direct map and the tests over a vector.
+//! Everything here compiles and is tested on the host. Memory and its translation are reached through
+//! the traits [`PhysicalMemory`] and [`Translation`], which the kernel implements over its direct map
+//! and the tests over a vector.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod arena;
+pub mod container;
+pub mod directory;
+pub mod fault;
 pub mod frames;
+pub mod mapping;
+pub mod memory;
+pub mod object;
 pub mod physical;
+pub mod process;
+pub mod queue;
+pub mod region;
+pub mod tasks;
+pub mod thread;
+pub mod user;
 
-pub use frames::{Frame, FrameTable};
-pub use physical::{OutOfFrames, PhysicalMemory};
+pub use arena::{Arena, Full, Id};
+pub use container::{Container, ContainerId, Cpu, Usage};
+pub use fault::Fault;
+pub use frames::{Frame, FrameTable, PAGE_SIZE};
+pub use memory::{GlobalDirectory, Memory, NoMemory};
+pub use object::ObjectId;
+pub use physical::{OutOfFrames, PhysicalMemory, Translation};
+pub use process::{Ending, Process, ProcessId};
+pub use region::{Backing, Label, Region, Regions, Rights};
+pub use tasks::{Channel, Resume, Tasks, ThreadId, Wait};
+pub use thread::{ExtendedState, Registers, State, Thread};
+pub use user::Space;

@@ -1,6 +1,7 @@
 //! What the model asks of physical memory.
 
 use crate::frames::Frame;
+use core::ops::Range;
 use x86_64::structures::paging::PageTable;
 
 /// No frame is left for the purpose asked for.
@@ -44,4 +45,13 @@ pub trait PhysicalMemory {
     /// Copies bytes from one frame to another; the ranges must lie within the frames, and the
     /// frames must differ.
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize);
+}
+
+/// What the model asks of the memory-management units.
+pub trait Translation {
+    /// Makes this CPU run on a page directory, with no stale translation of any user page.
+    fn load(&mut self, pml4: Frame);
+
+    /// Forgets this CPU's translations of a range of user pages of the directory that it runs on.
+    fn invalidate(&mut self, range: Range<u64>);
 }

@@ -1,0 +1,216 @@
+//! Fixed-size caches for control blocks.
+//!
+//! An [`Arena`] keeps objects of one type in chunks that never move and are never given back, with a
+//! free list through the empty slots: making and dropping an object is constant time and, once the
+//! chunks are there, touches the kernel heap not at all. Objects are named by an [`Id`] of index and
+//! generation, so a name that outlived its object finds nothing instead of a stranger.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+
+/// Objects in a chunk. With control blocks of about 1.5 KiB a chunk is 12 KiB of heap.
+const CHUNK: usize = 8;
+
+/// The arena has as many objects as it may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+/// Names an object of an [`Arena<T>`].
+pub struct Id<T> {
+    index: u32,
+    generation: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    /// The slot's number; small, and used again after the object's end.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+
+    /// A name that no object has.
+    pub(crate) const NONE: Id<T> = Id { index: u32::MAX, generation: u32::MAX, of: PhantomData };
+
+    /// The same name, said of another type.
+    pub(crate) fn cast<U>(self) -> Id<U> {
+        Id { index: self.index, generation: self.generation, of: PhantomData }
+    }
+
+    /// How often the slot has been used before.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+// Derives would ask the same of `T`.
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.index, self.generation) == (other.index, other.generation)
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Id<T> {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        (self.index, self.generation).cmp(&(other.index, other.generation))
+    }
+}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+struct Slot<T> {
+    generation: u32,
+    object: Option<T>,
+    next_free: u32,
+}
+
+const END: u32 = u32::MAX;
+
+/// Objects of one type, by [`Id`].
+pub struct Arena<T> {
+    chunks: Vec<Box<[Slot<T>]>>,
+    first_free: u32,
+    live: u32,
+    limit: u32,
+}
+
+impl<T> Arena<T> {
+    /// An empty arena for at most `limit` objects, rounded up to whole chunks.
+    pub const fn new(limit: u32) -> Arena<T> {
+        Arena { chunks: Vec::new(), first_free: END, live: 0, limit }
+    }
+
+    /// Objects that are there now.
+    pub fn live(&self) -> u32 {
+        self.live
+    }
+
+    /// Puts an object in. Allocates only when every slot there is is taken.
+    pub fn insert(&mut self, object: T) -> Result<Id<T>, Full> {
+        if self.first_free == END {
+            self.grow()?;
+        }
+        let index = self.first_free;
+        let slot = self.slot_mut(index).ok_or(Full)?;
+        slot.object = Some(object);
+        let (generation, next) = (slot.generation, slot.next_free);
+        self.first_free = next;
+        self.live += 1;
+        Ok(Id { index, generation, of: PhantomData })
+    }
+
+    /// Takes an object out; its name is void from now on.
+    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+        let next_free = self.first_free;
+        let slot = self.slot_mut(id.index).filter(|slot| slot.generation == id.generation)?;
+        let object = slot.object.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.next_free = next_free;
+        self.first_free = id.index;
+        self.live -= 1;
+        Some(object)
+    }
+
+    /// The object of that name.
+    #[inline]
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        let slot = self.chunks.get(id.index as usize / CHUNK)?.get(id.index as usize % CHUNK)?;
+        if slot.generation == id.generation { slot.object.as_ref() } else { None }
+    }
+
+    /// The object of that name, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+        let slot = self.slot_mut(id.index)?;
+        if slot.generation == id.generation { slot.object.as_mut() } else { None }
+    }
+
+    /// The name of the object in a slot, if there is one.
+    pub fn id_at(&self, index: u32) -> Option<Id<T>> {
+        let slot = self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
+        slot.object.as_ref().map(|_| Id { index, generation: slot.generation, of: PhantomData })
+    }
+
+    /// The names of all objects, in the order of their slots.
+    pub fn ids(&self) -> impl Iterator<Item = Id<T>> + '_ {
+        (0..(self.chunks.len() * CHUNK) as u32).filter_map(|index| self.id_at(index))
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)
+    }
+
+    fn grow(&mut self) -> Result<(), Full> {
+        let first = (self.chunks.len() * CHUNK) as u32;
+        if first >= self.limit {
+            return Err(Full);
+        }
+        let last = first + CHUNK as u32 - 1;
+        let slot = |index| Slot { generation: 0, object: None, next_free: if index == last { END } else { index + 1 } };
+        self.chunks.push((first..=last).map(slot).collect());
+        self.first_free = first;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_does_not_find_the_slot_s_next_object() {
+        let mut arena = Arena::new(8);
+        let a = arena.insert('a').unwrap();
+        assert_eq!(arena.remove(a), Some('a'));
+        let b = arena.insert('b').unwrap();
+        assert_eq!((a.index(), arena.get(a), arena.get(b)), (b.index(), None, Some(&'b')));
+        assert_eq!((arena.remove(a), arena.live()), (None, 1));
+    }
+
+    #[test]
+    fn the_limit_is_kept_and_room_comes_back() {
+        let mut arena = Arena::new(8);
+        let ids: Vec<_> = (0..8).map(|n| arena.insert(n).unwrap()).collect();
+        assert_eq!(arena.insert(8), Err(Full));
+        arena.remove(ids[3]);
+        assert!(arena.insert(9).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_map(steps in proptest::collection::vec((any::<bool>(), 0usize..64), 1..200)) {
+            let mut arena = Arena::new(1024);
+            let mut model: Vec<(Id<usize>, usize)> = Vec::new();
+            for (n, (insert, pick)) in steps.into_iter().enumerate() {
+                if insert || model.is_empty() {
+                    model.push((arena.insert(n).unwrap(), n));
+                } else {
+                    let (id, value) = model.swap_remove(pick % model.len());
+                    prop_assert_eq!(arena.remove(id), Some(value));
+                    prop_assert_eq!(arena.get(id), None);
+                }
+                prop_assert_eq!(arena.live() as usize, model.len());
+                for (id, value) in &model {
+                    prop_assert_eq!(arena.get(*id), Some(value));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Page faults: delivering what a region promises, one page at a time, without ever sleeping.
+
+use crate::container::{ContainerId, Cpu};
+use crate::directory::{self, frame_of};
+use crate::frames::{Frame, PAGE_SIZE};
+use crate::memory::Memory;
+use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
+use crate::region::{Backing, Region, Rights};
+use x86_64::structures::paging::PageTableFlags as Flags;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Why an access cannot be granted; the comments name what a thread gets for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// No region there: SIGSEGV, `SEGV_MAPERR`.
+    NoRegion,
+    /// A region, but not with these rights: SIGSEGV, `SEGV_ACCERR`.
+    Rights,
+    /// Beyond the end of the mapped object: SIGBUS, `BUS_ADRERR`.
+    BeyondEnd,
+    /// No frame left: the process is killed.
+    OutOfMemory,
+}
+
+impl From<OutOfFrames> for Fault {
+    fn from(_: OutOfFrames) -> Fault {
+        Fault::OutOfMemory
+    }
+}
+
+/// A page to be entered: its frame, whose reference the entry takes over, and whether the frame may
+/// be written through it.
+struct Page {
+    frame: Frame,
+    writable: bool,
+}
+
+impl<P: PhysicalMemory + Translation> Memory<P> {
+    /// Sees to it that `address` of a container can be accessed as `access` says, and returns the
+    /// frame. From the page-fault handler and from every software access to user memory.
+    pub fn fault(&mut self, id: ContainerId, cpu: Cpu, address: u64, access: Rights) -> Result<Frame, Fault> {
+        let container = self.containers.get(id).ok_or(Fault::NoRegion)?;
+        let region = *container.regions.at(address).ok_or(Fault::NoRegion)?;
+        if !region.rights.contains(access) {
+            return Err(Fault::Rights);
+        }
+        let page = address & !(PAGE - 1);
+        let entry = match container.root_for(page) {
+            Some(root) => directory::entry(&self.physical, root, page),
+            None => Default::default(),
+        };
+        if entry.flags().contains(Flags::PRESENT) {
+            let frame = Frame::containing(entry.addr());
+            if access.contains(Rights::WRITE) && !entry.flags().contains(Flags::WRITABLE) {
+                return self.write_to_shared(id, cpu, page, &region, frame);
+            }
+            self.counts.spurious_tlb += 1;
+            return Ok(frame);
+        }
+        if let Some(frame) = frame_of(&entry) {
+            // Parked by a protection of "none" that has since been lifted. Whether the frame may be
+            // written through the entry is found out as for any read-only page.
+            self.enter(id, cpu, page, &region, &Page { frame, writable: false })?;
+            return if access.contains(Rights::WRITE) {
+                self.write_to_shared(id, cpu, page, &region, frame)
+            } else {
+                Ok(frame)
+            };
+        }
+        let new = self.first_contents(&region, page, access)?;
+        self.counts.faults_resolved += 1;
+        self.enter(id, cpu, page, &region, &new).inspect_err(|_| self.physical.release(new.frame))?;
+        if let Some(container) = self.containers.get_mut(id) {
+            container.pages += 1;
+        }
+        Ok(new.frame)
+    }
+
+    /// The frame behind a page that the container's tables already grant for `access`, without
+    /// counting anything: the fast path of every software access.
+    pub(crate) fn present(&self, id: ContainerId, address: u64, access: Rights) -> Option<Frame> {
+        let container = self.containers.get(id)?;
+        let entry = directory::entry(&self.physical, container.root_for(address)?, address);
+        let mut needed = Flags::PRESENT | Flags::USER_ACCESSIBLE;
+        needed.set(Flags::WRITABLE, access.contains(Rights::WRITE));
+        if entry.flags().contains(needed) { frame_of(&entry) } else { None }
+    }
+
+    /// A write to a present page that is mapped read-only although its region may be written: it is
+    /// shared, with an object or another container, and gets a copy unless the sharing has ended.
+    fn write_to_shared(
+        &mut self,
+        id: ContainerId,
+        cpu: Cpu,
+        page: u64,
+        region: &Region,
+        old: Frame,
+    ) -> Result<Frame, Fault> {
+        let shared_object = matches!(region.backing, Backing::Object { shared: true, .. });
+        if shared_object || self.physical.references(old) == 1 {
+            self.enter(id, cpu, page, region, &Page { frame: old, writable: true })?;
+            self.counts.faults_resolved += 1;
+            return Ok(old);
+        }
+        let copy = self.allocate_user()?;
+        self.physical.copy((old, 0), (copy, 0), PAGE_SIZE);
+        self.enter(id, cpu, page, region, &Page { frame: copy, writable: true })?;
+        self.physical.invalidate(page..page + PAGE);
+        self.physical.release(old);
+        self.counts.pages_copied += 1;
+        Ok(copy)
+    }
+
+    /// What a page of a region holds when it is touched for the first time.
+    fn first_contents(&mut self, region: &Region, page: u64, access: Rights) -> Result<Page, Fault> {
+        let write = access.contains(Rights::WRITE);
+        let into = page - region.start;
+        match region.backing {
+            Backing::Zero => Ok(Page { frame: self.allocate_user()?, writable: true }),
+            Backing::Object { object, offset, shared } => {
+                if offset + into >= self.object_size(object) {
+                    return Err(Fault::BeyondEnd);
+                }
+                let number = (offset + into) / PAGE;
+                if shared {
+                    let frame = self.object_page_or_new(object, number)?;
+                    self.physical.share(frame);
+                    return Ok(Page { frame, writable: true });
+                }
+                self.private_page(object, number, PAGE_SIZE, write)
+            }
+            Backing::Image { object, offset, length } => {
+                let bytes = length.saturating_sub(into).min(PAGE) as usize;
+                match bytes {
+                    0 => Ok(Page { frame: self.allocate_user()?, writable: true }),
+                    _ => self.private_page(object, (offset + into) / PAGE, bytes, write),
+                }
+            }
+        }
+    }
+
+    /// A page of an object for private use: the object's own frame as long as nobody writes and all
+    /// of it is wanted, else a copy of its first `bytes`.
+    fn private_page(
+        &mut self,
+        object: crate::object::ObjectId,
+        number: u64,
+        bytes: usize,
+        write: bool,
+    ) -> Result<Page, Fault> {
+        let original = self.object_page(object, number);
+        match original {
+            Some(frame) if !write && bytes == PAGE_SIZE => {
+                self.physical.share(frame);
+                Ok(Page { frame, writable: false })
+            }
+            _ => {
+                let copy = self.allocate_user()?;
+                if let Some(frame) = original {
+                    self.physical.copy((frame, 0), (copy, 0), bytes);
+                }
+                Ok(Page { frame: copy, writable: true })
+            }
+        }
+    }
+
+    /// Enters a page in the container's tables, leaving the window first if it lies outside.
+    fn enter(&mut self, id: ContainerId, cpu: Cpu, page: u64, region: &Region, new: &Page) -> Result<(), OutOfFrames> {
+        if self.containers.get(id).is_some_and(|container| container.root_for(page).is_none()) {
+            self.leave_window(id, cpu)?;
+        }
+        let root = self.containers.get(id).and_then(|container| container.root_for(page)).ok_or(OutOfFrames)?;
+        let (table, made) = directory::last_table(&mut self.physical, root, page)?;
+        let flags = flags(region.rights, new.writable);
+        directory::set(&mut self.physical, table, directory::slot(page, 1), new.frame, flags);
+        if let Some(container) = self.containers.get_mut(id) {
+            container.pages += made;
+            container.tables += made;
+        }
+        Ok(())
+    }
+}
+
+/// The flags of an entry for a page of a region with `rights`. Pages of a region without read right
+/// are never entered as present, except that x86-64 cannot write or execute without reading.
+pub(crate) fn flags(rights: Rights, writable: bool) -> Flags {
+    let mut flags = Flags::PRESENT | Flags::USER_ACCESSIBLE;
+    flags.set(Flags::WRITABLE, writable && rights.contains(Rights::WRITE));
+    flags.set(Flags::NO_EXECUTE, !rights.contains(Rights::EXECUTE));
+    flags
+}

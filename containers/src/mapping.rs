@@ -1,0 +1,161 @@
+//! Changing regions: map, unmap, protect, move.
+//!
+//! What takes rights away works in three steps that also hold with several CPUs: the entries are made
+//! not-present but keep naming their frames, translations are invalidated, and only then are the
+//! frames released.
+
+use crate::container::ContainerId;
+use crate::directory::{self, Root, WINDOW, frame_of, parked};
+use crate::fault::flags;
+use crate::memory::{Memory, NoMemory};
+use crate::physical::{PhysicalMemory, Translation};
+use crate::region::{Region, Rights};
+use core::ops::Range;
+use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::PageTableEntry;
+
+impl<P: PhysicalMemory + Translation> Memory<P> {
+    /// Adds a region, over whatever was in its range before. The region takes over one reference to
+    /// its object; it is given back if the call fails.
+    pub fn map(&mut self, id: ContainerId, region: Region) -> Result<(), NoMemory> {
+        let result = self.unmap(id, region.start..region.end).and_then(|()| {
+            let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
+            Ok(container.regions.insert(region)?)
+        });
+        if let (Err(_), Some(object)) = (result, region.backing.object()) {
+            self.release_object(object);
+        }
+        result
+    }
+
+    /// Takes the regions in a range away, and their pages.
+    pub fn unmap(&mut self, id: ContainerId, range: Range<u64>) -> Result<(), NoMemory> {
+        while let Some(part) = self.cut(id, range.clone())? {
+            self.discard(id, part.start..part.end);
+            if let Some(object) = part.backing.object() {
+                self.release_object(object);
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the first part in `range` out of the container's regions, references counted.
+    fn cut(&mut self, id: ContainerId, range: Range<u64>) -> Result<Option<Region>, NoMemory> {
+        let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
+        let Some((part, rests)) = container.regions.cut(range)? else { return Ok(None) };
+        if let Some(object) = part.backing.object() {
+            (0..rests).for_each(|_| self.share_object(object));
+        }
+        Ok(Some(part))
+    }
+
+    /// Puts a part that was cut out back in, changed.
+    fn put(&mut self, id: ContainerId, part: Region) -> Result<(), NoMemory> {
+        Ok(self.containers.get_mut(id).ok_or(NoMemory::Limit)?.regions.insert(part)?)
+    }
+
+    /// Drops the pages of a range and keeps its regions: what is touched again is new (`madvise`).
+    pub fn discard(&mut self, id: ContainerId, range: Range<u64>) {
+        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(range.start)) else {
+            return;
+        };
+        let range = within_reach(root, range);
+        let mut found = false;
+        directory::change_entries(&mut self.physical, root, range.clone(), false, &mut |_, _, entry| {
+            found |= entry.flags().contains(Flags::PRESENT);
+            parked(&entry)
+        });
+        if found {
+            self.physical.invalidate(range.clone());
+        }
+        let mut pages = 0;
+        let tables = directory::change_entries(&mut self.physical, root, range, true, &mut |memory, _, entry| {
+            if let Some(frame) = frame_of(&entry) {
+                memory.release(frame);
+                pages += 1;
+            }
+            PageTableEntry::new()
+        });
+        if let Some(container) = self.containers.get_mut(id) {
+            container.pages -= pages + tables;
+            container.tables -= tables;
+        }
+    }
+
+    /// Changes the rights of a range.
+    pub fn protect(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) -> Result<(), NoMemory> {
+        let mut at = range.start;
+        while at < range.end {
+            let container = self.containers.get(id).ok_or(NoMemory::Limit)?;
+            let Some(next) = container.regions.within(at..range.end).next() else { break };
+            at = next.end;
+            if next.rights != rights
+                && let Some(part) = self.cut(id, next.start..next.end)?
+            {
+                self.put(id, Region { rights, ..part })?;
+                self.protect_pages(id, part.start..part.end, rights);
+            }
+        }
+        Ok(())
+    }
+
+    fn protect_pages(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) {
+        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(range.start)) else {
+            return;
+        };
+        let range = within_reach(root, range);
+        directory::change_entries(&mut self.physical, root, range.clone(), false, &mut |_, _, mut entry| {
+            if rights.is_empty() {
+                return parked(&entry);
+            }
+            // A write right is given back by the next fault, which knows whether to copy.
+            let writable = entry.flags().contains(Flags::WRITABLE);
+            entry.set_flags(flags(rights, writable) | (entry.flags() & (Flags::ACCESSED | Flags::DIRTY)));
+            entry
+        });
+        self.physical.invalidate(range);
+    }
+
+    /// Moves the pages and regions of `from` to as long a free range at `to`.
+    pub fn relocate(&mut self, id: ContainerId, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
+        while let Some(part) = self.cut(id, from.clone())? {
+            let start = part.start - from.start + to;
+            self.put(id, Region { start, end: start + (part.end - part.start), ..part })?;
+        }
+        self.relocate_pages(id, from, to)
+    }
+
+    fn relocate_pages(&mut self, id: ContainerId, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
+        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(from.start)) else {
+            return Ok(());
+        };
+        let mut moved: u32 = 0;
+        let mut failed = false;
+        let mut dropped = 0;
+        directory::change_entries(&mut self.physical, root, from.clone(), false, &mut |memory, at, entry| {
+            match directory::last_table(memory, root, at - from.start + to) {
+                Ok((table, made)) => {
+                    moved += made;
+                    memory.table_mut(table)[directory::slot(at - from.start + to, 1)] = entry;
+                }
+                Err(_) => {
+                    failed = true;
+                    dropped += u32::from(frame_of(&entry).inspect(|frame| memory.release(*frame)).is_some());
+                }
+            }
+            PageTableEntry::new()
+        });
+        self.physical.invalidate(from);
+        if let Some(container) = self.containers.get_mut(id) {
+            container.pages += moved;
+            container.tables += moved;
+            container.pages -= dropped;
+        }
+        if failed { Err(NoMemory::Frames) } else { Ok(()) }
+    }
+}
+
+/// The part of a range that a walk from `root` can reach.
+fn within_reach(root: Root, range: Range<u64>) -> Range<u64> {
+    if root.level == 1 { range.start..range.end.min(WINDOW.end) } else { range }
+}

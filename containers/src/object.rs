@@ -1,0 +1,152 @@
+//! Memory objects: pages with contents of their own, apart from any address space.
+//!
+//! The contents of a regular file are a memory object, and mapping the file maps the object's frames,
+//! so a program's text is in memory once however often it runs. Pages are made at the first write;
+//! one that was never written reads as zero.
+
+use crate::arena::{Full, Id};
+use crate::frames::{Frame, PAGE_SIZE};
+use crate::memory::Memory;
+use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
+use alloc::collections::BTreeMap;
+
+/// Pages by number, a size in bytes, and how many files and regions refer to it.
+#[derive(Default)]
+pub struct Object {
+    pages: BTreeMap<u32, Frame>,
+    size: u64,
+    references: u32,
+}
+
+/// Names an [`Object`].
+pub type ObjectId = Id<Object>;
+
+/// Largest object, in bytes: what 32 bits of page numbers reach.
+pub const MAX_OBJECT: u64 = 1 << 44;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// The piece of a page that a transfer of `length` bytes at `position` begins with: page number,
+/// offset in it, bytes.
+pub(crate) fn piece(position: u64, length: usize) -> (u64, usize, usize) {
+    let offset = (position % PAGE) as usize;
+    (position / PAGE, offset, length.min(PAGE_SIZE - offset))
+}
+
+impl<P: PhysicalMemory + Translation> Memory<P> {
+    /// A new object without pages, with one reference.
+    pub fn make_object(&mut self) -> Result<ObjectId, Full> {
+        self.objects.insert(Object { references: 1, ..Object::default() })
+    }
+
+    /// One reference more.
+    pub fn share_object(&mut self, id: ObjectId) {
+        if let Some(object) = self.objects.get_mut(id) {
+            object.references += 1;
+        }
+    }
+
+    /// One reference less; with the last one its frames are released.
+    pub fn release_object(&mut self, id: ObjectId) {
+        let Some(object) = self.objects.get_mut(id) else { return };
+        object.references -= 1;
+        if object.references == 0
+            && let Some(object) = self.objects.remove(id)
+        {
+            object.pages.into_values().for_each(|frame| self.physical.release(frame));
+        }
+    }
+
+    /// Its size in bytes, 0 if there is no such object.
+    pub fn object_size(&self, id: ObjectId) -> u64 {
+        self.objects.get(id).map_or(0, |object| object.size)
+    }
+
+    /// Makes it longer or shorter; what lies beyond the new end is zero if it grows again.
+    pub fn resize_object(&mut self, id: ObjectId, size: u64) {
+        let Some(object) = self.objects.get_mut(id) else { return };
+        object.size = size;
+        let mut beyond = object.pages.split_off(&(size.div_ceil(PAGE) as u32));
+        let last = object.pages.get(&((size / PAGE) as u32)).copied();
+        while let Some((_, frame)) = beyond.pop_first() {
+            self.physical.release(frame);
+        }
+        if let Some(frame) = last {
+            self.zero(frame, (size % PAGE) as usize..PAGE_SIZE);
+        }
+    }
+
+    /// The frame of a page, if it was ever written.
+    pub fn object_page(&self, id: ObjectId, page: u64) -> Option<Frame> {
+        self.objects.get(id)?.pages.get(&(page as u32)).copied()
+    }
+
+    /// The frame of a page, made if it was not there.
+    pub fn object_page_or_new(&mut self, id: ObjectId, page: u64) -> Result<Frame, OutOfFrames> {
+        if let Some(frame) = self.object_page(id, page) {
+            return Ok(frame);
+        }
+        let frame = self.allocate_user()?;
+        match self.objects.get_mut(id) {
+            Some(object) => {
+                object.pages.insert(page as u32, frame);
+                Ok(frame)
+            }
+            None => {
+                self.physical.release(frame);
+                Err(OutOfFrames)
+            }
+        }
+    }
+
+    /// Reads from `position` on; returns how many bytes there were.
+    pub fn read_object(&self, id: ObjectId, position: u64, to: &mut [u8]) -> usize {
+        let left = self.object_size(id).saturating_sub(position);
+        let wanted = (to.len() as u64).min(left) as usize;
+        let mut done = 0;
+        while done < wanted {
+            let (page, offset, length) = piece(position + done as u64, wanted - done);
+            let to = &mut to[done..done + length];
+            match self.object_page(id, page) {
+                Some(frame) => self.physical.read(frame, offset, to),
+                None => to.fill(0),
+            }
+            done += length;
+        }
+        done
+    }
+
+    /// Writes at `position`, growing the object if need be; returns how many bytes found room.
+    pub fn write_object(&mut self, id: ObjectId, position: u64, from: &[u8]) -> Result<usize, OutOfFrames> {
+        let mut done = 0;
+        while done < from.len() {
+            let (page, offset, length) = piece(position + done as u64, from.len() - done);
+            match self.object_page_or_new(id, page) {
+                Ok(frame) => self.physical.write(frame, offset, &from[done..done + length]),
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+            done += length;
+        }
+        self.grow_object(id, position + done as u64);
+        Ok(done)
+    }
+
+    /// Makes the object at least `size` bytes long.
+    pub(crate) fn grow_object(&mut self, id: ObjectId, size: u64) {
+        if let Some(object) = self.objects.get_mut(id) {
+            object.size = object.size.max(size);
+        }
+    }
+
+    /// Zeroes part of a frame.
+    pub(crate) fn zero(&mut self, frame: Frame, range: core::ops::Range<usize>) {
+        const ZEROES: [u8; 512] = [0; 512];
+        let mut at = range.start;
+        while at < range.end {
+            let length = ZEROES.len().min(range.end - at);
+            self.physical.write(frame, at, &ZEROES[..length]);
+            at += length;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Processes: resource holders.
+
+use crate::arena::Id;
+use crate::container::ContainerId;
+use crate::thread::Thread;
+
+/// A process: its main thread, its container, and what it holds.
+///
+/// The main thread is part of the process object, as in papers/001 section 2.3: most processes have
+/// no other. `R` is what the kernel wants a process to hold.
+pub struct Process<R> {
+    /// The main thread.
+    pub main: Thread,
+    /// The protection domain that its threads run in.
+    pub container: ContainerId,
+    /// Who is told when it ends.
+    pub parent: Option<ProcessId>,
+    /// Threads that have not ended, the main one included.
+    pub threads: u32,
+    /// How it ended, once it has.
+    pub ended: Option<Ending>,
+    /// Open files and the like.
+    pub resources: R,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// By `exit`, with the low eight bits of its status.
+    Exited(u8),
+    /// By a signal.
+    Killed(u8),
+}
+
+impl Ending {
+    /// As `wait4` tells it.
+    pub fn wait_status(self) -> u32 {
+        match self {
+            Ending::Exited(status) => u32::from(status) << 8,
+            Ending::Killed(signal) => u32::from(signal),
+        }
+    }
+
+    /// As a shell tells it: 128 + signal for the killed.
+    pub fn shell_status(self) -> u8 {
+        match self {
+            Ending::Exited(status) => status,
+            Ending::Killed(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Stands in for `Process<R>` in names, which do not care what a process holds.
+pub struct AnyProcess;
+
+/// Names a [`Process`].
+pub type ProcessId = Id<AnyProcess>;

@@ -1,0 +1,131 @@
+//! Queues of threads, linked through the control blocks: joining and leaving allocate nothing and
+//! take constant time.
+
+use crate::container::Cpu;
+use crate::tasks::{ThreadId, Threads};
+use crate::thread::PRIORITIES;
+
+/// A thread's neighbours in the queue that it is in.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Link {
+    previous: Option<ThreadId>,
+    next: Option<ThreadId>,
+}
+
+/// First in, first out, with leaving from anywhere.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Queue {
+    first: Option<ThreadId>,
+    last: Option<ThreadId>,
+}
+
+impl Queue {
+    /// The queue without threads.
+    pub const EMPTY: Queue = Queue { first: None, last: None };
+
+    /// Whether no thread is in it.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The thread that has waited longest.
+    pub fn first(&self) -> Option<ThreadId> {
+        self.first
+    }
+
+    /// The thread after `id`.
+    pub fn after<R>(&self, threads: &Threads<R>, id: ThreadId) -> Option<ThreadId> {
+        threads.get(id)?.link.next
+    }
+
+    /// Joins at the end.
+    pub fn push<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
+        let last = self.last.replace(id);
+        threads.link_mut(id, |link| *link = Link { previous: last, next: None });
+        match last {
+            Some(last) => threads.link_mut(last, |link| link.next = Some(id)),
+            None => self.first = Some(id),
+        }
+    }
+
+    /// Joins at the front: who was interrupted before its slice was over.
+    pub fn push_first<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
+        let first = self.first.replace(id);
+        threads.link_mut(id, |link| *link = Link { previous: None, next: first });
+        match first {
+            Some(first) => threads.link_mut(first, |link| link.previous = Some(id)),
+            None => self.last = Some(id),
+        }
+    }
+
+    /// Leaves from wherever it is; the thread must be in this queue.
+    pub fn remove<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
+        let Some(Link { previous, next }) = threads.get_mut(id).map(|thread| core::mem::take(&mut thread.link)) else {
+            return;
+        };
+        match previous {
+            Some(previous) => threads.link_mut(previous, |link| link.next = next),
+            None => self.first = next,
+        }
+        match next {
+            Some(next) => threads.link_mut(next, |link| link.previous = previous),
+            None => self.last = previous,
+        }
+    }
+}
+
+/// The common ready queue: a queue per priority, and which of them have anybody.
+pub struct Ready {
+    queues: [Queue; PRIORITIES as usize],
+    occupied: u64,
+}
+
+impl Ready {
+    pub(crate) const fn new() -> Ready {
+        Ready { queues: [Queue::EMPTY; PRIORITIES as usize], occupied: 0 }
+    }
+
+    pub(crate) fn push<R>(&mut self, threads: &mut Threads<R>, id: ThreadId, front: bool) {
+        let Some(priority) = threads.get(id).map(|thread| thread.priority.min(PRIORITIES - 1)) else { return };
+        let queue = &mut self.queues[usize::from(priority)];
+        if front {
+            queue.push_first(threads, id)
+        } else {
+            queue.push(threads, id)
+        }
+        self.occupied |= 1 << priority;
+    }
+
+    pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
+        let Some(priority) = threads.get(id).map(|thread| thread.priority.min(PRIORITIES - 1)) else { return };
+        let queue = &mut self.queues[usize::from(priority)];
+        queue.remove(threads, id);
+        if queue.is_empty() {
+            self.occupied &= !(1 << priority);
+        }
+    }
+
+    /// The best priority that anybody in it has.
+    pub fn best(&self) -> Option<u8> {
+        (self.occupied != 0).then(|| self.occupied.trailing_zeros() as u8)
+    }
+
+    /// Takes out the first thread of the best priority that may run on `cpu`.
+    pub(crate) fn pop<R>(&mut self, threads: &mut Threads<R>, cpu: Cpu) -> Option<ThreadId> {
+        let mut left = self.occupied;
+        while left != 0 {
+            let priority = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let queue = &self.queues[priority];
+            let mut candidate = queue.first();
+            while let Some(id) = candidate {
+                if threads.get(id).is_some_and(|thread| thread.cpu.is_none_or(|home| home == cpu)) {
+                    self.remove(threads, id);
+                    return Some(id);
+                }
+                candidate = queue.after(threads, id);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,451 @@
+//! The task subsystem: processes, threads, who is ready and who waits for what.
+//!
+//! There is one mechanism to wait: a thread is *parked* on a [`Channel`] and *woken* through it, or by
+//! its deadline. Nothing of the call that parked it stays on a kernel stack; how the call ends is
+//! said beforehand, in the [`Wait`].
+
+use crate::arena::{Arena, Full, Id};
+use crate::container::{ContainerId, Cpu};
+use crate::process::{Ending, Process, ProcessId};
+use crate::queue::{Queue, Ready};
+use crate::thread::{Registers, State, Thread};
+use alloc::collections::BTreeSet;
+
+/// Most processes, and most further threads.
+pub const MAX_PROCESSES: u32 = 8_192;
+/// Most threads beside the main ones.
+pub const MAX_THREADS: u32 = 8_192;
+
+/// A time slice, in nanoseconds.
+pub const SLICE: u64 = 10_000_000;
+
+/// Names a thread: a process's main thread or a further one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ThreadId {
+    /// The main thread, inside the process object.
+    Main(ProcessId),
+    /// A thread with a control block of its own.
+    Further(Id<Thread>),
+}
+
+/// What a parked thread waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Channel {
+    /// Nothing but its deadline.
+    Time,
+    /// A wake-up of a futex: the container and the address of the word.
+    Futex(ContainerId, u64),
+    /// Input on the console.
+    ConsoleInput,
+    /// Room in the console's output.
+    ConsoleOutput,
+    /// A message to the process.
+    Messages(ProcessId),
+    /// The end of a process that this one started.
+    Children(ProcessId),
+    /// Any event that could make a file ready (`poll`).
+    Poll,
+}
+
+impl Channel {
+    fn bucket(self) -> usize {
+        let hash = match self {
+            Channel::Time => 0,
+            Channel::Futex(container, address) => (address >> 2) as usize ^ (container.index() as usize * 7),
+            Channel::ConsoleInput => 1,
+            Channel::ConsoleOutput => 2,
+            Channel::Messages(process) => 8 + process.index() as usize,
+            Channel::Children(process) => 16 + process.index() as usize,
+            Channel::Poll => 3,
+        };
+        hash % BUCKETS
+    }
+}
+
+const BUCKETS: usize = 64;
+
+/// How a parked system call ends when the thread is woken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// With this value: the waker has completed it.
+    Return(i64),
+    /// By being made again, from the start.
+    Restart,
+}
+
+/// What a parked thread waits for and how its call ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// What wakes it.
+    pub channel: Channel,
+    /// Nanoseconds since boot after which it is woken all the same.
+    pub deadline: Option<u64>,
+    /// How the call ends when woken through the channel.
+    pub woken: Resume,
+    /// What the call returns at the deadline.
+    pub expired: i64,
+    /// Only wake-ups with one of these bits count (futex bit sets).
+    pub bits: u32,
+}
+
+impl Wait {
+    /// A wait that ends with the call being made again, without a deadline.
+    pub fn restart(channel: Channel) -> Wait {
+        Wait { channel, deadline: None, woken: Resume::Restart, expired: 0, bits: u32::MAX }
+    }
+}
+
+/// All processes and threads by name.
+pub struct Threads<R> {
+    processes: Arena<Process<R>>,
+    further: Arena<Thread>,
+}
+
+impl<R> Threads<R> {
+    /// The thread of that name.
+    #[inline]
+    pub fn get(&self, id: ThreadId) -> Option<&Thread> {
+        match id {
+            ThreadId::Main(process) => self.processes.get(process.cast()).map(|process| &process.main),
+            ThreadId::Further(id) => self.further.get(id),
+        }
+    }
+
+    /// The thread of that name, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, id: ThreadId) -> Option<&mut Thread> {
+        match id {
+            ThreadId::Main(process) => self.processes.get_mut(process.cast()).map(|process| &mut process.main),
+            ThreadId::Further(id) => self.further.get_mut(id),
+        }
+    }
+
+    pub(crate) fn link_mut(&mut self, id: ThreadId, change: impl FnOnce(&mut crate::queue::Link)) {
+        if let Some(thread) = self.get_mut(id) {
+            change(&mut thread.link);
+        }
+    }
+}
+
+/// Counts since boot.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct TaskCounts {
+    /// Processes made.
+    pub processes_made: u64,
+    /// Threads made, main ones included.
+    pub threads_made: u64,
+    /// Threads parked.
+    pub parks: u64,
+    /// Threads woken by their deadline.
+    pub timeouts: u64,
+}
+
+/// Processes, threads, the ready queue and the wait queues.
+pub struct Tasks<R> {
+    /// The control blocks.
+    pub threads: Threads<R>,
+    ready: Ready,
+    waiting: [Queue; BUCKETS],
+    deadlines: BTreeSet<(u64, ThreadId)>,
+    /// Statistics.
+    pub counts: TaskCounts,
+}
+
+impl<R> Default for Tasks<R> {
+    fn default() -> Self {
+        Tasks {
+            threads: Threads { processes: Arena::new(MAX_PROCESSES), further: Arena::new(MAX_THREADS) },
+            ready: Ready::new(),
+            waiting: [Queue::EMPTY; BUCKETS],
+            deadlines: BTreeSet::new(),
+            counts: TaskCounts::default(),
+        }
+    }
+}
+
+/// Where a further thread's number begins; process numbers are below.
+const FURTHER: u32 = 1 << 29;
+
+/// A slot's number in system calls: positive, below 2³⁰ (a futex word has no more room), and another
+/// one when the slot is used again.
+fn number(index: u32, generation: u32) -> u32 {
+    (generation & 0x3fff) << 15 | (index + 1)
+}
+
+impl<R> Tasks<R> {
+    /// Makes a process in a container. Its main thread is not ready yet.
+    pub fn make_process(
+        &mut self,
+        container: ContainerId,
+        parent: Option<ProcessId>,
+        resources: R,
+    ) -> Result<ProcessId, Full> {
+        // The thread's names are not known before it has its slot.
+        let nobody = Id::<crate::process::AnyProcess>::NONE;
+        let main = Thread::new(nobody, container, 0);
+        let process = Process { main, container, parent, threads: 1, ended: None, resources };
+        let id = self.threads.processes.insert(process)?.cast();
+        if let Some(main) = self.threads.get_mut(ThreadId::Main(id)) {
+            main.process = id;
+            main.number = number(id.index(), id.generation());
+        }
+        self.counts.processes_made += 1;
+        self.counts.threads_made += 1;
+        Ok(id)
+    }
+
+    /// Makes a further thread in a process. It is not ready yet.
+    pub fn make_thread(&mut self, process: ProcessId) -> Result<ThreadId, Full> {
+        let container = self.process(process).ok_or(Full)?.container;
+        let id = self.threads.further.insert(Thread::new(process, container, 0))?;
+        if let Some(thread) = self.threads.further.get_mut(id) {
+            thread.number = FURTHER | number(id.index(), id.generation());
+        }
+        if let Some(process) = self.process_mut(process) {
+            process.threads += 1;
+        }
+        self.counts.threads_made += 1;
+        Ok(ThreadId::Further(id))
+    }
+
+    /// The process of that name.
+    pub fn process(&self, id: ProcessId) -> Option<&Process<R>> {
+        self.threads.processes.get(id.cast())
+    }
+
+    /// The process of that name, to be changed.
+    pub fn process_mut(&mut self, id: ProcessId) -> Option<&mut Process<R>> {
+        self.threads.processes.get_mut(id.cast())
+    }
+
+    /// All processes, the ended ones that nobody has waited for included.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessId> + '_ {
+        self.threads.processes.ids().map(Id::cast)
+    }
+
+    /// Processes there are.
+    pub fn processes_live(&self) -> u32 {
+        self.threads.processes.live()
+    }
+
+    /// Threads there are, main ones included.
+    pub fn threads_live(&self) -> u32 {
+        self.threads.processes.live() + self.threads.further.live()
+    }
+
+    /// The thread of that name.
+    #[inline]
+    pub fn thread(&self, id: ThreadId) -> Option<&Thread> {
+        self.threads.get(id)
+    }
+
+    /// The thread of that name, to be changed.
+    #[inline]
+    pub fn thread_mut(&mut self, id: ThreadId) -> Option<&mut Thread> {
+        self.threads.get_mut(id)
+    }
+
+    /// The thread with that number.
+    pub fn by_number(&self, wanted: u32) -> Option<ThreadId> {
+        let index = (wanted & 0x7fff).checked_sub(1)?;
+        let id = if wanted & FURTHER == 0 {
+            ThreadId::Main(self.threads.processes.id_at(index)?.cast())
+        } else {
+            ThreadId::Further(self.threads.further.id_at(index)?)
+        };
+        (self.thread(id)?.number == wanted).then_some(id)
+    }
+
+    /// The threads of a process that have not ended.
+    pub fn threads_of(&self, process: ProcessId) -> impl Iterator<Item = ThreadId> + '_ {
+        let further = self.threads.further.ids().map(ThreadId::Further);
+        core::iter::once(ThreadId::Main(process))
+            .chain(further)
+            .filter(move |id| self.thread(*id).is_some_and(|t| t.process == process && t.state != State::Ended))
+    }
+
+    /// Puts a thread into the ready queue, with a fresh time slice.
+    pub fn make_ready(&mut self, id: ThreadId) {
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.state = State::Ready;
+            thread.slice = SLICE;
+            self.ready.push(&mut self.threads, id, false);
+        }
+    }
+
+    /// Puts a running thread back: at the end with a fresh slice if its slice is used up, else at the
+    /// front with the rest of it.
+    pub fn preempt(&mut self, id: ThreadId) {
+        let Some(thread) = self.threads.get_mut(id).filter(|thread| thread.state == State::Running) else { return };
+        if thread.slice == 0 {
+            return self.make_ready(id);
+        }
+        thread.state = State::Ready;
+        self.ready.push(&mut self.threads, id, true);
+    }
+
+    /// The best priority that any ready thread has.
+    #[inline]
+    pub fn best_ready(&self) -> Option<u8> {
+        self.ready.best()
+    }
+
+    /// Takes the next thread to run on `cpu` out of the ready queue; it stays on that CPU from now on.
+    pub fn take_ready(&mut self, cpu: Cpu) -> Option<ThreadId> {
+        let id = self.ready.pop(&mut self.threads, cpu)?;
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.state = State::Running;
+            thread.cpu = Some(cpu);
+        }
+        Some(id)
+    }
+
+    /// Changes a thread's priority, wherever it is; returns the old one.
+    pub fn set_priority(&mut self, id: ThreadId, priority: u8) -> Option<u8> {
+        let state = self.thread(id)?.state;
+        if state == State::Ready {
+            self.ready.remove(&mut self.threads, id);
+        }
+        let old = core::mem::replace(&mut self.threads.get_mut(id)?.priority, priority);
+        if state == State::Ready {
+            self.ready.push(&mut self.threads, id, false);
+        }
+        Some(old)
+    }
+
+    /// Parks a running thread.
+    pub fn park(&mut self, id: ThreadId, wait: Wait) {
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        thread.state = State::Parked;
+        thread.wait = Some(wait);
+        self.waiting[wait.channel.bucket()].push(&mut self.threads, id);
+        if let Some(deadline) = wait.deadline {
+            self.deadlines.insert((deadline, id));
+        }
+        self.counts.parks += 1;
+    }
+
+    /// Takes a parked thread out of its wait, which is returned; it is in no queue afterwards.
+    fn unpark(&mut self, id: ThreadId) -> Option<Wait> {
+        let wait = self.threads.get_mut(id)?.wait.take()?;
+        self.waiting[wait.channel.bucket()].remove(&mut self.threads, id);
+        if let Some(deadline) = wait.deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+        Some(wait)
+    }
+
+    /// Wakes a parked thread with a result of the caller's choice.
+    pub fn resume(&mut self, id: ThreadId, how: Resume) {
+        let Some(wait) = self.unpark(id) else { return };
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        let registers = &mut thread.registers;
+        match how {
+            Resume::Return(value) => registers.rax = value as u64,
+            Resume::Restart => {
+                // Back onto the two bytes of the `syscall` instruction, with its number in place.
+                registers.rip -= 2;
+                registers.rax = registers.code;
+                registers.vector = Registers::SET;
+                thread.restart_deadline = wait.deadline;
+            }
+        }
+        self.make_ready(id);
+    }
+
+    /// Wakes up to `most` threads that wait on `channel` for one of `bits`, in the order in which they
+    /// came; returns how many.
+    pub fn wake(&mut self, channel: Channel, most: usize, bits: u32) -> usize {
+        let mut woken = 0;
+        let mut next = self.waiting[channel.bucket()].first();
+        while let Some(id) = next.filter(|_| woken < most) {
+            next = self.waiting[channel.bucket()].after(&self.threads, id);
+            if let Some(wait) = self.thread(id).and_then(|thread| thread.wait)
+                && wait.channel == channel
+                && wait.bits & bits != 0
+            {
+                self.resume(id, wait.woken);
+                woken += 1;
+            }
+        }
+        woken
+    }
+
+    /// Wakes everybody who waits on `channel`.
+    pub fn wake_all(&mut self, channel: Channel) {
+        self.wake(channel, usize::MAX, u32::MAX);
+    }
+
+    /// Makes up to `most` threads that wait on `from` wait on `to` instead; returns how many.
+    pub fn requeue(&mut self, from: Channel, to: Channel, most: usize) -> usize {
+        let mut moved = 0;
+        let mut next = self.waiting[from.bucket()].first();
+        while let Some(id) = next.filter(|_| moved < most && from != to) {
+            next = self.waiting[from.bucket()].after(&self.threads, id);
+            if self.thread(id).and_then(|thread| thread.wait).is_some_and(|wait| wait.channel == from) {
+                self.waiting[from.bucket()].remove(&mut self.threads, id);
+                if let Some(wait) = self.threads.get_mut(id).and_then(|thread| thread.wait.as_mut()) {
+                    wait.channel = to;
+                }
+                self.waiting[to.bucket()].push(&mut self.threads, id);
+                moved += 1;
+            }
+        }
+        moved
+    }
+
+    /// Wakes those whose deadline is over.
+    pub fn expire(&mut self, now: u64) {
+        while let Some(&(_, id)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
+            let expired = self.thread(id).and_then(|thread| thread.wait).map_or(0, |wait| wait.expired);
+            self.resume(id, Resume::Return(expired));
+            self.counts.timeouts += 1;
+        }
+    }
+
+    /// The next deadline of anybody.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Ends a thread, whatever it is doing. A further thread's control block is gone then; the main
+    /// thread's stays with its process. Returns how many threads of the process are left.
+    pub fn end_thread(&mut self, id: ThreadId) -> u32 {
+        let Some(thread) = self.thread(id) else { return 0 };
+        let (state, process) = (thread.state, thread.process);
+        match state {
+            State::Ready => self.ready.remove(&mut self.threads, id),
+            State::Parked => {
+                self.unpark(id);
+            }
+            State::Running => {}
+            State::Ended => return self.process(process).map_or(0, |process| process.threads),
+        }
+        match id {
+            ThreadId::Main(_) => {
+                if let Some(thread) = self.threads.get_mut(id) {
+                    thread.state = State::Ended;
+                }
+            }
+            ThreadId::Further(further) => {
+                self.threads.further.remove(further);
+            }
+        }
+        self.process_mut(process).map_or(0, |process| {
+            process.threads -= 1;
+            process.threads
+        })
+    }
+
+    /// Marks a process as ended; who waits for it is woken by the caller.
+    pub fn end_process(&mut self, id: ProcessId, how: Ending) {
+        if let Some(process) = self.process_mut(id) {
+            process.ended = Some(how);
+        }
+    }
+
+    /// Takes an ended process away.
+    pub fn remove_process(&mut self, id: ProcessId) -> Option<Process<R>> {
+        self.threads.processes.remove(id.cast())
+    }
+}

@@ -1,0 +1,155 @@
+//! Threads: what executes.
+
+use crate::container::{ContainerId, Cpu};
+use crate::process::ProcessId;
+use crate::queue::Link;
+use crate::tasks::Wait;
+
+/// A thread's user registers, in the order in which an entry into the kernel stores them: the entry
+/// code pushes from the end towards the start, straight into the thread's control block.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Default, Debug)]
+#[expect(missing_docs, reason = "registers are named by their names")]
+pub struct Registers {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    /// What brought the thread into the kernel: an interrupt vector, or [`Registers::SYSTEM_CALL`].
+    pub vector: u64,
+    /// The exception's error code, or the number of the system call.
+    pub code: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+impl Registers {
+    /// In `vector`: the thread came by a system call, and may go back by `sysret`, because nothing
+    /// has changed its instruction pointer and flags since.
+    pub const SYSTEM_CALL: u64 = 0x100;
+    /// In `vector`: the registers were set in the kernel; all of them count, so go back by `iret`.
+    pub const SET: u64 = 0x101;
+}
+
+/// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX.
+pub const EXTENDED_STATE: usize = 1024;
+
+/// A thread's x87, SSE and AVX state as `xsave` or `fxsave` leaves it; opaque here.
+#[repr(C, align(64))]
+#[derive(Clone, Debug)]
+pub struct ExtendedState(pub [u8; EXTENDED_STATE]);
+
+/// Number of priorities; 0 is served first. Linux's nice values −20 to 19 map onto them.
+pub const PRIORITIES: u8 = 40;
+
+/// The priority of a thread that asked for none: nice 0.
+pub const DEFAULT_PRIORITY: u8 = 20;
+
+/// What a thread is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// In the ready queue.
+    Ready,
+    /// On a CPU.
+    Running,
+    /// Waiting for what its [`Wait`] says.
+    Parked,
+    /// Ended; its control block goes with its process, or has nobody's name left.
+    Ended,
+}
+
+/// A stack for signal handlers, as `sigaltstack` has it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct SignalStack {
+    /// Lowest address.
+    pub base: u64,
+    /// Bytes; 0: none.
+    pub size: u64,
+}
+
+/// A thread's control block.
+#[repr(C)]
+pub struct Thread {
+    /// User registers; the entry code knows that they come first.
+    pub registers: Registers,
+    /// Extended state, saved when the CPU changes threads.
+    pub extended: ExtendedState,
+    /// User FS and GS bases: nothing but thread state.
+    pub fs_base: u64,
+    /// See `fs_base`.
+    pub gs_base: u64,
+    /// The process that holds it.
+    pub process: ProcessId,
+    /// The process's container, at hand for every switch.
+    pub container: ContainerId,
+    /// Its number in system calls; a main thread's is its process's.
+    pub number: u32,
+    /// What it is doing.
+    pub state: State,
+    /// 0 to [`PRIORITIES`] − 1.
+    pub priority: u8,
+    /// The CPU that it started on and stays on.
+    pub cpu: Option<Cpu>,
+    /// Nanoseconds left of its time slice.
+    pub slice: u64,
+    /// What it waits for while parked.
+    pub wait: Option<Wait>,
+    /// Neighbours in the queue that it is in.
+    pub(crate) link: Link,
+    /// The deadline of a call that is to be restarted, so that its time-out does not start afresh.
+    pub restart_deadline: Option<u64>,
+    /// Where to store 0 and wake a futex when it ends (`CLONE_CHILD_CLEARTID`); 0: nowhere.
+    pub clear_child_tid: u64,
+    /// Head of its list of robust futexes; 0: none.
+    pub robust_list: u64,
+    /// Blocked signals, bit n − 1 for signal n.
+    pub signal_mask: u64,
+    /// Its alternate signal stack.
+    pub signal_stack: SignalStack,
+    /// Cycles in user mode.
+    pub user_cycles: u64,
+    /// Cycles in the kernel on its behalf.
+    pub kernel_cycles: u64,
+}
+
+impl Thread {
+    /// A thread with cleared registers, not yet ready to run.
+    pub fn new(process: ProcessId, container: ContainerId, number: u32) -> Thread {
+        Thread {
+            registers: Registers { vector: Registers::SET, ..Registers::default() },
+            extended: ExtendedState([0; EXTENDED_STATE]),
+            fs_base: 0,
+            gs_base: 0,
+            process,
+            container,
+            number,
+            state: State::Parked,
+            priority: DEFAULT_PRIORITY,
+            cpu: None,
+            slice: 0,
+            wait: None,
+            link: Link::default(),
+            restart_deadline: None,
+            clear_child_tid: 0,
+            robust_list: 0,
+            signal_mask: 0,
+            signal_stack: SignalStack::default(),
+            user_cycles: 0,
+            kernel_cycles: 0,
+        }
+    }
+}

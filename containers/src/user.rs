@@ -1,0 +1,146 @@
+//! Reaching user memory: walk the container's tables in software, fault the page in if need be,
+//! check the rights, copy. The kernel never dereferences a user address.
+
+use crate::container::{ContainerId, Cpu};
+use crate::directory::USER_END;
+use crate::fault::Fault;
+use crate::frames::Frame;
+use crate::memory::Memory;
+use crate::object::{ObjectId, piece};
+use crate::physical::{PhysicalMemory, Translation};
+use crate::region::Rights;
+
+/// A container as seen from the CPU that works for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// Whose memory.
+    pub container: ContainerId,
+    /// Who faults pages in.
+    pub cpu: Cpu,
+}
+
+impl<P: PhysicalMemory + Translation> Memory<P> {
+    /// The frame behind a user address, there and accessible.
+    pub fn user_frame(&mut self, space: Space, address: u64, access: Rights) -> Result<Frame, Fault> {
+        if address >= USER_END {
+            return Err(Fault::NoRegion);
+        }
+        match self.present(space.container, address, access) {
+            Some(frame) => Ok(frame),
+            None => self.fault(space.container, space.cpu, address, access),
+        }
+    }
+
+    /// Calls `with` for each piece of a user range that lies in one page: frame, offset in it, bytes,
+    /// and bytes done before. Returns the bytes done, an error only if there were none.
+    fn pieces(
+        &mut self,
+        space: Space,
+        address: u64,
+        length: usize,
+        access: Rights,
+        mut with: impl FnMut(&mut Self, Frame, usize, usize, usize) -> Result<(), Fault>,
+    ) -> Result<usize, Fault> {
+        let mut done = 0;
+        while done < length {
+            let step = address.checked_add(done as u64).ok_or(Fault::NoRegion).and_then(|at| {
+                let (_, offset, bytes) = piece(at, length - done);
+                let frame = self.user_frame(space, at, access)?;
+                with(self, frame, offset, bytes, done)?;
+                Ok(bytes)
+            });
+            match step {
+                Ok(bytes) => done += bytes,
+                Err(fault) if done == 0 => return Err(fault),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Reads user memory; all of it or an error.
+    pub fn copy_in(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<(), Fault> {
+        let length = to.len();
+        let done = self.pieces(space, address, length, Rights::READ, |memory, frame, offset, bytes, done| {
+            memory.physical.read(frame, offset, &mut to[done..done + bytes]);
+            Ok(())
+        })?;
+        if done == length { Ok(()) } else { Err(Fault::NoRegion) }
+    }
+
+    /// Writes user memory; all of it or an error (a part may have been written then).
+    pub fn copy_out(&mut self, space: Space, address: u64, from: &[u8]) -> Result<(), Fault> {
+        let done = self.pieces(space, address, from.len(), Rights::WRITE, |memory, frame, offset, bytes, done| {
+            memory.physical.write(frame, offset, &from[done..done + bytes]);
+            Ok(())
+        })?;
+        if done == from.len() { Ok(()) } else { Err(Fault::NoRegion) }
+    }
+
+    /// Reads user memory up to a NUL, which is not counted, into `to`. `Ok(None)`: no NUL in it.
+    pub fn copy_in_string(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<Option<usize>, Fault> {
+        let length = to.len();
+        let mut done = 0;
+        while done < length {
+            let (_, _, bytes) = piece(address.wrapping_add(done as u64), length - done);
+            self.copy_in(space, address.wrapping_add(done as u64), &mut to[done..done + bytes])?;
+            if let Some(end) = to[done..done + bytes].iter().position(|byte| *byte == 0) {
+                return Ok(Some(done + end));
+            }
+            done += bytes;
+        }
+        Ok(None)
+    }
+
+    /// Copies from an object to user memory, up to the object's end; returns how many bytes.
+    pub fn object_to_user(
+        &mut self,
+        object: ObjectId,
+        position: u64,
+        space: Space,
+        address: u64,
+        length: usize,
+    ) -> Result<usize, Fault> {
+        let left = self.object_size(object).saturating_sub(position);
+        let length = (length as u64).min(left) as usize;
+        self.pieces(space, address, length, Rights::WRITE, |memory, frame, offset, bytes, done| {
+            let mut copied = 0;
+            while copied < bytes {
+                let (page, from, part) = piece(position + (done + copied) as u64, bytes - copied);
+                match memory.object_page(object, page) {
+                    // A shared mapping read into itself: the bytes are where they should be.
+                    Some(source) if source == frame => {}
+                    Some(source) => memory.physical.copy((source, from), (frame, offset + copied), part),
+                    None => memory.zero(frame, offset + copied..offset + copied + part),
+                }
+                copied += part;
+            }
+            Ok(())
+        })
+    }
+
+    /// Copies from user memory to an object, which grows if need be; returns how many bytes.
+    pub fn user_to_object(
+        &mut self,
+        object: ObjectId,
+        position: u64,
+        space: Space,
+        address: u64,
+        length: usize,
+    ) -> Result<usize, Fault> {
+        let done = self.pieces(space, address, length, Rights::READ, |memory, frame, offset, bytes, done| {
+            let mut copied = 0;
+            while copied < bytes {
+                let (page, to, part) = piece(position + (done + copied) as u64, bytes - copied);
+                let target = memory.object_page_or_new(object, page)?;
+                if target != frame {
+                    memory.physical.copy((frame, offset + copied), (target, to), part);
+                }
+                copied += part;
+            }
+            Ok(())
+        })?;
+        self.grow_object(object, position + done as u64);
+        Ok(done)
+    }
+}
