@@ -1,0 +1,170 @@
+//! A table whose elements keep their keys: inodes and open files live in one.
+//!
+//! A [`Key`] names a slot and the generation of its tenant, so a key kept for too long finds nothing
+//! instead of a stranger. Memory comes and goes in chunks of 64 slots: a large table never needs a
+//! large allocation, and an empty one gives everything back.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+/// Slots in a chunk: as many as the bits of its occupancy map.
+const CHUNK: usize = 64;
+
+/// The name of an element for as long as it lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key {
+    index: u32,
+    generation: NonZeroU32,
+}
+
+impl Key {
+    /// The slot's number: unique among the elements of a table at any one time, used again later.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+}
+
+struct Chunk<T> {
+    /// Bit n set: slot n is taken.
+    used: u64,
+    slots: [Option<(NonZeroU32, T)>; CHUNK],
+}
+
+/// A table of at most `limit` elements.
+pub(crate) struct Arena<T> {
+    chunks: Vec<Option<Box<Chunk<T>>>>,
+    /// No chunk before this one has a free slot.
+    first_free: usize,
+    next_generation: NonZeroU32,
+    len: usize,
+    limit: usize,
+}
+
+impl<T> Arena<T> {
+    /// An empty table. `limit` is a multiple of 64 and at most 262,144, so that the list of chunks is a
+    /// single allocation of at most 32 KiB.
+    pub(crate) const fn new(limit: usize) -> Self {
+        assert!(limit.is_multiple_of(CHUNK) && limit <= 262_144);
+        Arena { chunks: Vec::new(), first_free: 0, next_generation: NonZeroU32::MIN, len: 0, limit }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len >= self.limit
+    }
+
+    /// Puts an element into the lowest free slot; `None` if the table is full.
+    pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
+        self.insert_with(|_| value)
+    }
+
+    /// The same for an element that wants to know its own key.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
+        if self.is_full() {
+            return None;
+        }
+        let free = |chunk: &Option<Box<Chunk<T>>>| chunk.as_ref().is_none_or(|c| c.used != u64::MAX);
+        let at = self.chunks.iter().skip(self.first_free).position(free);
+        let at = at.map_or(self.chunks.len(), |skipped| self.first_free + skipped);
+        if at == self.chunks.len() {
+            self.chunks.push(None);
+        }
+        self.first_free = at;
+        let chunk =
+            self.chunks.get_mut(at)?.get_or_insert_with(|| Box::new(Chunk { used: 0, slots: [const { None }; CHUNK] }));
+        let slot = chunk.used.trailing_ones() as usize;
+        let generation = self.next_generation;
+        let key = Key { index: (at * CHUNK + slot) as u32, generation };
+        *chunk.slots.get_mut(slot)? = Some((generation, make(key)));
+        chunk.used |= 1 << slot;
+        self.next_generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.len += 1;
+        Some(key)
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        let (chunk, slot) = place(key);
+        match self.chunks.get(chunk)?.as_ref()?.slots.get(slot)? {
+            Some((generation, value)) if *generation == key.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let (chunk, slot) = place(key);
+        match self.chunks.get_mut(chunk)?.as_mut()?.slots.get_mut(slot)? {
+            Some((generation, value)) if *generation == key.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        let (at, slot) = place(key);
+        let chunk = self.chunks.get_mut(at)?.as_mut()?;
+        let (_, value) = chunk.slots.get_mut(slot)?.take()?;
+        chunk.used &= !(1 << slot);
+        let empty = chunk.used == 0;
+        self.len -= 1;
+        self.first_free = self.first_free.min(at);
+        if empty {
+            self.drop_chunk(at);
+        }
+        Some(value)
+    }
+
+    fn drop_chunk(&mut self, at: usize) {
+        if let Some(chunk) = self.chunks.get_mut(at) {
+            *chunk = None;
+        }
+        while let Some(None) = self.chunks.last() {
+            self.chunks.pop();
+        }
+        if self.chunks.len() < self.chunks.capacity() / 4 {
+            self.chunks.shrink_to(self.chunks.capacity() / 2);
+        }
+    }
+}
+
+fn place(key: Key) -> (usize, usize) {
+    (key.index as usize / CHUNK, key.index as usize % CHUNK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_outlived_by_its_slot_finds_nothing() {
+        let mut arena = Arena::new(64);
+        let old = arena.insert("old").unwrap();
+        assert_eq!(arena.remove(old), Some("old"));
+        let new = arena.insert("new").unwrap();
+        assert_eq!(new.index(), old.index());
+        assert_eq!((arena.get(old), arena.remove(old), arena.get(new)), (None, None, Some(&"new")));
+    }
+
+    #[test]
+    fn the_limit_holds_and_the_lowest_slot_is_reused() {
+        let mut arena = Arena::new(128);
+        let keys: Vec<Key> = (0..128).map(|n| arena.insert(n).unwrap()).collect();
+        assert!(arena.is_full() && arena.insert(0).is_none());
+        arena.remove(keys[100]);
+        arena.remove(keys[3]);
+        assert_eq!(arena.insert(0).unwrap().index(), 3);
+        assert_eq!(arena.insert(0).unwrap().index(), 100);
+    }
+
+    #[test]
+    fn an_empty_arena_has_given_its_chunks_back() {
+        let mut arena = Arena::new(64 * 64);
+        let keys: Vec<Key> = (0..64 * 64).map(|n| arena.insert(n).unwrap()).collect();
+        keys.iter().for_each(|&k| assert!(arena.remove(k).is_some()));
+        assert_eq!((arena.len(), arena.chunks.len()), (0, 0));
+        assert!(arena.chunks.capacity() <= 8);
+    }
+}

@@ -1,0 +1,216 @@
+//! A process's file descriptors: small numbers for open files.
+//!
+//! The table grows by 64 descriptors at a time as they are used; a lookup is two indexings. Closing
+//! returns an [`OpenFile`] when that was its last descriptor: the caller then releases the inode
+//! ([`Tree::release`](crate::Tree::release)).
+
+use crate::open::{OpenFile, OpenFileId, OpenFiles};
+use crate::{Errno, Result};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// The most descriptors that a limit (`RLIMIT_NOFILE`) can allow: a whole table can be copied within
+/// what one call may allocate.
+pub const DESCRIPTORS_MAX: u32 = 4096;
+
+const CHUNK: u32 = 64;
+
+#[derive(Clone)]
+struct Chunk {
+    /// Bit n set: descriptor n is to be closed by `execve`.
+    close_on_exec: u64,
+    /// Bit n set: descriptor n is in use.
+    used: u64,
+    files: [Option<OpenFileId>; CHUNK as usize],
+}
+
+/// A descriptor table.
+pub struct Descriptors {
+    chunks: Vec<Option<Box<Chunk>>>,
+    limit: u32,
+    len: u32,
+}
+
+impl Descriptors {
+    /// An empty table with a limit on the numbers, which is cut to [`DESCRIPTORS_MAX`].
+    pub const fn new(limit: u32) -> Self {
+        let limit = if limit < DESCRIPTORS_MAX { limit } else { DESCRIPTORS_MAX };
+        Descriptors { chunks: Vec::new(), limit, len: 0 }
+    }
+
+    /// Descriptors in use.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether none is in use.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The limit on new descriptors: they are below it.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Sets the limit, at most [`DESCRIPTORS_MAX`] (`EPERM`, as Linux says above `fs.nr_open`).
+    /// Descriptors beyond it stay.
+    pub fn set_limit(&mut self, limit: u32) -> Result<()> {
+        self.limit = if limit <= DESCRIPTORS_MAX { limit } else { return Err(Errno::EPERM) };
+        Ok(())
+    }
+
+    /// The open file of a descriptor: `EBADF`.
+    pub fn get(&self, fd: u32) -> Result<OpenFileId> {
+        let chunk = self.chunk(fd).ok_or(Errno::EBADF)?;
+        chunk.files.get((fd % CHUNK) as usize).copied().flatten().ok_or(Errno::EBADF)
+    }
+
+    /// Whether `execve` closes the descriptor (`F_GETFD`).
+    pub fn close_on_exec(&self, fd: u32) -> Result<bool> {
+        self.get(fd)?;
+        Ok(self.chunk(fd).is_some_and(|chunk| chunk.close_on_exec & bit(fd) != 0))
+    }
+
+    /// Sets that (`F_SETFD`).
+    pub fn set_close_on_exec(&mut self, fd: u32, close: bool) -> Result<()> {
+        self.get(fd)?;
+        if let Some(chunk) = self.chunk_mut(fd) {
+            chunk.close_on_exec &= !bit(fd);
+            chunk.close_on_exec |= if close { bit(fd) } else { 0 };
+        }
+        Ok(())
+    }
+
+    /// The lowest free descriptor from `from` on: `EMFILE`. To be asked before a file is opened.
+    pub fn lowest_free(&self, from: u32) -> Result<u32> {
+        let mut fd = from;
+        while fd < self.limit {
+            let used = self.chunk(fd).map_or(0, |chunk| chunk.used);
+            let taken = (used >> (fd % CHUNK)).trailing_ones();
+            let next = (fd / CHUNK + 1) * CHUNK;
+            if fd + taken < next {
+                fd += taken;
+                break;
+            }
+            fd = next;
+        }
+        if fd < self.limit { Ok(fd) } else { Err(Errno::EMFILE) }
+    }
+
+    /// Gives an open file the lowest free descriptor: `EMFILE`. The table takes over one reference.
+    pub fn insert(&mut self, file: OpenFileId, close_on_exec: bool) -> Result<u32> {
+        let fd = self.lowest_free(0)?;
+        self.set(fd, file, close_on_exec);
+        Ok(fd)
+    }
+
+    /// Duplicates a descriptor to the lowest free one from `from` on (`dup`, `F_DUPFD`): `EBADF`, `EINVAL`
+    /// (`from` at or beyond the limit), `EMFILE`.
+    pub fn duplicate(&mut self, fd: u32, from: u32, close_on_exec: bool, files: &mut OpenFiles) -> Result<u32> {
+        let file = self.get(fd)?;
+        if from >= self.limit {
+            return Err(if from == 0 { Errno::EMFILE } else { Errno::EINVAL });
+        }
+        let new = self.lowest_free(from)?;
+        files.share(file)?;
+        self.set(new, file, close_on_exec);
+        Ok(new)
+    }
+
+    /// Duplicates a descriptor to a given one, closing what that was (`dup2` of two different numbers,
+    /// `dup3`): `EBADF`, `EINVAL` (the two are the same). What was closed comes back if that was the last.
+    pub fn duplicate_to(
+        &mut self,
+        fd: u32,
+        new: u32,
+        close_on_exec: bool,
+        files: &mut OpenFiles,
+    ) -> Result<Option<OpenFile>> {
+        if fd == new {
+            return Err(Errno::EINVAL);
+        }
+        if new >= self.limit {
+            return Err(Errno::EBADF);
+        }
+        let file = self.get(fd)?;
+        files.share(file)?;
+        let old = self.take(new);
+        self.set(new, file, close_on_exec);
+        Ok(old.and_then(|old| files.release(old)))
+    }
+
+    /// Closes a descriptor: `EBADF`. The open file comes back if this was its last one.
+    pub fn close(&mut self, fd: u32, files: &mut OpenFiles) -> Result<Option<OpenFile>> {
+        let file = self.take(fd).ok_or(Errno::EBADF)?;
+        Ok(files.release(file))
+    }
+
+    /// The lowest descriptor in use from `from` on: for `close_range` and the end of a process.
+    pub fn next_used(&self, from: u32) -> Option<u32> {
+        self.next_with(from, |chunk| chunk.used)
+    }
+
+    /// The lowest descriptor from `from` on that `execve` closes.
+    pub fn next_close_on_exec(&self, from: u32) -> Option<u32> {
+        self.next_with(from, |chunk| chunk.close_on_exec & chunk.used)
+    }
+
+    /// A copy of the table in which every open file is shared, as `fork` makes it.
+    pub fn copy(&self, files: &mut OpenFiles) -> Result<Descriptors> {
+        let mut copy = Descriptors { chunks: Vec::new(), limit: self.limit, len: self.len };
+        copy.chunks.reserve_exact(self.chunks.len());
+        copy.chunks.extend(self.chunks.iter().cloned());
+        for chunk in self.chunks.iter().flatten() {
+            chunk.files.iter().flatten().try_for_each(|file| files.share(*file))?;
+        }
+        Ok(copy)
+    }
+
+    fn next_with(&self, from: u32, map: impl Fn(&Chunk) -> u64) -> Option<u32> {
+        let chunks = self.chunks.iter().zip((0..).step_by(CHUNK as usize));
+        let mut hits = chunks.skip((from / CHUNK) as usize).filter_map(|(chunk, first)| {
+            let below = if first < from { bit(from) - 1 } else { 0 };
+            let bits = map(chunk.as_ref()?) & !below;
+            (bits != 0).then(|| first + bits.trailing_zeros())
+        });
+        hits.next()
+    }
+
+    fn set(&mut self, fd: u32, file: OpenFileId, close_on_exec: bool) {
+        let at = (fd / CHUNK) as usize;
+        if self.chunks.len() <= at {
+            self.chunks.resize_with(at + 1, || None);
+        }
+        let Some(slot) = self.chunks.get_mut(at) else { return };
+        let chunk =
+            slot.get_or_insert_with(|| Box::new(Chunk { close_on_exec: 0, used: 0, files: [None; CHUNK as usize] }));
+        if let Some(slot) = chunk.files.get_mut((fd % CHUNK) as usize) {
+            *slot = Some(file);
+        }
+        chunk.used |= bit(fd);
+        chunk.close_on_exec |= if close_on_exec { bit(fd) } else { 0 };
+        self.len += 1;
+    }
+
+    fn take(&mut self, fd: u32) -> Option<OpenFileId> {
+        let chunk = self.chunk_mut(fd)?;
+        let file = chunk.files.get_mut((fd % CHUNK) as usize)?.take()?;
+        chunk.used &= !bit(fd);
+        chunk.close_on_exec &= !bit(fd);
+        self.len -= 1;
+        Some(file)
+    }
+
+    fn chunk(&self, fd: u32) -> Option<&Chunk> {
+        self.chunks.get((fd / CHUNK) as usize)?.as_deref()
+    }
+
+    fn chunk_mut(&mut self, fd: u32) -> Option<&mut Chunk> {
+        self.chunks.get_mut((fd / CHUNK) as usize)?.as_deref_mut()
+    }
+}
+
+fn bit(fd: u32) -> u64 {
+    1 << (fd % CHUNK)
+}

@@ -1,0 +1,177 @@
+//! What the tree keeps of one file, whatever its kind.
+
+use crate::arena::Key;
+use crate::directory::Directory;
+use alloc::boxed::Box;
+
+/// The name of an inode in a [`Tree`](crate::Tree); finds nothing once the inode is gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct InodeId(pub(crate) Key);
+
+impl InodeId {
+    /// The inode number that programs see: 1 for the root, unique among the inodes there are.
+    pub fn number(self) -> u64 {
+        u64::from(self.0.index()) + 1
+    }
+}
+
+/// A file: its kind with what belongs to it, and what every file has.
+///
+/// All fields may be read; they change only through [`Tree`](crate::Tree).
+pub struct Inode<C> {
+    /// What it is.
+    pub kind: Kind<C>,
+    /// The permission bits, `0o7777`.
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// Names that lead here; for a directory 2 and one for each directory in it, 0 once removed.
+    pub links: u32,
+    /// Open files, working directories and the like that keep the inode when no name is left.
+    pub holds: u32,
+    /// Last read, in nanoseconds since 1970.
+    pub atime: i64,
+    /// Last change of what the file holds.
+    pub mtime: i64,
+    /// Last change of the inode.
+    pub ctime: i64,
+}
+
+/// The kinds of file.
+pub enum Kind<C> {
+    /// Bytes, kept by the kernel.
+    Regular {
+        /// The kernel's handle of the bytes.
+        content: C,
+        /// How many there are.
+        size: u64,
+    },
+    /// Names of other inodes.
+    Directory(Box<Directory>),
+    /// A path to go on with.
+    Symlink(Box<[u8]>),
+    /// A character device.
+    Device(Device),
+    /// A file whose bytes the kernel makes up when it is read.
+    Proc(ProcFile),
+}
+
+/// The devices there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// `/dev/null`: takes everything, gives end of file.
+    Null,
+    /// `/dev/zero`: gives zeros.
+    Zero,
+    /// `/dev/full`: gives zeros, takes nothing (`ENOSPC`).
+    Full,
+    /// `/dev/random`: gives random bytes.
+    Random,
+    /// `/dev/urandom`: gives random bytes.
+    Urandom,
+    /// `/dev/tty`: the terminal.
+    Tty,
+    /// `/dev/console`: the terminal.
+    Console,
+}
+
+impl Device {
+    /// Every device, with its name in `/dev`.
+    pub const ALL: [(&'static str, Device); 7] = [
+        ("null", Device::Null),
+        ("zero", Device::Zero),
+        ("full", Device::Full),
+        ("random", Device::Random),
+        ("urandom", Device::Urandom),
+        ("tty", Device::Tty),
+        ("console", Device::Console),
+    ];
+
+    /// Major and minor number, those of Linux.
+    pub fn numbers(self) -> (u32, u32) {
+        match self {
+            Device::Null => (1, 3),
+            Device::Zero => (1, 5),
+            Device::Full => (1, 7),
+            Device::Random => (1, 8),
+            Device::Urandom => (1, 9),
+            Device::Tty => (5, 0),
+            Device::Console => (5, 1),
+        }
+    }
+
+    /// The device of these numbers, if it is one of ours.
+    pub fn from_numbers(major: u32, minor: u32) -> Option<Device> {
+        let all = Device::ALL.into_iter().map(|(_, device)| device);
+        all.into_iter().find(|device| device.numbers() == (major, minor))
+    }
+}
+
+/// The files of `/proc`. Those of `/proc/self` speak of the process that reads them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProcFile {
+    /// `/proc/self/exe`: a symbolic link to the program; see [`Walk::exe`](crate::Walk::exe).
+    SelfExe,
+    /// `/proc/self/maps`.
+    SelfMaps,
+    /// `/proc/self/stat`.
+    SelfStat,
+    /// `/proc/self/status`.
+    SelfStatus,
+    /// `/proc/self/cmdline`.
+    SelfCmdline,
+    /// `/proc/cpuinfo`.
+    Cpuinfo,
+    /// `/proc/meminfo`.
+    Meminfo,
+    /// `/proc/stat`.
+    Stat,
+    /// `/proc/uptime`.
+    Uptime,
+    /// `/proc/loadavg`.
+    Loadavg,
+    /// `/proc/mounts`.
+    Mounts,
+    /// `/proc/version`.
+    Version,
+}
+
+impl ProcFile {
+    /// Whether path resolution goes on from here instead of stopping.
+    pub fn is_link(self) -> bool {
+        self == ProcFile::SelfExe
+    }
+}
+
+impl<C> Inode<C> {
+    /// The directory, if it is one.
+    pub fn directory(&self) -> Option<&Directory> {
+        match &self.kind {
+            Kind::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_))
+    }
+
+    /// Whether it is a symbolic link, `/proc/self/exe` included.
+    pub fn is_link(&self) -> bool {
+        match self.kind {
+            Kind::Symlink(_) => true,
+            Kind::Proc(file) => file.is_link(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn directory_mut(&mut self) -> Option<&mut Directory> {
+        match &mut self.kind {
+            Kind::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+}

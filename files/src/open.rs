@@ -1,0 +1,223 @@
+//! Open files: what `open` makes, and what all descriptors that were duplicated from it share.
+
+use crate::arena::{Arena, Key};
+use crate::inode::InodeId;
+use crate::{Errno, Result};
+use bitflags::bitflags;
+
+bitflags! {
+    /// The flags of `open` (`O_…`), with Linux's values on x86-64.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct OpenFlags: u32 {
+        /// `O_WRONLY`; together with `READ_WRITE`, neither reading nor writing.
+        const WRITE_ONLY = 0o1;
+        /// `O_RDWR`.
+        const READ_WRITE = 0o2;
+        /// `O_CREAT`.
+        const CREATE = 0o100;
+        /// `O_EXCL`.
+        const EXCLUSIVE = 0o200;
+        /// `O_TRUNC`.
+        const TRUNCATE = 0o1000;
+        /// `O_APPEND`.
+        const APPEND = 0o2000;
+        /// `O_NONBLOCK`.
+        const NONBLOCK = 0o4000;
+        /// `O_ASYNC`.
+        const ASYNC = 0o20_000;
+        /// `O_DIRECT`.
+        const DIRECT = 0o40_000;
+        /// `O_DIRECTORY`.
+        const DIRECTORY = 0o200_000;
+        /// `O_NOFOLLOW`.
+        const NO_FOLLOW = 0o400_000;
+        /// `O_NOATIME`.
+        const NO_ATIME = 0o1_000_000;
+        /// `O_CLOEXEC`: belongs to the descriptor.
+        const CLOSE_ON_EXEC = 0o2_000_000;
+        /// `O_PATH`.
+        const PATH = 0o10_000_000;
+        /// What `O_TMPFILE` has besides `O_DIRECTORY`.
+        const TEMPORARY = 0o20_000_000;
+        // All else (O_LARGEFILE, O_SYNC, O_NOCTTY, …) is accepted and means nothing here.
+        const _ = !0;
+    }
+}
+
+impl OpenFlags {
+    /// What `F_SETFL` may change.
+    pub const CHANGEABLE: OpenFlags = OpenFlags::APPEND
+        .union(OpenFlags::NONBLOCK)
+        .union(OpenFlags::ASYNC)
+        .union(OpenFlags::DIRECT)
+        .union(OpenFlags::NO_ATIME);
+
+    /// What remains of the flags once the file is open; `F_GETFL` gives it.
+    const KEPT: OpenFlags = OpenFlags::CREATE
+        .union(OpenFlags::EXCLUSIVE)
+        .union(OpenFlags::TRUNCATE)
+        .union(OpenFlags::CLOSE_ON_EXEC)
+        .complement();
+
+    /// Whether a file opened so can be read.
+    pub fn readable(self) -> bool {
+        !self.intersects(OpenFlags::WRITE_ONLY | OpenFlags::PATH)
+    }
+
+    /// Whether a file opened so can be written.
+    pub fn writable(self) -> bool {
+        let access = self & (OpenFlags::WRITE_ONLY | OpenFlags::READ_WRITE);
+        !self.contains(OpenFlags::PATH) && (access == OpenFlags::WRITE_ONLY || access == OpenFlags::READ_WRITE)
+    }
+
+    /// The flags that count: with `O_PATH` only a few do.
+    pub(crate) fn effective(self) -> Result<OpenFlags> {
+        if self.contains(OpenFlags::PATH) {
+            let few = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NO_FOLLOW;
+            return Ok(self & few);
+        }
+        if self.contains(OpenFlags::TEMPORARY) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if self.contains(OpenFlags::CREATE | OpenFlags::DIRECTORY) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(self)
+    }
+}
+
+/// The name of an open file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OpenFileId(pub(crate) Key);
+
+/// An open file. It holds its inode: whoever gets it back from the table releases that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenFile {
+    /// What is open.
+    pub inode: InodeId,
+    /// Where the next read or write starts; in a directory, where its listing goes on.
+    pub offset: u64,
+    /// Access mode and status flags.
+    pub flags: OpenFlags,
+    references: u32,
+}
+
+/// Where `lseek` counts from, and in which file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whence {
+    /// `SEEK_SET`.
+    Start,
+    /// `SEEK_CUR`.
+    Current,
+    /// `SEEK_END`.
+    End,
+    /// `SEEK_DATA`.
+    Data,
+    /// `SEEK_HOLE`.
+    Hole,
+}
+
+impl Whence {
+    /// Linux's number for it: `EINVAL` if there is none.
+    pub fn from_raw(whence: u32) -> Result<Whence> {
+        match whence {
+            0 => Ok(Whence::Start),
+            1 => Ok(Whence::Current),
+            2 => Ok(Whence::End),
+            3 => Ok(Whence::Data),
+            4 => Ok(Whence::Hole),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+impl OpenFile {
+    /// A file just opened, at offset 0.
+    pub fn new(inode: InodeId, flags: OpenFlags) -> Self {
+        OpenFile { inode, offset: 0, flags: flags & OpenFlags::KEPT, references: 1 }
+    }
+
+    /// Changes the status flags as `F_SETFL` does.
+    pub fn set_status(&mut self, flags: OpenFlags) {
+        self.flags = (self.flags - OpenFlags::CHANGEABLE) | (flags & OpenFlags::CHANGEABLE);
+    }
+
+    /// Moves the offset and returns it: `EINVAL` (before the start), `EOVERFLOW`, `ENXIO` (data or hole
+    /// beyond `size`). Holes are not known, so all of a file is data.
+    pub fn seek(&mut self, offset: i64, whence: Whence, size: u64) -> Result<u64> {
+        let base = match whence {
+            Whence::Start => 0,
+            Whence::Current => self.offset,
+            Whence::End => size,
+            Whence::Data | Whence::Hole => {
+                let inside = u64::try_from(offset).is_ok_and(|offset| offset < size);
+                let to = if whence == Whence::Data { offset } else { size as i64 };
+                self.offset = if inside { to as u64 } else { return Err(Errno::ENXIO) };
+                return Ok(self.offset);
+            }
+        };
+        let sum = i128::from(base) + i128::from(offset);
+        if sum < 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.offset = i64::try_from(sum).map_err(|_| Errno::EOVERFLOW)? as u64;
+        Ok(self.offset)
+    }
+}
+
+/// All open files of the system, each with the number of descriptors that share it.
+pub struct OpenFiles {
+    files: Arena<OpenFile>,
+}
+
+impl OpenFiles {
+    /// A table for at most `limit` open files, a multiple of 64 and at most 262,144.
+    pub const fn new(limit: usize) -> Self {
+        OpenFiles { files: Arena::new(limit) }
+    }
+
+    /// How many files are open.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether no file is open.
+    pub fn is_empty(&self) -> bool {
+        self.files.len() == 0
+    }
+
+    /// Whether one more file can be opened: `ENFILE`. To be asked before the tree is.
+    pub fn check_room(&self) -> Result<()> {
+        if self.files.is_full() { Err(Errno::ENFILE) } else { Ok(()) }
+    }
+
+    /// Adds an open file with one reference: `ENFILE`.
+    pub fn insert(&mut self, file: OpenFile) -> Result<OpenFileId> {
+        let file = OpenFile { references: 1, ..file };
+        self.files.insert(file).map(OpenFileId).ok_or(Errno::ENFILE)
+    }
+
+    /// The open file of an id: `EBADF` if it is closed.
+    pub fn get(&self, id: OpenFileId) -> Result<&OpenFile> {
+        self.files.get(id.0).ok_or(Errno::EBADF)
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: OpenFileId) -> Result<&mut OpenFile> {
+        self.files.get_mut(id.0).ok_or(Errno::EBADF)
+    }
+
+    /// One reference more.
+    pub fn share(&mut self, id: OpenFileId) -> Result<()> {
+        let file = self.get_mut(id)?;
+        file.references = file.references.checked_add(1).ok_or(Errno::ENFILE)?;
+        Ok(())
+    }
+
+    /// One reference less; with the last one the file is closed and comes back.
+    pub fn release(&mut self, id: OpenFileId) -> Option<OpenFile> {
+        let file = self.files.get_mut(id.0)?;
+        file.references = file.references.saturating_sub(1);
+        if file.references == 0 { self.files.remove(id.0) } else { None }
+    }
+}

@@ -1,0 +1,216 @@
+//! Finding an inode by its path, by the rules of Linux's `path_resolution(7)`.
+//!
+//! Resolution allocates nothing: what is left of the path and of the links met on the way is a short
+//! stack of slices. The first failing component decides the error.
+
+use crate::inode::{InodeId, Kind, ProcFile};
+use crate::tree::Tree;
+use crate::{Errno, LINKS_MAX, NAME_MAX, PATH_MAX, Result};
+use alloc::vec::Vec;
+
+/// Where a resolution starts, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk<'a> {
+    /// Where `/` is; `..` leads no higher.
+    pub root: InodeId,
+    /// Where a relative path starts: the working directory, or that of a `dirfd`.
+    pub start: InodeId,
+    /// What `/proc/self/exe` links to: the absolute path of the caller's program, empty if none.
+    pub exe: &'a [u8],
+}
+
+/// What the last component of a path is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Last<'a> {
+    Name(&'a [u8]),
+    Dot,
+    DotDot,
+    Root,
+}
+
+/// Whether a link in the last component is followed. Those before it always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Follow {
+    /// Always.
+    Links,
+    /// If a slash follows it.
+    Slash,
+    /// Never: the name itself is wanted.
+    Never,
+    /// Always, but a name with a slash behind it is `EISDIR`: what `O_CREAT` would make is no directory.
+    Create,
+}
+
+/// Where a path leads: the last component and the directory it is in.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) directory: InodeId,
+    pub(crate) last: Last<'a>,
+    /// What is there, if anything is.
+    pub(crate) inode: Option<InodeId>,
+    /// A slash stands behind the last component, so that only a directory will do.
+    pub(crate) slash: bool,
+}
+
+/// What is still to be walked: the path's rest at the bottom, links' rests above it.
+struct Rest<'a> {
+    parts: [&'a [u8]; LINKS_MAX + 1],
+    len: usize,
+}
+
+impl<'a> Rest<'a> {
+    fn new(path: &'a [u8]) -> Self {
+        let mut parts: [&[u8]; LINKS_MAX + 1] = [b""; LINKS_MAX + 1];
+        parts[0] = path;
+        Rest { parts, len: 1 }
+    }
+
+    /// Goes on with a link's target; `ELOOP` if it is one too many.
+    fn push(&mut self, target: &'a [u8]) -> Result<()> {
+        *self.parts.get_mut(self.len).ok_or(Errno::ELOOP)? = target;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// The next component, or `None` at the end.
+    fn next(&mut self) -> Option<&'a [u8]> {
+        for part in self.parts.get_mut(..self.len)?.iter_mut().rev() {
+            let start = part.iter().position(|&byte| byte != b'/').unwrap_or(part.len());
+            let (_, trimmed) = part.split_at(start);
+            let end = trimmed.iter().position(|&byte| byte == b'/').unwrap_or(trimmed.len());
+            let (name, rest) = trimmed.split_at(end);
+            *part = rest;
+            if !name.is_empty() {
+                return Some(name);
+            }
+        }
+        None
+    }
+
+    /// Whether a further component follows, and whether at least a slash does.
+    fn ahead(&self) -> (bool, bool) {
+        let parts = self.parts.get(..self.len).unwrap_or_default();
+        let name = parts.iter().any(|part| part.iter().any(|&byte| byte != b'/'));
+        (name, parts.iter().any(|part| !part.is_empty()))
+    }
+}
+
+impl<C: Copy> Tree<C> {
+    /// The inode that a path leads to, with a link in the last component followed or not.
+    ///
+    /// Errors: `ENOENT` (also for the empty path), `ENOTDIR` (also for a slash behind a file),
+    /// `ENAMETOOLONG`, `ELOOP` (more than 40 links).
+    pub fn resolve(&self, walk: &Walk, path: &[u8], follow: bool) -> Result<InodeId> {
+        let follow = if follow { Follow::Links } else { Follow::Slash };
+        let found = self.walk(walk, path, follow)?;
+        let id = found.inode.ok_or(Errno::ENOENT)?;
+        if found.slash && !self.get(id)?.is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        Ok(id)
+    }
+
+    /// As [`Tree::resolve`] with links followed, and the absolute path of what was found, free of links.
+    pub fn locate(&self, walk: &Walk, path: &[u8]) -> Result<(InodeId, Vec<u8>)> {
+        let id = self.resolve(walk, path, true)?;
+        let found = self.walk(walk, path, Follow::Links)?;
+        let Last::Name(name) = found.last else {
+            return Ok((id, self.path_of(walk.root, id)?));
+        };
+        let mut absolute = self.path_of(walk.root, found.directory)?;
+        if absolute != b"/" {
+            absolute.push(b'/');
+        }
+        absolute.extend_from_slice(name);
+        Ok((id, absolute))
+    }
+
+    /// The absolute path of a directory below `root`, as `getcwd` gives it (without NUL): `ENOENT` if it
+    /// has been removed or is not below `root`, `ENAMETOOLONG`, `ENOTDIR`.
+    pub fn path_of(&self, root: InodeId, directory: InodeId) -> Result<Vec<u8>> {
+        let mut buffer = alloc::vec![0; PATH_MAX - 1];
+        let mut at = buffer.len();
+        let mut id = directory;
+        while id != root {
+            let entries = self.directory(id)?;
+            if id == entries.parent || self.get(id)?.links == 0 {
+                return Err(Errno::ENOENT);
+            }
+            let above = self.directory(entries.parent)?;
+            let name = above.name_at(entries.place).ok_or(Errno::ENOENT)?;
+            let start = at.checked_sub(name.len() + 1).ok_or(Errno::ENAMETOOLONG)?;
+            let place = buffer.get_mut(start..at).unwrap_or_default();
+            if let Some((slash, rest)) = place.split_first_mut() {
+                *slash = b'/';
+                rest.copy_from_slice(name);
+            }
+            at = start;
+            id = entries.parent;
+        }
+        self.directory(root)?;
+        match buffer.split_off(at) {
+            path if path.is_empty() => Ok(b"/".to_vec()),
+            path => Ok(path),
+        }
+    }
+
+    /// Where a link leads: `EINVAL` if it is none, `ENOENT` for `/proc/self/exe` without a program.
+    pub fn link_target<'a>(&'a self, walk: &Walk<'a>, id: InodeId) -> Result<&'a [u8]> {
+        match &self.get(id)?.kind {
+            Kind::Symlink(target) => Ok(target),
+            Kind::Proc(ProcFile::SelfExe) if walk.exe.is_empty() => Err(Errno::ENOENT),
+            Kind::Proc(ProcFile::SelfExe) => Ok(walk.exe),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Walks a path to its last component, which need not exist.
+    pub(crate) fn walk<'a>(&'a self, walk: &Walk<'a>, path: &'a [u8], follow: Follow) -> Result<Found<'a>> {
+        if path.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let mut directory = match path.first() {
+            None => return Err(Errno::ENOENT),
+            Some(b'/') => walk.root,
+            Some(_) => walk.start,
+        };
+        let mut rest = Rest::new(path);
+        loop {
+            let entries = self.directory(directory)?;
+            let Some(name) = rest.next() else {
+                let inode = Some(directory);
+                return Ok(Found { directory, last: Last::Root, inode, slash: true });
+            };
+            let (more, slash) = rest.ahead();
+            let (last, inode) = match name {
+                b"." => (Last::Dot, Some(directory)),
+                b".." if directory == walk.root => (Last::DotDot, Some(directory)),
+                b".." => (Last::DotDot, Some(entries.parent)),
+                _ if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
+                _ => (Last::Name(name), entries.get(name)),
+            };
+            let named = matches!(last, Last::Name(_));
+            if named && slash && !more && follow == Follow::Create {
+                return Err(Errno::EISDIR);
+            }
+            let follows = more
+                || match follow {
+                    Follow::Links | Follow::Create => true,
+                    Follow::Slash => slash,
+                    Follow::Never => false,
+                };
+            match inode {
+                Some(id) if named && follows && self.get(id)?.is_link() => {
+                    let target = self.link_target(walk, id)?;
+                    rest.push(target)?;
+                    if target.first() == Some(&b'/') {
+                        directory = walk.root;
+                    }
+                }
+                _ if !more => return Ok(Found { directory, last, inode, slash }),
+                Some(id) => directory = id,
+                None => return Err(Errno::ENOENT),
+            }
+        }
+    }
+}
