@@ -43,7 +43,7 @@ pub use open::{OpenFile, OpenFileId, OpenFiles, OpenFlags};
 pub use path::Walk;
 pub use syscalls::Errno;
 pub use tree::{Freed, New, Tree};
-//pub use tty::Tty;
+pub use tty::Tty;
 
 /// What the operations here return: a value, or the error number that the program sees.
 pub type Result<T> = core::result::Result<T, Errno>;

@@ -1,0 +1,222 @@
+//! What happens to a byte on its way in: signals, editing, echo; and on its way out.
+
+use super::{Cell, Control, InputModes, LocalModes, OutputModes, QUEUE, Signal, Tty};
+
+const TAB: usize = 8;
+const BELL: u8 = 7;
+const RUB_OUT: &[u8] = b"\x08 \x08";
+
+impl Tty {
+    /// Takes a byte from the keyboard. What is to be shown goes through `out`; a signal to be sent to the
+    /// foreground comes back.
+    pub fn input(&mut self, byte: u8, out: &mut impl FnMut(u8)) -> Option<Signal> {
+        if !self.is_terminal {
+            if self.room() > 0 {
+                self.queue.push_back(Cell::Byte(byte));
+            }
+            return None;
+        }
+        let strip = self.termios.input.contains(InputModes::ISTRIP);
+        let byte = if strip { byte & 0x7f } else { byte };
+        if core::mem::take(&mut self.literal) {
+            self.append(Cell::Byte(byte), out);
+            return None;
+        }
+        if let Some(signal) = self.signal(byte) {
+            if !self.local(LocalModes::NOFLSH) {
+                self.flush_input();
+            }
+            self.echo(byte, out);
+            return Some(signal);
+        }
+        let byte = match byte {
+            b'\r' if self.termios.input.contains(InputModes::IGNCR) => return None,
+            b'\r' if self.termios.input.contains(InputModes::ICRNL) => b'\n',
+            b'\n' if self.termios.input.contains(InputModes::INLCR) => b'\r',
+            _ => byte,
+        };
+        if !self.is_canonical() || !self.edit(byte, out) {
+            self.append(Cell::Byte(byte), out);
+        }
+        None
+    }
+
+    /// Writes a byte of a program's, by the rules of the output modes.
+    pub fn output(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
+        let modes = self.termios.output;
+        if !self.is_terminal || !modes.contains(OutputModes::OPOST) {
+            return self.put(byte, out);
+        }
+        match byte {
+            b'\n' if modes.contains(OutputModes::ONLCR) => {
+                self.put(b'\r', out);
+                self.put(b'\n', out);
+            }
+            b'\r' if modes.contains(OutputModes::OCRNL) => self.put(b'\n', out),
+            b'\t' if modes.contains(OutputModes::TAB3) => {
+                for _ in self.column % TAB..TAB {
+                    self.put(b' ', out);
+                }
+            }
+            _ => self.put(byte, out),
+        }
+    }
+
+    /// The signal that a byte stands for.
+    fn signal(&self, byte: u8) -> Option<Signal> {
+        let is = |what| self.local(LocalModes::ISIG) && self.termios.is(byte, what);
+        match byte {
+            _ if is(Control::Intr) => Some(Signal::Interrupt),
+            _ if is(Control::Quit) => Some(Signal::Quit),
+            _ if is(Control::Susp) => Some(Signal::Suspend),
+            _ => None,
+        }
+    }
+
+    /// Does what a byte means in canonical mode; false if it is nothing special.
+    fn edit(&mut self, byte: u8, out: &mut impl FnMut(u8)) -> bool {
+        let is = |tty: &Tty, what| tty.termios.is(byte, what);
+        let extended = self.local(LocalModes::IEXTEN);
+        if byte == b'\n' || is(self, Control::Eol) || is(self, Control::Eol2) {
+            self.append(Cell::Last(byte), out);
+        } else if is(self, Control::Eof) {
+            self.append(Cell::EndOfFile, out);
+        } else if is(self, Control::Erase) {
+            self.erase(byte, out, Self::pop_character);
+        } else if is(self, Control::Werase) && extended {
+            self.erase(byte, out, Self::pop_word);
+        } else if is(self, Control::Kill) {
+            self.kill(byte, out);
+        } else if is(self, Control::Lnext) && extended {
+            self.literal = true;
+            if self.local(LocalModes::ECHO | LocalModes::ECHOCTL) {
+                [b'^', b'\x08'].into_iter().for_each(|byte| self.put(byte, out));
+            }
+        } else if is(self, Control::Reprint) && extended && self.local(LocalModes::ECHO) {
+            self.echo(byte, out);
+            self.output(b'\n', out);
+            self.line_column = self.column;
+            for at in self.finished..self.queue.len() {
+                if let Some(Cell::Byte(byte)) = self.queue.get(at).copied() {
+                    self.echo(byte, out);
+                }
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Puts a cell into the queue and shows it. What does not fit is dropped, but a line that is being
+    /// edited can always be finished: the last place is for its end.
+    fn append(&mut self, cell: Cell, out: &mut impl FnMut(u8)) {
+        let reserved = usize::from(self.is_canonical() && matches!(cell, Cell::Byte(_)));
+        if self.queue.len() + reserved >= QUEUE {
+            if self.termios.input.contains(InputModes::IMAXBEL) {
+                self.put(BELL, out);
+            }
+            return;
+        }
+        if self.finished == self.queue.len() {
+            self.line_column = self.column;
+        }
+        self.queue.push_back(cell);
+        if !matches!(cell, Cell::Byte(_)) {
+            self.finished = self.queue.len();
+        }
+        match cell {
+            Cell::Byte(byte) | Cell::Last(byte) => self.echo(byte, out),
+            Cell::EndOfFile => {}
+        }
+    }
+
+    /// Shows a byte typed, if it is to be shown.
+    fn echo(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
+        let newline = byte == b'\n';
+        let line_echo = LocalModes::ECHONL | LocalModes::ICANON;
+        if !(self.local(LocalModes::ECHO) || newline && self.local(line_echo)) {
+            return;
+        }
+        if byte.is_ascii_control() && !newline && byte != b'\t' && self.local(LocalModes::ECHOCTL) {
+            self.put(b'^', out);
+            self.put(byte ^ 0x40, out);
+        } else {
+            self.output(byte, out);
+        }
+    }
+
+    /// Takes a part of the line being edited away and rubs it out.
+    fn erase(&mut self, byte: u8, out: &mut impl FnMut(u8), pop: fn(&mut Tty)) {
+        if self.finished == self.queue.len() {
+            return;
+        }
+        let before = self.line_end();
+        pop(self);
+        if self.local(LocalModes::ECHO | LocalModes::ECHOE) {
+            let wiped = before.saturating_sub(self.line_end());
+            (0..wiped).flat_map(|_| RUB_OUT).for_each(|byte| self.put(*byte, out));
+        } else {
+            self.echo(byte, out);
+        }
+    }
+
+    fn kill(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
+        if self.local(LocalModes::ECHOKE | LocalModes::ECHOE) {
+            return self.erase(byte, out, |tty| tty.queue.truncate(tty.finished));
+        }
+        self.queue.truncate(self.finished);
+        self.echo(byte, out);
+        if self.local(LocalModes::ECHO | LocalModes::ECHOK) {
+            self.output(b'\n', out);
+        }
+    }
+
+    /// Takes the last character of the line away, all its bytes if it is UTF-8.
+    fn pop_character(&mut self) {
+        while self.finished < self.queue.len() {
+            match self.queue.pop_back() {
+                Some(Cell::Byte(byte)) if self.is_continuation(byte) => {}
+                _ => break,
+            }
+        }
+    }
+
+    /// Takes the last word away, with the blanks behind it.
+    fn pop_word(&mut self) {
+        let mut in_word = false;
+        while self.finished < self.queue.len() {
+            let blank = matches!(self.queue.back(), Some(Cell::Byte(b' ' | b'\t')));
+            if blank && in_word {
+                break;
+            }
+            in_word |= !blank;
+            self.pop_character();
+        }
+    }
+
+    /// The column behind the line being edited, as it was echoed.
+    fn line_end(&self) -> usize {
+        self.queue.iter().skip(self.finished).fold(self.line_column, |column, cell| match *cell {
+            Cell::Byte(b'\t') => (column / TAB + 1) * TAB,
+            Cell::Byte(byte) if byte.is_ascii_control() => column + if self.local(LocalModes::ECHOCTL) { 2 } else { 0 },
+            Cell::Byte(byte) if !self.is_continuation(byte) => column + 1,
+            _ => column,
+        })
+    }
+
+    /// Hands a byte on and follows the cursor.
+    fn put(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
+        out(byte);
+        self.column = match byte {
+            b'\r' => 0,
+            b'\x08' => self.column.saturating_sub(1),
+            b'\t' => (self.column / TAB + 1) * TAB,
+            _ if byte.is_ascii_control() || self.is_continuation(byte) => self.column,
+            _ => self.column.saturating_add(1),
+        };
+    }
+
+    fn is_continuation(&self, byte: u8) -> bool {
+        self.termios.input.contains(InputModes::IUTF8) && byte & 0xc0 == 0x80
+    }
+}

@@ -1,0 +1,186 @@
+//! The terminal's settings, as `TCGETS` and `TIOCGWINSZ` lay them out.
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// `c_iflag`. Modes not named are kept and do nothing.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct InputModes: u32 {
+        /// Clear the eighth bit.
+        const ISTRIP = 0o40;
+        /// Newline is read as carriage return.
+        const INLCR = 0o100;
+        /// Carriage return is ignored.
+        const IGNCR = 0o200;
+        /// Carriage return is read as newline.
+        const ICRNL = 0o400;
+        /// Ring the bell when the queue is full.
+        const IMAXBEL = 0o20_000;
+        /// Erasing takes whole UTF-8 characters.
+        const IUTF8 = 0o40_000;
+        const _ = !0;
+    }
+
+    /// `c_oflag`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct OutputModes: u32 {
+        /// The other modes count.
+        const OPOST = 0o1;
+        /// Newline is written as carriage return and newline.
+        const ONLCR = 0o4;
+        /// Carriage return is written as newline.
+        const OCRNL = 0o10;
+        /// Tabs are written as spaces (`XTABS`).
+        const TAB3 = 0o14_000;
+        const _ = !0;
+    }
+
+    /// `c_lflag`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct LocalModes: u32 {
+        /// Some characters send signals.
+        const ISIG = 0o1;
+        /// Input is read in lines, which can be edited.
+        const ICANON = 0o2;
+        /// Input is shown.
+        const ECHO = 0o10;
+        /// Erasing rubs the character out.
+        const ECHOE = 0o20;
+        /// Killing the line starts a new one.
+        const ECHOK = 0o40;
+        /// Newline is shown even without `ECHO`.
+        const ECHONL = 0o100;
+        /// A signal leaves the queues alone.
+        const NOFLSH = 0o200;
+        /// Control characters are shown as `^X`.
+        const ECHOCTL = 0o1000;
+        /// Killing the line rubs it out.
+        const ECHOKE = 0o4000;
+        /// `VWERASE`, `VLNEXT` and `VREPRINT` count.
+        const IEXTEN = 0o100_000;
+        const _ = !0;
+    }
+}
+
+/// What a control character does: an index into [`Termios::control`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names are those of termios(3)")]
+pub enum Control {
+    Intr = 0,
+    Quit = 1,
+    Erase = 2,
+    Kill = 3,
+    Eof = 4,
+    Time = 5,
+    Min = 6,
+    Susp = 10,
+    Eol = 11,
+    Reprint = 12,
+    Werase = 14,
+    Lnext = 15,
+    Eol2 = 16,
+}
+
+/// The kernel's `struct termios`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Termios {
+    /// `c_iflag`.
+    pub input: InputModes,
+    /// `c_oflag`.
+    pub output: OutputModes,
+    /// `c_cflag`: kept, means nothing here.
+    pub line: u32,
+    /// `c_lflag`.
+    pub local: LocalModes,
+    /// `c_line`.
+    pub discipline: u8,
+    /// `c_cc`; 0 turns a character off.
+    pub control: [u8; 19],
+}
+
+impl Termios {
+    /// Bytes of a `struct termios`.
+    pub const SIZE: usize = 36;
+
+    /// What a terminal starts with: Linux's settings, but without flow control by ^S and ^Q, which
+    /// there is none of here, and with UTF-8.
+    pub const DEFAULT: Termios = Termios {
+        input: InputModes::ICRNL.union(InputModes::IUTF8),
+        output: OutputModes::OPOST.union(OutputModes::ONLCR),
+        // 38400 baud, eight bits, receiver on, hang up on close.
+        line: 0o2277,
+        local: LocalModes::ISIG
+            .union(LocalModes::ICANON)
+            .union(LocalModes::ECHO)
+            .union(LocalModes::ECHOE)
+            .union(LocalModes::ECHOK)
+            .union(LocalModes::ECHOCTL)
+            .union(LocalModes::ECHOKE)
+            .union(LocalModes::IEXTEN),
+        discipline: 0,
+        control: *b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x17\x16\0\0\0",
+    };
+
+    /// The character for a use, or its number (`Min`, `Time`).
+    pub fn control(&self, what: Control) -> u8 {
+        self.control.get(what as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether a byte has this use.
+    pub(super) fn is(&self, byte: u8, what: Control) -> bool {
+        byte != 0 && byte == self.control(what)
+    }
+
+    /// The structure in memory, little endian.
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let words = [self.input.bits(), self.output.bits(), self.line, self.local.bits()];
+        let words = words.into_iter().flat_map(u32::to_le_bytes);
+        let bytes = words.chain([self.discipline]).chain(self.control);
+        let mut structure = [0; Self::SIZE];
+        structure.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        structure
+    }
+
+    /// The settings in a structure in memory.
+    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Termios {
+        let word = |n: usize| u32::from_le_bytes([bytes[n], bytes[n + 1], bytes[n + 2], bytes[n + 3]]);
+        let mut control = [0; 19];
+        control.copy_from_slice(&bytes[17..]);
+        Termios {
+            input: InputModes::from_bits_retain(word(0)),
+            output: OutputModes::from_bits_retain(word(4)),
+            line: word(8),
+            local: LocalModes::from_bits_retain(word(12)),
+            discipline: bytes[16],
+            control,
+        }
+    }
+}
+
+/// `struct winsize`: rows and columns, and the size in pixels, which nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WindowSize {
+    /// Rows of characters.
+    pub rows: u16,
+    /// Columns of characters.
+    pub columns: u16,
+    /// Width and height in pixels.
+    pub pixels: (u16, u16),
+}
+
+impl WindowSize {
+    /// The structure in memory.
+    pub fn to_bytes(self) -> [u8; 8] {
+        let [a, b] = self.rows.to_le_bytes();
+        let [c, d] = self.columns.to_le_bytes();
+        let [e, f] = self.pixels.0.to_le_bytes();
+        let [g, h] = self.pixels.1.to_le_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// The size in a structure in memory.
+    pub fn from_bytes([a, b, c, d, e, f, g, h]: [u8; 8]) -> WindowSize {
+        let half = |low, high| u16::from_le_bytes([low, high]);
+        WindowSize { rows: half(a, b), columns: half(c, d), pixels: (half(e, f), half(g, h)) }
+    }
+}
