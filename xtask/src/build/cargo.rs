@@ -1,0 +1,82 @@
+//! Cargo's part: the kernel, the native packages and the `std` programs.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{BARE, MUSL};
+use crate::project;
+
+/// Native packages: position-independent code with nothing left to relocate, since data and code stay
+/// as far apart as the linker put them. The array is joined to that of `.cargo/config.toml`; the last
+/// word wins.
+pub(crate) const NATIVE_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
+     ['-Crelocation-model=pic','-Ccode-model=small','-Cforce-frame-pointers=yes']";
+
+/// Programs go into the image without debug information: it would be most of the image.
+const NO_DEBUG: [&str; 4] =
+    ["--config", "profile.release.debug=false", "--config", "profile.release.strip='debuginfo'"];
+
+/// Builds the kernel.
+pub(super) fn kernel() -> Result<()> {
+    let mut cargo = project::cargo("build");
+    cargo.args(["--package", "kernel", "--release", "--target", BARE]);
+    executables(&mut cargo).map(drop)
+}
+
+/// Builds the native packages: name and file of each.
+pub(super) fn native() -> Result<Vec<(String, PathBuf)>> {
+    let mut cargo = project::cargo("build");
+    cargo.args(["--package", "native", "--release", "--target", BARE]).args(NO_DEBUG);
+    cargo.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
+    executables(&mut cargo)
+}
+
+/// Builds the `std` programs: name and file of each.
+pub(super) fn programs() -> Result<Vec<(String, PathBuf)>> {
+    let mut cargo = project::cargo("build");
+    cargo.args(["--package", "programs", "--release", "--target", MUSL]).args(NO_DEBUG);
+    executables(&mut cargo)
+}
+
+/// Runs `cargo build`, its words on standard error, and gathers the programs that it made.
+fn executables(cargo: &mut Command) -> Result<Vec<(String, PathBuf)>> {
+    cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
+    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut made = Vec::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        made.extend(executable(&line.context("cannot read what cargo says")?));
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        let words: Vec<_> = cargo.get_args().map(|word| word.to_string_lossy()).collect();
+        bail!("the build failed, see above (cargo {})", words.join(" "));
+    }
+    Ok(made)
+}
+
+fn executable(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    Some((message.get("target")?.get("name")?.as_str()?.to_owned(), path.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_picked_from_cargos_messages() {
+        let made = r#"{"reason":"compiler-artifact","target":{"name":"tour"},"executable":"/t/tour"}"#;
+        assert_eq!(executable(made), Some(("tour".into(), "/t/tour".into())));
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"abi"},"executable":null}"#;
+        assert_eq!(executable(library), None);
+        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
+        assert_eq!(executable("not json"), None);
+    }
+}

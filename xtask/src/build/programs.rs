@@ -1,0 +1,67 @@
+//! The programs of the image, and the base archive that holds them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{cargo, directories, newer};
+use crate::{image::archive::Archive, project};
+
+/// Where the compiled C programs are left, below the stage.
+pub(crate) const C_DIRECTORY: &str = "c";
+
+/// Builds all programs and gathers them.
+pub(super) fn base(stage: &Path) -> Result<Archive> {
+    let mut archive = directories();
+    for (name, file) in cargo::native()? {
+        archive.program(&format!("pkg/{name}"), &file)?;
+    }
+    for (name, file) in cargo::programs()? {
+        archive.program(&format!("bin/{name}"), &file)?;
+    }
+    for (name, file) in c_programs("cc", "", &stage.join(C_DIRECTORY))? {
+        archive.program(&format!("bin/{name}"), &file)?;
+    }
+    Ok(archive)
+}
+
+/// Compiles the programs of `user/c` statically; those that have not changed are left as they are.
+pub(crate) fn c_programs(compiler: &str, suffix: &str, to: &Path) -> Result<Vec<(String, PathBuf)>> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let mut made = Vec::new();
+    for source in sources()? {
+        let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned() + suffix;
+        let program = to.join(&name);
+        if !newer(&program, &source) {
+            compile(compiler, &source, &program)?;
+        }
+        made.push((name, program));
+    }
+    Ok(made)
+}
+
+fn sources() -> Result<Vec<PathBuf>> {
+    let dir = project::root().join("user/c");
+    let files = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut sources: Vec<_> = files.flatten().map(|file| file.path()).collect();
+    sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
+    sources.sort();
+    Ok(sources)
+}
+
+fn compile(compiler: &str, source: &Path, program: &Path) -> Result<()> {
+    let mut cc = Command::new(compiler);
+    cc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread", "-static", "-o"]).arg(program).arg(source);
+    cc.arg("-lm").stdout(Stdio::from(std::io::stderr())).stdin(Stdio::null());
+    let status = cc.status().with_context(|| {
+        format!("cannot start the C compiler `{compiler}`; Debian: apt-get install -y gcc libc6-dev")
+    })?;
+    if !status.success() {
+        bail!("`{compiler}` could not compile {}, see above", source.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! The subcommands, a file each. A doc comment here is what `--help` shows.
+
+pub(crate) mod debug;
+pub(crate) mod doctor;
+pub(crate) mod image;
+pub(crate) mod run;
+pub(crate) mod test;
+
+use abi::channel::{COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, ROWS_WORD, STATS_WORD};
+
+use crate::options::Payload;
+
+/// How the kernel's console is used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Console {
+    /// As a terminal on its own: no framing.
+    Plain,
+    /// As a pipe.
+    Pipe,
+    /// As the user's terminal, of this many rows and columns if that is known.
+    Terminal(Option<(u16, u16)>),
+}
+
+/// The kernel's command line.
+fn kernel_words(console: Console, stats: bool, payload: &Payload) -> Vec<String> {
+    let mut words = Vec::new();
+    match console {
+        Console::Plain => {}
+        Console::Pipe => words.push(format!("{CONSOLE_WORD}{CONSOLE_PIPE}")),
+        Console::Terminal(size) => {
+            words.push(format!("{CONSOLE_WORD}{CONSOLE_TTY}"));
+            if let Some((rows, columns)) = size {
+                words.extend([format!("{ROWS_WORD}{rows}"), format!("{COLUMNS_WORD}{columns}")]);
+            }
+        }
+    }
+    words.extend(stats.then(|| STATS_WORD.to_owned()));
+    words.extend(payload.append.iter().flat_map(|words| words.split_whitespace()).map(str::to_owned));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(append: &str) -> Payload {
+        Payload { rootfs: None, environment: Vec::new(), base: None, append: Some(append.into()), program: Vec::new() }
+    }
+
+    #[test]
+    fn appended_words_come_last() {
+        let words = kernel_words(Console::Terminal(Some((24, 80))), true, &payload(" a=1  b\n"));
+        assert_eq!(words, ["console=tty", "rows=24", "cols=80", "stats=1", "a=1", "b"]);
+        assert_eq!(kernel_words(Console::Pipe, false, &payload("")), ["console=pipe"]);
+        assert!(kernel_words(Console::Plain, false, &payload("")).is_empty());
+    }
+}

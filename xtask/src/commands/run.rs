@@ -1,0 +1,126 @@
+//! `cargo xtask run`.
+
+use std::{
+    fs::File,
+    io::{IsTerminal, LineWriter},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::{Console, kernel_words};
+use crate::{
+    build,
+    image::{Modules, iso},
+    machine::{
+        self, qemu,
+        session::{LogSink, Session, StatsSink},
+    },
+    notes, options,
+    packages::{self, Use},
+    project::RunDir,
+};
+
+/// Boot Jotun under QEMU and run a program in it
+///
+/// Standard output is the program's output and nothing else, standard input reaches the program; the
+/// kernel's log and xtask's own words go to standard error. On a terminal the keys are the program's,
+/// and Ctrl-] ends the machine.
+///
+/// The exit status is the program's (128 plus the signal's number if one killed it). Otherwise: 70 the
+/// kernel panicked, 71 the machine ended without a verdict, 124 the time-out, 125 xtask itself failed,
+/// 130 Ctrl-C.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask run --up                          the tour
+  cargo xtask run --up -- hello-std a b         a program of the image, with arguments
+  cargo xtask run --up -- ./prog x y            a static Linux binary from the host
+  ls | cargo xtask run --up -q -- cat-stdin | wc -l
+  cargo xtask run --up --timeout 20 --stats - -- threads-std
+  cargo xtask run --up --rootfs tree -- /usr/bin/busybox find /")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    build: options::Build,
+
+    #[command(flatten)]
+    machine: options::Machine,
+
+    /// Stop the machine after this time; the status is then 124
+    #[arg(long, value_name = "SECONDS", value_parser = options::seconds)]
+    timeout: Option<Duration>,
+
+    /// Write the kernel's log to this file
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+
+    /// Leave the kernel's log out
+    #[arg(short, long, conflicts_with = "log")]
+    quiet: bool,
+
+    /// Write kernel statistics as JSON to this file when the run ends; `-` is standard error
+    #[arg(long, value_name = "FILE")]
+    stats: Option<PathBuf>,
+
+    #[command(flatten)]
+    payload: options::Payload,
+}
+
+impl Run {
+    /// Builds, boots and runs; the status of the run.
+    pub(crate) fn execute(self) -> Result<u8> {
+        packages::ensure(if self.machine.uefi { &[Use::Boot, Use::Efi, Use::Ovmf] } else { &[Use::Boot] })?;
+        // What is wrong with these is said before anything is built.
+        let log = self.log_sink()?;
+        let stats = self.stats_sink()?;
+        let terminal = machine::is_terminal();
+        let built = build::build(&self.build)?;
+
+        let mut dir = RunDir::new()?;
+        let modules = Modules::prepare(&self.payload, &built, dir.path(), terminal)?;
+        modules.fit(self.machine.memory)?;
+        let iso = dir.path().join("jotun.iso");
+        let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
+        let words = kernel_words(console, self.stats.is_some(), &self.payload);
+        iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
+        if self.machine.print {
+            dir.keep();
+        }
+        if terminal && !self.quiet {
+            notes::note("Ctrl-] ends the machine");
+        }
+        let session = Session {
+            arguments: qemu::arguments(&self.machine, &iso)?,
+            symbols: &built.symbols,
+            terminal,
+            timeout: self.timeout,
+            log,
+            stats,
+            print: self.machine.print,
+        };
+        session.run()
+    }
+
+    fn log_sink(&self) -> Result<LogSink> {
+        Ok(match &self.log {
+            Some(path) => LogSink::File(LineWriter::new(create(path)?)),
+            None if self.quiet => LogSink::Drop,
+            None if std::io::stderr().is_terminal() => LogSink::Terminal,
+            None => LogSink::Plain,
+        })
+    }
+
+    fn stats_sink(&self) -> Result<StatsSink> {
+        Ok(match &self.stats {
+            None => StatsSink::None,
+            Some(path) if path.as_os_str() == "-" => StatsSink::Stderr,
+            Some(path) => StatsSink::File(create(path)?),
+        })
+    }
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::create(path).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,243 @@
+//! `cargo xtask test`.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{
+    build::{self, BARE, GUEST_PACKAGES, MUSL, NATIVE_FLAGS},
+    options,
+    packages::{self, Use, tool},
+    project,
+};
+
+/// The package of the boot tests.
+const BOOT_TESTS: &str = "boot-tests";
+
+/// Run everything that CI runs: format, lints, host tests, boot tests
+///
+/// All steps run even if one fails, but for boot tests of what could not be built. A summary ends the
+/// output, and its last line counts the tests: `N passed, N failed`. The status is 0 if none failed.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask test
+  cargo xtask test --host                       nothing that boots a machine
+  cargo xtask test --boot uefi                  the boot tests with `uefi` in their name")]
+pub(crate) struct Test {
+    /// Only what runs on the host: format, lints, host tests
+    #[arg(long, conflicts_with = "boot")]
+    host: bool,
+
+    /// Only the boot tests
+    #[arg(long)]
+    boot: bool,
+
+    /// Only tests with this text in their name, no format, no lints
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+}
+
+/// What a step came to.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Outcome {
+    passed: u64,
+    failed: u64,
+    /// Names of the failed tests.
+    names: Vec<String>,
+}
+
+/// A finished step.
+struct Step {
+    name: String,
+    outcome: Outcome,
+    time: Duration,
+}
+
+impl Test {
+    /// Runs the steps and sums them up.
+    pub(crate) fn execute(self) -> Result<u8> {
+        let (host, boot) = (!self.boot, !self.host);
+        if boot {
+            packages::ensure(&[Use::Boot, Use::Efi, Use::Ovmf, Use::Test])?;
+        }
+        let mut steps = Vec::new();
+        if host && self.filter.is_none() {
+            for (name, command) in checks() {
+                steps.push(step(name, || check(command)));
+            }
+        }
+        if host {
+            steps.push(step("host tests and doctests", || tests(self.host_tests())));
+        }
+        if boot {
+            let built = step("build of what boots", build_all);
+            let ready = built.outcome.failed == 0;
+            steps.push(built);
+            if ready {
+                steps.push(step("boot tests", || tests(self.boot_tests()?)));
+            }
+        }
+        Ok(summary(&steps))
+    }
+
+    fn host_tests(&self) -> Command {
+        let mut cargo = project::cargo("test");
+        cargo.args(["--workspace", "--no-fail-fast", "--exclude", BOOT_TESTS]);
+        exclude_guests(&mut cargo);
+        cargo.args(&self.filter);
+        cargo
+    }
+
+    fn boot_tests(&self) -> Result<Command> {
+        let mut cargo = project::cargo("test");
+        cargo.args(["--package", BOOT_TESTS, "--no-fail-fast"]).args(&self.filter);
+        let me = std::env::current_exe().context("where is xtask?")?;
+        cargo.env("JOTUN_XTASK", me).env("JOTUN_TARGET", project::target());
+        Ok(cargo)
+    }
+}
+
+/// Format and lints, each with its name.
+fn checks() -> Vec<(&'static str, Command)> {
+    let mut format = project::cargo("fmt");
+    format.args(["--all", "--check"]);
+    let clippy = |arguments: &[&str]| {
+        let mut cargo = project::cargo("clippy");
+        cargo.arg("--quiet").args(arguments);
+        cargo
+    };
+    let mut host = clippy(&["--workspace", "--all-targets"]);
+    exclude_guests(&mut host);
+    let kernel = clippy(&["--package", "kernel", "--release", "--target", BARE]);
+    let mut native = clippy(&["--package", "native", "--release", "--target", BARE]);
+    native.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
+    let programs = clippy(&["--package", "programs", "--release", "--target", MUSL]);
+    let mut all = vec![("format", format)];
+    for (name, mut command) in [
+        ("clippy: what runs on the host", host),
+        ("clippy: the kernel", kernel),
+        ("clippy: native packages", native),
+        ("clippy: std programs", programs),
+    ] {
+        command.args(["--", "-D", "warnings"]);
+        all.push((name, command));
+    }
+    all
+}
+
+fn exclude_guests(cargo: &mut Command) {
+    for package in GUEST_PACKAGES {
+        cargo.args(["--exclude", package]);
+    }
+}
+
+fn build_all() -> Result<Outcome> {
+    build::build(&options::Build { up: true, no_build: false })?;
+    if tool("musl-gcc").is_some() {
+        // Not part of the image: what the image holds must not depend on this compiler being here.
+        build::c_programs("musl-gcc", "-musl", &project::stage()?.join(build::C_DIRECTORY))?;
+    }
+    Ok(Outcome::default())
+}
+
+/// Runs one step under a heading. A step that cannot be run has failed.
+fn step(name: &str, run: impl FnOnce() -> Result<Outcome>) -> Step {
+    println!("\n== {name} ==");
+    let start = Instant::now();
+    let outcome = run().unwrap_or_else(|error| {
+        println!("{error:#}");
+        Outcome { failed: 1, ..Outcome::default() }
+    });
+    Step { name: name.to_owned(), outcome, time: start.elapsed() }
+}
+
+/// A step that passes or fails as a whole; only its failure is counted.
+fn check(mut command: Command) -> Result<Outcome> {
+    let status = command.stdin(Stdio::null()).status().context("cannot start cargo")?;
+    Ok(Outcome { failed: u64::from(!status.success()), ..Outcome::default() })
+}
+
+/// `cargo test`, its output passed on and counted.
+fn tests(mut command: Command) -> Result<Outcome> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut outcome = Outcome::default();
+    let mut stdout = std::io::stdout();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|lines| lines.split(b'\n')) {
+        let line = line.context("cannot read the tests' output")?;
+        outcome.count(&String::from_utf8_lossy(&line));
+        stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")).context("cannot write")?;
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() && outcome.failed == 0 {
+        // Something did not compile, or a test program died.
+        outcome.failed = 1;
+    }
+    Ok(outcome)
+}
+
+impl Outcome {
+    /// Takes a line of a test program's output into account.
+    fn count(&mut self, line: &str) {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            let number = |what: &str| -> u64 {
+                let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+                let at = words.iter().position(|&word| word == what);
+                at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
+            };
+            self.passed += number("passed");
+            self.failed += number("failed");
+        } else if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
+            self.names.push(name.to_owned());
+        }
+    }
+}
+
+fn summary(steps: &[Step]) -> u8 {
+    println!("\n== summary ==");
+    let (mut passed, mut failed) = (0, 0);
+    for Step { name, outcome, time } in steps {
+        let verdict = if outcome.failed == 0 { "ok    " } else { "FAILED" };
+        println!("{verdict}  {:6.1} s  {name}", time.as_secs_f64());
+        for name in &outcome.names {
+            println!("                  {name}");
+        }
+        passed += outcome.passed;
+        failed += outcome.failed;
+    }
+    println!("{passed} passed, {failed} failed");
+    u8::from(failed > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed_over_test_programs() {
+        let mut outcome = Outcome::default();
+        for line in [
+            "running 3 tests",
+            "test a::b ... ok",
+            "test a::c ... FAILED",
+            "test result: FAILED. 2 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "test result: ok. 10 passed; 0 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.50s",
+        ] {
+            outcome.count(line);
+        }
+        assert_eq!(outcome, Outcome { passed: 12, failed: 1, names: vec!["a::c".into()] });
+    }
+
+    #[test]
+    fn a_step_that_cannot_run_has_failed() {
+        let step = step("broken", || anyhow::bail!("no such tool"));
+        assert_eq!(step.outcome.failed, 1);
+        assert_eq!(summary(&[step]), 1);
+        assert_eq!(summary(&[]), 0);
+    }
+}

@@ -1,0 +1,133 @@
+//! The log channel: lines of kernel log, and control records among them.
+
+use abi::channel;
+
+/// What the kernel tells xtask.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// The run's status; the machine ends next.
+    Exit(u8),
+    /// The kernel panicked.
+    Panic(String),
+    /// A frame of the panic's backtrace.
+    Backtrace(u64),
+    /// Statistics, a JSON object.
+    Stats(String),
+    /// Begins like a record and is none that is known: kernel and xtask are of different versions.
+    Unknown(String),
+}
+
+/// A line of the log channel.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    /// A line of kernel log.
+    Log(&'a [u8]),
+    /// A control record.
+    Record(Record),
+}
+
+/// Reads one line, without its newline.
+pub(crate) fn parse(line: &[u8]) -> Line<'_> {
+    let Some((&channel::RECORD, record)) = line.split_first() else {
+        return Line::Log(line);
+    };
+    let text = String::from_utf8_lossy(record).into_owned();
+    let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    let known = match word {
+        channel::EXIT => rest.parse().ok().map(Record::Exit),
+        channel::PANIC => Some(Record::Panic(rest.to_owned())),
+        channel::BACKTRACE => u64::from_str_radix(rest, 16).ok().map(Record::Backtrace),
+        channel::STATS => rest.starts_with('{').then(|| Record::Stats(rest.to_owned())),
+        _ => None,
+    };
+    Line::Record(known.unwrap_or(Record::Unknown(text)))
+}
+
+/// What the records of a run amount to.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// The status the kernel gave.
+    pub(crate) exit: Option<u8>,
+    /// The panic's message.
+    pub(crate) panic: Option<String>,
+    /// The panic's backtrace, innermost frame first.
+    pub(crate) backtrace: Vec<u64>,
+    /// The statistics.
+    pub(crate) stats: Option<String>,
+}
+
+impl Verdict {
+    /// Takes one record into account.
+    pub(crate) fn apply(&mut self, record: Record) {
+        match record {
+            Record::Exit(status) => self.exit = Some(status),
+            // The first panic is the story; what follows from it is not.
+            Record::Panic(message) => _ = self.panic.get_or_insert(message),
+            Record::Backtrace(address) => self.backtrace.push(address),
+            Record::Stats(json) => self.stats = Some(json),
+            Record::Unknown(_) => {}
+        }
+    }
+
+    /// The run's status as far as the kernel told it. A panic counts for more than a status.
+    pub(crate) fn status(&self) -> Option<u8> {
+        self.panic.as_ref().map(|_| channel::PANIC_STATUS).or(self.exit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(lines: &[&[u8]]) -> Verdict {
+        let mut verdict = Verdict::default();
+        for line in lines {
+            if let Line::Record(record) = parse(line) {
+                verdict.apply(record);
+            }
+        }
+        verdict
+    }
+
+    #[test]
+    fn ordinary_lines_are_log() {
+        for line in [&b"[0.1] INFO boot: hello"[..], b"", b"exit 3", b" \x1eexit 3"] {
+            assert_eq!(parse(line), Line::Log(line));
+        }
+    }
+
+    #[test]
+    fn records_are_recognised() {
+        assert_eq!(parse(b"\x1eexit 255"), Line::Record(Record::Exit(255)));
+        assert_eq!(parse(b"\x1epanic at x: y"), Line::Record(Record::Panic("at x: y".into())));
+        assert_eq!(parse(b"\x1epanic"), Line::Record(Record::Panic(String::new())));
+        let address = Record::Backtrace(0xffff_ffff_8020_0000);
+        assert_eq!(parse(b"\x1ebacktrace ffffffff80200000"), Line::Record(address));
+        assert_eq!(parse(b"\x1estats {\"a\":1}"), Line::Record(Record::Stats("{\"a\":1}".into())));
+    }
+
+    #[test]
+    fn broken_records_are_told_apart() {
+        for line in [&b"\x1eexit"[..], b"\x1eexit 256", b"\x1eexit -1", b"\x1ebacktrace 0x10", b"\x1estats", b"\x1e"] {
+            assert!(matches!(parse(line), Line::Record(Record::Unknown(_))), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_a_record_has_no_status() {
+        assert_eq!(verdict(&[b"log", b"\x1estats {}"]).status(), None);
+    }
+
+    #[test]
+    fn the_exit_record_gives_the_status() {
+        assert_eq!(verdict(&[b"log", b"\x1eexit 3"]).status(), Some(3));
+    }
+
+    #[test]
+    fn a_panic_outweighs_an_exit() {
+        let verdict = verdict(&[b"\x1epanic first", b"\x1ebacktrace 1f", b"\x1epanic second", b"\x1eexit 0"]);
+        assert_eq!(verdict.status(), Some(70));
+        assert_eq!(verdict.panic.as_deref(), Some("first"));
+        assert_eq!(verdict.backtrace, [0x1f]);
+    }
+}

@@ -1,0 +1,119 @@
+//! QEMU's command line, and whether KVM is really there.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, OpenOptions},
+    path::Path,
+};
+
+use abi::channel::{LOG_PORT, QEMU_EXIT_PORT};
+use anyhow::{Result, bail};
+
+use crate::{
+    options::{Accel, Machine},
+    packages,
+};
+
+/// The program.
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+
+/// QEMU's arguments for a machine that boots `iso`. The channels are yet to be added: character
+/// devices `console` and `log`.
+pub(crate) fn arguments(machine: &Machine, iso: &Path) -> Result<Vec<OsString>> {
+    let exit = format!("isa-debug-exit,iobase={QEMU_EXIT_PORT:#x},iosize=4");
+    let log = format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log");
+    let memory = machine.memory.to_string();
+    let mut all: Vec<OsString> = [
+        ["-machine", "q35"],
+        ["-cpu", &machine.cpu],
+        ["-accel", accel(machine.accel)?],
+        ["-m", &memory],
+        ["-display", "none"],
+        ["-device", &exit],
+        ["-serial", "chardev:console"],
+        ["-device", &log],
+    ]
+    .into_iter()
+    .flatten()
+    .map(OsString::from)
+    .collect();
+    all.extend(["-nodefaults", "-no-reboot"].map(OsString::from));
+    if machine.uefi {
+        let firmware = OsStr::new("if=pflash,format=raw,readonly=on,file=");
+        all.extend(["-drive".into(), [firmware, packages::ovmf()?.as_os_str()].into_iter().collect()]);
+    }
+    all.extend(["-cdrom".into(), iso.into()]);
+    all.extend(machine.further.iter().cloned());
+    Ok(all)
+}
+
+fn accel(wanted: Accel) -> Result<&'static str> {
+    const TCG: &str = "tcg,thread=multi";
+    match (wanted, kvm()) {
+        (Accel::Tcg, _) | (Accel::Auto, Err(_)) => Ok(TCG),
+        (Accel::Auto | Accel::Kvm, Ok(())) => Ok("kvm"),
+        (Accel::Kvm, Err(why)) => bail!("no KVM here: {why}. Leave --accel out, or say --accel tcg"),
+    }
+}
+
+/// Why KVM cannot be used, if so. An openable /dev/kvm says little: without VMX or SVM behind it a
+/// guest crawls or does not run at all.
+pub(crate) fn kvm() -> Result<(), String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if !virtualisation(&cpuinfo) {
+        return Err("the CPU shows neither the vmx nor the svm flag in /proc/cpuinfo".into());
+    }
+    let device = OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    device.map(drop).map_err(|error| format!("/dev/kvm cannot be opened ({error})"))
+}
+
+fn virtualisation(cpuinfo: &str) -> bool {
+    let flags = cpuinfo.lines().filter(|line| line.starts_with("flags")).take(1);
+    flags.flat_map(str::split_whitespace).any(|flag| flag == "vmx" || flag == "svm")
+}
+
+/// A command as a line that a shell takes.
+pub(crate) fn shell_line(program: &str, arguments: &[OsString]) -> String {
+    let words = arguments.iter().map(|word| shell_word(&word.to_string_lossy()));
+    [program.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn shell_word(word: &str) -> String {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+,.:/@%".contains(&byte);
+    match !word.is_empty() && word.bytes().all(harmless) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_tells_not_its_likeness() {
+        assert!(virtualisation("processor\t: 0\nflags\t\t: fpu vmx sse\n"));
+        assert!(virtualisation("flags : svm\n"));
+        assert!(!virtualisation("flags : fpu svm_lock avmx\nvmx flags\t: ept\n"));
+        assert!(!virtualisation(""));
+    }
+
+    #[test]
+    fn the_machine_is_what_was_asked_for() {
+        let machine = Machine {
+            memory: 64,
+            uefi: false,
+            accel: Accel::Tcg,
+            cpu: "qemu64".into(),
+            further: vec!["-S".into()],
+            print: false,
+        };
+        let line = shell_line(PROGRAM, &arguments(&machine, Path::new("/a b/x.iso")).unwrap());
+        assert_eq!(
+            line,
+            "qemu-system-x86_64 -machine q35 -cpu qemu64 -accel tcg,thread=multi -m 64 -display none \
+             -device isa-debug-exit,iobase=0xf4,iosize=4 -serial chardev:console \
+             -device isa-debugcon,iobase=0xe9,chardev=log -nodefaults -no-reboot -cdrom '/a b/x.iso' -S"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! One machine from its start to its verdict.
+//!
+//! The verdict is one of three. *Told*: the kernel sent an `exit` or a `panic` record. *Cut short*: by
+//! the time-out, a signal, the user or a closed pipe. *Unknown*: the machine ended without a record; how
+//! QEMU itself ended says nothing about the program, so that is never taken for success.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Write},
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use abi::channel::{QEMU_EXIT_STATUS, SIGNAL_STATUS, TIMEOUT_STATUS, UNKNOWN_STATUS};
+use anyhow::{Context, Result};
+use rustix::{io::FdFlags, process};
+use signal_hook::consts::{SIGINT, SIGPIPE};
+
+pub(crate) use super::streams::LogSink;
+use super::{
+    console::plain,
+    control::{Record, Verdict},
+    qemu,
+    streams::{self, Event},
+    terminal::Raw,
+};
+use crate::{backtrace, notes::note};
+
+/// How long a machine may take to end after the kernel gave its verdict, and QEMU after it was told to.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Where the statistics go.
+pub(crate) enum StatsSink {
+    /// Nowhere: they are not asked for.
+    None,
+    /// To standard error.
+    Stderr,
+    /// To a file.
+    File(File),
+}
+
+/// What is to be run, and how.
+pub(crate) struct Session<'a> {
+    /// QEMU's arguments without its channels.
+    pub(crate) arguments: Vec<OsString>,
+    /// The kernel with its debug information.
+    pub(crate) symbols: &'a Path,
+    /// The console is the user's terminal.
+    pub(crate) terminal: bool,
+    /// When to give up.
+    pub(crate) timeout: Option<Duration>,
+    /// Where the kernel log goes.
+    pub(crate) log: LogSink,
+    /// Where the statistics go.
+    pub(crate) stats: StatsSink,
+    /// Show the QEMU command.
+    pub(crate) print: bool,
+}
+
+/// Why the session stopped listening.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// QEMU closed its channels.
+    Closed,
+    /// The kernel gave its verdict and the machine ran on.
+    Overdue,
+    TimedOut,
+    Signal(i32),
+    OutputClosed,
+}
+
+/// What was learnt while the machine ran.
+#[derive(Default)]
+struct Learnt {
+    verdict: Verdict,
+    firmware: String,
+    console_ended: bool,
+    log_ended: bool,
+    /// When the machine should have ended by itself.
+    overdue: Option<Instant>,
+    /// Set while output waits for its reader: a pager may take all the time it wants.
+    reader_is_slow: Arc<AtomicBool>,
+}
+
+impl Session<'_> {
+    /// Runs the machine; the status of the run.
+    pub(crate) fn run(mut self) -> Result<u8> {
+        let (events, queue) = mpsc::channel();
+        streams::signals(events.clone())?;
+        let mut learnt = Learnt::default();
+        let mut child = self.start(&events, &learnt)?;
+        let errors = child.stderr.take().map(streams::errors);
+
+        let mut raw = None;
+        let stdin = &mut child.stdin;
+        let mut begin = || {
+            // From now on keys are the guest's; until here ^C was still ours.
+            if self.terminal {
+                raw = Some(Raw::new()?);
+            }
+            if let Some(stdin) = stdin.take() {
+                streams::input(stdin, self.terminal, events.clone());
+            }
+            Ok(())
+        };
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let end = learnt.listen(&queue, deadline, &mut begin);
+        if !matches!(end, Ok(End::Closed)) {
+            // The image is read-only: QEMU has nothing to put in order.
+            child.kill().context("cannot stop QEMU")?;
+        }
+        let ended = child.wait().context("cannot wait for QEMU")?;
+        learnt.settle(&queue);
+        drop(raw);
+
+        let end = end?;
+        tell_stats(self.stats, learnt.verdict.stats.as_deref())?;
+        if let Some(message) = &learnt.verdict.panic {
+            note(format_args!("kernel panic: {}", plain(message)));
+            backtrace::print(self.symbols, &learnt.verdict.backtrace);
+        }
+        Ok(match (end, learnt.verdict.status()) {
+            (End::OutputClosed, _) => SIGNAL_STATUS + SIGPIPE as u8,
+            (End::Signal(signal), _) => SIGNAL_STATUS + signal as u8,
+            (_, Some(status)) => status,
+            (End::TimedOut, None) => {
+                let limit = self.timeout.unwrap_or_default().as_secs_f64();
+                note(format_args!("no end within {limit} s: the machine was stopped"));
+                TIMEOUT_STATUS
+            }
+            (End::Closed | End::Overdue, None) => {
+                let words = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
+                tell_unknown(ended, &learnt.firmware, &words);
+                UNKNOWN_STATUS
+            }
+        })
+    }
+
+    /// Starts QEMU with its channels.
+    fn start(&mut self, events: &Sender<Event>, learnt: &Learnt) -> Result<Child> {
+        let (log, log_end) = io::pipe().context("cannot make a pipe")?;
+        let number = log_end.as_raw_fd();
+        let mut command = Command::new(qemu::PROGRAM);
+        command.args(&self.arguments);
+        command.args(["-chardev", "stdio,id=console,signal=off"]);
+        command.args(["-add-fd", &format!("fd={number},set=1"), "-chardev", "file,id=log,path=/dev/fdset/1"]);
+        if self.print {
+            let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
+            note(format_args!("{} {number}>&2", qemu::shell_line(qemu::PROGRAM, &words)));
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: ^C is for us, and we end QEMU.
+        command.process_group(0);
+        die_with_us(&mut command);
+        rustix::io::fcntl_setfd(&log_end, FdFlags::empty()).context("cannot hand the pipe on")?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", qemu::PROGRAM))?;
+        let sink = std::mem::replace(&mut self.log, LogSink::Drop);
+        streams::log(log, sink, events.clone());
+        if let Some(stdout) = child.stdout.take() {
+            streams::output(stdout, learnt.reader_is_slow.clone(), events.clone());
+        }
+        Ok(child)
+    }
+}
+
+impl Learnt {
+    /// Listens until there is a reason to stop; `begin` is called when the console begins.
+    fn listen(
+        &mut self,
+        queue: &Receiver<Event>,
+        deadline: Option<Instant>,
+        begin: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<End> {
+        loop {
+            // After the verdict only the machine's own end is awaited.
+            let event = match self.overdue.or(deadline) {
+                Some(until) => queue.recv_timeout(until.saturating_duration_since(Instant::now())),
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match event {
+                Ok(Event::ConsoleBegan) => begin()?,
+                Ok(event) => {
+                    if let Some(end) = self.take(event) {
+                        return Ok(end);
+                    }
+                }
+                Err(_) if self.overdue.is_none() => return Ok(End::TimedOut),
+                Err(_) if self.reader_is_slow.load(Ordering::Relaxed) => self.allow(GRACE),
+                Err(_) => return Ok(End::Overdue),
+            }
+        }
+    }
+
+    /// Takes one event into account; the end, if it is one.
+    fn take(&mut self, event: Event) -> Option<End> {
+        match event {
+            Event::Record(Record::Unknown(text)) => {
+                note(format_args!("a control record that is not understood: {}", plain(&text)));
+            }
+            Event::Record(record) => {
+                self.verdict.apply(record);
+                if self.verdict.status().is_some() {
+                    self.allow(GRACE);
+                }
+            }
+            Event::ConsoleBegan => {}
+            Event::ConsoleEnded { firmware } => {
+                self.firmware = firmware;
+                self.console_ended = true;
+            }
+            Event::LogEnded => self.log_ended = true,
+            Event::OutputClosed => return Some(End::OutputClosed),
+            Event::Leave => return Some(End::Signal(SIGINT)),
+            Event::Signal(signal) => return Some(End::Signal(signal)),
+        }
+        (self.console_ended && self.log_ended).then_some(End::Closed)
+    }
+
+    fn allow(&mut self, grace: Duration) {
+        self.overdue = Some(Instant::now() + grace);
+    }
+
+    /// After QEMU's end: what it had sent is still on its way. A reader that does not read must not
+    /// hold us up.
+    fn settle(&mut self, queue: &Receiver<Event>) {
+        let until = Instant::now() + GRACE;
+        while !(self.console_ended && self.log_ended) {
+            let Ok(event) = queue.recv_timeout(until.saturating_duration_since(Instant::now())) else {
+                return;
+            };
+            // Whatever it is: the end is decided.
+            let _ = self.take(event);
+        }
+    }
+}
+
+fn tell_stats(sink: StatsSink, stats: Option<&str>) -> Result<()> {
+    let line = stats.map(|json| format!("{json}\n"));
+    match (sink, line) {
+        (StatsSink::None, _) => {}
+        (_, None) => note("the run ended without statistics"),
+        (StatsSink::Stderr, Some(line)) => _ = io::stderr().write_all(line.as_bytes()),
+        (StatsSink::File(mut file), Some(line)) => {
+            file.write_all(line.as_bytes()).context("cannot write the statistics")?;
+        }
+    }
+    Ok(())
+}
+
+/// Says what is known of a machine that ended without a verdict.
+fn tell_unknown(ended: ExitStatus, firmware: &str, words: &str) {
+    let how = match ended.code() {
+        Some(QEMU_EXIT_STATUS) => "the kernel ended it and gave no status".to_owned(),
+        // With `-no-reboot`, that is what becomes of a triple fault.
+        Some(0) => "it was reset or switched off; a triple fault does that, and a boot loader that gives up".to_owned(),
+        Some(_) => format!("QEMU failed ({ended})"),
+        None => format!("QEMU was killed ({ended})"),
+    };
+    note(format_args!("the machine ended without a verdict: {how}"));
+    if !firmware.is_empty() {
+        note(format_args!("the last words of firmware and boot loader:\n{firmware}"));
+    }
+    if !words.is_empty() {
+        note(format_args!("QEMU says:\n{words}"));
+    }
+}
+
+/// Ends the command if xtask ends in a way that leaves it no time to do that itself.
+#[expect(unsafe_code, reason = "the standard library has no safe way to say this")]
+fn die_with_us(command: &mut Command) {
+    let ask = || process::set_parent_process_death_signal(Some(process::Signal::KILL)).map_err(Into::into);
+    // SAFETY: between fork and exec the closure makes one system call; it allocates nothing and takes
+    // no lock.
+    unsafe { command.pre_exec(ask) };
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

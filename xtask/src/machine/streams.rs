@@ -1,0 +1,172 @@
+//! The threads that carry bytes between QEMU and the host while a machine runs.
+//!
+//! Each thread moves one stream and tells the session what matters through one queue; none decides
+//! anything. They end with their streams.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, LineWriter, PipeReader, Read, Write},
+    process::{ChildStderr, ChildStdin, ChildStdout},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, Result};
+use signal_hook::{consts, iterator::Signals};
+
+use super::{
+    console::{self, PreambleFilter},
+    control::{self, Line, Record},
+};
+
+/// The key that ends a machine from its terminal: Ctrl-], as in telnet.
+pub(super) const LEAVE_KEY: u8 = 0x1d;
+
+/// What the session has to know.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A control record came.
+    Record(Record),
+    /// The kernel's console began: input is welcome.
+    ConsoleBegan,
+    /// QEMU closed the console. Firmware's last words, if the kernel's never began.
+    ConsoleEnded { firmware: String },
+    /// QEMU closed the log channel.
+    LogEnded,
+    /// No one reads our standard output any more.
+    OutputClosed,
+    /// The key that ends the machine was typed.
+    Leave,
+    /// A signal asks us to end.
+    Signal(i32),
+}
+
+/// Where lines of kernel log go.
+pub(crate) enum LogSink {
+    /// Nowhere.
+    Drop,
+    /// To a file.
+    File(LineWriter<File>),
+    /// To standard error as they are.
+    Plain,
+    /// To standard error, which is a terminal.
+    Terminal,
+}
+
+impl LogSink {
+    fn line(&mut self, line: &[u8]) {
+        // A log that cannot be written must not end the run.
+        let _ = match self {
+            Self::Drop => Ok(()),
+            Self::File(file) => file.write_all(&[line, b"\n"].concat()),
+            Self::Plain => io::stderr().write_all(&[line, b"\n"].concat()),
+            Self::Terminal => {
+                // Dim, and with a carriage return, since the terminal may be in raw mode. What the
+                // line quotes must not reach the terminal as a command.
+                let text = console::plain(&String::from_utf8_lossy(line));
+                io::stderr().write_all(format!("\x1b[2m{text}\x1b[0m\r\n").as_bytes())
+            }
+        };
+    }
+}
+
+/// Console to standard output; `waiting` is set while that takes it.
+pub(super) fn output(mut from: ChildStdout, waiting: Arc<AtomicBool>, events: Sender<Event>) {
+    thread::spawn(move || {
+        let mut filter = PreambleFilter::default();
+        let mut buffer = vec![0; 1 << 16];
+        let mut open = true;
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            let before = filter.passed();
+            let bytes = filter.output(&buffer[..length]);
+            if open && !bytes.is_empty() {
+                let mut stdout = io::stdout().lock();
+                waiting.store(true, Ordering::Relaxed);
+                let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+                waiting.store(false, Ordering::Relaxed);
+                if written.is_err() {
+                    open = false;
+                    let _ = events.send(Event::OutputClosed);
+                }
+            }
+            if !before && filter.passed() {
+                let _ = events.send(Event::ConsoleBegan);
+            }
+        }
+        let _ = events.send(Event::ConsoleEnded { firmware: filter.firmware_text() });
+    });
+}
+
+/// Log channel to the log and the session.
+pub(super) fn log(from: PipeReader, mut sink: LogSink, events: Sender<Event>) {
+    thread::spawn(move || {
+        let mut from = BufReader::with_capacity(1 << 16, from);
+        let mut line = Vec::new();
+        while let Ok(1..) = from.read_until(b'\n', &mut line) {
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            match control::parse(text) {
+                Line::Log(text) => sink.line(text),
+                Line::Record(record) => _ = events.send(Event::Record(record)),
+            }
+            line.clear();
+        }
+        let _ = events.send(Event::LogEnded);
+    });
+}
+
+/// Standard input to the console. On a terminal the leave key is ours.
+pub(super) fn input(mut to: ChildStdin, terminal: bool, events: Sender<Event>) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 12];
+        let mut stdin = io::stdin().lock();
+        loop {
+            let sent = match stdin.read(&mut buffer) {
+                Ok(0) => to.write_all(&console::END),
+                Ok(length) if terminal && buffer[..length].contains(&LEAVE_KEY) => {
+                    let _ = events.send(Event::Leave);
+                    break;
+                }
+                Ok(length) => {
+                    let sent = to.write_all(&console::encode(&buffer[..length]));
+                    if sent.is_ok() {
+                        continue;
+                    }
+                    sent
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // An unreadable standard input (closed, a directory) has ended.
+                Err(_) => to.write_all(&console::END),
+            };
+            // QEMU may be gone already, which others notice.
+            let _ = sent.and_then(|()| to.flush());
+            break;
+        }
+        // A closed standard input would be an event for QEMU; it stays open until the process ends.
+        std::mem::forget(to);
+    });
+}
+
+/// QEMU's own words, for the case that it fails.
+pub(super) fn errors(mut from: ChildStderr) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut words = Vec::new();
+        let _ = from.read_to_end(&mut words);
+        String::from_utf8_lossy(&words).trim_end().to_owned()
+    })
+}
+
+/// The signals that ask a command to end.
+pub(super) fn signals(events: Sender<Event>) -> Result<()> {
+    let wanted = [consts::SIGINT, consts::SIGTERM, consts::SIGHUP, consts::SIGQUIT];
+    let mut signals = Signals::new(wanted).context("cannot watch for signals")?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let _ = events.send(Event::Signal(signal));
+        }
+    });
+    Ok(())
+}
