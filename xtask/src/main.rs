@@ -22,7 +22,10 @@ mod suggest;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// The status of a command that failed by itself, before or beside any program: 125, as `timeout` and
 /// `docker run` have it. (A wrong command line is 2.)
@@ -49,7 +52,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_dashes(error).exit());
+    let done = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Test(test) => test.execute(),
         Command::Image(image) => image.execute(),
@@ -65,9 +69,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Adds the tip that clap cannot know: a bare word was meant as the program.
+fn with_dashes(mut error: clap::Error) -> clap::Error {
+    let word = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word.clone(),
+        _ => return error,
+    };
+    if !word.starts_with('-') {
+        let tip = format!("the program and its arguments come after two dashes: `-- {word}`");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
+    use clap::CommandFactory;
 
     use super::*;
 
@@ -105,7 +122,8 @@ mod tests {
 
     #[test]
     fn program_needs_the_two_dashes() {
-        assert_eq!(refused(&["run", "hello-std"]).kind(), ErrorKind::UnknownArgument);
+        let text = with_dashes(refused(&["run", "hello-std"])).to_string();
+        assert!(text.contains("two dashes: `-- hello-std`"), "{text}");
         assert!(Cli::try_parse_from(["xtask", "run", "--up", "--", "hello-std", "--flag", "-x"]).is_ok());
     }
 

@@ -20,7 +20,7 @@ use std::{
 };
 
 use abi::channel::{QEMU_EXIT_STATUS, SIGNAL_STATUS, TIMEOUT_STATUS, UNKNOWN_STATUS};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::{io::FdFlags, process};
 use signal_hook::consts::{SIGINT, SIGPIPE};
 
@@ -82,6 +82,7 @@ enum End {
 struct Learnt {
     verdict: Verdict,
     firmware: String,
+    console_began: bool,
     console_ended: bool,
     log_ended: bool,
     /// When the machine should have ended by itself.
@@ -138,6 +139,9 @@ impl Session<'_> {
             }
             (End::Closed | End::Overdue, None) => {
                 let words = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
+                if ended.code() == Some(1) && learnt.firmware.is_empty() && !learnt.console_began {
+                    bail!("QEMU did not start the machine:\n{words}");
+                }
                 tell_unknown(ended, &learnt.firmware, &words);
                 UNKNOWN_STATUS
             }
@@ -151,7 +155,7 @@ impl Session<'_> {
         let mut command = Command::new(qemu::PROGRAM);
         command.args(&self.arguments);
         command.args(["-chardev", "stdio,id=console,signal=off"]);
-        command.args(["-add-fd", &format!("fd={number},set=1"), "-chardev", "file,id=log,path=/dev/fdset/1"]);
+        command.args(["-add-fd", &format!("fd={number},set=1"), "-chardev", "file,id=log,path=/dev/fdset/1,append=on"]);
         if self.print {
             let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
             note(format_args!("{} {number}>&2", qemu::shell_line(qemu::PROGRAM, &words)));
@@ -186,7 +190,10 @@ impl Learnt {
                 None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match event {
-                Ok(Event::ConsoleBegan) => begin()?,
+                Ok(Event::ConsoleBegan) => {
+                    self.console_began = true;
+                    begin()?;
+                }
                 Ok(event) => {
                     if let Some(end) = self.take(event) {
                         return Ok(end);

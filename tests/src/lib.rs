@@ -1,0 +1,126 @@
+//! Boots Jotun in a test and hands back what came out.
+//!
+//! A test says what is to be run with [`Jotun`] and looks at the [`Outcome`]: standard output byte for
+//! byte, the kernel's log, the status, the statistics. Each run is a machine of its own.
+//!
+//! Relies on `cargo xtask test`, which builds first; the runs here take what it left. With
+//! `cargo test -p boot-tests` after a `cargo xtask run` the same happens.
+
+mod outcome;
+mod place;
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
+
+pub use outcome::Outcome;
+pub use place::{Scratch, busybox, c_program, target, xtask};
+
+/// Seconds after which a run is given up, unless the test says otherwise. Much, since machines run
+/// side by side on few CPUs.
+const PATIENCE: &str = "60";
+
+/// A run to come: `Jotun::new().args(["hello-std", "a"]).run()`.
+#[must_use]
+pub struct Jotun {
+    options: Vec<OsString>,
+    program: Vec<OsString>,
+    stdin: Vec<u8>,
+    timeout: OsString,
+}
+
+impl Default for Jotun {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Jotun {
+    /// A run of the tour on the uniprocessor kernel, with nothing on standard input.
+    pub fn new() -> Self {
+        Self { options: Vec::new(), program: Vec::new(), stdin: Vec::new(), timeout: PATIENCE.into() }
+    }
+
+    /// The program and its arguments, as behind the two dashes of `cargo xtask run`.
+    pub fn args(mut self, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.program.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// What standard input holds before its end.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Memory in MiB.
+    pub fn memory(self, mebibytes: u32) -> Self {
+        self.option("--memory").option(mebibytes.to_string())
+    }
+
+    /// Boots by UEFI.
+    pub fn uefi(self) -> Self {
+        self.option("--uefi")
+    }
+
+    /// CPU model, as QEMU names it.
+    pub fn cpu(self, model: &str) -> Self {
+        self.option("--cpu").option(model)
+    }
+
+    /// Words at the end of the kernel's command line.
+    pub fn append(self, words: &str) -> Self {
+        self.option("--append").option(words)
+    }
+
+    /// A directory laid over the image's file system.
+    pub fn rootfs(self, dir: &Path) -> Self {
+        self.option("--rootfs").option(dir)
+    }
+
+    /// A variable of the program's environment.
+    pub fn env(self, name: &str, value: &str) -> Self {
+        self.option("--env").option(format!("{name}={value}"))
+    }
+
+    /// Another archive in place of the base.
+    pub fn base(self, archive: &Path) -> Self {
+        self.option("--base").option(archive)
+    }
+
+    /// Seconds after which the machine is stopped (status 124).
+    pub fn timeout(mut self, seconds: f64) -> Self {
+        self.timeout = seconds.to_string().into();
+        self
+    }
+
+    /// Any word for `cargo xtask run`.
+    pub fn option(mut self, word: impl AsRef<OsStr>) -> Self {
+        self.options.push(word.as_ref().to_owned());
+        self
+    }
+
+    /// Runs the machine to its end.
+    pub fn run(self) -> Outcome {
+        let scratch = Scratch::new("run");
+        let (log, stats) = (scratch.path().join("log"), scratch.path().join("stats"));
+        let mut command = Command::new(xtask());
+        command.args(["run", "--up", "--no-build"]).env("CARGO_TARGET_DIR", target());
+        command.arg("--log").arg(&log).arg("--stats").arg(&stats);
+        command.arg("--timeout").arg(&self.timeout).args(&self.options);
+        command.arg("--").args(&self.program);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("xtask starts");
+        if let Some(mut stdin) = child.stdin.take() {
+            // A thread, lest both sides wait for each other. A program may leave its input unread.
+            let bytes = self.stdin;
+            thread::spawn(move || _ = stdin.write_all(&bytes));
+        }
+        let output = child.wait_with_output().expect("xtask ends");
+        Outcome::new(output, &log, &stats)
+    }
+}

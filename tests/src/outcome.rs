@@ -1,0 +1,110 @@
+//! What came out of a run.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path, process::Output};
+
+use serde_json::Value;
+
+/// What came out of a run. All assertions here show the whole of it when they fail.
+pub struct Outcome {
+    /// The exit status; of xtask killed by a signal, -1.
+    pub status: i32,
+    /// Standard output, byte for byte.
+    pub stdout: Vec<u8>,
+    /// The kernel's log.
+    pub log: String,
+    /// xtask's own words.
+    pub stderr: String,
+    /// The kernel's statistics; empty if the run ended without.
+    pub stats: BTreeMap<String, i64>,
+}
+
+impl Outcome {
+    pub(crate) fn new(output: Output, log: &Path, stats: &Path) -> Self {
+        let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            log: text(log),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stats: parse(&text(stats)),
+        }
+    }
+
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// A statistic.
+    #[track_caller]
+    pub fn stat(&self, name: &str) -> i64 {
+        *self.stats.get(name).unwrap_or_else(|| panic!("no statistic {name}\n{self}"))
+    }
+
+    /// Asserts the status.
+    #[track_caller]
+    pub fn expect(self, status: i32) -> Self {
+        assert!(self.status == status, "status {} expected\n{self}", status);
+        self
+    }
+
+    /// Asserts the whole of standard output.
+    #[track_caller]
+    pub fn expect_output(self, expected: impl AsRef<[u8]>) -> Self {
+        let expected = expected.as_ref();
+        let text = String::from_utf8_lossy(expected);
+        assert!(self.stdout == expected, "this output was expected:\n{text}\n{self}");
+        self
+    }
+
+    /// Asserts that standard output contains a text.
+    #[track_caller]
+    pub fn expect_in_output(self, part: &str) -> Self {
+        assert!(self.text().contains(part), "expected in the output: {part}\n{self}");
+        self
+    }
+
+    /// Asserts how many lines of the log contain all of these words.
+    #[track_caller]
+    pub fn expect_log_lines(self, count: usize, words: &[&str]) -> Self {
+        let lines = self.log.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+        let found = lines.count();
+        assert!(found == count, "{count} log lines with {words:?} expected, not {found}\n{self}");
+        self
+    }
+}
+
+/// A flat JSON object of integers; anything else is none.
+fn parse(json: &str) -> BTreeMap<String, i64> {
+    let Ok(Value::Object(fields)) = serde_json::from_str(json) else {
+        return BTreeMap::new();
+    };
+    fields.into_iter().filter_map(|(name, value)| Some((name, value.as_i64()?))).collect()
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8000;
+        let mut part = |name: &str, text: &str| {
+            let skipped = text.len().saturating_sub(SHOWN);
+            let start = (skipped..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            writeln!(f, "--- {name} ({} bytes)\n{}", text.len(), &text[start..])
+        };
+        part("status", &self.status.to_string())?;
+        part("standard output", &self.text())?;
+        part("kernel log", &self.log)?;
+        part("xtask", &self.stderr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_integers_by_name() {
+        let stats = parse("{\"frames_free\":12,\"boot\":0}\n");
+        assert_eq!(stats, BTreeMap::from([("frames_free".into(), 12), ("boot".into(), 0)]));
+        assert!(parse("").is_empty() && parse("[1]").is_empty());
+    }
+}

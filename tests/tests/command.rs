@@ -1,0 +1,106 @@
+//! `cargo xtask run` as a command among others: its output, input, status and options.
+
+use std::process::Command;
+
+use boot_tests::{Jotun, Scratch, busybox, c_program};
+
+/// What the host's busybox prints, run the same way.
+fn on_host(arguments: &[&str]) -> Vec<u8> {
+    Command::new(busybox()).args(arguments).output().expect("busybox runs on the host").stdout
+}
+
+#[test]
+fn output_is_the_programs_and_nothing_else() {
+    let words = [busybox().to_str().unwrap(), "echo", "a", "b c", ""];
+    Jotun::new().args(words).run().expect(0).expect_output("a b c \n");
+}
+
+#[test]
+fn status_is_the_programs() {
+    for status in [0, 1, 7, 255] {
+        Jotun::new().args(["exit-code", &status.to_string()]).run().expect(status);
+    }
+}
+
+#[test]
+fn a_c_program_of_the_host_runs() {
+    let program = c_program("hello");
+    let expected = Command::new(&program).output().expect("it runs on the host").stdout;
+    Jotun::new().args([program]).run().expect(0).expect_output(expected);
+}
+
+#[test]
+fn input_reaches_the_program_byte_for_byte() {
+    // Every byte value, among them the framing's own escape and all that a terminal would act on.
+    let bytes: Vec<u8> = (0..60_000_u32).map(|n| ((n * n) >> 3) as u8).chain(0..=255).collect();
+    let words = [busybox().to_str().unwrap(), "cat"];
+    Jotun::new().args(words).stdin(bytes.clone()).run().expect(0).expect_output(bytes);
+}
+
+#[test]
+fn the_end_of_empty_input_is_seen() {
+    let words = [busybox().to_str().unwrap(), "wc", "-c"];
+    Jotun::new().args(words).run().expect(0).expect_output("0\n");
+}
+
+#[test]
+fn a_large_output_comes_whole() {
+    let words = [busybox().to_str().unwrap(), "seq", "50000"];
+    Jotun::new().args(words).run().expect(0).expect_output(on_host(&["seq", "50000"]));
+}
+
+#[test]
+fn rootfs_is_laid_over_the_image() {
+    let scratch = Scratch::new("rootfs");
+    scratch.file("etc/motd", "from the host\n");
+    scratch.file("data/deep/file", [0, 1, 2, 255]);
+    std::os::unix::fs::symlink("/data/deep/file", scratch.path().join("data/link")).unwrap();
+    let words = [busybox().to_str().unwrap(), "sha256sum", "/etc/motd", "/data/link", "/data/deep/file"];
+    let outcome = Jotun::new().rootfs(scratch.path()).args(words).run().expect(0);
+    let sums: Vec<String> = outcome.text().lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    let of = |name: &str| {
+        let path = scratch.path().join(name);
+        let line = on_host(&["sha256sum", path.to_str().unwrap()]);
+        String::from_utf8(line).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    let file = of("data/deep/file");
+    assert_eq!(sums, [of("etc/motd"), file.clone(), file]);
+}
+
+#[test]
+fn environment_is_set_by_option() {
+    let words = [busybox().to_str().unwrap(), "printenv", "COLOUR"];
+    Jotun::new().env("COLOUR", "green = yes").args(words).run().expect(0).expect_output("green = yes\n");
+}
+
+#[test]
+fn a_run_over_its_time_is_stopped() {
+    let words = [busybox().to_str().unwrap(), "sleep", "1000"];
+    let outcome = Jotun::new().args(words).timeout(4.0).run().expect(124);
+    assert!(outcome.stderr.contains("no end within 4 s"), "{outcome}");
+}
+
+#[test]
+fn a_program_that_is_not_there_gets_advice() {
+    let outcome = Jotun::new().args(["hello-sdt"]).run().expect(125);
+    assert!(outcome.stderr.contains("Did you mean `hello-std`?"), "{outcome}");
+}
+
+#[test]
+fn uefi_boots_the_same_image() {
+    let words = [busybox().to_str().unwrap(), "echo", "by UEFI"];
+    Jotun::new().uefi().args(words).run().expect(0).expect_output("by UEFI\n");
+}
+
+#[test]
+fn a_modest_cpu_is_enough() {
+    let words = [busybox().to_str().unwrap(), "echo", "modest"];
+    Jotun::new().cpu("qemu64").args(words).run().expect(0).expect_output("modest\n");
+}
+
+#[test]
+fn statistics_come_as_integers() {
+    let outcome = Jotun::new().args(["exit-code", "0"]).run().expect(0);
+    assert!(outcome.stat("entries_system_call") > 0);
+    assert!(outcome.stat("frames_total") > outcome.stat("frames_free"));
+}
