@@ -1,2 +1,50 @@
-//! (being written)
-fn main() {}
+//! The kernel Jotun, booted by multiboot2. What follows is the boot as one list.
+#![no_std]
+#![no_main]
+#![expect(unreachable_pub, reason = "in a binary `pub` says what a module offers the others")]
+
+extern crate alloc;
+
+mod arch;
+mod panic;
+
+use arch::physical::Frames;
+use arch::{
+    acpi, apic, bootinfo::BootInfo, clock, cpu, cpulocal, debugcon, exit, fpu, gdt, heap, idt, ioapic, paging, serial,
+    stack,
+};
+use containers::GlobalDirectory;
+
+/// Called by `arch::boot` in long mode, on the boot stack, with what the boot loader left.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
+    debugcon::init(); // first, so that all else can say what is wrong
+    idt::init(); // from here on a fault is a sentence, not a reset
+    gdt::init(); // the kernel's own segments, those of the boot are about to be unmapped
+    cpu::check().unwrap_or_else(|missing| exit::fatal(missing)); // before anything relies on it
+    cpu::init(); // protections on while there is little to protect
+    fpu::init(); // what programs may use; the kernel itself does not
+    clock::init(); // early, for the times in the log
+    let mut info = BootInfo::read(magic, information).unwrap_or_else(|error| exit::fatal(error));
+    let mut frames = Frames::new(&mut info); // needs to know what is free
+    let global = paging::build(&mut frames, &info).expect("frames for the kernel's page tables"); // W^X from here on
+    heap::init(&mut frames); // needs the tables it is mapped in
+    cpulocal::map(&mut frames).expect("frames for CPU-local data"); // before the first look at a CPU-local variable
+    stack::map(&mut frames, 0).expect("frames for the kernel stacks");
+    gdt::init_tss(0); // double faults and NMIs get their stacks
+    stack::continue_on_kernel_stack((info, frames, global), kernel_continue)
+}
+
+/// Goes on where there is a guard page below the stack.
+fn kernel_continue((info, mut frames, _global): (BootInfo, Frames, GlobalDirectory)) -> ! {
+    let platform = acpi::read(info.acpi, &mut frames); // who has the interrupts
+    apic::init(&mut frames).expect("frames for the local APIC"); // silences the 8259, measures the timer
+    ioapic::init(&mut frames, &platform).expect("frames for the I/O APICs"); // everything masked
+    clock::init_wall_clock();
+    let console = serial::init() && ioapic::route_isa(&mut frames, &platform, 4, idt::SERIAL, apic::id());
+    if !console {
+        log::warn!("no serial port; the console is silent");
+    }
+    log::info!("{} of {} frames are free", frames.free(), frames.total());
+    exit::exit(0)
+}

@@ -1,0 +1,197 @@
+//! What the boot loader says: memory, modules, command line, ACPI.
+//!
+//! The crate `multiboot2` parses the tags; here they are checked against each other and turned into
+//! what the kernel needs. A boot loader that says nonsense is answered with one sentence.
+//!
+//! Relies on the first 4 GiB being in the direct map, as the boot's first page tables have them. The
+//! boot information and the modules stay where they are; the memory they occupy is never free.
+
+use super::image;
+use super::physical::{DIRECT_MAP, MEMORY_END};
+use super::ranges::Ranges;
+use core::fmt;
+use core::ops::Range;
+use multiboot2::{BootInformation, BootInformationHeader, MemoryAreaType};
+use x86_64::PhysAddr;
+
+/// Memory that must be left for frames once the image, modules and the boot information are placed.
+const NEEDED: u64 = 8 << 20;
+
+/// Below this nothing is used: the firmware's data, and where further CPUs begin.
+const LOW_MEMORY: u64 = 1 << 20;
+
+/// Most modules looked at; Jotun has two.
+const MAX_MODULES: usize = 8;
+
+/// Where the root of the ACPI tables is.
+#[derive(Clone, Copy, Debug)]
+pub struct AcpiRoot {
+    /// Revision of the pointer structure: 0 means RSDT, else XSDT.
+    pub revision: u8,
+    /// Physical address of the RSDT or XSDT.
+    pub address: PhysAddr,
+}
+
+/// A module's memory. Not `Clone`: whoever has it may read it, and gives it back but once.
+pub struct Module {
+    /// What the boot loader's configuration calls it.
+    pub name: &'static str,
+    physical: Range<u64>,
+}
+
+impl Module {
+    /// The module's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let length = (self.physical.end - self.physical.start) as usize;
+        // SAFETY: `read` checked that it lies in memory, which the direct map reaches, and kept that
+        // memory from being used for anything else.
+        unsafe { core::slice::from_raw_parts((DIRECT_MAP + self.physical.start) as *const u8, length) }
+    }
+
+    /// Where it lies, in whole pages.
+    pub fn pages(&self) -> Range<u64> {
+        whole_pages(&self.physical)
+    }
+}
+
+/// What there is to boot with.
+pub struct BootInfo {
+    /// All memory there is, in whole pages.
+    pub memory: Ranges,
+    /// Of that, what nobody uses yet.
+    pub free: Ranges,
+    /// The kernel's command line.
+    pub command_line: &'static str,
+    /// ACPI, if the firmware has it.
+    pub acpi: Option<AcpiRoot>,
+    modules: [Option<Module>; MAX_MODULES],
+}
+
+/// Why the kernel cannot boot.
+#[derive(Debug)]
+pub enum BootError {
+    /// Not started by a multiboot2 boot loader: the magic number found.
+    Magic(u32),
+    /// The boot information cannot be read.
+    Malformed(multiboot2::LoadError),
+    /// There is no memory map.
+    NoMemoryMap,
+    /// Free bytes needed and found.
+    TooLittleMemory(u64, u64),
+    /// A module that does not lie in memory, or on memory that something else uses.
+    BrokenModule(Range<u64>),
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::Magic(found) => {
+                write!(
+                    f,
+                    "not started by a multiboot2 boot loader (magic number {found:#x}); boot Jotun with GRUB's `multiboot2`"
+                )
+            }
+            BootError::Malformed(error) => write!(f, "the boot loader's information is malformed: {error:?}"),
+            BootError::NoMemoryMap => write!(f, "the boot loader gave no memory map"),
+            BootError::TooLittleMemory(needed, found) => write!(
+                f,
+                "too little memory: beside its image and modules Jotun needs {} KiB, and {} KiB are left",
+                needed >> 10,
+                found >> 10
+            ),
+            BootError::BrokenModule(range) => {
+                write!(f, "the boot module at {:#x}..{:#x} does not lie in usable memory", range.start, range.end)
+            }
+        }
+    }
+}
+
+/// The range in whole pages, outward.
+fn whole_pages(range: &Range<u64>) -> Range<u64> {
+    range.start & !0xfff..(range.end + 0xfff) & !0xfff
+}
+
+impl BootInfo {
+    /// Reads the boot loader's information; `magic` and `information` are what it left in eax and ebx.
+    pub fn read(magic: u32, information: u32) -> Result<BootInfo, BootError> {
+        if magic != multiboot2::MAGIC {
+            return Err(BootError::Magic(magic));
+        }
+        let start = DIRECT_MAP + u64::from(information);
+        // SAFETY: the magic number says that a boot loader has put its information there; the first
+        // 4 GiB are mapped, and its memory is taken out of the free ranges below.
+        let tags = unsafe { BootInformation::load(start as *const BootInformationHeader) };
+        let tags: BootInformation<'static> = tags.map_err(BootError::Malformed)?;
+        let memory = memory(&tags)?;
+
+        let mut free = memory.clone();
+        free.remove(&(0..LOW_MEMORY));
+        free.remove(&image::occupied());
+        let information = u64::from(information);
+        let information = whole_pages(&(information..information + tags.total_size() as u64));
+        free.remove(&information);
+        let modules = modules(&tags, &mut free)?;
+        if free.total() < NEEDED {
+            return Err(BootError::TooLittleMemory(NEEDED, free.total()));
+        }
+        let command_line = tags.command_line_tag().and_then(|tag| command_line(tag)).unwrap_or("");
+        Ok(BootInfo { memory, free, command_line, acpi: acpi_root(&tags), modules })
+    }
+
+    /// Takes the module of that name out, if there is one.
+    pub fn take_module(&mut self, name: &str) -> Option<Module> {
+        self.modules.iter_mut().find(|slot| slot.as_ref().is_some_and(|module| module.name == name))?.take()
+    }
+}
+
+/// The tag lives as long as the boot information, which is for ever.
+fn command_line(tag: &multiboot2::CommandLineTag) -> Option<&'static str> {
+    let text = tag.cmdline().ok()?;
+    // SAFETY: the boot information is never given back and never written.
+    Some(unsafe { &*(text as *const str) })
+}
+
+fn memory(tags: &BootInformation<'_>) -> Result<Ranges, BootError> {
+    let map = tags.memory_map_tag().ok_or(BootError::NoMemoryMap)?;
+    let mut memory = Ranges::new();
+    for area in map.memory_areas().iter().filter(|area| area.typ() == MemoryAreaType::Available) {
+        let end = area.start_address().saturating_add(area.size()).min(MEMORY_END);
+        let (start, end) = (area.start_address().saturating_add(0xfff) & !0xfff, end & !0xfff);
+        if start < end && !memory.add(start..end) {
+            log::warn!("the memory map is too long; {:#x}..{:#x} is left unused", start, end);
+        }
+    }
+    Ok(memory)
+}
+
+fn modules(tags: &BootInformation<'_>, free: &mut Ranges) -> Result<[Option<Module>; MAX_MODULES], BootError> {
+    let mut modules = [const { None }; MAX_MODULES];
+    for (index, tag) in tags.module_tags().enumerate() {
+        let physical = u64::from(tag.start_address())..u64::from(tag.end_address());
+        let pages = whole_pages(&physical);
+        // GRUB places an empty file's module anywhere; it occupies nothing.
+        if !physical.is_empty() && !free.contains(&pages) || physical.start > physical.end {
+            return Err(BootError::BrokenModule(physical));
+        }
+        let Some(slot) = modules.get_mut(index) else {
+            log::warn!("only {MAX_MODULES} boot modules are looked at");
+            break;
+        };
+        free.remove(&pages);
+        let name = tag.cmdline().unwrap_or("");
+        // SAFETY: as for the command line.
+        *slot = Some(Module { name: unsafe { &*(name as *const str) }, physical });
+    }
+    Ok(modules)
+}
+
+fn acpi_root(tags: &BootInformation<'_>) -> Option<AcpiRoot> {
+    if let Some(tag) = tags.rsdp_v2_tag().filter(|tag| tag.xsdt_address() != 0) {
+        return Some(AcpiRoot {
+            revision: tag.revision().max(1),
+            address: PhysAddr::try_new(tag.xsdt_address() as u64).ok()?,
+        });
+    }
+    let tag = tags.rsdp_v1_tag()?;
+    Some(AcpiRoot { revision: 0, address: PhysAddr::try_new(tag.rsdt_address() as u64).ok()? })
+}

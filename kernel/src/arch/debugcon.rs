@@ -1,0 +1,101 @@
+//! The log channel: port 0xE9, which QEMU and Bochs pass on byte by byte, and the logger over it.
+//!
+//! A line of log is `[seconds.micros] LEVEL module: message`; a line that begins with the byte RS is a
+//! control record (crate `abi`, module `channel`). Whatever a message contains, it stays one line and
+//! begins no record: control characters come out as `?`.
+//!
+//! The lock serves CPUs that log at the same time. It is held with interrupts off, so that an interrupt
+//! handler never waits for the code it interrupted; where the holder cannot go on (a panic, an NMI), the
+//! wait ends after a while and the text comes out mixed rather than never.
+
+use super::{clock, interrupts};
+use abi::channel::{LOG_PORT, RECORD};
+use core::fmt::{self, Write};
+use log::{LevelFilter, Log, Metadata, Record};
+use spin::Mutex;
+
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// How often a lock that is taken is tried.
+const PATIENCE: u32 = 10_000_000;
+
+/// The port as a sink of text; no control character of the text reaches it.
+struct Port;
+
+impl Port {
+    fn send(bytes: &[u8]) {
+        // SAFETY: the port belongs to this module and the direction flag is clear by the ABI; on a
+        // machine without the device the bytes go nowhere.
+        unsafe {
+            core::arch::asm!(
+                "rep outsb",
+                in("dx") LOG_PORT,
+                inout("rcx") bytes.len() => _,
+                inout("rsi") bytes.as_ptr() => _,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+    }
+}
+
+impl Write for Port {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (index, piece) in text.as_bytes().split(|byte| byte.is_ascii_control()).enumerate() {
+            if index > 0 {
+                Port::send(b"?");
+            }
+            Port::send(piece);
+        }
+        Ok(())
+    }
+}
+
+/// Runs `f` with the log channel to itself, if that can be had.
+fn locked(f: impl FnOnce()) {
+    interrupts::without(|| {
+        let guard = (0..PATIENCE).find_map(|_| {
+            core::hint::spin_loop();
+            LOCK.try_lock()
+        });
+        if guard.is_none() {
+            Port::send(b"\n");
+        }
+        f();
+    });
+}
+
+/// Sends a control record: RS, its name, what follows, end of line.
+pub fn record(name: &str, rest: fmt::Arguments<'_>) {
+    locked(|| {
+        Port::send(&[RECORD]);
+        let _ = write!(Port, "{name} {rest}");
+        Port::send(b"\n");
+    });
+}
+
+struct Logger;
+
+impl Log for Logger {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let micros = clock::nanoseconds() / 1000;
+        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+        let target = record.target().trim_start_matches("kernel::").trim_start_matches("arch::");
+        locked(|| {
+            let _ = write!(Port, "[{seconds}.{micros:06}] {} {target}: {}", record.level(), record.args());
+            Port::send(b"\n");
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+/// Makes the macros of the crate `log` write to the channel.
+pub fn init() {
+    // A second call would fail, and leave everything as it is.
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(LevelFilter::Info);
+}

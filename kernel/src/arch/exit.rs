@@ -1,0 +1,38 @@
+//! The end of the machine, and what it says to the host before.
+
+use super::{debugcon, interrupts, serial};
+use abi::channel::{BOCHS_EXIT_PORT, BOCHS_EXIT_WORD, EXIT, PANIC, QEMU_EXIT_CODE, QEMU_EXIT_PORT};
+use core::fmt;
+use x86_64::instructions::{hlt, port::Port};
+
+/// Longest wait for the console to take what programs wrote, as long as none of it moves.
+const PATIENCE_NS: u64 = 30_000_000_000;
+
+/// Ends the run with a status.
+pub fn exit(status: u8) -> ! {
+    interrupts::disable();
+    serial::flush(PATIENCE_NS);
+    debugcon::record(EXIT, format_args!("{status}"));
+    end_machine()
+}
+
+/// Ends the run because the kernel cannot do its work, for a reason that one sentence tells.
+pub fn fatal(reason: impl fmt::Display) -> ! {
+    interrupts::disable();
+    debugcon::record(PANIC, format_args!("{reason}"));
+    end_machine()
+}
+
+/// Ends the machine without a word; where nothing can do that, the CPU stops.
+pub fn end_machine() -> ! {
+    interrupts::disable();
+    // SAFETY: these ports end the machine under QEMU and Bochs and are unused elsewhere.
+    unsafe {
+        Port::<u32>::new(QEMU_EXIT_PORT).write(QEMU_EXIT_CODE);
+        let mut bochs = Port::<u8>::new(BOCHS_EXIT_PORT);
+        BOCHS_EXIT_WORD.iter().for_each(|&byte| bochs.write(byte));
+    }
+    loop {
+        hlt();
+    }
+}

@@ -1,0 +1,151 @@
+//! The kernel heap: `linked_list_allocator` over pages that are mapped ahead of need.
+//!
+//! ```text
+//! HEAP.start      given               mapped                        HEAP.end
+//!     | allocator's | tail: mapped, idle |  nothing mapped …           |
+//! ```
+//!
+//! Whoever allocates holds subsystems borrowed, so an allocation cannot take frames. Instead it may
+//! eat from the tail, and the boundary tops the tail up ([`reserve`]) between two system calls, where
+//! running out of frames can be answered. An allocation that finds the tail empty is a kernel panic: the
+//! reserve is too small for what one system call allocates.
+//!
+//! No lock: only a CPU inside the kernel at level 1 allocates, and it is alone there. Interrupt handlers
+//! at level 2 never allocate.
+
+use super::paging::{self, DATA, HEAP};
+use super::physical::Frames;
+use containers::{PAGE_SIZE, PhysicalMemory};
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+use linked_list_allocator::Heap;
+use x86_64::VirtAddr;
+
+/// Bytes that are ready before a system call begins.
+pub const RESERVE: usize = 128 << 10;
+
+/// Bytes that the boot begins with.
+const INITIAL: usize = 256 << 10;
+
+/// Smallest piece moved from the tail to the allocator.
+const STEP: usize = 16 << 10;
+
+struct State {
+    heap: Heap,
+    /// End of what the allocator has.
+    given: usize,
+    /// End of what is mapped.
+    mapped: usize,
+}
+
+struct KernelHeap(UnsafeCell<State>);
+
+// SAFETY: only a CPU at level 1 allocates, and there is one at a time; see the module's comment.
+unsafe impl Sync for KernelHeap {}
+
+#[global_allocator]
+static KERNEL_HEAP: KernelHeap =
+    KernelHeap(UnsafeCell::new(State { heap: Heap::empty(), given: HEAP.start as usize, mapped: HEAP.start as usize }));
+
+impl State {
+    /// Hands at least `bytes` of the tail to the allocator, or all of it.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let tail = self.mapped - self.given;
+        let bytes = bytes.max(STEP).next_multiple_of(PAGE_SIZE).min(tail);
+        if bytes == 0 {
+            return false;
+        }
+        // SAFETY: the tail is mapped, nobody's, and follows directly on what the allocator has.
+        unsafe {
+            if self.heap.bottom().is_null() {
+                self.heap.init(self.given as *mut u8, bytes);
+            } else {
+                self.heap.extend(bytes);
+            }
+        }
+        self.given += bytes;
+        true
+    }
+
+    fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        loop {
+            if let Ok(place) = self.heap.allocate_first_fit(layout) {
+                return Some(place);
+            }
+            if !self.grow(layout.size() + layout.align()) {
+                return None;
+            }
+        }
+    }
+}
+
+// SAFETY: `linked_list_allocator` gives out disjoint, aligned pieces of mapped memory.
+unsafe impl GlobalAlloc for KernelHeap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: no other reference to the state lives; see the module's comment.
+        let state = unsafe { &mut *self.0.get() };
+        state.allocate(layout).map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: as above; the caller gives back what `alloc` gave.
+        unsafe {
+            let state = &mut *self.0.get();
+            state.heap.deallocate(NonNull::new_unchecked(place), layout);
+        }
+    }
+}
+
+fn tail() -> usize {
+    // SAFETY: two words are read; no reference to them lives across a call of this module.
+    unsafe { (*KERNEL_HEAP.0.get()).mapped - (*KERNEL_HEAP.0.get()).given }
+}
+
+/// Whether the tail is as long as a system call may need.
+#[inline]
+pub fn reserve_full() -> bool {
+    tail() >= RESERVE
+}
+
+/// Tops the tail up to [`RESERVE`] bytes; false if frames run out.
+pub fn reserve(frames: &mut Frames) -> bool {
+    reserve_bytes(frames, RESERVE)
+}
+
+/// Tops the tail up to `bytes`, for what is known to need more than [`RESERVE`]; false if frames run out.
+pub fn reserve_bytes(frames: &mut Frames, bytes: usize) -> bool {
+    while tail() < bytes {
+        // SAFETY: a word is read.
+        let page = unsafe { (*KERNEL_HEAP.0.get()).mapped };
+        let Ok(frame) = frames.allocate() else { return false };
+        if page as u64 >= HEAP.end || paging::map_kernel(frames, VirtAddr::new(page as u64), frame, DATA).is_err() {
+            frames.release(frame);
+            return false;
+        }
+        // SAFETY: a word is written, with no reference to it alive.
+        unsafe { (*KERNEL_HEAP.0.get()).mapped = page + PAGE_SIZE }
+    }
+    true
+}
+
+/// Pages that the heap has, tail included.
+pub fn pages() -> usize {
+    // SAFETY: a word is read.
+    let mapped = unsafe { (*KERNEL_HEAP.0.get()).mapped };
+    (mapped - HEAP.start as usize) / PAGE_SIZE
+}
+
+/// Bytes allocated now.
+pub fn used() -> usize {
+    // SAFETY: a word is read.
+    unsafe { (*KERNEL_HEAP.0.get()).heap.used() }
+}
+
+/// Gives the heap its first pages.
+///
+/// # Panics
+/// If there are no frames for them.
+pub fn init(frames: &mut Frames) {
+    assert!(reserve_bytes(frames, INITIAL), "no memory for the kernel heap");
+}

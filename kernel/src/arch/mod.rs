@@ -1,0 +1,32 @@
+//! All that touches the hardware: boot, traps, page-table entries, interrupt controllers, clocks, ports.
+//!
+//! The home of the kernel's unsafe code. What it offers the rest of the kernel is safe to call; where
+//! an order must be kept (frames before heap before CPU-local data), `main.rs` keeps it.
+
+pub mod acpi;
+pub mod apic;
+pub mod backtrace;
+pub mod boot;
+pub mod bootinfo;
+pub mod clock;
+pub mod cpu;
+pub mod cpulocal;
+pub mod debugcon;
+pub mod entry;
+pub mod exit;
+pub mod fault;
+pub mod fpu;
+pub mod gdt;
+pub mod heap;
+pub mod idt;
+pub mod image;
+pub mod interrupts;
+pub mod ioapic;
+pub mod legacy;
+pub mod paging;
+pub mod physical;
+pub mod ranges;
+pub mod ring;
+pub mod rtc;
+pub mod serial;
+pub mod stack;

@@ -1,0 +1,169 @@
+//! The kernel's half of every page directory, and the boot CPU's global page directory.
+//!
+//! No kernel page is both written and executed: code is read and execute, constants are read-only, all
+//! else is never executed; and the direct map does not let the image's code and constants be written
+//! either. Nothing of the lower half is mapped but the two tables above the window and the packages'.
+//!
+//! | PML4 slot | what | shared by all page directories |
+//! | --- | --- | --- |
+//! | 127 | the window; its tables end at the page directory | no |
+//! | 128 | resident code packages | yes |
+//! | 256… | direct map of memory | yes |
+//! | 510 | kernel heap, kernel stacks, device registers | yes |
+//! | 511 | kernel image, CPU-local section | yes (with several CPUs: one per CPU) |
+//!
+//! **All upper slots get their third-level tables here, before the first copy of the directory is
+//! made**, so that copies never have to be brought up to date. x86's large pages serve the direct map;
+//! translations of the kernel's half are global where the CPU has that.
+
+use super::bootinfo::BootInfo;
+use super::cpu;
+use super::image;
+use super::physical::{DIRECT_MAP, Frames};
+use containers::directory::{self, PACKAGES_SLOT, TABLE, WINDOW, WINDOW_SLOT, slot, span};
+use containers::{Frame, GlobalDirectory, OutOfFrames, PhysicalMemory, Translation};
+use core::ops::Range;
+use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::{PhysAddr, VirtAddr};
+
+/// The kernel heap's addresses.
+pub const HEAP: Range<u64> = 0xffff_ff00_0000_0000..0xffff_ff40_0000_0000;
+
+/// Kernel stacks, a guard page below each.
+pub const STACKS: Range<u64> = 0xffff_ff40_0000_0000..0xffff_ff60_0000_0000;
+
+/// Device registers and firmware tables: this plus their physical address.
+pub const DEVICES: Range<u64> = 0xffff_ff60_0000_0000..0xffff_ff80_0000_0000;
+
+/// An entry of the kernel's half that points to a further table.
+const KERNEL_TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE);
+
+/// Rights of data: read and write.
+pub const DATA: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::NO_EXECUTE);
+
+/// Rights of constants: read.
+pub const CONSTANT: Flags = Flags::PRESENT.union(Flags::NO_EXECUTE);
+
+/// Rights of code: read and execute.
+const CODE: Flags = Flags::PRESENT;
+
+/// Registers of a device: read and write, past the caches.
+pub const REGISTERS: Flags = DATA.union(Flags::NO_CACHE).union(Flags::WRITE_THROUGH);
+
+/// Makes the global page directory, puts the CPU on it, and adds the memory that only it reaches.
+pub fn build(frames: &mut Frames, info: &BootInfo) -> Result<GlobalDirectory, OutOfFrames> {
+    let pml4 = frames.allocate()?;
+    for slot in [slot(HEAP.start, 4), slot(image::KERNEL_BASE, 4)] {
+        let third = frames.allocate()?;
+        directory::set(frames, pml4, slot, third, KERNEL_TABLE);
+    }
+    frames.set_kernel_directory(pml4);
+    map_image(frames)?;
+    map_memory(frames, info)?;
+
+    let third = frames.allocate()?;
+    let window_directory = frames.allocate()?;
+    let packages = frames.allocate()?;
+    directory::set(frames, pml4, WINDOW_SLOT, third, TABLE);
+    directory::set(frames, third, slot(WINDOW.start, 3), window_directory, TABLE);
+    directory::set(frames, pml4, PACKAGES_SLOT, packages, TABLE);
+
+    frames.load(pml4);
+    frames.add_rest();
+    Ok(GlobalDirectory { pml4, window_directory })
+}
+
+fn map_image(frames: &mut Frames) -> Result<(), OutOfFrames> {
+    for (range, rights) in [(image::text(), CODE), (image::rodata(), CONSTANT), (image::data(), DATA)] {
+        let physical = image::physical(range.start)..image::physical(range.start) + (range.end - range.start);
+        map_range(frames, range.start, physical, rights)?;
+    }
+    Ok(())
+}
+
+/// The direct map: all usable memory, of the image's part only what may be written for writing.
+fn map_memory(frames: &mut Frames, info: &BootInfo) -> Result<(), OutOfFrames> {
+    let fixed = image::physical(image::text().start).as_u64()..image::physical(image::rodata().end).as_u64();
+    for area in info.memory.iter() {
+        let below = area.start..area.end.min(fixed.start);
+        let within = area.start.max(fixed.start)..area.end.min(fixed.end);
+        let above = area.start.max(fixed.end)..area.end;
+        for (part, rights) in [(below, DATA), (within, CONSTANT), (above, DATA)] {
+            if !part.is_empty() {
+                map_range(frames, DIRECT_MAP + part.start, PhysAddr::new(part.start)..PhysAddr::new(part.end), rights)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Maps a physical range in the largest pages that fit.
+fn map_range(frames: &mut Frames, start: u64, physical: Range<PhysAddr>, rights: Flags) -> Result<(), OutOfFrames> {
+    let largest = if cpu::features().contains(cpu::Features::GIB_PAGES) { 3 } else { 2 };
+    let (mut address, mut at) = (start, physical.start);
+    while at < physical.end {
+        let fits = |level: &u8| {
+            let size = span(*level);
+            address.is_multiple_of(size) && at.is_aligned(size) && size <= physical.end - at
+        };
+        let level = (1..=largest).rev().find(fits).unwrap_or(1);
+        let size_flag = if level > 1 { Flags::HUGE_PAGE } else { Flags::empty() };
+        set_entry(frames, address, level, at, rights | size_flag)?;
+        address += span(level);
+        at += span(level);
+    }
+    Ok(())
+}
+
+/// Sets the entry for an address of the kernel's half at a level, making the tables above it.
+fn set_entry(frames: &mut Frames, address: u64, level: u8, to: PhysAddr, flags: Flags) -> Result<(), OutOfFrames> {
+    let mut table = frames.kernel_directory();
+    for above in (level + 1..=4).rev() {
+        let index = slot(address, above);
+        let entry = &frames.table(table)[index];
+        assert!(!entry.flags().contains(Flags::HUGE_PAGE), "{address:#x} is mapped by a large page");
+        table = match directory::target(entry) {
+            Some(below) => below,
+            None => {
+                let made = frames.allocate()?;
+                directory::set(frames, table, index, made, KERNEL_TABLE);
+                made
+            }
+        };
+    }
+    let entry = &mut frames.table_mut(table)[slot(address, level)];
+    entry.set_addr(to, flags | global());
+    Ok(())
+}
+
+fn global() -> Flags {
+    if cpu::features().contains(cpu::Features::GLOBAL_PAGES) { Flags::GLOBAL } else { Flags::empty() }
+}
+
+/// Maps a page of the kernel's half to a frame; the page was not mapped before.
+///
+/// Only for addresses in [`HEAP`], [`STACKS`] and the CPU-local section.
+pub fn map_kernel(frames: &mut Frames, page: VirtAddr, frame: Frame, rights: Flags) -> Result<(), OutOfFrames> {
+    let address = page.as_u64();
+    let cpulocal = image::cpulocal();
+    assert!(
+        HEAP.contains(&address) || STACKS.contains(&address) || cpulocal.contains(&address),
+        "{address:#x} is not an address where kernel pages are put"
+    );
+    set_entry(frames, address, 1, frame.address(), rights)
+}
+
+/// Makes a physical range that is not memory visible, and tells where.
+///
+/// The same range may be mapped again; it stays for ever.
+pub fn map_device(frames: &mut Frames, at: PhysAddr, length: u64, rights: Flags) -> Result<VirtAddr, OutOfFrames> {
+    let start = DEVICES.start + at.as_u64();
+    let end = start.saturating_add(length.max(1));
+    assert!(end <= DEVICES.end, "a device at {at:#x}, {length:#x} bytes long");
+    let mut page = start & !0xfff;
+    while page < end {
+        set_entry(frames, page, 1, PhysAddr::new(page - DEVICES.start), rights)?;
+        page += span(1);
+    }
+    Ok(VirtAddr::new(start))
+}

@@ -1,0 +1,202 @@
+//! Physical memory: the frames and, through the direct map, their contents.
+//!
+//! [`Frames`] is the machine behind the model's [`PhysicalMemory`] and [`Translation`]. The direct map
+//! holds exactly the memory that the boot loader called usable, so that every frame that can be
+//! allocated can be reached, and nothing else can. Access is by raw copies: user threads may have the
+//! same frame mapped. The reference count is looked at on each access, which keeps the interface safe.
+
+use super::bootinfo::{BootInfo, Module};
+use super::ranges::Ranges;
+use containers::frames::FrameInfo;
+use containers::{Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
+use core::ops::Range;
+use x86_64::instructions::tlb;
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::{PageTable, PhysFrame};
+use x86_64::{PhysAddr, VirtAddr};
+
+/// Where the direct map begins: physical address zero.
+pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+
+/// Physical memory from here on has no frame number (32 bits) and is left out.
+pub const MEMORY_END: u64 = 16 << 40;
+
+/// What the boot's first page tables map, and so what can be used until the final ones are loaded.
+const EARLY_END: u64 = 4 << 30;
+
+/// Above so many pages, forgetting them all is quicker than one by one.
+const INVALIDATE_ALL: u64 = 32;
+
+/// The frames of the machine.
+pub struct Frames {
+    table: FrameTable,
+    /// The page directory whose upper half all others copy.
+    kernel: Option<Frame>,
+    /// Memory for when the final page tables reach it.
+    late: Ranges,
+}
+
+impl Frames {
+    /// Takes over the free memory that `info` tells of, the first 4 GiB now, the rest in
+    /// [`Frames::add_rest`]. The table of frames itself takes eight bytes a frame of it.
+    pub fn new(info: &mut BootInfo) -> Frames {
+        let early = |range: Range<u64>| range.start..range.end.min(EARLY_END);
+        let largest = info.free.iter().map(early).max_by_key(|range| range.end.saturating_sub(range.start));
+        let largest = largest.filter(|range| !range.is_empty()).expect("free memory below 4 GiB");
+        // No more than a quarter of it for the table: what lies further up is left out.
+        let reach = (largest.end - largest.start) / 4 / size_of::<FrameInfo>() as u64 * PAGE_SIZE as u64;
+        let end = info.memory.end().min(reach);
+        if end < info.memory.end() {
+            log::warn!("memory above {:#x} is left unused: the table of frames would not fit", end);
+            info.free.remove(&(end..MEMORY_END));
+            info.memory.remove(&(end..MEMORY_END));
+        }
+
+        let elements = (end / PAGE_SIZE as u64) as usize;
+        let bytes = (elements * size_of::<FrameInfo>()).next_multiple_of(PAGE_SIZE) as u64;
+        let place = largest.end - bytes..largest.end;
+        info.free.remove(&place);
+        let first = (DIRECT_MAP + place.start) as *mut FrameInfo;
+        // SAFETY: mapped, free until now, and taken out of the free ranges; each element is written
+        // before the slice is made.
+        let table = unsafe {
+            (0..elements).for_each(|index| first.add(index).write(FrameInfo::HOLE));
+            core::slice::from_raw_parts_mut(first, elements)
+        };
+
+        let mut frames = Frames { table: FrameTable::new(table), kernel: None, late: info.free.clone() };
+        frames.late.remove(&(0..EARLY_END));
+        info.free.iter().map(early).for_each(|range| frames.add(range));
+        frames
+    }
+
+    /// Adds what lies above the first 4 GiB, once the direct map reaches it.
+    pub fn add_rest(&mut self) {
+        let late = core::mem::replace(&mut self.late, Ranges::new());
+        late.iter().for_each(|range| self.add(range));
+    }
+
+    /// Adds a module's memory, now that nobody reads it any more.
+    pub fn give_back(&mut self, module: Module) {
+        self.add(module.pages());
+    }
+
+    fn add(&mut self, range: Range<u64>) {
+        for address in range.step_by(PAGE_SIZE) {
+            self.table.add(Frame::containing(PhysAddr::new(address)));
+        }
+    }
+
+    /// Frames that nobody uses.
+    pub fn free(&self) -> usize {
+        self.table.free()
+    }
+
+    /// Frames in all.
+    pub fn total(&self) -> usize {
+        self.table.total()
+    }
+
+    /// Tells which page directory has the kernel's half; said once, by [`super::paging::build`].
+    pub(super) fn set_kernel_directory(&mut self, pml4: Frame) {
+        self.kernel = Some(pml4);
+    }
+
+    /// The page directory whose upper half all others copy.
+    pub(super) fn kernel_directory(&self) -> Frame {
+        self.kernel.expect("the kernel's page tables are built")
+    }
+
+    /// Where the frame's bytes are, checked to be in use.
+    #[inline]
+    fn bytes(&self, frame: Frame, range: Range<usize>) -> *mut u8 {
+        assert!(self.table.references(frame) != 0, "access to frame {:#x}, which is not in use", frame.address());
+        assert!(range.start <= range.end && range.end <= PAGE_SIZE, "access beyond the end of a frame");
+        (DIRECT_MAP + frame.address().as_u64() + range.start as u64) as *mut u8
+    }
+}
+
+impl PhysicalMemory for Frames {
+    fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
+        let frame = self.table.take().ok_or(OutOfFrames)?;
+        let bytes = self.bytes(frame, 0..PAGE_SIZE);
+        // SAFETY: a page of memory that was free until now; the direction flag is clear by the ABI.
+        unsafe {
+            core::arch::asm!(
+                "rep stosq",
+                inout("rcx") PAGE_SIZE / 8 => _,
+                inout("rdi") bytes => _,
+                in("rax") 0,
+                options(nostack, preserves_flags)
+            );
+        }
+        Ok(frame)
+    }
+
+    fn share(&mut self, frame: Frame) {
+        self.table.share(frame);
+    }
+
+    fn release(&mut self, frame: Frame) {
+        self.table.release(frame);
+    }
+
+    fn free_frames(&self) -> usize {
+        self.table.free()
+    }
+
+    fn references(&self, frame: Frame) -> u32 {
+        self.table.references(frame)
+    }
+
+    fn table(&self, frame: Frame) -> &PageTable {
+        // SAFETY: a frame in use, aligned; any bytes are a page table. The CPU writes only the accessed
+        // and dirty bits of entries.
+        unsafe { &*self.bytes(frame, 0..PAGE_SIZE).cast() }
+    }
+
+    fn table_mut(&mut self, frame: Frame) -> &mut PageTable {
+        // SAFETY: as above; `&mut self` keeps other references of the kernel's away.
+        unsafe { &mut *self.bytes(frame, 0..PAGE_SIZE).cast() }
+    }
+
+    fn read(&self, frame: Frame, offset: usize, to: &mut [u8]) {
+        let from = self.bytes(frame, offset..offset + to.len());
+        // SAFETY: the range lies in a frame in use, and `to`, being the kernel's, lies elsewhere.
+        unsafe { core::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) }
+    }
+
+    fn write(&mut self, frame: Frame, offset: usize, from: &[u8]) {
+        let to = self.bytes(frame, offset..offset + from.len());
+        // SAFETY: as above.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+    }
+
+    fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize) {
+        assert!(from.0 != to.0, "a copy within one frame");
+        let source = self.bytes(from.0, from.1..from.1 + length);
+        let target = self.bytes(to.0, to.1..to.1 + length);
+        // SAFETY: both ranges lie in frames in use, and the frames differ.
+        unsafe { core::ptr::copy_nonoverlapping(source, target, length) }
+    }
+}
+
+impl Translation for Frames {
+    fn load(&mut self, pml4: Frame) {
+        assert!(self.table.references(pml4) != 0, "a page directory that is not in use");
+        // SAFETY: page directories are copies of the kernel's in their upper half, so kernel code, data
+        // and stack stay mapped. Writing CR3 forgets all translations but the global ones, and user
+        // pages that can change are not global.
+        unsafe { Cr3::write(PhysFrame::containing_address(pml4.address()), Cr3Flags::empty()) }
+    }
+
+    fn invalidate(&mut self, range: Range<u64>) {
+        if (range.end.saturating_sub(range.start)) / PAGE_SIZE as u64 > INVALIDATE_ALL {
+            tlb::flush_all();
+        } else {
+            for address in range.step_by(PAGE_SIZE) {
+                tlb::flush(VirtAddr::new_truncate(address));
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Kernel stacks: one per CPU, and one each for the interrupts that must never lack one.
+//!
+//! Below every stack lies a page that is never mapped, so that an overflow is a page fault (and, the
+//! page fault finding no stack either, a double fault on its own one) instead of a silent overwrite.
+
+use super::image;
+use super::paging::{self, DATA, STACKS};
+use super::physical::Frames;
+use containers::{OutOfFrames, PAGE_SIZE, PhysicalMemory};
+use core::cell::Cell;
+use core::ops::Range;
+use cpulocal::cpu_local;
+use x86_64::VirtAddr;
+
+/// Bytes in a CPU's kernel stack (papers/001: one per CPU, not per thread).
+pub const KERNEL_STACK_SIZE: u64 = 128 << 10;
+
+/// Bytes in each stack of [`Special`].
+const SPECIAL_STACK_SIZE: u64 = 16 << 10;
+
+/// Addresses set aside for one stack, its guard page included.
+const STRIDE: u64 = 256 << 10;
+
+/// Addresses set aside for the stacks of one CPU.
+const CPU_STRIDE: u64 = 4 * STRIDE;
+
+/// The interrupts with a stack of their own, numbered as in the TSS's interrupt stack table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Special {
+    /// The kernel's own stack may be what is broken.
+    DoubleFault = 0,
+    /// Comes at any instruction, the first ones of a system call included.
+    NonMaskable = 1,
+    /// As the one before.
+    MachineCheck = 2,
+}
+
+cpu_local! {
+    /// Where this CPU's kernel stack begins; it grows down from here.
+    pub static KERNEL_STACK: Cell<u64> = Cell::new(0);
+}
+
+fn stack(cpu: u64, index: u64, size: u64) -> Range<u64> {
+    let top = STACKS.start + cpu * CPU_STRIDE + (index + 1) * STRIDE;
+    top - size..top
+}
+
+/// The addresses of a CPU's kernel stack.
+pub fn kernel(cpu: u64) -> Range<u64> {
+    stack(cpu, 0, KERNEL_STACK_SIZE)
+}
+
+/// The addresses of a CPU's stack for a special interrupt.
+pub fn special(cpu: u64, which: Special) -> Range<u64> {
+    stack(cpu, 1 + which as u64, SPECIAL_STACK_SIZE)
+}
+
+/// Maps all stacks of a CPU.
+pub fn map(frames: &mut Frames, cpu: u64) -> Result<(), OutOfFrames> {
+    let special = [Special::DoubleFault, Special::NonMaskable, Special::MachineCheck].map(|which| special(cpu, which));
+    for range in special.into_iter().chain([kernel(cpu)]) {
+        for page in range.step_by(PAGE_SIZE) {
+            let frame = frames.allocate()?;
+            paging::map_kernel(frames, VirtAddr::new(page), frame, DATA)?;
+        }
+    }
+    Ok(())
+}
+
+/// The stack that an address lies in, if it is one of the kernel's.
+pub fn containing(address: u64) -> Option<Range<u64>> {
+    if image::boot_stack().contains(&address) {
+        return Some(image::boot_stack());
+    }
+    let offset = address.checked_sub(STACKS.start).filter(|_| address < STACKS.end)?;
+    let (cpu, index) = (offset / CPU_STRIDE, offset % CPU_STRIDE / STRIDE);
+    let size = if index == 0 { KERNEL_STACK_SIZE } else { SPECIAL_STACK_SIZE };
+    Some(stack(cpu, index, size)).filter(|range| range.contains(&address))
+}
+
+/// Whether an address lies in the guard page below a kernel stack.
+pub fn is_guard(address: u64) -> bool {
+    STACKS.contains(&address) && containing(address).is_none() && containing(address + PAGE_SIZE as u64).is_some()
+}
+
+/// Leaves the present stack for good and goes on with `then(argument)` on this CPU's kernel stack.
+pub fn continue_on_kernel_stack<T>(argument: T, then: fn(T) -> !) -> ! {
+    /// Runs on the new stack; the argument still lies on the old one.
+    extern "C" fn landing<T>(argument: *const T, then: fn(T) -> !) -> ! {
+        // SAFETY: the old stack is left as it was, and nobody returns to it to drop the argument.
+        then(unsafe { argument.read() })
+    }
+    let argument = core::mem::ManuallyDrop::new(argument);
+    // SAFETY: `map` has mapped the stack, nothing lies on it yet, and `landing` never returns.
+    unsafe {
+        core::arch::asm!(
+            "mov rsp, {top}",
+            "xor ebp, ebp",
+            "call {landing}",
+            "ud2",
+            top = in(reg) kernel(0).end,
+            landing = in(reg) landing::<T> as extern "C" fn(*const T, fn(T) -> !) -> !,
+            in("rdi") &raw const *argument,
+            in("rsi") then,
+            options(noreturn)
+        )
+    }
+}
