@@ -81,7 +81,8 @@ pub const FIRST: u64 = START;
 pub const LAST: u64 = PRIORITY;
 
 /// Flag of [`START`]: the new process shares the caller's container instead of getting its own. It
-/// finds the same data and the same resident code; the kernel maps a stack of its own for it.
+/// finds the same data; the kernel maps a stack of its own for it. The package must be the one that
+/// the container was made from, whose data stands in the window already: else `EINVAL`.
 pub const SAME_CONTAINER: u64 = 1;
 
 /// Longest message in bytes.
@@ -99,12 +100,12 @@ pub const POLL: u64 = 0;
 /// Time-out that waits without an end.
 pub const FOREVER: u64 = u64::MAX;
 
-/// Number of priorities, from 0 on. A ready thread runs before every one of lower priority; threads
-/// of one priority take turns by time slices.
-pub const PRIORITIES: u64 = 32;
+/// Number of priorities; 0 is served first. A ready thread runs before every one with a higher number;
+/// threads of one priority take turns by time slices. Linux's nice values −20 to 19 map onto them.
+pub const PRIORITIES: u64 = 40;
 
-/// Priority of the first program and of all threads made by Linux's `clone`.
-pub const NORMAL_PRIORITY: u64 = 16;
+/// Priority of the first program and of every thread that asked for none.
+pub const NORMAL_PRIORITY: u64 = 20;
 
 /// In place of a priority: leave it as it is.
 pub const KEEP_PRIORITY: u64 = u64::MAX;

@@ -1,0 +1,34 @@
+//! Lets the kernel execute instructions: the work by which strategies are measured.
+#![no_std]
+#![no_main]
+
+use native::time::{cycles, nanoseconds};
+use native::{calls, println};
+
+native::entry!(main);
+
+/// Calls when the argument names no number.
+const CALLS: u64 = 500;
+
+fn main(argument: u64) -> i32 {
+    let count = if argument == 0 { CALLS } else { argument };
+    let mut last = 0;
+    for n in [0, 1_000, 10_000, 100_000] {
+        let start = cycles();
+        for _ in 0..count {
+            calls::burn(n).expect("the kernel burns");
+        }
+        let each = (cycles() - start) / count;
+        println!("burn({n}): {each} cycles");
+        assert!(each > last, "more instructions take longer");
+        last = each;
+    }
+    let entries = calls::statistic("entries_system_call");
+    let start = nanoseconds();
+    calls::burn(1_000_000).expect("the kernel burns");
+    assert!(nanoseconds() > start, "time goes on");
+    // The call, two of the clock and one for the statistics.
+    assert_eq!(calls::statistic("entries_system_call") - entries, 4, "entries by system call");
+    println!("ok lock-burn: {count} calls");
+    0
+}

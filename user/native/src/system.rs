@@ -1,0 +1,117 @@
+//! The system-call instruction, and the few Linux calls that packages use.
+
+use core::arch::asm;
+
+/// Linux's numbers.
+mod number {
+    pub(super) const WRITE: u64 = 1;
+    pub(super) const MMAP: u64 = 9;
+    pub(super) const MUNMAP: u64 = 11;
+    pub(super) const SCHED_YIELD: u64 = 24;
+    pub(super) const GETPID: u64 = 39;
+    pub(super) const EXIT: u64 = 60;
+    pub(super) const GETTID: u64 = 186;
+    pub(super) const FUTEX: u64 = 202;
+    pub(super) const CLOCK_GETTIME: u64 = 228;
+    pub(super) const EXIT_GROUP: u64 = 231;
+}
+
+use crate::calls::Errno;
+use core::sync::atomic::AtomicU32;
+
+/// Makes system call `number`. The result is the kernel's: a value or a negated errno.
+///
+/// # Safety
+/// What the call does to memory must be sound: pointers among `a` point to what it reads or writes.
+pub unsafe fn call(number: u64, a: [u64; 6]) -> i64 {
+    let result;
+    // SAFETY: the instruction changes `rax`, `rcx`, `r11`; for memory the caller has vouched.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4], in("r9") a[5],
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// Makes a system call which touches no memory of the caller's.
+pub(crate) fn plain(number: u64, a: [u64; 6]) -> Result<u64, Errno> {
+    // SAFETY: only for calls whose arguments are all numbers.
+    Errno::check(unsafe { call(number, a) })
+}
+
+/// Writes bytes to a descriptor; how many were taken.
+pub fn write(descriptor: u64, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads `bytes` only.
+    let result = unsafe { call(number::WRITE, [descriptor, bytes.as_ptr() as u64, bytes.len() as u64, 0, 0, 0]) };
+    Errno::check(result).map(|written| written as usize)
+}
+
+/// Ends the process.
+pub fn exit(status: i32) -> ! {
+    loop {
+        let _ = plain(number::EXIT_GROUP, [status as u64, 0, 0, 0, 0, 0]);
+    }
+}
+
+/// Ends the calling thread only.
+pub fn exit_thread() -> ! {
+    loop {
+        let _ = plain(number::EXIT, [0; 6]);
+    }
+}
+
+/// The caller's process.
+pub fn pid() -> i32 {
+    plain(number::GETPID, [0; 6]).unwrap_or(0) as i32
+}
+
+/// The calling thread.
+pub fn tid() -> i32 {
+    plain(number::GETTID, [0; 6]).unwrap_or(0) as i32
+}
+
+/// Lets other threads of this priority run first.
+pub fn yield_now() {
+    let _ = plain(number::SCHED_YIELD, [0; 6]);
+}
+
+/// New zeroed pages, readable and writable, at an address of the kernel's choosing. They stay for
+/// as long as the container.
+pub fn pages(bytes: usize) -> Result<&'static mut [u8], Errno> {
+    const READ_WRITE: u64 = 3;
+    const PRIVATE_ANONYMOUS: u64 = 0x22;
+    let address = plain(number::MMAP, [0, bytes as u64, READ_WRITE, PRIVATE_ANONYMOUS, u64::MAX, 0])?;
+    // SAFETY: a new mapping of that many bytes, which nothing else refers to.
+    Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, bytes) })
+}
+
+/// Gives pages back that [`pages`] returned.
+pub fn give_back(pages: &'static mut [u8]) -> Result<(), Errno> {
+    plain(number::MUNMAP, [pages.as_ptr() as u64, pages.len() as u64, 0, 0, 0, 0]).map(drop)
+}
+
+/// Waits while `word` has the value `seen`, until [`wake`]; may return early.
+pub fn wait(word: &AtomicU32, seen: u32) {
+    const WAIT_PRIVATE: u64 = 128;
+    let _ = plain(number::FUTEX, [word.as_ptr() as u64, WAIT_PRIVATE, seen.into(), 0, 0, 0]);
+}
+
+/// Wakes everybody who waits at `word`.
+pub fn wake(word: &AtomicU32) {
+    const WAKE_PRIVATE: u64 = 129;
+    let _ = plain(number::FUTEX, [word.as_ptr() as u64, WAKE_PRIVATE, i32::MAX as u64, 0, 0, 0]);
+}
+
+/// Seconds and nanoseconds of the monotonic clock.
+pub(crate) fn monotonic() -> [u64; 2] {
+    const MONOTONIC: u64 = 1;
+    let mut time = [0u64; 2];
+    // SAFETY: the kernel writes a `timespec`, two words, to `time`.
+    unsafe { call(number::CLOCK_GETTIME, [MONOTONIC, time.as_mut_ptr() as u64, 0, 0, 0, 0]) };
+    time
+}
