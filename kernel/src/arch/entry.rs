@@ -12,6 +12,7 @@ global_asm!(
     r#"
 .section .text.entry, "ax"
 .balign 16
+.global entry_stubs
 entry_stubs:
 .set vector, 0
 .rept 256

@@ -4,7 +4,7 @@
 use core::ops::Range;
 
 /// Most ranges in a list; firmware memory maps have some dozens.
-const CAPACITY: usize = 192;
+const CAPACITY: usize = 128;
 
 /// Disjoint ranges in ascending order.
 #[derive(Clone)]
@@ -44,41 +44,48 @@ impl Ranges {
         if range.is_empty() {
             return true;
         }
-        let (mut start, mut end) = (range.start, range.end);
-        let mut kept = Ranges::new();
-        for other in self.iter() {
-            if other.end < start || end < other.start {
-                kept.push(other);
-            } else {
-                start = start.min(other.start);
-                end = end.max(other.end);
-            }
+        // Those that touch it stand together: they are replaced by one.
+        let list = &self.list[..self.length];
+        let first = list.partition_point(|&(_, end)| end < range.start);
+        let last = list.partition_point(|&(start, _)| start <= range.end);
+        let touched = &list[first..last];
+        let start = touched.first().map_or(range.start, |&(start, _)| start.min(range.start));
+        let end = touched.last().map_or(range.end, |&(_, end)| end.max(range.end));
+        self.replace(first, last, &[(start, end)])
+    }
+
+    /// Takes a range out. If that would split one more range than the list can hold, all of that range
+    /// is taken out.
+    pub fn remove(&mut self, range: &Range<u64>) {
+        let mut at = 0;
+        while at < self.length {
+            let (start, end) = self.list[at];
+            let below = (start, end.min(range.start));
+            let above = (start.max(range.end), end);
+            let done = match (below.0 < below.1, above.0 < above.1) {
+                (true, true) => self.replace(at, at + 1, &[below, above]) || self.replace(at, at + 1, &[]),
+                (true, false) => self.replace(at, at + 1, &[below]),
+                (false, true) => self.replace(at, at + 1, &[above]),
+                (false, false) => {
+                    self.replace(at, at + 1, &[]);
+                    continue;
+                }
+            };
+            debug_assert!(done);
+            at += 1;
         }
-        if kept.length == CAPACITY {
+    }
+
+    /// Puts `with` in the place of the ranges from `first` to before `last`; false, and nothing done, if
+    /// the list is full.
+    fn replace(&mut self, first: usize, last: usize, with: &[(u64, u64)]) -> bool {
+        let length = self.length - (last - first) + with.len();
+        if length > CAPACITY {
             return false;
         }
-        let at = kept.list[..kept.length].partition_point(|&(other, _)| other < start);
-        kept.list.copy_within(at..kept.length, at + 1);
-        kept.list[at] = (start, end);
-        kept.length += 1;
-        *self = kept;
+        self.list.copy_within(last..self.length, first + with.len());
+        self.list[first..first + with.len()].copy_from_slice(with);
+        self.length = length;
         true
-    }
-
-    /// Takes a range out. If that splits one more than the list can hold, the part above is lost.
-    pub fn remove(&mut self, range: &Range<u64>) {
-        let mut kept = Ranges::new();
-        for other in self.iter() {
-            kept.push(other.start..other.end.min(range.start));
-            kept.push(other.start.max(range.end)..other.end);
-        }
-        *self = kept;
-    }
-
-    fn push(&mut self, range: Range<u64>) {
-        if !range.is_empty() && self.length < CAPACITY {
-            self.list[self.length] = (range.start, range.end);
-            self.length += 1;
-        }
     }
 }
