@@ -2,6 +2,8 @@
 
 pub(crate) mod console;
 pub(crate) mod control;
+mod launch;
+mod monitor;
 pub(crate) mod qemu;
 pub(crate) mod session;
 mod streams;

@@ -8,27 +8,26 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Write},
-    os::{fd::AsRawFd, unix::process::CommandExt},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::ExitStatus,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
 use abi::channel::{QEMU_EXIT_STATUS, SIGNAL_STATUS, TIMEOUT_STATUS, UNKNOWN_STATUS};
 use anyhow::{Context, Result, bail};
-use rustix::{io::FdFlags, process};
 use signal_hook::consts::{SIGINT, SIGPIPE};
 
 pub(crate) use super::streams::LogSink;
 use super::{
     console::plain,
     control::{Record, Verdict},
-    qemu,
+    launch::{Launched, launch},
+    monitor,
     streams::{self, Event},
     terminal::Raw,
 };
@@ -93,11 +92,15 @@ struct Learnt {
 
 impl Session<'_> {
     /// Runs the machine; the status of the run.
-    pub(crate) fn run(mut self) -> Result<u8> {
+    pub(crate) fn run(self) -> Result<u8> {
         let (events, queue) = mpsc::channel();
         streams::signals(events.clone())?;
         let mut learnt = Learnt::default();
-        let mut child = self.start(&events, &learnt)?;
+        let Launched { qemu: mut child, log, monitor } = launch(&self.arguments, self.print)?;
+        streams::log(log, self.log, events.clone());
+        if let Some(stdout) = child.stdout.take() {
+            streams::output(stdout, learnt.reader_is_slow.clone(), events.clone());
+        }
         let errors = child.stderr.take().map(streams::errors);
 
         let mut raw = None;
@@ -114,6 +117,10 @@ impl Session<'_> {
         };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let end = learnt.listen(&queue, deadline, &mut begin);
+        let cpus = match end {
+            Ok(End::TimedOut) => monitor.cpus().unwrap_or_default(),
+            _ => Vec::new(),
+        };
         if !matches!(end, Ok(End::Closed)) {
             // The image is read-only: QEMU has nothing to put in order.
             child.kill().context("cannot stop QEMU")?;
@@ -135,6 +142,7 @@ impl Session<'_> {
             (End::TimedOut, None) => {
                 let limit = self.timeout.unwrap_or_default().as_secs_f64();
                 note(format_args!("no end within {limit} s: the machine was stopped"));
+                monitor::print(&cpus, self.symbols);
                 TIMEOUT_STATUS
             }
             (End::Closed | End::Overdue, None) => {
@@ -146,32 +154,6 @@ impl Session<'_> {
                 UNKNOWN_STATUS
             }
         })
-    }
-
-    /// Starts QEMU with its channels.
-    fn start(&mut self, events: &Sender<Event>, learnt: &Learnt) -> Result<Child> {
-        let (log, log_end) = io::pipe().context("cannot make a pipe")?;
-        let number = log_end.as_raw_fd();
-        let mut command = Command::new(qemu::PROGRAM);
-        command.args(&self.arguments);
-        command.args(["-chardev", "stdio,id=console,signal=off"]);
-        command.args(["-add-fd", &format!("fd={number},set=1"), "-chardev", "file,id=log,path=/dev/fdset/1,append=on"]);
-        if self.print {
-            let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
-            note(format_args!("{} {number}>&2", qemu::shell_line(qemu::PROGRAM, &words)));
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own: ^C is for us, and we end QEMU.
-        command.process_group(0);
-        die_with_us(&mut command);
-        rustix::io::fcntl_setfd(&log_end, FdFlags::empty()).context("cannot hand the pipe on")?;
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", qemu::PROGRAM))?;
-        let sink = std::mem::replace(&mut self.log, LogSink::Drop);
-        streams::log(log, sink, events.clone());
-        if let Some(stdout) = child.stdout.take() {
-            streams::output(stdout, learnt.reader_is_slow.clone(), events.clone());
-        }
-        Ok(child)
     }
 }
 
@@ -278,15 +260,6 @@ fn tell_unknown(ended: ExitStatus, firmware: &str, words: &str) {
     if !words.is_empty() {
         note(format_args!("QEMU says:\n{words}"));
     }
-}
-
-/// Ends the command if xtask ends in a way that leaves it no time to do that itself.
-#[expect(unsafe_code, reason = "the standard library has no safe way to say this")]
-fn die_with_us(command: &mut Command) {
-    let ask = || process::set_parent_process_death_signal(Some(process::Signal::KILL)).map_err(Into::into);
-    // SAFETY: between fork and exec the closure makes one system call; it allocates nothing and takes
-    // no lock.
-    unsafe { command.pre_exec(ask) };
 }
 
 #[cfg(test)]

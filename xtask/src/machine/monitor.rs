@@ -1,0 +1,181 @@
+//! QEMU's monitor: where each CPU is, when a machine does not end.
+//!
+//! Spoken over a socket that QEMU inherits, in its machine protocol (QMP). Whatever goes wrong here
+//! only costs the report.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::{backtrace, notes::note};
+
+/// First address of the kernel's half.
+const KERNEL_HALF: u64 = 0xffff_8000_0000_0000;
+
+/// Frames that are followed at most.
+const DEPTH: usize = 32;
+
+/// Our end of the monitor.
+pub(super) struct Monitor(UnixStream);
+
+/// Where a CPU was.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Cpu {
+    registers: Registers,
+    /// Addresses as `backtrace` wants them, if it was in the kernel.
+    frames: Vec<u64>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Registers {
+    rip: u64,
+    rbp: u64,
+    halted: bool,
+    /// Not in 64-bit mode: firmware or boot loader.
+    early: bool,
+}
+
+impl Monitor {
+    /// Our end, and the one that QEMU inherits.
+    pub(super) fn new() -> Result<(Self, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair().context("cannot make a pair of sockets")?;
+        ours.set_read_timeout(Some(Duration::from_secs(1))).context("cannot set a time limit")?;
+        Ok((Self(ours), theirs))
+    }
+
+    /// What QEMU is told of its end.
+    pub(super) fn arguments(theirs: &UnixStream) -> [String; 4] {
+        let device = format!("socket,id=monitor,fd={}", theirs.as_raw_fd());
+        ["-chardev", &device, "-mon", "chardev=monitor,mode=control"].map(str::to_owned)
+    }
+
+    /// Stops the machine and looks where its CPUs are.
+    pub(super) fn cpus(&self) -> Result<Vec<Cpu>> {
+        let mut talk = Talk { to: &self.0, from: BufReader::new(&self.0) };
+        talk.execute(&json!({ "execute": "qmp_capabilities" }))?;
+        talk.execute(&json!({ "execute": "stop" }))?;
+        let text = talk.human("info registers -a")?;
+        let cpus = text.split("CPU#").skip(1).map(registers);
+        Ok(cpus.map(|registers| Cpu { registers, frames: talk.frames(registers) }).collect())
+    }
+}
+
+/// The conversation.
+struct Talk<'a> {
+    to: &'a UnixStream,
+    from: BufReader<&'a UnixStream>,
+}
+
+impl Talk<'_> {
+    fn execute(&mut self, command: &Value) -> Result<Value> {
+        self.to.write_all(format!("{command}\n").as_bytes())?;
+        loop {
+            let mut line = String::new();
+            self.from.read_line(&mut line)?;
+            // The greeting and events may come between.
+            let answer: Value = serde_json::from_str(&line)?;
+            if let Some(value) = answer.get("return").or_else(|| answer.get("error")) {
+                return Ok(value.clone());
+            }
+        }
+    }
+
+    fn human(&mut self, line: &str) -> Result<String> {
+        let arguments = json!({ "command-line": line });
+        let command = json!({ "execute": "human-monitor-command", "arguments": arguments });
+        Ok(self.execute(&command)?.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Follows the frame pointers through the kernel's stack.
+    fn frames(&mut self, Registers { rip, mut rbp, .. }: Registers) -> Vec<u64> {
+        if rip < KERNEL_HALF {
+            return Vec::new();
+        }
+        // Return addresses are told by the call before them; the first is not one.
+        let mut frames = vec![rip.wrapping_add(1)];
+        while frames.len() < DEPTH && rbp >= KERNEL_HALF && rbp.is_multiple_of(8) {
+            let words = self.human(&format!("x /2gx {rbp:#x}")).unwrap_or_default();
+            let Some((next, address)) = two_words(&words) else { break };
+            if address < KERNEL_HALF {
+                break;
+            }
+            frames.push(address);
+            if next <= rbp {
+                break;
+            }
+            rbp = next;
+        }
+        frames
+    }
+}
+
+/// Tells where the CPUs were.
+pub(super) fn print(cpus: &[Cpu], symbols: &Path) {
+    for (number, Cpu { registers, frames }) in cpus.iter().enumerate() {
+        let Registers { rip, halted, early, .. } = registers;
+        match (frames.is_empty(), halted) {
+            (true, _) if *early => {
+                note(format_args!("CPU {number} was not in 64-bit mode yet, at {rip:#x}"));
+            }
+            (true, _) => note(format_args!("CPU {number} was in user mode at {rip:#x}")),
+            (false, true) => note(format_args!("CPU {number} was halted in the kernel:")),
+            (false, false) => note(format_args!("CPU {number} was in the kernel:")),
+        }
+        backtrace::print(symbols, frames);
+    }
+}
+
+/// Reads one CPU's part of `info registers`.
+fn registers(text: &str) -> Registers {
+    let mut registers = Registers::default();
+    for word in text.split_whitespace() {
+        let Some((name, value)) = word.split_once('=') else { continue };
+        let value = u64::from_str_radix(value, 16).unwrap_or(0);
+        match name {
+            "EIP" => (registers.rip, registers.early) = (value, true),
+            "RIP" => registers.rip = value,
+            "RBP" => registers.rbp = value,
+            "HLT" => registers.halted = value != 0,
+            _ => {}
+        }
+    }
+    registers
+}
+
+/// Reads what `x /2gx` answers.
+fn two_words(text: &str) -> Option<(u64, u64)> {
+    let (_, words) = text.trim().split_once(": ")?;
+    let (first, second) = words.split_once(' ')?;
+    let number = |word: &str| u64::from_str_radix(word.trim().strip_prefix("0x")?, 16).ok();
+    Some((number(first)?, number(second)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_read() {
+        let text = "0\r\nRAX=0000000000000001 RBX=0000000000000000\r\n\
+                    RSI=0000000000000000 RDI=0000000000000000 RBP=ffffff4000020f80 RSP=ffffff4000020f00\r\n\
+                    RIP=ffffffff80201234 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n";
+        let (rip, rbp) = (0xffff_ffff_8020_1234, 0xffff_ff40_0002_0f80);
+        assert_eq!(registers(text), Registers { rip, rbp, halted: true, early: false });
+        let expected = Registers { rip: 0x7c00, early: true, ..Registers::default() };
+        assert_eq!(registers("EIP=00007c00 EFL=00000046 CPL=0 HLT=0"), expected);
+    }
+
+    #[test]
+    fn memory_is_read() {
+        let text = "ffffff4000020f80: 0xffffff4000020fa0 0xffffffff80201000\r\n";
+        assert_eq!(two_words(text), Some((0xffff_ff40_0002_0fa0, 0xffff_ffff_8020_1000)));
+        assert_eq!(two_words("Cannot access memory at address 0x10\r\n"), None);
+        assert_eq!(two_words(""), None);
+    }
+}
