@@ -125,7 +125,7 @@ impl<T> Arena<T> {
             self.chunks.pop();
         }
         if self.chunks.len() < self.chunks.capacity() / 4 {
-            self.chunks.shrink_to(self.chunks.capacity() / 2);
+            self.chunks.shrink_to(2 * self.chunks.len());
         }
     }
 }

@@ -1,0 +1,175 @@
+//! Open files and descriptors: sharing, numbering, limits.
+
+use files::descriptors::DESCRIPTORS_MAX;
+use files::open::Whence;
+use files::{Descriptors, Errno, OpenFile, OpenFileId, OpenFiles, OpenFlags, Tree};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn file(flags: OpenFlags) -> OpenFile {
+    OpenFile::new(Tree::<u32>::new(0).root(), flags)
+}
+
+fn open(files: &mut OpenFiles) -> OpenFileId {
+    files.insert(file(OpenFlags::READ_WRITE)).unwrap()
+}
+
+#[test]
+fn duplicates_share_the_offset_and_the_last_one_closes() {
+    let (mut files, mut table) = (OpenFiles::new(64), Descriptors::new(16));
+    let id = open(&mut files);
+    assert_eq!(table.insert(id, true), Ok(0));
+    assert_eq!(table.duplicate(0, 5, false, &mut files), Ok(5));
+    files.get_mut(table.get(5).unwrap()).unwrap().offset = 9;
+    assert_eq!(files.get(table.get(0).unwrap()).unwrap().offset, 9);
+    assert_eq!((table.close_on_exec(0), table.close_on_exec(5)), (Ok(true), Ok(false)));
+    assert_eq!(table.close(0, &mut files), Ok(None));
+    assert_eq!(table.close(5, &mut files).unwrap().map(|file| file.offset), Some(9));
+    assert_eq!(table.close(5, &mut files), Err(Errno::EBADF));
+    assert_eq!((files.len(), files.get(id).err()), (0, Some(Errno::EBADF)));
+}
+
+#[test]
+fn the_lowest_free_number_is_taken_and_the_limit_holds() {
+    let (mut files, mut table) = (OpenFiles::new(512), Descriptors::new(200));
+    (0..200).for_each(|fd| assert_eq!(table.insert(open(&mut files), false), Ok(fd)));
+    assert_eq!(table.lowest_free(0), Err(Errno::EMFILE));
+    assert_eq!(table.duplicate(0, 0, false, &mut files), Err(Errno::EMFILE));
+    assert_eq!(table.duplicate(0, 200, false, &mut files), Err(Errno::EINVAL));
+    for fd in [63, 64, 150] {
+        table.close(fd, &mut files).unwrap();
+    }
+    assert_eq!(table.lowest_free(0), Ok(63));
+    assert_eq!(table.duplicate(0, 65, false, &mut files), Ok(150));
+    // A lower limit leaves alone what is open.
+    table.set_limit(10).unwrap();
+    assert!(table.get(199).is_ok() && table.lowest_free(0) == Err(Errno::EMFILE));
+    assert_eq!(table.set_limit(DESCRIPTORS_MAX + 1), Err(Errno::EPERM));
+    assert_eq!(Descriptors::new(u32::MAX).limit(), DESCRIPTORS_MAX);
+}
+
+#[test]
+fn duplicating_to_a_number_closes_what_it_was() {
+    let (mut files, mut table) = (OpenFiles::new(64), Descriptors::new(1024));
+    let (a, b) = (open(&mut files), open(&mut files));
+    table.insert(a, false).unwrap();
+    table.insert(b, true).unwrap();
+    assert!(table.duplicate_to(0, 1, true, &mut files).unwrap().is_some());
+    assert_eq!((table.get(1), table.close_on_exec(1), files.len()), (Ok(a), Ok(true), 1));
+    assert_eq!(table.duplicate_to(0, 1000, false, &mut files), Ok(None));
+    assert_eq!(table.duplicate_to(0, 0, false, &mut files), Err(Errno::EINVAL));
+    assert_eq!(table.duplicate_to(0, 1024, false, &mut files), Err(Errno::EBADF));
+    assert_eq!(table.duplicate_to(7, 1, false, &mut files), Err(Errno::EBADF));
+    assert_eq!((table.next_used(2), table.next_used(1001), table.len()), (Some(1000), None, 3));
+    assert_eq!((table.next_close_on_exec(0), table.next_close_on_exec(2)), (Some(1), None));
+    let copy = table.copy(&mut files).unwrap();
+    while let Some(fd) = table.next_used(0) {
+        assert_eq!(table.close(fd, &mut files), Ok(None));
+    }
+    assert_eq!((copy.get(1000), copy.close_on_exec(1), files.len(), table.len()), (Ok(a), Ok(true), 1, 0));
+}
+
+#[test]
+fn the_system_wide_limit_is_enfile() {
+    let mut files = OpenFiles::new(64);
+    for _ in 0..64 {
+        files.insert(file(OpenFlags::empty())).unwrap();
+    }
+    assert_eq!(files.check_room(), Err(Errno::ENFILE));
+    assert_eq!(files.insert(file(OpenFlags::empty())), Err(Errno::ENFILE));
+}
+
+#[test]
+fn flags_say_what_may_be_done() {
+    let access = |bits| {
+        let flags = OpenFlags::from_bits_retain(bits);
+        (flags.readable(), flags.writable())
+    };
+    assert_eq!(
+        [access(0), access(1), access(2), access(3)],
+        [(true, false), (false, true), (true, true), (false, false)]
+    );
+    assert_eq!(access(OpenFlags::PATH.bits() | 2), (false, false));
+    let mut file = file(OpenFlags::READ_WRITE | OpenFlags::CREATE | OpenFlags::CLOSE_ON_EXEC | OpenFlags::APPEND);
+    assert_eq!(file.flags, OpenFlags::READ_WRITE | OpenFlags::APPEND);
+    file.set_status(OpenFlags::NONBLOCK | OpenFlags::WRITE_ONLY);
+    assert_eq!(file.flags, OpenFlags::READ_WRITE | OpenFlags::NONBLOCK);
+}
+
+#[test]
+fn seeking_follows_the_rules() {
+    let mut file = file(OpenFlags::empty());
+    let mut seek = |offset, whence| file.seek(offset, whence, 100);
+    assert_eq!(seek(10, Whence::Start), Ok(10));
+    assert_eq!(seek(-3, Whence::Current), Ok(7));
+    assert_eq!(seek(5, Whence::End), Ok(105));
+    assert_eq!(seek(-101, Whence::End), Err(Errno::EINVAL));
+    assert_eq!(seek(i64::MAX, Whence::Current), Err(Errno::EOVERFLOW));
+    assert_eq!((seek(99, Whence::Data), seek(3, Whence::Hole)), (Ok(99), Ok(100)));
+    assert_eq!((seek(100, Whence::Data), seek(-1, Whence::Hole)), (Err(Errno::ENXIO), Err(Errno::ENXIO)));
+    assert_eq!((seek(0, Whence::Current), Whence::from_raw(5)), (Ok(100), Err(Errno::EINVAL)));
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Open(bool),
+    Close(u32),
+    Duplicate(u32, u32, bool),
+    DuplicateTo(u32, u32, bool),
+    SetCloseOnExec(u32, bool),
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let fd = || prop_oneof![0..8u32, 60..70u32, any::<u32>()];
+    prop_oneof![
+        any::<bool>().prop_map(Operation::Open),
+        fd().prop_map(Operation::Close),
+        (fd(), fd(), any::<bool>()).prop_map(|(a, b, c)| Operation::Duplicate(a, b, c)),
+        (fd(), fd(), any::<bool>()).prop_map(|(a, b, c)| Operation::DuplicateTo(a, b, c)),
+        (fd(), any::<bool>()).prop_map(|(a, c)| Operation::SetCloseOnExec(a, c)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_table_is_a_map_with_the_lowest_number_free(operations in prop::collection::vec(operation(), 1..100)) {
+        const LIMIT: u32 = 66;
+        let (mut files, mut table) = (OpenFiles::new(4096), Descriptors::new(LIMIT));
+        let mut model = BTreeMap::<u32, (OpenFileId, bool)>::new();
+        for operation in operations {
+            let free = |model: &BTreeMap<u32, _>, from: u32| (from..LIMIT).find(|fd| !model.contains_key(fd));
+            match operation {
+                Operation::Open(close) => {
+                    let (id, expected) = (open(&mut files), free(&model, 0));
+                    prop_assert_eq!(table.insert(id, close).ok(), expected);
+                    match expected {
+                        Some(fd) => drop(model.insert(fd, (id, close))),
+                        None => drop(files.release(id)),
+                    }
+                }
+                Operation::Close(fd) => {
+                    prop_assert_eq!(table.close(fd, &mut files).is_ok(), model.remove(&fd).is_some());
+                }
+                Operation::Duplicate(fd, from, close) => {
+                    let expected = model.get(&fd).and_then(|(id, _)| Some((free(&model, from)?, *id)));
+                    prop_assert_eq!(table.duplicate(fd, from, close, &mut files).ok(), expected.map(|(fd, _)| fd));
+                    expected.map(|(new, id)| model.insert(new, (id, close)));
+                }
+                Operation::DuplicateTo(fd, new, close) => {
+                    let expected = model.get(&fd).filter(|_| fd != new && new < LIMIT).map(|(id, _)| *id);
+                    prop_assert_eq!(table.duplicate_to(fd, new, close, &mut files).is_ok(), expected.is_some());
+                    expected.map(|id| model.insert(new, (id, close)));
+                }
+                Operation::SetCloseOnExec(fd, close) => {
+                    let expected = model.get_mut(&fd).map(|(_, old)| *old = close);
+                    prop_assert_eq!(table.set_close_on_exec(fd, close).ok(), expected);
+                }
+            }
+            let used = std::iter::successors(table.next_used(0), |fd| table.next_used(fd + 1));
+            let found: Vec<_> = used.map(|fd| (fd, (table.get(fd).unwrap(), table.close_on_exec(fd).unwrap()))).collect();
+            prop_assert_eq!(found, model.clone().into_iter().collect::<Vec<_>>());
+            let distinct: std::collections::BTreeSet<_> = model.values().map(|(id, _)| *id).collect();
+            prop_assert_eq!((files.len(), table.len() as usize), (distinct.len(), model.len()));
+        }
+    }
+}
