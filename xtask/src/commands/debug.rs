@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     net::TcpListener,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use super::{Console, kernel_words};
 use crate::{
     build,
     image::{Modules, iso},
-    machine::qemu,
+    machine::{die_with_us, qemu},
     notes::note,
     options,
     packages::{self, Use},
@@ -95,12 +95,11 @@ impl Debug {
         gdb
     }
 
-    fn start(&self, iso: &std::path::Path, port: u16, files: &Files) -> Result<Child> {
+    fn start(&self, iso: &Path, port: u16, files: &Files) -> Result<Child> {
         let mut command = Command::new(qemu::PROGRAM);
         command.args(qemu::arguments(&self.machine, iso)?);
         for (name, path) in [("console", &files.console), ("log", &files.log)] {
-            let device: OsString = format!("file,id={name},path=").into();
-            command.arg("-chardev").arg([device.as_os_str(), path.as_os_str()].into_iter().collect::<OsString>());
+            command.arg("-chardev").arg(qemu::file_option(&format!("file,id={name},path="), path));
         }
         command.args(["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]);
         if self.machine.print {
@@ -112,6 +111,7 @@ impl Debug {
             // Ctrl-C is for gdb alone, which then stops the guest and not QEMU.
             command.process_group(0);
         }
+        die_with_us(&mut command);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", qemu::PROGRAM))?;
         // An argument that QEMU does not take ends it at once, and it has said why.
         std::thread::sleep(Duration::from_millis(200));
@@ -121,7 +121,7 @@ impl Debug {
         }
     }
 
-    fn gdb(&self, symbols: &PathBuf, port: u16) -> Result<u8> {
+    fn gdb(&self, symbols: &Path, port: u16) -> Result<u8> {
         // The terminal sends Ctrl-C to us as well; gdb knows what to do with it.
         let ignored = std::sync::Arc::default();
         flag::register(SIGINT, ignored).context("cannot watch for signals")?;

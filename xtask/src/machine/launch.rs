@@ -61,7 +61,7 @@ fn inherit(end: &impl AsFd) -> Result<()> {
 
 /// Ends the command if xtask ends in a way that leaves it no time to do that itself.
 #[expect(unsafe_code, reason = "the standard library has no safe way to say this")]
-fn die_with_us(command: &mut Command) {
+pub(crate) fn die_with_us(command: &mut Command) {
     let ask = || process::set_parent_process_death_signal(Some(process::Signal::KILL)).map_err(Into::into);
     // SAFETY: between fork and exec the closure makes one system call; it allocates nothing and takes
     // no lock.

@@ -9,4 +9,5 @@ pub(crate) mod session;
 mod streams;
 mod terminal;
 
+pub(crate) use launch::die_with_us;
 pub(crate) use terminal::{is_terminal, size as terminal_size};

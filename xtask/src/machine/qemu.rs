@@ -1,8 +1,9 @@
 //! QEMU's command line, and whether KVM is really there.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs::{self, OpenOptions},
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
 };
 
@@ -39,12 +40,18 @@ pub(crate) fn arguments(machine: &Machine, iso: &Path) -> Result<Vec<OsString>> 
     .collect();
     all.extend(["-nodefaults", "-no-reboot"].map(OsString::from));
     if machine.uefi {
-        let firmware = OsStr::new("if=pflash,format=raw,readonly=on,file=");
-        all.extend(["-drive".into(), [firmware, packages::ovmf()?.as_os_str()].into_iter().collect()]);
+        let firmware = file_option("if=pflash,format=raw,readonly=on,file=", packages::ovmf()?);
+        all.extend(["-drive".into(), firmware]);
     }
     all.extend(["-cdrom".into(), iso.into()]);
     all.extend(machine.further.iter().cloned());
     Ok(all)
+}
+
+/// An option that ends with a file's path; QEMU takes a comma in it when it stands there twice.
+pub(crate) fn file_option(option: &str, path: &Path) -> OsString {
+    let path: Vec<&[u8]> = path.as_os_str().as_bytes().split(|&byte| byte == b',').collect();
+    OsString::from_vec([option.as_bytes(), &path.join(&b",,"[..])].concat())
 }
 
 fn accel(wanted: Accel) -> Result<&'static str> {
@@ -96,6 +103,11 @@ mod tests {
         assert!(virtualisation("flags : svm\n"));
         assert!(!virtualisation("flags : fpu svm_lock avmx\nvmx flags\t: ept\n"));
         assert!(!virtualisation(""));
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled() {
+        assert_eq!(file_option("file=", Path::new("/a,b/c")), "file=/a,,b/c");
     }
 
     #[test]
