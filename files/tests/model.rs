@@ -81,8 +81,8 @@ struct Pair {
 
 impl Pair {
     fn find(&self, path: &str) -> Result<InodeId> {
-        let names = path.split('/').skip(1);
-        names.fold(Ok(self.tree.root()), |at, name| self.tree.lookup(at?, name.as_bytes()))
+        let mut names = path.split('/').skip(1);
+        names.try_fold(self.tree.root(), |at, name| self.tree.lookup(at, name.as_bytes()))
     }
 
     /// The directory and name of a path, if the directory is there.

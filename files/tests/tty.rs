@@ -101,6 +101,8 @@ fn editing_takes_back_what_was_shown() {
     assert_eq!(shown(&mut tty, b" one two  \x17"), format!(" one two  {}", "\x08 \x08".repeat(5)));
     assert_eq!(shown(&mut tty, b"\x15x\n"), format!("{}x\r\n", "\x08 \x08".repeat(6)));
     assert_eq!(line(&mut tty), "x\n");
+    assert_eq!(shown(&mut tty, b"foo-bar\x17\n"), format!("foo-bar{}\r\n", "\x08 \x08".repeat(3)));
+    assert_eq!(line(&mut tty), "foo-\n");
     // What has been finished can no longer be taken back.
     assert_eq!(shown(&mut tty, b"y\n\x7f\x17\x15"), "y\r\n");
     assert_eq!(line(&mut tty), "y\n");
@@ -126,6 +128,7 @@ fn a_literal_next_character_loses_its_meaning_and_reprint_shows_the_line() {
     assert_eq!(shown(&mut tty, b"a\x16\x03\x12"), "a^\x08^C^R\r\na^C");
     assert_eq!(shown(&mut tty, b"\x7f\n"), "\x08 \x08\x08 \x08\r\n");
     assert_eq!(line(&mut tty), "a\n");
+    assert_eq!((shown(&mut tty, b"\x16\n\n"), line(&mut tty)), ("^\x08^J\r\n".into(), "\n\n".into()));
     let mut plain = terminal_with(|termios| termios.local -= LocalModes::IEXTEN);
     assert_eq!(shown(&mut plain, b"\x16\x12\x17"), "^V^R^W");
 }

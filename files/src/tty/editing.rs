@@ -26,7 +26,7 @@ impl Tty {
             if !self.local(LocalModes::NOFLSH) {
                 self.flush_input();
             }
-            self.echo(byte, out);
+            self.echo(Cell::Byte(byte), out);
             return Some(signal);
         }
         let byte = match byte {
@@ -93,13 +93,12 @@ impl Tty {
                 [b'^', b'\x08'].into_iter().for_each(|byte| self.put(byte, out));
             }
         } else if is(self, Control::Reprint) && extended && self.local(LocalModes::ECHO) {
-            self.echo(byte, out);
+            self.echo(Cell::Byte(byte), out);
             self.output(b'\n', out);
             self.line_column = self.column;
             for at in self.finished..self.queue.len() {
-                if let Some(Cell::Byte(byte)) = self.queue.get(at).copied() {
-                    self.echo(byte, out);
-                }
+                let cell = self.queue.get(at).copied();
+                cell.into_iter().for_each(|cell| self.echo(cell, out));
             }
         } else {
             return false;
@@ -117,22 +116,20 @@ impl Tty {
             }
             return;
         }
-        if self.finished == self.queue.len() {
+        if !self.is_edited() {
             self.line_column = self.column;
         }
         self.queue.push_back(cell);
         if !matches!(cell, Cell::Byte(_)) {
             self.finished = self.queue.len();
         }
-        match cell {
-            Cell::Byte(byte) | Cell::Last(byte) => self.echo(byte, out),
-            Cell::EndOfFile => {}
-        }
+        self.echo(cell, out);
     }
 
-    /// Shows a byte typed, if it is to be shown.
-    fn echo(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
-        let newline = byte == b'\n';
+    /// Shows what was typed, if it is to be shown. A newline that is no line's end is a literal one.
+    fn echo(&mut self, cell: Cell, out: &mut impl FnMut(u8)) {
+        let (Cell::Byte(byte) | Cell::Last(byte)) = cell else { return };
+        let newline = byte == b'\n' && (cell == Cell::Last(byte) || !self.is_canonical());
         let line_echo = LocalModes::ECHONL | LocalModes::ICANON;
         if !(self.local(LocalModes::ECHO) || newline && self.local(line_echo)) {
             return;
@@ -147,7 +144,7 @@ impl Tty {
 
     /// Takes a part of the line being edited away and rubs it out.
     fn erase(&mut self, byte: u8, out: &mut impl FnMut(u8), pop: fn(&mut Tty)) {
-        if self.finished == self.queue.len() {
+        if !self.is_edited() {
             return;
         }
         let before = self.line_end();
@@ -156,7 +153,7 @@ impl Tty {
             let wiped = before.saturating_sub(self.line_end());
             (0..wiped).flat_map(|_| RUB_OUT).for_each(|byte| self.put(*byte, out));
         } else {
-            self.echo(byte, out);
+            self.echo(Cell::Byte(byte), out);
         }
     }
 
@@ -165,7 +162,7 @@ impl Tty {
             return self.erase(byte, out, |tty| tty.queue.truncate(tty.finished));
         }
         self.queue.truncate(self.finished);
-        self.echo(byte, out);
+        self.echo(Cell::Byte(byte), out);
         if self.local(LocalModes::ECHO | LocalModes::ECHOK) {
             self.output(b'\n', out);
         }
@@ -173,7 +170,7 @@ impl Tty {
 
     /// Takes the last character of the line away, all its bytes if it is UTF-8.
     fn pop_character(&mut self) {
-        while self.finished < self.queue.len() {
+        while self.is_edited() {
             match self.queue.pop_back() {
                 Some(Cell::Byte(byte)) if self.is_continuation(byte) => {}
                 _ => break,
@@ -181,17 +178,22 @@ impl Tty {
         }
     }
 
-    /// Takes the last word away, with the blanks behind it.
+    /// Takes the last word away, with what is behind it that belongs to no word.
     fn pop_word(&mut self) {
-        let mut in_word = false;
-        while self.finished < self.queue.len() {
-            let blank = matches!(self.queue.back(), Some(Cell::Byte(b' ' | b'\t')));
-            if blank && in_word {
+        let mut met = false;
+        while let Some(Cell::Byte(byte)) = self.queue.back().copied().filter(|_| self.is_edited()) {
+            let of_word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+            if met && !of_word {
                 break;
             }
-            in_word |= !blank;
+            met |= of_word;
             self.pop_character();
         }
+    }
+
+    /// Whether the line being edited has anything in it.
+    fn is_edited(&self) -> bool {
+        self.finished < self.queue.len()
     }
 
     /// The column behind the line being edited, as it was echoed.
