@@ -37,8 +37,7 @@ struct Registers {
     rip: u64,
     rbp: u64,
     halted: bool,
-    /// Not in 64-bit mode: firmware or boot loader.
-    early: bool,
+    user: bool,
 }
 
 impl Monitor {
@@ -118,12 +117,10 @@ impl Talk<'_> {
 /// Tells where the CPUs were.
 pub(super) fn print(cpus: &[Cpu], symbols: &Path) {
     for (number, Cpu { registers, frames }) in cpus.iter().enumerate() {
-        let Registers { rip, halted, early, .. } = registers;
+        let Registers { rip, halted, user, .. } = registers;
         match (frames.is_empty(), halted) {
-            (true, _) if *early => {
-                note(format_args!("CPU {number} was not in 64-bit mode yet, at {rip:#x}"));
-            }
-            (true, _) => note(format_args!("CPU {number} was in user mode at {rip:#x}")),
+            (true, _) if *user => note(format_args!("CPU {number} was in user mode at {rip:#x}")),
+            (true, _) => note(format_args!("CPU {number} was in firmware or boot loader at {rip:#x}")),
             (false, true) => note(format_args!("CPU {number} was halted in the kernel:")),
             (false, false) => note(format_args!("CPU {number} was in the kernel:")),
         }
@@ -138,9 +135,9 @@ fn registers(text: &str) -> Registers {
         let Some((name, value)) = word.split_once('=') else { continue };
         let value = u64::from_str_radix(value, 16).unwrap_or(0);
         match name {
-            "EIP" => (registers.rip, registers.early) = (value, true),
-            "RIP" => registers.rip = value,
+            "RIP" | "EIP" => registers.rip = value,
             "RBP" => registers.rbp = value,
+            "CPL" => registers.user = value == 3,
             "HLT" => registers.halted = value != 0,
             _ => {}
         }
@@ -166,9 +163,9 @@ mod tests {
                     RSI=0000000000000000 RDI=0000000000000000 RBP=ffffff4000020f80 RSP=ffffff4000020f00\r\n\
                     RIP=ffffffff80201234 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n";
         let (rip, rbp) = (0xffff_ffff_8020_1234, 0xffff_ff40_0002_0f80);
-        assert_eq!(registers(text), Registers { rip, rbp, halted: true, early: false });
-        let expected = Registers { rip: 0x7c00, early: true, ..Registers::default() };
-        assert_eq!(registers("EIP=00007c00 EFL=00000046 CPL=0 HLT=0"), expected);
+        assert_eq!(registers(text), Registers { rip, rbp, halted: true, user: false });
+        let expected = Registers { rip: 0x40_1000, user: true, ..Registers::default() };
+        assert_eq!(registers("RIP=0000000000401000 RFL=00000246 CPL=3 HLT=0"), expected);
     }
 
     #[test]

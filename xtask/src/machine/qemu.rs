@@ -18,6 +18,9 @@ use crate::{
 /// The program.
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 
+/// MiB of memory below which OVMF does not come to the boot loader (it hangs with 32).
+const UEFI_MEMORY: u32 = 64;
+
 /// QEMU's arguments for a machine that boots `iso`. The channels are yet to be added: character
 /// devices `console` and `log`.
 pub(crate) fn arguments(machine: &Machine, iso: &Path) -> Result<Vec<OsString>> {
@@ -40,6 +43,9 @@ pub(crate) fn arguments(machine: &Machine, iso: &Path) -> Result<Vec<OsString>> 
     .collect();
     all.extend(["-nodefaults", "-no-reboot"].map(OsString::from));
     if machine.uefi {
+        if machine.memory < UEFI_MEMORY {
+            bail!("UEFI's firmware needs {UEFI_MEMORY} MiB of memory; --memory says {}", machine.memory);
+        }
         let firmware = file_option("if=pflash,format=raw,readonly=on,file=", packages::ovmf()?);
         all.extend(["-drive".into(), firmware]);
     }

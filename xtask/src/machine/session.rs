@@ -142,6 +142,9 @@ impl Session<'_> {
             (End::TimedOut, None) => {
                 let limit = self.timeout.unwrap_or_default().as_secs_f64();
                 note(format_args!("no end within {limit} s: the machine was stopped"));
+                if !learnt.console_began {
+                    tell_firmware(&learnt.firmware);
+                }
                 monitor::print(&cpus, self.symbols);
                 TIMEOUT_STATUS
             }
@@ -254,11 +257,15 @@ fn tell_unknown(ended: ExitStatus, firmware: &str, words: &str) {
         None => format!("QEMU was killed ({ended})"),
     };
     note(format_args!("the machine ended without a verdict: {how}"));
-    if !firmware.is_empty() {
-        note(format_args!("the last words of firmware and boot loader:\n{firmware}"));
-    }
+    tell_firmware(firmware);
     if !words.is_empty() {
         note(format_args!("QEMU says:\n{words}"));
+    }
+}
+
+fn tell_firmware(text: &str) {
+    if !text.is_empty() {
+        note(format_args!("the last words of firmware and boot loader:\n{text}"));
     }
 }
 
