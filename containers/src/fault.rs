@@ -87,6 +87,12 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if entry.flags().contains(needed) { frame_of(&entry) } else { None }
     }
 
+    /// Whether a page of a container has a frame.
+    pub fn is_resident(&self, id: ContainerId, address: u64) -> bool {
+        let root = self.containers.get(id).and_then(|container| container.root_for(address));
+        root.is_some_and(|root| frame_of(&directory::entry(&self.physical, root, address)).is_some())
+    }
+
     /// A write to a present page that is mapped read-only although its region may be written: it is
     /// shared, with an object or another container, and gets a copy unless the sharing has ended.
     fn write_to_shared(

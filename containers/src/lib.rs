@@ -27,6 +27,10 @@ pub mod process;
 pub mod queue;
 pub mod region;
 pub mod tasks;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod user;
 

@@ -28,6 +28,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         result
     }
 
+    /// Adds a region where none is, keeping the pages that are there already.
+    pub fn map_fresh(&mut self, id: ContainerId, region: Region) -> Result<(), NoMemory> {
+        let result = self.put(id, region);
+        if let (Err(_), Some(object)) = (result, region.backing.object()) {
+            self.release_object(object);
+        }
+        result
+    }
+
     /// Takes the regions in a range away, and their pages.
     pub fn unmap(&mut self, id: ContainerId, range: Range<u64>) -> Result<(), NoMemory> {
         while let Some(part) = self.cut(id, range.clone())? {

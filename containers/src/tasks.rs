@@ -147,6 +147,8 @@ pub struct Tasks<R> {
     ready: Ready,
     waiting: [Queue; BUCKETS],
     deadlines: BTreeSet<(u64, ThreadId)>,
+    /// Something has changed that may change who should run, or until when.
+    pub attention: bool,
     /// Statistics.
     pub counts: TaskCounts,
 }
@@ -158,6 +160,7 @@ impl<R> Default for Tasks<R> {
             ready: Ready::new(),
             waiting: [Queue::EMPTY; BUCKETS],
             deadlines: BTreeSet::new(),
+            attention: false,
             counts: TaskCounts::default(),
         }
     }
@@ -270,6 +273,7 @@ impl<R> Tasks<R> {
             thread.state = State::Ready;
             thread.slice = SLICE;
             self.ready.push(&mut self.threads, id, false);
+            self.attention = true;
         }
     }
 
@@ -282,6 +286,13 @@ impl<R> Tasks<R> {
         }
         thread.state = State::Ready;
         self.ready.push(&mut self.threads, id, true);
+    }
+
+    /// Gives a running thread another time slice: its last one is over and nobody else wants the CPU.
+    pub fn renew_slice(&mut self, id: ThreadId) {
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.slice = SLICE;
+        }
     }
 
     /// The best priority that any ready thread has.
@@ -303,6 +314,7 @@ impl<R> Tasks<R> {
     /// Changes a thread's priority, wherever it is; returns the old one.
     pub fn set_priority(&mut self, id: ThreadId, priority: u8) -> Option<u8> {
         let state = self.thread(id)?.state;
+        self.attention = true;
         if state == State::Ready {
             self.ready.remove(&mut self.threads, id);
         }
@@ -318,6 +330,7 @@ impl<R> Tasks<R> {
         let Some(thread) = self.threads.get_mut(id) else { return };
         thread.state = State::Parked;
         thread.wait = Some(wait);
+        self.attention = true;
         self.waiting[wait.channel.bucket()].push(&mut self.threads, id);
         if let Some(deadline) = wait.deadline {
             self.deadlines.insert((deadline, id));
@@ -413,6 +426,7 @@ impl<R> Tasks<R> {
     pub fn end_thread(&mut self, id: ThreadId) -> u32 {
         let Some(thread) = self.thread(id) else { return 0 };
         let (state, process) = (thread.state, thread.process);
+        self.attention = true;
         match state {
             State::Ready => self.ready.remove(&mut self.threads, id),
             State::Parked => {

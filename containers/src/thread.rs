@@ -41,6 +41,24 @@ impl Registers {
     /// In `vector`: the thread came by a system call, and may go back by `sysret`, because nothing
     /// has changed its instruction pointer and flags since.
     pub const SYSTEM_CALL: u64 = 0x100;
+    /// What a thread starts with that is to run `entry` on `stack`.
+    pub fn for_user(entry: u64, stack: u64) -> Registers {
+        Registers {
+            vector: Registers::SET,
+            rip: entry,
+            cs: Registers::USER_CODE,
+            // Interrupts on; the second bit is always set.
+            rflags: 0x202,
+            rsp: stack,
+            ss: Registers::USER_DATA,
+            ..Registers::default()
+        }
+    }
+
+    /// Selector of user code; `sysret` fixes its place after [`Registers::USER_DATA`].
+    pub const USER_CODE: u64 = 0x23;
+    /// Selector of user data.
+    pub const USER_DATA: u64 = 0x1b;
     /// In `vector`: the registers were set in the kernel; all of them count, so go back by `iret`.
     pub const SET: u64 = 0x101;
 }
@@ -53,11 +71,11 @@ pub const EXTENDED_STATE: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct ExtendedState(pub [u8; EXTENDED_STATE]);
 
-/// Number of priorities; 0 is served first. Linux's nice values −20 to 19 map onto them.
-pub const PRIORITIES: u8 = 40;
+/// Number of priorities; 0 is served first.
+pub const PRIORITIES: u8 = 32;
 
-/// The priority of a thread that asked for none: nice 0.
-pub const DEFAULT_PRIORITY: u8 = 20;
+/// The priority of a thread that asked for none.
+pub const DEFAULT_PRIORITY: u8 = 16;
 
 /// What a thread is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,10 +138,10 @@ pub struct Thread {
     pub signal_mask: u64,
     /// Its alternate signal stack.
     pub signal_stack: SignalStack,
-    /// Cycles in user mode.
-    pub user_cycles: u64,
-    /// Cycles in the kernel on its behalf.
-    pub kernel_cycles: u64,
+    /// Signals that are waiting to be delivered, bit n − 1 for signal n.
+    pub pending: u64,
+    /// Nanoseconds that it has had a CPU.
+    pub run_time: u64,
 }
 
 impl Thread {
@@ -148,8 +166,8 @@ impl Thread {
             robust_list: 0,
             signal_mask: 0,
             signal_stack: SignalStack::default(),
-            user_cycles: 0,
-            kernel_cycles: 0,
+            pending: 0,
+            run_time: 0,
         }
     }
 }

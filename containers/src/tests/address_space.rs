@@ -1,0 +1,264 @@
+//! The counts that DESIGN promises, and what becomes of pages.
+
+use crate::container::Cpu;
+use crate::directory::{PACKAGES, WINDOW};
+use crate::fault::Fault;
+use crate::frames::PAGE_SIZE;
+use crate::memory::{KERNEL_RESERVE, Memory};
+use crate::physical::PhysicalMemory;
+use crate::region::{Backing, Label, Region, Rights};
+use crate::testing::Machine;
+use crate::user::Space;
+use crate::{ContainerId, ObjectId};
+
+const CPU: Cpu = Cpu(0);
+const PAGE: u64 = PAGE_SIZE as u64;
+const RW: Rights = Rights::READ.union(Rights::WRITE);
+const OUTSIDE: u64 = 0x7000_0000_0000;
+
+fn region(start: u64, pages: u64, rights: Rights, backing: Backing) -> Region {
+    Region { start, end: start + pages * PAGE, rights, backing, label: Label::None }
+}
+
+/// A native container with its stack region.
+fn native(memory: &mut Memory<Machine>) -> ContainerId {
+    let id = memory.make_container().unwrap();
+    memory.map_fresh(id, region(WINDOW.end - 64 * PAGE, 64, RW, Backing::Zero)).unwrap();
+    id
+}
+
+fn space(container: ContainerId) -> Space {
+    Space { container, cpu: CPU }
+}
+
+/// An object whose page n is full of byte n + 1.
+fn object(memory: &mut Memory<Machine>, pages: u64) -> ObjectId {
+    let id = memory.make_object().unwrap();
+    for page in 0..pages {
+        memory.write_object(id, page * PAGE, &[page as u8 + 1; PAGE_SIZE]).unwrap();
+    }
+    id
+}
+
+#[test]
+fn a_fresh_container_is_two_pages_and_none_remain() {
+    let mut memory = Machine::memory(400);
+    let free = memory.physical.free_frames();
+    let id = native(&mut memory);
+    assert_eq!(free - memory.physical.free_frames(), 2);
+    let usage = memory.container(id).unwrap().usage();
+    assert_eq!((usage.pages, usage.tables, usage.directories), (2, 1, 0));
+    memory.destroy_container(id);
+    assert_eq!(memory.physical.free_frames(), free);
+}
+
+#[test]
+fn faults_in_the_window_add_pages_and_no_directory() {
+    let mut memory = Machine::memory(400);
+    let id = native(&mut memory);
+    for page in 2..10 {
+        memory.fault(id, CPU, WINDOW.end - page * PAGE, Rights::WRITE).unwrap();
+    }
+    let usage = memory.container(id).unwrap().usage();
+    assert_eq!((usage.pages, usage.directories, memory.counts.directories_made), (10, 0, 0));
+}
+
+#[test]
+fn the_first_stack_page_is_there_and_writable() {
+    let mut memory = Machine::memory(400);
+    let id = native(&mut memory);
+    memory.copy_out(space(id), WINDOW.end - 8, &[0x21; 8]).unwrap();
+    assert_eq!(memory.counts.faults_resolved, 0);
+    let mut back = [0; 8];
+    memory.copy_in(space(id), WINDOW.end - 8, &mut back).unwrap();
+    assert_eq!(back, [0x21; 8]);
+}
+
+#[test]
+fn leaving_the_window_makes_one_directory_and_keeps_the_pages() {
+    let mut memory = Machine::memory(400);
+    let free = memory.physical.free_frames();
+    let id = native(&mut memory);
+    memory.copy_out(space(id), WINDOW.end - 8, &[0x21; 8]).unwrap();
+    memory.map(id, region(OUTSIDE, 4, RW, Backing::Zero)).unwrap();
+    memory.activate(id, CPU);
+    let global = memory.physical.loaded;
+    memory.fault(id, CPU, OUTSIDE, Rights::WRITE).unwrap();
+    memory.fault(id, CPU, OUTSIDE + PAGE, Rights::WRITE).unwrap();
+    memory.activate(id, CPU);
+    assert_ne!(memory.physical.loaded, global);
+    let usage = memory.container(id).unwrap().usage();
+    // Directory, two tables above the window, three below the new page, and the pages.
+    assert_eq!((usage.pages, usage.tables, usage.directories, usage.owner), (10, 7, 1, Some(CPU)));
+    assert_eq!(memory.counts.directories_made, 1);
+    let mut back = [0; 8];
+    memory.copy_in(space(id), WINDOW.end - 8, &mut back).unwrap();
+    assert_eq!(back, [0x21; 8]);
+    memory.destroy_container(id);
+    assert_eq!((memory.physical.free_frames(), memory.counts.directories_live), (free, 0));
+    assert_eq!(memory.physical.loaded, global);
+}
+
+#[test]
+fn switching_between_small_containers_changes_one_entry() {
+    let mut memory = Machine::memory(400);
+    let (a, b) = (native(&mut memory), native(&mut memory));
+    for id in [a, b, a, a] {
+        memory.activate(id, CPU);
+    }
+    assert_eq!(memory.counts.window_switches, 3);
+    memory.destroy_container(a);
+    memory.destroy_container(b);
+}
+
+#[test]
+fn rights_are_kept() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.map(id, region(OUTSIDE, 1, Rights::READ, Backing::Zero)).unwrap();
+    assert!(memory.fault(id, CPU, OUTSIDE, Rights::READ).is_ok());
+    assert_eq!(memory.fault(id, CPU, OUTSIDE, Rights::WRITE), Err(Fault::Rights));
+    assert_eq!(memory.fault(id, CPU, OUTSIDE, Rights::EXECUTE), Err(Fault::Rights));
+    assert_eq!(memory.fault(id, CPU, OUTSIDE + PAGE, Rights::READ), Err(Fault::NoRegion));
+    memory.protect(id, OUTSIDE..OUTSIDE + PAGE, RW).unwrap();
+    assert!(memory.fault(id, CPU, OUTSIDE, Rights::WRITE).is_ok());
+    memory.protect(id, OUTSIDE..OUTSIDE + PAGE, Rights::empty()).unwrap();
+    assert_eq!(memory.fault(id, CPU, OUTSIDE, Rights::READ), Err(Fault::Rights));
+}
+
+#[test]
+fn a_page_survives_protection_of_none() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.map(id, region(OUTSIDE, 1, RW, Backing::Zero)).unwrap();
+    memory.copy_out(space(id), OUTSIDE, &[7]).unwrap();
+    for rights in [Rights::empty(), Rights::READ, Rights::empty(), RW] {
+        memory.protect(id, OUTSIDE..OUTSIDE + PAGE, rights).unwrap();
+    }
+    let mut back = [0];
+    memory.copy_in(space(id), OUTSIDE, &mut back).unwrap();
+    assert_eq!(back, [7]);
+    memory.copy_out(space(id), OUTSIDE, &[8]).unwrap();
+}
+
+#[test]
+fn private_mappings_share_frames_until_somebody_writes() {
+    let mut memory = Machine::memory(400);
+    let object = object(&mut memory, 2);
+    let (a, b) =
+        (memory.make_container_with_directory(CPU).unwrap(), memory.make_container_with_directory(CPU).unwrap());
+    let backing = Backing::Object { object, offset: 0, shared: false };
+    for id in [a, b] {
+        memory.share_object(object);
+        memory.map(id, region(OUTSIDE, 2, RW, backing)).unwrap();
+    }
+    let frames = [a, b].map(|id| memory.fault(id, CPU, OUTSIDE, Rights::READ).unwrap());
+    assert_eq!(frames[0], frames[1]);
+    memory.copy_out(space(a), OUTSIDE, &[9]).unwrap();
+    let first = [a, b].map(|id| {
+        let mut byte = [0];
+        memory.copy_in(space(id), OUTSIDE, &mut byte).unwrap();
+        byte[0]
+    });
+    let mut in_object = [0];
+    memory.read_object(object, 0, &mut in_object);
+    assert_eq!((first, in_object, memory.counts.pages_copied), ([9, 1], [1], 1));
+}
+
+#[test]
+fn shared_mappings_are_the_object() {
+    let mut memory = Machine::memory(400);
+    let object = object(&mut memory, 1);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.share_object(object);
+    memory.map(id, region(OUTSIDE, 2, RW, Backing::Object { object, offset: 0, shared: true })).unwrap();
+    memory.copy_out(space(id), OUTSIDE + 5, &[9]).unwrap();
+    let mut byte = [0];
+    memory.read_object(object, 5, &mut byte);
+    assert_eq!(byte, [9]);
+    assert_eq!(memory.fault(id, CPU, OUTSIDE + PAGE, Rights::READ), Err(Fault::BeyondEnd));
+}
+
+#[test]
+fn a_segment_is_zero_past_its_bytes() {
+    let mut memory = Machine::memory(400);
+    let object = object(&mut memory, 3);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    let backing = Backing::Image { object, offset: PAGE, length: PAGE + 10 };
+    memory.map(id, region(OUTSIDE, 3, RW, backing)).unwrap();
+    let mut bytes = vec![0xff; 3 * PAGE_SIZE];
+    memory.copy_in(space(id), OUTSIDE, &mut bytes).unwrap();
+    assert!(bytes[..PAGE_SIZE].iter().all(|byte| *byte == 2));
+    assert!(bytes[PAGE_SIZE..PAGE_SIZE + 10].iter().all(|byte| *byte == 3));
+    assert!(bytes[PAGE_SIZE + 10..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn unmapped_frames_are_released_only_after_translations_are_gone() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.map(id, region(OUTSIDE, 4, RW, Backing::Zero)).unwrap();
+    let free = memory.physical.free_frames();
+    memory.copy_out(space(id), OUTSIDE, &[1; 4 * PAGE_SIZE]).unwrap();
+    memory.unmap(id, OUTSIDE + PAGE..OUTSIDE + 2 * PAGE).unwrap();
+    assert_eq!(memory.physical.invalidated, [OUTSIDE + PAGE..OUTSIDE + 2 * PAGE]);
+    memory.unmap(id, OUTSIDE..OUTSIDE + 4 * PAGE).unwrap();
+    // Three tables were made for it, and whole ones would have gone with it.
+    assert_eq!(free - memory.physical.free_frames(), 3);
+    assert!(memory.container(id).unwrap().regions.is_empty());
+}
+
+#[test]
+fn a_region_cut_in_two_keeps_a_reference_for_each_rest() {
+    let mut memory = Machine::memory(400);
+    let free = memory.physical.free_frames();
+    let object = object(&mut memory, 3);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.share_object(object);
+    memory.map(id, region(OUTSIDE, 3, RW, Backing::Object { object, offset: 0, shared: false })).unwrap();
+    memory.unmap(id, OUTSIDE + PAGE..OUTSIDE + 2 * PAGE).unwrap();
+    memory.release_object(object);
+    let mut byte = [0];
+    memory.copy_in(space(id), OUTSIDE + 2 * PAGE, &mut byte).unwrap();
+    assert_eq!(byte, [3]);
+    memory.destroy_container(id);
+    assert_eq!(memory.physical.free_frames(), free);
+}
+
+#[test]
+fn moved_pages_keep_their_contents() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.map(id, region(OUTSIDE, 3, RW, Backing::Zero)).unwrap();
+    memory.copy_out(space(id), OUTSIDE, &[5; 3 * PAGE_SIZE]).unwrap();
+    let to = OUTSIDE - (1 << 30);
+    memory.relocate(id, OUTSIDE..OUTSIDE + 3 * PAGE, to).unwrap();
+    assert_eq!(memory.fault(id, CPU, OUTSIDE, Rights::READ), Err(Fault::NoRegion));
+    let mut bytes = vec![0; 3 * PAGE_SIZE];
+    memory.copy_in(space(id), to, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 5));
+}
+
+#[test]
+fn user_pages_leave_the_kernel_its_reserve() {
+    let mut memory = Machine::memory(KERNEL_RESERVE + 60);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.map(id, region(OUTSIDE, 200, RW, Backing::Zero)).unwrap();
+    let full = (0..200).find_map(|n| memory.fault(id, CPU, OUTSIDE + n * PAGE, Rights::WRITE).err());
+    assert_eq!(full, Some(Fault::OutOfMemory));
+    assert!(memory.physical.free_frames() + 4 >= KERNEL_RESERVE);
+    memory.destroy_container(id);
+}
+
+#[test]
+fn user_copies_stop_at_the_first_bad_page() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.map(id, region(OUTSIDE, 1, RW, Backing::Zero)).unwrap();
+    assert_eq!(memory.copy_in(space(id), OUTSIDE + PAGE - 4, &mut [0; 8]), Err(Fault::NoRegion));
+    assert_eq!(memory.copy_out(space(id), u64::MAX - 3, &[0; 8]), Err(Fault::NoRegion));
+    assert_eq!(memory.copy_in(space(id), 0xffff_8000_0000_0000, &mut [0; 8]), Err(Fault::NoRegion));
+    let object = object(&mut memory, 1);
+    assert_eq!(memory.object_to_user(object, 0, space(id), OUTSIDE + PAGE - 4, 8), Ok(4));
+    assert_eq!(memory.object_to_user(object, 0, space(id), PACKAGES.start, 8), Err(Fault::NoRegion));
+}

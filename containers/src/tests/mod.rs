@@ -1,0 +1,5 @@
+//! Tests of the memory subsystem as a whole, and of tasks.
+
+mod address_space;
+mod model;
+mod scheduling;

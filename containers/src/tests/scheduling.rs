@@ -1,0 +1,140 @@
+//! Who runs next, and who wakes up how.
+
+use crate::container::{ContainerId, Cpu};
+use crate::process::Ending;
+use crate::tasks::{Channel, Resume, SLICE, Tasks, ThreadId, Wait};
+use crate::testing::Machine;
+use crate::thread::{Registers, State};
+
+const CPU: Cpu = Cpu(0);
+
+fn container() -> ContainerId {
+    Machine::memory(200).make_container().unwrap()
+}
+
+fn process(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
+    let id = ThreadId::Main(tasks.make_process(container(), None, ()).unwrap());
+    tasks.set_priority(id, priority);
+    tasks.make_ready(id);
+    id
+}
+
+fn running(tasks: &mut Tasks<()>) -> ThreadId {
+    let id = process(tasks, 3);
+    assert_eq!(tasks.take_ready(CPU), Some(id));
+    id
+}
+
+#[test]
+fn better_priorities_go_first_and_equals_in_turn() {
+    let mut tasks = Tasks::default();
+    let (low, first, second) = (process(&mut tasks, 9), process(&mut tasks, 5), process(&mut tasks, 5));
+    assert_eq!(tasks.best_ready(), Some(5));
+    let order: Vec<_> = core::iter::from_fn(|| tasks.take_ready(CPU)).collect();
+    assert_eq!(order, [first, second, low]);
+}
+
+#[test]
+fn an_interrupted_slice_goes_on_first_a_used_up_one_last() {
+    let mut tasks = Tasks::default();
+    let (a, b) = (process(&mut tasks, 5), process(&mut tasks, 5));
+    assert_eq!(tasks.take_ready(CPU), Some(a));
+    tasks.thread_mut(a).unwrap().slice = 1;
+    tasks.preempt(a);
+    assert_eq!(tasks.take_ready(CPU), Some(a));
+    tasks.thread_mut(a).unwrap().slice = 0;
+    tasks.preempt(a);
+    assert_eq!(tasks.take_ready(CPU), Some(b));
+    assert_eq!(tasks.thread(a).unwrap().slice, SLICE);
+}
+
+#[test]
+fn a_thread_stays_on_the_cpu_that_it_started_on() {
+    let mut tasks = Tasks::default();
+    let id = running(&mut tasks);
+    tasks.make_ready(id);
+    assert_eq!(tasks.take_ready(Cpu(1)), None);
+    assert_eq!(tasks.take_ready(Cpu(0)), Some(id));
+}
+
+#[test]
+fn wakers_complete_or_restart_a_call() {
+    let mut tasks = Tasks::default();
+    let (a, b) = (running(&mut tasks), running(&mut tasks));
+    let word = Channel::Futex(container(), 0x1000);
+    let complete = Wait { channel: word, deadline: None, woken: Resume::Return(0), expired: -110, bits: 1 };
+    tasks.park(a, complete);
+    tasks.thread_mut(b).unwrap().registers = Registers { rip: 0x1002, code: 7, ..Registers::default() };
+    tasks.park(b, Wait { deadline: Some(50), ..Wait::restart(Channel::ConsoleInput) });
+    assert_eq!(tasks.wake(word, 1, 2), 0, "no common bit");
+    assert_eq!(tasks.wake(word, 1, 3), 1);
+    tasks.wake_all(Channel::ConsoleInput);
+    assert_eq!(tasks.thread(a).unwrap().registers.rax, 0);
+    let b = tasks.thread(b).unwrap();
+    assert_eq!((b.registers.rip, b.registers.rax, b.restart_deadline), (0x1000, 7, Some(50)));
+    assert_eq!(tasks.next_deadline(), None);
+}
+
+#[test]
+fn deadlines_expire_in_order_and_once() {
+    let mut tasks = Tasks::default();
+    let (a, b) = (running(&mut tasks), running(&mut tasks));
+    let sleep = |deadline, expired| Wait { deadline: Some(deadline), expired, ..Wait::restart(Channel::Time) };
+    tasks.park(a, sleep(20, -1));
+    tasks.park(b, sleep(10, -2));
+    assert_eq!(tasks.next_deadline(), Some(10));
+    tasks.expire(15);
+    assert_eq!(tasks.thread(b).unwrap().registers.rax, -2_i64 as u64);
+    assert_eq!((tasks.thread(a).unwrap().state, tasks.next_deadline()), (State::Parked, Some(20)));
+    tasks.expire(20);
+    tasks.expire(99);
+    assert_eq!(tasks.counts.timeouts, 2);
+}
+
+#[test]
+fn requeued_threads_wake_with_the_other_word() {
+    let mut tasks = Tasks::default();
+    let (one, two) = (Channel::Futex(container(), 0x1000), Channel::Futex(container(), 0x2000));
+    let threads: Vec<_> = (0..3).map(|_| running(&mut tasks)).collect();
+    for id in &threads {
+        tasks.park(*id, Wait { woken: Resume::Return(0), ..Wait::restart(one) });
+    }
+    assert_eq!((tasks.wake(one, 1, u32::MAX), tasks.requeue(one, two, 9)), (1, 2));
+    assert_eq!((tasks.wake(one, 9, u32::MAX), tasks.wake(two, 9, u32::MAX)), (0, 2));
+}
+
+#[test]
+fn threads_can_end_wherever_they_are() {
+    let mut tasks = Tasks::default();
+    let main = running(&mut tasks);
+    let ThreadId::Main(process) = main else { unreachable!() };
+    let further: Vec<_> = (0..3).map(|_| tasks.make_thread(process).unwrap()).collect();
+    tasks.make_ready(further[0]);
+    tasks.make_ready(further[1]);
+    assert_eq!(tasks.take_ready(CPU), Some(further[0]));
+    tasks.park(further[0], Wait { deadline: Some(5), ..Wait::restart(Channel::Poll) });
+    assert_eq!(tasks.threads_of(process).count(), 4);
+    for (left, id) in (0..3).rev().zip(further) {
+        assert_eq!(tasks.end_thread(id), left + 1);
+    }
+    assert_eq!((tasks.take_ready(CPU), tasks.next_deadline(), tasks.end_thread(main)), (None, None, 0));
+    tasks.end_process(process, Ending::Exited(3));
+    assert_eq!(tasks.process(process).unwrap().ended.unwrap().wait_status(), 0x300);
+    tasks.remove_process(process);
+    assert_eq!((tasks.processes_live(), tasks.threads_live()), (0, 0));
+}
+
+#[test]
+fn numbers_find_threads_and_not_their_successors() {
+    let mut tasks = Tasks::default();
+    let main = running(&mut tasks);
+    let ThreadId::Main(process) = main else { unreachable!() };
+    let further = tasks.make_thread(process).unwrap();
+    let numbers = [main, further].map(|id| tasks.thread(id).unwrap().number);
+    assert_eq!(numbers.map(|number| tasks.by_number(number)), [Some(main), Some(further)]);
+    assert_eq!((numbers[0], tasks.by_number(0)), (1, None));
+    tasks.end_thread(further);
+    let next = tasks.make_thread(process).unwrap();
+    assert_ne!(tasks.thread(next).unwrap().number, numbers[1]);
+    assert_eq!(tasks.by_number(numbers[1]), None);
+}
