@@ -10,6 +10,10 @@
 //! running out of frames can be answered. An allocation that finds the tail empty is a kernel panic: the
 //! reserve is too small for what one system call allocates.
 //!
+//! Vectors grow by moving to twice their size in one piece, so the tail is kept as long as twice the
+//! largest piece ever allocated, and [`RESERVE`] at least. What remains to the caller is not to allocate
+//! at once what a program asks for by a number: such sizes have a limit of their own.
+//!
 //! No lock: only a CPU inside the kernel at level 1 allocates, and it is alone there. Interrupt handlers
 //! at level 2 never allocate.
 
@@ -22,7 +26,7 @@ use core::ptr::NonNull;
 use linked_list_allocator::Heap;
 use x86_64::VirtAddr;
 
-/// Bytes that are ready before a system call begins.
+/// Bytes that are ready before a system call begins, at least.
 pub const RESERVE: usize = 128 << 10;
 
 /// Bytes that the boot begins with.
@@ -37,6 +41,8 @@ struct State {
     given: usize,
     /// End of what is mapped.
     mapped: usize,
+    /// How long the tail is to be: [`RESERVE`], or more where a piece as large as half of it was allocated.
+    goal: usize,
 }
 
 struct KernelHeap(UnsafeCell<State>);
@@ -45,8 +51,12 @@ struct KernelHeap(UnsafeCell<State>);
 unsafe impl Sync for KernelHeap {}
 
 #[global_allocator]
-static KERNEL_HEAP: KernelHeap =
-    KernelHeap(UnsafeCell::new(State { heap: Heap::empty(), given: HEAP.start as usize, mapped: HEAP.start as usize }));
+static KERNEL_HEAP: KernelHeap = KernelHeap(UnsafeCell::new(State {
+    heap: Heap::empty(),
+    given: HEAP.start as usize,
+    mapped: HEAP.start as usize,
+    goal: RESERVE,
+}));
 
 impl State {
     /// Hands at least `bytes` of the tail to the allocator, or all of it.
@@ -69,6 +79,7 @@ impl State {
     }
 
     fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        self.goal = self.goal.max(2 * layout.size() + STEP);
         loop {
             if let Ok(place) = self.heap.allocate_first_fit(layout) {
                 return Some(place);
@@ -102,18 +113,23 @@ fn tail() -> usize {
     unsafe { (*KERNEL_HEAP.0.get()).mapped - (*KERNEL_HEAP.0.get()).given }
 }
 
+fn goal() -> usize {
+    // SAFETY: a word is read.
+    unsafe { (*KERNEL_HEAP.0.get()).goal }
+}
+
 /// Whether the tail is as long as a system call may need.
 #[inline]
 pub fn reserve_full() -> bool {
-    tail() >= RESERVE
+    tail() >= goal()
 }
 
-/// Tops the tail up to [`RESERVE`] bytes; false if frames run out.
+/// Tops the tail up to what a system call may need; false if frames run out.
 pub fn reserve(frames: &mut Frames) -> bool {
-    reserve_bytes(frames, RESERVE)
+    reserve_bytes(frames, goal())
 }
 
-/// Tops the tail up to `bytes`, for what is known to need more than [`RESERVE`]; false if frames run out.
+/// Tops the tail up to `bytes`, for what is known to need more; false if frames run out.
 pub fn reserve_bytes(frames: &mut Frames, bytes: usize) -> bool {
     while tail() < bytes {
         // SAFETY: a word is read.
