@@ -52,6 +52,7 @@ pub const STATISTICS: u64 = 0x1004;
 /// `burn(n) → 0`
 ///
 /// Executes `n` instructions inside the kernel, rounded up to its loop: the work of a benchmark.
+/// Errors: `EINVAL` more than [`BURN_MAX`].
 pub const BURN: u64 = 0x1005;
 
 /// `thread(entry, stack_top, argument, priority) → tid`
@@ -90,6 +91,9 @@ pub const MESSAGE_MAX: usize = 256;
 
 /// Messages a process's queue holds.
 pub const QUEUE_MAX: usize = 16;
+
+/// Most that [`BURN`] takes: about a second, so that no program stops the kernel with it.
+pub const BURN_MAX: u64 = 1 << 32;
 
 /// Longest name of a code package.
 pub const NAME_MAX: usize = 64;

@@ -1,0 +1,134 @@
+//! The files that are no files: /dev and /proc.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+fn main() {
+    null();
+    zero_and_full();
+    random();
+    own_executable();
+    maps();
+    descriptions();
+    println!("ok proc-files");
+}
+
+fn open(path: &str) -> File {
+    OpenOptions::new().read(true).write(true).open(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn null() {
+    let mut null = open("/dev/null");
+    assert_eq!(null.write(b"anything").expect("takes anything"), 8);
+    assert_eq!(null.read(&mut [1; 10]).expect("gives nothing"), 0);
+    let metadata = fs::metadata("/dev/null").expect("it is there");
+    assert!(metadata.file_type().is_char_device(), "a character device");
+    assert_eq!(metadata.rdev(), 1 << 8 | 3, "number 1:3");
+}
+
+fn zero_and_full() {
+    let mut bytes = [1; 10_000];
+    open("/dev/zero").read_exact(&mut bytes).expect("as many zeroes as one likes");
+    assert_eq!(bytes, [0; 10_000]);
+    assert_eq!(open("/dev/zero").write(b"anything").expect("takes anything"), 8);
+    let mut full = open("/dev/full");
+    assert_eq!(full.write(b"x").expect_err("no room").kind(), ErrorKind::StorageFull);
+    bytes.fill(1);
+    full.read_exact(&mut bytes).expect("reads as zeroes");
+    assert_eq!(bytes, [0; 10_000]);
+}
+
+fn random() {
+    for path in ["/dev/random", "/dev/urandom"] {
+        let mut file = File::open(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut bytes = [[0u8; 4096]; 2];
+        for half in &mut bytes {
+            file.read_exact(half).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+        assert_ne!(bytes[0], bytes[1], "{path} does not repeat itself");
+        // 32,768 fair bits: the mean is 16,384 and the standard deviation 91.
+        let ones: u32 = bytes[0].iter().map(|byte| byte.count_ones()).sum();
+        assert!((15_884..16_884).contains(&ones), "{path}: {ones} ones of 32768 bits");
+        let kinds = (0..=255).filter(|value| bytes[0].contains(value)).count();
+        assert_eq!(kinds, 256, "{path}: all values in 4096 bytes");
+    }
+}
+
+/// `/proc/self/exe` is a link to the program, and opens as it.
+fn own_executable() {
+    let path = fs::read_link("/proc/self/exe").expect("a link");
+    assert!(path.is_absolute() && path.ends_with("proc-files"), "the link says {}", path.display());
+    assert_eq!(std::env::current_exe().expect("std reads it"), path);
+    let mut start = [0; 4];
+    File::open("/proc/self/exe").expect("it opens").read_exact(&mut start).expect("it reads");
+    assert_eq!(&start, b"\x7fELF");
+    let (by_link, by_name) = (fs::metadata("/proc/self/exe"), fs::metadata(&path));
+    assert_eq!(by_link.expect("the link's end").ino(), by_name.expect("the program").ino(), "the same file");
+    assert!(fs::symlink_metadata("/proc/self/exe").expect("the link").is_symlink());
+}
+
+static CONSTANT: u8 = 1;
+
+/// `/proc/self/maps` has a line for everything this program stands on.
+fn maps() {
+    let text = fs::read_to_string("/proc/self/maps").expect("it reads");
+    let variable = 1u8;
+    let boxed = Box::new(1u8);
+    for (what, address, rights) in [
+        ("text", main as *const () as usize, "r-xp"),
+        ("constants", &raw const CONSTANT as usize, "r--p"),
+        ("the stack", &raw const variable as usize, "rw-p"),
+        ("the heap", &raw const *boxed as usize, "rw-p"),
+    ] {
+        let line = text.lines().find(|line| range(line).contains(&address));
+        let line = line.unwrap_or_else(|| panic!("no line for {what} at {address:#x} in\n{text}"));
+        assert_eq!(line.split(' ').nth(1), Some(rights), "rights of {what}: {line}");
+    }
+    assert!(text.lines().any(|line| line.ends_with("[stack]")), "the stack is named in\n{text}");
+    assert!(text.lines().any(|line| line.ends_with("/proc-files")), "the program is named in\n{text}");
+    let ranges: Vec<_> = text.lines().map(range).collect();
+    assert!(ranges.is_sorted_by(|one, next| one.end <= next.start), "in order, and nothing twice:\n{text}");
+    for line in text.lines() {
+        let rights = line.split(' ').nth(1).expect("rights");
+        assert!(!(rights.contains('w') && rights.contains('x')), "writable and executable: {line}");
+    }
+}
+
+/// The addresses that a line of maps speaks of.
+fn range(line: &str) -> std::ops::Range<usize> {
+    let addresses = line.split(' ').next().and_then(|range| range.split_once('-'));
+    let number = |text| usize::from_str_radix(text, 16);
+    match addresses.map(|(start, end)| (number(start), number(end))) {
+        Some((Ok(start), Ok(end))) => start..end,
+        _ => panic!("no range in {line}"),
+    }
+}
+
+fn descriptions() {
+    let cpus = fs::read_to_string("/proc/cpuinfo").expect("it reads");
+    let processors = cpus.lines().filter(|line| line.starts_with("processor\t")).count();
+    assert_eq!(processors, std::thread::available_parallelism().expect("std asks").get(), "CPUs in\n{cpus}");
+    assert!(cpus.contains("model name\t: ") && cpus.contains("\nflags\t"), "names and flags in\n{cpus}");
+
+    let memory = fs::read_to_string("/proc/meminfo").expect("it reads");
+    let kilobytes = |name: &str| -> u64 {
+        let line = memory.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let number = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{memory}"))
+    };
+    let (total, free) = (kilobytes("MemTotal"), kilobytes("MemFree"));
+    assert!(0 < free && free < total, "{free} kB of {total} kB are free");
+    assert!(kilobytes("MemAvailable") <= total);
+
+    // A file of /proc can be read in pieces and from the start again.
+    let mut file = File::open("/proc/meminfo").expect("it opens");
+    let mut piece = [0; 8];
+    file.read_exact(&mut piece).expect("a piece");
+    assert_eq!(&piece, b"MemTotal");
+    file.seek(SeekFrom::Start(0)).expect("back to the start");
+    file.read_exact(&mut piece).expect("the piece again");
+    assert_eq!(&piece, b"MemTotal");
+    let error = OpenOptions::new().write(true).open("/proc/meminfo").map(|mut file| file.write(b"x").is_err());
+    assert!(error.unwrap_or(true), "nobody writes it");
+}

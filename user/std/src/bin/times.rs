@@ -1,0 +1,104 @@
+//! Clocks and sleeping: monotonic, in step with each other, and never too short.
+
+use libc::*;
+use programs::sys;
+use std::time::{Duration, Instant, SystemTime};
+
+fn main() {
+    monotonic();
+    clocks();
+    sleeps();
+    refused();
+    println!("ok times");
+}
+
+/// A clock by number.
+fn clock(id: i32) -> Duration {
+    let mut time = timespec { tv_sec: 0, tv_nsec: -1 };
+    assert_eq!(sys!(SYS_clock_gettime, id, &mut time), Ok(0), "clock {id}");
+    assert!((0..1_000_000_000).contains(&time.tv_nsec), "nanoseconds of clock {id}: {}", time.tv_nsec);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn monotonic() {
+    let mut last = clock(CLOCK_MONOTONIC);
+    let first = last;
+    for _ in 0..10_000 {
+        let now = clock(CLOCK_MONOTONIC);
+        assert!(now >= last, "the monotonic clock went back from {last:?} to {now:?}");
+        last = now;
+    }
+    assert!(last > first, "the monotonic clock goes on");
+}
+
+/// The clocks that count the same thing agree.
+fn clocks() {
+    let second = Duration::from_secs(1);
+    let between = |id, other| clock(other).abs_diff(clock(id));
+    assert!(between(CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW) < second);
+    assert!(between(CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE) < second);
+    assert!(between(CLOCK_REALTIME, CLOCK_REALTIME_COARSE) < second);
+    assert!(clock(CLOCK_BOOTTIME) + second > clock(CLOCK_MONOTONIC));
+
+    let mut time = timeval { tv_sec: 0, tv_usec: -1 };
+    assert_eq!(sys!(SYS_gettimeofday, &mut time, 0), Ok(0), "gettimeofday");
+    let now = clock(CLOCK_REALTIME);
+    let then = Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    assert!(now >= then && now - then < second, "gettimeofday says {then:?}, the clock {now:?}");
+    let seconds = sys!(SYS_time, 0).expect("time");
+    assert!(now.as_secs().abs_diff(seconds) <= 1, "time says {seconds}, the clock {now:?}");
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    assert!(since.as_secs() > 1_700_000_000, "the year is past 2023: {since:?}");
+
+    for id in [CLOCK_REALTIME, CLOCK_MONOTONIC] {
+        let mut resolution = timespec { tv_sec: 9, tv_nsec: 0 };
+        assert_eq!(sys!(SYS_clock_getres, id, &mut resolution), Ok(0), "resolution of clock {id}");
+        assert_eq!((resolution.tv_sec, resolution.tv_nsec), (0, 1), "a nanosecond");
+    }
+
+    // CPU time passes with work and not with sleep.
+    let cpu = clock(CLOCK_PROCESS_CPUTIME_ID);
+    std::thread::sleep(Duration::from_millis(50));
+    let asleep = clock(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    assert!(asleep < Duration::from_millis(40), "CPU time of 50 ms asleep: {asleep:?}");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(50) {}
+    let busy = clock(CLOCK_PROCESS_CPUTIME_ID) - cpu - asleep;
+    assert!(busy > Duration::from_millis(5), "CPU time of 50 ms busy: {busy:?}");
+    assert!(clock(CLOCK_THREAD_CPUTIME_ID) <= clock(CLOCK_PROCESS_CPUTIME_ID));
+}
+
+fn sleeps() {
+    for milliseconds in [0, 1, 10, 100] {
+        let wanted = Duration::from_millis(milliseconds);
+        let start = Instant::now();
+        std::thread::sleep(wanted);
+        let slept = start.elapsed();
+        assert!(slept >= wanted, "slept {slept:?} of {wanted:?}");
+        assert!(slept < wanted + Duration::from_secs(2), "slept {slept:?} instead of {wanted:?}");
+    }
+    let start = Instant::now();
+    let length = timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    assert_eq!(sys!(SYS_nanosleep, &length, 0), Ok(0), "nanosleep");
+    assert!(start.elapsed() >= Duration::from_millis(20), "nanosleep");
+
+    // Until a point in time, and until one that has passed.
+    let until = clock(CLOCK_MONOTONIC) + Duration::from_millis(20);
+    let at = timespec { tv_sec: until.as_secs() as i64, tv_nsec: until.subsec_nanos().into() };
+    assert_eq!(sys!(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &at, 0), Ok(0));
+    assert!(clock(CLOCK_MONOTONIC) >= until, "woke early");
+    assert_eq!(sys!(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &at, 0), Ok(0), "at once");
+}
+
+fn refused() {
+    let sleep = |tv_sec, tv_nsec| sys!(SYS_nanosleep, &timespec { tv_sec, tv_nsec }, 0);
+    assert_eq!(sleep(0, 1_000_000_000), Err(EINVAL), "too many nanoseconds");
+    assert_eq!(sleep(0, -1), Err(EINVAL), "negative nanoseconds");
+    assert_eq!(sleep(-1, 0), Err(EINVAL), "negative seconds");
+    assert_eq!(sys!(SYS_nanosleep, 8, 0), Err(EFAULT));
+    assert_eq!(sys!(SYS_clock_gettime, 77, 0), Err(EINVAL), "no such clock");
+    assert_eq!(sys!(SYS_clock_gettime, CLOCK_MONOTONIC, 8), Err(EFAULT));
+    assert_eq!(sys!(SYS_clock_getres, 77, 0), Err(EINVAL), "no such clock");
+    assert_eq!(sys!(SYS_clock_getres, CLOCK_MONOTONIC, 0), Ok(0), "nowhere to write");
+    assert_eq!(sys!(SYS_clock_nanosleep, 77, 0, &timespec { tv_sec: 0, tv_nsec: 1 }, 0), Err(EINVAL));
+}
