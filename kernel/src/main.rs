@@ -6,7 +6,22 @@
 extern crate alloc;
 
 mod arch;
+mod boundary;
+mod calls;
+mod console;
+mod files;
+mod kernel;
+mod lifecycle;
+mod messages;
 mod panic;
+mod process;
+mod program;
+mod random;
+mod schedule;
+mod signals;
+mod start;
+mod statistics;
+mod trap;
 
 use arch::physical::Frames;
 use arch::{
@@ -36,7 +51,7 @@ extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
 }
 
 /// Goes on where there is a guard page below the stack.
-fn kernel_continue((info, mut frames, _global): (BootInfo, Frames, GlobalDirectory)) -> ! {
+fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDirectory)) -> ! {
     let platform = acpi::read(info.acpi, &mut frames); // who has the interrupts
     apic::init(&mut frames).expect("frames for the local APIC"); // silences the 8259, measures the timer
     ioapic::init(&mut frames, &platform).expect("frames for the I/O APICs"); // everything masked
@@ -45,6 +60,10 @@ fn kernel_continue((info, mut frames, _global): (BootInfo, Frames, GlobalDirecto
     if !console {
         log::warn!("no serial port; the console is silent");
     }
-    log::info!("{} of {} frames are free", frames.free(), frames.total());
-    exit::exit(0)
+    let options = start::Options::read(info.command_line); // what the host asks for
+    let (mut kernel, cpu) = start::kernel(frames, global, &options); // all subsystems, still empty
+    start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
+    start::make_resident(&mut kernel, &global); // the native programs
+    start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| exit::fatal(error)); // the first process
+    boundary::start(kernel, cpu) // to user mode, for good
 }

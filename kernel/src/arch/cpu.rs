@@ -6,8 +6,8 @@ use core::fmt;
 use lazy_static::lazy_static;
 use raw_cpuid::CpuId;
 use x86_64::VirtAddr;
-use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
-use x86_64::registers::model_specific::{LStar, SFMask, Star};
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr4, Cr4Flags, Efer, EferFlags};
+use x86_64::registers::model_specific::{FsBase, GsBase, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 
 bitflags! {
@@ -119,6 +119,38 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "this CPU lacks what Jotun needs: {}", self.0)
     }
+}
+
+/// The address of the last page fault.
+#[inline]
+pub fn fault_address() -> u64 {
+    Cr2::read_raw()
+}
+
+/// Sets the FS and GS bases that user mode sees. They are below the end of user space, so canonical.
+#[inline]
+pub fn set_user_bases(fs: u64, gs: u64) {
+    FsBase::write(VirtAddr::new_truncate(fs));
+    GsBase::write(VirtAddr::new_truncate(gs));
+}
+
+/// Executes about `instructions` instructions: a loop of two.
+pub fn burn(instructions: u64) {
+    // SAFETY: counts a register down to zero and touches nothing else.
+    unsafe {
+        core::arch::asm!("2: dec {n}", "jnz 2b", n = inout(reg) (instructions / 2).max(1) => _, options(nomem, nostack));
+    }
+}
+
+/// What `AT_HWCAP` tells: the features of CPUID leaf 1 in edx.
+pub fn hardware_capabilities() -> u64 {
+    // Every 64-bit CPU has the leaf.
+    core::arch::x86_64::__cpuid(1).edx.into()
+}
+
+/// A random number from the CPU, if it has an instruction for that and the instruction delivers.
+pub fn hardware_random() -> Option<u64> {
+    x86_64::instructions::random::RdRand::new()?.get_u64()
 }
 
 /// Sets the control registers, and the system-call registers to [`entry::syscall_entry`].

@@ -1,64 +1,250 @@
-//! Entries into the kernel: for now, every one of them is a fault of the kernel's own.
+//! How a CPU comes into the kernel and goes back: the only code between user mode and Rust.
+//!
+//! A thread's registers go straight into its control block, from the end of [`Registers`] towards its
+//! start. For interrupts and exceptions from user mode the CPU itself pushes the first five there,
+//! because `rsp0` of the TSS holds the same address as [`FRAME_END`]; for `syscall` the code below
+//! does. Then the CPU's one kernel stack is taken, empty.
+//!
+//! ```text
+//!   FRAME_END →  ss rsp rflags cs rip | code vector | rdi rsi rdx rcx rax r8 … r15   ← Registers
+//!                \______ iret ______/
+//! ```
+//!
+//! From the kernel (level 1, or the idle loop at level 0) the CPU pushes on the stack that it is on.
+//! At level 1 the interrupted code goes on afterwards. The idle loop never does: its frame is
+//! dropped, and the CPU leaves through whatever thread is ready now.
+//!
+//! There is no `swapgs`: the CPU-local section is found by address (see the crate `cpulocal`).
 
-use super::fault::{Fault, kernel_fault};
-use core::arch::global_asm;
+use super::stack::KERNEL_STACK;
+use containers::Registers;
+use core::arch::{global_asm, naked_asm};
+use core::cell::Cell;
+use core::mem::offset_of;
+use cpulocal::{InKernel, cpu_local};
 
-/// Distance from one stub to the next.
-const STUB_SIZE: u64 = 16;
+cpu_local! {
+    /// The end of the current thread's [`Registers`].
+    pub static FRAME_END: Cell<u64> = Cell::new(0);
+    /// The execution level: 0 in user mode and the idle loop, 1 in the kernel, 2 when that was
+    /// interrupted. Kept by the boundary, read here to tell the idle loop from level 1.
+    pub static LEVEL: Cell<u64> = Cell::new(1);
+    /// The user's stack pointer, for the few instructions until it is in the control block.
+    static USER_STACK: Cell<u64> = Cell::new(0);
+}
 
-// Each stub evens out the error code and pushes its vector:
-//   [rsp] vector  [rsp+8] error code  [rsp+16] rip  cs  rflags  rsp  ss
+/// Names the current thread's control block to the entry code and to the CPU.
+pub fn set_frame(cpu: &InKernel, registers: &mut Registers) {
+    let end = core::ptr::from_mut(registers) as u64 + size_of::<Registers>() as u64;
+    FRAME_END.get(cpu).set(end);
+    super::gdt::set_rsp0(end);
+}
+
+/// The registers that the current thread leaves through.
+#[inline(always)]
+pub fn frame(cpu: &InKernel) -> *const Registers {
+    (FRAME_END.get(cpu).get() - size_of::<Registers>() as u64) as *const Registers
+}
+
+/// Vector and error code of the exception or interrupt that the current thread came in by.
+pub fn cause(cpu: &InKernel) -> (u64, u64) {
+    // SAFETY: `set_frame` named this control block; the boundary has not given the kernel out yet.
+    unsafe { ((*frame(cpu)).vector, (*frame(cpu)).code) }
+}
+
+// Pushes what is below `code` and `vector`; the order is that of `Registers`.
+macro_rules! push_registers {
+    () => {
+        "push rdi; push rsi; push rdx; push rcx; push rax; push r8; push r9; push r10; push r11
+         push rbx; push rbp; push r12; push r13; push r14; push r15"
+    };
+}
+
+macro_rules! pop_registers {
+    () => {
+        "pop r15; pop r14; pop r13; pop r12; pop rbp; pop rbx
+         pop r11; pop r10; pop r9; pop r8; pop rax; pop rcx; pop rdx; pop rsi; pop rdi"
+    };
+}
+
+/// Where `syscall` arrives: rcx holds the user's rip, r11 its flags; interrupts are off.
+#[unsafe(naked)]
+extern "C" fn system_call() {
+    naked_asm!(
+        "mov [rip + {user_stack}], rsp",
+        "mov rsp, [rip + {frame_end}]",
+        "push {user_data}",
+        "push [rip + {user_stack}]",
+        "push r11",
+        "push {user_code}",
+        "push rcx",
+        "push rax",
+        "push {by_system_call}",
+        push_registers!(),
+        "mov rsp, [rip + {kernel_stack}]",
+        "xor ebp, ebp",
+        "call {enter}",
+        "jmp {leave}",
+        user_stack = sym USER_STACK,
+        frame_end = sym FRAME_END,
+        kernel_stack = sym KERNEL_STACK,
+        user_data = const Registers::USER_DATA,
+        user_code = const Registers::USER_CODE,
+        by_system_call = const Registers::SYSTEM_CALL,
+        enter = sym crate::boundary::enter_system_call,
+        leave = sym leave,
+    )
+}
+
+/// The address that `syscall` goes to.
+pub fn syscall_entry() -> u64 {
+    system_call as *const () as u64
+}
+
+/// Goes to user mode through the registers at rax. Interrupts are off.
+///
+/// A thread that came by `syscall` goes back by `sysret`: its rcx and r11 already hold rip and flags.
+/// All others go by `iret`.
+#[unsafe(naked)]
+extern "C" fn leave() {
+    naked_asm!(
+        "mov rsp, rax",
+        pop_registers!(),
+        "cmp qword ptr [rsp], {by_system_call}",
+        "jne 2f",
+        "mov rsp, [rsp + {rsp} - {vector}]",
+        "sysretq",
+        "2: add rsp, 16",
+        "iretq",
+        by_system_call = const Registers::SYSTEM_CALL,
+        rsp = const offset_of!(Registers, rsp),
+        vector = const offset_of!(Registers, vector),
+    )
+}
+
+/// Goes to user mode for the first time, from the boot.
+///
+/// # Safety
+/// `registers` are a thread's, as the boundary returns them, and interrupts are off.
+pub unsafe fn depart(registers: *const Registers) -> ! {
+    // SAFETY: the caller's promise; `leave` takes the address in rax and does not come back.
+    unsafe { core::arch::asm!("jmp {leave}", leave = sym leave, in("rax") registers, options(noreturn)) }
+}
+
+/// Drops the stack and goes idle: the kernel stack is empty when the next interrupt arrives.
+///
+/// Level 0 has been set. Interrupts are off until the `sti`, whose shadow covers the `hlt`.
+#[unsafe(naked)]
+pub extern "C" fn idle() -> ! {
+    naked_asm!(
+        "mov rsp, [rip + {kernel_stack}]",
+        "2: sti",
+        "hlt",
+        "jmp 2b",
+        kernel_stack = sym KERNEL_STACK,
+    )
+}
+
+/// Where the interrupt and exception stubs meet: vector and error code are on the stack.
+#[unsafe(naked)]
+extern "C" fn common() {
+    naked_asm!(
+        push_registers!(),
+        // Clears the direction flag and AC, which would switch SMAP off.
+        "push 2",
+        "popfq",
+        "test byte ptr [rsp + {cs}], 3",
+        "jz 2f",
+        // From user mode; rsp is the control block's.
+        "mov rsp, [rip + {kernel_stack}]",
+        "xor ebp, ebp",
+        "call {from_user}",
+        "jmp {leave}",
+        // From the kernel. Exceptions come first: CPU-local data may not be there yet.
+        "2: mov rdi, rsp",
+        "cmp qword ptr [rsp + {vector}], {exceptions}",
+        "jb {exception}",
+        "cmp qword ptr [rip + {level}], 0",
+        "je 3f",
+        "call {from_kernel}",
+        pop_registers!(),
+        "add rsp, 16",
+        "iretq",
+        // From the idle loop.
+        "3: call {from_idle}",
+        "jmp {leave}",
+        kernel_stack = sym KERNEL_STACK,
+        level = sym LEVEL,
+        cs = const offset_of!(Registers, cs),
+        vector = const offset_of!(Registers, vector),
+        exceptions = const crate::trap::EXCEPTIONS,
+        exception = sym crate::trap::in_kernel,
+        from_user = sym crate::boundary::enter_trap,
+        from_kernel = sym crate::boundary::interrupted,
+        from_idle = sym crate::boundary::enter_from_idle,
+        leave = sym leave,
+    )
+}
+
+/// Double faults, NMIs and machine checks: they come on stacks of their own, from anywhere, and none
+/// of them is returned from.
+#[unsafe(naked)]
+extern "C" fn special() {
+    naked_asm!(
+        push_registers!(),
+        "push 2",
+        "popfq",
+        "mov rdi, rsp",
+        "call {exception}",
+        "ud2",
+        exception = sym crate::trap::in_kernel,
+    )
+}
+
+/// Bytes between two stubs.
+const STUB: u64 = 16;
+
+// A stub for each vector: an error code where the CPU pushes none (SDM volume 3, table 6-1), then the
+// vector, then the common part.
 global_asm!(
-    r#"
-.section .text.entry, "ax"
-.balign 16
-.global entry_stubs
-entry_stubs:
-.set vector, 0
-.rept 256
-    .balign 16
-    .if (vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21)
-    .else
-    push 0
-    .endif
-    push vector
-    jmp entry_common
-    .set vector, vector + 1
-.endr
-
-entry_common:
-    mov rdi, rsp
-    cld
-    push [rdi + 16]
-    push rbp
-    mov rbp, rsp
-    and rsp, -16
-    call entry_report
-    ud2
-
-.global entry_syscall
-entry_syscall:
-    ud2
-"#
+    ".pushsection .text.entry, \"ax\"",
+    ".balign 16",
+    ".globl interrupt_stubs",
+    "interrupt_stubs:",
+    ".set vector, 0",
+    ".rept 256",
+    ".balign 16",
+    ".if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)",
+    "push 0",
+    ".endif",
+    "push vector",
+    ".if vector == 2 || vector == 8 || vector == 18",
+    "jmp {special}",
+    ".else",
+    "jmp {common}",
+    ".endif",
+    ".set vector, vector + 1",
+    ".endr",
+    ".popsection",
+    special = sym special,
+    common = sym common,
 );
 
 unsafe extern "C" {
-    static entry_stubs: u8;
-    static entry_syscall: u8;
+    safe fn interrupt_stubs();
 }
 
-/// The address of the code that a vector's gate points to.
+/// The address of a vector's stub, for the IDT.
 pub fn stub(vector: u8) -> u64 {
-    &raw const entry_stubs as u64 + u64::from(vector) * STUB_SIZE
+    interrupt_stubs as *const () as u64 + u64::from(vector) * STUB
 }
 
-/// The address that `syscall` jumps to.
-pub fn syscall_entry() -> u64 {
-    &raw const entry_syscall as u64
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn entry_report(frame: &[u64; 7]) -> ! {
-    let &[vector, error, rip, _, _, rsp, _] = frame;
-    kernel_fault(Fault { vector: vector as u8, error, rip, rsp })
-}
+const _: () = {
+    // The entry code's pushes and `iret` rely on this order and size.
+    assert!(offset_of!(Registers, ss) == size_of::<Registers>() - 8);
+    assert!(offset_of!(Registers, rip) + 40 == size_of::<Registers>());
+    assert!(offset_of!(Registers, vector) + 16 == offset_of!(Registers, rip));
+    assert!(offset_of!(containers::Thread, registers) == 0);
+    assert!(super::gdt::USER_CODE.0 as u64 == Registers::USER_CODE);
+    assert!(super::gdt::USER_DATA.0 as u64 == Registers::USER_DATA);
+};

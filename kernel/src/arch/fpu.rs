@@ -38,7 +38,8 @@ fn check(area: *const u8, length: usize) {
     assert!(length >= AREA_SIZE && area.addr().is_multiple_of(64), "an FPU area that is too small or not aligned");
 }
 
-/// Saves the registers.
+/// Saves the registers, in an area that [`initial`] has written once: XSAVE leaves part of its header as
+/// it is.
 #[inline]
 pub fn save<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
@@ -52,7 +53,7 @@ pub fn save<const N: usize>(area: &mut [u8; N]) {
     }
 }
 
-/// Loads the registers from an area that [`save`] or [`initial`] has written.
+/// Loads the registers from an area that [`initial`], and perhaps [`save`] after it, has written.
 #[inline]
 pub fn restore<const N: usize>(area: &[u8; N]) {
     check(area.as_ptr(), N);
@@ -76,4 +77,72 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
     area.fill(0);
     area[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
     area[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
+}
+
+// What Linux puts around the state in a signal's frame (`struct _fpx_sw_bytes`).
+const SOFTWARE_BYTES: usize = 464;
+const BEGIN_MARK: u32 = 0x4650_5853;
+/// What stands behind the state in a signal's frame.
+pub const END_MARK: u32 = 0x4650_5845;
+/// `uc_flags` of a frame: extended state is there, and `ss` is what it was.
+pub const FRAME_FLAGS: u64 = 0x7;
+
+const HEADER: usize = 512;
+
+/// Bytes of the state that the CPU saves.
+pub fn size() -> usize {
+    match XSAVE.load(Ordering::Relaxed) {
+        true if features().contains(Features::AVX) => AREA_SIZE,
+        true => HEADER + 64,
+        false => HEADER,
+    }
+}
+
+/// The components that are enabled, as in XCR0.
+fn components() -> u64 {
+    if features().contains(Features::AVX) { 7 } else { 3 }
+}
+
+/// Describes a saved state in its unused bytes, as a handler on Linux finds it described.
+pub fn mark<const N: usize>(area: &mut [u8; N]) {
+    let size = size() as u32;
+    area[SOFTWARE_BYTES..HEADER].fill(0);
+    if size as usize > HEADER {
+        let fields = &mut area[SOFTWARE_BYTES..];
+        fields[0..4].copy_from_slice(&BEGIN_MARK.to_le_bytes());
+        fields[4..8].copy_from_slice(&(size + 4).to_le_bytes());
+        fields[8..16].copy_from_slice(&components().to_le_bytes());
+        fields[16..20].copy_from_slice(&size.to_le_bytes());
+    }
+}
+
+/// Takes out of a state that a program wrote whatever [`restore`] would not accept: reserved bits of
+/// MXCSR and of the XSAVE header (SDM volume 1, sections 10.5.1.2 and 13.8).
+pub fn sanitize<const N: usize>(area: &mut [u8; N]) {
+    area[26..28].fill(0);
+    if size() > HEADER {
+        area[HEADER] &= components() as u8;
+        area[HEADER + 1..HEADER + 64].fill(0);
+    }
+}
+
+/// `si_code` of the floating-point exception that is pending in the registers, for vector 16 (x87) or
+/// 19 (SSE).
+pub fn cause(vector: u64) -> i32 {
+    let pending = if vector == 19 {
+        let mut state = 0_u32;
+        // SAFETY: stores a register to a local variable.
+        unsafe { core::arch::asm!("stmxcsr [{}]", in(reg) &mut state, options(nostack, preserves_flags)) };
+        state & !(state >> 7)
+    } else {
+        let (mut status, mut control) = (0_u16, 0_u16);
+        // SAFETY: as above; neither waits for the exception.
+        unsafe {
+            core::arch::asm!("fnstsw [{}]", "fnstcw [{}]", in(reg) &mut status, in(reg) &mut control, options(nostack, preserves_flags));
+        }
+        u32::from(status & !control)
+    };
+    // Invalid, denormal, divide, overflow, underflow, precision: FPE_FLT… by bit.
+    const CODES: [i32; 6] = [7, 5, 3, 4, 5, 6];
+    CODES.iter().enumerate().find(|(bit, _)| pending >> bit & 1 != 0).map_or(0, |(_, code)| *code)
 }

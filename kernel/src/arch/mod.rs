@@ -12,6 +12,7 @@ pub mod clock;
 pub mod cpu;
 pub mod cpulocal;
 pub mod debugcon;
+pub mod devices;
 pub mod entry;
 pub mod exit;
 pub mod fault;

@@ -1,0 +1,40 @@
+//! Deferred work: what an interrupt leaves for level 1.
+//!
+//! An interrupt handler may run while the kernel's state is in use, so it answers its device, leaves
+//! a note, and returns. Notes are worked off before the level falls to 0. The slots are this CPU's
+//! own and written with its interrupts off, so plain loads and stores suffice.
+
+use core::cell::Cell;
+use cpulocal::{InKernel, cpu_local};
+
+bitflags::bitflags! {
+    /// What is to be done.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Notes: u32 {
+        /// The timer went off: deadlines and the time slice.
+        const TIMER = 1;
+        /// The serial line has input, or room for output.
+        const SERIAL = 2;
+    }
+}
+
+cpu_local! {
+    static SLOTS: Cell<u32> = Cell::new(0);
+}
+
+/// Leaves a note. Interrupts are off.
+pub fn note(cpu: &InKernel, notes: Notes) {
+    let slots = SLOTS.get(cpu);
+    slots.set(slots.get() | notes.bits());
+}
+
+/// Whether there is anything to do.
+#[inline(always)]
+pub fn any(cpu: &InKernel) -> bool {
+    SLOTS.get(cpu).get() != 0
+}
+
+/// Takes all notes. Interrupts are off.
+pub fn take(cpu: &InKernel) -> Notes {
+    Notes::from_bits_truncate(SLOTS.get(cpu).replace(0))
+}

@@ -1,0 +1,12 @@
+//! The strategy of the uniprocessor: levels are kept, and that is all. Nobody else can be in the
+//! kernel, so entering and leaving cost nothing.
+
+use cpulocal::InKernel;
+
+/// The level has risen to 1.
+#[inline(always)]
+pub(super) fn enter(_cpu: &InKernel) {}
+
+/// The level is about to fall to 0.
+#[inline(always)]
+pub(super) fn leave(_cpu: &InKernel) {}

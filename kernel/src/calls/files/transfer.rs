@@ -1,0 +1,209 @@
+//! Moving bytes between one buffer in user memory and what is open.
+//!
+//! Regular files' bytes go from page to page. Those of devices go through a small buffer on the kernel
+//! stack, so that the device sees plain slices.
+
+use crate::arch::{clock, heap};
+use crate::console::Console;
+use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
+use crate::kernel::Memory;
+use crate::random::Random;
+use ::files::tty::Read;
+use ::files::{Device, Errno};
+use containers::{Channel, Fault, ObjectId, Space, Wait};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of a buffer on the kernel stack.
+const STAGE: usize = 4096;
+
+/// Bytes moved before the kernel's heap is topped up: an object's page tables come from there.
+const CHUNK: u64 = 1 << 20;
+
+/// Most random bytes of one read, as in Linux.
+const RANDOM_MAX: u64 = 0x1ff_ffff;
+
+const DECISECOND: u64 = 100_000_000;
+
+/// A piece of user memory: `struct iovec`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Buffer {
+    /// Where.
+    pub address: u64,
+    /// How long, in bytes.
+    pub length: u64,
+}
+
+/// How far a transfer has come.
+pub enum Step {
+    /// So many bytes; fewer than asked for if there were no more, or no more room.
+    Done(u64),
+    /// None, and this is to be waited for.
+    Wait(Wait),
+}
+
+/// What a transfer works with.
+pub struct Transfer<'a> {
+    /// Whose buffers.
+    pub space: Space,
+    pub memory: &'a mut Memory,
+    pub files: &'a mut Files,
+    pub console: &'a mut Console,
+}
+
+impl Bytes {
+    /// Whether they are the console's.
+    pub fn is_console(self) -> bool {
+        matches!(self, Bytes::Device(Device::Console | Device::Tty))
+    }
+}
+
+/// The errno of a failed transfer to or from user memory.
+fn failed(fault: Fault) -> Errno {
+    match fault {
+        Fault::OutOfMemory => Errno::ENOMEM,
+        _ => Errno::EFAULT,
+    }
+}
+
+impl Transfer<'_> {
+    /// Reads into a buffer.
+    pub fn read(
+        &mut self,
+        opened: &Opened,
+        position: u64,
+        to: Buffer,
+        random: &mut Random,
+        nonblocking: bool,
+        restarted: Option<u64>,
+    ) -> Result<Step, Errno> {
+        let count = match opened.bytes {
+            Bytes::Regular(object) | Bytes::WrittenOut(object) => {
+                let count = self.memory.object_to_user(object, position, self.space, to.address, to.length as usize);
+                count.map_err(failed)? as u64
+            }
+            Bytes::Device(Device::Null) => 0,
+            Bytes::Device(Device::Zero | Device::Full) => self.supply(to, |stage| stage.len())?,
+            Bytes::Device(Device::Random | Device::Urandom) => {
+                let to = Buffer { length: to.length.min(RANDOM_MAX), ..to };
+                self.supply(to, |stage| {
+                    random.fill(stage);
+                    stage.len()
+                })?
+            }
+            Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
+            Bytes::Directory => return Err(Errno::EISDIR),
+            Bytes::Nowhere => return Err(Errno::EBADF),
+        };
+        Ok(Step::Done(count))
+    }
+
+    /// Fills a buffer with what `give` puts onto the stage.
+    fn supply(&mut self, to: Buffer, mut give: impl FnMut(&mut [u8]) -> usize) -> Result<u64, Errno> {
+        let mut stage = [0; STAGE];
+        let mut done = 0;
+        while done < to.length {
+            let length = (to.length - done).min(STAGE as u64) as usize;
+            let given = give(&mut stage[..length]);
+            match self.memory.copy_out(self.space, to.address.wrapping_add(done), &stage[..given]) {
+                Ok(()) => done += given as u64,
+                Err(fault) if done == 0 => return Err(failed(fault)),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_console(&mut self, to: Buffer, nonblocking: bool, restarted: Option<u64>) -> Result<Step, Errno> {
+        let mut stage = [0; STAGE];
+        let length = to.length.min(STAGE as u64) as usize;
+        let stage = &mut stage[..length];
+        let count = match self.console.read(stage) {
+            Read::Bytes(count) => count,
+            Read::EndOfFile => 0,
+            Read::WouldBlock { .. } if nonblocking => match self.console.read_available(stage) {
+                0 => return Err(Errno::EAGAIN),
+                count => count,
+            },
+            Read::WouldBlock { deciseconds } => {
+                // The time between two bytes (`VMIN` and `VTIME` both given) is taken as over at once.
+                let there = if deciseconds.is_some() { self.console.read_available(stage) } else { 0 };
+                if there == 0 {
+                    let time = |tenths| clock::nanoseconds() + u64::from(tenths) * DECISECOND;
+                    let deadline = restarted.or(deciseconds.map(time));
+                    return Ok(Step::Wait(Wait { deadline, ..Wait::restart(Channel::ConsoleInput) }));
+                }
+                there
+            }
+        };
+        self.memory.copy_out(self.space, to.address, &stage[..count]).map_err(failed)?;
+        Ok(Step::Done(count as u64))
+    }
+
+    /// Writes from a buffer.
+    pub fn write(&mut self, opened: &Opened, position: u64, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
+        let count = match opened.bytes {
+            Bytes::Regular(object) => {
+                let result = self.write_object(object, position, from);
+                self.files.tree.set_size(opened.file.inode, self.memory.object_size(object), now())?;
+                result?
+            }
+            Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
+            Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
+            Bytes::Device(_) => from.length,
+            Bytes::Directory | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
+        };
+        Ok(Step::Done(count))
+    }
+
+    fn write_object(&mut self, object: ObjectId, position: u64, from: Buffer) -> Result<u64, Errno> {
+        let room = SIZE_MAX.checked_sub(position).filter(|room| *room > 0).ok_or(Errno::EFBIG)?;
+        let length = from.length.min(room);
+        let mut done = 0;
+        while done < length {
+            let chunk = (length - done).min(CHUNK) as usize;
+            let result = if heap::reserve(&mut self.memory.physical) {
+                let address = from.address.wrapping_add(done);
+                self.memory.user_to_object(object, position + done, self.space, address, chunk)
+            } else {
+                Err(Fault::OutOfMemory)
+            };
+            match result {
+                Ok(count) => {
+                    done += count as u64;
+                    if count < chunk {
+                        break;
+                    }
+                }
+                Err(_) if done > 0 => break,
+                // Memory is the disk here.
+                Err(Fault::OutOfMemory) => return Err(Errno::ENOSPC),
+                Err(_) => return Err(Errno::EFAULT),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_console(&mut self, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
+        let mut stage = [0; STAGE];
+        let mut done = 0;
+        while done < from.length {
+            let length = (from.length - done).min(STAGE as u64) as usize;
+            match self.memory.copy_in(self.space, from.address.wrapping_add(done), &mut stage[..length]) {
+                Ok(()) => {}
+                Err(fault) if done == 0 => return Err(failed(fault)),
+                Err(_) => break,
+            }
+            let taken = self.console.write(&stage[..length]);
+            done += taken as u64;
+            if taken < length {
+                break;
+            }
+        }
+        match done {
+            0 if nonblocking => Err(Errno::EAGAIN),
+            0 => Ok(Step::Wait(Wait::restart(Channel::ConsoleOutput))),
+            _ => Ok(Step::Done(done)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! System calls: finding the one asked for, and what all of them share.
+//!
+//! A call is a function of its [`Caller`] and the subsystems that it touches. It returns an
+//! [`Answer`]: a value, an error number, or that the thread has been parked or is gone. The table is
+//! [`table`]; the calls themselves are grouped by what they are about.
+
+pub mod files;
+pub mod memory;
+pub mod native;
+pub mod signals;
+pub mod system;
+mod table;
+pub mod threads;
+pub mod time;
+
+use crate::arch::{heap, interrupts};
+use crate::kernel::{Kernel, Memory, Tasks};
+use crate::schedule;
+use ::files::Errno;
+use containers::{Fault, NoMemory, ProcessId, Registers, Space, ThreadId};
+use cpulocal::InKernel;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Who makes a call, and with what.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    /// The calling thread.
+    pub thread: ThreadId,
+    /// Its process.
+    pub process: ProcessId,
+    /// Its memory, as seen from this CPU.
+    pub space: Space,
+    /// The call's number.
+    pub number: u64,
+    /// Its arguments: rdi, rsi, rdx, r10, r8, r9.
+    pub arguments: [u64; 6],
+}
+
+/// How a call ends that has not failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// With a value.
+    Value(u64),
+    /// Later: the thread has been parked, and its wait says how.
+    Parked,
+    /// Not at all: the thread is gone, or its registers have been set to something else.
+    Gone,
+}
+
+/// A call's result.
+pub type Answer = Result<Reply, Errno>;
+
+/// The answer 0.
+pub const DONE: Answer = Ok(Reply::Value(0));
+
+/// The answer with a value.
+pub fn value(value: impl TryInto<u64>) -> Answer {
+    // What does not fit would be an error's representation.
+    Ok(Reply::Value(value.try_into().unwrap_or(0)))
+}
+
+/// The errno of a failed access to user memory.
+pub fn bad_address(_: Fault) -> Errno {
+    Errno::EFAULT
+}
+
+/// The errno of failed allocations.
+pub fn no_memory(_: NoMemory) -> Errno {
+    Errno::ENOMEM
+}
+
+impl Caller {
+    /// Argument `n` as the 32-bit integer that C passes.
+    pub fn int(&self, n: usize) -> i32 {
+        self.arguments[n] as i32
+    }
+
+    /// Reads a structure from user memory.
+    pub fn read<T: FromBytes + IntoBytes>(&self, memory: &mut Memory, address: u64) -> Result<T, Errno> {
+        let mut value = T::new_zeroed();
+        memory.copy_in(self.space, address, value.as_mut_bytes()).map_err(bad_address)?;
+        Ok(value)
+    }
+
+    /// Writes a structure to user memory.
+    pub fn write<T: IntoBytes + Immutable>(&self, memory: &mut Memory, address: u64, value: &T) -> Result<(), Errno> {
+        memory.copy_out(self.space, address, value.as_bytes()).map_err(bad_address)
+    }
+}
+
+/// Makes the system call that the current thread's registers ask for, and puts its result there.
+pub fn dispatch(kernel: &mut Kernel, cpu: &InKernel) {
+    let Some(id) = schedule::current(cpu) else { return };
+    let Some(thread) = kernel.tasks.thread(id) else { return };
+    let r: &Registers = &thread.registers;
+    let caller = Caller {
+        thread: id,
+        process: thread.process,
+        space: Space { container: thread.container, cpu: schedule::this_cpu(cpu) },
+        number: r.code,
+        arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
+    };
+    // Every call may use some kernel heap; what it may use is there before it starts.
+    let answer = if heap::reserve_full() || heap::reserve(&mut kernel.memory.physical) || table::frees(caller.number) {
+        table::call(kernel, cpu, &caller)
+    } else {
+        Err(Errno::ENOMEM)
+    };
+    interrupts::disable();
+    let result = match answer {
+        Ok(Reply::Value(value)) => value,
+        Err(errno) => -i64::from(errno.into_raw()) as u64,
+        Ok(Reply::Parked | Reply::Gone) => return,
+    };
+    if let Some(thread) = kernel.tasks.thread_mut(id) {
+        thread.registers.rax = result;
+    }
+}
+
+/// The absolute deadline of a call with a time-out: where it stands after a restart, else from now.
+pub fn deadline(tasks: &mut Tasks, caller: &Caller, timeout: Option<u64>) -> Option<u64> {
+    let restarted = tasks.thread_mut(caller.thread).and_then(|thread| thread.restart_deadline.take());
+    restarted.or_else(|| timeout.map(|timeout| crate::arch::clock::nanoseconds().saturating_add(timeout)))
+}

@@ -1,0 +1,201 @@
+//! Jotun's own calls; the crate `abi` says what each does and what it can answer.
+
+use super::{Answer, Caller, DONE, Reply, bad_address, deadline, value};
+use crate::kernel::{Kernel, Memory, Tasks};
+use crate::messages::{Message, Messages};
+use crate::program::native::{self, Request};
+use crate::statistics;
+use ::files::Errno;
+use abi::native::{FOREVER, KEEP_PRIORITY, MESSAGE_MAX, NAME_MAX, POLL, SAME_CONTAINER};
+use alloc::string::String;
+use containers::directory::USER_END;
+use containers::thread::PRIORITIES;
+use containers::{Channel, ProcessId, Registers, ThreadId, Wait};
+use core::fmt::Write;
+use cpulocal::InKernel;
+
+/// The answer of a wait whose deadline is over.
+fn timed_out() -> i64 {
+    -i64::from(Errno::ETIMEDOUT.into_raw())
+}
+
+/// `start(name, name length, argument, priority, flags)`
+pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let [name, length, argument, priority, flags, _] = caller.arguments;
+    if flags & !SAME_CONTAINER != 0 || length > NAME_MAX as u64 {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = [0; NAME_MAX];
+    let bytes = &mut bytes[..length as usize];
+    kernel.memory.copy_in(caller.space, name, bytes).map_err(bad_address)?;
+    let request = Request {
+        name: bytes,
+        argument,
+        priority: priority_or_keep(priority)?,
+        container: (flags & SAME_CONTAINER != 0).then_some(caller.space.container),
+        parent: Some(caller.process),
+    };
+    let process = native::start(kernel, cpu, &request)?;
+    value(kernel.tasks.thread(ThreadId::Main(process)).map_or(0, |main| main.number))
+}
+
+fn priority_or_keep(priority: u64) -> Result<Option<u8>, Errno> {
+    match priority {
+        KEEP_PRIORITY => Ok(None),
+        _ if priority < u64::from(PRIORITIES) => Ok(Some(priority as u8)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The process with that number, if it has not ended.
+fn process(tasks: &Tasks, number: u64) -> Result<ProcessId, Errno> {
+    let thread = u32::try_from(number).ok().and_then(|number| tasks.by_number(number));
+    match thread {
+        Some(ThreadId::Main(process)) => Ok(process),
+        _ => Err(Errno::ESRCH),
+    }
+}
+
+/// `send(process, message, length)`
+pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages) -> Answer {
+    let [to, address, length, ..] = caller.arguments;
+    if length > MESSAGE_MAX as u64 {
+        return Err(Errno::EMSGSIZE);
+    }
+    let mut bytes = [0; MESSAGE_MAX];
+    let bytes = &mut bytes[..length as usize];
+    memory.copy_in(caller.space, address, bytes).map_err(bad_address)?;
+    let to = process(tasks, to)?;
+    if tasks.process(to).is_none_or(|process| process.ended.is_some()) {
+        return Err(Errno::ESRCH);
+    }
+    let sender = tasks.thread(ThreadId::Main(caller.process)).map_or(0, |main| main.number);
+    let message = Message::new(sender, bytes).ok_or(Errno::EMSGSIZE)?;
+    messages.send(to, message).map_err(|_| Errno::EAGAIN)?;
+    tasks.wake(Channel::Messages(to), 1, u32::MAX);
+    DONE
+}
+
+/// `receive(buffer, capacity, sender, time-out)`
+pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages) -> Answer {
+    let [buffer, capacity, sender, timeout, ..] = caller.arguments;
+    let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
+    let Some(message) = messages.receive(caller.process) else {
+        if timeout == POLL {
+            return Err(Errno::EAGAIN);
+        }
+        let channel = Channel::Messages(caller.process);
+        tasks.park(caller.thread, Wait { deadline: until, expired: timed_out(), ..Wait::restart(channel) });
+        return Ok(Reply::Parked);
+    };
+    if message.content().len() as u64 > capacity {
+        messages.put_back(caller.process, message);
+        return Err(Errno::EMSGSIZE);
+    }
+    let from = message.sender.to_le_bytes();
+    let written = memory
+        .copy_out(caller.space, buffer, message.content())
+        .and_then(|()| if sender == 0 { Ok(()) } else { memory.copy_out(caller.space, sender, &from) });
+    if written.is_err() {
+        messages.put_back(caller.process, message);
+        return Err(Errno::EFAULT);
+    }
+    value(message.content().len())
+}
+
+/// `wait(process, status, time-out)`
+pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let [number, status, timeout, ..] = caller.arguments;
+    let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
+    let child = process(tasks, number).map_err(|_| Errno::ECHILD)?;
+    let state = tasks.process(child).filter(|process| process.parent == Some(caller.process));
+    let Some(ended) = state.ok_or(Errno::ECHILD)?.ended else {
+        if timeout == POLL {
+            return Err(Errno::EAGAIN);
+        }
+        let channel = Channel::Children(caller.process);
+        tasks.park(caller.thread, Wait { deadline: until, expired: timed_out(), ..Wait::restart(channel) });
+        return Ok(Reply::Parked);
+    };
+    if status != 0 {
+        caller.write(memory, status, &ended.wait_status())?;
+    }
+    tasks.remove_process(child);
+    DONE
+}
+
+/// Writes text to the caller's buffer, whole or not at all.
+fn give(caller: &Caller, memory: &mut Memory, address: u64, capacity: u64, text: &str) -> Answer {
+    if text.len() as u64 > capacity {
+        return Err(Errno::EMSGSIZE);
+    }
+    memory.copy_out(caller.space, address, text.as_bytes()).map_err(bad_address)?;
+    value(text.len())
+}
+
+/// `statistics(buffer, capacity)`
+pub fn statistics(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let mut text = String::with_capacity(2048);
+    statistics::each(kernel, cpu, |name, value| {
+        let _ = writeln!(text, "{name} {value}");
+    });
+    give(caller, &mut kernel.memory, caller.arguments[0], caller.arguments[1], &text)
+}
+
+/// `burn(instructions)`: a loop of two instructions, half as often, with interrupts on.
+pub fn burn(caller: &Caller, cpu: &InKernel) -> Answer {
+    let instructions = caller.arguments[0];
+    crate::boundary::interruptible(cpu, || crate::arch::cpu::burn(instructions));
+    DONE
+}
+
+/// `thread(entry, stack top, argument, priority)`
+pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
+    let [entry, stack, argument, priority, ..] = caller.arguments;
+    let priority = priority_or_keep(priority)?;
+    if entry >= USER_END {
+        return Err(Errno::EFAULT);
+    }
+    kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
+    let id = kernel.tasks.make_thread(caller.process).map_err(|_| Errno::EAGAIN)?;
+    let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
+    let number = thread.number;
+    thread.registers = Registers { rdi: argument, ..Registers::for_user(entry, stack) };
+    thread.priority = priority.unwrap_or(thread.priority);
+    crate::arch::fpu::initial(&mut thread.extended.0);
+    kernel.tasks.make_ready(id);
+    value(number)
+}
+
+/// `container(process, buffer, capacity)`
+pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+    let [number, buffer, capacity, ..] = caller.arguments;
+    let id = if number == 0 { caller.process } else { process(tasks, number)? };
+    let container = tasks.process(id).ok_or(Errno::ESRCH)?.container;
+    let usage = memory.container(container).ok_or(Errno::ESRCH)?.usage();
+    let threads: u32 =
+        tasks.processes().filter_map(|id| tasks.process(id)).filter(|p| p.container == container).map(|p| p.threads).sum();
+    let text = alloc::format!(
+        "pages {}\ntables {}\ndirectories {}\nprocesses {}\nthreads {threads}\n",
+        usage.pages,
+        usage.tables,
+        usage.directories,
+        usage.processes
+    );
+    give(caller, memory, buffer, capacity, &text)
+}
+
+/// `priority(thread, priority)`: the old one.
+pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
+    let [number, priority, ..] = caller.arguments;
+    let wanted = priority_or_keep(priority)?;
+    let id = match number {
+        0 => caller.thread,
+        _ => u32::try_from(number).ok().and_then(|number| tasks.by_number(number)).ok_or(Errno::ESRCH)?,
+    };
+    let old = tasks.thread(id).ok_or(Errno::ESRCH)?.priority;
+    if let Some(wanted) = wanted {
+        tasks.set_priority(id, wanted);
+    }
+    value(old)
+}

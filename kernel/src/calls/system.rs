@@ -1,0 +1,190 @@
+//! Calls on the system as a whole: names, limits, identities, random numbers.
+
+use super::{Answer, Caller, DONE, value};
+use crate::arch::clock;
+use crate::kernel::{Memory, Tasks};
+use crate::process::Name;
+use crate::random::Random;
+use ::files::Errno;
+use containers::PAGE_SIZE;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// `uname(names)`: the release is the Linux whose calls these are.
+pub fn uname(caller: &Caller, memory: &mut Memory) -> Answer {
+    const FIELDS: [&str; 6] = ["Jotun", "jotun", "6.1.0-jotun", concat!("Jotun ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
+    let mut names = [[0_u8; 65]; 6];
+    for (to, from) in names.iter_mut().zip(FIELDS) {
+        to[..from.len()].copy_from_slice(from.as_bytes());
+    }
+    caller.write(memory, caller.arguments[0], &names)?;
+    DONE
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Sysinfo {
+    uptime: u64,
+    loads: [u64; 3],
+    total: u64,
+    free: u64,
+    shared: u64,
+    buffers: u64,
+    swap: [u64; 2],
+    processes: u16,
+    pad: [u8; 6],
+    high: [u64; 2],
+    unit: u32,
+    end: [u8; 4],
+}
+
+/// `sysinfo(info)`
+pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+    let info = Sysinfo {
+        uptime: clock::nanoseconds() / super::time::SECOND,
+        loads: [0; 3],
+        total: memory.physical.total() as u64,
+        free: memory.physical.free() as u64,
+        shared: 0,
+        buffers: 0,
+        swap: [0; 2],
+        processes: tasks.threads_live() as u16,
+        pad: [0; 6],
+        high: [0; 2],
+        unit: PAGE_SIZE as u32,
+        end: [0; 4],
+    };
+    caller.write(memory, caller.arguments[0], &info)?;
+    DONE
+}
+
+/// `getrandom(buffer, length, flags)`
+pub fn getrandom(caller: &Caller, memory: &mut Memory, random: &mut Random) -> Answer {
+    let [address, length, flags, ..] = caller.arguments;
+    if flags & !7 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let length = length.min(1 << 25);
+    let mut done = 0;
+    while done < length {
+        let mut bytes = [0; 256];
+        let part = &mut bytes[..256.min((length - done) as usize)];
+        random.fill(part);
+        match memory.copy_out(caller.space, address.wrapping_add(done), part) {
+            Ok(()) => done += part.len() as u64,
+            Err(_) if done > 0 => break,
+            Err(fault) => return Err(super::bad_address(fault)),
+        }
+    }
+    value(done)
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+struct Limit {
+    soft: u64,
+    hard: u64,
+}
+
+const UNLIMITED: u64 = u64::MAX;
+/// Limits there are, `RLIMIT_CPU` to `RLIMIT_RTTIME`.
+const LIMITS: u64 = 16;
+const STACK: u64 = 3;
+const CORE: u64 = 4;
+const PROCESSES: u64 = 6;
+const OPEN_FILES: u64 = 7;
+const ADDRESS_SPACE: u64 = 9;
+
+/// `prlimit64(process, resource, new, old)`, for the calling process.
+pub fn prlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let [pid, resource, new, old, ..] = caller.arguments;
+    if pid as u32 != 0 && tasks.by_number(pid as u32).and_then(|id| tasks.thread(id)).map(|t| t.process) != Some(caller.process) {
+        return Err(Errno::ESRCH);
+    }
+    limit(caller, memory, tasks, resource, new, old)
+}
+
+/// `getrlimit(resource, limit)`
+pub fn getrlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let [resource, old, ..] = caller.arguments;
+    if old == 0 {
+        return Err(Errno::EFAULT);
+    }
+    limit(caller, memory, tasks, resource, 0, old)
+}
+
+/// `setrlimit(resource, limit)`
+pub fn setrlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let [resource, new, ..] = caller.arguments;
+    if new == 0 {
+        return Err(Errno::EFAULT);
+    }
+    limit(caller, memory, tasks, resource, new, 0)
+}
+
+fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64, new: u64, old: u64) -> Answer {
+    if resource >= LIMITS {
+        return Err(Errno::EINVAL);
+    }
+    let wanted = if new != 0 { Some(caller.read::<Limit>(memory, new)?) } else { None };
+    if wanted.is_some_and(|limit| limit.soft > limit.hard) {
+        return Err(Errno::EINVAL);
+    }
+    let resources = &mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources;
+    let before = match resource {
+        STACK => Limit { soft: resources.stack_limit, hard: UNLIMITED },
+        OPEN_FILES => Limit { soft: resources.descriptors.limit().into(), hard: ::files::descriptors::DESCRIPTORS_MAX.into() },
+        ADDRESS_SPACE => Limit { soft: resources.address_space_limit, hard: UNLIMITED },
+        PROCESSES => Limit { soft: containers::tasks::MAX_PROCESSES.into(), hard: containers::tasks::MAX_PROCESSES.into() },
+        CORE => Limit { soft: 0, hard: UNLIMITED },
+        _ => Limit { soft: UNLIMITED, hard: UNLIMITED },
+    };
+    if let Some(wanted) = wanted {
+        if wanted.hard > before.hard {
+            return Err(Errno::EPERM);
+        }
+        match resource {
+            STACK => resources.stack_limit = wanted.soft,
+            OPEN_FILES => resources.descriptors.set_limit(wanted.soft as u32)?,
+            ADDRESS_SPACE => resources.address_space_limit = wanted.soft,
+            _ => {}
+        }
+    }
+    if old != 0 {
+        caller.write(memory, old, &before)?;
+    }
+    DONE
+}
+
+/// `getresuid`, `getresgid`: everybody is root.
+pub fn three_zeroes(caller: &Caller, memory: &mut Memory) -> Answer {
+    for address in &caller.arguments[..3] {
+        caller.write(memory, *address, &0_u32)?;
+    }
+    DONE
+}
+
+/// `setuid` and its kin: to root only, who everybody is already.
+pub fn become_root(caller: &Caller) -> Answer {
+    if caller.arguments[0] as u32 == 0 { DONE } else { Err(Errno::EPERM) }
+}
+
+/// `prctl(option, …)`: the names of threads; other options are not there.
+pub fn prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    const SET_NAME: i32 = 15;
+    const GET_NAME: i32 = 16;
+    let process = tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?;
+    match caller.int(0) {
+        SET_NAME => {
+            let mut name = [0; crate::process::NAME_MAX + 1];
+            let end = memory.copy_in_string(caller.space, caller.arguments[1], &mut name).map_err(super::bad_address)?;
+            process.resources.name = Name::new(&name[..end.unwrap_or(crate::process::NAME_MAX)]);
+            DONE
+        }
+        GET_NAME => {
+            let name = *process.resources.name.with_nul();
+            caller.write(memory, caller.arguments[1], &name)?;
+            DONE
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}

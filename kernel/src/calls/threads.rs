@@ -1,0 +1,374 @@
+//! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
+
+use super::{Answer, Caller, DONE, Reply, value};
+use crate::arch::clock;
+use crate::kernel::{Kernel, Memory, Tasks};
+use crate::{arch, lifecycle, schedule};
+use ::files::Errno;
+use containers::directory::USER_END;
+use containers::{Channel, Ending, Resume, Space, ThreadId, Wait};
+use cpulocal::InKernel;
+
+const CLONE_VM: u64 = 0x100;
+const CLONE_SETTLS: u64 = 0x8_0000;
+const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+const CLONE_CHILD_SETTID: u64 = 0x100_0000;
+/// VM, FS, FILES, SIGHAND, THREAD: what makes a thread and not a process.
+const THREAD: u64 = CLONE_VM | 0x200 | 0x400 | 0x800 | 0x1_0000;
+/// SYSVSEM, DETACHED and IO say nothing here.
+const IGNORED: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
+
+/// `clone(flags, stack, parent tid, child tid, tls)` for a thread of the calling process.
+pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let [flags, stack, parent_tid, child_tid, tls, _] = caller.arguments;
+    let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
+    if flags & THREAD != THREAD || flags & !(THREAD | IGNORED | options) != 0 {
+        return Err(Errno::ENOSYS);
+    }
+    if flags & CLONE_SETTLS != 0 && tls >= USER_END {
+        return Err(Errno::EPERM);
+    }
+    schedule::save_extended(kernel, cpu);
+    kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
+    let parent = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
+    let (mut registers, extended) = (parent.registers, parent.extended.clone());
+    let (mut fs_base, gs_base) = (parent.fs_base, parent.gs_base);
+    let (mask, priority) = (parent.signal_mask, parent.priority);
+    registers.rax = 0;
+    if stack != 0 {
+        registers.rsp = stack;
+    }
+    if flags & CLONE_SETTLS != 0 {
+        fs_base = tls;
+    }
+    let id = kernel.tasks.make_thread(caller.process).map_err(|_| Errno::EAGAIN)?;
+    let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
+    let number = thread.number;
+    thread.registers = registers;
+    thread.extended = extended;
+    (thread.fs_base, thread.gs_base) = (fs_base, gs_base);
+    (thread.signal_mask, thread.priority) = (mask, priority);
+    if flags & CLONE_CHILD_CLEARTID != 0 {
+        thread.clear_child_tid = child_tid;
+    }
+    // As on Linux, an address that cannot be written is not an error here.
+    if flags & CLONE_PARENT_SETTID != 0 {
+        let _ = caller.write(&mut kernel.memory, parent_tid, &number);
+    }
+    if flags & CLONE_CHILD_SETTID != 0 {
+        let _ = caller.write(&mut kernel.memory, child_tid, &number);
+    }
+    kernel.tasks.make_ready(id);
+    value(number)
+}
+
+/// `exit(status)` of the calling thread.
+pub fn exit(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    lifecycle::end_thread(kernel, cpu, caller.thread, Ending::Exited(caller.arguments[0] as u8));
+    Ok(Reply::Gone)
+}
+
+/// `exit_group(status)` of the calling process.
+pub fn exit_group(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    lifecycle::end_process(kernel, cpu, caller.process, Ending::Exited(caller.arguments[0] as u8));
+    Ok(Reply::Gone)
+}
+
+/// What a thread owes others when it ends: its robust futexes, and the futex of its joiner.
+pub fn farewell(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId) {
+    let Some(thread) = tasks.thread(id) else { return };
+    let (robust_list, clear, number) = (thread.robust_list, thread.clear_child_tid, thread.number);
+    if robust_list != 0 {
+        release_robust(memory, tasks, space, robust_list, number);
+    }
+    if clear != 0 && memory.copy_out(space, clear, &0_u32.to_le_bytes()).is_ok() {
+        tasks.wake(Channel::Futex(space.container, clear), 1, u32::MAX);
+    }
+}
+
+fn read_word(memory: &mut Memory, space: Space, address: u64) -> Option<u32> {
+    let mut word = [0; 4];
+    memory.copy_in(space, address, &mut word).ok().map(|()| u32::from_le_bytes(word))
+}
+
+fn read_pointer(memory: &mut Memory, space: Space, address: u64) -> Option<u64> {
+    let mut word = [0; 8];
+    memory.copy_in(space, address, &mut word).ok().map(|()| u64::from_le_bytes(word))
+}
+
+/// Marks the futexes on a thread's robust list whose owner it is as orphaned, and wakes a waiter of
+/// each. The list is the program's, so it may be wild or endless.
+fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, head: u64, number: u32) {
+    const LONGEST: usize = 2048;
+    const WAITERS: u32 = 0x8000_0000;
+    const OWNER_DIED: u32 = 0x4000_0000;
+    const OWNER: u32 = 0x3fff_ffff;
+    let offset = read_pointer(memory, space, head.wrapping_add(8));
+    let about_to = read_pointer(memory, space, head.wrapping_add(16)).filter(|entry| *entry != 0);
+    let Some(offset) = offset else { return };
+    let mut entry = read_pointer(memory, space, head);
+    let mut release = |memory: &mut Memory, entry: u64| {
+        let address = (entry & !1).wrapping_add(offset);
+        if let Some(word) = read_word(memory, space, address).filter(|word| word & OWNER == number) {
+            let left = word & WAITERS | OWNER_DIED;
+            if memory.copy_out(space, address, &left.to_le_bytes()).is_ok() && word & WAITERS != 0 {
+                tasks.wake(Channel::Futex(space.container, address), 1, u32::MAX);
+            }
+        }
+    };
+    for _ in 0..LONGEST {
+        let Some(at) = entry.filter(|at| *at & !1 != head) else { break };
+        entry = read_pointer(memory, space, at & !1);
+        if Some(at) != about_to {
+            release(memory, at);
+        }
+    }
+    if let Some(at) = about_to {
+        release(memory, at);
+    }
+}
+
+const FUTEX_PRIVATE: i32 = 128;
+const FUTEX_CLOCK_REALTIME: i32 = 256;
+
+/// `futex(word, operation, value, time-out or second value, second word, third value)`
+pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let [word, _, number, fourth, second, third] = caller.arguments;
+    let operation = caller.int(1);
+    let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
+    let channel = |address| Channel::Futex(caller.space.container, address);
+    if word >= USER_END {
+        return Err(Errno::EFAULT);
+    }
+    if !word.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    let count = |number: u64| (number as i32).max(0) as usize;
+    match operation & !(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME) {
+        0 => {
+            let deadline = super::time::relative(caller, memory, tasks, fourth)?;
+            wait(caller, memory, tasks, word, number as u32, deadline, u32::MAX)
+        }
+        9 => {
+            let deadline = absolute(caller, memory, fourth, realtime)?;
+            wait(caller, memory, tasks, word, number as u32, deadline, third as u32)
+        }
+        1 => value(tasks.wake(channel(word), count(number).max(1), u32::MAX)),
+        10 if third as u32 == 0 => Err(Errno::EINVAL),
+        10 => value(tasks.wake(channel(word), count(number).max(1), third as u32)),
+        requeue @ (3 | 4) => {
+            if (number as i32) < 0 || (fourth as i32) < 0 || !second.is_multiple_of(4) {
+                return Err(Errno::EINVAL);
+            }
+            if second >= USER_END {
+                return Err(Errno::EFAULT);
+            }
+            if requeue == 4 && caller.read::<u32>(memory, word)? != third as u32 {
+                return Err(Errno::EAGAIN);
+            }
+            let woken = tasks.wake(channel(word), count(number), u32::MAX);
+            let moved = tasks.requeue(channel(word), channel(second), count(fourth));
+            value(if requeue == 4 { woken + moved } else { woken })
+        }
+        5 => {
+            if !second.is_multiple_of(4) {
+                return Err(Errno::EINVAL);
+            }
+            let also = operate(caller, memory, second, third as u32)?;
+            let mut woken = tasks.wake(channel(word), count(number), u32::MAX);
+            if also {
+                woken += tasks.wake(channel(second), count(fourth), u32::MAX);
+            }
+            value(woken)
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// The operation of `FUTEX_WAKE_OP`: changes the second word as `code` says, and tells whether the
+/// comparison in it held for the old value.
+fn operate(caller: &Caller, memory: &mut Memory, address: u64, code: u32) -> Result<bool, Errno> {
+    let old = caller.read::<u32>(memory, address)?;
+    let signed = |field: u32| (field << 20) as i32 >> 20;
+    let (mut operand, against) = (signed(code >> 12 & 0xfff), signed(code & 0xfff));
+    if code >> 28 & 8 != 0 {
+        operand = 1_i32.wrapping_shl(operand as u32);
+    }
+    let new = match code >> 28 & 7 {
+        0 => operand as u32,
+        1 => old.wrapping_add(operand as u32),
+        2 => old | operand as u32,
+        3 => old & !(operand as u32),
+        4 => old ^ operand as u32,
+        _ => return Err(Errno::ENOSYS),
+    };
+    caller.write(memory, address, &new)?;
+    let old = old as i32;
+    match code >> 24 & 0xf {
+        0 => Ok(old == against),
+        1 => Ok(old != against),
+        2 => Ok(old < against),
+        3 => Ok(old <= against),
+        4 => Ok(old > against),
+        5 => Ok(old >= against),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// The deadline of an absolute time, by the wall clock or since boot.
+fn absolute(caller: &Caller, memory: &mut Memory, address: u64, realtime: bool) -> Result<Option<u64>, Errno> {
+    if address == 0 {
+        return Ok(None);
+    }
+    let time = caller.read::<super::time::Timespec>(memory, address)?.total()?;
+    if !realtime {
+        return Ok(Some(time));
+    }
+    Ok(Some(clock::nanoseconds().saturating_add(time.saturating_sub(clock::wall_clock()))))
+}
+
+fn wait(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    word: u64,
+    expected: u32,
+    deadline: Option<u64>,
+    bits: u32,
+) -> Answer {
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if caller.read::<u32>(memory, word)? != expected {
+        return Err(Errno::EAGAIN);
+    }
+    let wait = Wait {
+        channel: Channel::Futex(caller.space.container, word),
+        deadline,
+        woken: Resume::Return(0),
+        expired: -i64::from(Errno::ETIMEDOUT.into_raw()),
+        bits,
+    };
+    tasks.park(caller.thread, wait);
+    Ok(Reply::Parked)
+}
+
+/// `set_tid_address(word)`
+pub fn set_tid_address(caller: &Caller, tasks: &mut Tasks) -> Answer {
+    let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
+    thread.clear_child_tid = caller.arguments[0];
+    value(thread.number)
+}
+
+/// `set_robust_list(head, length)`
+pub fn set_robust_list(caller: &Caller, tasks: &mut Tasks) -> Answer {
+    if caller.arguments[1] != 24 {
+        return Err(Errno::EINVAL);
+    }
+    tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?.robust_list = caller.arguments[0];
+    DONE
+}
+
+/// `arch_prctl(code, address)`: FS and GS bases.
+pub fn arch_prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    const SET_GS: u64 = 0x1001;
+    const SET_FS: u64 = 0x1002;
+    const GET_FS: u64 = 0x1003;
+    const GET_GS: u64 = 0x1004;
+    let [code, address, ..] = caller.arguments;
+    let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
+    match code {
+        SET_FS | SET_GS if address >= USER_END => return Err(Errno::EPERM),
+        SET_FS => thread.fs_base = address,
+        SET_GS => thread.gs_base = address,
+        GET_FS => return caller.write(memory, address, &thread.fs_base).and(DONE),
+        GET_GS => return caller.write(memory, address, &thread.gs_base).and(DONE),
+        _ => return Err(Errno::EINVAL),
+    }
+    arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
+    DONE
+}
+
+/// `getpid()`
+pub fn getpid(caller: &Caller, tasks: &Tasks) -> Answer {
+    value(tasks.thread(ThreadId::Main(caller.process)).map_or(0, |main| main.number))
+}
+
+/// `getppid()`: 0 for who has no parent.
+pub fn getppid(caller: &Caller, tasks: &Tasks) -> Answer {
+    let parent = tasks.process(caller.process).and_then(|process| process.parent);
+    value(parent.and_then(|parent| tasks.thread(ThreadId::Main(parent))).map_or(0, |main| main.number))
+}
+
+/// `gettid()`
+pub fn gettid(caller: &Caller, tasks: &Tasks) -> Answer {
+    value(tasks.thread(caller.thread).map_or(0, |thread| thread.number))
+}
+
+/// `sched_yield()`: to the end of the queue of its priority.
+pub fn sched_yield(caller: &Caller, tasks: &mut Tasks) -> Answer {
+    let priority = tasks.thread(caller.thread).map(|thread| thread.priority);
+    if tasks.best_ready() <= priority
+        && tasks.best_ready().is_some()
+        && let Some(thread) = tasks.thread_mut(caller.thread)
+    {
+        thread.registers.rax = 0;
+        tasks.make_ready(caller.thread);
+        return Ok(Reply::Parked);
+    }
+    DONE
+}
+
+/// The thread that a scheduling call names; 0 is the caller.
+fn named(caller: &Caller, tasks: &Tasks) -> Result<ThreadId, Errno> {
+    match caller.int(0) {
+        0 => Ok(caller.thread),
+        number if number < 0 => Err(Errno::EINVAL),
+        number => tasks.by_number(number as u32).ok_or(Errno::ESRCH),
+    }
+}
+
+/// `sched_getaffinity(thread, size, mask)`: this kernel's one CPU.
+pub fn sched_getaffinity(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+    named(caller, tasks)?;
+    let size = caller.arguments[1];
+    if size < 8 || !size.is_multiple_of(8) {
+        return Err(Errno::EINVAL);
+    }
+    caller.write(memory, caller.arguments[2], &1_u64)?;
+    value(8_u64)
+}
+
+/// `sched_setaffinity(thread, size, mask)`: any mask with this kernel's one CPU in it.
+pub fn sched_setaffinity(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+    named(caller, tasks)?;
+    if caller.arguments[1] == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mask = caller.read::<u8>(memory, caller.arguments[2])?;
+    if mask & 1 != 0 { DONE } else { Err(Errno::EINVAL) }
+}
+
+/// `sched_getscheduler(thread)`: `SCHED_OTHER`.
+pub fn sched_getscheduler(caller: &Caller, tasks: &Tasks) -> Answer {
+    named(caller, tasks).and(DONE)
+}
+
+/// `sched_getparam(thread, parameters)`
+pub fn sched_getparam(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+    named(caller, tasks)?;
+    caller.write(memory, caller.arguments[1], &0_u32)?;
+    DONE
+}
+
+/// `getcpu(cpu, node)`
+pub fn getcpu(caller: &Caller, memory: &mut Memory) -> Answer {
+    if caller.arguments[0] != 0 {
+        caller.write(memory, caller.arguments[0], &u32::from(caller.space.cpu.0))?;
+    }
+    if caller.arguments[1] != 0 {
+        caller.write(memory, caller.arguments[1], &0_u32)?;
+    }
+    DONE
+}

@@ -1,0 +1,207 @@
+//! The console: the terminal's line discipline on the serial port, and the framing that the host adds.
+//!
+//! Input is moved from the port's ring into the line discipline at level 1, when the port has left its
+//! note, and in pipe mode also when a program has made room by reading. Output goes straight into the
+//! port's ring. Nothing here waits: who finds nothing to read or no room parks, and is woken by what
+//! [`Console::service`] reports.
+
+use crate::arch::serial;
+use crate::signals::{SIGINT, SIGQUIT, SIGTSTP, SIGWINCH};
+use crate::start::{ConsoleMode, Options};
+use ::files::tty::{Framing, Input, OutputModes, Read, Signal, Termios, WindowSize};
+use ::files::Tty;
+use abi::channel::PREAMBLE;
+
+/// Output room that makes the console writable again: enough for a program to get on with.
+const WRITABLE: usize = 4096;
+
+/// Most bytes that one byte of output becomes (a tab, as spaces).
+const EXPANSION: usize = 8;
+
+/// How long the last output may stand still before it is given up, in nanoseconds.
+const PATIENCE: u64 = 10_000_000_000;
+
+/// The console.
+pub struct Console {
+    tty: Tty,
+    /// Takes the host's framing off the input, if there is a host.
+    framing: Option<Framing>,
+    /// Somebody has found no room for output.
+    starved: bool,
+}
+
+/// What has happened on the console.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Events {
+    /// There is input to read, or its end.
+    pub readable: bool,
+    /// There is room for output again.
+    pub writable: bool,
+    /// A signal for the program in the foreground.
+    pub signal: Option<u8>,
+}
+
+impl Console {
+    /// The console that the kernel's command line asks for. Greets the host, if there is one.
+    pub fn new(options: &Options) -> Console {
+        let (rows, columns) = options.size;
+        let window = WindowSize { rows, columns, pixels: (0, 0) };
+        if options.console.is_some() {
+            serial::write(PREAMBLE);
+        }
+        Console {
+            tty: Tty::new(options.console != Some(ConsoleMode::Pipe), window),
+            framing: options.console.map(|_| Framing::new()),
+            starved: false,
+        }
+    }
+
+    /// Does what the port's interrupts have left to do.
+    pub fn service(&mut self) -> Events {
+        let signal = self.take_input();
+        let writable = self.starved && self.writable();
+        self.starved &= !writable;
+        Events { readable: self.tty.readable(), writable, signal }
+    }
+
+    /// Moves received bytes to the line discipline; the last signal among them comes back. A terminal
+    /// takes everything and drops what does not fit, a pipe leaves it in the port.
+    fn take_input(&mut self) -> Option<u8> {
+        let mut bytes = [0; 64];
+        let mut signal = None;
+        loop {
+            let room = if self.is_terminal() { bytes.len() } else { self.tty.room().min(bytes.len()) };
+            let count = serial::read(&mut bytes[..room]);
+            if count == 0 {
+                return signal;
+            }
+            for byte in &bytes[..count] {
+                signal = self.input(*byte).or(signal);
+            }
+        }
+    }
+
+    fn input(&mut self, byte: u8) -> Option<u8> {
+        let input = match &mut self.framing {
+            Some(framing) => framing.decode(byte)?,
+            None => Input::Byte(byte),
+        };
+        match input {
+            // Echo for which there is no room is lost, as on any terminal.
+            Input::Byte(byte) => match self.tty.input(byte, &mut |echo| drop(serial::write(&[echo])))? {
+                Signal::Interrupt => Some(SIGINT),
+                Signal::Quit => Some(SIGQUIT),
+                Signal::Suspend => Some(SIGTSTP),
+            },
+            Input::EndOfFile => {
+                self.tty.end_input();
+                None
+            }
+            Input::Resize(window) => self.tty.set_window(window).then_some(SIGWINCH),
+        }
+    }
+
+    /// Reads what there is to read.
+    pub fn read(&mut self, to: &mut [u8]) -> Read {
+        let read = self.tty.read(to);
+        if !self.is_terminal() {
+            self.take_input();
+        }
+        read
+    }
+
+    /// Reads what is there, perhaps nothing, whatever the terminal's settings ask for.
+    pub fn read_available(&mut self, to: &mut [u8]) -> usize {
+        self.tty.read_available(to)
+    }
+
+    /// Writes as much as there is room for; returns how many bytes of `from` that was.
+    pub fn write(&mut self, from: &[u8]) -> usize {
+        let taken = if self.is_terminal() && self.tty.termios().output.contains(OutputModes::OPOST) {
+            self.write_processed(from)
+        } else {
+            serial::write(from)
+        };
+        self.starved |= taken < from.len();
+        taken
+    }
+
+    fn write_processed(&mut self, from: &[u8]) -> usize {
+        let mut staged = [0; 256];
+        let mut taken = 0;
+        while taken < from.len() {
+            let room = serial::tx_room().min(staged.len());
+            let mut length = 0;
+            let before = taken;
+            while taken < from.len() && length + EXPANSION <= room {
+                self.tty.output(from[taken], &mut |byte| {
+                    if let Some(place) = staged.get_mut(length) {
+                        *place = byte;
+                        length += 1;
+                    }
+                });
+                taken += 1;
+            }
+            serial::write(&staged[..length]);
+            if taken == before {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Whether a read would not wait.
+    pub fn readable(&self) -> bool {
+        self.tty.readable()
+    }
+
+    /// Whether there is room for output.
+    pub fn writable(&self) -> bool {
+        serial::tx_room() >= WRITABLE
+    }
+
+    /// Somebody is about to wait for room.
+    pub fn wants_room(&mut self) {
+        self.starved = true;
+    }
+
+    /// Bytes that can be read now.
+    pub fn available(&self) -> usize {
+        self.tty.available()
+    }
+
+    /// Whether it is a terminal and not a pair of pipes.
+    pub fn is_terminal(&self) -> bool {
+        self.tty.is_terminal()
+    }
+
+    /// The terminal's settings.
+    pub fn termios(&self) -> &Termios {
+        self.tty.termios()
+    }
+
+    /// Changes them; with `flush` input not yet read is dropped.
+    pub fn set_termios(&mut self, termios: Termios, flush: bool) {
+        self.tty.set_termios(termios, flush);
+    }
+
+    /// Drops input not yet read.
+    pub fn flush_input(&mut self) {
+        self.tty.flush_input();
+    }
+
+    /// The terminal's size.
+    pub fn window(&self) -> WindowSize {
+        self.tty.window()
+    }
+
+    /// Changes it.
+    pub fn set_window(&mut self, window: WindowSize) -> bool {
+        self.tty.set_window(window)
+    }
+
+    /// Sends what is still waiting, at the end of the run.
+    pub fn flush(&mut self) {
+        serial::flush(PATIENCE);
+    }
+}

@@ -1,0 +1,262 @@
+//! The file subsystem: the tree of names, the open files, and where their bytes are.
+//!
+//! The rules of names and descriptors are the crate `files`'s; the bytes of regular files are memory
+//! objects. Here the two meet: an inode's size and its object's agree, and a content that the tree
+//! gives back is released. Files of `/proc` are written out into an object of their own when they are
+//! opened ([`proc`]). Nothing here waits, and nothing here reaches user memory.
+
+pub mod proc;
+mod setup;
+
+pub use ::files::Descriptors;
+pub use setup::UnpackError;
+
+use crate::arch::clock;
+use crate::kernel::Memory;
+use ::files::inode::Kind;
+use ::files::{Device, Errno, Freed, InodeId, OpenFile, OpenFileId, OpenFiles, OpenFlags, ProcFile, Tree, Walk};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use containers::{ObjectId, PAGE_SIZE};
+
+/// Largest size of a file: what the page numbers of a memory object can count.
+pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
+
+/// Most open files of all processes together.
+const OPEN_FILES_MAX: usize = 65_536;
+
+/// Descriptors that a process may have until it asks for more.
+const DESCRIPTORS: u32 = 1024;
+
+/// Names, inodes, open files.
+pub struct Files {
+    /// The file system.
+    pub tree: Tree<ObjectId>,
+    /// Everything that is open.
+    pub open: OpenFiles,
+    /// What the open files of `/proc` said when they were opened.
+    written_out: BTreeMap<OpenFileId, ObjectId>,
+}
+
+/// Where an open file's bytes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bytes {
+    /// In a regular file.
+    Regular(ObjectId),
+    /// In a file of `/proc`.
+    WrittenOut(ObjectId),
+    /// In a device.
+    Device(Device),
+    /// Nowhere: a directory.
+    Directory,
+    /// Nowhere: only the name was opened.
+    Nowhere,
+}
+
+/// An open file as a call finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Its name.
+    pub id: OpenFileId,
+    /// Its offset and flags at this moment.
+    pub file: OpenFile,
+    /// What can be read and written.
+    pub bytes: Bytes,
+}
+
+/// What `mmap` may map of an open file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mappable {
+    /// A regular file's bytes.
+    Object {
+        /// The bytes; the caller of [`Files::mappable`] has no reference of its own.
+        object: ObjectId,
+        /// The file was opened for reading.
+        readable: bool,
+        /// The file was opened for writing.
+        writable: bool,
+    },
+    /// Zeroes: `/dev/zero`.
+    Zero,
+}
+
+/// The time for time stamps: nanoseconds since 1970.
+pub fn now() -> i64 {
+    clock::wall_clock() as i64
+}
+
+impl Files {
+    /// The root directory.
+    pub fn root(&self) -> InodeId {
+        self.tree.root()
+    }
+
+    /// Descriptors 0, 1 and 2, all on the console.
+    pub fn standard_descriptors(&mut self) -> Descriptors {
+        let mut descriptors = Descriptors::new(DESCRIPTORS);
+        // Without a console, or with no room in the table, the process starts with nothing open.
+        let _ = self.open_console(&mut descriptors);
+        descriptors
+    }
+
+    fn open_console(&mut self, descriptors: &mut Descriptors) -> Result<(), Errno> {
+        let inode = self.lookup(b"/dev/console")?;
+        self.open.check_room()?;
+        self.tree.hold(inode)?;
+        let file = self.open.insert(OpenFile::new(inode, OpenFlags::READ_WRITE))?;
+        let first = descriptors.insert(file, false)?;
+        for _ in 0..2 {
+            descriptors.duplicate(first, 0, false, &mut self.open)?;
+        }
+        Ok(())
+    }
+
+    /// Closes a whole table.
+    pub fn close_all(&mut self, memory: &mut Memory, mut descriptors: Descriptors) {
+        while let Some(fd) = descriptors.next_used(0) {
+            if self.close(memory, &mut descriptors, fd).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Closes a descriptor.
+    pub fn close(&mut self, memory: &mut Memory, descriptors: &mut Descriptors, fd: u32) -> Result<(), Errno> {
+        let id = descriptors.get(fd)?;
+        let closed = descriptors.close(fd, &mut self.open)?;
+        self.closed(memory, id, closed);
+        Ok(())
+    }
+
+    /// Gives back what an open file held, if its last descriptor is gone.
+    pub fn closed(&mut self, memory: &mut Memory, id: OpenFileId, file: Option<OpenFile>) {
+        let Some(file) = file else { return };
+        if let Some(object) = self.written_out.remove(&id) {
+            memory.release_object(object);
+        }
+        let freed = self.tree.release(file.inode);
+        self.free(memory, freed);
+    }
+
+    /// Releases a content that has lost its last name and its last open file.
+    pub fn free(&mut self, memory: &mut Memory, freed: Freed<ObjectId>) {
+        if let Some(object) = freed.0 {
+            memory.release_object(object);
+        }
+    }
+
+    /// Makes a directory some process's working directory, in which it stays even if it is removed.
+    pub fn enter(&mut self, directory: InodeId) -> Result<(), Errno> {
+        // The root stays anyway, and most processes never leave it.
+        if directory == self.root() { Ok(()) } else { self.tree.hold(directory) }
+    }
+
+    /// Takes back one [`Files::enter`].
+    pub fn leave(&mut self, memory: &mut Memory, directory: Option<InodeId>) {
+        if let Some(directory) = directory.filter(|directory| *directory != self.root()) {
+            let freed = self.tree.release(directory);
+            self.free(memory, freed);
+        }
+    }
+
+    /// The inode that an absolute path leads to, links followed.
+    pub fn lookup(&self, path: &[u8]) -> Result<InodeId, Errno> {
+        let root = self.root();
+        self.tree.resolve(&Walk { root, start: root, exe: b"" }, path, true)
+    }
+
+    /// The names in a directory.
+    pub fn names(&self, path: &[u8]) -> Vec<Box<[u8]>> {
+        let Ok(entries) = self.lookup(path).and_then(|directory| self.tree.list(directory, 0)) else {
+            return Vec::new();
+        };
+        entries.filter(|entry| !matches!(entry.name, b"." | b"..")).map(|entry| entry.name.into()).collect()
+    }
+
+    /// A regular file's bytes, their number, and whether it may be executed.
+    pub fn content(&self, inode: InodeId) -> Option<(ObjectId, u64, bool)> {
+        let inode = self.tree.get(inode).ok()?;
+        match inode.kind {
+            Kind::Regular { content, size } => Some((content, size, inode.mode & 0o111 != 0)),
+            _ => None,
+        }
+    }
+
+    /// The open file behind a descriptor: `EBADF`.
+    pub fn opened(&self, descriptors: &Descriptors, fd: i32) -> Result<Opened, Errno> {
+        let id = descriptors.get(fd as u32)?;
+        let file = *self.open.get(id)?;
+        let bytes = match &self.tree.get(file.inode)?.kind {
+            _ if file.flags.contains(OpenFlags::PATH) => Bytes::Nowhere,
+            Kind::Regular { content, .. } => Bytes::Regular(*content),
+            Kind::Directory(_) => Bytes::Directory,
+            Kind::Device(device) => Bytes::Device(*device),
+            Kind::Proc(_) => self.written_out.get(&id).map_or(Bytes::Nowhere, |object| Bytes::WrittenOut(*object)),
+            Kind::Symlink(_) => Bytes::Nowhere,
+        };
+        Ok(Opened { id, file, bytes })
+    }
+
+    /// Makes an open file of an inode that the tree has opened, and gives it a descriptor. `written_out`
+    /// is what a file of `/proc` has to say; it belongs to the open file from now on.
+    pub fn install(
+        &mut self,
+        memory: &mut Memory,
+        descriptors: &mut Descriptors,
+        file: OpenFile,
+        close_on_exec: bool,
+        written_out: Option<ObjectId>,
+    ) -> Result<u32, Errno> {
+        let id = match self.open.insert(file) {
+            Ok(id) => id,
+            Err(error) => {
+                written_out.into_iter().for_each(|object| memory.release_object(object));
+                let freed = self.tree.release(file.inode);
+                self.free(memory, freed);
+                return Err(error);
+            }
+        };
+        if let Some(object) = written_out {
+            self.written_out.insert(id, object);
+        }
+        descriptors.insert(id, close_on_exec).inspect_err(|_| {
+            let closed = self.open.release(id);
+            self.closed(memory, id, closed);
+        })
+    }
+
+    /// The file of `/proc` that an inode is.
+    pub fn proc_file(&self, inode: InodeId) -> Option<ProcFile> {
+        match self.tree.get(inode).ok()?.kind {
+            Kind::Proc(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Sets the size of a regular file and of its object.
+    pub fn resize(&mut self, memory: &mut Memory, inode: InodeId, size: u64) -> Result<(), Errno> {
+        if size > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        self.tree.set_size(inode, size, now())?;
+        if let Some((object, ..)) = self.content(inode) {
+            memory.resize_object(object, size);
+        }
+        Ok(())
+    }
+
+    /// What `mmap` may map of a descriptor: `EBADF`, `ENODEV` (nothing).
+    pub fn mappable(&self, descriptors: &Descriptors, fd: i32) -> Result<Mappable, Errno> {
+        let Opened { file, bytes, .. } = self.opened(descriptors, fd)?;
+        match bytes {
+            Bytes::Regular(object) => {
+                let (readable, writable) = (file.flags.readable(), file.flags.writable());
+                Ok(Mappable::Object { object, readable, writable })
+            }
+            Bytes::Device(Device::Zero) => Ok(Mappable::Zero),
+            Bytes::Nowhere if file.flags.contains(OpenFlags::PATH) => Err(Errno::EBADF),
+            _ => Err(Errno::ENODEV),
+        }
+    }
+}

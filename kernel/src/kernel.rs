@@ -1,0 +1,72 @@
+//! The kernel's state: one object that owns its subsystems as plain fields.
+//!
+//! Only the boundary hands it out, only at level 1. A system call takes the fields that it touches as
+//! parameters (see [`crate::calls`]), so which calls are independent can be read off their signatures.
+
+use crate::arch::clock;
+use crate::arch::physical::Frames;
+use crate::boundary::deferred::Notes;
+use crate::console::Console;
+use crate::files::Files;
+use crate::messages::Messages;
+use crate::process::Resources;
+use crate::program::packages::Packages;
+use crate::random::Random;
+use crate::schedule;
+use crate::statistics::Statistics;
+use containers::{Channel, ProcessId};
+use cpulocal::InKernel;
+
+/// The memory subsystem on this machine.
+pub type Memory = containers::Memory<Frames>;
+
+/// The task subsystem with this kernel's resources.
+pub type Tasks = containers::Tasks<Resources>;
+
+/// The kernel.
+pub struct Kernel {
+    /// Frames, memory objects, containers.
+    pub memory: Memory,
+    /// Processes, threads, queues.
+    pub tasks: Tasks,
+    /// Names, inodes, open files.
+    pub files: Files,
+    /// The terminal.
+    pub console: Console,
+    /// Messages between processes.
+    pub messages: Messages,
+    /// Resident native programs.
+    pub packages: Packages,
+    /// Random numbers.
+    pub random: Random,
+    /// What cannot be counted where it happens.
+    pub statistics: Statistics,
+    /// The process whose end is the end of the run.
+    pub first: Option<ProcessId>,
+}
+
+impl Kernel {
+    /// Does what interrupts have left to do.
+    pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
+        if notes.contains(Notes::TIMER) {
+            schedule::alarm_rang(cpu);
+            self.tasks.expire(clock::nanoseconds());
+            self.tasks.attention = true;
+        }
+        if notes.contains(Notes::SERIAL) {
+            let events = self.console.service();
+            if events.readable {
+                self.tasks.wake_all(Channel::ConsoleInput);
+            }
+            if events.writable {
+                self.tasks.wake_all(Channel::ConsoleOutput);
+            }
+            if events.readable || events.writable {
+                self.tasks.wake_all(Channel::Poll);
+            }
+            if let Some(signal) = events.signal {
+                crate::signals::to_foreground(self, signal);
+            }
+        }
+    }
+}

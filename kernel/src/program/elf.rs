@@ -1,0 +1,146 @@
+//! ELF files: reading the headers of a static program, believing nothing in them.
+//!
+//! The layouts are the crate `object`'s. A file's bytes lie in frames all over memory, so the headers
+//! are copied out first: the file header and one table of at most [`MOST_SEGMENTS`] program headers.
+
+use ::files::Errno;
+use containers::directory::PACKAGES;
+use containers::{PAGE_SIZE, Rights};
+use object::elf::{self, FileHeader64, ProgramHeader64};
+use object::endian::LittleEndian;
+use object::pod;
+
+const E: LittleEndian = LittleEndian;
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Program headers that a program may have.
+pub const MOST_SEGMENTS: usize = 64;
+
+type FileHeader = FileHeader64<LittleEndian>;
+type ProgramHeader = ProgramHeader64<LittleEndian>;
+
+/// A segment to be mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// Pages, before any relocation of the whole.
+    pub pages: Pages,
+    /// What may be done with them.
+    pub rights: Rights,
+    /// Page-aligned offset in the file of the first page.
+    pub offset: u64,
+    /// Bytes from the first page's start that come from the file.
+    pub length: u64,
+}
+
+/// A range of addresses on page boundaries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pages {
+    /// First address.
+    pub start: u64,
+    /// First address after it.
+    pub end: u64,
+}
+
+/// What a program's headers say.
+pub struct Program {
+    /// Where it starts.
+    pub entry: u64,
+    /// Where its program headers are in its memory; 0: nowhere.
+    pub headers: u64,
+    /// How many.
+    pub header_count: u64,
+    /// Whether it can be mapped anywhere.
+    pub relocatable: bool,
+    segments: [Option<Segment>; MOST_SEGMENTS],
+}
+
+impl Program {
+    /// The segments by address.
+    pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
+        self.segments.iter().flatten().copied()
+    }
+
+    /// From the lowest to the highest page.
+    pub fn extent(&self) -> Pages {
+        let start = self.segments().map(|segment| segment.pages.start).min().unwrap_or(0);
+        Pages { start, end: self.segments().map(|segment| segment.pages.end).max().unwrap_or(0) }
+    }
+}
+
+/// Reads the headers of a file of `size` bytes; `read` copies from it and returns how much there was.
+///
+/// # Errors
+/// `ENOEXEC` for whatever is not a static x86-64 program that could run.
+pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Program, Errno> {
+    let mut bytes = [0; size_of::<FileHeader>()];
+    if read(0, &mut bytes) != bytes.len() {
+        return Err(Errno::ENOEXEC);
+    }
+    let (header, _) = pod::from_bytes::<FileHeader>(&bytes).map_err(|()| Errno::ENOEXEC)?;
+    let ident = &header.e_ident;
+    let kind = header.e_type.get(E);
+    let native = ident.magic == elf::ELFMAG
+        && ident.class == elf::ELFCLASS64
+        && ident.data == elf::ELFDATA2LSB
+        && header.e_machine.get(E) == elf::EM_X86_64
+        && matches!(kind, elf::ET_EXEC | elf::ET_DYN);
+    let count = usize::from(header.e_phnum.get(E));
+    let entry_size = usize::from(header.e_phentsize.get(E));
+    if !native || count == 0 || count > MOST_SEGMENTS || entry_size != size_of::<ProgramHeader>() {
+        return Err(Errno::ENOEXEC);
+    }
+    let mut table = [0; MOST_SEGMENTS * size_of::<ProgramHeader>()];
+    let table = &mut table[..count * entry_size];
+    if read(header.e_phoff.get(E), table) != table.len() {
+        return Err(Errno::ENOEXEC);
+    }
+    let (headers, _) = pod::slice_from_bytes::<ProgramHeader>(table, count).map_err(|()| Errno::ENOEXEC)?;
+    let mut program = Program {
+        entry: header.e_entry.get(E),
+        headers: 0,
+        header_count: count as u64,
+        relocatable: kind == elf::ET_DYN,
+        segments: [None; MOST_SEGMENTS],
+    };
+    let mut loaded = 0;
+    for header in headers {
+        match header.p_type.get(E) {
+            // A dynamic linker is wanted; there is none.
+            elf::PT_INTERP => return Err(Errno::ENOEXEC),
+            elf::PT_LOAD if header.p_memsz.get(E) > 0 => {
+                program.segments[loaded] = Some(segment(header, size)?);
+                loaded += 1;
+            }
+            _ => {}
+        }
+    }
+    let table_at = header.e_phoff.get(E);
+    let table_end = table_at + (count * entry_size) as u64;
+    let holder = program.segments().find(|s| s.offset <= table_at && table_end <= s.offset + s.length);
+    program.headers = holder.map_or(0, |s| s.pages.start + (table_at - s.offset));
+    let entered = |segment: Segment| {
+        segment.rights.contains(Rights::EXECUTE) && (segment.pages.start..segment.pages.end).contains(&program.entry)
+    };
+    if program.segments().any(entered) { Ok(program) } else { Err(Errno::ENOEXEC) }
+}
+
+fn segment(header: &ProgramHeader, size: u64) -> Result<Segment, Errno> {
+    let (address, offset) = (header.p_vaddr.get(E), header.p_offset.get(E));
+    let (in_file, in_memory) = (header.p_filesz.get(E), header.p_memsz.get(E));
+    let file_end = offset.checked_add(in_file).ok_or(Errno::ENOEXEC)?;
+    let end = address.checked_add(in_memory).and_then(|end| end.checked_next_multiple_of(PAGE)).ok_or(Errno::ENOEXEC)?;
+    let head = address % PAGE;
+    if in_file > in_memory || file_end > size || offset % PAGE != head || end > PACKAGES.end {
+        return Err(Errno::ENOEXEC);
+    }
+    let flags = header.p_flags.get(E);
+    let mut rights = Rights::READ;
+    rights.set(Rights::WRITE, flags.contains(elf::PF_W));
+    rights.set(Rights::EXECUTE, flags.contains(elf::PF_X));
+    Ok(Segment {
+        pages: Pages { start: address - head, end },
+        rights,
+        offset: offset - head,
+        length: if in_file == 0 { 0 } else { head + in_file },
+    })
+}

@@ -1,0 +1,95 @@
+//! Packages: native programs, resident from boot.
+//!
+//! Each is linked at an address of its own (papers/001 section 2.3), so its code is mapped once, in the
+//! page-directory slot that all page directories share, and global: starting one maps nothing, and
+//! there is never a fault on code. Its initial data is a memory object; a container's own copy of a
+//! data page is made when the page is first touched.
+
+use super::elf;
+use crate::kernel::Memory;
+use ::files::Errno;
+use abi::layout::MAIN_STACK;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use containers::directory::{self, PACKAGES, Root, WINDOW, slot};
+use containers::{Frame, ObjectId, PAGE_SIZE, PhysicalMemory, Rights};
+use x86_64::structures::paging::PageTableFlags as Flags;
+
+/// Where the image keeps them.
+pub const DIRECTORY: &[u8] = b"/pkg/";
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// A resident native program.
+#[derive(Clone)]
+pub struct Package {
+    /// What it is started by.
+    pub name: Box<[u8]>,
+    /// Where it starts.
+    pub entry: u64,
+    /// Its data pages in the window; empty if it has none.
+    pub data: elf::Pages,
+    /// The file that the data's first contents come from, the offset in it and how many bytes.
+    pub image: (ObjectId, u64, u64),
+}
+
+/// All resident programs.
+#[derive(Default)]
+pub struct Packages(Vec<Package>);
+
+impl Packages {
+    /// The package of that name.
+    pub fn find(&self, name: &[u8]) -> Option<&Package> {
+        self.0.iter().find(|package| *package.name == *name)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Makes a program resident: maps its code in the packages' slot, beneath `shared` (the table that
+    /// all page directories' slots point at), for good.
+    pub fn add(&mut self, memory: &mut Memory, shared: Frame, name: &[u8], object: ObjectId) -> Result<(), Errno> {
+        let program = elf::parse(memory.object_size(object), |at, to| memory.read_object(object, at, to))?;
+        let mut data = elf::Pages::default();
+        let mut image = (object, 0, 0);
+        for segment in program.segments() {
+            let pages = segment.pages;
+            if pages.start >= WINDOW.start && pages.end < WINDOW.end - MAIN_STACK {
+                if data.end != 0 {
+                    return Err(Errno::ENOEXEC);
+                }
+                (data, image) = (pages, (object, segment.offset, segment.length));
+            } else if pages.start < PACKAGES.start || pages.end > PACKAGES.end || segment.rights.contains(Rights::WRITE) {
+                return Err(Errno::ENOEXEC);
+            } else {
+                map_code(memory, shared, &segment, object)?;
+            }
+        }
+        memory.share_object(object);
+        self.0.push(Package { name: name.into(), entry: program.entry, data, image });
+        Ok(())
+    }
+}
+
+fn map_code(memory: &mut Memory, shared: Frame, segment: &elf::Segment, object: ObjectId) -> Result<(), Errno> {
+    let root = Root { table: shared, level: 3 };
+    let mut flags = Flags::PRESENT | Flags::USER_ACCESSIBLE | Flags::GLOBAL;
+    flags.set(Flags::NO_EXECUTE, !segment.rights.contains(Rights::EXECUTE));
+    for page in (segment.pages.start..segment.pages.end).step_by(PAGE_SIZE) {
+        let into = page - segment.pages.start;
+        // Past the file's bytes the object's last page may hold something else: copy, do not share.
+        let frame = memory.physical.allocate().map_err(|_| Errno::ENOMEM)?;
+        let length = segment.length.saturating_sub(into).min(PAGE) as usize;
+        if let Some(from) = memory.object_page(object, (segment.offset + into) / PAGE).filter(|_| length > 0) {
+            memory.physical.copy((from, 0), (frame, 0), length);
+        }
+        let (table, _) = directory::last_table(&mut memory.physical, root, page).map_err(|_| Errno::ENOMEM)?;
+        if !memory.physical.table(table)[slot(page, 1)].is_unused() {
+            return Err(Errno::EEXIST);
+        }
+        directory::set(&mut memory.physical, table, slot(page, 1), frame, flags);
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The frame that a handler finds on its stack, as Linux lays it out for x86-64
+//! (`arch/x86/include/uapi/asm/sigcontext.h` and `ucontext.h` give the shapes).
+//!
+//! ```text
+//!   higher   extended state (64-byte aligned) | magic
+//!            siginfo, 128 bytes
+//!            ucontext: flags, link, stack, registers, mask
+//!   rsp →    return address (the action's restorer)
+//! ```
+
+use super::{Action, Signal};
+use crate::arch::fpu;
+use crate::kernel::Kernel;
+use crate::schedule;
+use containers::directory::USER_END;
+use containers::thread::{EXTENDED_STATE, ExtendedState, SignalStack};
+use containers::{Fault, Registers, Space, ThreadId};
+use cpulocal::InKernel;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+const SA_RESTORER: u64 = 0x0400_0000;
+const SA_ONSTACK: u64 = 0x0800_0000;
+const SA_NODEFER: u64 = 0x4000_0000;
+const SA_RESETHAND: u64 = 0x8000_0000;
+
+/// Bytes below the stack pointer that a leaf function may use (System V ABI, section 3.2.2).
+const RED_ZONE: u64 = 128;
+
+/// Flags that a program may set in its own flags register; interrupts stay on.
+const USER_FLAGS: u64 = 0x24_4dd5;
+const INTERRUPTS_ON: u64 = 0x202;
+
+/// `stack_t`
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct StackT {
+    /// Lowest address.
+    pub base: u64,
+    /// `SS_ONSTACK`, `SS_DISABLE`.
+    pub flags: i32,
+    /// Nothing.
+    pub pad: u32,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// `SS_ONSTACK`
+pub const ON_STACK: i32 = 1;
+/// `SS_DISABLE`
+pub const DISABLED: i32 = 2;
+
+/// `struct sigcontext`, gregs in Linux's order.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Context {
+    r8_to_r15: [u64; 8],
+    rdi: u64,
+    rsi: u64,
+    rbp: u64,
+    rbx: u64,
+    rdx: u64,
+    rax: u64,
+    rcx: u64,
+    rsp: u64,
+    rip: u64,
+    rflags: u64,
+    /// cs, gs, fs, ss
+    segments: [u16; 4],
+    error: u64,
+    vector: u64,
+    old_mask: u64,
+    fault_address: u64,
+    extended: u64,
+    reserved: [u64; 8],
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct UserContext {
+    flags: u64,
+    link: u64,
+    stack: StackT,
+    registers: Context,
+    mask: u64,
+}
+
+/// `siginfo_t`, the parts that faults and `kill` fill in.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Info {
+    number: i32,
+    errno: i32,
+    reason: i32,
+    pad: i32,
+    value: u64,
+    rest: [u64; 13],
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Frame {
+    restorer: u64,
+    context: UserContext,
+    info: Info,
+}
+
+/// The alternate stack as `sigaltstack` tells it, seen from a stack pointer.
+pub fn describe(stack: SignalStack, rsp: u64) -> StackT {
+    let flags = match stack.size {
+        0 => DISABLED,
+        _ if on_stack(stack, rsp) => ON_STACK,
+        _ => 0,
+    };
+    StackT { base: stack.base, flags, pad: 0, size: stack.size }
+}
+
+/// Whether a stack pointer is on the alternate stack.
+pub fn on_stack(stack: SignalStack, rsp: u64) -> bool {
+    stack.size != 0 && rsp > stack.base && rsp - stack.base <= stack.size
+}
+
+/// Makes the frame for a signal and points the thread at its handler.
+pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, action: Action) -> Result<(), Fault> {
+    if action.flags & SA_RESTORER == 0 || action.handler >= USER_END {
+        return Err(Fault::NoRegion);
+    }
+    schedule::save_extended(kernel, cpu);
+    let thread = kernel.tasks.thread(id).ok_or(Fault::NoRegion)?;
+    let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
+    let (registers, stack, mask) = (thread.registers, thread.signal_stack, thread.signal_mask);
+    let extended = thread.extended.clone();
+    let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack(stack, registers.rsp);
+    let top = if switch { stack.base.wrapping_add(stack.size) } else { registers.rsp.wrapping_sub(RED_ZONE) };
+    let state_size = fpu::size() as u64;
+    let state_at = top.wrapping_sub(state_size + 4) & !63;
+    // As after a call: 8 below a multiple of 16.
+    let at = (state_at.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
+    let frame = Frame {
+        restorer: action.restorer,
+        context: UserContext {
+            flags: fpu::FRAME_FLAGS,
+            link: 0,
+            stack: describe(stack, registers.rsp),
+            registers: context(&registers, signal, mask, state_at),
+            mask,
+        },
+        info: Info {
+            number: signal.number.into(),
+            errno: 0,
+            reason: signal.reason,
+            pad: 0,
+            value: signal.value,
+            rest: [0; 13],
+        },
+    };
+    let mut state = extended.0;
+    fpu::mark(&mut state);
+    kernel.memory.copy_out(space, state_at, &state[..state_size as usize])?;
+    kernel.memory.copy_out(space, state_at + state_size, &fpu::END_MARK.to_le_bytes())?;
+    kernel.memory.copy_out(space, at, frame.as_bytes())?;
+    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
+    thread.signal_mask |= action.mask & !super::UNSTOPPABLE;
+    if action.flags & SA_NODEFER == 0 {
+        thread.signal_mask |= super::bit(signal.number);
+    }
+    let to = &mut thread.registers;
+    to.vector = Registers::SET;
+    to.rip = action.handler;
+    to.rsp = at;
+    to.rax = 0;
+    to.rdi = signal.number.into();
+    to.rsi = at + core::mem::offset_of!(Frame, info) as u64;
+    to.rdx = at + core::mem::offset_of!(Frame, context) as u64;
+    // The direction and trap flags are the interrupted code's.
+    to.rflags = (to.rflags & USER_FLAGS & !0x500) | INTERRUPTS_ON;
+    let process = thread.process;
+    if action.flags & SA_RESETHAND != 0
+        && let Some(process) = kernel.tasks.process_mut(process)
+    {
+        process.resources.handlers.set(signal.number, Action::default());
+    }
+    Ok(())
+}
+
+fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context {
+    Context {
+        r8_to_r15: [r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15],
+        rdi: r.rdi,
+        rsi: r.rsi,
+        rbp: r.rbp,
+        rbx: r.rbx,
+        rdx: r.rdx,
+        rax: r.rax,
+        rcx: r.rcx,
+        rsp: r.rsp,
+        rip: r.rip,
+        rflags: r.rflags,
+        segments: [Registers::USER_CODE as u16, 0, 0, Registers::USER_DATA as u16],
+        error: signal.code,
+        vector: signal.vector,
+        old_mask: mask,
+        fault_address: signal.address,
+        extended,
+        reserved: [0; 8],
+    }
+}
+
+/// Undoes [`push`] after the handler has returned: registers, mask, alternate stack and extended state
+/// come from the frame, cleaned of what a program may not set.
+pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Fault> {
+    let thread = kernel.tasks.thread(id).ok_or(Fault::NoRegion)?;
+    let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
+    // The restorer has taken its own address off.
+    let at = thread.registers.rsp.wrapping_sub(8);
+    let mut frame = Frame::new_zeroed();
+    kernel.memory.copy_in(space, at, frame.as_mut_bytes())?;
+    let from = &frame.context.registers;
+    if from.rip >= USER_END {
+        return Err(Fault::NoRegion);
+    }
+    let mut state = ExtendedState([0; EXTENDED_STATE]);
+    if from.extended != 0 {
+        kernel.memory.copy_in(space, from.extended, &mut state.0[..fpu::size()])?;
+        fpu::sanitize(&mut state.0);
+    } else {
+        fpu::initial(&mut state.0);
+    }
+    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
+    thread.extended = state;
+    thread.signal_mask = frame.context.mask & !super::UNSTOPPABLE;
+    let to = &mut thread.registers;
+    [to.r8, to.r9, to.r10, to.r11, to.r12, to.r13, to.r14, to.r15] = from.r8_to_r15;
+    (to.rdi, to.rsi, to.rbp, to.rbx) = (from.rdi, from.rsi, from.rbp, from.rbx);
+    (to.rdx, to.rax, to.rcx, to.rsp, to.rip) = (from.rdx, from.rax, from.rcx, from.rsp, from.rip);
+    to.rflags = (from.rflags & USER_FLAGS) | INTERRUPTS_ON;
+    to.vector = Registers::SET;
+    schedule::reload(kernel, cpu);
+    kernel.tasks.attention = true;
+    Ok(())
+}

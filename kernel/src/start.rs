@@ -1,0 +1,150 @@
+//! The last part of the boot: from a machine that works to the first process.
+
+use crate::arch::bootinfo::{BootInfo, Module};
+use crate::arch::clock;
+use crate::arch::physical::Frames;
+use crate::console::Console;
+use crate::files::{Files, UnpackError};
+use crate::kernel::{Kernel, Memory, Tasks};
+use crate::messages::Messages;
+use crate::program::packages::{DIRECTORY, Packages};
+use crate::program::{self, FirstError};
+use crate::random::Random;
+use crate::statistics::Statistics;
+use abi::channel;
+use containers::directory::{PACKAGES_SLOT, target};
+use containers::{GlobalDirectory, PhysicalMemory};
+use core::fmt;
+use cpulocal::InKernel;
+
+/// What the kernel's command line asks for.
+#[derive(Default)]
+pub struct Options {
+    /// The console is framed for the host, and a terminal or not; `None`: no host, a plain terminal.
+    pub console: Option<ConsoleMode>,
+    /// Rows and columns of the terminal.
+    pub size: (u16, u16),
+    /// Statistics are wanted at the end.
+    pub statistics: bool,
+}
+
+/// What is at the other end of the console.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConsoleMode {
+    /// Files or pipes.
+    Pipe,
+    /// A terminal.
+    Terminal,
+}
+
+impl Options {
+    /// Reads the command line. A word that means nothing is logged and otherwise ignored.
+    pub fn read(command_line: &str) -> Options {
+        let mut options = Options { size: (24, 80), ..Options::default() };
+        for word in command_line.split_ascii_whitespace() {
+            let number = |text: &str| text.parse().ok();
+            if let Some(mode) = word.strip_prefix(channel::CONSOLE_WORD) {
+                options.console = match mode {
+                    channel::CONSOLE_PIPE => Some(ConsoleMode::Pipe),
+                    channel::CONSOLE_TTY => Some(ConsoleMode::Terminal),
+                    _ => {
+                        log::warn!("console={mode} is neither pipe nor tty");
+                        None
+                    }
+                };
+            } else if let Some(rows) = word.strip_prefix(channel::ROWS_WORD).and_then(number) {
+                options.size.0 = rows;
+            } else if let Some(columns) = word.strip_prefix(channel::COLUMNS_WORD).and_then(number) {
+                options.size.1 = columns;
+            } else if word == channel::STATS_WORD {
+                options.statistics = true;
+            } else if !word.starts_with('/') {
+                log::warn!("unknown word on the command line: {word}");
+            }
+        }
+        options
+    }
+}
+
+/// Makes the kernel's state and the proof of being in it.
+pub fn kernel(physical: Frames, global: GlobalDirectory, options: &Options) -> (Kernel, InKernel) {
+    // SAFETY: the boot runs in the kernel on its CPU, with CPU-local data mapped; this is the boot's
+    // one proof, and the boundary takes it over.
+    #[expect(unsafe_code, reason = "the boot enters the kernel here, as the boundary does later")]
+    let cpu = unsafe { InKernel::new() };
+    let mut memory = Memory::new(physical, [global]);
+    let kernel = Kernel {
+        files: Files::new(&mut memory),
+        memory,
+        tasks: Tasks::default(),
+        console: Console::new(options),
+        messages: Messages::default(),
+        packages: Packages::default(),
+        random: Random::new(),
+        statistics: Statistics { wanted: options.statistics, ..Statistics::default() },
+        first: None,
+    };
+    (kernel, cpu)
+}
+
+/// Why the boot cannot go on.
+pub enum StartError {
+    /// The boot loader gave no archive for the file system.
+    NoArchive,
+    /// An archive is broken.
+    Archive(&'static str, UnpackError),
+    /// The first program cannot be run.
+    First(FirstError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NoArchive => {
+                write!(f, "the boot loader gave no module named \"base\", the archive of the file system")
+            }
+            StartError::Archive(name, error) => write!(f, "the module \"{name}\" cannot be unpacked: {error}"),
+            StartError::First(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Fills the file system from the boot modules, the run's own over the base, and takes their memory.
+pub fn unpack(kernel: &mut Kernel, info: &mut BootInfo) -> Result<(), StartError> {
+    let base = info.take_module("base").ok_or(StartError::NoArchive)?;
+    unpack_module(kernel, "base", base)?;
+    match info.take_module("run") {
+        Some(run) => unpack_module(kernel, "run", run),
+        None => Ok(()),
+    }
+}
+
+fn unpack_module(kernel: &mut Kernel, name: &'static str, module: Module) -> Result<(), StartError> {
+    let unpacked = kernel.files.unpack(&mut kernel.memory, module.bytes());
+    kernel.memory.physical.give_back(module);
+    unpacked.map_err(|error| StartError::Archive(name, error))
+}
+
+/// Makes the native programs resident.
+pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
+    let Some(shared) = target(&kernel.memory.physical.table(global.pml4)[PACKAGES_SLOT]) else { return };
+    for name in kernel.files.names(DIRECTORY) {
+        let path = [DIRECTORY, &name].concat();
+        let content = kernel.files.lookup(&path).ok().and_then(|inode| kernel.files.content(inode));
+        let Some((object, ..)) = content else { continue };
+        if let Err(why) = kernel.packages.add(&mut kernel.memory, shared, &name, object) {
+            log::warn!("package {} is not one: {why}", alloc::string::String::from_utf8_lossy(&name));
+        }
+    }
+    log::info!("{} native packages are resident", kernel.packages.len());
+}
+
+/// Starts what the run is for.
+pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), StartError> {
+    kernel.statistics.frames_free_at_start = kernel.memory.physical.free() as u64;
+    kernel.statistics.boot_microseconds = clock::nanoseconds() / 1000;
+    log::info!("{} frames free; starting the first program", kernel.memory.physical.free());
+    let first = program::start_first(kernel, cpu).map_err(StartError::First)?;
+    kernel.first = Some(first);
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Statistics: every count under one name, for `--stats` and for programs.
+//!
+//! Counters live where they are counted; [`each`] is the one place that knows them all.
+
+use crate::arch::{clock, heap};
+use crate::boundary::{COUNTS, Cause};
+use crate::kernel::Kernel;
+use crate::{arch, schedule};
+use alloc::string::String;
+use core::fmt::Write;
+use cpulocal::InKernel;
+
+/// Counts that have no better home, and what is asked of a report.
+#[derive(Default)]
+pub struct Statistics {
+    /// Page faults taken from user mode.
+    pub page_faults: u64,
+    /// System calls asked for that are not there.
+    pub unknown_calls: u64,
+    /// Frames free when the first process was about to start.
+    pub frames_free_at_start: u64,
+    /// Microseconds from the kernel's first instruction to the first process.
+    pub boot_microseconds: u64,
+    /// A report is wanted at the end of the run.
+    pub wanted: bool,
+    /// Which unknown calls have been logged, a bit for each number below 512.
+    pub logged_calls: [u64; 8],
+}
+
+/// Calls `give` with every statistic's name and value.
+pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
+    let entries = COUNTS.get(cpu);
+    let (memory, tasks) = (&kernel.memory, &kernel.tasks);
+    let level1 = |cause: Cause| entries.level1[cause as usize].get();
+    give("entries_system_call", level1(Cause::SystemCall));
+    give("entries_exception", level1(Cause::Exception));
+    give("entries_interrupt", level1(Cause::Interrupt));
+    give("level2_interrupts", entries.level2.get());
+    give("idle_wakeups", entries.from_idle.get());
+    give("context_switches", schedule::SWITCHES.get(cpu).get());
+    give("user_cycles", entries.user.get());
+    give("kernel_cycles", entries.kernel.get());
+    give("idle_cycles", entries.idle.get());
+    give("tsc_hz", clock::tsc_hz());
+    give("boot_microseconds", kernel.statistics.boot_microseconds);
+    give("page_faults", kernel.statistics.page_faults);
+    give("page_faults_resolved", memory.counts.faults_resolved);
+    give("pages_copied", memory.counts.pages_copied);
+    give("spurious_faults_directory", 0);
+    give("spurious_faults_tlb", memory.counts.spurious_tlb);
+    give("frames_total", memory.physical.total() as u64);
+    give("frames_free", memory.physical.free() as u64);
+    give("frames_free_at_start", kernel.statistics.frames_free_at_start);
+    give("heap_pages", heap::pages() as u64);
+    give("containers_made", memory.counts.containers_made);
+    give("containers_live", memory.containers_live().into());
+    give("container_directories_made", memory.counts.directories_made);
+    give("container_directories_live", memory.counts.directories_live);
+    give("window_switches", memory.counts.window_switches);
+    give("processes_made", tasks.counts.processes_made);
+    give("processes_live", tasks.processes_live().into());
+    give("threads_made", tasks.counts.threads_made);
+    give("threads_live", tasks.threads_live().into());
+    give("threads_parked", tasks.counts.parks);
+    give("timeouts", tasks.counts.timeouts);
+    give("messages_sent", kernel.messages.sent);
+    give("packages", kernel.packages.len() as u64);
+    give("system_calls_unknown", kernel.statistics.unknown_calls);
+}
+
+/// Sends the report to the host, as one line of JSON.
+pub fn report(kernel: &Kernel, cpu: &InKernel) {
+    let mut line = String::with_capacity(2048);
+    each(kernel, cpu, |name, value| {
+        let separator = if line.is_empty() { '{' } else { ',' };
+        let _ = write!(line, "{separator}\"{name}\":{value}");
+    });
+    arch::debugcon::record(abi::channel::STATS, format_args!("{line}}}"));
+}

@@ -1,0 +1,73 @@
+//! Exceptions: page faults are resolved, the others become signals; in the kernel they are bugs.
+
+use crate::kernel::Kernel;
+use crate::signals::{self, Signal};
+use crate::{arch, schedule};
+use containers::{Fault, Registers, Rights};
+use cpulocal::InKernel;
+
+/// Vectors below this one are exceptions (SDM volume 3, section 6.3.1).
+pub const EXCEPTIONS: u64 = 32;
+
+const PAGE_FAULT: u64 = 14;
+
+/// The address of the last page fault.
+pub fn fault_address() -> u64 {
+    arch::cpu::fault_address()
+}
+
+/// An exception of the current thread's: resolves it, or gives the thread the signal that Linux gives.
+pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, address: u64) {
+    let Some(id) = schedule::current(cpu) else { return };
+    let Some(thread) = kernel.tasks.thread(id) else { return };
+    let (container, rip) = (thread.container, thread.registers.rip);
+    let signal = match vector {
+        PAGE_FAULT => {
+            kernel.statistics.page_faults += 1;
+            let access = access(code);
+            match kernel.memory.fault(container, schedule::this_cpu(cpu), address, access) {
+                Ok(_) => return,
+                Err(fault) => page_fault_signal(fault, address),
+            }
+        }
+        0 => Signal::fault(signals::SIGFPE, signals::FPE_INTDIV, rip),
+        1 => Signal::fault(signals::SIGTRAP, signals::TRAP_TRACE, rip),
+        3 => Signal::fault(signals::SIGTRAP, signals::SI_KERNEL, 0),
+        6 => Signal::fault(signals::SIGILL, signals::ILL_ILLOPN, rip),
+        16 | 19 => Signal::fault(signals::SIGFPE, arch::fpu::cause(vector), rip),
+        17 => Signal::fault(signals::SIGBUS, signals::BUS_ADRALN, 0),
+        11 | 12 => Signal::fault(signals::SIGBUS, signals::SI_KERNEL, 0),
+        // Privileged instructions, non-canonical addresses, wild segments.
+        _ => Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0),
+    };
+    signals::force(kernel, cpu, id, Signal { vector, code, address, ..signal });
+}
+
+/// The access that a page fault's error code tells of (SDM volume 3, section 4.7).
+fn access(code: u64) -> Rights {
+    const WRITE: u64 = 1 << 1;
+    const FETCH: u64 = 1 << 4;
+    if code & FETCH != 0 {
+        Rights::EXECUTE
+    } else if code & WRITE != 0 {
+        Rights::WRITE
+    } else {
+        Rights::READ
+    }
+}
+
+fn page_fault_signal(fault: Fault, address: u64) -> Signal {
+    match fault {
+        Fault::NoRegion => Signal::fault(signals::SIGSEGV, signals::SEGV_MAPERR, address),
+        Fault::Rights => Signal::fault(signals::SIGSEGV, signals::SEGV_ACCERR, address),
+        Fault::BeyondEnd => Signal::fault(signals::SIGBUS, signals::BUS_ADRERR, address),
+        Fault::OutOfMemory => Signal::fault(signals::SIGKILL, signals::SI_KERNEL, 0),
+    }
+}
+
+/// An exception while the kernel was running. The kernel dereferences no user address and divides by
+/// nothing unchecked, so this is a bug of its own.
+pub extern "C" fn in_kernel(registers: &Registers) -> ! {
+    let Registers { vector, code, rip, rsp, .. } = *registers;
+    arch::fault::kernel_fault(arch::fault::Fault { vector: vector as u8, error: code, rip, rsp })
+}
