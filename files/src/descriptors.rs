@@ -211,6 +211,13 @@ impl Descriptors {
     }
 }
 
+impl Default for Descriptors {
+    /// An empty table that takes no descriptor: what is left of a process that has ended.
+    fn default() -> Self {
+        Descriptors::new(0)
+    }
+}
+
 fn bit(fd: u32) -> u64 {
     1 << (fd % CHUNK)
 }

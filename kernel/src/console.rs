@@ -8,8 +8,8 @@
 use crate::arch::serial;
 use crate::signals::{SIGINT, SIGQUIT, SIGTSTP, SIGWINCH};
 use crate::start::{ConsoleMode, Options};
-use ::files::tty::{Framing, Input, OutputModes, Read, Signal, Termios, WindowSize};
 use ::files::Tty;
+use ::files::tty::{Framing, Input, OutputModes, Read, Signal, Termios, WindowSize};
 use abi::channel::PREAMBLE;
 
 /// Output room that makes the console writable again: enough for a program to get on with.
@@ -88,11 +88,16 @@ impl Console {
         };
         match input {
             // Echo for which there is no room is lost, as on any terminal.
-            Input::Byte(byte) => match self.tty.input(byte, &mut |echo| drop(serial::write(&[echo])))? {
-                Signal::Interrupt => Some(SIGINT),
-                Signal::Quit => Some(SIGQUIT),
-                Signal::Suspend => Some(SIGTSTP),
-            },
+            Input::Byte(byte) => {
+                let mut echo = |byte| {
+                    serial::write(&[byte]);
+                };
+                match self.tty.input(byte, &mut echo)? {
+                    Signal::Interrupt => Some(SIGINT),
+                    Signal::Quit => Some(SIGQUIT),
+                    Signal::Suspend => Some(SIGTSTP),
+                }
+            }
             Input::EndOfFile => {
                 self.tty.end_input();
                 None

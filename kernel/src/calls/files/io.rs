@@ -147,10 +147,12 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
 /// The buffers that are not empty, cut so that they hold [`BYTES_MAX`] together.
 fn bounded(buffers: &[Buffer]) -> impl Iterator<Item = Buffer> + '_ {
     let mut left = BYTES_MAX;
-    buffers.iter().map_while(move |buffer| {
-        let length = buffer.length.min(left);
-        left -= length;
-        Some(Buffer { length, ..*buffer })
-    })
-    .filter(|buffer| buffer.length > 0)
+    buffers
+        .iter()
+        .map_while(move |buffer| {
+            let length = buffer.length.min(left);
+            left -= length;
+            Some(Buffer { length, ..*buffer })
+        })
+        .filter(|buffer| buffer.length > 0)
 }

@@ -53,7 +53,11 @@ fn open_at(
     let written_out = match files.proc_file(opened.inode) {
         Some(file) if !flags.contains(OpenFlags::PATH) => {
             let object = proc::write_out(file, memory);
-            Some(object.inspect_err(|_| drop(files.tree.release(opened.inode)))?)
+            if object.is_err() {
+                let freed = files.tree.release(opened.inode);
+                files.free(memory, freed);
+            }
+            Some(object?)
         }
         _ => None,
     };
