@@ -48,9 +48,10 @@ impl Module {
         unsafe { core::slice::from_raw_parts((DIRECT_MAP + self.physical.start) as *const u8, length) }
     }
 
-    /// Where it lies, in whole pages.
+    /// The pages that are the module's alone: what is at its edges may be somebody else's too.
     pub fn pages(&self) -> Range<u64> {
-        whole_pages(&self.physical)
+        let start = (self.physical.start + 0xfff) & !0xfff;
+        start..(self.physical.end & !0xfff).max(start)
     }
 }
 
@@ -127,10 +128,11 @@ impl BootInfo {
         let mut free = memory.clone();
         free.remove(&(0..LOW_MEMORY));
         free.remove(&image::occupied());
+        // Boot loaders put small modules and their information into one page.
+        let modules = modules(&tags, &mut free)?;
         let information = u64::from(information);
         let information = whole_pages(&(information..information + tags.total_size() as u64));
         free.remove(&information);
-        let modules = modules(&tags, &mut free)?;
         if free.total() < NEEDED {
             return Err(BootError::TooLittleMemory(NEEDED, free.total()));
         }

@@ -9,7 +9,7 @@ use super::physical::Frames;
 use containers::{OutOfFrames, PAGE_SIZE, PhysicalMemory};
 use core::cell::Cell;
 use core::ops::Range;
-use cpulocal::cpu_local;
+use cpulocal::{InKernel, cpu_local};
 use x86_64::VirtAddr;
 
 /// Bytes in a CPU's kernel stack (papers/001: one per CPU, not per thread).
@@ -91,6 +91,8 @@ pub fn continue_on_kernel_stack<T>(argument: T, then: fn(T) -> !) -> ! {
         then(unsafe { argument.read() })
     }
     let argument = core::mem::ManuallyDrop::new(argument);
+    // SAFETY: the boot is in the kernel, and CPU-local data is mapped.
+    KERNEL_STACK.get(&unsafe { InKernel::new() }).set(kernel(0).end);
     // SAFETY: `map` has mapped the stack, nothing lies on it yet, and `landing` never returns.
     unsafe {
         core::arch::asm!(
