@@ -1,7 +1,7 @@
 //! Page faults: delivering what a region promises, one page at a time, without ever sleeping.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, frame_of};
+use crate::directory::{self, PACKAGES, Root, frame_of};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
@@ -81,10 +81,16 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// counting anything: the fast path of every software access.
     pub(crate) fn present(&self, id: ContainerId, address: u64, access: Rights) -> Option<Frame> {
         let container = self.containers.get(id)?;
-        let entry = directory::entry(&self.physical, container.root_for(address)?, address);
+        let root = if PACKAGES.contains(&address) { self.packages() } else { container.root_for(address)? };
+        let entry = directory::entry(&self.physical, root, address);
         let mut needed = Flags::PRESENT | Flags::USER_ACCESSIBLE;
         needed.set(Flags::WRITABLE, access.contains(Rights::WRITE));
         if entry.flags().contains(needed) { frame_of(&entry) } else { None }
+    }
+
+    /// Where walks for the packages start, which are in everybody's page directories.
+    fn packages(&self) -> Root {
+        Root { table: self.cpus[0].global.pml4, level: 4 }
     }
 
     /// Whether a page of a container has a frame.

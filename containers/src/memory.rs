@@ -33,7 +33,7 @@ pub struct GlobalDirectory {
 
 /// What a CPU has before it.
 pub(crate) struct CpuSpace {
-    global: GlobalDirectory,
+    pub(crate) global: GlobalDirectory,
     /// The window's page table that the global directory points at.
     window: Option<Frame>,
     /// Whose page directory (or window) is loaded.
@@ -184,8 +184,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
         self.counts.directories_made += 1;
         self.counts.directories_live += 1;
-        for space in self.cpus.iter_mut().filter(|space| space.container == Some(id)) {
-            space.container = None;
+        if self.cpus[usize::from(cpu.0)].container == Some(id) {
+            self.switch(id, cpu);
         }
         Ok(())
     }

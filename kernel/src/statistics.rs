@@ -56,6 +56,8 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("containers_live", memory.containers_live().into());
     give("container_directories_made", memory.counts.directories_made);
     give("container_directories_live", memory.counts.directories_live);
+    give("directory_copies_made", 0);
+    give("directory_copies_live", 0);
     give("window_switches", memory.counts.window_switches);
     give("processes_made", tasks.counts.processes_made);
     give("processes_live", tasks.processes_live().into());

@@ -4,6 +4,7 @@ use super::{Answer, Caller, DONE, Reply, bad_address, deadline, value};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::messages::{Message, Messages};
 use crate::program::native::{self, Request};
+use crate::program::packages::DIRECTORY;
 use crate::statistics;
 use ::files::Errno;
 use abi::native::{FOREVER, KEEP_PRIORITY, MESSAGE_MAX, NAME_MAX, POLL, SAME_CONTAINER};
@@ -28,6 +29,12 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let mut bytes = [0; NAME_MAX];
     let bytes = &mut bytes[..length as usize];
     kernel.memory.copy_in(caller.space, name, bytes).map_err(bad_address)?;
+    let program = kernel.tasks.process(caller.process).map(|process| &process.resources.executable);
+    // In the caller's container the caller's data is what the package finds.
+    let same = program.and_then(|path| path.strip_prefix(DIRECTORY)).is_some_and(|name| name == bytes);
+    if flags & SAME_CONTAINER != 0 && !same {
+        return Err(Errno::EINVAL);
+    }
     let request = Request {
         name: bytes,
         argument,
@@ -88,19 +95,16 @@ pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages
         tasks.park(caller.thread, Wait { deadline: until, expired: timed_out(), ..Wait::restart(channel) });
         return Ok(Reply::Parked);
     };
-    if message.content().len() as u64 > capacity {
-        messages.put_back(caller.process, message);
-        return Err(Errno::EMSGSIZE);
-    }
     let from = message.sender.to_le_bytes();
+    let content = &message.content()[..message.content().len().min(capacity as usize)];
     let written = memory
-        .copy_out(caller.space, buffer, message.content())
+        .copy_out(caller.space, buffer, content)
         .and_then(|()| if sender == 0 { Ok(()) } else { memory.copy_out(caller.space, sender, &from) });
     if written.is_err() {
         messages.put_back(caller.process, message);
         return Err(Errno::EFAULT);
     }
-    value(message.content().len())
+    value(content.len())
 }
 
 /// `wait(process, status, time-out)`

@@ -23,7 +23,7 @@ pub struct Request<'a> {
     pub argument: u64,
     /// The main thread's priority, if not the usual.
     pub priority: Option<u8>,
-    /// The container to start it in, if not one of its own.
+    /// The container to start it in, if not one of its own: one made from the same package.
     pub container: Option<ContainerId>,
     /// Who is told when it ends.
     pub parent: Option<ProcessId>,
@@ -34,10 +34,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?.clone();
     let (container, stack) = match request.container {
         None => (make_container(kernel, &package)?, WINDOW.end - 16),
-        Some(shared) => {
-            share_data(kernel, shared, &package)?;
-            (shared, make_stack(kernel, cpu, shared)?)
-        }
+        Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
     let resources = Resources::new(&mut kernel.files, Name::new(request.name), [super::packages::DIRECTORY, request.name].concat().into());
     let process = match kernel.tasks.make_process(container, request.parent, resources) {
@@ -101,18 +98,6 @@ fn map_data(kernel: &mut Kernel, id: ContainerId, package: &Package) -> Result<(
     let backing = Backing::Image { object, offset, length };
     let region = Region { start: data.start, end: data.end, rights: DATA, backing, label: Label::None };
     kernel.memory.map_fresh(id, region).map_err(|_| Errno::ENOMEM)
-}
-
-/// Sees to it that a package's data is in a container that others are in already: theirs if they run
-/// the same package, else its own where there is room for it.
-fn share_data(kernel: &mut Kernel, id: ContainerId, package: &Package) -> Result<(), Errno> {
-    let container = kernel.memory.container(id).ok_or(Errno::ESRCH)?;
-    let there = container.regions.within(package.data.start..package.data.end).next();
-    match there {
-        None => map_data(kernel, id, package),
-        Some(region) if region.backing.object() == Some(package.image.0) => Ok(()),
-        Some(_) => Err(Errno::EBUSY),
-    }
 }
 
 /// A stack for a further process in a container, with an unmapped page below it. It lies outside the
