@@ -9,6 +9,7 @@ use super::physical::Frames;
 use containers::{OutOfFrames, PAGE_SIZE, PhysicalMemory};
 use core::cell::Cell;
 use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
 use cpulocal::{InKernel, cpu_local};
 use x86_64::VirtAddr;
 
@@ -55,6 +56,9 @@ pub fn special(cpu: u64, which: Special) -> Range<u64> {
     stack(cpu, 1 + which as u64, SPECIAL_STACK_SIZE)
 }
 
+/// CPUs whose stacks are mapped; they get them in order.
+static MAPPED: AtomicU64 = AtomicU64::new(0);
+
 /// Maps all stacks of a CPU.
 pub fn map(frames: &mut Frames, cpu: u64) -> Result<(), OutOfFrames> {
     let special = [Special::DoubleFault, Special::NonMaskable, Special::MachineCheck].map(|which| special(cpu, which));
@@ -64,16 +68,20 @@ pub fn map(frames: &mut Frames, cpu: u64) -> Result<(), OutOfFrames> {
             paging::map_kernel(frames, VirtAddr::new(page), frame, DATA)?;
         }
     }
+    MAPPED.store(cpu + 1, Ordering::Relaxed);
     Ok(())
 }
 
-/// The stack that an address lies in, if it is one of the kernel's.
+/// The mapped stack that an address lies in, if it is one of the kernel's.
 pub fn containing(address: u64) -> Option<Range<u64>> {
     if image::boot_stack().contains(&address) {
         return Some(image::boot_stack());
     }
     let offset = address.checked_sub(STACKS.start).filter(|_| address < STACKS.end)?;
     let (cpu, index) = (offset / CPU_STRIDE, offset % CPU_STRIDE / STRIDE);
+    if cpu >= MAPPED.load(Ordering::Relaxed) {
+        return None;
+    }
     let size = if index == 0 { KERNEL_STACK_SIZE } else { SPECIAL_STACK_SIZE };
     Some(stack(cpu, index, size)).filter(|range| range.contains(&address))
 }
@@ -85,12 +93,13 @@ pub fn is_guard(address: u64) -> bool {
 
 /// Leaves the present stack for good and goes on with `then(argument)` on this CPU's kernel stack.
 pub fn continue_on_kernel_stack<T>(argument: T, then: fn(T) -> !) -> ! {
-    /// Runs on the new stack; the argument still lies on the old one.
-    extern "C" fn landing<T>(argument: *const T, then: fn(T) -> !) -> ! {
+    /// Runs on the new stack; its arguments still lie on the old one.
+    extern "C" fn landing<T>(arguments: *const (T, fn(T) -> !)) -> ! {
         // SAFETY: the old stack is left as it was, and nobody returns to it to drop the argument.
-        then(unsafe { argument.read() })
+        let (argument, then) = unsafe { arguments.read() };
+        then(argument)
     }
-    let argument = core::mem::ManuallyDrop::new(argument);
+    let arguments = core::mem::ManuallyDrop::new((argument, then));
     // SAFETY: the boot is in the kernel, and CPU-local data is mapped.
     KERNEL_STACK.get(&unsafe { InKernel::new() }).set(kernel(0).end);
     // SAFETY: `map` has mapped the stack, nothing lies on it yet, and `landing` never returns.
@@ -101,9 +110,8 @@ pub fn continue_on_kernel_stack<T>(argument: T, then: fn(T) -> !) -> ! {
             "call {landing}",
             "ud2",
             top = in(reg) kernel(0).end,
-            landing = in(reg) landing::<T> as extern "C" fn(*const T, fn(T) -> !) -> !,
-            in("rdi") &raw const *argument,
-            in("rsi") then,
+            landing = in(reg) landing::<T> as extern "C" fn(*const (T, fn(T) -> !)) -> !,
+            in("rdi") &raw const *arguments,
             options(noreturn)
         )
     }
