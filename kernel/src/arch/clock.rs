@@ -37,11 +37,6 @@ pub fn tsc_hz() -> u64 {
 pub fn nanoseconds() -> u64 {
     let count = rdtsc().wrapping_sub(START.load(Relaxed));
     let multiplier = MULTIPLIER.load(Relaxed);
-    scale(count, multiplier)
-}
-
-#[inline]
-fn scale(count: u64, multiplier: u64) -> u64 {
     let (high, low) = (count >> 32, count & 0xffff_ffff);
     (high.wrapping_mul(multiplier) << (32 - SHIFT)).wrapping_add(low.wrapping_mul(multiplier) >> SHIFT)
 }
@@ -53,12 +48,6 @@ pub fn ticks(nanoseconds: u64) -> u64 {
     let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     // Below one second the product fits for every frequency up to 18 GHz.
     seconds.saturating_mul(hz).saturating_add(rest * hz / 1_000_000_000)
-}
-
-/// The nanoseconds in a number of the time-stamp counter's ticks.
-#[inline]
-pub fn from_ticks(ticks: u64) -> u64 {
-    scale(ticks, MULTIPLIER.load(Relaxed))
 }
 
 /// Nanoseconds since 1 January 1970, UTC, as far as the machine's clock knew at boot.

@@ -152,12 +152,6 @@ pub fn pages() -> usize {
     (mapped - HEAP.start as usize) / PAGE_SIZE
 }
 
-/// Bytes allocated now.
-pub fn used() -> usize {
-    // SAFETY: a word is read.
-    unsafe { (*KERNEL_HEAP.0.get()).heap.used() }
-}
-
 /// Gives the heap its first pages.
 ///
 /// # Panics

@@ -117,11 +117,6 @@ pub fn read(to: &mut [u8]) -> usize {
     count
 }
 
-/// Received bytes that wait to be read.
-pub fn received() -> usize {
-    COM1.received.len()
-}
-
 /// Takes bytes to be sent; tells how many found room.
 pub fn write(bytes: &[u8]) -> usize {
     if !COM1.present.load(Relaxed) {
