@@ -72,10 +72,10 @@ pub const EXTENDED_STATE: usize = 1024;
 pub struct ExtendedState(pub [u8; EXTENDED_STATE]);
 
 /// Number of priorities; 0 is served first.
-pub const PRIORITIES: u8 = 32;
+pub const PRIORITIES: u8 = 40;
 
 /// The priority of a thread that asked for none.
-pub const DEFAULT_PRIORITY: u8 = 16;
+pub const DEFAULT_PRIORITY: u8 = 20;
 
 /// What a thread is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

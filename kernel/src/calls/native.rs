@@ -203,3 +203,8 @@ pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
     }
     value(old)
 }
+
+const _: () = {
+    assert!(PRIORITIES as u64 == abi::native::PRIORITIES);
+    assert!(containers::thread::DEFAULT_PRIORITY as u64 == abi::native::NORMAL_PRIORITY);
+};
