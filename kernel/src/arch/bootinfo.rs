@@ -48,9 +48,10 @@ impl Module {
         unsafe { core::slice::from_raw_parts((DIRECT_MAP + self.physical.start) as *const u8, length) }
     }
 
-    /// The pages that are the module's alone: what is at its edges may be somebody else's too.
+    /// The pages that are the module's alone and can be used for other things: what is at its edges may be
+    /// somebody else's too, and low memory is left alone.
     pub fn pages(&self) -> Range<u64> {
-        let start = (self.physical.start + 0xfff) & !0xfff;
+        let start = ((self.physical.start + 0xfff) & !0xfff).max(LOW_MEMORY);
         start..(self.physical.end & !0xfff).max(start)
     }
 }
@@ -126,13 +127,14 @@ impl BootInfo {
         let memory = memory(&tags)?;
 
         let mut free = memory.clone();
-        free.remove(&(0..LOW_MEMORY));
         free.remove(&image::occupied());
         // Boot loaders put small modules and their information into one page.
         let modules = modules(&tags, &mut free)?;
         let information = u64::from(information);
         let information = whole_pages(&(information..information + tags.total_size() as u64));
         free.remove(&information);
+        // Last, for small modules may lie down there.
+        free.remove(&(0..LOW_MEMORY));
         if free.total() < NEEDED {
             return Err(BootError::TooLittleMemory(NEEDED, free.total()));
         }
