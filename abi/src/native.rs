@@ -14,8 +14,8 @@
 /// the thread ready. The thread begins at the package's ELF entry with `rdi` = `argument` and `rsp` =
 /// [`MAIN_STACK_TOP`](crate::layout::MAIN_STACK_TOP).
 ///
-/// Flags: [`SAME_CONTAINER`]. Errors: `ENOENT` no such package, `EINVAL` priority or flags,
-/// `ENAMETOOLONG`, `EFAULT`, `EAGAIN` too many threads, `ENOMEM`.
+/// Flags: [`SAME_CONTAINER`]. Errors: `ENOENT` no such package, `EINVAL` priority, flags
+/// or a name longer than [`NAME_MAX`], `EFAULT`, `EAGAIN` too many threads, `ENOMEM`.
 pub const START: u64 = 0x1000;
 
 /// `send(pid, message, len) → 0`
@@ -45,8 +45,8 @@ pub const WAIT: u64 = 0x1003;
 
 /// `statistics(buffer, capacity) → len`
 ///
-/// The kernel's statistics as text, a line `name value` each. Cut short at `capacity`.
-/// [`value`] reads it. Errors: `EFAULT`.
+/// The kernel's statistics as text, a line `name value` each; [`value`] reads it. Errors: `EMSGSIZE`
+/// more than `capacity`, `EFAULT`.
 pub const STATISTICS: u64 = 0x1004;
 
 /// `burn(n) → 0`
@@ -66,7 +66,7 @@ pub const THREAD: u64 = 0x1006;
 /// `container(pid, buffer, capacity) → len`
 ///
 /// About the container of process `pid` (0 is the caller), as text like [`STATISTICS`]: `pages`,
-/// `tables`, `directories`, `processes`, `threads`. Errors: `ESRCH`, `EFAULT`.
+/// `tables`, `directories`, `processes`, `threads`. Errors: `ESRCH`, `EMSGSIZE`, `EFAULT`.
 pub const CONTAINER: u64 = 0x1007;
 
 /// `priority(tid, priority) → old`

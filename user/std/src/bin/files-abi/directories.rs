@@ -72,7 +72,7 @@ fn entries(fd: u64, room: usize) -> std::result::Result<Vec<(String, u8)>, i32> 
     let mut names = Vec::new();
     while !left.is_empty() {
         let length = u16::from_le_bytes([left[16], left[17]]) as usize;
-        assert!(length % 8 == 0 && length <= left.len(), "an entry's length is {length}");
+        assert!(length.is_multiple_of(8) && length <= left.len(), "an entry's length is {length}");
         let name = CStr::from_bytes_until_nul(&left[19..length]).expect("a zero at the end");
         names.push((name.to_str().expect("text").to_owned(), left[18]));
         left = &left[length..];
