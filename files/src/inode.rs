@@ -122,6 +122,8 @@ pub enum ProcFile {
     SelfStatus,
     /// `/proc/self/cmdline`.
     SelfCmdline,
+    /// `/proc/self/comm`.
+    SelfComm,
     /// `/proc/cpuinfo`.
     Cpuinfo,
     /// `/proc/meminfo`.

@@ -51,8 +51,12 @@ impl Files {
     /// A file system with the devices and `/proc`.
     pub fn new(memory: &mut Memory) -> Files {
         heap::reserve(&mut memory.physical);
-        let mut files =
-            Files { tree: Tree::new(now()), open: OpenFiles::new(OPEN_FILES_MAX), written_out: BTreeMap::new() };
+        let mut files = Files {
+            tree: Tree::new(now()),
+            open: OpenFiles::new(OPEN_FILES_MAX),
+            written_out: BTreeMap::new(),
+            selecting: BTreeMap::new(),
+        };
         files.furnish().expect("an empty tree has room for devices");
         files
     }
@@ -76,6 +80,7 @@ impl Files {
                 (b"stat", ProcFile::SelfStat),
                 (b"status", ProcFile::SelfStatus),
                 (b"cmdline", ProcFile::SelfCmdline),
+                (b"comm", ProcFile::SelfComm),
             ],
         )?;
         self.fill(

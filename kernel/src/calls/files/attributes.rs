@@ -1,68 +1,201 @@
-//! What files are: `stat` and its kin.
+//! What files are, asked and changed: `stat` and its kin, modes, owners, sizes.
 
-use super::opened;
+use super::names::AT_EMPTY_PATH;
+use super::structures::{Stat, StatFs, Statx};
+use super::{AT_FDCWD, Path, find, opened};
 use crate::calls::{Answer, Caller, DONE};
-use crate::files::Files;
+use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
-use ::files::attributes::{Attributes, timespec};
-use zerocopy::{Immutable, IntoBytes};
+use ::files::inode::Kind;
+use ::files::{Errno, InodeId, OpenFlags};
 
-/// Number of the one file system, as a device.
-const DEVICE: u64 = 1;
+/// A link in the last component is not followed.
+pub const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 
-/// The unit in which files are best read and written.
-const BLOCK: u32 = 4096;
+/// `fstatat` mounts nothing on its way: there is nothing to mount.
+const AT_NO_AUTOMOUNT: u64 = 0x800;
 
-/// `struct stat`
-#[derive(IntoBytes, Immutable)]
-#[repr(C)]
-struct Stat {
-    device: u64,
-    number: u64,
-    links: u64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    _pad: u32,
-    rdev: u64,
-    size: u64,
-    block: u64,
-    blocks: u64,
-    accessed: [i64; 2],
-    modified: [i64; 2],
-    changed: [i64; 2],
-    _unused: [u64; 3],
+/// `statx` may ask how fresh its answer is to be.
+const AT_STATX_SYNC_TYPE: u64 = 0x6000;
+
+/// `faccessat` goes by the effective user.
+const AT_EACCESS: u64 = 0x200;
+
+/// What `chown` leaves as it is.
+const UNCHANGED: u32 = u32::MAX;
+
+/// Reads the path in argument 1 and finds it from the directory in argument 0, by flags.
+fn target(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    files: &Files,
+    flags: u64,
+    allowed: u64,
+) -> Result<InodeId, Errno> {
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | allowed) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (follow, empty) = (flags & AT_SYMLINK_NOFOLLOW == 0, flags & AT_EMPTY_PATH != 0);
+    // With AT_EMPTY_PATH no path at all is an empty one (since Linux 6.11).
+    if empty && caller.arguments[1] == 0 {
+        return find(caller, tasks, files, caller.int(0), b"", follow, true);
+    }
+    let path = Path::read(caller, memory, caller.arguments[1])?;
+    find(caller, tasks, files, caller.int(0), &path, follow, empty)
 }
 
-impl From<Attributes> for Stat {
-    fn from(a: Attributes) -> Stat {
-        let time = |nanoseconds| {
-            let (seconds, rest) = timespec(nanoseconds);
-            [seconds, rest.into()]
-        };
-        Stat {
-            device: DEVICE,
-            number: a.number,
-            links: a.links.into(),
-            mode: a.mode,
-            uid: a.uid,
-            gid: a.gid,
-            _pad: 0,
-            rdev: a.rdev(),
-            size: a.size,
-            block: BLOCK.into(),
-            blocks: a.blocks(),
-            accessed: time(a.atime),
-            modified: time(a.mtime),
-            changed: time(a.ctime),
-            _unused: [0; 3],
-        }
-    }
+/// `fstatat(directory, path, stat, flags)`
+pub fn fstatat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+    let inode = target(caller, memory, tasks, files, caller.arguments[3], AT_NO_AUTOMOUNT)?;
+    caller.write(memory, caller.arguments[2], &Stat::from(files.tree.attributes(inode)?))?;
+    DONE
 }
 
 /// `fstat(fd, stat)`
 pub fn fstat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
     let inode = opened(caller, tasks, files, caller.int(0))?.file.inode;
     caller.write(memory, caller.arguments[1], &Stat::from(files.tree.attributes(inode)?))?;
+    DONE
+}
+
+/// `statx(directory, path, flags, mask, statx)`
+pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+    const RESERVED: u64 = 1 << 31;
+    let [_, _, flags, mask, to, _] = caller.arguments;
+    if mask & RESERVED != 0 || flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE {
+        return Err(Errno::EINVAL);
+    }
+    let inode = target(caller, memory, tasks, files, flags, AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE)?;
+    caller.write(memory, to, &Statx::from(files.tree.attributes(inode)?))?;
+    DONE
+}
+
+/// `faccessat2(directory, path, mode, flags)`: root may do everything but execute what nobody may.
+pub fn faccessat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+    const EXECUTE: u64 = 1;
+    let [_, _, mode, flags, ..] = caller.arguments;
+    if mode & !7 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let inode = target(caller, memory, tasks, files, flags, AT_EACCESS)?;
+    let permitted = mode & EXECUTE == 0 || files.tree.attributes(inode)?.permits_execution();
+    if permitted { DONE } else { Err(Errno::EACCES) }
+}
+
+/// `fchmodat2(directory, path, mode, flags)`
+pub fn fchmodat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+    let inode = target(caller, memory, tasks, files, caller.arguments[3], 0)?;
+    if matches!(files.tree.get(inode)?.kind, Kind::Symlink(_)) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    files.tree.set_mode(inode, caller.arguments[2] as u32, now())?;
+    DONE
+}
+
+/// `fchmod(fd, mode)`
+pub fn fchmod(caller: &Caller, tasks: &Tasks, files: &mut Files) -> Answer {
+    let inode = open_inode(caller, tasks, files)?;
+    files.tree.set_mode(inode, caller.arguments[1] as u32, now())?;
+    DONE
+}
+
+/// `fchownat(directory, path, user, group, flags)`
+pub fn fchownat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+    let [_, _, user, group, flags, _] = caller.arguments;
+    let inode = target(caller, memory, tasks, files, flags, 0)?;
+    change_owner(files, inode, user as u32, group as u32)
+}
+
+/// `fchown(fd, user, group)`
+pub fn fchown(caller: &Caller, tasks: &Tasks, files: &mut Files) -> Answer {
+    let [_, user, group, ..] = caller.arguments;
+    let inode = open_inode(caller, tasks, files)?;
+    change_owner(files, inode, user as u32, group as u32)
+}
+
+fn change_owner(files: &mut Files, inode: InodeId, user: u32, group: u32) -> Answer {
+    let given = |id| Some(id).filter(|id| *id != UNCHANGED);
+    files.tree.set_owner(inode, given(user), given(group), now())?;
+    DONE
+}
+
+/// The inode of the descriptor in argument 0: `EBADF` if it was opened for its name only.
+fn open_inode(caller: &Caller, tasks: &Tasks, files: &Files) -> Result<InodeId, Errno> {
+    let file = opened(caller, tasks, files, caller.int(0))?.file;
+    if file.flags.contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(file.inode) }
+}
+
+/// `truncate(path, size)`
+pub fn truncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+    let size = u64::try_from(caller.arguments[1] as i64).map_err(|_| Errno::EINVAL)?;
+    let path = Path::read(caller, memory, caller.arguments[0])?;
+    let inode = find(caller, tasks, files, AT_FDCWD, &path, true, false)?;
+    files.resize(memory, inode, size)?;
+    DONE
+}
+
+/// `ftruncate(fd, size)`
+pub fn ftruncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+    let size = u64::try_from(caller.arguments[1] as i64).map_err(|_| Errno::EINVAL)?;
+    let opened = opened(caller, tasks, files, caller.int(0))?;
+    match opened.bytes {
+        Bytes::Nowhere => Err(Errno::EBADF),
+        Bytes::Regular(_) if opened.file.flags.writable() => files.resize(memory, opened.file.inode, size).and(DONE),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `fallocate(fd, mode, offset, length)`: the size grows as asked. Pages are made when they are
+/// written all the same, so this promises less than it should.
+pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+    const KEEP_SIZE: u64 = 1;
+    let [_, mode, offset, length, ..] = caller.arguments;
+    let (Ok(offset), Ok(length)) = (u64::try_from(offset as i64), u64::try_from(length as i64)) else {
+        return Err(Errno::EINVAL);
+    };
+    let opened = opened(caller, tasks, files, caller.int(0))?;
+    if opened.bytes == Bytes::Nowhere {
+        return Err(Errno::EBADF);
+    }
+    if length == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if mode & !KEEP_SIZE != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if !opened.file.flags.writable() {
+        return Err(Errno::EBADF);
+    }
+    let object = match opened.bytes {
+        Bytes::Regular(object) => object,
+        bytes if bytes.is_console() => return Err(Errno::ESPIPE),
+        _ => return Err(Errno::ENODEV),
+    };
+    if offset + length > crate::files::SIZE_MAX {
+        return Err(Errno::EFBIG);
+    }
+    if mode & KEEP_SIZE == 0 && offset + length > memory.object_size(object) {
+        files.resize(memory, opened.file.inode, offset + length)?;
+    }
+    DONE
+}
+
+/// `statfs(path, statfs)`
+pub fn statfs(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+    let path = Path::read(caller, memory, caller.arguments[0])?;
+    find(caller, tasks, files, AT_FDCWD, &path, true, false)?;
+    give_statfs(caller, memory, files)
+}
+
+/// `fstatfs(fd, statfs)`
+pub fn fstatfs(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+    opened(caller, tasks, files, caller.int(0))?;
+    give_statfs(caller, memory, files)
+}
+
+fn give_statfs(caller: &Caller, memory: &mut Memory, files: &Files) -> Answer {
+    let (total, free) = (memory.physical.total(), memory.physical.free());
+    caller.write(memory, caller.arguments[1], &StatFs::new(total as u64, free as u64, files.tree.len() as u64))?;
     DONE
 }

@@ -1,18 +1,27 @@
-//! Reading and writing: how buffers, offsets and waiting go together. What one buffer's worth comes
-//! to is [`super::transfer`]'s.
+//! Reading, writing and seeking: how buffers, offsets and waiting go together. What one buffer's worth
+//! comes to is [`super::transfer`]'s business.
 
 use super::opened;
 use super::transfer::{Buffer, Step, Transfer};
+use crate::arch::interrupts;
 use crate::calls::{Answer, Caller, Reply, value};
 use crate::console::Console;
-use crate::files::{Bytes, Files, now};
+use crate::files::{Bytes, Files, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
 use crate::random::Random;
+use ::files::open::Whence;
 use ::files::{Errno, OpenFlags};
+use alloc::vec::Vec;
 use containers::Channel;
 
 /// Most bytes of one call, as in Linux.
-const BYTES_MAX: u64 = 0x7fff_f000;
+pub const BYTES_MAX: u64 = 0x7fff_f000;
+
+/// A call that moves more bytes than this lets interrupts in meanwhile.
+const LONG: u64 = 1 << 20;
+
+/// Most buffers of one call (`IOV_MAX`).
+const BUFFERS_MAX: u64 = 1024;
 
 /// Where a call reads or writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,6 +30,43 @@ enum At {
     Offset,
     /// There.
     Position(u64),
+}
+
+impl At {
+    /// The position that a call gives in argument 3: `EINVAL` if it is negative.
+    fn given(caller: &Caller) -> Result<At, Errno> {
+        u64::try_from(caller.arguments[3] as i64).map(At::Position).map_err(|_| Errno::EINVAL)
+    }
+
+    /// The same for the calls on several buffers, of which the newer ones have flags too and take
+    /// the position −1 as the offset. None of the flags makes a difference here but `RWF_APPEND`.
+    fn given_with_flags(caller: &Caller) -> Result<At, Errno> {
+        /// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`, `RWF_NOWAIT`.
+        const FLAGS: u64 = 0xf;
+        let newer = matches!(caller.number, 327 | 328);
+        if newer && caller.arguments[5] & !FLAGS != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if newer && caller.arguments[3] == u64::MAX { Ok(At::Offset) } else { At::given(caller) }
+    }
+}
+
+/// The one buffer in arguments 1 and 2.
+fn buffer(caller: &Caller) -> [Buffer; 1] {
+    [Buffer { address: caller.arguments[1], length: caller.arguments[2] }]
+}
+
+/// The buffers that a `struct iovec[]` in arguments 1 and 2 tells of.
+fn buffers(caller: &Caller, memory: &mut Memory) -> Result<Vec<Buffer>, Errno> {
+    let [_, address, count, ..] = caller.arguments;
+    if count > BUFFERS_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let each = (0..count).map(|n| {
+        let buffer = caller.read::<Buffer>(memory, address.wrapping_add(n * size_of::<Buffer>() as u64))?;
+        if buffer.length > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(buffer) }
+    });
+    each.collect()
 }
 
 /// `read(fd, buffer, length)`
@@ -32,9 +78,51 @@ pub fn read(
     console: &mut Console,
     random: &mut Random,
 ) -> Answer {
-    let [_, address, length, ..] = caller.arguments;
     let mut transfer = Transfer { space: caller.space, memory, files, console };
-    read_into(caller, tasks, &mut transfer, random, At::Offset, &[Buffer { address, length }])
+    read_into(caller, tasks, &mut transfer, random, At::Offset, &buffer(caller))
+}
+
+/// `readv(fd, buffers, count)`
+pub fn readv(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+    random: &mut Random,
+) -> Answer {
+    let buffers = buffers(caller, memory)?;
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    read_into(caller, tasks, &mut transfer, random, At::Offset, &buffers)
+}
+
+/// `pread64(fd, buffer, length, position)`
+pub fn pread(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+    random: &mut Random,
+) -> Answer {
+    let at = At::given(caller)?;
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    read_into(caller, tasks, &mut transfer, random, at, &buffer(caller))
+}
+
+/// `preadv(fd, buffers, count, position)`, `preadv2(…, 0, flags)`
+pub fn preadv(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+    random: &mut Random,
+) -> Answer {
+    let at = At::given_with_flags(caller)?;
+    let buffers = buffers(caller, memory)?;
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    read_into(caller, tasks, &mut transfer, random, at, &buffers)
 }
 
 /// `write(fd, buffer, length)`
@@ -45,9 +133,48 @@ pub fn write(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let [_, address, length, ..] = caller.arguments;
     let mut transfer = Transfer { space: caller.space, memory, files, console };
-    write_from(caller, tasks, &mut transfer, At::Offset, &[Buffer { address, length }])
+    write_from(caller, tasks, &mut transfer, At::Offset, &buffer(caller))
+}
+
+/// `writev(fd, buffers, count)`
+pub fn writev(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let buffers = buffers(caller, memory)?;
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    write_from(caller, tasks, &mut transfer, At::Offset, &buffers)
+}
+
+/// `pwrite64(fd, buffer, length, position)`
+pub fn pwrite(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let at = At::given(caller)?;
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    write_from(caller, tasks, &mut transfer, at, &buffer(caller))
+}
+
+/// `pwritev(fd, buffers, count, position)`, `pwritev2(…, 0, flags)`
+pub fn pwritev(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let at = At::given_with_flags(caller)?;
+    let buffers = buffers(caller, memory)?;
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    write_from(caller, tasks, &mut transfer, at, &buffers)
 }
 
 /// Reads into buffers, one after the other, until one is not filled.
@@ -67,7 +194,7 @@ fn read_into(
     if opened.bytes == Bytes::Directory {
         return Err(Errno::EISDIR);
     }
-    // A read that has waited with a time-out and is made again has its deadline no more.
+    // Taken in any case: what is left of a wait must not become the deadline of a later call.
     let restarted = tasks.thread_mut(caller.thread).and_then(|thread| thread.restart_deadline.take());
     let start = match at {
         At::Offset => file.offset,
@@ -75,35 +202,23 @@ fn read_into(
         At::Position(position) => position,
     };
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let mut done = 0;
-    for buffer in bounded(buffers) {
-        match transfer.read(&opened, start + done, buffer, random, nonblocking, restarted) {
-            Ok(Step::Done(count)) => {
-                done += count;
-                if count < buffer.length {
-                    break;
-                }
-            }
-            Ok(Step::Wait(wait)) if done == 0 => {
-                tasks.park(caller.thread, wait);
-                return Ok(Reply::Parked);
-            }
-            Err(error) if done == 0 => return Err(error),
-            Ok(Step::Wait(_)) | Err(_) => break,
+    let answer = each(caller, tasks, buffers, |buffer, done| {
+        transfer.read(&opened, start + done, buffer, random, nonblocking, restarted)
+    })?;
+    if let Reply::Value(done) = answer {
+        if at == At::Offset && done > 0 {
+            transfer.files.open.get_mut(opened.id)?.offset = start + done;
+        }
+        if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
+            transfer.files.tree.accessed(file.inode, now());
+        }
+        if opened.bytes.is_console() && transfer.console.readable() {
+            // What this reader has left is for the others.
+            tasks.wake_all(Channel::ConsoleInput);
+            tasks.wake_all(Channel::Poll);
         }
     }
-    if at == At::Offset && done > 0 {
-        transfer.files.open.get_mut(opened.id)?.offset = start + done;
-    }
-    if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
-        transfer.files.tree.accessed(file.inode, now());
-    }
-    if opened.bytes.is_console() && transfer.console.readable() {
-        // What this reader has left is somebody else's.
-        tasks.wake_all(Channel::ConsoleInput);
-        tasks.wake_all(Channel::Poll);
-    }
-    value(done)
+    Ok(answer)
 }
 
 /// Writes from buffers, one after the other, until one does not go in whole.
@@ -113,20 +228,48 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
     if !file.flags.writable() {
         return Err(Errno::EBADF);
     }
-    let append = file.flags.contains(OpenFlags::APPEND);
     let start = match (at, opened.bytes) {
-        (_, Bytes::Regular(object)) if append => transfer.memory.object_size(object),
         (At::Position(_), bytes) if bytes.is_console() => return Err(Errno::ESPIPE),
+        (_, Bytes::Regular(object)) if file.flags.contains(OpenFlags::APPEND) => transfer.memory.object_size(object),
         (At::Position(position), _) => position,
         (At::Offset, _) => file.offset,
     };
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let mut done = 0;
-    for buffer in bounded(buffers) {
-        match transfer.write(&opened, start + done, buffer, nonblocking) {
+    let answer = each(caller, tasks, buffers, |buffer, done| {
+        transfer.write(&opened, start.saturating_add(done), buffer, nonblocking)
+    })?;
+    if let Reply::Value(done) = answer
+        && at == At::Offset
+        && done > 0
+    {
+        transfer.files.open.get_mut(opened.id)?.offset = start.saturating_add(done);
+    }
+    Ok(answer)
+}
+
+/// Gives each buffer to `transfer`, with the bytes done before it, until one does not come back full.
+/// A first buffer that has to wait parks the thread.
+fn each(
+    caller: &Caller,
+    tasks: &mut Tasks,
+    buffers: &[Buffer],
+    mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>,
+) -> Answer {
+    let mut done: u64 = 0;
+    let total = buffers.iter().fold(0, |sum: u64, buffer| sum.saturating_add(buffer.length));
+    if total > LONG {
+        // The dispatcher keeps them out again.
+        interrupts::enable();
+    }
+    for buffer in buffers.iter().filter(|buffer| buffer.length > 0) {
+        let length = buffer.length.min(BYTES_MAX - done);
+        if length == 0 {
+            break;
+        }
+        match transfer(Buffer { length, ..*buffer }, done) {
             Ok(Step::Done(count)) => {
                 done += count;
-                if count < buffer.length {
+                if count < length {
                     break;
                 }
             }
@@ -138,21 +281,31 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
             Ok(Step::Wait(_)) | Err(_) => break,
         }
     }
-    if at == At::Offset && done > 0 {
-        transfer.files.open.get_mut(opened.id)?.offset = start + done;
-    }
     value(done)
 }
 
-/// The buffers that are not empty, cut so that they hold [`BYTES_MAX`] together.
-fn bounded(buffers: &[Buffer]) -> impl Iterator<Item = Buffer> + '_ {
-    let mut left = BYTES_MAX;
-    buffers
-        .iter()
-        .map_while(move |buffer| {
-            let length = buffer.length.min(left);
-            left -= length;
-            Some(Buffer { length, ..*buffer })
-        })
-        .filter(|buffer| buffer.length > 0)
+/// `lseek(fd, offset, whence)`
+pub fn lseek(caller: &Caller, memory: &Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+    let opened = opened(caller, tasks, files, caller.int(0))?;
+    if opened.bytes == Bytes::Nowhere {
+        return Err(Errno::EBADF);
+    }
+    if opened.bytes.is_console() {
+        return Err(Errno::ESPIPE);
+    }
+    let whence = Whence::from_raw(caller.arguments[2] as u32)?;
+    let size = match opened.bytes {
+        Bytes::Regular(object) | Bytes::WrittenOut(object) => memory.object_size(object),
+        Bytes::Directory if !matches!(whence, Whence::Start | Whence::Current) => return Err(Errno::EINVAL),
+        Bytes::Directory => 0,
+        // In what has no end every place is the same.
+        _ => return value(0_u64),
+    };
+    let mut file = opened.file;
+    let position = file.seek(caller.arguments[1] as i64, whence, size)?;
+    if position > SIZE_MAX && opened.bytes != Bytes::Directory {
+        return Err(Errno::EINVAL);
+    }
+    files.open.get_mut(opened.id)?.offset = position;
+    value(position)
 }

@@ -4,8 +4,16 @@
 //! open file of a descriptor. Errors come in Linux's order: descriptor, flags, address.
 
 mod attributes;
+mod copying;
+mod descriptors;
+mod devices;
 mod io;
+mod listing;
+mod names;
 mod opening;
+mod polling;
+mod stamps;
+mod structures;
 mod table;
 mod transfer;
 

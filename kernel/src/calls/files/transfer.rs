@@ -9,7 +9,7 @@ use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::kernel::Memory;
 use crate::random::Random;
 use ::files::tty::Read;
-use ::files::{Device, Errno};
+use ::files::{Device, Errno, InodeId};
 use containers::{Channel, Fault, ObjectId, Space, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -46,8 +46,11 @@ pub enum Step {
 pub struct Transfer<'a> {
     /// Whose buffers.
     pub space: Space,
+    /// Where user memory and regular files' bytes are.
     pub memory: &'a mut Memory,
+    /// Where the files' sizes are.
     pub files: &'a mut Files,
+    /// The device that may have to be waited for.
     pub console: &'a mut Console,
 }
 
@@ -62,6 +65,14 @@ impl Bytes {
 fn failed(fault: Fault) -> Errno {
     match fault {
         Fault::OutOfMemory => Errno::ENOMEM,
+        _ => Errno::EFAULT,
+    }
+}
+
+/// The same where it was to be kept in a file: memory is the disk here.
+fn full(fault: Fault) -> Errno {
+    match fault {
+        Fault::OutOfMemory => Errno::ENOSPC,
         _ => Errno::EFAULT,
     }
 }
@@ -143,11 +154,7 @@ impl Transfer<'_> {
     /// Writes from a buffer.
     pub fn write(&mut self, opened: &Opened, position: u64, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
         let count = match opened.bytes {
-            Bytes::Regular(object) => {
-                let result = self.write_object(object, position, from);
-                self.files.tree.set_size(opened.file.inode, self.memory.object_size(object), now())?;
-                result?
-            }
+            Bytes::Regular(object) => self.write_object(opened.file.inode, object, position, from)?,
             Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
@@ -156,32 +163,28 @@ impl Transfer<'_> {
         Ok(Step::Done(count))
     }
 
-    fn write_object(&mut self, object: ObjectId, position: u64, from: Buffer) -> Result<u64, Errno> {
-        let room = SIZE_MAX.checked_sub(position).filter(|room| *room > 0).ok_or(Errno::EFBIG)?;
-        let length = from.length.min(room);
+    fn write_object(&mut self, inode: InodeId, object: ObjectId, position: u64, from: Buffer) -> Result<u64, Errno> {
+        let length = from.length.min(room(position)?);
         let mut done = 0;
-        while done < length {
+        let result = loop {
             let chunk = (length - done).min(CHUNK) as usize;
-            let result = if heap::reserve(&mut self.memory.physical) {
-                let address = from.address.wrapping_add(done);
-                self.memory.user_to_object(object, position + done, self.space, address, chunk)
-            } else {
-                Err(Fault::OutOfMemory)
-            };
-            match result {
-                Ok(count) => {
-                    done += count as u64;
-                    if count < chunk {
-                        break;
-                    }
-                }
-                Err(_) if done > 0 => break,
-                // Memory is the disk here.
-                Err(Fault::OutOfMemory) => return Err(Errno::ENOSPC),
-                Err(_) => return Err(Errno::EFAULT),
+            if chunk == 0 {
+                break Ok(());
             }
+            if !heap::reserve(&mut self.memory.physical) {
+                break Err(Fault::OutOfMemory);
+            }
+            let address = from.address.wrapping_add(done);
+            match self.memory.user_to_object(object, position + done, self.space, address, chunk) {
+                Ok(count) => done += count as u64,
+                Err(fault) => break Err(fault),
+            }
+        };
+        self.files.tree.set_size(inode, self.memory.object_size(object), now())?;
+        match result {
+            Err(fault) if done == 0 => Err(full(fault)),
+            _ => Ok(done),
         }
-        Ok(done)
     }
 
     fn write_console(&mut self, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
@@ -200,10 +203,70 @@ impl Transfer<'_> {
                 break;
             }
         }
-        match done {
-            0 if nonblocking => Err(Errno::EAGAIN),
-            0 => Ok(Step::Wait(Wait::restart(Channel::ConsoleOutput))),
-            _ => Ok(Step::Done(done)),
+        no_room_at(done, nonblocking)
+    }
+
+    /// Copies from a file to what is open, through the kernel: up to `count` bytes, fewer at the end of the
+    /// one or for want of room in the other.
+    pub fn copy(
+        &mut self,
+        (from, from_position): (ObjectId, u64),
+        (to, to_position): (&Opened, u64),
+        count: u64,
+        nonblocking: bool,
+    ) -> Result<Step, Errno> {
+        let mut stage = [0; STAGE];
+        let mut done = 0;
+        while done < count {
+            let wanted = (count - done).min(STAGE as u64) as usize;
+            let length = self.memory.read_object(from, from_position + done, &mut stage[..wanted]);
+            if length == 0 {
+                return Ok(Step::Done(done));
+            }
+            match self.put(to, to_position + done, &stage[..length]) {
+                Ok(taken) => {
+                    done += taken as u64;
+                    if taken < length {
+                        break;
+                    }
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
         }
+        no_room_at(done, nonblocking)
+    }
+
+    /// Writes bytes of the kernel's; returns how many found room.
+    fn put(&mut self, to: &Opened, position: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        match to.bytes {
+            Bytes::Regular(object) => {
+                let length = room(position)?.min(bytes.len() as u64) as usize;
+                if !heap::reserve(&mut self.memory.physical) {
+                    return Err(Errno::ENOSPC);
+                }
+                let result = self.memory.write_object(object, position, &bytes[..length]);
+                self.files.tree.set_size(to.file.inode, self.memory.object_size(object), now())?;
+                result.map_err(|_| Errno::ENOSPC)
+            }
+            Bytes::Device(Device::Console | Device::Tty) => Ok(self.console.write(bytes)),
+            Bytes::Device(Device::Full) => Err(Errno::ENOSPC),
+            Bytes::Device(_) => Ok(bytes.len()),
+            Bytes::Directory | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),
+        }
+    }
+}
+
+/// Bytes that a file can still grow by from `position` on: `EFBIG` if none.
+fn room(position: u64) -> Result<u64, Errno> {
+    SIZE_MAX.checked_sub(position).filter(|room| *room > 0).ok_or(Errno::EFBIG)
+}
+
+/// The end of a write that has done so much when there was no more room.
+fn no_room_at(done: u64, nonblocking: bool) -> Result<Step, Errno> {
+    match done {
+        0 if nonblocking => Err(Errno::EAGAIN),
+        0 => Ok(Step::Wait(Wait::restart(Channel::ConsoleOutput))),
+        _ => Ok(Step::Done(done)),
     }
 }

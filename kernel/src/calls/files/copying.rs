@@ -1,0 +1,125 @@
+//! Copying from file to file inside the kernel.
+
+use super::io::BYTES_MAX;
+use super::opened;
+use super::transfer::{Step, Transfer};
+use crate::calls::{Answer, Caller, Reply, value};
+use crate::console::Console;
+use crate::files::{Bytes, Files, Opened, now};
+use crate::kernel::{Memory, Tasks};
+use ::files::{Errno, OpenFlags};
+use containers::ObjectId;
+
+/// Where one side of a copy is: at the open file's offset, or where a variable of the program's says,
+/// which moves instead.
+struct Place {
+    position: u64,
+    variable: u64,
+}
+
+impl Place {
+    fn read(caller: &Caller, memory: &mut Memory, opened: &Opened, variable: u64) -> Result<Place, Errno> {
+        let position = match variable {
+            0 => opened.file.offset,
+            _ => u64::try_from(caller.read::<i64>(memory, variable)?).map_err(|_| Errno::EINVAL)?,
+        };
+        Ok(Place { position, variable })
+    }
+
+    fn advance(&self, caller: &Caller, transfer: &mut Transfer, opened: &Opened, by: u64) -> Result<(), Errno> {
+        let position = self.position.saturating_add(by);
+        match self.variable {
+            0 => transfer.files.open.get_mut(opened.id)?.offset = position,
+            _ => caller.write(transfer.memory, self.variable, &position)?,
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a file that can be copied from.
+fn source(opened: &Opened) -> Result<ObjectId, Errno> {
+    match opened.bytes {
+        _ if !opened.file.flags.readable() => Err(Errno::EBADF),
+        Bytes::Regular(object) | Bytes::WrittenOut(object) => Ok(object),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `sendfile(to, from, position of from, count)`
+pub fn sendfile(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let [_, _, position, count, ..] = caller.arguments;
+    let from = opened(caller, tasks, files, caller.int(1))?;
+    let object = source(&from)?;
+    let to = opened(caller, tasks, files, caller.int(0))?;
+    if !to.file.flags.writable() {
+        return Err(Errno::EBADF);
+    }
+    if to.file.flags.contains(OpenFlags::APPEND) {
+        return Err(Errno::EINVAL);
+    }
+    let here = Place::read(caller, memory, &from, position)?;
+    let there = Place { position: to.file.offset, variable: 0 };
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), count)
+}
+
+/// `copy_file_range(from, position, to, position, count, flags)`
+pub fn copy_file_range(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let [_, from_position, _, to_position, count, flags] = caller.arguments;
+    let from = opened(caller, tasks, files, caller.int(0))?;
+    let to = opened(caller, tasks, files, caller.int(2))?;
+    let here = Place::read(caller, memory, &from, from_position)?;
+    let there = Place::read(caller, memory, &to, to_position)?;
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if from.bytes == Bytes::Directory || to.bytes == Bytes::Directory {
+        return Err(Errno::EISDIR);
+    }
+    let (Bytes::Regular(object), Bytes::Regular(_)) = (from.bytes, to.bytes) else { return Err(Errno::EINVAL) };
+    if !from.file.flags.readable() || !to.file.flags.writable() || to.file.flags.contains(OpenFlags::APPEND) {
+        return Err(Errno::EBADF);
+    }
+    let overlap = here.position.abs_diff(there.position) < count;
+    if from.file.inode == to.file.inode && overlap {
+        return Err(Errno::EINVAL);
+    }
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), count)
+}
+
+fn copy(
+    caller: &Caller,
+    tasks: &mut Tasks,
+    transfer: &mut Transfer,
+    (from, object, here): (&Opened, ObjectId, Place),
+    (to, there): (&Opened, Place),
+    count: u64,
+) -> Answer {
+    let nonblocking = to.file.flags.contains(OpenFlags::NONBLOCK);
+    let places = ((object, here.position), (to, there.position));
+    match transfer.copy(places.0, places.1, count.min(BYTES_MAX), nonblocking)? {
+        Step::Wait(wait) => {
+            tasks.park(caller.thread, wait);
+            Ok(Reply::Parked)
+        }
+        Step::Done(done) => {
+            here.advance(caller, transfer, from, done)?;
+            there.advance(caller, transfer, to, done)?;
+            transfer.files.tree.accessed(from.file.inode, now());
+            value(done)
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Descriptors: duplicating them, and what they and their open files are set to.
+
+use super::{opened, resources, resources_mut};
+use crate::calls::{Answer, Caller, DONE, value};
+use crate::files::{Bytes, Files};
+use crate::kernel::{Memory, Tasks};
+use ::files::{Errno, OpenFlags};
+
+/// `O_LARGEFILE`: every file is one.
+const LARGE_FILE: u32 = 0o100_000;
+
+/// `F_UNLCK`, the state of every lock.
+const UNLOCKED: u16 = 2;
+
+/// `dup(fd)`
+pub fn dup(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
+    let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+    value(descriptors.duplicate(caller.arguments[0] as u32, 0, false, &mut files.open)?)
+}
+
+/// `dup2(fd, new)`
+pub fn dup2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
+    let [fd, new, ..] = caller.arguments.map(|argument| argument as u32);
+    if fd == new {
+        resources(caller, tasks)?.descriptors.get(fd)?;
+        return value(fd);
+    }
+    duplicate_to(caller, memory, tasks, files, false)
+}
+
+/// `dup3(fd, new, flags)`
+pub fn dup3(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
+    let flags = OpenFlags::from_bits_retain(caller.arguments[2] as u32);
+    if !(flags - OpenFlags::CLOSE_ON_EXEC).is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    duplicate_to(caller, memory, tasks, files, !flags.is_empty())
+}
+
+fn duplicate_to(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    close_on_exec: bool,
+) -> Answer {
+    let [fd, new, ..] = caller.arguments.map(|argument| argument as u32);
+    let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+    let old = descriptors.get(new);
+    let closed = descriptors.duplicate_to(fd, new, close_on_exec, &mut files.open)?;
+    if let Ok(old) = old {
+        files.closed(memory, old, closed);
+    }
+    value(new)
+}
+
+/// `fcntl(fd, command, argument)`. Locks are always granted: nobody else is there to hold one.
+pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
+    const CLOSE_ON_EXEC: u64 = 1;
+    let (fd, argument) = (caller.arguments[0] as u32, caller.arguments[2]);
+    let opened = opened(caller, tasks, files, caller.int(0))?;
+    let command = caller.int(1);
+    // Of a descriptor opened for its name only, no more can be asked (O_PATH).
+    if opened.file.flags.contains(OpenFlags::PATH) && !matches!(command, 0 | 1 | 2 | 3 | 1030) {
+        return Err(Errno::EBADF);
+    }
+    let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+    match command {
+        // F_DUPFD, F_DUPFD_CLOEXEC
+        0 | 1030 => value(descriptors.duplicate(fd, argument as u32, command == 1030, &mut files.open)?),
+        // F_GETFD, F_SETFD
+        1 => value(u64::from(descriptors.close_on_exec(fd)?)),
+        2 => descriptors.set_close_on_exec(fd, argument & CLOSE_ON_EXEC != 0).and(DONE),
+        // F_GETFL, F_SETFL
+        3 => value(opened.file.flags.bits() | LARGE_FILE),
+        4 => {
+            files.open.get_mut(opened.id)?.set_status(OpenFlags::from_bits_retain(argument as u32));
+            DONE
+        }
+        // F_GETLK and F_OFD_GETLK: the lock asked about could be had.
+        5 | 36 => caller.write(memory, argument, &UNLOCKED).and(DONE),
+        // F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW; F_SETOWN, F_GETOWN
+        6 | 7 | 37 | 38 | 8 | 9 => DONE,
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `fsync`, `fdatasync`, `flock`, `fadvise64`: memory is all there is.
+pub fn nothing_to_do(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
+    match opened(caller, tasks, files, caller.int(0))?.bytes {
+        Bytes::Nowhere => Err(Errno::EBADF),
+        _ => DONE,
+    }
+}
+
+/// `umask(mask)`
+pub fn umask(caller: &Caller, tasks: &mut Tasks) -> Answer {
+    let umask = &mut resources_mut(caller, tasks)?.umask;
+    value(core::mem::replace(umask, caller.arguments[0] as u32 & 0o777))
+}

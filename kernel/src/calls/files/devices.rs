@@ -1,0 +1,120 @@
+//! `ioctl`: the terminal's settings, and a little that all open files understand.
+
+use super::{opened, resources_mut};
+use crate::calls::{Answer, Caller, DONE};
+use crate::console::Console;
+use crate::files::{Bytes, Files};
+use crate::kernel::{Memory, Tasks};
+use ::files::tty::{Termios, WindowSize};
+use ::files::{Errno, OpenFlags};
+use containers::ThreadId;
+
+const TCGETS: u32 = 0x5401;
+const TCSETS: u32 = 0x5402;
+const TCSETSW: u32 = 0x5403;
+const TCSETSF: u32 = 0x5404;
+const TCSBRK: u32 = 0x5409;
+const TCXONC: u32 = 0x540a;
+const TCFLSH: u32 = 0x540b;
+const TIOCSCTTY: u32 = 0x540e;
+const TIOCGPGRP: u32 = 0x540f;
+const TIOCSPGRP: u32 = 0x5410;
+const TIOCOUTQ: u32 = 0x5411;
+const TIOCGWINSZ: u32 = 0x5413;
+const TIOCSWINSZ: u32 = 0x5414;
+const FIONREAD: u32 = 0x541b;
+const FIONBIO: u32 = 0x5421;
+const TIOCGSID: u32 = 0x5429;
+const FIONCLEX: u32 = 0x5450;
+const FIOCLEX: u32 = 0x5451;
+const TCGETS2: u32 = 0x802c_542a;
+const TCSETS2: u32 = 0x402c_542b;
+const TCSETSW2: u32 = 0x402c_542c;
+const TCSETSF2: u32 = 0x402c_542d;
+
+/// What `struct termios2` has besides `struct termios`: input and output speed.
+const SPEEDS: [u32; 2] = [38_400; 2];
+
+/// `ioctl(fd, request, argument)`
+pub fn ioctl(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let [fd, request, argument, ..] = caller.arguments;
+    let opened = opened(caller, tasks, files, caller.int(0))?;
+    match request as u32 {
+        _ if opened.bytes == Bytes::Nowhere => Err(Errno::EBADF),
+        request @ (FIOCLEX | FIONCLEX) => {
+            let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+            descriptors.set_close_on_exec(fd as u32, request == FIOCLEX).and(DONE)
+        }
+        FIONBIO => {
+            let on = caller.read::<i32>(memory, argument)? != 0;
+            files.open.get_mut(opened.id)?.flags.set(OpenFlags::NONBLOCK, on);
+            DONE
+        }
+        FIONREAD => {
+            let available = match opened.bytes {
+                bytes if bytes.is_console() => console.available() as u64,
+                Bytes::Regular(object) => memory.object_size(object).saturating_sub(opened.file.offset),
+                _ => return Err(Errno::ENOTTY),
+            };
+            caller.write(memory, argument, &i32::try_from(available).unwrap_or(i32::MAX)).and(DONE)
+        }
+        request if opened.bytes.is_console() && console.is_terminal() => {
+            terminal(caller, memory, tasks, console, request, argument)
+        }
+        _ => Err(Errno::ENOTTY),
+    }
+}
+
+/// The requests that only a terminal understands.
+fn terminal(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    console: &mut Console,
+    request: u32,
+    argument: u64,
+) -> Answer {
+    match request {
+        TCGETS | TCGETS2 => {
+            caller.write(memory, argument, &console.termios().to_bytes())?;
+            if request == TCGETS2 {
+                caller.write(memory, argument.wrapping_add(Termios::SIZE as u64), &SPEEDS)?;
+            }
+        }
+        TCSETS | TCSETSW | TCSETSF | TCSETS2 | TCSETSW2 | TCSETSF2 => {
+            // Output written before is processed already, so waiting for it would change nothing.
+            let termios = Termios::from_bytes(&caller.read(memory, argument)?);
+            console.set_termios(termios, matches!(request, TCSETSF | TCSETSF2));
+        }
+        TCFLSH => match argument {
+            // Output that is on its way cannot be called back.
+            0 | 2 => console.flush_input(),
+            1 => {}
+            _ => return Err(Errno::EINVAL),
+        },
+        TIOCGWINSZ => caller.write(memory, argument, &console.window().to_bytes())?,
+        TIOCSWINSZ => {
+            let window = WindowSize::from_bytes(caller.read(memory, argument)?);
+            // Told to nobody: who changes it knows, and there is no one else at this terminal.
+            console.set_window(window);
+        }
+        // Whoever asks is in the foreground: there is no job control.
+        TIOCGPGRP | TIOCGSID => {
+            let number = tasks.thread(ThreadId::Main(caller.process)).map_or(0, |main| main.number);
+            caller.write(memory, argument, &number)?;
+        }
+        TIOCSPGRP => {
+            caller.read::<u32>(memory, argument)?;
+        }
+        TIOCOUTQ => caller.write(memory, argument, &0_u32)?,
+        TCSBRK | TCXONC | TIOCSCTTY => {}
+        _ => return Err(Errno::ENOTTY),
+    }
+    DONE
+}

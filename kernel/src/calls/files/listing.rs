@@ -1,0 +1,43 @@
+//! Listing directories.
+
+use super::opened;
+use crate::calls::{Answer, Caller, bad_address, value};
+use crate::files::{Bytes, Files, now};
+use crate::kernel::{Memory, Tasks};
+use ::files::Errno;
+use ::files::dirent::RECORD_MAX;
+
+/// `getdents64(fd, buffer, size)`: as many entries as fit.
+pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+    let [_, buffer, size, ..] = caller.arguments;
+    let size = u64::from(size as u32);
+    let opened = opened(caller, tasks, files, caller.int(0))?;
+    match opened.bytes {
+        Bytes::Directory => {}
+        Bytes::Nowhere => return Err(Errno::EBADF),
+        _ => return Err(Errno::ENOTDIR),
+    }
+    let mut record = [0; RECORD_MAX];
+    let mut offset = opened.file.offset;
+    let mut done = 0;
+    for entry in files.tree.list(opened.file.inode, offset)? {
+        let length = entry.record_len();
+        if done + length as u64 > size {
+            if done == 0 {
+                return Err(Errno::EINVAL);
+            }
+            break;
+        }
+        entry.write(&mut record).ok_or(Errno::EINVAL)?;
+        match memory.copy_out(caller.space, buffer.wrapping_add(done), &record[..length]) {
+            Ok(()) => {}
+            Err(fault) if done == 0 => return Err(bad_address(fault)),
+            Err(_) => break,
+        }
+        done += length as u64;
+        offset = entry.next;
+    }
+    files.open.get_mut(opened.id)?.offset = offset;
+    files.tree.accessed(opened.file.inode, now());
+    value(done)
+}

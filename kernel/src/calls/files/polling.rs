@@ -1,0 +1,226 @@
+//! `poll` and `select`: waiting until one of several files is ready.
+//!
+//! Only the console is ever not ready. A call that finds nothing parks on [`Channel::Poll`] and is
+//! made again at every event there, with the deadline that it had. The signal masks of `ppoll` and
+//! `pselect6` are not put in place.
+
+use super::resources;
+use crate::arch::clock;
+use crate::calls::{Answer, Caller, Reply, bad_address, deadline, time, value};
+use crate::console::Console;
+use crate::files::{Bytes, Files, Sets};
+use crate::kernel::{Memory, Tasks};
+use ::files::{Descriptors, Errno};
+use containers::{Channel, Wait};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const IN: u16 = 0x001;
+const OUT: u16 = 0x004;
+const INVALID: u16 = 0x020;
+const READ_NORMAL: u16 = 0x040;
+const WRITE_NORMAL: u16 = 0x100;
+
+/// Events that are told whether they were asked for or not: `POLLERR`, `POLLHUP`, `POLLNVAL`.
+const ALWAYS: u16 = 0x038;
+
+const MICROSECOND: u64 = 1_000;
+const MILLISECOND: u64 = 1_000_000;
+
+/// Bytes of a signal mask.
+const MASK: u64 = 8;
+
+/// `struct pollfd`
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct PollFd {
+    fd: i32,
+    wanted: u16,
+    ready: u16,
+}
+
+/// What a descriptor is ready for.
+fn readiness(descriptors: &Descriptors, files: &Files, console: &mut Console, fd: i32) -> u16 {
+    match files.opened(descriptors, fd).map(|opened| opened.bytes) {
+        Err(_) | Ok(Bytes::Nowhere) => INVALID,
+        Ok(bytes) if bytes.is_console() => {
+            let input = if console.readable() { IN | READ_NORMAL } else { 0 };
+            let output = if console.writable() { OUT | WRITE_NORMAL } else { 0 };
+            input | output
+        }
+        Ok(_) => IN | READ_NORMAL | OUT | WRITE_NORMAL,
+    }
+}
+
+/// Ends a call with `ready` if that is anything or the time is over; else waits.
+fn finish(caller: &Caller, tasks: &mut Tasks, console: &mut Console, ready: u64, deadline: Option<u64>) -> Answer {
+    if ready > 0 || is_over(deadline) {
+        return value(ready);
+    }
+    if !console.writable() {
+        console.wants_room();
+    }
+    tasks.park(caller.thread, Wait { deadline, ..Wait::restart(Channel::Poll) });
+    Ok(Reply::Parked)
+}
+
+fn is_over(deadline: Option<u64>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= clock::nanoseconds())
+}
+
+/// `poll(fds, count, milliseconds)`
+pub fn poll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
+    let timeout = u64::try_from(caller.int(2)).ok().map(|timeout| timeout * MILLISECOND);
+    let deadline = deadline(tasks, caller, timeout);
+    poll_until(caller, memory, tasks, files, console, deadline)
+}
+
+/// `ppoll(fds, count, time, mask, mask size)`
+pub fn ppoll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
+    let [_, _, timeout, mask, mask_size, _] = caller.arguments;
+    let deadline = time::relative(caller, memory, tasks, timeout)?;
+    if mask != 0 && mask_size != MASK {
+        return Err(Errno::EINVAL);
+    }
+    poll_until(caller, memory, tasks, files, console, deadline)
+}
+
+fn poll_until(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &Files,
+    console: &mut Console,
+    deadline: Option<u64>,
+) -> Answer {
+    let [fds, count, ..] = caller.arguments;
+    let descriptors = &resources(caller, tasks)?.descriptors;
+    let count = count as u32;
+    if count > descriptors.limit() {
+        return Err(Errno::EINVAL);
+    }
+    let mut ready = 0;
+    for n in 0..u64::from(count) {
+        let address = fds.wrapping_add(n * size_of::<PollFd>() as u64);
+        let mut entry = caller.read::<PollFd>(memory, address)?;
+        entry.ready = match entry.fd {
+            ..0 => 0,
+            fd => readiness(descriptors, files, console, fd) & (entry.wanted | ALWAYS),
+        };
+        ready += u64::from(entry.ready != 0);
+        caller.write(memory, address, &entry)?;
+    }
+    finish(caller, tasks, console, ready, deadline)
+}
+
+/// `select(count, read, write, except, time)`
+pub fn select(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let timeout = match caller.arguments[4] {
+        0 => None,
+        address => {
+            let [seconds, microseconds] = caller.read::<[i64; 2]>(memory, address)?;
+            let (Ok(seconds), Ok(microseconds)) = (u64::try_from(seconds), u64::try_from(microseconds)) else {
+                return Err(Errno::EINVAL);
+            };
+            let rest = microseconds.saturating_mul(MICROSECOND);
+            Some(seconds.saturating_mul(time::SECOND).saturating_add(rest))
+        }
+    };
+    select_until(caller, memory, tasks, files, console, |tasks| deadline(tasks, caller, timeout))
+}
+
+/// `pselect6(count, read, write, except, time, mask)`
+pub fn pselect(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
+    let [.., timeout, mask] = caller.arguments;
+    if mask != 0 {
+        let [set, size] = caller.read::<[u64; 2]>(memory, mask)?;
+        if set != 0 && size != MASK {
+            return Err(Errno::EINVAL);
+        }
+    }
+    let timeout = match timeout {
+        0 => None,
+        address => Some(caller.read::<time::Timespec>(memory, address)?.total()?),
+    };
+    select_until(caller, memory, tasks, files, console, |tasks| deadline(tasks, caller, timeout))
+}
+
+fn select_until(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+    deadline: impl FnOnce(&mut Tasks) -> Option<u64>,
+) -> Answer {
+    let restarted = tasks.thread(caller.thread).is_some_and(|thread| thread.restart_deadline.is_some());
+    let deadline = deadline(tasks);
+    let descriptors = &resources(caller, tasks)?.descriptors;
+    let count = u32::try_from(caller.int(0)).map_err(|_| Errno::EINVAL)?.min(descriptors.limit());
+    // A call with a time-out leaves empty sets behind when it parks, see below.
+    let kept = files.selecting.remove(&caller.thread).filter(|_| restarted);
+    let wanted = match kept {
+        Some(sets) => sets,
+        None => read_sets(caller, memory, count)?,
+    };
+    let mut found = wanted.clone();
+    let mut ready = 0;
+    for fd in 0..count {
+        let (word, bit) = (fd as usize / 64, 1_u64 << (fd % 64));
+        if !wanted.iter().any(|set| set.get(word).is_some_and(|word| word & bit != 0)) {
+            continue;
+        }
+        let readiness = readiness(descriptors, files, console, fd as i32);
+        if readiness & INVALID != 0 {
+            return Err(Errno::EBADF);
+        }
+        for (set, event) in found.iter_mut().zip([IN, OUT, 0]) {
+            if let Some(word) = set.get_mut(word) {
+                if readiness & event == 0 {
+                    *word &= !bit;
+                } else {
+                    ready += u64::from(*word & bit != 0);
+                }
+            }
+        }
+    }
+    if ready > 0 || is_over(deadline) {
+        write_sets(caller, memory, &found)?;
+        return value(ready);
+    }
+    if deadline.is_some() {
+        // If the time runs out the call is not made again, so the sets must say so now.
+        write_sets(caller, memory, &found)?;
+        files.keep_selecting(tasks, caller.thread, wanted);
+    }
+    finish(caller, tasks, console, ready, deadline)
+}
+
+fn read_sets(caller: &Caller, memory: &mut Memory, count: u32) -> Result<Sets, Errno> {
+    let mut sets = Sets::default();
+    for (set, address) in sets.iter_mut().zip(&caller.arguments[1..4]) {
+        if *address != 0 {
+            set.resize(count.div_ceil(64) as usize, 0);
+            memory.copy_in(caller.space, *address, set.as_mut_slice().as_mut_bytes()).map_err(bad_address)?;
+        }
+    }
+    Ok(sets)
+}
+
+fn write_sets(caller: &Caller, memory: &mut Memory, sets: &Sets) -> Result<(), Errno> {
+    for (set, address) in sets.iter().zip(&caller.arguments[1..4]) {
+        memory.copy_out(caller.space, *address, set.as_slice().as_bytes()).map_err(bad_address)?;
+    }
+    Ok(())
+}

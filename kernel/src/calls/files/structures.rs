@@ -1,0 +1,169 @@
+//! The structures in which `stat` and its kin tell what they know, laid out as in Linux.
+
+use ::files::NAME_MAX;
+use ::files::attributes::{Attributes, timespec};
+use ::files::tree::INODES_MAX;
+use containers::PAGE_SIZE;
+use zerocopy::{Immutable, IntoBytes};
+
+/// Number of the one file system, as a device: major 0, as for all that have no disk.
+const DEVICE_MINOR: u32 = 1;
+
+/// The unit in which files are best read and written.
+const BLOCK: u32 = 4096;
+
+/// `struct stat`
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Stat {
+    device: u64,
+    number: u64,
+    links: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    padding: u32,
+    rdev: u64,
+    size: u64,
+    block: u64,
+    blocks: u64,
+    accessed: [i64; 2],
+    modified: [i64; 2],
+    changed: [i64; 2],
+    reserved: [u64; 3],
+}
+
+impl From<Attributes> for Stat {
+    fn from(a: Attributes) -> Stat {
+        let time = |nanoseconds| {
+            let (seconds, rest) = timespec(nanoseconds);
+            [seconds, rest.into()]
+        };
+        Stat {
+            device: DEVICE_MINOR.into(),
+            number: a.number,
+            links: a.links.into(),
+            mode: a.mode,
+            uid: a.uid,
+            gid: a.gid,
+            padding: 0,
+            rdev: a.rdev(),
+            size: a.size,
+            block: BLOCK.into(),
+            blocks: a.blocks(),
+            accessed: time(a.atime),
+            modified: time(a.mtime),
+            changed: time(a.ctime),
+            reserved: [0; 3],
+        }
+    }
+}
+
+/// `struct statx_timestamp`
+#[derive(Clone, Copy, IntoBytes, Immutable)]
+#[repr(C)]
+struct Timestamp {
+    seconds: i64,
+    nanoseconds: u32,
+    reserved: i32,
+}
+
+/// `struct statx`
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Statx {
+    mask: u32,
+    block: u32,
+    attributes: u64,
+    links: u32,
+    uid: u32,
+    gid: u32,
+    mode: u16,
+    padding: u16,
+    number: u64,
+    size: u64,
+    blocks: u64,
+    attributes_mask: u64,
+    accessed: Timestamp,
+    created: Timestamp,
+    changed: Timestamp,
+    modified: Timestamp,
+    rdev: [u32; 2],
+    device: [u32; 2],
+    reserved: [u64; 14],
+}
+
+const _: () = assert!(size_of::<Stat>() == 144 && size_of::<Statx>() == 256 && size_of::<StatFs>() == 120);
+
+impl From<Attributes> for Statx {
+    fn from(a: Attributes) -> Statx {
+        /// `STATX_BASIC_STATS`: all but the time of creation, which nobody has kept.
+        const BASIC: u32 = 0x7ff;
+        let time = |nanoseconds| {
+            let (seconds, nanoseconds) = timespec(nanoseconds);
+            Timestamp { seconds, nanoseconds, reserved: 0 }
+        };
+        Statx {
+            mask: BASIC,
+            block: BLOCK,
+            attributes: 0,
+            links: a.links,
+            uid: a.uid,
+            gid: a.gid,
+            mode: a.mode as u16,
+            padding: 0,
+            number: a.number,
+            size: a.size,
+            blocks: a.blocks(),
+            attributes_mask: 0,
+            accessed: time(a.atime),
+            created: time(0),
+            changed: time(a.ctime),
+            modified: time(a.mtime),
+            rdev: [a.device.0, a.device.1],
+            device: [0, DEVICE_MINOR],
+            reserved: [0; 14],
+        }
+    }
+}
+
+/// `struct statfs`
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+pub struct StatFs {
+    kind: u64,
+    block: u64,
+    blocks: u64,
+    free: u64,
+    available: u64,
+    inodes: u64,
+    inodes_free: u64,
+    id: [u32; 2],
+    name_max: u64,
+    fragment: u64,
+    flags: u64,
+    reserved: [u64; 4],
+}
+
+impl StatFs {
+    /// Of a file system in memory with so many frames and inodes.
+    pub fn new(frames: u64, free: u64, inodes: u64) -> StatFs {
+        /// `TMPFS_MAGIC`
+        const TMPFS: u64 = 0x0102_1994;
+        let most = INODES_MAX as u64;
+        StatFs {
+            kind: TMPFS,
+            block: PAGE_SIZE as u64,
+            blocks: frames,
+            free,
+            available: free,
+            inodes: most,
+            inodes_free: most.saturating_sub(inodes),
+            id: [0, DEVICE_MINOR],
+            name_max: NAME_MAX as u64,
+            fragment: PAGE_SIZE as u64,
+            flags: 0,
+            reserved: [0; 4],
+        }
+    }
+}

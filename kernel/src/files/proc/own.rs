@@ -1,0 +1,128 @@
+//! `/proc/self`: what is to be said of the process that reads it.
+
+use super::Text;
+use crate::kernel::Tasks;
+use crate::process::Resources;
+use containers::directory::USER_END;
+use containers::{Backing, ContainerId, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, ThreadId};
+use core::fmt::{self, Write};
+
+/// Clock ticks of a second in these files (`USER_HZ`).
+const TICKS: u64 = 100;
+
+/// Nanoseconds of a tick.
+const TICK: u64 = 1_000_000_000 / TICKS;
+
+/// Where the name of a mapping begins in a line of `maps`.
+const NAME_COLUMN: usize = 73;
+
+/// Number of the terminal as a device: `/dev/console`, 5:1.
+const TERMINAL: u32 = 5 << 8 | 1;
+
+fn process(tasks: &Tasks, id: ProcessId) -> Result<&Process<Resources>, fmt::Error> {
+    tasks.process(id).ok_or(fmt::Error)
+}
+
+fn number(tasks: &Tasks, id: ProcessId) -> u32 {
+    tasks.thread(ThreadId::Main(id)).map_or(0, |main| main.number)
+}
+
+/// Nanoseconds that the process's living threads have had a CPU.
+pub(super) fn run_time(tasks: &Tasks, id: ProcessId) -> u64 {
+    tasks.threads_of(id).filter_map(|id| tasks.thread(id)).map(|thread| thread.run_time).sum()
+}
+
+/// The address space of a container in bytes, and the pages that it has.
+fn sizes(out: &Text, container: ContainerId) -> (u64, u64) {
+    out.memory.container(container).map_or((0, 0), |container| {
+        let usage = container.usage();
+        (container.regions.bytes(), u64::from(usage.pages - usage.tables))
+    })
+}
+
+pub(super) fn name(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
+    writeln!(out, "{}", process(tasks, id)?.resources.name)
+}
+
+/// The program's path: the arguments are the program's own and nobody else has kept them.
+pub(super) fn command_line(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
+    out.write_bytes(&process(tasks, id)?.resources.executable)?;
+    out.write_bytes(b"\0")
+}
+
+pub(super) fn maps(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
+    let process = process(tasks, id)?;
+    let container = process.container;
+    let mut at = 0;
+    // Region by region, for each line may need memory of its own.
+    while let Some(region) = next_region(out, container, at) {
+        at = region.end;
+        map(out, &region, &process.resources.executable)?;
+    }
+    Ok(())
+}
+
+fn next_region(out: &Text, container: ContainerId, at: u64) -> Option<Region> {
+    out.memory.container(container)?.regions.within(at..USER_END).next()
+}
+
+fn map(out: &mut Text, region: &Region, executable: &[u8]) -> fmt::Result {
+    let right = |right, letter| if region.rights.contains(right) { letter } else { '-' };
+    let (offset, shared, image) = match region.backing {
+        Backing::Zero => (0, false, false),
+        Backing::Object { offset, shared, .. } => (offset, shared, false),
+        Backing::Image { offset, .. } => (offset, false, true),
+    };
+    let rights = [right(Rights::READ, 'r'), right(Rights::WRITE, 'w'), right(Rights::EXECUTE, 'x')];
+    let before = out.size + out.staged as u64;
+    write!(out, "{:08x}-{:08x} ", region.start, region.end)?;
+    rights.into_iter().try_for_each(|letter| out.write_char(letter))?;
+    let device = u32::from(region.backing.object().is_some());
+    write!(out, "{} {offset:08x} 00:{device:02x} 0 ", if shared { 's' } else { 'p' })?;
+    let name: &[u8] = match region.label {
+        Label::Stack => b"[stack]",
+        Label::Heap => b"[heap]",
+        Label::None if image => executable,
+        Label::None => b"",
+    };
+    if !name.is_empty() {
+        let column = (out.size + out.staged as u64 - before) as usize;
+        write!(out, "{:1$}", "", NAME_COLUMN.saturating_sub(column))?;
+        out.write_bytes(name)?;
+    }
+    out.write_char('\n')
+}
+
+/// `/proc/self/stat`, proc_pid_stat(5).
+pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
+    let process = process(tasks, id)?;
+    let (pid, parent) = (number(tasks, id), process.parent.map_or(0, |parent| number(tasks, parent)));
+    let (bytes, pages) = sizes(out, process.container);
+    // From its number to its flags; five counts of page faults and flags follow.
+    write!(out, "{pid} ({}) R {parent} {pid} {pid} {TERMINAL} {pid} 0 0 0 0 0 ", process.resources.name)?;
+    // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
+    write!(out, "{} 0 0 0 20 0 {} 0 0 ", run_time(tasks, id) / TICK, process.threads)?;
+    write!(out, "{bytes} {pages} {} ", process.resources.address_space_limit)?;
+    // From startcode (26) to exit_code (52); 38 is the signal at its end, SIGCHLD.
+    (26..=52).try_for_each(|field| {
+        write!(out, "{}{}", if field == 38 { 17 } else { 0 }, if field == 52 { '\n' } else { ' ' })
+    })
+}
+
+/// `/proc/self/status`, proc_pid_status(5).
+pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
+    let process = process(tasks, id)?;
+    let pid = number(tasks, id);
+    let parent = process.parent.map_or(0, |parent| number(tasks, parent));
+    let (bytes, pages) = sizes(out, process.container);
+    let (size, resident) = (bytes / 1024, pages * PAGE_SIZE as u64 / 1024);
+    let main = tasks.thread(ThreadId::Main(id)).map_or((0, 0), |main| (main.pending, main.signal_mask));
+    writeln!(out, "Name:\t{}", process.resources.name)?;
+    writeln!(out, "Umask:\t{:04o}", process.resources.umask)?;
+    writeln!(out, "State:\tR (running)\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{parent}\nTracerPid:\t0")?;
+    writeln!(out, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t{}", process.resources.descriptors.limit())?;
+    writeln!(out, "Groups:\t\nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmLck:\t       0 kB")?;
+    writeln!(out, "VmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}", process.threads)?;
+    writeln!(out, "SigPnd:\t{:016x}\nSigBlk:\t{:016x}", main.0, main.1)?;
+    writeln!(out, "Cpus_allowed:\t1\nCpus_allowed_list:\t0")
+}

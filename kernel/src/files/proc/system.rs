@@ -1,0 +1,68 @@
+//! The files of `/proc` that are about the whole system.
+
+use super::{Text, own};
+use crate::arch::clock;
+use crate::kernel::Tasks;
+use containers::{PAGE_SIZE, State};
+use core::fmt::{self, Write};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds of a clock tick, of which there are 100 in a second in these files.
+const TICK: u64 = SECOND / 100;
+
+/// `/proc/meminfo`. There is no swap and no cache: files are memory.
+pub(super) fn memory(out: &mut Text) -> fmt::Result {
+    let kibibytes = |frames: usize| frames * (PAGE_SIZE / 1024);
+    let (total, free) = (kibibytes(out.memory.physical.total()), kibibytes(out.memory.physical.free()));
+    let mut line = |name: &str, value| writeln!(out, "{:<16}{value:>8} kB", name);
+    line("MemTotal:", total)?;
+    line("MemFree:", free)?;
+    line("MemAvailable:", free)?;
+    ["Buffers:", "Cached:", "SwapCached:", "SwapTotal:", "SwapFree:"].into_iter().try_for_each(|name| line(name, 0))
+}
+
+/// Nanoseconds since boot, and those that some living thread has had a CPU.
+fn times(tasks: &Tasks) -> (u64, u64) {
+    let busy = tasks.processes().map(|id| own::run_time(tasks, id)).sum();
+    (clock::nanoseconds(), busy)
+}
+
+/// Threads that run or could.
+fn runnable(tasks: &Tasks) -> usize {
+    let threads = tasks.processes().flat_map(|id| tasks.threads_of(id));
+    let states = threads.filter_map(|id| tasks.thread(id)).map(|thread| thread.state);
+    states.filter(|state| matches!(state, State::Ready | State::Running)).count()
+}
+
+/// `/proc/uptime`
+pub(super) fn uptime(out: &mut Text, tasks: &Tasks) -> fmt::Result {
+    let (up, busy) = times(tasks);
+    let idle = up.saturating_sub(busy);
+    let parts = |time: u64| (time / SECOND, time % SECOND / TICK);
+    let (up, idle) = (parts(up), parts(idle));
+    writeln!(out, "{}.{:02} {}.{:02}", up.0, up.1, idle.0, idle.1)
+}
+
+/// `/proc/stat`: one CPU, which has been in user mode or idle.
+pub(super) fn stat(out: &mut Text, tasks: &Tasks) -> fmt::Result {
+    let (up, busy) = times(tasks);
+    let (user, idle) = (busy / TICK, up.saturating_sub(busy) / TICK);
+    for name in ["cpu ", "cpu0"] {
+        writeln!(out, "{name} {user} 0 0 {idle} 0 0 0 0 0 0")?;
+    }
+    let boot = clock::wall_clock().saturating_sub(up) / SECOND;
+    writeln!(out, "intr 0\nctxt 0\nbtime {boot}\nprocesses {}", tasks.counts.processes_made)?;
+    writeln!(out, "procs_running {}\nprocs_blocked 0", runnable(tasks))
+}
+
+/// `/proc/loadavg`: the averages are not kept.
+pub(super) fn load(out: &mut Text, tasks: &Tasks) -> fmt::Result {
+    let made = tasks.counts.processes_made;
+    writeln!(out, "0.00 0.00 0.00 {}/{} {made}", runnable(tasks), tasks.threads_live())
+}
+
+/// `/proc/version`
+pub(super) fn version(out: &mut Text) -> fmt::Result {
+    writeln!(out, "Jotun version {} (x86_64)", env!("CARGO_PKG_VERSION"))
+}
