@@ -1,11 +1,14 @@
 //! The kernel Jotun, booted by multiboot2. What follows is the boot as one list.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 #![expect(unreachable_pub, reason = "in a binary `pub` says what a module offers the others")]
 
 extern crate alloc;
 
+#[expect(unsafe_code, reason = "the home of all that touches the hardware")]
 mod arch;
+#[expect(unsafe_code, reason = "makes the one reference to the kernel's state")]
 mod boundary;
 mod calls;
 mod console;
@@ -31,7 +34,6 @@ use arch::{
 use containers::GlobalDirectory;
 
 /// Called by `arch::boot` in long mode, on the boot stack, with what the boot loader left.
-#[unsafe(no_mangle)]
 extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
     debugcon::init(); // first, so that all else can say what is wrong
     idt::init(); // from here on a fault is a sentence, not a reset

@@ -7,7 +7,7 @@
 //! 2. checks that the CPU has long mode and no-execute pages, or says so and halts,
 //! 3. maps the first 4 GiB three times with 2 MiB pages: where they are (this code runs there), at
 //!    [`DIRECT_MAP`](super::physical::DIRECT_MAP), and the first of them at the kernel's own addresses,
-//! 4. enters long mode and calls `kernel_main(magic, information)` on the boot stack.
+//! 4. enters long mode and calls `crate::kernel_main(magic, information)` on the boot stack.
 //!
 //! These tables allow everything; [`super::paging`] replaces them by ones that do not.
 
@@ -177,10 +177,11 @@ boot_high:
     mov edi, ebp
     // esi: where the boot information is.
     xor ebp, ebp
-    call kernel_main
+    call {main}
     ud2
 "#,
     cr4_pae = const CR4_PAE,
     efer = const EFER,
     cr0 = const CR0,
+    main = sym crate::kernel_main,
 );

@@ -178,7 +178,7 @@ extern "C" fn common() {
         cs = const offset_of!(Registers, cs),
         vector = const offset_of!(Registers, vector),
         exceptions = const crate::trap::EXCEPTIONS,
-        exception = sym crate::trap::in_kernel,
+        exception = sym exception,
         from_user = sym crate::boundary::enter_trap,
         from_kernel = sym crate::boundary::interrupted,
         from_idle = sym crate::boundary::enter_from_idle,
@@ -195,9 +195,23 @@ extern "C" fn special() {
         "push 2",
         "popfq",
         "mov rdi, rsp",
-        "call {exception}",
+        "jmp {exception}",
+        exception = sym exception,
+    )
+}
+
+/// An exception in the kernel; the registers are at rdi and rsp. Where it happened is linked into the
+/// chain of frames, so that the backtrace shows it.
+#[unsafe(naked)]
+extern "C" fn exception() {
+    naked_asm!(
+        "push [rdi + {rip}]",
+        "push rbp",
+        "mov rbp, rsp",
+        "call {in_kernel}",
         "ud2",
-        exception = sym crate::trap::in_kernel,
+        rip = const offset_of!(Registers, rip),
+        in_kernel = sym crate::trap::in_kernel,
     )
 }
 

@@ -215,10 +215,13 @@ pub extern "C" fn interrupted(registers: &Registers) {
     level.set(level.get() - 1);
 }
 
-/// Runs a long piece of work at level 1 with interrupts on, so that devices are answered meanwhile.
-pub fn interruptible<T>(_cpu: &InKernel, work: impl FnOnce() -> T) -> T {
+/// Lets interrupts in for the rest of a long call at level 1, so that devices are answered meanwhile.
+/// The boundary keeps them out again before the level falls.
+pub fn let_interrupts_in(_cpu: &InKernel) {
     interrupts::enable();
-    let result = work();
+}
+
+/// Keeps interrupts out again.
+pub fn keep_interrupts_out(_cpu: &InKernel) {
     interrupts::disable();
-    result
 }

@@ -13,7 +13,8 @@ mod table;
 pub mod threads;
 pub mod time;
 
-use crate::arch::{heap, interrupts};
+use crate::arch::heap;
+use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule;
 use ::files::Errno;
@@ -101,12 +102,15 @@ pub fn dispatch(kernel: &mut Kernel, cpu: &InKernel) {
         arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
     };
     // Every call may use some kernel heap; what it may use is there before it starts.
+    if table::is_long(caller.number) {
+        boundary::let_interrupts_in(cpu);
+    }
     let answer = if heap::reserve_full() || heap::reserve(&mut kernel.memory.physical) || table::frees(caller.number) {
         table::call(kernel, cpu, &caller)
     } else {
         Err(Errno::ENOMEM)
     };
-    interrupts::disable();
+    boundary::keep_interrupts_out(cpu);
     let result = match answer {
         Ok(Reply::Value(value)) => value,
         Err(errno) => -i64::from(errno.into_raw()) as u64,

@@ -14,6 +14,29 @@ pub(super) fn frees(number: u64) -> bool {
     matches!(Sysno::new(number as usize), Some(exit | exit_group | munmap | close | rt_sigreturn | futex))
 }
 
+/// Whether a call can take long enough for devices to notice, so that interrupts are let in.
+pub(super) fn is_long(number: u64) -> bool {
+    const BITS: [u64; 8] = {
+        use Sysno::*;
+        const LONG: [Sysno; 26] = [
+            read, write, readv, writev, pread64, pwrite64, preadv, pwritev, sendfile, copy_file_range, mmap, munmap,
+            mprotect, mremap, madvise, brk, exit, exit_group, open, openat, close, getdents64, getrandom, ftruncate,
+            truncate, fallocate,
+        ];
+        let mut bits = [0; 8];
+        let mut n = 0;
+        while n < LONG.len() {
+            bits[LONG[n] as usize / 64] |= 1 << (LONG[n] as usize % 64);
+            n += 1;
+        }
+        bits
+    };
+    match BITS.get(number as usize / 64) {
+        Some(bits) => bits >> (number % 64) & 1 != 0,
+        None => matches!(number, own::START | own::BURN | own::STATISTICS),
+    }
+}
+
 /// Makes a call.
 pub(super) fn call(k: &mut Kernel, cpu: &InKernel, caller: &Caller) -> Answer {
     let c = caller;
@@ -97,7 +120,7 @@ fn own_call(k: &mut Kernel, cpu: &InKernel, c: &Caller) -> Answer {
         own::RECEIVE => native::receive(c, &mut k.memory, &mut k.tasks, &mut k.messages),
         own::WAIT => native::wait(c, &mut k.memory, &mut k.tasks),
         own::STATISTICS => native::statistics(c, k, cpu),
-        own::BURN => native::burn(c, cpu),
+        own::BURN => native::burn(c),
         own::THREAD => native::thread(c, k),
         own::CONTAINER => native::container(c, &mut k.memory, &k.tasks),
         own::PRIORITY => native::priority(c, &mut k.tasks),
