@@ -73,14 +73,27 @@ impl Serial {
         count
     }
 
-    /// Moves what can be moved, and lets the device ask for more.
+    /// Moves what can be moved, in both directions, and lets the device ask for more.
+    fn move_bytes(&self, uart: &mut Uart16550<PioBackend>) {
+        uart.disable_interrupts(IER::all());
+        let _moved = (0..ROUNDS).take_while(|_| self.receive(uart) + self.send(uart) > 0).count();
+        self.ask_for_more(uart);
+    }
+
+    /// Sends what can be sent. What has been received stays in the device, whose interrupt is the only
+    /// one to tell the console of it.
+    fn send_bytes(&self, uart: &mut Uart16550<PioBackend>) {
+        uart.disable_interrupts(IER::all());
+        let _moved = (0..ROUNDS).take_while(|_| self.send(uart) > 0).count();
+        self.ask_for_more(uart);
+    }
+
+    /// Enables the interrupts that are wanted; all have been disabled before.
     ///
     /// The interrupt line is an edge to the I/O APIC: it must fall and rise again for the next interrupt.
     /// Masking all causes at the device makes it fall, and unmasking those that are wanted makes it rise
     /// if one of them holds; so nothing is lost, however the two sides interleave.
-    fn move_bytes(&self, uart: &mut Uart16550<PioBackend>) {
-        uart.disable_interrupts(IER::all());
-        let _moved = (0..ROUNDS).take_while(|_| self.receive(uart) + self.send(uart) > 0).count();
+    fn ask_for_more(&self, uart: &mut Uart16550<PioBackend>) {
         let receiver_full = self.received.room() == 0;
         self.held_back.store(receiver_full, Relaxed);
         let mut wanted = if receiver_full { IER::empty() } else { IER::DATA_READY };
@@ -123,7 +136,7 @@ pub fn write(bytes: &[u8]) -> usize {
         return bytes.len();
     }
     let count = COM1.to_send.write(bytes);
-    COM1.with(Serial::move_bytes);
+    COM1.with(Serial::send_bytes);
     count
 }
 

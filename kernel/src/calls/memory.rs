@@ -290,14 +290,12 @@ pub fn madvise(caller: &Caller, memory: &mut Memory) -> Answer {
     if !KNOWN.contains(&advice) {
         return Err(Errno::EINVAL);
     }
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    if !container.regions.covers(range.clone()) {
-        return Err(Errno::ENOMEM);
-    }
+    // A hole is an error, but what lies around it has been done.
     if advice == DONT_NEED {
-        memory.discard(caller.space.container, range);
+        memory.discard(caller.space.container, range.clone());
     }
-    DONE
+    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+    if container.regions.covers(range) { DONE } else { Err(Errno::ENOMEM) }
 }
 
 /// `msync`, `mlock`, `munlock`: memory is the only home that pages have, so there is nothing to do

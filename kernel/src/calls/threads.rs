@@ -169,7 +169,7 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             }
             let woken = tasks.wake(channel(word), count(number), u32::MAX);
             let moved = tasks.requeue(channel(word), channel(second), count(fourth));
-            value(if requeue == 4 { woken + moved } else { woken })
+            value(woken + moved)
         }
         5 => {
             if !second.is_multiple_of(4) {
