@@ -106,7 +106,7 @@ impl Console {
         }
     }
 
-    /// Reads what there is to read.
+    /// Reads what there is to read. In pipe mode the room that this makes is filled from the port at once.
     pub fn read(&mut self, to: &mut [u8]) -> Read {
         let read = self.tty.read(to);
         if !self.is_terminal() {

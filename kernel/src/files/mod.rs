@@ -3,7 +3,7 @@
 //! The rules of names and descriptors are the crate `files`'s; the bytes of regular files are memory
 //! objects. Here the two meet: an inode's size and its object's agree, and a content that the tree
 //! gives back is released. Files of `/proc` are written out into an object of their own when they are
-//! opened ([`proc`]). Nothing here waits, and nothing here reaches user memory.
+//! read ([`proc`]). Nothing here waits, and nothing here reaches user memory.
 
 pub mod proc;
 mod setup;
@@ -18,7 +18,7 @@ use ::files::{Device, Errno, Freed, InodeId, OpenFile, OpenFileId, OpenFiles, Op
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use containers::{ObjectId, PAGE_SIZE, State, ThreadId};
+use containers::{ObjectId, PAGE_SIZE, ProcessId, State, ThreadId};
 
 /// Largest size of a file: what the page numbers of a memory object can count.
 pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
@@ -35,7 +35,7 @@ pub struct Files {
     pub tree: Tree<ObjectId>,
     /// Everything that is open.
     pub open: OpenFiles,
-    /// What the open files of `/proc` said when they were opened.
+    /// What the open files of `/proc` said when they were last read from the start.
     written_out: BTreeMap<OpenFileId, ObjectId>,
     /// What threads that wait in `select` with a time-out have asked for.
     pub selecting: BTreeMap<ThreadId, Sets>,
@@ -49,7 +49,9 @@ pub type Sets = [Vec<u64>; 3];
 pub enum Bytes {
     /// In a regular file.
     Regular(ObjectId),
-    /// In a file of `/proc`.
+    /// In a file of `/proc`, as soon as it is read.
+    Proc(ProcFile),
+    /// In a file of `/proc` that has been read.
     WrittenOut(ObjectId),
     /// In a device.
     Device(Device),
@@ -197,45 +199,53 @@ impl Files {
             Kind::Regular { content, .. } => Bytes::Regular(*content),
             Kind::Directory(_) => Bytes::Directory,
             Kind::Device(device) => Bytes::Device(*device),
-            Kind::Proc(_) => self.written_out.get(&id).map_or(Bytes::Nowhere, |object| Bytes::WrittenOut(*object)),
+            Kind::Proc(file) => Bytes::Proc(*file),
             Kind::Symlink(_) => Bytes::Nowhere,
         };
         Ok(Opened { id, file, bytes })
     }
 
-    /// Makes an open file of an inode that the tree has opened, and gives it a descriptor. `written_out`
-    /// is what a file of `/proc` has to say; it belongs to the open file from now on.
+    /// Makes an open file of an inode that the tree has opened, and gives it a descriptor.
     pub fn install(
         &mut self,
         memory: &mut Memory,
         descriptors: &mut Descriptors,
         file: OpenFile,
         close_on_exec: bool,
-        written_out: Option<ObjectId>,
     ) -> Result<u32, Errno> {
         let id = match self.open.insert(file) {
             Ok(id) => id,
             Err(error) => {
-                written_out.into_iter().for_each(|object| memory.release_object(object));
                 let freed = self.tree.release(file.inode);
                 self.free(memory, freed);
                 return Err(error);
             }
         };
-        if let Some(object) = written_out {
-            self.written_out.insert(id, object);
-        }
         descriptors.insert(id, close_on_exec).inspect_err(|_| {
             let closed = self.open.release(id);
             self.closed(memory, id, closed);
         })
     }
 
-    /// The file of `/proc` that an inode is.
-    pub fn proc_file(&self, inode: InodeId) -> Option<ProcFile> {
-        match self.tree.get(inode).ok()?.kind {
-            Kind::Proc(file) => Some(file),
-            _ => None,
+    /// What an open file of `/proc` says: written out for `reader` when it is read from the start, and
+    /// the same in the reads that follow.
+    pub fn written_out(
+        &mut self,
+        memory: &mut Memory,
+        tasks: &Tasks,
+        reader: ProcessId,
+        (id, file): (OpenFileId, ProcFile),
+        position: u64,
+    ) -> Result<ObjectId, Errno> {
+        match self.written_out.get(&id) {
+            Some(object) if position > 0 => Ok(*object),
+            _ => {
+                let object = proc::write_out(file, memory, tasks, reader)?;
+                if let Some(old) = self.written_out.insert(id, object) {
+                    memory.release_object(old);
+                }
+                Ok(object)
+            }
         }
     }
 

@@ -36,15 +36,6 @@ impl Place {
     }
 }
 
-/// The bytes of a file that can be copied from.
-fn source(opened: &Opened) -> Result<ObjectId, Errno> {
-    match opened.bytes {
-        _ if !opened.file.flags.readable() => Err(Errno::EBADF),
-        Bytes::Regular(object) | Bytes::WrittenOut(object) => Ok(object),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
 /// `sendfile(to, from, position of from, count)`
 pub fn sendfile(
     caller: &Caller,
@@ -54,8 +45,10 @@ pub fn sendfile(
     console: &mut Console,
 ) -> Answer {
     let [_, _, position, count, ..] = caller.arguments;
-    let from = opened(caller, tasks, files, caller.int(1))?;
-    let object = source(&from)?;
+    let mut from = opened(caller, tasks, files, caller.int(1))?;
+    if !from.file.flags.readable() {
+        return Err(Errno::EBADF);
+    }
     let to = opened(caller, tasks, files, caller.int(0))?;
     if !to.file.flags.writable() {
         return Err(Errno::EBADF);
@@ -64,6 +57,8 @@ pub fn sendfile(
         return Err(Errno::EINVAL);
     }
     let here = Place::read(caller, memory, &from, position)?;
+    super::readable(caller, memory, tasks, files, &mut from, here.position)?;
+    let (Bytes::Regular(object) | Bytes::WrittenOut(object)) = from.bytes else { return Err(Errno::EINVAL) };
     let there = Place { position: to.file.offset, variable: 0 };
     let mut transfer = Transfer { space: caller.space, memory, files, console };
     copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), count)

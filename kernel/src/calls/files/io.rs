@@ -186,7 +186,7 @@ fn read_into(
     at: At,
     buffers: &[Buffer],
 ) -> Answer {
-    let opened = opened(caller, tasks, transfer.files, caller.int(0))?;
+    let mut opened = opened(caller, tasks, transfer.files, caller.int(0))?;
     let file = opened.file;
     if !file.flags.readable() {
         return Err(Errno::EBADF);
@@ -201,6 +201,7 @@ fn read_into(
         At::Position(_) if opened.bytes.is_console() => return Err(Errno::ESPIPE),
         At::Position(position) => position,
     };
+    super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
     let answer = each(caller, tasks, buffers, |buffer, done| {
         transfer.read(&opened, start + done, buffer, random, nonblocking, restarted)
@@ -295,9 +296,11 @@ pub fn lseek(caller: &Caller, memory: &Memory, tasks: &Tasks, files: &mut Files)
     }
     let whence = Whence::from_raw(caller.arguments[2] as u32)?;
     let size = match opened.bytes {
-        Bytes::Regular(object) | Bytes::WrittenOut(object) => memory.object_size(object),
-        Bytes::Directory if !matches!(whence, Whence::Start | Whence::Current) => return Err(Errno::EINVAL),
-        Bytes::Directory => 0,
+        Bytes::Regular(object) => memory.object_size(object),
+        Bytes::Directory | Bytes::Proc(_) if !matches!(whence, Whence::Start | Whence::Current) => {
+            return Err(Errno::EINVAL);
+        }
+        Bytes::Directory | Bytes::Proc(_) => 0,
         // In what has no end every place is the same.
         _ => return value(0_u64),
     };

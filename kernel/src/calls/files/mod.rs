@@ -20,7 +20,7 @@ mod transfer;
 pub use table::call;
 
 use super::{Caller, bad_address};
-use crate::files::{Files, Opened};
+use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
@@ -66,6 +66,22 @@ fn resources_mut<'a>(caller: &Caller, tasks: &'a mut Tasks) -> Result<&'a mut Re
 /// The open file of a descriptor.
 fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: i32) -> Result<Opened, Errno> {
     files.opened(&resources(caller, tasks)?.descriptors, fd)
+}
+
+/// The same for reading at `position`: a file of `/proc` is written out.
+fn readable(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    files: &mut Files,
+    opened: &mut Opened,
+    position: u64,
+) -> Result<(), Errno> {
+    if let Bytes::Proc(file) = opened.bytes {
+        let object = files.written_out(memory, tasks, caller.process, (opened.id, file), position)?;
+        opened.bytes = Bytes::WrittenOut(object);
+    }
+    Ok(())
 }
 
 /// Where a path starts: at the root, in the directory of `fd`, or in the working directory.

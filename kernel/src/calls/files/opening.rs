@@ -2,7 +2,7 @@
 
 use super::{Path, resources, resources_mut, walk};
 use crate::calls::{Answer, Caller, DONE, value};
-use crate::files::{Files, now, proc};
+use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Errno, OpenFile, OpenFlags};
 
@@ -23,20 +23,9 @@ pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &m
     {
         memory.resize_object(object, 0);
     }
-    let written_out = match files.proc_file(opened.inode) {
-        Some(file) if !flags.contains(OpenFlags::PATH) => {
-            let object = proc::write_out(file, memory, tasks, caller.process);
-            if object.is_err() {
-                let freed = files.tree.release(opened.inode);
-                files.free(memory, freed);
-            }
-            Some(object?)
-        }
-        _ => None,
-    };
     let file = OpenFile::new(opened.inode, flags);
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    value(files.install(memory, descriptors, file, flags.contains(OpenFlags::CLOSE_ON_EXEC), written_out)?)
+    value(files.install(memory, descriptors, file, flags.contains(OpenFlags::CLOSE_ON_EXEC))?)
 }
 
 /// `close(fd)`

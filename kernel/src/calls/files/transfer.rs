@@ -104,7 +104,7 @@ impl Transfer<'_> {
             }
             Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
             Bytes::Directory => return Err(Errno::EISDIR),
-            Bytes::Nowhere => return Err(Errno::EBADF),
+            Bytes::Proc(_) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Ok(Step::Done(count))
     }
@@ -158,7 +158,7 @@ impl Transfer<'_> {
             Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
-            Bytes::Directory | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
+            Bytes::Directory | Bytes::Proc(_) | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Ok(Step::Done(count))
     }
@@ -252,7 +252,7 @@ impl Transfer<'_> {
             Bytes::Device(Device::Console | Device::Tty) => Ok(self.console.write(bytes)),
             Bytes::Device(Device::Full) => Err(Errno::ENOSPC),
             Bytes::Device(_) => Ok(bytes.len()),
-            Bytes::Directory | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),
+            Bytes::Directory | Bytes::Proc(_) | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The files of `/proc`, written out when they are opened.
+//! The files of `/proc`, written out when they are read from the start.
 //!
-//! A file is the text that [`write_out`] puts into a fresh memory object; what changes later, an open
-//! file does not show. The formats are Linux's, with what is not known or not kept as zero.
+//! A file is the text that [`write_out`] puts into a fresh memory object; what changes later is seen by
+//! who reads it anew. The formats are Linux's, with what is not known or not kept as zero.
 
 mod cpuinfo;
 mod own;
