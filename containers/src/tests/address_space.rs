@@ -200,8 +200,9 @@ fn unmapped_frames_are_released_only_after_translations_are_gone() {
     memory.map(id, region(OUTSIDE, 4, RW, Backing::Zero)).unwrap();
     let free = memory.physical.free_frames();
     memory.copy_out(space(id), OUTSIDE, &[1; 4 * PAGE_SIZE]).unwrap();
-    memory.unmap(id, OUTSIDE + PAGE..OUTSIDE + 2 * PAGE).unwrap();
-    assert_eq!(memory.physical.invalidated, [OUTSIDE + PAGE..OUTSIDE + 2 * PAGE]);
+    let second = OUTSIDE + PAGE..OUTSIDE + 2 * PAGE;
+    memory.unmap(id, second.clone()).unwrap();
+    assert_eq!(memory.physical.invalidated, vec![second.clone()]);
     memory.unmap(id, OUTSIDE..OUTSIDE + 4 * PAGE).unwrap();
     // Three tables were made for it, and whole ones would have gone with it.
     assert_eq!(free - memory.physical.free_frames(), 3);

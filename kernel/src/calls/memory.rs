@@ -206,7 +206,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         affordable(caller, memory, tasks, length - old_length, region.rights.contains(Rights::WRITE))?;
     }
     let container = memory.container(id).ok_or(Errno::ESRCH)?;
-    let room = old.end..old.start.checked_add(length).unwrap_or(u64::MAX);
+    let room = old.end..old.start.saturating_add(length);
     let in_place = flags & MREMAP_FIXED == 0
         && old.end == region.end
         && range(start, length).is_ok()

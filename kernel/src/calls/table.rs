@@ -81,7 +81,7 @@ pub(super) fn call(k: &mut Kernel, cpu: &InKernel, caller: &Caller) -> Answer {
         }
         clock_getres => clocks::clock_getres(c, &mut k.memory, &k.tasks),
         gettimeofday => clocks::gettimeofday(c, &mut k.memory),
-        Sysno::time => clocks::time(c, &mut k.memory),
+        time => clocks::time(c, &mut k.memory),
         nanosleep => clocks::nanosleep(c, &mut k.memory, &mut k.tasks),
         clock_nanosleep => clocks::clock_nanosleep(c, &mut k.memory, &mut k.tasks),
 

@@ -13,7 +13,6 @@ use containers::{Ending, ProcessId, Resume, State, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-#[expect(missing_docs, reason = "the standard names")]
 mod numbers {
     pub const SIGHUP: u8 = 1;
     pub const SIGINT: u8 = 2;
@@ -32,7 +31,6 @@ mod numbers {
     pub const SIGTTOU: u8 = 22;
     pub const SIGURG: u8 = 23;
     pub const SIGWINCH: u8 = 28;
-    pub const SI_USER: i32 = 0;
     pub const SI_TKILL: i32 = -6;
     pub const SI_KERNEL: i32 = 128;
     pub const FPE_INTDIV: i32 = 1;
