@@ -35,6 +35,13 @@ pub fn send(pid: i32, message: &[u8]) -> system::Result {
     sys!(native::SEND, pid, message.as_ptr(), message.len())
 }
 
+/// Waits for a message: its sender and its length, as far as `buffer` holds it.
+pub fn receive(buffer: &mut [u8]) -> Result<(i32, usize), i32> {
+    let mut sender = 0i32;
+    let length = sys!(native::RECEIVE, buffer.as_mut_ptr(), buffer.len(), &mut sender, native::FOREVER)?;
+    Ok((sender, length as usize))
+}
+
 /// The text of a call that fills a buffer.
 fn text(call: impl Fn(&mut [u8]) -> system::Result) -> Result<String, i32> {
     let mut buffer = vec![0; 16 << 10];

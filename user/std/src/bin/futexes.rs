@@ -78,7 +78,7 @@ fn requeue() {
     let threads: Vec<_> = (0..4).map(|_| waiter(u32::MAX)).collect();
     let there = THERE.as_ptr();
     assert_eq!(sys!(SYS_futex, HERE.as_ptr(), CMP_REQUEUE, 1, 1, there, 5), Err(EAGAIN), "another value");
-    // One is woken, two move; their sum is the result. REQUEUE tells only of the woken.
+    // One is woken, two move; their sum is the result, and so it is of REQUEUE.
     assert_eq!(sys!(SYS_futex, HERE.as_ptr(), CMP_REQUEUE, 1, 2, there, 0), Ok(3));
     assert_eq!(sys!(SYS_futex, there, WAKE, 1), Ok(1), "one of the moved");
     assert_eq!(wake(0), 1, "Linux takes 0 for 1");

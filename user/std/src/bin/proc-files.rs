@@ -72,9 +72,9 @@ static CONSTANT: u8 = 1;
 
 /// `/proc/self/maps` has a line for everything this program stands on.
 fn maps() {
-    let text = fs::read_to_string("/proc/self/maps").expect("it reads");
     let variable = 1u8;
     let boxed = Box::new(1u8);
+    let text = fs::read_to_string("/proc/self/maps").expect("it reads");
     for (what, address, rights) in [
         ("text", main as *const () as usize, "r-xp"),
         ("constants", &raw const CONSTANT as usize, "r--p"),

@@ -116,8 +116,7 @@ pub(super) fn execute_data() {
 pub(super) fn unmap_stack() {
     let here = 0u64;
     let page = (&raw const here).addr() & !(PAGE - 1);
-    // The address space has nothing else so high up.
-    let _ = sys!(SYS_munmap, page - 64 * PAGE, 128 * PAGE);
+    assert_eq!(sys!(SYS_munmap, page - 64 * PAGE, 65 * PAGE), Ok(0));
     load(page as u64);
 }
 

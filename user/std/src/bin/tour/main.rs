@@ -1,0 +1,23 @@
+//! The tour: starts programs, and tells in words and small tables what the kernel did for them.
+//!
+//! It runs when no program is named. Everything it shows it has measured itself, by the kernel's
+//! statistics before and after; it takes a few seconds.
+
+mod report;
+mod scenes;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if !programs::native::present() {
+        eprintln!("tour: this is not Jotun; there is nothing to show");
+        return ExitCode::from(2);
+    }
+    match scenes::all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tour: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
