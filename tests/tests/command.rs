@@ -69,7 +69,7 @@ fn rootfs_is_laid_over_the_image() {
 
 #[test]
 fn environment_is_set_by_option() {
-    let words = [busybox().to_str().unwrap(), "printenv", "COLOUR"];
+    let words = [busybox().to_str().unwrap(), "sh", "-c", "echo \"$COLOUR\""];
     Jotun::new().env("COLOUR", "green = yes").args(words).run().expect(0).expect_output("green = yes\n");
 }
 

@@ -132,7 +132,9 @@ impl Session<'_> {
         let end = end?;
         tell_stats(self.stats, learnt.verdict.stats.as_deref())?;
         if let Some(message) = &learnt.verdict.panic {
-            note(format_args!("kernel panic: {}", plain(message)));
+            // Without a backtrace it is no fault of the kernel's: it says why it cannot go on.
+            let what = if learnt.verdict.backtrace.is_empty() { "the kernel stopped" } else { "kernel panic" };
+            note(format_args!("{what}: {}", plain(message)));
             backtrace::print(self.symbols, &learnt.verdict.backtrace);
         }
         Ok(match (end, learnt.verdict.status()) {

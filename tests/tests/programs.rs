@@ -1,0 +1,65 @@
+//! The image's programs that check themselves: each prints `ok …` as its last word and ends with 0.
+//!
+//! What a program checks stands in its source, in `user/`.
+
+use boot_tests::{Jotun, Outcome, c_program};
+
+/// Runs a program; its last line begins with `ok` and its name.
+#[track_caller]
+fn passes(path: &str) -> Outcome {
+    let outcome = Jotun::new().args([path]).run().expect(0);
+    let name = path.rsplit('/').next().unwrap();
+    let text = outcome.text();
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with(&format!("ok {}", name.trim_end_matches("-musl"))), "{outcome}");
+    outcome
+}
+
+macro_rules! programs {
+    ($($name:ident: $path:literal,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                passes($path);
+            }
+        )*
+    };
+}
+
+programs! {
+    native_family: "/pkg/family",
+    native_hello: "/pkg/hello",
+    native_idle2pages: "/pkg/idle2pages",
+    native_lazy_data: "/pkg/lazy-data",
+    native_lock_burn: "/pkg/lock-burn",
+    native_messages: "/pkg/messages",
+    native_nx: "/pkg/nx",
+    native_outgrow: "/pkg/outgrow",
+    native_spawner: "/pkg/spawner",
+    native_threads: "/pkg/threads",
+    native_write_code: "/pkg/write-code",
+    std_files_abi: "/bin/files-abi",
+    std_futexes: "/bin/futexes",
+    std_mem: "/bin/mem",
+    std_proc_files: "/bin/proc-files",
+    std_signals: "/bin/signals",
+    std_threads: "/bin/threads-std",
+    std_times: "/bin/times",
+    c_fpu: "/bin/fpu",
+    c_pthreads: "/bin/pthreads",
+}
+
+#[test]
+fn c_programs_linked_with_musl() {
+    for name in ["pthreads-musl", "fpu-musl"] {
+        passes(c_program(name).to_str().unwrap());
+    }
+}
+
+#[test]
+fn hello_std_sees_its_arguments() {
+    let outcome = Jotun::new().args(["hello-std", "a", "b c"]).run().expect(0);
+    for line in ["argument 0: hello-std\n", "argument 1: a\n", "argument 2: b c\n"] {
+        assert!(outcome.text().contains(line), "{outcome}");
+    }
+}
