@@ -116,14 +116,12 @@ pub fn mark<const N: usize>(area: &mut [u8; N]) {
     }
 }
 
-/// Takes out of a state that a program wrote whatever [`restore`] would not accept: reserved bits of
-/// MXCSR and of the XSAVE header (SDM volume 1, sections 10.5.1.2 and 13.8).
-pub fn sanitize<const N: usize>(area: &mut [u8; N]) {
-    area[26..28].fill(0);
-    if size() > HEADER {
-        area[HEADER] &= components() as u8;
-        area[HEADER + 1..HEADER + 64].fill(0);
-    }
+/// Whether [`restore`] would accept a state that a program wrote: no reserved bits of MXCSR and of the
+/// XSAVE header (SDM volume 1, sections 10.5.1.2 and 13.8).
+pub fn is_acceptable<const N: usize>(area: &[u8; N]) -> bool {
+    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|n| area[at + n]));
+    let rest_is_zero = || area[HEADER + 8..HEADER + 64].iter().all(|byte| *byte == 0);
+    area[26..28] == [0, 0] && (size() == HEADER || (word(HEADER) & !components() == 0 && rest_is_zero()))
 }
 
 /// `si_code` of the floating-point exception that is pending in the registers, for vector 16 (x87) or

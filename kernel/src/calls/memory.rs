@@ -154,8 +154,10 @@ fn place(caller: &Caller, memory: &Memory, hint: u64, length: u64, flags: u64) -
 /// `munmap(address, length)`
 pub fn munmap(caller: &Caller, memory: &mut Memory) -> Answer {
     let [start, length, ..] = caller.arguments;
-    let range = range(start, length).map_err(|_| Errno::EINVAL)?;
-    if range.is_empty() {
+    let end = length.checked_next_multiple_of(PAGE).and_then(|length| start.checked_add(length));
+    // The packages are no regions, so a range across them is as good as any.
+    let range = start..end.filter(|end| *end <= USER_END).ok_or(Errno::EINVAL)?;
+    if !start.is_multiple_of(PAGE) || range.is_empty() {
         return Err(Errno::EINVAL);
     }
     memory.unmap(caller.space.container, range).map_err(no_memory)?;

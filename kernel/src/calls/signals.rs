@@ -2,7 +2,7 @@
 
 use super::{Answer, Caller, DONE, Reply, bad_address};
 use crate::kernel::{Kernel, Memory, Tasks};
-use crate::signals::{self, Action, SIGNALS, UNSTOPPABLE, bit, frame};
+use crate::signals::{self, Action, SIGNALS, Signal, UNSTOPPABLE, bit, frame};
 use ::files::Errno;
 use containers::ThreadId;
 use containers::thread::SignalStack;
@@ -107,7 +107,7 @@ pub fn stack(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
 /// `rt_sigreturn()`: back to what the signal interrupted. A frame that is not one kills.
 pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     if frame::pop(kernel, cpu, caller.thread).is_err() {
-        signals::force(kernel, cpu, caller.thread, signals::Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
+        signals::kill(kernel, cpu, caller.thread, &Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
     }
     Ok(Reply::Gone)
 }

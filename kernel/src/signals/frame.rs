@@ -206,7 +206,8 @@ fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context 
 }
 
 /// Undoes [`push`] after the handler has returned: registers, mask, alternate stack and extended state
-/// come from the frame, cleaned of what a program may not set.
+/// come from the frame. One that holds what a program may not have is an error, but for flags, which
+/// are not taken.
 pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Fault> {
     let thread = kernel.tasks.thread(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
@@ -215,13 +216,16 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Faul
     let mut frame = Frame::new_zeroed();
     kernel.memory.copy_in(space, at, frame.as_mut_bytes())?;
     let from = &frame.context.registers;
-    if from.rip >= USER_END {
+    let [cs, _, _, ss] = from.segments.map(u64::from);
+    if from.rip >= USER_END || cs != Registers::USER_CODE || ss != Registers::USER_DATA {
         return Err(Fault::NoRegion);
     }
     let mut state = ExtendedState([0; EXTENDED_STATE]);
     if from.extended != 0 {
         kernel.memory.copy_in(space, from.extended, &mut state.0[..fpu::size()])?;
-        fpu::sanitize(&mut state.0);
+        if !fpu::is_acceptable(&state.0) {
+            return Err(Fault::NoRegion);
+        }
     } else {
         fpu::initial(&mut state.0);
     }

@@ -155,7 +155,7 @@ pub fn force(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: Signal) 
 }
 
 /// Ends the thread's process with a signal and says so in the log.
-fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) {
+pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let process = thread.process;
     let rip = thread.registers.rip;
