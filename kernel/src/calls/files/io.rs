@@ -3,7 +3,6 @@
 
 use super::opened;
 use super::transfer::{Buffer, Step, Transfer};
-use crate::arch::interrupts;
 use crate::calls::{Answer, Caller, Reply, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, SIZE_MAX, now};
@@ -16,9 +15,6 @@ use containers::Channel;
 
 /// Most bytes of one call, as in Linux.
 pub const BYTES_MAX: u64 = 0x7fff_f000;
-
-/// A call that moves more bytes than this lets interrupts in meanwhile.
-const LONG: u64 = 1 << 20;
 
 /// Most buffers of one call (`IOV_MAX`).
 const BUFFERS_MAX: u64 = 1024;
@@ -257,11 +253,6 @@ fn each(
     mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>,
 ) -> Answer {
     let mut done: u64 = 0;
-    let total = buffers.iter().fold(0, |sum: u64, buffer| sum.saturating_add(buffer.length));
-    if total > LONG {
-        // The dispatcher keeps them out again.
-        interrupts::enable();
-    }
     for buffer in buffers.iter().filter(|buffer| buffer.length > 0) {
         let length = buffer.length.min(BYTES_MAX - done);
         if length == 0 {
