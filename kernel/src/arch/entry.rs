@@ -150,17 +150,18 @@ pub extern "C" fn idle() -> ! {
 extern "C" fn common() {
     naked_asm!(
         push_registers!(),
+        "test byte ptr [rsp + {cs}], 3",
+        "jz 2f",
+        // From user mode; rsp is the control block's, and below it is somebody else's memory.
+        "mov rsp, [rip + {kernel_stack}]",
         // Clears the direction flag and AC, which would switch SMAP off.
         "push 2",
         "popfq",
-        "test byte ptr [rsp + {cs}], 3",
-        "jz 2f",
-        // From user mode; rsp is the control block's.
-        "mov rsp, [rip + {kernel_stack}]",
         "xor ebp, ebp",
         "call {from_user}",
         "jmp {leave}",
-        // From the kernel. Exceptions come first: CPU-local data may not be there yet.
+        // From the kernel, which keeps both flags clear. Exceptions come first: CPU-local data may not
+        // be there yet.
         "2: mov rdi, rsp",
         "cmp qword ptr [rsp + {vector}], {exceptions}",
         "jb {exception}",
