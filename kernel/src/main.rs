@@ -66,6 +66,6 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     let (mut kernel, cpu) = start::kernel(frames, global, &options); // all subsystems, still empty
     start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
     start::make_resident(&mut kernel, &global); // the native programs
-    start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| exit::fatal(error)); // the first process
+    start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| start::refuse(error)); // the first process
     boundary::start(kernel, cpu) // to user mode, for good
 }

@@ -1,8 +1,8 @@
 //! The last part of the boot: from a machine that works to the first process.
 
 use crate::arch::bootinfo::{BootInfo, Module};
-use crate::arch::clock;
 use crate::arch::physical::Frames;
+use crate::arch::{clock, exit};
 use crate::console::Console;
 use crate::files::{Files, UnpackError};
 use crate::kernel::{Kernel, Memory, Tasks};
@@ -11,6 +11,7 @@ use crate::program::packages::{DIRECTORY, Packages};
 use crate::program::{self, FirstError};
 use crate::random::Random;
 use crate::statistics::Statistics;
+use ::files::Errno;
 use abi::channel;
 use containers::directory::{PACKAGES_SLOT, target};
 use containers::{GlobalDirectory, PhysicalMemory};
@@ -93,8 +94,6 @@ pub enum StartError {
     NoArchive,
     /// An archive is broken.
     Archive(&'static str, UnpackError),
-    /// The first program cannot be run.
-    First(FirstError),
 }
 
 impl fmt::Display for StartError {
@@ -104,7 +103,6 @@ impl fmt::Display for StartError {
                 write!(f, "the boot loader gave no module named \"base\", the archive of the file system")
             }
             StartError::Archive(name, error) => write!(f, "the module \"{name}\" cannot be unpacked: {error}"),
-            StartError::First(error) => error.fmt(f),
         }
     }
 }
@@ -140,11 +138,18 @@ pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
 }
 
 /// Starts what the run is for.
-pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), StartError> {
+pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstError> {
     kernel.statistics.frames_free_at_start = kernel.memory.physical.free() as u64;
     kernel.statistics.boot_microseconds = clock::nanoseconds() / 1000;
     log::info!("{} frames free; starting the first program", kernel.memory.physical.free());
-    let first = program::start_first(kernel, cpu).map_err(StartError::First)?;
-    kernel.first = Some(first);
+    kernel.first = Some(program::start_first(kernel, cpu)?);
     Ok(())
+}
+
+/// Ends the run because its program cannot be run, with the status that a shell gives for that.
+pub fn refuse(error: FirstError) -> ! {
+    const NOT_EXECUTABLE: u8 = 126;
+    const NOT_FOUND: u8 = 127;
+    log::error!("{error}");
+    exit::exit(if error.why == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE })
 }

@@ -24,7 +24,7 @@ fn status_is_the_programs() {
 
 #[test]
 fn a_c_program_of_the_host_runs() {
-    let program = c_program("hello");
+    let program = c_program("hello-c");
     let expected = Command::new(&program).output().expect("it runs on the host").stdout;
     Jotun::new().args([program]).run().expect(0).expect_output(expected);
 }

@@ -7,7 +7,7 @@ use crate::program::native::{self, Request};
 use crate::program::packages::DIRECTORY;
 use crate::statistics;
 use ::files::Errno;
-use abi::native::{FOREVER, KEEP_PRIORITY, MESSAGE_MAX, NAME_MAX, POLL, SAME_CONTAINER};
+use abi::native::{BURN_MAX, FOREVER, KEEP_PRIORITY, MESSAGE_MAX, NAME_MAX, POLL, SAME_CONTAINER};
 use alloc::string::String;
 use containers::directory::USER_END;
 use containers::thread::PRIORITIES;
@@ -148,7 +148,11 @@ pub fn statistics(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answe
 
 /// `burn(instructions)`: a loop of two instructions, half as often.
 pub fn burn(caller: &Caller) -> Answer {
-    crate::arch::cpu::burn(caller.arguments[0]);
+    let instructions = caller.arguments[0];
+    if instructions > BURN_MAX {
+        return Err(Errno::EINVAL);
+    }
+    crate::arch::cpu::burn(instructions);
     DONE
 }
 
@@ -176,8 +180,12 @@ pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer 
     let id = if number == 0 { caller.process } else { process(tasks, number)? };
     let container = tasks.process(id).ok_or(Errno::ESRCH)?.container;
     let usage = memory.container(container).ok_or(Errno::ESRCH)?.usage();
-    let threads: u32 =
-        tasks.processes().filter_map(|id| tasks.process(id)).filter(|p| p.container == container).map(|p| p.threads).sum();
+    let threads: u32 = tasks
+        .processes()
+        .filter_map(|id| tasks.process(id))
+        .filter(|p| p.container == container)
+        .map(|p| p.threads)
+        .sum();
     let text = alloc::format!(
         "pages {}\ntables {}\ndirectories {}\nprocesses {}\nthreads {threads}\n",
         usage.pages,
