@@ -110,7 +110,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// A zeroed frame for user data, which leaves the kernel its reserve.
     pub(crate) fn allocate_user(&mut self) -> Result<Frame, OutOfFrames> {
-        if self.physical.free_frames() <= KERNEL_RESERVE { Err(OutOfFrames) } else { self.physical.allocate() }
+        if self.physical.free_frames() <= KERNEL_RESERVE || !self.physical.has_room_for_bookkeeping() {
+            return Err(OutOfFrames);
+        }
+        self.physical.allocate()
     }
 
     /// A container on two pages: the window's page table and the page at the window's top, the first

@@ -16,6 +16,10 @@ pub trait PhysicalMemory {
     /// Takes a free frame, with one reference, all zero.
     fn allocate(&mut self) -> Result<Frame, OutOfFrames>;
 
+    /// Whether the bookkeeping of one more page can be allocated; sees to it if need be. Asked before
+    /// every page for a program, of which a single call may take many.
+    fn has_room_for_bookkeeping(&mut self) -> bool;
+
     /// One reference more to a frame in use.
     fn share(&mut self, frame: Frame);
 

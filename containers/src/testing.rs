@@ -54,6 +54,10 @@ impl PhysicalMemory for Machine {
         Ok(frame)
     }
 
+    fn has_room_for_bookkeeping(&mut self) -> bool {
+        true
+    }
+
     fn share(&mut self, frame: Frame) {
         self.frames.share(frame);
     }

@@ -5,6 +5,7 @@ use crate::files::Descriptors;
 use crate::kernel::Kernel;
 use crate::signals::SIGKILL;
 use crate::{calls, statistics};
+use alloc::vec::Vec;
 use containers::{Channel, Ending, ProcessId, Space, ThreadId};
 use cpulocal::InKernel;
 
@@ -25,9 +26,13 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     if kernel.tasks.process(id).is_none_or(|process| process.ended.is_some()) {
         return;
     }
-    let first_thread = |kernel: &Kernel| kernel.tasks.threads_of(id).next();
-    while let Some(thread) = first_thread(kernel) {
-        kernel.tasks.end_thread(thread);
+    loop {
+        // Some at a time: neither a search for each nor a list of all.
+        let some: Vec<ThreadId> = kernel.tasks.threads_of(id).take(64).collect();
+        if some.is_empty() {
+            break;
+        }
+        some.into_iter().for_each(|thread| _ = kernel.tasks.end_thread(thread));
     }
     kernel.tasks.end_process(id, how);
     let Some(process) = kernel.tasks.process_mut(id) else { return };

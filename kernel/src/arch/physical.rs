@@ -133,6 +133,11 @@ impl PhysicalMemory for Frames {
         Ok(frame)
     }
 
+    #[inline]
+    fn has_room_for_bookkeeping(&mut self) -> bool {
+        super::heap::reserve_full() || super::heap::reserve(self)
+    }
+
     fn share(&mut self, frame: Frame) {
         self.table.share(frame);
     }

@@ -13,12 +13,11 @@ mod table;
 pub mod threads;
 pub mod time;
 
-use crate::arch::heap;
 use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule;
 use ::files::Errno;
-use containers::{Fault, NoMemory, ProcessId, Registers, Space, ThreadId};
+use containers::{Fault, NoMemory, PhysicalMemory, ProcessId, Registers, Space, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -105,7 +104,7 @@ pub fn dispatch(kernel: &mut Kernel, cpu: &InKernel) {
     if table::is_long(caller.number) {
         boundary::let_interrupts_in(cpu);
     }
-    let answer = if heap::reserve_full() || heap::reserve(&mut kernel.memory.physical) || table::frees(caller.number) {
+    let answer = if kernel.memory.physical.has_room_for_bookkeeping() || table::frees(caller.number) {
         table::call(kernel, cpu, &caller)
     } else {
         Err(Errno::ENOMEM)

@@ -68,9 +68,7 @@ pub fn pending(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     }
     let thread = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
     let set = (thread.pending & thread.signal_mask).to_le_bytes();
-    memory
-        .copy_out(caller.space, caller.arguments[0], &set[..caller.arguments[1] as usize])
-        .map_err(bad_address)?;
+    memory.copy_out(caller.space, caller.arguments[0], &set[..caller.arguments[1] as usize]).map_err(bad_address)?;
     DONE
 }
 

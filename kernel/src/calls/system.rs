@@ -11,7 +11,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `uname(names)`: the release is the Linux whose calls these are.
 pub fn uname(caller: &Caller, memory: &mut Memory) -> Answer {
-    const FIELDS: [&str; 6] = ["Jotun", "jotun", "6.1.0-jotun", concat!("Jotun ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
+    const FIELDS: [&str; 6] =
+        ["Jotun", "jotun", "6.1.0-jotun", concat!("Jotun ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
     let mut names = [[0_u8; 65]; 6];
     for (to, from) in names.iter_mut().zip(FIELDS) {
         to[..from.len()].copy_from_slice(from.as_bytes());
@@ -97,7 +98,9 @@ const ADDRESS_SPACE: u64 = 9;
 /// `prlimit64(process, resource, new, old)`, for the calling process.
 pub fn prlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [pid, resource, new, old, ..] = caller.arguments;
-    if pid as u32 != 0 && tasks.by_number(pid as u32).and_then(|id| tasks.thread(id)).map(|t| t.process) != Some(caller.process) {
+    if pid as u32 != 0
+        && tasks.by_number(pid as u32).and_then(|id| tasks.thread(id)).map(|t| t.process) != Some(caller.process)
+    {
         return Err(Errno::ESRCH);
     }
     limit(caller, memory, tasks, resource, new, old)
@@ -132,9 +135,13 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
     let resources = &mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources;
     let before = match resource {
         STACK => Limit { soft: resources.stack_limit, hard: UNLIMITED },
-        OPEN_FILES => Limit { soft: resources.descriptors.limit().into(), hard: ::files::descriptors::DESCRIPTORS_MAX.into() },
+        OPEN_FILES => {
+            Limit { soft: resources.descriptors.limit().into(), hard: ::files::descriptors::DESCRIPTORS_MAX.into() }
+        }
         ADDRESS_SPACE => Limit { soft: resources.address_space_limit, hard: UNLIMITED },
-        PROCESSES => Limit { soft: containers::tasks::MAX_PROCESSES.into(), hard: containers::tasks::MAX_PROCESSES.into() },
+        PROCESSES => {
+            Limit { soft: containers::tasks::MAX_PROCESSES.into(), hard: containers::tasks::MAX_PROCESSES.into() }
+        }
         CORE => Limit { soft: 0, hard: UNLIMITED },
         _ => Limit { soft: UNLIMITED, hard: UNLIMITED },
     };
@@ -176,7 +183,8 @@ pub fn prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     match caller.int(0) {
         SET_NAME => {
             let mut name = [0; crate::process::NAME_MAX + 1];
-            let end = memory.copy_in_string(caller.space, caller.arguments[1], &mut name).map_err(super::bad_address)?;
+            let end =
+                memory.copy_in_string(caller.space, caller.arguments[1], &mut name).map_err(super::bad_address)?;
             process.resources.name = Name::new(&name[..end.unwrap_or(crate::process::NAME_MAX)]);
             DONE
         }

@@ -19,9 +19,32 @@ pub(super) fn is_long(number: u64) -> bool {
     const BITS: [u64; 8] = {
         use Sysno::*;
         const LONG: [Sysno; 26] = [
-            read, write, readv, writev, pread64, pwrite64, preadv, pwritev, sendfile, copy_file_range, mmap, munmap,
-            mprotect, mremap, madvise, brk, exit, exit_group, open, openat, close, getdents64, getrandom, ftruncate,
-            truncate, fallocate,
+            read,
+            write,
+            readv,
+            writev,
+            pread64,
+            pwrite64,
+            preadv,
+            pwritev,
+            sendfile,
+            copy_file_range,
+            mmap,
+            munmap,
+            mprotect,
+            mremap,
+            madvise,
+            brk,
+            exit,
+            exit_group,
+            open,
+            openat,
+            close,
+            getdents64,
+            getrandom,
+            ftruncate,
+            truncate,
+            fallocate,
         ];
         let mut bits = [0; 8];
         let mut n = 0;

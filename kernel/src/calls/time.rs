@@ -112,19 +112,13 @@ pub fn clock_nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) 
 }
 
 fn sleep_until(caller: &Caller, tasks: &mut Tasks, deadline: u64) -> Answer {
-    let wait =
-        Wait { channel: Channel::Time, deadline: Some(deadline), woken: Resume::Return(0), expired: 0, bits: 0 };
+    let wait = Wait { channel: Channel::Time, deadline: Some(deadline), woken: Resume::Return(0), expired: 0, bits: 0 };
     tasks.park(caller.thread, wait);
     Ok(Reply::Parked)
 }
 
 /// The deadline that an optional relative `timespec` at `address` asks for.
-pub fn relative(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    address: u64,
-) -> Result<Option<u64>, Errno> {
+pub fn relative(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, address: u64) -> Result<Option<u64>, Errno> {
     let timeout = match address {
         0 => None,
         _ => Some(caller.read::<Timespec>(memory, address)?.total()?),

@@ -128,7 +128,8 @@ fn segment(header: &ProgramHeader, size: u64) -> Result<Segment, Errno> {
     let (address, offset) = (header.p_vaddr.get(E), header.p_offset.get(E));
     let (in_file, in_memory) = (header.p_filesz.get(E), header.p_memsz.get(E));
     let file_end = offset.checked_add(in_file).ok_or(Errno::ENOEXEC)?;
-    let end = address.checked_add(in_memory).and_then(|end| end.checked_next_multiple_of(PAGE)).ok_or(Errno::ENOEXEC)?;
+    let end =
+        address.checked_add(in_memory).and_then(|end| end.checked_next_multiple_of(PAGE)).ok_or(Errno::ENOEXEC)?;
     let head = address % PAGE;
     if in_file > in_memory || file_end > size || offset % PAGE != head || end > PACKAGES.end {
         return Err(Errno::ENOEXEC);

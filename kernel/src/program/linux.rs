@@ -178,7 +178,8 @@ fn initial_stack(
     let bytes = [random[0].to_le_bytes(), random[1].to_le_bytes()].concat();
     let random = push(memory, &bytes)?;
     let minimal_stack = arch::fpu::size() as u64 + 1024;
-    let mine = [(AT_PLATFORM, platform), (AT_RANDOM, random), (AT_EXECFN, name), (AT_MINSIGSTKSZ, minimal_stack), (0, 0)];
+    let mine =
+        [(AT_PLATFORM, platform), (AT_RANDOM, random), (AT_EXECFN, name), (AT_MINSIGSTKSZ, minimal_stack), (0, 0)];
     pointers.extend(auxiliary.iter().chain(&mine).flat_map(|(key, value)| [*key, *value]));
     let stack = (random - pointers.len() as u64 * 8) & !15;
     for (n, pointer) in pointers.iter().enumerate() {

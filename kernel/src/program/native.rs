@@ -36,7 +36,11 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
         None => (make_container(kernel, &package)?, WINDOW.end - 16),
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
-    let resources = Resources::new(&mut kernel.files, Name::new(request.name), [super::packages::DIRECTORY, request.name].concat().into());
+    let resources = Resources::new(
+        &mut kernel.files,
+        Name::new(request.name),
+        [super::packages::DIRECTORY, request.name].concat().into(),
+    );
     let process = match kernel.tasks.make_process(container, request.parent, resources) {
         Ok(process) => process,
         Err(_) => {

@@ -61,7 +61,8 @@ impl Packages {
                     return Err(Errno::ENOEXEC);
                 }
                 (data, image) = (pages, (object, segment.offset, segment.length));
-            } else if pages.start < PACKAGES.start || pages.end > PACKAGES.end || segment.rights.contains(Rights::WRITE) {
+            } else if pages.start < PACKAGES.start || pages.end > PACKAGES.end || segment.rights.contains(Rights::WRITE)
+            {
                 return Err(Errno::ENOEXEC);
             } else {
                 map_code(memory, shared, &segment, object)?;

@@ -163,10 +163,13 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
     let number = kernel.tasks.thread(ThreadId::Main(process)).map_or(0, |main| main.number);
     let (program, killer) = (&resources.name, name(signal.number));
     match (signal.number, signal.vector) {
-        (SIGKILL, 14) => log::warn!("{program} ({number}) killed: no memory left for the page at {:#x}", signal.address),
+        (SIGKILL, 14) => {
+            log::warn!("{program} ({number}) killed: no memory left for the page at {:#x}", signal.address)
+        }
         (_, 14) => log::warn!(
             "{program} ({number}) killed by {killer}: {} {:#x} at {rip:#x}",
-            ["read of", "write to", "execution of"][(signal.code >> 1 & 1 | (signal.code >> 4 & 1) << 1).min(2) as usize],
+            ["read of", "write to", "execution of"]
+                [(signal.code >> 1 & 1 | (signal.code >> 4 & 1) << 1).min(2) as usize],
             signal.address
         ),
         (_, 0) if signal.reason <= 0 => log::warn!("{program} ({number}) killed by {killer}, sent to it"),
