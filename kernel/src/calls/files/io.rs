@@ -12,6 +12,7 @@ use ::files::open::Whence;
 use ::files::{Errno, OpenFlags};
 use alloc::vec::Vec;
 use containers::Channel;
+use syscalls::Sysno;
 
 /// Most bytes of one call, as in Linux.
 pub const BYTES_MAX: u64 = 0x7fff_f000;
@@ -35,11 +36,11 @@ impl At {
     }
 
     /// The same for the calls on several buffers, of which the newer ones have flags too and take
-    /// the position −1 as the offset. None of the flags makes a difference here but `RWF_APPEND`.
+    /// the position −1 as the offset. The flags taken here make no difference to a file in memory.
     fn given_with_flags(caller: &Caller) -> Result<At, Errno> {
         /// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`, `RWF_NOWAIT`.
         const FLAGS: u64 = 0xf;
-        let newer = matches!(caller.number, 327 | 328);
+        let newer = [Sysno::preadv2, Sysno::pwritev2].map(|call| call as u64).contains(&caller.number);
         if newer && caller.arguments[5] & !FLAGS != 0 {
             return Err(Errno::EOPNOTSUPP);
         }
