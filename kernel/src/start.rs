@@ -2,7 +2,7 @@
 
 use crate::arch::bootinfo::{BootInfo, Module};
 use crate::arch::physical::Frames;
-use crate::arch::{clock, exit};
+use crate::arch::{clock, exit, heap};
 use crate::console::Console;
 use crate::files::{Files, UnpackError};
 use crate::kernel::{Kernel, Memory, Tasks};
@@ -140,6 +140,7 @@ pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
 /// Starts what the run is for.
 pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstError> {
     kernel.statistics.frames_free_at_start = kernel.memory.physical.free() as u64;
+    kernel.statistics.heap_pages_at_start = heap::pages() as u64;
     kernel.statistics.boot_microseconds = clock::nanoseconds() / 1000;
     log::info!("{} frames free; starting the first program", kernel.memory.physical.free());
     kernel.first = Some(program::start_first(kernel, cpu)?);

@@ -19,6 +19,8 @@ pub struct Statistics {
     pub unknown_calls: u64,
     /// Frames free when the first process was about to start.
     pub frames_free_at_start: u64,
+    /// Pages of the kernel's heap then: what it has grown by is not free, and not lost.
+    pub heap_pages_at_start: u64,
     /// Microseconds from the kernel's first instruction to the first process.
     pub boot_microseconds: u64,
     /// A report is wanted at the end of the run.
@@ -52,6 +54,7 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("frames_free", memory.physical.free() as u64);
     give("frames_free_at_start", kernel.statistics.frames_free_at_start);
     give("heap_pages", heap::pages() as u64);
+    give("heap_pages_at_start", kernel.statistics.heap_pages_at_start);
     give("containers_made", memory.counts.containers_made);
     give("containers_live", memory.containers_live().into());
     give("container_directories_made", memory.counts.directories_made);

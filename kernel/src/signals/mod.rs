@@ -173,6 +173,12 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
             signal.address
         ),
         (_, 0) if signal.reason <= 0 => log::warn!("{program} ({number}) killed by {killer}, sent to it"),
+        // A division by zero is vector 0 as well, but gives its own signal.
+        (SIGSEGV, 0) if signal.reason == SI_KERNEL => {
+            log::warn!(
+                "{program} ({number}) killed by {killer}: a signal frame that cannot be returned through at {rip:#x}"
+            )
+        }
         (_, vector) => log::warn!("{program} ({number}) killed by {killer}: exception {vector} at {rip:#x}"),
     }
     lifecycle::end_process(kernel, cpu, process, Ending::Killed(signal.number));
