@@ -72,10 +72,17 @@ impl<T> CpuLocal<T> {
 
 /// Declares CPU-local variables.
 ///
-/// ```ignore
+/// ```
+/// use core::cell::Cell;
+/// use cpulocal::{InKernel, cpu_local};
+///
 /// cpu_local! {
 ///     /// Execution level: 0, 1 or 2.
 ///     pub static LEVEL: Cell<u64> = Cell::new(0);
+/// }
+///
+/// fn rise(cpu: &InKernel) {
+///     LEVEL.get(cpu).set(LEVEL.get(cpu).get() + 1);
 /// }
 /// ```
 #[macro_export]

@@ -2,8 +2,10 @@
 #![no_std]
 #![no_main]
 
-use native::time::{cycles, nanoseconds};
-use native::{calls, println};
+use native::calls::{self, Errno, NORMAL_PRIORITY};
+use native::thread::spawn;
+use native::time::{MILLISECOND, cycles, nanoseconds};
+use native::{println, system};
 
 native::entry!(main);
 
@@ -29,6 +31,22 @@ fn main(argument: u64) -> i32 {
     assert!(nanoseconds() > start, "time goes on");
     // The call, two of the clock and one for the statistics.
     assert_eq!(calls::statistic("entries_system_call") - entries, 4, "entries by system call");
+    interrupted();
     println!("ok lock-burn: {count} calls");
     0
+}
+
+/// A deadline that comes while the kernel burns interrupts the kernel itself: execution level 2. Its
+/// thread runs when the call is over.
+fn interrupted() {
+    let before = calls::statistic("level2_interrupts");
+    let sleeper = spawn(sleep, 2 * MILLISECOND, NORMAL_PRIORITY).expect("a thread can start");
+    system::yield_now();
+    calls::burn(20_000_000).expect("the kernel burns");
+    assert!(calls::statistic("level2_interrupts") > before, "the timer interrupted the kernel");
+    sleeper.join();
+}
+
+fn sleep(nanoseconds: u64) {
+    assert_eq!(calls::receive(&mut [0; 8], nanoseconds), Err(Errno::ETIMEDOUT), "nobody sends");
 }
