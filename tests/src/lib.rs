@@ -18,7 +18,7 @@ use std::{
 };
 
 pub use outcome::Outcome;
-pub use place::{Scratch, busybox, c_program, target, xtask};
+pub use place::{Scratch, busybox, c_program, kernel, native_package, std_program, target, xtask};
 
 /// Seconds after which a run is given up, unless the test says otherwise. Much, since machines run
 /// side by side on few CPUs.

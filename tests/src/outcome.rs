@@ -72,6 +72,37 @@ impl Outcome {
         assert!(found == count, "{count} log lines with {words:?} expected, not {found}\n{self}");
         self
     }
+
+    /// Asserts that nothing of the kernel's own was noteworthy: no warning, no error, no panic.
+    #[track_caller]
+    pub fn expect_calm_log(self) -> Self {
+        let calm = |line: &str| !line.contains("] WARN ") && !line.contains("] ERROR ");
+        assert!(
+            self.log.lines().all(calm) && !self.stderr.contains("panic"),
+            "a log without warnings expected\n{self}"
+        );
+        self
+    }
+
+    /// Asserts that everything programs held has been given back: every frame is free again but those
+    /// by which the kernel's heap has grown, and nothing is left but the first process's own entry,
+    /// which lasts as long as the run.
+    #[track_caller]
+    pub fn expect_all_back(self) -> Self {
+        // A page of tables maps 512 pages of the heap.
+        let with_tables = |pages: i64| pages + (pages + 511) / 512;
+        let grown = with_tables(self.stat("heap_pages")) - with_tables(self.stat("heap_pages_at_start"));
+        let (before, after) = (self.stat("frames_free_at_start"), self.stat("frames_free"));
+        let lost = before - after - grown;
+        assert!(lost == 0, "frames free: {before} before, {after} after; heap grown by {grown}; {lost} lost\n{self}");
+        for name in ["containers_live", "container_directories_live", "directory_copies_live"] {
+            assert!(self.stat(name) == 0, "{name}: {}\n{self}", self.stat(name));
+        }
+        for name in ["processes_live", "threads_live"] {
+            assert!(self.stat(name) == 1, "{name}: {}\n{self}", self.stat(name));
+        }
+        self
+    }
 }
 
 /// A flat JSON object of integers; anything else is none.

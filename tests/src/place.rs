@@ -26,7 +26,26 @@ pub fn xtask() -> PathBuf {
 
 /// A compiled program of `user/c`; with `-musl` behind its name the one that is linked with musl.
 pub fn c_program(name: &str) -> PathBuf {
-    let path = target().join("jotun/c").join(name);
+    built("jotun/c", name)
+}
+
+/// A `std` program of `user/std`, as it is in the image.
+pub fn std_program(name: &str) -> PathBuf {
+    built("x86_64-unknown-linux-musl/release", name)
+}
+
+/// A native package of `user/native`, as it is in the image.
+pub fn native_package(name: &str) -> PathBuf {
+    built("native/x86_64-unknown-none/release", name)
+}
+
+/// The kernel with its symbols.
+pub fn kernel() -> PathBuf {
+    built("x86_64-unknown-none/release", "kernel")
+}
+
+fn built(directory: &str, name: &str) -> PathBuf {
+    let path = target().join(directory).join(name);
     assert!(path.exists(), "no {}: run `cargo xtask test --boot`", path.display());
     path
 }

@@ -77,12 +77,3 @@ fn too_little_memory_for_the_files() {
     let sentence = the_sentence(&outcome);
     assert!(sentence.to_lowercase().contains("memory"), "{sentence}");
 }
-
-#[test]
-fn a_program_that_is_none() {
-    let scratch = Scratch::new("foreign-program");
-    let script = scratch.file("script", "#!/bin/sh\necho no\n");
-    let outcome = Jotun::new().args([script]).run().expect(70);
-    let sentence = the_sentence(&outcome);
-    assert!(sentence.contains("/host/script") && sentence.contains("ELF"), "{sentence}");
-}
