@@ -6,7 +6,7 @@
 
 use crate::arch::{self, apic, clock, entry};
 use crate::kernel::Kernel;
-use containers::{Cpu, State, ThreadId};
+use containers::{ContainerId, Cpu, ProcessId, State, ThreadId};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
@@ -14,7 +14,7 @@ cpu_local! {
     /// This CPU's number.
     static CPU: Cell<Cpu> = Cell::new(Cpu(0));
     /// The thread that runs here.
-    static CURRENT: Cell<Option<ThreadId>> = Cell::new(None);
+    static CURRENT: Cell<Option<Running>> = Cell::new(None);
     /// Until when it has been charged for its time, in nanoseconds since boot.
     static CHARGED: Cell<u64> = Cell::new(0);
     /// Whose extended state the registers hold.
@@ -23,6 +23,17 @@ cpu_local! {
     static ALARM: Cell<u64> = Cell::new(0);
     /// Switches from one thread to another.
     pub static SWITCHES: Cell<u64> = Cell::new(0);
+}
+
+/// A running thread, and what a call asks of it again and again: neither changes while it runs.
+#[derive(Clone, Copy)]
+pub struct Running {
+    /// The thread.
+    pub thread: ThreadId,
+    /// Its process.
+    pub process: ProcessId,
+    /// Its container.
+    pub container: ContainerId,
 }
 
 /// This CPU's number.
@@ -34,6 +45,12 @@ pub fn this_cpu(cpu: &InKernel) -> Cpu {
 /// The thread that runs on this CPU.
 #[inline]
 pub fn current(cpu: &InKernel) -> Option<ThreadId> {
+    running(cpu).map(|running| running.thread)
+}
+
+/// The same with its process and container.
+#[inline]
+pub fn running(cpu: &InKernel) -> Option<Running> {
     CURRENT.get(cpu).get()
 }
 
@@ -74,7 +91,10 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
         // Its process may have got another container's face meanwhile (a directory of its own, exec).
         kernel.memory.activate(thread.container, this_cpu(cpu));
     }
-    CURRENT.get(cpu).set(next);
+    CURRENT.get(cpu).set(next.and_then(|id| {
+        let thread = kernel.tasks.thread(id)?;
+        Some(Running { thread: id, process: thread.process, container: thread.container })
+    }));
     set_alarm(kernel, cpu, now);
 }
 

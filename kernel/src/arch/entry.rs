@@ -52,6 +52,22 @@ pub fn cause(cpu: &InKernel) -> (u64, u64) {
     unsafe { ((*frame(cpu)).vector, (*frame(cpu)).code) }
 }
 
+/// Number and arguments of the system call that the current thread came in by.
+#[inline(always)]
+pub fn system_call_arguments(cpu: &InKernel) -> (u64, [u64; 6]) {
+    // SAFETY: as in `cause`.
+    let r = unsafe { &*frame(cpu) };
+    (r.code, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
+}
+
+/// Sets what the current thread's system call returns.
+#[inline(always)]
+pub fn set_result(cpu: &InKernel, value: u64) {
+    let registers = frame(cpu).cast_mut();
+    // SAFETY: as in `cause`, but after the call: its reference to the kernel is used no more.
+    unsafe { (*registers).rax = value }
+}
+
 // Pushes what is below `code` and `vector`; the order is that of `Registers`.
 macro_rules! push_registers {
     () => {

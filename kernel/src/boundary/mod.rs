@@ -164,7 +164,10 @@ pub extern "C" fn enter_system_call() -> *const Registers {
     account(counts, &counts.user);
     // SAFETY: this is an entry.
     let kernel = unsafe { rise(&cpu, Cause::SystemCall) };
-    calls::dispatch(kernel, &cpu);
+    let (number, arguments) = entry::system_call_arguments(&cpu);
+    if let Some(result) = calls::dispatch(kernel, &cpu, number, arguments) {
+        entry::set_result(&cpu, result);
+    }
     leave(kernel, &cpu)
 }
 

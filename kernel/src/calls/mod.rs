@@ -15,9 +15,9 @@ pub mod time;
 
 use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};
-use crate::schedule;
+use crate::schedule::{self, Running};
 use ::files::Errno;
-use containers::{Fault, NoMemory, PhysicalMemory, ProcessId, Registers, Space, ThreadId};
+use containers::{Fault, NoMemory, PhysicalMemory, ProcessId, Space, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -88,35 +88,25 @@ impl Caller {
     }
 }
 
-/// Makes the system call that the current thread's registers ask for, and puts its result there.
-pub fn dispatch(kernel: &mut Kernel, cpu: &InKernel) {
-    let Some(id) = schedule::current(cpu) else { return };
-    let Some(thread) = kernel.tasks.thread(id) else { return };
-    let r: &Registers = &thread.registers;
-    let caller = Caller {
-        thread: id,
-        process: thread.process,
-        space: Space { container: thread.container, cpu: schedule::this_cpu(cpu) },
-        number: r.code,
-        arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
-    };
-    // Every call may use some kernel heap; what it may use is there before it starts.
-    if table::is_long(caller.number) {
+/// Makes a system call of the current thread; what it returns, if it returns now.
+pub fn dispatch(kernel: &mut Kernel, cpu: &InKernel, number: u64, arguments: [u64; 6]) -> Option<u64> {
+    let Running { thread, process, container } = schedule::running(cpu)?;
+    let space = Space { container, cpu: schedule::this_cpu(cpu) };
+    let caller = Caller { thread, process, space, number, arguments };
+    if table::is_long(number) {
         boundary::let_interrupts_in(cpu);
     }
-    let answer = if kernel.memory.physical.has_room_for_bookkeeping() || table::frees(caller.number) {
+    // Every call may use some kernel heap; what it may use is there before it starts.
+    let answer = if kernel.memory.physical.has_room_for_bookkeeping() || table::frees(number) {
         table::call(kernel, cpu, &caller)
     } else {
         Err(Errno::ENOMEM)
     };
     boundary::keep_interrupts_out(cpu);
-    let result = match answer {
-        Ok(Reply::Value(value)) => value,
-        Err(errno) => -i64::from(errno.into_raw()) as u64,
-        Ok(Reply::Parked | Reply::Gone) => return,
-    };
-    if let Some(thread) = kernel.tasks.thread_mut(id) {
-        thread.registers.rax = result;
+    match answer {
+        Ok(Reply::Value(value)) => Some(value),
+        Err(errno) => Some(-i64::from(errno.into_raw()) as u64),
+        Ok(Reply::Parked | Reply::Gone) => None,
     }
 }
 
