@@ -82,16 +82,16 @@ pub struct Wait {
     pub deadline: Option<u64>,
     /// How the call ends when woken through the channel.
     pub woken: Resume,
-    /// What the call returns at the deadline.
-    pub expired: i64,
+    /// How the call ends at the deadline. One that is made again finds its deadline over.
+    pub expired: Resume,
     /// Only wake-ups with one of these bits count (futex bit sets).
     pub bits: u32,
 }
 
 impl Wait {
-    /// A wait that ends with the call being made again, without a deadline.
-    pub fn restart(channel: Channel) -> Wait {
-        Wait { channel, deadline: None, woken: Resume::Restart, expired: 0, bits: u32::MAX }
+    /// A wait that ends with the call being made again, however it ends.
+    pub fn restart(channel: Channel, deadline: Option<u64>) -> Wait {
+        Wait { channel, deadline, woken: Resume::Restart, expired: Resume::Restart, bits: u32::MAX }
     }
 }
 
@@ -410,8 +410,12 @@ impl<R> Tasks<R> {
     /// Wakes those whose deadline is over.
     pub fn expire(&mut self, now: u64) {
         while let Some(&(_, id)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
-            let expired = self.thread(id).and_then(|thread| thread.wait).map_or(0, |wait| wait.expired);
-            self.resume(id, Resume::Return(expired));
+            let Some(wait) = self.thread(id).and_then(|thread| thread.wait) else {
+                // No thread leaves a deadline behind; should one, it must not stop the others'.
+                self.deadlines.pop_first();
+                continue;
+            };
+            self.resume(id, wait.expired);
             self.counts.timeouts += 1;
         }
     }

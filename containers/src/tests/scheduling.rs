@@ -62,10 +62,11 @@ fn wakers_complete_or_restart_a_call() {
     let mut tasks = Tasks::default();
     let (a, b) = (running(&mut tasks), running(&mut tasks));
     let word = Channel::Futex(container(), 0x1000);
-    let complete = Wait { channel: word, deadline: None, woken: Resume::Return(0), expired: -110, bits: 1 };
+    let complete =
+        Wait { channel: word, deadline: None, woken: Resume::Return(0), expired: Resume::Return(-110), bits: 1 };
     tasks.park(a, complete);
     tasks.thread_mut(b).unwrap().registers = Registers { rip: 0x1002, code: 7, ..Registers::default() };
-    tasks.park(b, Wait { deadline: Some(50), ..Wait::restart(Channel::ConsoleInput) });
+    tasks.park(b, Wait::restart(Channel::ConsoleInput, Some(50)));
     assert_eq!(tasks.wake(word, 1, 2), 0, "no common bit");
     assert_eq!(tasks.wake(word, 1, 3), 1);
     tasks.wake_all(Channel::ConsoleInput);
@@ -79,7 +80,8 @@ fn wakers_complete_or_restart_a_call() {
 fn deadlines_expire_in_order_and_once() {
     let mut tasks = Tasks::default();
     let (a, b) = (running(&mut tasks), running(&mut tasks));
-    let sleep = |deadline, expired| Wait { deadline: Some(deadline), expired, ..Wait::restart(Channel::Time) };
+    let sleep =
+        |deadline, expired| Wait { expired: Resume::Return(expired), ..Wait::restart(Channel::Time, Some(deadline)) };
     tasks.park(a, sleep(20, -1));
     tasks.park(b, sleep(10, -2));
     assert_eq!(tasks.next_deadline(), Some(10));
@@ -97,7 +99,7 @@ fn requeued_threads_wake_with_the_other_word() {
     let (one, two) = (Channel::Futex(container(), 0x1000), Channel::Futex(container(), 0x2000));
     let threads: Vec<_> = (0..3).map(|_| running(&mut tasks)).collect();
     for id in &threads {
-        tasks.park(*id, Wait { woken: Resume::Return(0), ..Wait::restart(one) });
+        tasks.park(*id, Wait { woken: Resume::Return(0), ..Wait::restart(one, None) });
     }
     assert_eq!((tasks.wake(one, 1, u32::MAX), tasks.requeue(one, two, 9)), (1, 2));
     assert_eq!((tasks.wake(one, 9, u32::MAX), tasks.wake(two, 9, u32::MAX)), (0, 2));
@@ -112,7 +114,7 @@ fn threads_can_end_wherever_they_are() {
     tasks.make_ready(further[0]);
     tasks.make_ready(further[1]);
     assert_eq!(tasks.take_ready(CPU), Some(further[0]));
-    tasks.park(further[0], Wait { deadline: Some(5), ..Wait::restart(Channel::Poll) });
+    tasks.park(further[0], Wait::restart(Channel::Poll, Some(5)));
     assert_eq!(tasks.threads_of(process).count(), 4);
     for (left, id) in (0..3).rev().zip(further) {
         assert_eq!(tasks.end_thread(id), left + 1);

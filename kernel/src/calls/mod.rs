@@ -110,6 +110,11 @@ pub fn dispatch(kernel: &mut Kernel, cpu: &InKernel, number: u64, arguments: [u6
     }
 }
 
+/// Whether a call's time is over.
+pub fn is_over(deadline: Option<u64>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= crate::arch::clock::nanoseconds())
+}
+
 /// The absolute deadline of a call with a time-out: where it stands after a restart, else from now.
 pub fn deadline(tasks: &mut Tasks, caller: &Caller, timeout: Option<u64>) -> Option<u64> {
     let restarted = tasks.thread_mut(caller.thread).and_then(|thread| thread.restart_deadline.take());

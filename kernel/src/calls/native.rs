@@ -1,6 +1,6 @@
 //! Jotun's own calls; the crate `abi` says what each does and what it can answer.
 
-use super::{Answer, Caller, DONE, Reply, bad_address, deadline, value};
+use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, value};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::messages::{Message, Messages};
 use crate::program::native::{self, Request};
@@ -15,9 +15,17 @@ use containers::{Channel, ProcessId, Registers, ThreadId, Wait};
 use core::fmt::Write;
 use cpulocal::InKernel;
 
-/// The answer of a wait whose deadline is over.
-fn timed_out() -> i64 {
-    -i64::from(Errno::ETIMEDOUT.into_raw())
+/// Parks the caller until something happens on a channel; the call is made again then, and once more
+/// when its time is over.
+fn wait_for(caller: &Caller, tasks: &mut Tasks, channel: Channel, timeout: u64, until: Option<u64>) -> Answer {
+    if timeout == POLL {
+        return Err(Errno::EAGAIN);
+    }
+    if is_over(until) {
+        return Err(Errno::ETIMEDOUT);
+    }
+    tasks.park(caller.thread, Wait::restart(channel, until));
+    Ok(Reply::Parked)
 }
 
 /// `start(name, name length, argument, priority, flags)`
@@ -88,12 +96,7 @@ pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages
     let [buffer, capacity, sender, timeout, ..] = caller.arguments;
     let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
     let Some(message) = messages.receive(caller.process) else {
-        if timeout == POLL {
-            return Err(Errno::EAGAIN);
-        }
-        let channel = Channel::Messages(caller.process);
-        tasks.park(caller.thread, Wait { deadline: until, expired: timed_out(), ..Wait::restart(channel) });
-        return Ok(Reply::Parked);
+        return wait_for(caller, tasks, Channel::Messages(caller.process), timeout, until);
     };
     let from = message.sender.to_le_bytes();
     let content = &message.content()[..message.content().len().min(capacity as usize)];
@@ -114,12 +117,7 @@ pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let child = process(tasks, number).map_err(|_| Errno::ECHILD)?;
     let state = tasks.process(child).filter(|process| process.parent == Some(caller.process));
     let Some(ended) = state.ok_or(Errno::ECHILD)?.ended else {
-        if timeout == POLL {
-            return Err(Errno::EAGAIN);
-        }
-        let channel = Channel::Children(caller.process);
-        tasks.park(caller.thread, Wait { deadline: until, expired: timed_out(), ..Wait::restart(channel) });
-        return Ok(Reply::Parked);
+        return wait_for(caller, tasks, Channel::Children(caller.process), timeout, until);
     };
     if status != 0 {
         caller.write(memory, status, &ended.wait_status())?;

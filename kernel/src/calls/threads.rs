@@ -247,7 +247,7 @@ fn wait(
         channel: Channel::Futex(caller.space.container, word),
         deadline,
         woken: Resume::Return(0),
-        expired: -i64::from(Errno::ETIMEDOUT.into_raw()),
+        expired: Resume::Return(-i64::from(Errno::ETIMEDOUT.into_raw())),
         bits,
     };
     tasks.park(caller.thread, wait);

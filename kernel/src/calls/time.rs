@@ -112,7 +112,13 @@ pub fn clock_nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) 
 }
 
 fn sleep_until(caller: &Caller, tasks: &mut Tasks, deadline: u64) -> Answer {
-    let wait = Wait { channel: Channel::Time, deadline: Some(deadline), woken: Resume::Return(0), expired: 0, bits: 0 };
+    let wait = Wait {
+        channel: Channel::Time,
+        deadline: Some(deadline),
+        woken: Resume::Return(0),
+        expired: Resume::Return(0),
+        bits: 0,
+    };
     tasks.park(caller.thread, wait);
     Ok(Reply::Parked)
 }

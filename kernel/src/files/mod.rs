@@ -18,7 +18,7 @@ use ::files::{Device, Errno, Freed, InodeId, OpenFile, OpenFileId, OpenFiles, Op
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use containers::{ObjectId, PAGE_SIZE, ProcessId, State, ThreadId};
+use containers::{ObjectId, PAGE_SIZE, ProcessId};
 
 /// Largest size of a file: what the page numbers of a memory object can count.
 pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
@@ -37,12 +37,7 @@ pub struct Files {
     pub open: OpenFiles,
     /// What the open files of `/proc` said when they were last read from the start.
     written_out: BTreeMap<OpenFileId, ObjectId>,
-    /// What threads that wait in `select` with a time-out have asked for.
-    pub selecting: BTreeMap<ThreadId, Sets>,
 }
-
-/// The three sets of a `select`: to be read, to be written, and with exceptional conditions.
-pub type Sets = [Vec<u64>; 3];
 
 /// Where an open file's bytes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -259,14 +254,6 @@ impl Files {
             memory.resize_object(object, size);
         }
         Ok(())
-    }
-
-    /// Keeps what a thread that is about to wait has asked for, until it asks again. What is left of waits
-    /// that have ended otherwise goes at the next occasion.
-    pub fn keep_selecting(&mut self, tasks: &Tasks, thread: ThreadId, sets: Sets) {
-        let waits = |id| tasks.thread(id).is_some_and(|thread| thread.state == State::Parked);
-        self.selecting.retain(|id, _| waits(*id));
-        self.selecting.insert(thread, sets);
     }
 
     /// What `mmap` may map of a descriptor: `EBADF`, `ENODEV` (nothing).

@@ -51,12 +51,8 @@ impl Files {
     /// A file system with the devices and `/proc`.
     pub fn new(memory: &mut Memory) -> Files {
         heap::reserve(&mut memory.physical);
-        let mut files = Files {
-            tree: Tree::new(now()),
-            open: OpenFiles::new(OPEN_FILES_MAX),
-            written_out: BTreeMap::new(),
-            selecting: BTreeMap::new(),
-        };
+        let mut files =
+            Files { tree: Tree::new(now()), open: OpenFiles::new(OPEN_FILES_MAX), written_out: BTreeMap::new() };
         files.furnish().expect("an empty tree has room for devices");
         files
     }

@@ -5,12 +5,12 @@
 //! `pselect6` are not put in place.
 
 use super::resources;
-use crate::arch::clock;
-use crate::calls::{Answer, Caller, Reply, bad_address, deadline, time, value};
+use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
 use crate::console::Console;
-use crate::files::{Bytes, Files, Sets};
+use crate::files::{Bytes, Files};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Descriptors, Errno};
+use alloc::vec::Vec;
 use containers::{Channel, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -28,6 +28,9 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// Bytes of a signal mask.
 const MASK: u64 = 8;
+
+/// The three sets of a `select`: to be read, to be written, and with exceptional conditions.
+type Sets = [Vec<u64>; 3];
 
 /// `struct pollfd`
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -59,12 +62,8 @@ fn finish(caller: &Caller, tasks: &mut Tasks, console: &mut Console, ready: u64,
     if !console.writable() {
         console.wants_room();
     }
-    tasks.park(caller.thread, Wait { deadline, ..Wait::restart(Channel::Poll) });
+    tasks.park(caller.thread, Wait::restart(Channel::Poll, deadline));
     Ok(Reply::Parked)
-}
-
-fn is_over(deadline: Option<u64>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= clock::nanoseconds())
 }
 
 /// `poll(fds, count, milliseconds)`
@@ -113,13 +112,7 @@ fn poll_until(
 }
 
 /// `select(count, read, write, except, time)`
-pub fn select(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    console: &mut Console,
-) -> Answer {
+pub fn select(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
     let timeout = match caller.arguments[4] {
         0 => None,
         address => {
@@ -131,7 +124,8 @@ pub fn select(
             Some(seconds.saturating_mul(time::SECOND).saturating_add(rest))
         }
     };
-    select_until(caller, memory, tasks, files, console, |tasks| deadline(tasks, caller, timeout))
+    let deadline = deadline(tasks, caller, timeout);
+    select_until(caller, memory, tasks, files, console, deadline)
 }
 
 /// `pselect6(count, read, write, except, time, mask)`
@@ -139,7 +133,7 @@ pub fn pselect(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
-    files: &mut Files,
+    files: &Files,
     console: &mut Console,
 ) -> Answer {
     let [.., timeout, mask] = caller.arguments;
@@ -153,27 +147,21 @@ pub fn pselect(
         0 => None,
         address => Some(caller.read::<time::Timespec>(memory, address)?.total()?),
     };
-    select_until(caller, memory, tasks, files, console, |tasks| deadline(tasks, caller, timeout))
+    let deadline = deadline(tasks, caller, timeout);
+    select_until(caller, memory, tasks, files, console, deadline)
 }
 
 fn select_until(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
-    files: &mut Files,
+    files: &Files,
     console: &mut Console,
-    deadline: impl FnOnce(&mut Tasks) -> Option<u64>,
+    deadline: Option<u64>,
 ) -> Answer {
-    let restarted = tasks.thread(caller.thread).is_some_and(|thread| thread.restart_deadline.is_some());
-    let deadline = deadline(tasks);
     let descriptors = &resources(caller, tasks)?.descriptors;
     let count = u32::try_from(caller.int(0)).map_err(|_| Errno::EINVAL)?.min(descriptors.limit());
-    // A call with a time-out leaves empty sets behind when it parks, see below.
-    let kept = files.selecting.remove(&caller.thread).filter(|_| restarted);
-    let wanted = match kept {
-        Some(sets) => sets,
-        None => read_sets(caller, memory, count)?,
-    };
+    let wanted = read_sets(caller, memory, count)?;
     let mut found = wanted.clone();
     let mut ready = 0;
     for fd in 0..count {
@@ -195,14 +183,9 @@ fn select_until(
             }
         }
     }
+    // The sets are written when the call ends; one that waits is made again and reads them again.
     if ready > 0 || is_over(deadline) {
         write_sets(caller, memory, &found)?;
-        return value(ready);
-    }
-    if deadline.is_some() {
-        // If the time runs out the call is not made again, so the sets must say so now.
-        write_sets(caller, memory, &found)?;
-        files.keep_selecting(tasks, caller.thread, wanted);
     }
     finish(caller, tasks, console, ready, deadline)
 }

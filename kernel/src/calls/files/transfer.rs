@@ -4,6 +4,7 @@
 //! stack, so that the device sees plain slices.
 
 use crate::arch::{clock, heap};
+use crate::calls::is_over;
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::kernel::Memory;
@@ -142,7 +143,10 @@ impl Transfer<'_> {
                 if there == 0 {
                     let time = |tenths| clock::nanoseconds() + u64::from(tenths) * DECISECOND;
                     let deadline = restarted.or(deciseconds.map(time));
-                    return Ok(Step::Wait(Wait { deadline, ..Wait::restart(Channel::ConsoleInput) }));
+                    if is_over(deadline) {
+                        return Ok(Step::Done(0));
+                    }
+                    return Ok(Step::Wait(Wait::restart(Channel::ConsoleInput, deadline)));
                 }
                 there
             }
@@ -266,7 +270,7 @@ fn room(position: u64) -> Result<u64, Errno> {
 fn no_room_at(done: u64, nonblocking: bool) -> Result<Step, Errno> {
     match done {
         0 if nonblocking => Err(Errno::EAGAIN),
-        0 => Ok(Step::Wait(Wait::restart(Channel::ConsoleOutput))),
+        0 => Ok(Step::Wait(Wait::restart(Channel::ConsoleOutput, None))),
         _ => Ok(Step::Done(done)),
     }
 }
