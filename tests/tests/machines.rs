@@ -1,0 +1,144 @@
+//! Machines of many kinds: firmware, CPUs with much and with little, memory from too little to plenty.
+
+use boot_tests::{Jotun, Outcome, Scratch, busybox};
+
+/// Runs `fpu`, which needs threads, time slices and whatever vector registers the CPU has.
+#[track_caller]
+fn fpu(jotun: Jotun, registers: &str) -> Outcome {
+    let outcome = jotun.args(["/bin/fpu"]).run().expect(0).expect_calm_log().expect_all_back();
+    outcome.expect_output(format!("ok fpu: 4 threads, 2000 turns each, {registers} registers\n"))
+}
+
+/// Runs on a machine that will not do; the sentence that xtask passes on.
+#[track_caller]
+fn stopped(jotun: Jotun) -> String {
+    let outcome = jotun.args(["/bin/fpu"]).timeout(30.0).run().expect(70);
+    assert!(outcome.stdout.is_empty() && !outcome.stderr.contains("panic"), "{outcome}");
+    let sentences: Vec<_> =
+        outcome.stderr.lines().filter_map(|line| line.strip_prefix("xtask: the kernel stopped: ")).collect();
+    assert_eq!(sentences.len(), 1, "{outcome}");
+    sentences[0].to_owned()
+}
+
+#[test]
+fn bios_and_uefi_give_the_same() {
+    let scratch = Scratch::new("firmware");
+    scratch.file("data", vec![b'x'; 100_000]);
+    let words = [busybox().to_str().unwrap(), "sha256sum", "/data", "-"];
+    let run = |jotun: Jotun| {
+        let outcome = jotun.rootfs(scratch.path()).args(words).stdin("from the host").run();
+        outcome.expect(0).expect_calm_log().expect_all_back()
+    };
+    let (bios, uefi) = (run(Jotun::new()), run(Jotun::new().uefi()));
+    assert_eq!(bios.text(), uefi.text());
+    assert_eq!(bios.text().lines().count(), 2, "{bios}");
+    for outcome in [&bios, &uefi] {
+        // 256 MiB, less what firmware keeps, the kernel itself and its table of frames.
+        let total = (outcome.stat("frames_total") * 4096) >> 20;
+        assert!((200..256).contains(&total), "{total} MiB\n{outcome}");
+        assert!(outcome.log.contains("ACPI: 1 CPU(s), 1 I/O APIC(s)"), "{outcome}");
+    }
+}
+
+#[test]
+fn uefi_with_little_memory() {
+    fpu(Jotun::new().uefi().memory(64), "AVX");
+    let outcome = Jotun::new().uefi().memory(32).args(["/bin/fpu"]).run().expect(125);
+    assert!(outcome.stderr.contains("UEFI's firmware needs 64 MiB of memory; --memory says 32"), "{outcome}");
+}
+
+#[test]
+fn cpus_with_less() {
+    for (model, registers, without) in [
+        ("qemu64", "SSE", "SMAP XSAVE AVX GIB_PAGES"),
+        ("Haswell", "AVX", "SMAP UMIP GIB_PAGES"),
+        ("max,-xsave", "SSE", "XSAVE"),
+        ("max,-avx", "SSE", "AVX"),
+        ("max,-smap,-smep,-umip", "AVX", "SMAP SMEP UMIP"),
+        ("max,-pge,-pdpe1gb", "AVX", "GLOBAL_PAGES GIB_PAGES"),
+    ] {
+        let outcome = fpu(Jotun::new().cpu(model), registers);
+        let line = outcome.log.lines().find(|line| line.contains("INFO cpu: ")).expect("a line on the CPU");
+        let features: Vec<&str> = line.rsplit(": ").next().unwrap().split(" | ").collect();
+        for feature in without.split(' ') {
+            assert!(!features.contains(&feature), "{model}: {line}");
+        }
+    }
+}
+
+#[test]
+fn cpus_that_will_not_do() {
+    for model in ["qemu32", "max,-nx"] {
+        let sentence = stopped(Jotun::new().cpu(model));
+        assert_eq!(sentence, "this CPU has no 64-bit mode with no-execute pages; Jotun needs both", "{model}");
+    }
+    for (model, feature) in [("max,-apic", "APIC"), ("max,-syscall", "SYSCALL"), ("max,-tsc", "TSC")] {
+        let sentence = stopped(Jotun::new().cpu(model));
+        assert_eq!(sentence, format!("this CPU lacks what Jotun needs: {feature}"), "{model}");
+    }
+}
+
+#[test]
+fn a_program_is_killed_the_same_without_the_newer_protections() {
+    for deed in ["execute-data", "read-kernel"] {
+        let outcome = Jotun::new().cpu("qemu64").args(["hostile", deed]).run().expect(139).expect_all_back();
+        outcome.expect_log_lines(1, &["] WARN ", "hostile (1) killed by SIGSEGV: "]);
+    }
+}
+
+#[test]
+fn little_memory() {
+    for mebibytes in [32, 64] {
+        let outcome = fpu(Jotun::new().memory(mebibytes), "AVX");
+        assert!(outcome.stat("frames_total") * 4096 < i64::from(mebibytes) << 20, "{outcome}");
+    }
+    let outcome = Jotun::new().memory(32).args(["hostile", "out-of-memory"]).run().expect(137).expect_all_back();
+    outcome.expect_log_lines(1, &["] WARN ", "hostile (1) killed: no memory left for the page at 0x"]);
+    for (deed, mebibytes) in [("many-files", 32), ("many-threads", 128), ("many-mappings", 128)] {
+        let outcome = Jotun::new().memory(mebibytes).args(["hostile", deed]).run().expect(0).expect_all_back();
+        outcome.expect_calm_log().expect_in_output(&format!("ok hostile {deed}\n"));
+    }
+}
+
+#[test]
+fn from_too_little_memory_to_just_enough() {
+    // xtask has refused less than the first; at the last all programs fit.
+    let mut sentences = 0;
+    for mebibytes in 22..=26 {
+        let outcome = Jotun::new().memory(mebibytes).args(["/pkg/hello"]).timeout(30.0).run();
+        match outcome.status {
+            0 | 125 => {}
+            70 => {
+                let said = |line: &&str| line.starts_with("xtask: the kernel stopped: ") && line.contains("emory");
+                assert_eq!(outcome.stderr.lines().filter(said).count(), 1, "{outcome}");
+                assert!(!outcome.stderr.contains("panic"), "{outcome}");
+                sentences += 1;
+            }
+            126 => drop(outcome.expect_log_lines(1, &["] ERROR ", "there is not enough memory for it"])),
+            _ => panic!("{mebibytes} MiB\n{outcome}"),
+        }
+    }
+    assert!(sentences > 0, "no machine was too small");
+}
+
+#[test]
+fn much_memory() {
+    // Much of it lies above 4 GiB.
+    let outcome = Jotun::new().memory(6144).args(["/bin/mem"]).run().expect(0).expect_calm_log().expect_all_back();
+    let total = (outcome.stat("frames_total") * 4096) >> 20;
+    assert!((6000..6144).contains(&total), "{total} MiB\n{outcome}");
+}
+
+#[test]
+fn further_cpus_are_left_alone() {
+    let outcome = fpu(Jotun::new().option("--qemu=-smp").option("--qemu=4"), "AVX");
+    assert!(outcome.log.contains("ACPI: 4 CPU(s)"), "{outcome}");
+}
+
+#[test]
+fn unknown_words_are_logged_and_ignored() {
+    let words = [busybox().to_str().unwrap(), "echo", "still"];
+    let outcome = Jotun::new().append("colour=green quiet").args(words).run().expect(0).expect_output("still\n");
+    let outcome = outcome.expect_log_lines(1, &["] WARN ", "unknown word on the command line: colour=green"]);
+    outcome.expect_log_lines(1, &["] WARN ", "unknown word on the command line: quiet"]);
+}
