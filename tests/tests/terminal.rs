@@ -1,0 +1,201 @@
+//! A run whose console is a terminal: keys, echo, ^C and ^D, and the user's terminal afterwards.
+//!
+//! The terminal is a pseudo-terminal. What is typed goes in at its one end; what a user would see comes
+//! out there. At its other end is `cargo xtask run`.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use boot_tests::{Scratch, busybox, target, xtask};
+use rustix::{
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize},
+};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A run on a pseudo-terminal.
+struct Session {
+    child: Child,
+    keys: File,
+    screen: Receiver<Vec<u8>>,
+    /// All that was on the screen.
+    seen: Vec<u8>,
+    /// How much of it has been waited for.
+    read: usize,
+    before: Termios,
+    log: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Session {
+    /// Starts busybox with these words on a terminal of 33 rows and 101 columns.
+    fn start(words: &[&str]) -> Self {
+        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&keys).and_then(|()| unlockpt(&keys)).expect("its other end");
+        let name = ptsname(&keys, Vec::new()).expect("its name");
+        let open = || -> OwnedFd { rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap() };
+        tcsetwinsize(&keys, Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+        let before = tcgetattr(&keys).expect("settings");
+        let scratch = Scratch::new("terminal");
+        let log = scratch.path().join("log");
+        let mut command = Command::new(xtask());
+        command.args(["run", "--up", "--no-build", "--timeout", "60", "--log"]).arg(&log);
+        command.env("CARGO_TARGET_DIR", target()).arg("--").arg(busybox()).args(words);
+        command.stdin(open()).stdout(open()).stderr(Stdio::null());
+        let child = command.spawn().expect("xtask starts");
+        let keys = File::from(keys);
+        let mut from = keys.try_clone().expect("one more of it");
+        let (sender, screen) = channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, keys, screen, seen: Vec::new(), read: 0, before, log, _scratch: scratch }
+    }
+
+    fn settings(&self) -> Termios {
+        tcgetattr(&self.keys).expect("settings")
+    }
+
+    /// Waits until xtask has handed the terminal over: no echo of the host's.
+    fn handed_over(self) -> Self {
+        let until = Instant::now() + PATIENCE;
+        while self.settings().local_modes.intersects(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG) {
+            assert!(Instant::now() < until, "the terminal was not handed over\n{self}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    fn types(&mut self, text: &str) {
+        self.keys.write_all(text.as_bytes()).expect("keys");
+    }
+
+    /// Waits until exactly this has come to the screen.
+    #[track_caller]
+    fn shows(&mut self, text: &str) {
+        let until = Instant::now() + PATIENCE;
+        while self.seen.len() < self.read + text.len() {
+            match self.screen.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.seen.extend(bytes),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let end = self.seen.len().min(self.read + text.len());
+        let shown = String::from_utf8_lossy(&self.seen[self.read..end]).into_owned();
+        assert_eq!(shown, text, "{self}");
+        self.read = end;
+    }
+
+    /// Waits for the end; the status as a shell has it, and the log. Nothing more was shown, and the
+    /// terminal is as it was before.
+    #[track_caller]
+    fn ends(mut self) -> (i32, String) {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().expect("xtask can be waited for") {
+                Some(status) => break status,
+                None => assert!(Instant::now() < until, "no end\n{self}"),
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        let (now, before) = (self.settings(), &self.before);
+        assert_eq!(now.local_modes, before.local_modes, "{self}");
+        assert_eq!(now.input_modes, before.input_modes, "{self}");
+        assert_eq!(now.output_modes, before.output_modes, "{self}");
+        assert_eq!(now.control_modes, before.control_modes, "{self}");
+        while let Ok(bytes) = self.screen.recv_timeout(Duration::from_millis(100)) {
+            self.seen.extend(bytes);
+        }
+        assert_eq!(self.seen.len(), self.read, "more than was expected\n{self}");
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        (status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)), log)
+    }
+}
+
+impl std::fmt::Display for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        write!(f, "--- screen\n{}\n--- log\n{log}", String::from_utf8_lossy(&self.seen).escape_debug())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn lines_are_edited_and_echoed_and_control_d_ends_them() {
+    let mut session = Session::start(&["cat"]).handed_over();
+    // What is typed, echoed; then the line as `cat` has read it.
+    session.types("hello\r");
+    session.shows("hello\r\nhello\r\n");
+    // Nothing is read before the line is complete, and the erased is not read.
+    session.types("abX\x7fc");
+    session.shows("abX\x08 \x08c");
+    session.types("\r");
+    session.shows("\r\nabc\r\n");
+    // ^U takes the line back; ^D in a line hands over what is there.
+    session.types("no\x15yes\x04");
+    session.shows("no\x08 \x08\x08 \x08yesyes");
+    session.types("\r\x04");
+    session.shows("\r\n\r\n");
+    let (status, log) = session.ends();
+    assert_eq!(status, 0, "{log}");
+}
+
+#[test]
+fn control_c_kills_the_program() {
+    let mut session = Session::start(&["cat"]).handed_over();
+    session.types("begun\r");
+    session.shows("begun\r\nbegun\r\n");
+    session.types("half a line\x03");
+    session.shows("half a line^C");
+    let (status, log) = session.ends();
+    assert_eq!(status, 130, "{log}");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("busybox (1) killed by SIGINT")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+}
+
+#[test]
+fn the_program_sees_a_terminal_of_this_size() {
+    let mut session = Session::start(&["stty", "size"]);
+    session.shows("33 101\r\n");
+    assert_eq!(session.ends().0, 0);
+}
+
+#[test]
+fn the_leave_key_ends_the_machine() {
+    let mut session = Session::start(&["cat"]).handed_over();
+    session.types("begun\r");
+    session.shows("begun\r\nbegun\r\n");
+    session.types("\x1d");
+    assert_eq!(session.ends().0, 130);
+}
+
+#[test]
+fn a_signal_to_xtask_leaves_the_terminal_in_order() {
+    let mut session = Session::start(&["cat"]).handed_over();
+    session.types("begun\r");
+    session.shows("begun\r\nbegun\r\n");
+    let pid = session.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    assert_eq!(session.ends().0, 128 + 15);
+}
