@@ -1,0 +1,127 @@
+//! The recursive lock around a queue lock: who holds it and how often.
+
+use crate::sync::{AtomicU32, Ordering::Relaxed, Padded, const_fn};
+use crate::{Cpu, QueueLock, Wait};
+
+/// What an acquisition came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the depth tells whether this was the entry to the kernel"]
+pub struct Acquired {
+    /// How often the CPU now holds the lock: 1 if it has just got it.
+    pub depth: u32,
+    /// Whether the CPU had to wait, which is to say: whether the hook was called.
+    pub contended: bool,
+}
+
+/// Who holds the lock, and how often: a snapshot, consistent in itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// The CPU.
+    pub cpu: Cpu,
+    /// Acquisitions not yet released, at least 1.
+    pub depth: u32,
+}
+
+/// The giant lock, recursive, over the queue algorithm `L`.
+///
+/// Owner and depth share one word, so that a reader never sees the one of this holder and the depth of
+/// the next: the owner's id plus one in the low byte, the depth above it; 0 when the lock is free.
+///
+/// All accesses to the word are relaxed. The CPU that holds the lock is its only writer, and a
+/// CPU asks of it only "is it me?". If the word says so, that CPU wrote it itself and has not
+/// taken it back; if not, whatever else it says, even something stale, leads to the queue lock, whose
+/// orderings make one owner's writes, this word's among them, visible to the next.
+pub struct GiantLock<L> {
+    holder: Padded<AtomicU32>,
+    queue: L,
+}
+
+/// The lock is free.
+const FREE: u32 = 0;
+/// A depth of 1, in the word.
+const ONCE: u32 = 1 << 8;
+
+/// The low byte while `cpu` holds the lock.
+const fn tag(cpu: Cpu) -> u8 {
+    cpu.id() + 1
+}
+
+impl<L> GiantLock<L> {
+    const_fn! {
+        /// A free lock over `queue`, which must be free and used for nothing else.
+        pub fn new(queue: L) -> GiantLock<L> {
+            GiantLock { holder: Padded(AtomicU32::new(FREE)), queue }
+        }
+    }
+
+    /// Who holds the lock. Unless the caller does, it may be out of date when it is read: good for a
+    /// report, not for a decision.
+    pub fn holder(&self) -> Option<Holder> {
+        let word = self.holder.0.load(Relaxed);
+        let cpu = Cpu::new((word as u8).checked_sub(1)?)?;
+        Some(Holder { cpu, depth: word / ONCE })
+    }
+
+    /// The CPU that holds the lock; see [`holder`](GiantLock::holder).
+    pub fn owner(&self) -> Option<Cpu> {
+        self.holder().map(|holder| holder.cpu)
+    }
+
+    /// How often it is held, 0 if it is free; see [`holder`](GiantLock::holder).
+    pub fn depth(&self) -> u32 {
+        self.holder().map_or(0, |holder| holder.depth)
+    }
+}
+
+impl<L: QueueLock> GiantLock<L> {
+    /// Takes the lock for `cpu`, once more if it has it already. While it waits, `wait` is called in
+    /// every round.
+    #[inline]
+    pub fn acquire(&self, cpu: Cpu, wait: &mut impl Wait) -> Acquired {
+        let word = self.holder.0.load(Relaxed);
+        if word as u8 == tag(cpu) {
+            self.holder.0.store(word + ONCE, Relaxed);
+            return Acquired { depth: word / ONCE + 1, contended: false };
+        }
+        let contended = self.queue.lock(cpu, wait);
+        self.holder.0.store(ONCE | tag(cpu) as u32, Relaxed);
+        Acquired { depth: 1, contended }
+    }
+
+    /// Takes back one acquisition of `cpu`'s and gives the lock away with the last. Returns the depth
+    /// that is left: 0 when it has been given away.
+    ///
+    /// # Panics
+    /// If `cpu` does not hold the lock, which is a bug in the kernel.
+    #[inline]
+    pub fn release(&self, cpu: Cpu) -> u32 {
+        let word = self.holder.0.load(Relaxed);
+        if word as u8 != tag(cpu) {
+            not_the_owner(cpu, self.owner());
+        }
+        let left = word - ONCE;
+        if left >= ONCE {
+            self.holder.0.store(left, Relaxed);
+            return left / ONCE;
+        }
+        // Before the queue lock is released, or it could wipe out the next owner's word.
+        self.holder.0.store(FREE, Relaxed);
+        self.queue.unlock(cpu);
+        0
+    }
+}
+
+impl<L: QueueLock> Default for GiantLock<L> {
+    fn default() -> GiantLock<L> {
+        GiantLock::new(L::default())
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn not_the_owner(cpu: Cpu, owner: Option<Cpu>) -> ! {
+    match owner {
+        Some(owner) => panic!("CPU {} releases the giant lock, which CPU {} holds", cpu.id(), owner.id()),
+        None => panic!("CPU {} releases the giant lock, which is free", cpu.id()),
+    }
+}

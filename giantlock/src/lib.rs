@@ -1,0 +1,69 @@
+//! The giant lock: one CPU at a time in the kernel (papers/001 section 3.1).
+//!
+//! A CPU asks for the lock when its execution level rises from 0 to 1 and gives it back when the
+//! level falls to 0. [`GiantLock`] counts what lies between, so taking it again is free: it is
+//! recursive by construction. Owner and depth live **outside** the queue lock, which knows nothing of
+//! recursion; that is what makes the algorithms interchangeable, and each of them short.
+//!
+//! | algorithm | waits on | overtaking | costs |
+//! | --- | --- | --- | --- |
+//! | [`Ticket`] (the kernel's default) | one word, all CPUs | none: first come, first served | two cache lines |
+//! | [`Mcs`] | its own node | none | one line per CPU |
+//! | [`Clh`] | its predecessor's node | none | two lines per CPU |
+//! | [`Tas`] | one word, all CPUs | **unbounded**: a CPU may starve | one cache line |
+//!
+//! With a fair algorithm at most N−1 acquisitions by the other of N CPUs come between a CPU's request
+//! and its grant. [`QueueLock::FAIR`] says which have that bound.
+//!
+//! ```
+//! use giantlock::{Cpu, GiantLock, Ticket};
+//!
+//! static LOCK: GiantLock<Ticket> = GiantLock::new(Ticket::new());
+//!
+//! let cpu = Cpu::new(0).unwrap();
+//! let mut answer = || { /* TLB shootdowns, the stop request */ };
+//! assert!(!LOCK.acquire(cpu, &mut answer).contended);
+//! assert_eq!(LOCK.acquire(cpu, &mut answer).depth, 2);
+//! assert_eq!(LOCK.release(cpu), 1);
+//! assert_eq!(LOCK.release(cpu), 0);
+//! ```
+//!
+//! # What a waiter may do
+//! The holder may itself be waiting, for every CPU to have answered a TLB shootdown. A CPU that spins
+//! deaf to the world would never answer, and neither would ever move again. So each algorithm calls a
+//! [`Wait`] hook in **every round** of its spin, and the hook answers. It must not ask for the lock.
+//!
+//! # What it relies on
+//! A [`Cpu`] is used by the one CPU that it names, and no call for it begins while
+//! [`acquire`](GiantLock::acquire) or [`release`](GiantLock::release) is under way for it: interrupts
+//! are off, or their handlers leave the lock alone. Memory safety does not hang on this (the
+//! crate has no unsafe code); mutual exclusion does.
+//!
+//! # What it deliberately does not do
+//! It guards no data: the kernel's boundary hands out `&mut Kernel` to whoever holds it. It measures
+//! nothing and times nothing out; it says whether an acquisition was contended, and the hook, called
+//! in each round, can look at the clock and at [`GiantLock::holder`].
+//!
+//! # How it is proved
+//! ```text
+//! cargo test -p giantlock                                                  # unit tests, stress, fairness
+//! RUSTFLAGS="--cfg loom" cargo test -p giantlock --release --test loom     # all interleavings, bounded
+//! giantlock/weaken.sh                                                      # each ordering is needed
+//! ```
+//! The loom models (`tests/loom.rs`) run two and three CPUs through every interleaving and every
+//! permitted stale read, up to a bound on preemptions. `weaken.sh` makes each `Acquire` and `Release`
+//! in the algorithms `Relaxed`, one at a time, and expects loom to object.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod cpu;
+mod giant;
+pub mod queue;
+mod sync;
+mod wait;
+
+pub use cpu::Cpu;
+pub use giant::{Acquired, GiantLock, Holder};
+pub use queue::{Clh, Mcs, QueueLock, Tas, Ticket};
+pub use sync::MAX_CPUS;
+pub use wait::Wait;

@@ -1,0 +1,52 @@
+//! The ticket lock: draw a number, wait until it is called.
+//!
+//! An atomic addition to ask, an ordinary one to hand over, and the shortest way through when nobody waits.
+//! All waiters read the one word that is written at each hand-over, so its line goes to every waiting
+//! CPU each time: with many of them a queue lock does better.
+
+use super::QueueLock;
+use crate::sync::{AtomicU32, Ordering::*, Padded, const_fn};
+use crate::{Cpu, Wait, wait};
+
+/// The ticket lock.
+pub struct Ticket {
+    /// The next number to be drawn. It wraps; what counts is that fewer than 2³² CPUs wait.
+    next: Padded<AtomicU32>,
+    /// The number that has the lock. Apart from `next`, so that newcomers do not disturb the waiters.
+    serving: Padded<AtomicU32>,
+}
+
+impl Ticket {
+    const_fn! {
+        /// A free lock.
+        pub fn new() -> Ticket {
+            Ticket { next: Padded(AtomicU32::new(0)), serving: Padded(AtomicU32::new(0)) }
+        }
+    }
+}
+
+impl Default for Ticket {
+    fn default() -> Ticket {
+        Ticket::new()
+    }
+}
+
+impl QueueLock for Ticket {
+    const NAME: &'static str = "ticket";
+    const FAIR: bool = true;
+
+    #[inline]
+    fn lock(&self, _: Cpu, wait: &mut impl Wait) -> bool {
+        // Relaxed: only the number matters, that it is nobody else's. `serving` carries the data.
+        let number = self.next.0.fetch_add(1, Relaxed);
+        wait::until(wait, || self.serving.0.load(Acquire) == number)
+    }
+
+    #[inline]
+    fn unlock(&self, _: Cpu) {
+        // Only the owner writes `serving`, so it reads what it was granted with, and needs no atomic
+        // addition.
+        let number = self.serving.0.load(Relaxed);
+        self.serving.0.store(number.wrapping_add(1), Release);
+    }
+}

@@ -1,0 +1,35 @@
+//! What a CPU does while it waits.
+
+use crate::sync::spin_loop;
+
+/// The duties of a waiter, seen to in every round of its spin.
+///
+/// A hook may take its time: the CPU keeps its place in the queue, and notices that its turn has come
+/// when the hook returns. If it never returns (the stop request of a panic), a fair lock is never given
+/// to the CPUs behind this one either, so the whole machine must be stopping. It must not ask for
+/// the lock.
+///
+/// Any `FnMut()` is one.
+pub trait Wait {
+    /// Called once per round, after the CPU has asked for the lock and found it taken. The pause
+    /// instruction is the lock's business.
+    fn round(&mut self);
+}
+
+impl<F: FnMut()> Wait for F {
+    fn round(&mut self) {
+        self()
+    }
+}
+
+/// Spins until `granted`; true if that took at least one round.
+#[inline]
+pub(crate) fn until(wait: &mut impl Wait, mut granted: impl FnMut() -> bool) -> bool {
+    let mut contended = false;
+    while !granted() {
+        contended = true;
+        wait.round();
+        spin_loop();
+    }
+    contended
+}

@@ -1,0 +1,120 @@
+//! First come, first served: in what order, and how far anyone is overtaken.
+//!
+//! A CPU has not asked before it calls `acquire`, and has asked at the latest when its hook is first
+//! called. So a visit is stamped before the call, when it has surely asked, and when it is granted.
+
+mod common;
+
+use common::{Guarded, cpu, idle};
+use giantlock::{GiantLock, QueueLock, Tas};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::thread;
+
+const CPUS: usize = 8;
+const VISITS: usize = if cfg!(miri) { 10 } else { 5_000 };
+
+/// One visit: two moments by a common clock, and how many grants there had been at two moments.
+struct Visit {
+    called: u64,
+    asked: u64,
+    grants_when_asked: u64,
+    grants_when_granted: u64,
+}
+
+/// Runs the CPUs against each other; the visits in the order of their grants.
+fn record<L: QueueLock + Sync>() -> Vec<Visit> {
+    let guarded = Guarded::<L, Vec<Visit>>::default();
+    let clock = AtomicU64::new(0);
+    let grants = AtomicU64::new(0);
+    let tick = || clock.fetch_add(1, SeqCst);
+    thread::scope(|scope| {
+        for id in 0..CPUS {
+            let (guarded, grants) = (&guarded, &grants);
+            scope.spawn(move || {
+                for _ in 0..VISITS {
+                    let called = tick();
+                    let first_round = Cell::new(None);
+                    let mut hook = || {
+                        if first_round.get().is_none() {
+                            first_round.set(Some((tick(), grants.load(SeqCst))));
+                        }
+                        idle();
+                    };
+                    guarded.with(cpu(id), &mut hook, |visits, _| {
+                        let grants_when_granted = grants.fetch_add(1, SeqCst);
+                        let (asked, grants_when_asked) =
+                            first_round.get().unwrap_or_else(|| (tick(), grants_when_granted));
+                        visits.push(Visit { called, asked, grants_when_asked, grants_when_granted });
+                    });
+                }
+            });
+        }
+    });
+    let visits = guarded.into_inner();
+    assert_eq!(visits.len(), CPUS * VISITS);
+    visits
+}
+
+/// Nobody who had not yet called when another had surely asked is granted before it, and between
+/// request and grant lie at most N−1 acquisitions by others.
+fn order_and_bound<L: QueueLock + Sync>() {
+    const { assert!(L::FAIR) };
+    let visits = record::<L>();
+    let mut earliest_asked_later = u64::MAX;
+    for visit in visits.iter().rev() {
+        assert!(visit.called < earliest_asked_later, "passed a CPU that had asked before this one called");
+        earliest_asked_later = earliest_asked_later.min(visit.asked);
+    }
+    let most = visits.iter().map(|visit| visit.grants_when_granted - visit.grants_when_asked).max();
+    println!("{}: overtaken at most {} times", L::NAME, most.expect("there are visits"));
+    assert!(most < Some(CPUS as u64), "{most:?} acquisitions between request and grant, of {CPUS} CPUs");
+}
+
+/// CPUs that ask one after the other while the lock is held are granted in just that order.
+fn a_queue_is_served_in_order<L: QueueLock + Sync>() {
+    let guarded = Guarded::<L, Vec<usize>>::default();
+    let last = if cfg!(miri) { 5 } else { 63 };
+    let asked = [const { AtomicBool::new(false) }; 64];
+    assert_eq!(guarded.lock.acquire(cpu(0), &mut idle).depth, 1);
+    thread::scope(|scope| {
+        for id in 1..=last {
+            let (guarded, asked) = (&guarded, &asked[id]);
+            scope.spawn(move || {
+                let mut hook = || {
+                    asked.store(true, Relaxed);
+                    idle();
+                };
+                guarded.with(cpu(id), &mut hook, |order, _| order.push(id));
+            });
+            while !asked.load(Relaxed) {
+                idle();
+            }
+        }
+        assert_eq!(guarded.lock.release(cpu(0)), 0);
+    });
+    assert_eq!(guarded.into_inner(), Vec::from_iter(1..=last));
+}
+
+per_algorithm! {
+    ticket: Ticket { order_and_bound, a_queue_is_served_in_order }
+    mcs: Mcs { order_and_bound, a_queue_is_served_in_order }
+    clh: Clh { order_and_bound, a_queue_is_served_in_order }
+}
+
+/// Test-and-set has no bound: whoever is quick overtakes a waiter as often as it likes.
+#[test]
+fn tas_starves() {
+    const { assert!(!Tas::FAIR) };
+    let lock = GiantLock::<Tas>::default();
+    assert!(!lock.acquire(cpu(0), &mut idle).contended);
+    let mut overtaken = 0;
+    let acquired = lock.acquire(cpu(1), &mut || {
+        lock.release(cpu(0));
+        if overtaken < 1000 {
+            overtaken += 1;
+            assert!(!lock.acquire(cpu(0), &mut idle).contended, "CPU 1 waits, and is passed");
+        }
+    });
+    assert_eq!((acquired.contended, overtaken), (true, 1000));
+}
