@@ -141,6 +141,25 @@ fn many_threads() {
     assert_eq!(outcome.stat("threads_made"), count + 2, "{outcome}");
 }
 
+/// Native packages can start others: one after another is killed, and the next runs.
+#[test]
+fn after_a_killed_program_the_next_runs() {
+    for (path, reasons) in [
+        ("/pkg/nx", &["execution of 0x3ffffff", "execution of 0x3fffffe00000 ", "execution of 0x3fffffe00"][..]),
+        ("/pkg/write-code", &["write to 0x4000", "write to 0x4000"]),
+    ] {
+        let outcome = Jotun::new().args([path]).run().expect(0).expect_all_back();
+        let name = path.rsplit('/').next().unwrap();
+        let outcome = outcome.expect_in_output(&format!("ok {name}"));
+        let killed: Vec<_> = outcome.log.lines().filter(|line| line.contains(") killed by SIGSEGV: ")).collect();
+        assert_eq!(killed.len(), reasons.len(), "{outcome}");
+        for (line, reason) in killed.iter().zip(reasons) {
+            assert!(line.contains(&format!("{name} (")) && line.contains(reason), "{reason}?\n{outcome}");
+        }
+        assert_eq!(outcome.stat("processes_made"), 1 + reasons.len() as i64, "{outcome}");
+    }
+}
+
 #[test]
 fn no_deed_is_left_out() {
     let outcome = Jotun::new().args(["hostile"]).run().expect(0).expect_calm_log().expect_all_back();

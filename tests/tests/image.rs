@@ -77,7 +77,7 @@ fn all_of_it_is_code() {
     let bad = with(&functions, |instruction| instruction.code() == Code::INVALID);
     assert!(bad.is_empty(), "not decoded: {bad:?}");
     let called = |part: &str| functions.iter().any(|function| function.name.contains(part));
-    for part in ["boundary::enter_system_call", "boundary::enter_trap", "schedule::choose", "entry::common"] {
+    for part in ["boundary::enter_system_call", "boundary::enter_trap", "boundary::choose", "entry::common"] {
         assert!(called(part), "{part}");
     }
 }
@@ -103,7 +103,7 @@ fn nothing_is_written_and_executed() {
     assert_eq!(kinds, BTreeSet::from([4, 5, 6]), "constants, code and data");
     for section in file.sections().filter(|section| section.address() >= HIGH) {
         let SectionFlags::Elf { sh_flags, .. } = section.flags() else { panic!("an ELF file") };
-        let executable = sh_flags.0 & u64::from(object::elf::SHF_EXECINSTR.0) != 0;
+        let executable = sh_flags.0 & object::elf::SHF_EXECINSTR.0 != 0;
         assert_eq!(executable, section.name() == Ok(".text"), "{:?}", section.name());
     }
 }
