@@ -1,9 +1,10 @@
 //! Containers: protection domains.
 
 use crate::arena::Id;
-use crate::directory::Root;
+use crate::directory::{Root, WINDOW};
 use crate::frames::Frame;
 use crate::region::Regions;
+use core::ops::Range;
 
 /// A CPU's number, counted from 0 in the order in which they came up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -61,9 +62,18 @@ impl Container {
     pub(crate) fn root_for(&self, address: u64) -> Option<Root> {
         match (&self.directory, self.window) {
             (Some(directory), _) => Some(Root { table: directory.pml4, level: 4 }),
-            (None, Some(table)) if crate::directory::WINDOW.contains(&address) => Some(Root { table, level: 1 }),
+            (None, Some(table)) if WINDOW.contains(&address) => Some(Root { table, level: 1 }),
             _ => None,
         }
+    }
+
+    /// Where a walk through `range` starts, and the part of it that the container's tables reach.
+    pub(crate) fn reach(&self, range: Range<u64>) -> Option<(Root, Range<u64>)> {
+        let range = match self.directory {
+            Some(_) => range,
+            None => range.start.max(WINDOW.start)..range.end.min(WINDOW.end),
+        };
+        self.root_for(range.start).filter(|_| !range.is_empty()).map(|root| (root, range))
     }
 
     /// What it uses now.

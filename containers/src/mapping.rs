@@ -4,12 +4,12 @@
 //! not-present but keep naming their frames, translations are invalidated, and only then are the
 //! frames released.
 
-use crate::container::ContainerId;
-use crate::directory::{self, Root, WINDOW, frame_of, parked};
+use crate::container::{ContainerId, Cpu};
+use crate::directory::{self, frame_of, parked};
 use crate::fault::flags;
 use crate::memory::{Memory, NoMemory};
 use crate::physical::{PhysicalMemory, Translation};
-use crate::region::{Region, Rights};
+use crate::region::{MAX_REGIONS, Region, Rights};
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
@@ -18,14 +18,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Adds a region, over whatever was in its range before. The region takes over one reference to
     /// its object; it is given back if the call fails.
     pub fn map(&mut self, id: ContainerId, region: Region) -> Result<(), NoMemory> {
-        let result = self.unmap(id, region.start..region.end).and_then(|()| {
-            let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
-            Ok(container.regions.insert(region)?)
-        });
+        let result = match self.has_room_over(id, &region) {
+            true => self.unmap(id, region.start..region.end).and_then(|()| self.put(id, region)),
+            false => Err(NoMemory::Limit),
+        };
         if let (Err(_), Some(object)) = (result, region.backing.object()) {
             self.release_object(object);
         }
         result
+    }
+
+    /// Whether a region can still be added, over what is there now: asked before that is gone.
+    fn has_room_over(&self, id: ContainerId, region: &Region) -> bool {
+        self.containers.get(id).is_some_and(|container| {
+            let split = container.regions.within(region.start..region.end).next().is_some();
+            container.regions.len() + usize::from(split) < MAX_REGIONS
+        })
     }
 
     /// Adds a region where none is, keeping the pages that are there already.
@@ -39,7 +47,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Takes the regions in a range away, and their pages.
     pub fn unmap(&mut self, id: ContainerId, range: Range<u64>) -> Result<(), NoMemory> {
-        while let Some(part) = self.cut(id, range.clone())? {
+        while let Some(part) = self.cut(id, range.clone(), 0)? {
             self.discard(id, part.start..part.end);
             if let Some(object) = part.backing.object() {
                 self.release_object(object);
@@ -48,10 +56,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
-    /// Cuts the first part in `range` out of the container's regions, references counted.
-    fn cut(&mut self, id: ContainerId, range: Range<u64>) -> Result<Option<Region>, NoMemory> {
+    /// Cuts the first part in `range` out of the container's regions, references counted, so that `more`
+    /// regions find room afterwards.
+    fn cut(&mut self, id: ContainerId, range: Range<u64>, more: usize) -> Result<Option<Region>, NoMemory> {
         let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
-        let Some((part, rests)) = container.regions.cut(range)? else { return Ok(None) };
+        let Some((part, rests)) = container.regions.cut(range, more)? else { return Ok(None) };
         if let Some(object) = part.backing.object() {
             (0..rests).for_each(|_| self.share_object(object));
         }
@@ -65,10 +74,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Drops the pages of a range and keeps its regions: what is touched again is new (`madvise`).
     pub fn discard(&mut self, id: ContainerId, range: Range<u64>) {
-        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(range.start)) else {
-            return;
-        };
-        let range = within_reach(root, range);
+        let Some((root, range)) = self.containers.get(id).and_then(|container| container.reach(range)) else { return };
         let mut found = false;
         directory::change_entries(&mut self.physical, root, range.clone(), false, &mut |_, _, entry| {
             found |= entry.flags().contains(Flags::PRESENT);
@@ -78,13 +84,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             self.physical.invalidate(range.clone());
         }
         let mut pages = 0;
-        let tables = directory::change_entries(&mut self.physical, root, range, true, &mut |memory, _, entry| {
-            if let Some(frame) = frame_of(&entry) {
-                memory.release(frame);
-                pages += 1;
-            }
-            PageTableEntry::new()
-        });
+        let tables =
+            directory::change_entries(&mut self.physical, root, range.clone(), true, &mut |memory, _, entry| {
+                if let Some(frame) = frame_of(&entry) {
+                    memory.release(frame);
+                    pages += 1;
+                }
+                PageTableEntry::new()
+            });
+        if tables > 0 {
+            // The CPU may still know the way to tables that are gone; one page is enough to forget all
+            // ways (SDM volume 3, section 4.10.4.1).
+            self.physical.invalidate(range.start..range.start + 1);
+        }
         if let Some(container) = self.containers.get_mut(id) {
             container.pages -= pages + tables;
             container.tables -= tables;
@@ -99,7 +111,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             let Some(next) = container.regions.within(at..range.end).next() else { break };
             at = next.end;
             if next.rights != rights
-                && let Some(part) = self.cut(id, next.start..next.end)?
+                && let Some(part) = self.cut(id, next.start..next.end, 1)?
             {
                 self.put(id, Region { rights, ..part })?;
                 self.protect_pages(id, part.start..part.end, rights);
@@ -109,10 +121,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     fn protect_pages(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) {
-        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(range.start)) else {
-            return;
-        };
-        let range = within_reach(root, range);
+        let Some((root, range)) = self.containers.get(id).and_then(|container| container.reach(range)) else { return };
         directory::change_entries(&mut self.physical, root, range.clone(), false, &mut |_, _, mut entry| {
             if rights.is_empty() {
                 return parked(&entry);
@@ -125,9 +134,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.physical.invalidate(range);
     }
 
-    /// Moves the pages and regions of `from` to as long a free range at `to`.
-    pub fn relocate(&mut self, id: ContainerId, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
-        while let Some(part) = self.cut(id, from.clone())? {
+    /// Moves the pages and regions of `from` to as long a free range at `to`. The container leaves the
+    /// window for that: one page table alone cannot take pages from elsewhere.
+    pub fn relocate(&mut self, id: ContainerId, cpu: Cpu, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
+        self.leave_window(id, cpu)?;
+        while let Some(part) = self.cut(id, from.clone(), 1)? {
             let start = part.start - from.start + to;
             self.put(id, Region { start, end: start + (part.end - part.start), ..part })?;
         }
@@ -162,9 +173,4 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
         if failed { Err(NoMemory::Frames) } else { Ok(()) }
     }
-}
-
-/// The part of a range that a walk from `root` can reach.
-fn within_reach(root: Root, range: Range<u64>) -> Range<u64> {
-    if root.level == 1 { range.start..range.end.min(WINDOW.end) } else { range }
 }

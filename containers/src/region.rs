@@ -195,11 +195,14 @@ impl Regions {
     /// The caller loops, so that however many regions a range has, a step is bounded. Of a reference
     /// to an object that the region held, the part takes one along and each rest keeps one: the
     /// number of references to add is returned with the part.
-    pub fn cut(&mut self, range: Range<u64>) -> Result<Option<(Region, u32)>, TooMany> {
+    ///
+    /// `more` regions can be inserted afterwards: who puts the part back, changed, asks for one. So a
+    /// part is never left without a place.
+    pub fn cut(&mut self, range: Range<u64>, more: usize) -> Result<Option<(Region, u32)>, TooMany> {
         let Some(region) = self.first_overlapping(&range) else { return Ok(None) };
         let cut = region.start.max(range.start)..region.end.min(range.end);
         let (left, right) = (region.start < cut.start, cut.end < region.end);
-        if left && right && self.len() >= MAX_REGIONS {
+        if self.len() - 1 + usize::from(left) + usize::from(right) + more > MAX_REGIONS {
             return Err(TooMany);
         }
         self.by_start.remove(&region.start);

@@ -4,7 +4,7 @@
 use crate::container::{ContainerId, Cpu};
 use crate::directory::USER_END;
 use crate::fault::Fault;
-use crate::frames::Frame;
+use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::object::{ObjectId, piece};
 use crate::physical::{PhysicalMemory, Translation};
@@ -92,6 +92,18 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(None)
     }
 
+    /// Copies bytes from frame to frame, or within one: a program may read a file into a shared mapping
+    /// of the same page.
+    fn copy_bytes(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize) {
+        if from.0 != to.0 {
+            self.physical.copy(from, to, length);
+        } else if from.1 != to.1 {
+            let mut bytes = [0; PAGE_SIZE];
+            self.physical.read(from.0, from.1, &mut bytes[..length]);
+            self.physical.write(to.0, to.1, &bytes[..length]);
+        }
+    }
+
     /// Copies from an object to user memory, up to the object's end; returns how many bytes.
     pub fn object_to_user(
         &mut self,
@@ -108,9 +120,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             while copied < bytes {
                 let (page, from, part) = piece(position + (done + copied) as u64, bytes - copied);
                 match memory.object_page(object, page) {
-                    // A shared mapping read into itself: the bytes are where they should be.
-                    Some(source) if source == frame => {}
-                    Some(source) => memory.physical.copy((source, from), (frame, offset + copied), part),
+                    Some(source) => memory.copy_bytes((source, from), (frame, offset + copied), part),
                     None => memory.zero(frame, offset + copied..offset + copied + part),
                 }
                 copied += part;
@@ -133,9 +143,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             while copied < bytes {
                 let (page, to, part) = piece(position + (done + copied) as u64, bytes - copied);
                 let target = memory.object_page_or_new(object, page)?;
-                if target != frame {
-                    memory.physical.copy((frame, offset + copied), (target, to), part);
-                }
+                memory.copy_bytes((frame, offset + copied), (target, to), part);
                 copied += part;
             }
             Ok(())

@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Label, Region, Rights};
+use crate::region::{Backing, Label, MAX_REGIONS, Region, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 use crate::{ContainerId, ObjectId};
@@ -233,11 +233,89 @@ fn moved_pages_keep_their_contents() {
     memory.map(id, region(OUTSIDE, 3, RW, Backing::Zero)).unwrap();
     memory.copy_out(space(id), OUTSIDE, &[5; 3 * PAGE_SIZE]).unwrap();
     let to = OUTSIDE - (1 << 30);
-    memory.relocate(id, OUTSIDE..OUTSIDE + 3 * PAGE, to).unwrap();
+    memory.relocate(id, CPU, OUTSIDE..OUTSIDE + 3 * PAGE, to).unwrap();
     assert_eq!(memory.fault(id, CPU, OUTSIDE, Rights::READ), Err(Fault::NoRegion));
     let mut bytes = vec![0; 3 * PAGE_SIZE];
     memory.copy_in(space(id), to, &mut bytes).unwrap();
     assert!(bytes.iter().all(|byte| *byte == 5));
+}
+
+#[test]
+fn pages_move_out_of_the_window_to_where_they_belong() {
+    let mut memory = Machine::memory(400);
+    let free = memory.physical.free_frames();
+    let id = native(&mut memory);
+    memory.map(id, region(WINDOW.start, 1, RW, Backing::Zero)).unwrap();
+    memory.copy_out(space(id), WINDOW.start, &[5; 8]).unwrap();
+    memory.copy_out(space(id), WINDOW.end - PAGE, &[6; 8]).unwrap();
+    // The slot in the last table is that of the stack's page.
+    let to = OUTSIDE + (WINDOW.end - PAGE - WINDOW.start);
+    memory.relocate(id, CPU, WINDOW.start..WINDOW.start + PAGE, to).unwrap();
+    for (address, byte) in [(to, 5), (WINDOW.end - PAGE, 6)] {
+        let mut found = [0];
+        memory.copy_in(space(id), address, &mut found).unwrap();
+        assert_eq!(found, [byte]);
+    }
+    memory.destroy_container(id);
+    assert_eq!(memory.physical.free_frames(), free);
+}
+
+#[test]
+fn a_range_that_begins_below_the_window_reaches_into_it() {
+    let mut memory = Machine::memory(400);
+    let id = native(&mut memory);
+    memory.map(id, region(WINDOW.start - PAGE, 2, RW, Backing::Zero)).unwrap();
+    memory.copy_out(space(id), WINDOW.start, &[5; 8]).unwrap();
+    memory.unmap(id, WINDOW.start - PAGE..WINDOW.start + PAGE).unwrap();
+    assert!(!memory.is_resident(id, WINDOW.start));
+}
+
+#[test]
+fn a_change_for_which_there_are_too_many_regions_changes_nothing() {
+    let mut memory = Machine::memory(400);
+    let free = memory.physical.free_frames();
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    let object = object(&mut memory, 4);
+    let shared = Backing::Object { object, offset: 0, shared: true };
+    memory.map(id, region(OUTSIDE, 4, RW, shared)).unwrap();
+    let pages = (1..MAX_REGIONS as u64).map(|n| OUTSIDE + (2 * n + 8) * PAGE);
+    pages.for_each(|at| memory.map(id, region(at, 1, RW, Backing::Zero)).unwrap());
+    let first = OUTSIDE..OUTSIDE + PAGE;
+    assert!(memory.protect(id, first.clone(), Rights::READ).is_err());
+    assert!(memory.relocate(id, CPU, first.clone(), OUTSIDE - 64 * PAGE).is_err());
+    assert!(memory.map(id, region(OUTSIDE, 1, Rights::READ, Backing::Zero)).is_err());
+    assert!(memory.container(id).unwrap().regions.covers(OUTSIDE..OUTSIDE + 4 * PAGE));
+    memory.unmap(id, first).unwrap();
+    memory.destroy_container(id);
+    assert_eq!(memory.physical.free_frames(), free);
+}
+
+#[test]
+fn tables_are_forgotten_when_they_go() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.map(id, region(OUTSIDE, 512, RW, Backing::Zero)).unwrap();
+    memory.copy_out(space(id), OUTSIDE, &[1]).unwrap();
+    memory.protect(id, OUTSIDE..OUTSIDE + 512 * PAGE, Rights::empty()).unwrap();
+    memory.physical.invalidated.clear();
+    memory.unmap(id, OUTSIDE..OUTSIDE + 512 * PAGE).unwrap();
+    assert!(!memory.physical.invalidated.is_empty());
+}
+
+#[test]
+fn a_shared_page_is_copied_within_itself() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    let object = memory.make_object().unwrap();
+    memory.write_object(object, 0, b"abcdefgh").unwrap();
+    memory.map(id, region(OUTSIDE, 1, RW, Backing::Object { object, offset: 0, shared: true })).unwrap();
+    assert_eq!(memory.object_to_user(object, 0, space(id), OUTSIDE + 2, 4), Ok(4));
+    let mut bytes = [0; 8];
+    memory.read_object(object, 0, &mut bytes);
+    assert_eq!(&bytes, b"ababcdgh");
+    assert_eq!(memory.user_to_object(object, 0, space(id), OUTSIDE + 2, 4), Ok(4));
+    memory.read_object(object, 0, &mut bytes);
+    assert_eq!(&bytes, b"abcdcdgh");
 }
 
 #[test]

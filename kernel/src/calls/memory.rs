@@ -5,6 +5,8 @@ use crate::files::{Files, Mappable};
 use crate::kernel::{Memory, Tasks};
 use ::files::Errno;
 use containers::directory::{PACKAGES, USER_END};
+use containers::object::MAX_OBJECT;
+use containers::region::MAX_REGIONS;
 use containers::{Backing, Label, NoMemory, PAGE_SIZE, Region, Rights};
 use core::ops::Range;
 
@@ -93,6 +95,9 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     let start = place(caller, memory, hint, length, flags)?;
     match backing {
         Backing::Zero if shared => {
+            if length > MAX_OBJECT {
+                return Err(Errno::ENOMEM);
+            }
             let object = memory.make_object().map_err(|_| Errno::ENOMEM)?;
             memory.resize_object(object, length);
             backing = Backing::Object { object, offset: 0, shared: true };
@@ -123,7 +128,7 @@ fn file_backing(
             if !readable || (shared && rights.contains(Rights::WRITE) && !writable) {
                 return Err(Errno::EACCES);
             }
-            if offset.checked_add(length).is_none_or(|end| end > containers::object::MAX_OBJECT) {
+            if offset.checked_add(length).is_none_or(|end| end > MAX_OBJECT) {
                 return Err(Errno::EOVERFLOW);
             }
             Ok(Backing::Object { object, offset, shared })
@@ -193,6 +198,16 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     if old.end > region.end {
         return Err(Errno::EFAULT);
     }
+    if let Backing::Object { offset, .. } = region.backing
+        && offset + (start - region.start) + length > MAX_OBJECT
+    {
+        return Err(Errno::EINVAL);
+    }
+    // As many as a move can add: the rests on both sides and what the mapping grows by. Later would
+    // be too late to leave everything as it was.
+    if container.regions.len() + 3 > MAX_REGIONS && (flags & MREMAP_FIXED != 0 || length > old.end - old.start) {
+        return Err(Errno::ENOMEM);
+    }
     let old_length = old.end - old.start;
     if flags & MREMAP_FIXED != 0 {
         let to = range(target, length).map_err(|_| Errno::EINVAL)?;
@@ -226,7 +241,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     };
     let kept = old_length.min(length);
     memory.unmap(id, old.start + kept..old.end).map_err(no_memory)?;
-    memory.relocate(id, old.start..old.start + kept, to).map_err(no_memory)?;
+    memory.relocate(id, caller.space.cpu, old.start..old.start + kept, to).map_err(no_memory)?;
     if length > kept {
         let moved = *memory.container(id).and_then(|c| c.regions.at(to)).ok_or(Errno::EFAULT)?;
         extend(memory, caller, &moved, to + kept..to + length)?;
