@@ -136,7 +136,7 @@ fn set_alarm(kernel: &Kernel, cpu: &InKernel, now: u64) {
     let slice_end = running
         .filter(|thread| kernel.tasks.best_ready().is_some_and(|best| best <= thread.priority))
         .map(|thread| now + thread.slice);
-    let wanted = kernel.tasks.next_deadline().into_iter().chain(slice_end).min().unwrap_or(0);
+    let wanted = kernel.tasks.next_deadline().into_iter().chain(slice_end).min().map_or(0, |wanted| wanted.max(1));
     if ALARM.get(cpu).replace(wanted) != wanted {
         match wanted {
             0 => apic::disarm(),
