@@ -20,6 +20,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 const SA_RESTORER: u64 = 0x0400_0000;
 const SA_ONSTACK: u64 = 0x0800_0000;
+/// The call that the signal interrupts is made again instead of returning `EINTR`, where it can be.
+pub const SA_RESTART: u64 = 0x1000_0000;
 const SA_NODEFER: u64 = 0x4000_0000;
 const SA_RESETHAND: u64 = 0x8000_0000;
 
@@ -173,12 +175,18 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     to.rdx = at + core::mem::offset_of!(Frame, context) as u64;
     // The direction and trap flags are the interrupted code's.
     to.rflags = (to.rflags & USER_FLAGS & !0x500) | INTERRUPTS_ON;
+    // A call that was to be made again is made afresh after the handler, which makes calls of its own.
+    thread.restart_deadline = None;
+    // As on Linux a handler starts with fresh registers: an x87 exception that is still pending would
+    // come back with its first instruction.
+    fpu::initial(&mut thread.extended.0);
     let process = thread.process;
     if action.flags & SA_RESETHAND != 0
         && let Some(process) = kernel.tasks.process_mut(process)
     {
         process.resources.handlers.set(signal.number, Action::default());
     }
+    schedule::reload(kernel, cpu);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ pub mod frame;
 use crate::kernel::Kernel;
 use crate::{lifecycle, schedule};
 use alloc::boxed::Box;
-use containers::{Ending, ProcessId, Resume, State, ThreadId};
+use containers::{Channel, Ending, ProcessId, Resume, State, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -191,8 +191,24 @@ pub fn send(kernel: &mut Kernel, id: ThreadId, signal: u8) {
     let (parked, deliverable) = (thread.state == State::Parked, thread.pending & !thread.signal_mask != 0);
     kernel.tasks.attention = true;
     if parked && deliverable && thread_cares(kernel, id, signal) {
-        kernel.tasks.resume(id, Resume::Return(-i64::from(files::Errno::EINTR.into_raw())));
+        let how = match restarts(kernel, id, signal) {
+            true => Resume::Restart,
+            false => Resume::Return(-i64::from(files::Errno::EINTR.into_raw())),
+        };
+        kernel.tasks.resume(id, how);
     }
+}
+
+/// Whether a parked thread's call is made again after the handler: those that Linux makes again, if the
+/// handler wants it (signal(7)). Not sleeping, not `poll`, and nothing with a time-out.
+fn restarts(kernel: &Kernel, id: ThreadId, signal: u8) -> bool {
+    let Some(thread) = kernel.tasks.thread(id) else { return false };
+    let action = kernel.tasks.process(thread.process).map(|process| process.resources.handlers.get(signal));
+    let wait = thread.wait.filter(|wait| {
+        wait.deadline.is_none()
+            && matches!(wait.channel, Channel::Futex(..) | Channel::ConsoleInput | Channel::ConsoleOutput)
+    });
+    wait.is_some() && action.is_some_and(|action| action.flags & frame::SA_RESTART != 0)
 }
 
 /// Whether anything would happen on delivery.
