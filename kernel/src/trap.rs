@@ -22,6 +22,7 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let (container, rip) = (thread.container, thread.registers.rip);
     let signal = match vector {
+        PAGE_FAULT if is_implicit(code) => Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0),
         PAGE_FAULT => {
             kernel.statistics.page_faults += 1;
             let access = access(code);
@@ -41,6 +42,15 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
         _ => Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0),
     };
     signals::force(kernel, cpu, id, Signal { vector, code, address, ..signal });
+}
+
+/// Whether the page is there and was refused to an access that the CPU made as supervisor, on behalf of an
+/// instruction in user mode. No page can be granted to that: it would be refused for ever. (QEMU 7.2
+/// reads the stack so in a far return.)
+fn is_implicit(code: u64) -> bool {
+    const PRESENT: u64 = 1 << 0;
+    const USER: u64 = 1 << 2;
+    code & (PRESENT | USER) == PRESENT
 }
 
 /// The access that a page fault's error code tells of (SDM volume 3, section 4.7).
