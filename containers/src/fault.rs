@@ -3,7 +3,7 @@
 use crate::container::{ContainerId, Cpu};
 use crate::directory::{self, PACKAGES, Root, frame_of};
 use crate::frames::{Frame, PAGE_SIZE};
-use crate::memory::Memory;
+use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::{Backing, Region, Rights};
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -183,6 +183,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             self.leave_window(id, cpu)?;
         }
         let root = self.containers.get(id).and_then(|container| container.root_for(page)).ok_or(OutOfFrames)?;
+        // Tables may go into the kernel's reserve, but must not use it up: a page that is there already
+        // can be mapped at any number of places, each with tables of its own.
+        if self.physical.free_frames() <= KERNEL_RESERVE / 2 {
+            return Err(OutOfFrames);
+        }
         let (table, made) = directory::last_table(&mut self.physical, root, page)?;
         let flags = flags(region.rights, new.writable);
         directory::set(&mut self.physical, table, directory::slot(page, 1), new.frame, flags);

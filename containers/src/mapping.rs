@@ -7,7 +7,7 @@
 use crate::container::{ContainerId, Cpu};
 use crate::directory::{self, frame_of, parked};
 use crate::fault::flags;
-use crate::memory::{Memory, NoMemory};
+use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use crate::physical::{PhysicalMemory, Translation};
 use crate::region::{MAX_REGIONS, Region, Rights};
 use core::ops::Range;
@@ -138,39 +138,38 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// window for that: one page table alone cannot take pages from elsewhere.
     pub fn relocate(&mut self, id: ContainerId, cpu: Cpu, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
         self.leave_window(id, cpu)?;
+        let length = from.end - from.start;
+        let tables: u64 = (2..=4).map(|level| length / directory::span(level) + 2).sum();
+        let pages = self.containers.get(id).map_or(0, |container| container.pages);
+        // Tables for as many of the pages as there are, at most: nothing fails half-way then.
+        if (self.physical.free_frames() as u64) < tables.min(3 * u64::from(pages)) + KERNEL_RESERVE as u64 / 2 {
+            return Err(NoMemory::Frames);
+        }
         while let Some(part) = self.cut(id, from.clone(), 1)? {
             let start = part.start - from.start + to;
             self.put(id, Region { start, end: start + (part.end - part.start), ..part })?;
         }
-        self.relocate_pages(id, from, to)
+        self.relocate_pages(id, from, to);
+        Ok(())
     }
 
-    fn relocate_pages(&mut self, id: ContainerId, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
-        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(from.start)) else {
-            return Ok(());
-        };
+    fn relocate_pages(&mut self, id: ContainerId, from: Range<u64>, to: u64) {
+        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(from.start)) else { return };
         let mut moved: u32 = 0;
-        let mut failed = false;
-        let mut dropped = 0;
         directory::change_entries(&mut self.physical, root, from.clone(), false, &mut |memory, at, entry| {
             match directory::last_table(memory, root, at - from.start + to) {
                 Ok((table, made)) => {
                     moved += made;
                     memory.table_mut(table)[directory::slot(at - from.start + to, 1)] = entry;
+                    PageTableEntry::new()
                 }
-                Err(_) => {
-                    failed = true;
-                    dropped += u32::from(frame_of(&entry).inspect(|frame| memory.release(*frame)).is_some());
-                }
+                Err(_) => entry,
             }
-            PageTableEntry::new()
         });
         self.physical.invalidate(from);
         if let Some(container) = self.containers.get_mut(id) {
             container.pages += moved;
             container.tables += moved;
-            container.pages -= dropped;
         }
-        if failed { Err(NoMemory::Frames) } else { Ok(()) }
     }
 }
