@@ -46,13 +46,14 @@
 //!
 //! # How it is proved
 //! ```text
-//! cargo test -p giantlock                                                  # unit tests, stress, fairness
-//! RUSTFLAGS="--cfg loom" cargo test -p giantlock --release --test loom     # all interleavings, bounded
-//! giantlock/weaken.sh                                                      # each ordering is needed
+//! cargo test -p giantlock                                                # one CPU, stress, fairness
+//! cargo +nightly miri test -p giantlock                                  # the same, smaller
+//! RUSTFLAGS="--cfg loom" cargo test -p giantlock --release --test loom   # the models
+//! giantlock/weaken.sh                                                    # every ordering is needed
 //! ```
-//! The loom models (`tests/loom.rs`) run two and three CPUs through every interleaving and every
-//! permitted stale read, up to a bound on preemptions. `weaken.sh` makes each `Acquire` and `Release`
-//! in the algorithms `Relaxed`, one at a time, and expects loom to object.
+//! The models (`tests/loom.rs`) take two and three CPUs through the interleavings and stale reads
+//! that the memory model permits, up to a bound on preemptions. `weaken.sh` takes the `Acquire`s and
+//! `Release`s of the algorithms away one at a time, and expects a model to fail each time.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -34,7 +34,8 @@ impl QueueLock for Tas {
 
     #[inline]
     fn lock(&self, _: Cpu, wait: &mut impl Wait) -> bool {
-        // The look is relaxed, being no more than a hint, and so is the attempt that fails.
+        // The look is relaxed, being no more than a hint, and so is the attempt that fails. It
+        // fails without a store, as a swap would not: so only owners write the word, each after the last.
         wait::until(wait, || {
             !self.taken.0.load(Relaxed) && self.taken.0.compare_exchange(false, true, Acquire, Relaxed).is_ok()
         })
