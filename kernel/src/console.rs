@@ -5,7 +5,7 @@
 //! port's ring. Nothing here waits: who finds nothing to read or no room parks, and is woken by what
 //! [`Console::service`] reports.
 
-use crate::arch::serial;
+use crate::arch::{host, serial};
 use crate::signals::{SIGINT, SIGQUIT, SIGTSTP, SIGWINCH};
 use crate::start::{ConsoleMode, Options};
 use ::files::Tty;
@@ -48,6 +48,7 @@ impl Console {
         let window = WindowSize { rows, columns, pixels: (0, 0) };
         if options.console.is_some() {
             serial::write(PREAMBLE);
+            host::pause(); // the first input comes now
         }
         Console {
             tty: Tty::new(options.console != Some(ConsoleMode::Pipe), window),

@@ -1,6 +1,6 @@
 //! The end of the machine, and what it says to the host before.
 
-use super::{debugcon, interrupts, serial};
+use super::{debugcon, host, interrupts, serial};
 use abi::channel::{BOCHS_EXIT_PORT, BOCHS_EXIT_WORD, EXIT, PANIC, QEMU_EXIT_CODE, QEMU_EXIT_PORT};
 use core::fmt;
 use x86_64::instructions::{hlt, port::Port};
@@ -26,6 +26,7 @@ pub fn fatal(reason: impl fmt::Display) -> ! {
 /// Ends the machine without a word; where nothing can do that, the CPU stops.
 pub fn end_machine() -> ! {
     interrupts::disable();
+    host::pause();
     // SAFETY: these ports end the machine under QEMU and Bochs and are unused elsewhere.
     unsafe {
         Port::<u32>::new(QEMU_EXIT_PORT).write(QEMU_EXIT_CODE);

@@ -19,6 +19,7 @@ pub mod fault;
 pub mod fpu;
 pub mod gdt;
 pub mod heap;
+pub mod host;
 pub mod idt;
 pub mod image;
 pub mod interrupts;
