@@ -41,9 +41,13 @@ pub(crate) struct Payload {
     pub(crate) program: Vec<OsString>,
 }
 
-/// The machine that QEMU plays.
+/// The machine, and who plays it.
 #[derive(Args, Clone)]
 pub(crate) struct Machine {
+    /// Who plays the machine
+    #[arg(long = "machine", value_enum, default_value_t = Kind::Qemu)]
+    pub(crate) kind: Kind,
+
     /// Memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
     pub(crate) memory: u32,
@@ -56,17 +60,26 @@ pub(crate) struct Machine {
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub(crate) accel: Accel,
 
-    /// CPU model, as QEMU names it
-    #[arg(long, value_name = "MODEL", default_value = "max")]
-    pub(crate) cpu: String,
+    /// CPU model, as QEMU or Bochs names it [default: max of QEMU, corei7_skylake_x of Bochs]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) cpu: Option<String>,
 
     /// A further argument for QEMU, as `--qemu=ARG`; may be repeated
     #[arg(long = "qemu", value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) further: Vec<OsString>,
 
-    /// Show the QEMU command on standard error; what it boots stays until the next run
+    /// Show the command that starts the machine on standard error; what it boots stays until the next run
     #[arg(long)]
     pub(crate) print: bool,
+}
+
+/// Who plays the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    /// As fast as can be
+    Qemu,
+    /// Counts instructions: a run is the same every time, to the last of them
+    Bochs,
 }
 
 /// Who executes the guest's instructions.

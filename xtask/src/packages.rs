@@ -37,6 +37,8 @@ pub(crate) enum Use {
     Test,
     /// Look into the kernel with gdb.
     Debug,
+    /// Make an ISO for BIOS and boot it under Bochs.
+    Bochs,
 }
 
 enum Sign {
@@ -48,6 +50,12 @@ enum Sign {
 /// OVMF's code, read-only flash of the UEFI machine; the first that exists is taken.
 const OVMF: &[&str] = &["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"];
 
+/// The screen that needs no display, among Bochs' plugins.
+const BOCHS_TERM: &[&str] = &["/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_term_gui.so"];
+
+/// What Bochs needs, boot tests included.
+const FOR_BOCHS: &[Use] = &[Use::Bochs, Use::Test];
+
 /// All of them, in the order in which `doctor` tells of them.
 pub(crate) const PACKAGES: &[Package] = &[
     Package {
@@ -56,14 +64,24 @@ pub(crate) const PACKAGES: &[Package] = &[
         sign: Sign::Tool("qemu-system-x86_64"),
         uses: &[Use::Boot],
     },
-    Package { name: "grub-common", purpose: "making the image", sign: Sign::Tool("grub-mkrescue"), uses: &[Use::Boot] },
+    Package {
+        name: "grub-common",
+        purpose: "making the image",
+        sign: Sign::Tool("grub-mkrescue"),
+        uses: &[Use::Boot, Use::Bochs],
+    },
     Package {
         name: "grub-pc-bin",
         purpose: "booting by BIOS",
         sign: Sign::File(&["/usr/lib/grub/i386-pc/multiboot2.mod"]),
-        uses: &[Use::Boot],
+        uses: &[Use::Boot, Use::Bochs],
     },
-    Package { name: "xorriso", purpose: "making the image", sign: Sign::Tool("xorriso"), uses: &[Use::Boot] },
+    Package {
+        name: "xorriso",
+        purpose: "making the image",
+        sign: Sign::Tool("xorriso"),
+        uses: &[Use::Boot, Use::Bochs],
+    },
     Package {
         name: "grub-efi-amd64-bin",
         purpose: "booting by UEFI",
@@ -85,6 +103,25 @@ pub(crate) const PACKAGES: &[Package] = &[
         uses: &[Use::Test],
     },
     Package { name: "gdb", purpose: "cargo xtask debug", sign: Sign::Tool("gdb"), uses: &[Use::Debug] },
+    Package { name: "bochs", purpose: "--machine bochs", sign: Sign::Tool("bochs"), uses: FOR_BOCHS },
+    Package {
+        name: "bochsbios",
+        purpose: "--machine bochs: its firmware",
+        sign: Sign::File(&["/usr/share/bochs/BIOS-bochs-latest"]),
+        uses: FOR_BOCHS,
+    },
+    Package {
+        name: "vgabios",
+        purpose: "--machine bochs: its screen's firmware",
+        sign: Sign::File(&["/usr/share/bochs/VGABIOS-lgpl-latest"]),
+        uses: FOR_BOCHS,
+    },
+    Package {
+        name: "bochs-term",
+        purpose: "--machine bochs: a screen without a display",
+        sign: Sign::File(BOCHS_TERM),
+        uses: FOR_BOCHS,
+    },
 ];
 
 impl Package {
@@ -95,6 +132,11 @@ impl Package {
             Sign::File(paths) => paths.iter().map(PathBuf::from).find(|path| path.exists()),
             Sign::StaticTool(name) => tool(name).filter(|path| is_static(path)),
         }
+    }
+
+    /// Whether most can do without: it is for a machine that has to be asked for.
+    pub(crate) fn optional(&self) -> bool {
+        self.uses == FOR_BOCHS
     }
 
     fn needed_for(&self, uses: &[Use]) -> bool {
@@ -131,7 +173,8 @@ pub(crate) fn ensure(uses: &[Use]) -> Result<()> {
         return Ok(());
     }
     // One round of installing is enough: with the first thing missing, bring all that boots want.
-    let all = missing(&[&[Use::Boot, Use::Efi, Use::Ovmf], uses].concat());
+    let boots: &[Use] = if uses.contains(&Use::Boot) { &[Use::Efi, Use::Ovmf] } else { &[] };
+    let all = missing(&[boots, uses].concat());
     install(&all)?;
     match missing(uses).as_slice() {
         [] => Ok(()),
@@ -212,9 +255,17 @@ mod tests {
 
     #[test]
     fn each_use_needs_something() {
-        for need in [Use::Boot, Use::Efi, Use::Ovmf, Use::Test, Use::Debug] {
+        for need in [Use::Boot, Use::Efi, Use::Ovmf, Use::Test, Use::Debug, Use::Bochs] {
             assert!(PACKAGES.iter().any(|package| package.needed_for(&[need])), "{need:?}");
         }
+    }
+
+    #[test]
+    fn only_the_machine_that_is_asked_for_is_needed() {
+        let of = |need: Use| PACKAGES.iter().filter(move |package| package.needed_for(&[need]));
+        assert!(of(Use::Boot).all(|package| !package.optional()));
+        assert!(of(Use::Bochs).all(|package| package.name != "qemu-system-x86"));
+        assert_eq!(of(Use::Bochs).filter(|package| package.optional()).count(), 4);
     }
 
     #[test]

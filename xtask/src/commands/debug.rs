@@ -20,7 +20,7 @@ use crate::{
     image::{Modules, iso},
     machine::{die_with_us, qemu},
     notes::note,
-    options,
+    options::{self, Kind},
     packages::{self, Use},
     project::{self, RunDir},
 };
@@ -64,6 +64,9 @@ pub(crate) struct Debug {
 impl Debug {
     /// Starts both; the status is gdb's, or 0.
     pub(crate) fn execute(self) -> Result<u8> {
+        if self.machine.kind != Kind::Qemu {
+            bail!("gdb attaches to QEMU only: leave --machine out");
+        }
         let mut uses = vec![Use::Boot];
         uses.extend(self.machine.uefi.then_some([Use::Efi, Use::Ovmf]).into_iter().flatten());
         uses.extend((!self.no_gdb).then_some(Use::Debug));

@@ -13,7 +13,7 @@ use crate::{
 
 /// Say what is there, what is missing, and what would install it
 ///
-/// Looks only, changes nothing. The status is 0 if all is there, 1 if not.
+/// Looks only, changes nothing. The status is 0 if all is there but what is optional, 1 if not.
 #[derive(Args)]
 #[command(after_long_help = "\
 Example:
@@ -26,6 +26,8 @@ struct Finding {
     found: Option<String>,
     purpose: &'static str,
     remedy: String,
+    /// Only some runs want it.
+    optional: bool,
 }
 
 impl Doctor {
@@ -39,11 +41,13 @@ impl Doctor {
             found: package.found().map(|path| path.display().to_string()),
             purpose: package.purpose,
             remedy: packages::command(&[package.name], false),
+            optional: package.optional(),
         }));
         let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
-        for Finding { name, found, purpose, remedy } in &findings {
+        for Finding { name, found, purpose, remedy, optional } in &findings {
             match found {
                 Some(place) => println!("found    {name:width$}  {place}"),
+                None if *optional => println!("without  {name:width$}  for {purpose} (optional): {remedy}"),
                 None => println!("missing  {name:width$}  for {purpose}: {remedy}"),
             }
         }
@@ -51,12 +55,15 @@ impl Doctor {
             Ok(()) => println!("found    {:width$}  QEMU uses it", "KVM"),
             Err(why) => println!("without  {:width$}  {why}; QEMU translates instead", "KVM"),
         }
-        let missing: Vec<_> = findings.iter().filter(|finding| finding.found.is_none()).collect();
+        let missing: Vec<_> = findings.iter().filter(|finding| finding.found.is_none() && !finding.optional).collect();
         if missing.is_empty() {
             println!("\nNothing is missing. Try: cargo xtask run --up");
             return Ok(0);
         }
-        let names = PACKAGES.iter().filter(|package| package.found().is_none()).map(|package| package.name);
+        let names = PACKAGES
+            .iter()
+            .filter(|package| package.found().is_none() && !package.optional())
+            .map(|package| package.name);
         let names: Vec<&str> = names.collect();
         if !names.is_empty() {
             let sudo = !rustix::process::geteuid().is_root();
@@ -73,6 +80,7 @@ fn target(name: &str) -> Finding {
         found: build::has_target(name).then(|| "Rust's libraries for it".to_owned()),
         purpose: "what runs in the machine",
         remedy: format!("rustup target add {name}"),
+        optional: false,
     }
 }
 
@@ -84,6 +92,7 @@ fn rustup_component(name: &'static str) -> Finding {
         found: works.then(|| program.to_owned()),
         purpose: "cargo xtask test",
         remedy: format!("rustup component add {component}"),
+        optional: false,
     }
 }
 
@@ -94,5 +103,6 @@ fn build_tool((name, package): (&str, &'static str)) -> Finding {
         found: tool(name).map(|path| path.display().to_string()),
         purpose: "building",
         remedy: packages::command(&names, false),
+        optional: false,
     }
 }

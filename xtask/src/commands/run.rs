@@ -15,15 +15,19 @@ use crate::{
     build,
     image::{Modules, iso},
     machine::{
-        self, qemu,
+        self, Player, bochs, qemu,
         session::{LogSink, Session, StatsSink},
     },
-    notes, options,
+    notes,
+    options::{self, Kind},
     packages::{self, Use},
     project::RunDir,
 };
 
-/// Boot Jotun under QEMU and run a program in it
+/// What the machine boots, in the directory of the run.
+const ISO: &str = "jotun.iso";
+
+/// Boot Jotun under QEMU or Bochs and run a program in it
 ///
 /// Standard output is the program's output and nothing else, standard input reaches the program; the
 /// kernel's log and xtask's own words go to standard error. On a terminal the keys are the program's,
@@ -40,6 +44,7 @@ Examples:
   cargo xtask run --up -- ./prog x y            a static Linux binary from the host
   ls | cargo xtask run --up -q -- cat-stdin | wc -l
   cargo xtask run --up --timeout 20 --stats - -- threads-std
+  cargo xtask run --machine bochs --up -- ./prog          the same, counted in instructions
   cargo xtask run --up --rootfs tree -- /usr/bin/busybox find /")]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -71,8 +76,15 @@ pub(crate) struct Run {
 impl Run {
     /// Builds, boots and runs; the status of the run.
     pub(crate) fn execute(self) -> Result<u8> {
-        packages::ensure(if self.machine.uefi { &[Use::Boot, Use::Efi, Use::Ovmf] } else { &[Use::Boot] })?;
-        // What is wrong with these is said before anything is built.
+        // What is wrong with the options is said before anything is installed or built.
+        packages::ensure(match self.machine.kind {
+            Kind::Bochs => {
+                bochs::check(&self.machine)?;
+                &[Use::Bochs]
+            }
+            Kind::Qemu if self.machine.uefi => &[Use::Boot, Use::Efi, Use::Ovmf],
+            Kind::Qemu => &[Use::Boot],
+        })?;
         let log = self.log_sink()?;
         let stats = self.stats_sink()?;
         let terminal = machine::is_terminal();
@@ -81,7 +93,7 @@ impl Run {
         let mut dir = RunDir::new()?;
         let modules = Modules::prepare(&self.payload, &built, dir.path(), terminal)?;
         modules.fit(self.machine.memory)?;
-        let iso = dir.path().join("jotun.iso");
+        let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
         let words = kernel_words(console, self.stats.is_some(), &self.payload);
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
@@ -92,7 +104,10 @@ impl Run {
             notes::note("Ctrl-] ends the machine");
         }
         let session = Session {
-            arguments: qemu::arguments(&self.machine, &iso)?,
+            player: match self.machine.kind {
+                Kind::Qemu => Player::Qemu(qemu::arguments(&self.machine, &iso)?),
+                Kind::Bochs => Player::Bochs(bochs::Plan::new(&self.machine, dir.path().to_owned(), ISO)),
+            },
             symbols: &built.symbols,
             terminal,
             timeout: self.timeout,

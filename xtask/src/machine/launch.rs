@@ -1,34 +1,94 @@
-//! Starts QEMU with its channels: console on its standard input and output, log and monitor on file
-//! descriptors that it inherits.
+//! Starts a machine with its channels.
+//!
+//! QEMU has the console on its standard input and output, log and monitor on file descriptors that it
+//! inherits. Bochs can have a console in both directions without loss in one way only, a TCP connection
+//! that it makes; log and debugger share its standard streams.
 
 use std::{
     ffi::OsString,
-    io::{self, PipeReader},
+    fs,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
     os::{
         fd::{AsFd, AsRawFd},
         unix::process::CommandExt,
     },
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
-use rustix::{io::FdFlags, process};
+use anyhow::{Context, Result, bail};
+use rustix::{
+    io::FdFlags,
+    process::{self, Pid},
+};
 
-use super::{monitor::Monitor, qemu};
+use super::{
+    bochs::{self, COMMANDS, CONFIGURATION, Plan},
+    debugger::{Connection, Debugger, Talk},
+    monitor::{Cpu, Monitor},
+    qemu, streams,
+};
 use crate::notes::note;
+
+/// Who plays the machine, and how it is started.
+pub(crate) enum Player {
+    /// QEMU, with these arguments without its channels.
+    Qemu(Vec<OsString>),
+    /// Bochs.
+    Bochs(Plan),
+}
 
 /// A machine that was started.
 pub(super) struct Launched {
-    /// QEMU; the console is on its standard input and output.
-    pub(super) qemu: Child,
+    /// Who plays it.
+    pub(super) child: Child,
+    /// The console.
+    pub(super) input: Box<dyn Write + Send>,
+    pub(super) output: Box<dyn Read + Send>,
     /// The log channel.
-    pub(super) log: PipeReader,
-    /// The monitor.
-    pub(super) monitor: Monitor,
+    pub(super) log: Box<dyn Read + Send>,
+    /// What the log channel shares its stream with.
+    pub(super) talk: Option<Talk>,
+    pub(super) probe: Probe,
 }
 
-/// Starts QEMU; with `print` it shows the command first.
-pub(super) fn launch(arguments: &[OsString], print: bool) -> Result<Launched> {
+/// Looks into a machine.
+pub(super) enum Probe {
+    Qemu(Monitor),
+    Bochs(Debugger),
+}
+
+impl Probe {
+    /// Stops the machine and looks where its CPUs are.
+    pub(super) fn cpus(&self) -> Result<Vec<Cpu>> {
+        match self {
+            Self::Qemu(monitor) => monitor.cpus(),
+            Self::Bochs(debugger) => debugger.cpus(),
+        }
+    }
+}
+
+impl Player {
+    /// As the user knows it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Qemu(_) => "QEMU",
+            Self::Bochs(_) => "Bochs",
+        }
+    }
+
+    /// Starts it; with `print` it shows the command first.
+    pub(super) fn launch(&self, print: bool) -> Result<Launched> {
+        match self {
+            Self::Qemu(arguments) => launch_qemu(arguments, print),
+            Self::Bochs(plan) => launch_bochs(plan, print),
+        }
+    }
+}
+
+fn launch_qemu(arguments: &[OsString], print: bool) -> Result<Launched> {
     let (log, log_end) = io::pipe().context("cannot make a pipe")?;
     let number = log_end.as_raw_fd();
     let mut command = Command::new(qemu::PROGRAM);
@@ -46,12 +106,72 @@ pub(super) fn launch(arguments: &[OsString], print: bool) -> Result<Launched> {
     command.args(Monitor::arguments(&socket));
     inherit(&log_end)?;
     inherit(&socket)?;
+    let mut child = spawn(command, qemu::PROGRAM)?;
+    let (input, output) = (child.stdin.take().context("no input")?, child.stdout.take().context("no output")?);
+    let (input, output) = (Box::new(input), Box::new(output));
+    Ok(Launched { child, input, output, log: Box::new(log), talk: None, probe: Probe::Qemu(monitor) })
+}
+
+fn launch_bochs(plan: &Plan, print: bool) -> Result<Launched> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port for the console")?;
+    let ours = listener.local_addr().context("no free port for the console")?;
+    let write = |name: &str, text: &str| {
+        let path = plan.dir.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    write(CONFIGURATION, &plan.configuration(ours))?;
+    // It starts stopped.
+    write(COMMANDS, "c\n")?;
+    let mut command = Command::new(bochs::PROGRAM);
+    command.args(["-q", "-f", CONFIGURATION, "-rc", COMMANDS]);
+    // Bochs reads its clock's start as local time, and its screen wants a terminal's name.
+    command.current_dir(&plan.dir).env("TZ", "UTC").env("TERM", "xterm");
+    if print {
+        // As a shell takes it; the console then goes nowhere, and port 0xE9 to standard output.
+        let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
+        let line = qemu::shell_line(bochs::PROGRAM, &words);
+        note(format_args!("cd {} && TZ=UTC TERM=xterm {line}", plan.dir.display()));
+    }
+    let mut child = spawn(command, bochs::PROGRAM)?;
+    let Some(console) = accept(&listener, &mut child)? else {
+        let words = child.stderr.take().map(streams::errors).and_then(|thread| thread.join().ok());
+        bail!("Bochs did not start the machine:\n{}", bochs::reason(&words.unwrap_or_default()));
+    };
+    let theirs = console.peer_addr().context("the console has no other end")?;
+    // What input there is goes at once, not when the last was acknowledged.
+    console.set_nodelay(true).context("cannot set up the console")?;
+    let input = console.try_clone().context("cannot set up the console")?;
+    let (commands, words) = (child.stdin.take().context("no input")?, child.stdout.take().context("no output")?);
+    let (debugger, talk) = Debugger::new(Pid::from_child(&child), commands, Connection { ours, theirs });
+    let (input, output, log) = (Box::new(input), Box::new(console), Box::new(words));
+    Ok(Launched { child, input, output, log, talk: Some(talk), probe: Probe::Bochs(debugger) })
+}
+
+/// The connection that Bochs makes; none if it ends before.
+fn accept(listener: &TcpListener, bochs: &mut Child) -> Result<Option<TcpStream>> {
+    listener.set_nonblocking(true).context("cannot wait for Bochs")?;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).context("cannot set up the console")?;
+                return Ok(Some(stream));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("cannot wait for Bochs"),
+        }
+        if bochs.try_wait().context("cannot wait for Bochs")?.is_some() {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn spawn(mut command: Command, program: &str) -> Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own: ^C is for us, and we end QEMU.
+    // A group of its own: ^C is for us, and we end the machine.
     command.process_group(0);
     die_with_us(&mut command);
-    let qemu = command.spawn().with_context(|| format!("cannot start {}", qemu::PROGRAM))?;
-    Ok(Launched { qemu, log, monitor })
+    command.spawn().with_context(|| format!("cannot start {program}"))
 }
 
 /// Lets QEMU have a file descriptor; it keeps its number.

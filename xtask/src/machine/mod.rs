@@ -1,7 +1,9 @@
-//! One run of a machine: QEMU's command line, the channels to it, and what it came to.
+//! One run of a machine: how QEMU or Bochs is started, the channels to it, and what it came to.
 
+pub(crate) mod bochs;
 pub(crate) mod console;
 pub(crate) mod control;
+mod debugger;
 mod launch;
 mod monitor;
 pub(crate) mod qemu;
@@ -9,5 +11,5 @@ pub(crate) mod session;
 mod streams;
 mod terminal;
 
-pub(crate) use launch::die_with_us;
+pub(crate) use launch::{Player, die_with_us};
 pub(crate) use terminal::{is_terminal, size as terminal_size};

@@ -33,11 +33,36 @@ pub(super) struct Cpu {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Registers {
-    rip: u64,
-    rbp: u64,
-    halted: bool,
-    user: bool,
+pub(super) struct Registers {
+    pub(super) rip: u64,
+    pub(super) rbp: u64,
+    pub(super) halted: bool,
+    pub(super) user: bool,
+}
+
+impl Cpu {
+    /// A CPU with these registers; `two_words` reads the memory of the machine.
+    pub(super) fn new(registers: Registers, mut two_words: impl FnMut(u64) -> Option<(u64, u64)>) -> Self {
+        let Registers { rip, mut rbp, .. } = registers;
+        if rip < KERNEL_HALF {
+            return Self { registers, frames: Vec::new() };
+        }
+        // The frame pointers lead through the kernel's stack. Return addresses are told by the call
+        // before them; the first is not one.
+        let mut frames = vec![rip.wrapping_add(1)];
+        while frames.len() < DEPTH && rbp >= KERNEL_HALF && rbp.is_multiple_of(8) {
+            let Some((next, address)) = two_words(rbp) else { break };
+            if address < KERNEL_HALF {
+                break;
+            }
+            frames.push(address);
+            if next <= rbp {
+                break;
+            }
+            rbp = next;
+        }
+        Self { registers, frames }
+    }
 }
 
 impl Monitor {
@@ -61,7 +86,7 @@ impl Monitor {
         talk.execute(&json!({ "execute": "stop" }))?;
         let text = talk.human("info registers -a")?;
         let cpus = text.split("CPU#").skip(1).map(registers);
-        Ok(cpus.map(|registers| Cpu { registers, frames: talk.frames(registers) }).collect())
+        Ok(cpus.map(|registers| Cpu::new(registers, |address| talk.two_words(address))).collect())
     }
 }
 
@@ -91,26 +116,8 @@ impl Talk<'_> {
         Ok(self.execute(&command)?.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Follows the frame pointers through the kernel's stack.
-    fn frames(&mut self, Registers { rip, mut rbp, .. }: Registers) -> Vec<u64> {
-        if rip < KERNEL_HALF {
-            return Vec::new();
-        }
-        // Return addresses are told by the call before them; the first is not one.
-        let mut frames = vec![rip.wrapping_add(1)];
-        while frames.len() < DEPTH && rbp >= KERNEL_HALF && rbp.is_multiple_of(8) {
-            let words = self.human(&format!("x /2gx {rbp:#x}")).unwrap_or_default();
-            let Some((next, address)) = two_words(&words) else { break };
-            if address < KERNEL_HALF {
-                break;
-            }
-            frames.push(address);
-            if next <= rbp {
-                break;
-            }
-            rbp = next;
-        }
-        frames
+    fn two_words(&mut self, address: u64) -> Option<(u64, u64)> {
+        two_words(&self.human(&format!("x /2gx {address:#x}")).ok()?)
     }
 }
 

@@ -18,6 +18,9 @@ use crate::{
 /// The program.
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 
+/// The CPU unless another is asked for: all that the accelerator can do.
+const CPU: &str = "max";
+
 /// MiB of memory below which OVMF does not come to the boot loader (it hangs with 32).
 const UEFI_MEMORY: u32 = 64;
 
@@ -29,7 +32,7 @@ pub(crate) fn arguments(machine: &Machine, iso: &Path) -> Result<Vec<OsString>> 
     let memory = machine.memory.to_string();
     let mut all: Vec<OsString> = [
         ["-machine", "q35"],
-        ["-cpu", &machine.cpu],
+        ["-cpu", machine.cpu.as_deref().unwrap_or(CPU)],
         ["-accel", accel(machine.accel)?],
         ["-m", &memory],
         ["-display", "none"],
@@ -102,6 +105,7 @@ fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Kind;
 
     #[test]
     fn the_flag_tells_not_its_likeness() {
@@ -119,10 +123,11 @@ mod tests {
     #[test]
     fn the_machine_is_what_was_asked_for() {
         let machine = Machine {
+            kind: Kind::Qemu,
             memory: 64,
             uefi: false,
             accel: Accel::Tcg,
-            cpu: "qemu64".into(),
+            cpu: Some("qemu64".into()),
             further: vec!["-S".into()],
             print: false,
         };

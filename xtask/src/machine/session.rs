@@ -2,10 +2,9 @@
 //!
 //! The verdict is one of three. *Told*: the kernel sent an `exit` or a `panic` record. *Cut short*: by
 //! the time-out, a signal, the user or a closed pipe. *Unknown*: the machine ended without a record; how
-//! QEMU itself ended says nothing about the program, so that is never taken for success.
+//! its player itself ended says nothing about the program, so that is never taken for success.
 
 use std::{
-    ffi::OsString,
     fs::File,
     io::{self, Write},
     path::Path,
@@ -24,16 +23,18 @@ use signal_hook::consts::{SIGINT, SIGPIPE};
 
 pub(crate) use super::streams::LogSink;
 use super::{
+    bochs,
     console::plain,
     control::{Record, Verdict},
-    launch::{Launched, launch},
+    debugger::Paused,
+    launch::{Launched, Player},
     monitor,
     streams::{self, Event},
     terminal::Raw,
 };
 use crate::{backtrace, notes::note};
 
-/// How long a machine may take to end after the kernel gave its verdict, and QEMU after it was told to.
+/// How long a machine may take to end after the kernel gave its verdict.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Where the statistics go.
@@ -48,8 +49,8 @@ pub(crate) enum StatsSink {
 
 /// What is to be run, and how.
 pub(crate) struct Session<'a> {
-    /// QEMU's arguments without its channels.
-    pub(crate) arguments: Vec<OsString>,
+    /// Who plays the machine.
+    pub(crate) player: Player,
     /// The kernel with its debug information.
     pub(crate) symbols: &'a Path,
     /// The console is the user's terminal.
@@ -60,14 +61,14 @@ pub(crate) struct Session<'a> {
     pub(crate) log: LogSink,
     /// Where the statistics go.
     pub(crate) stats: StatsSink,
-    /// Show the QEMU command.
+    /// Show the command that starts the machine.
     pub(crate) print: bool,
 }
 
 /// Why the session stopped listening.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// QEMU closed its channels.
+    /// The machine closed its channels.
     Closed,
     /// The kernel gave its verdict and the machine ran on.
     Overdue,
@@ -96,36 +97,36 @@ impl Session<'_> {
         let (events, queue) = mpsc::channel();
         streams::signals(events.clone())?;
         let mut learnt = Learnt::default();
-        let Launched { qemu: mut child, log, monitor } = launch(&self.arguments, self.print)?;
-        streams::log(log, self.log, events.clone());
-        if let Some(stdout) = child.stdout.take() {
-            streams::output(stdout, learnt.reader_is_slow.clone(), events.clone());
-        }
+        let Launched { mut child, input, output, log, talk, probe } = self.player.launch(self.print)?;
+        streams::log(log, talk, self.log, events.clone());
+        streams::output(output, learnt.reader_is_slow.clone(), events.clone());
         let errors = child.stderr.take().map(streams::errors);
 
         let mut raw = None;
-        let stdin = &mut child.stdin;
-        let mut begin = || {
+        let mut input = Some(input);
+        let mut begin = |paused: Option<Paused>| {
+            let Some(input) = input.take() else {
+                paused.into_iter().for_each(Paused::go_on_when_read);
+                return Ok(());
+            };
             // From now on keys are the guest's; until here ^C was still ours.
             if self.terminal {
                 raw = Some(Raw::new()?);
             }
-            if let Some(stdin) = stdin.take() {
-                streams::input(stdin, self.terminal, events.clone());
-            }
+            streams::input(input, self.terminal, paused, events.clone());
             Ok(())
         };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let end = learnt.listen(&queue, deadline, &mut begin);
         let cpus = match end {
-            Ok(End::TimedOut) => monitor.cpus().unwrap_or_default(),
+            Ok(End::TimedOut) => probe.cpus().unwrap_or_default(),
             _ => Vec::new(),
         };
         if !matches!(end, Ok(End::Closed)) {
-            // The image is read-only: QEMU has nothing to put in order.
-            child.kill().context("cannot stop QEMU")?;
+            // The image is read-only: there is nothing to put in order.
+            child.kill().context("cannot stop the machine")?;
         }
-        let ended = child.wait().context("cannot wait for QEMU")?;
+        let ended = child.wait().context("cannot wait for the machine's end")?;
         learnt.settle(&queue);
         drop(raw);
 
@@ -152,10 +153,12 @@ impl Session<'_> {
             }
             (End::Closed | End::Overdue, None) => {
                 let words = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
+                let words = if matches!(self.player, Player::Bochs(_)) { bochs::reason(&words) } else { words };
+                let name = self.player.name();
                 if ended.code() == Some(1) && learnt.firmware.is_empty() && !learnt.console_began {
-                    bail!("QEMU did not start the machine:\n{words}");
+                    bail!("{name} did not start the machine:\n{words}");
                 }
-                tell_unknown(ended, &learnt.firmware, &words);
+                tell_unknown(&self.player, ended, &learnt.firmware, &words);
                 UNKNOWN_STATUS
             }
         })
@@ -163,12 +166,13 @@ impl Session<'_> {
 }
 
 impl Learnt {
-    /// Listens until there is a reason to stop; `begin` is called when the console begins.
+    /// Listens until there is a reason to stop; `begin` is called when the console begins, and when
+    /// the machine pauses.
     fn listen(
         &mut self,
         queue: &Receiver<Event>,
         deadline: Option<Instant>,
-        begin: &mut dyn FnMut() -> Result<()>,
+        begin: &mut dyn FnMut(Option<Paused>) -> Result<()>,
     ) -> Result<End> {
         loop {
             // After the verdict only the machine's own end is awaited.
@@ -179,8 +183,9 @@ impl Learnt {
             match event {
                 Ok(Event::ConsoleBegan) => {
                     self.console_began = true;
-                    begin()?;
+                    begin(None)?;
                 }
+                Ok(Event::Paused(paused)) => begin(Some(paused))?,
                 Ok(event) => {
                     if let Some(end) = self.take(event) {
                         return Ok(end);
@@ -205,7 +210,7 @@ impl Learnt {
                     self.allow(GRACE);
                 }
             }
-            Event::ConsoleBegan => {}
+            Event::ConsoleBegan | Event::Paused(_) => {}
             Event::ConsoleEnded { firmware } => {
                 self.firmware = firmware;
                 self.console_ended = true;
@@ -222,7 +227,7 @@ impl Learnt {
         self.overdue = Some(Instant::now() + grace);
     }
 
-    /// After QEMU's end: what it had sent is still on its way. A reader that does not read must not
+    /// After the machine's end: what it had sent is still on its way. A reader that does not read must not
     /// hold us up.
     fn settle(&mut self, queue: &Receiver<Event>) {
         let until = Instant::now() + GRACE;
@@ -250,18 +255,21 @@ fn tell_stats(sink: StatsSink, stats: Option<&str>) -> Result<()> {
 }
 
 /// Says what is known of a machine that ended without a verdict.
-fn tell_unknown(ended: ExitStatus, firmware: &str, words: &str) {
+fn tell_unknown(player: &Player, ended: ExitStatus, firmware: &str, words: &str) {
+    let name = player.name();
     let how = match ended.code() {
+        // It calls each end a failure, and says which in its words.
+        Some(_) if matches!(player, Player::Bochs(_)) => format!("Bochs ended ({ended})"),
         Some(QEMU_EXIT_STATUS) => "the kernel ended it and gave no status".to_owned(),
         // With `-no-reboot`, that is what becomes of a triple fault.
         Some(0) => "it was reset or switched off; a triple fault does that, and a boot loader that gives up".to_owned(),
-        Some(_) => format!("QEMU failed ({ended})"),
-        None => format!("QEMU was killed ({ended})"),
+        Some(_) => format!("{name} failed ({ended})"),
+        None => format!("{name} was killed ({ended})"),
     };
     note(format_args!("the machine ended without a verdict: {how}"));
     tell_firmware(firmware);
     if !words.is_empty() {
-        note(format_args!("QEMU says:\n{words}"));
+        note(format_args!("{name} says:\n{words}"));
     }
 }
 

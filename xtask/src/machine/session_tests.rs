@@ -7,7 +7,7 @@ fn listen(events: Vec<Event>, deadline: Option<Duration>) -> (End, Learnt) {
     events.into_iter().for_each(|event| sender.send(event).unwrap());
     let mut learnt = Learnt::default();
     let deadline = deadline.map(|after| Instant::now() + after);
-    let end = learnt.listen(&queue, deadline, &mut || Ok(())).unwrap();
+    let end = learnt.listen(&queue, deadline, &mut |_| Ok(())).unwrap();
     drop(sender);
     (end, learnt)
 }

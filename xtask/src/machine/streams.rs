@@ -1,12 +1,12 @@
-//! The threads that carry bytes between QEMU and the host while a machine runs.
+//! The threads that carry bytes between a machine and the host while a machine runs.
 //!
 //! Each thread moves one stream and tells the session what matters through one queue; none decides
 //! anything. They end with their streams.
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, LineWriter, PipeReader, Read, Write},
-    process::{ChildStderr, ChildStdin, ChildStdout},
+    io::{self, BufRead, BufReader, LineWriter, Read, Write},
+    process::ChildStderr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,15 +16,24 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use signal_hook::{consts, iterator::Signals};
 
 use super::{
     console::{self, PreambleFilter},
     control::{self, Line, Record},
+    debugger::{Heard, Paused, Talk},
 };
 
 /// The key that ends a machine from its terminal: Ctrl-], as in telnet.
 pub(super) const LEAVE_KEY: u8 = 0x1d;
+
+/// Bytes of input that are sent while a machine is paused: it must not run dry before more is sent, and
+/// the connection must hold them.
+const AHEAD: usize = 1 << 16;
 
 /// What the session has to know.
 #[derive(Debug)]
@@ -33,9 +42,11 @@ pub(super) enum Event {
     Record(Record),
     /// The kernel's console began: input is welcome.
     ConsoleBegan,
-    /// QEMU closed the console. Firmware's last words, if the kernel's never began.
+    /// The machine stands still until it is let go on.
+    Paused(Paused),
+    /// The machine closed the console. Firmware's last words, if the kernel's never began.
     ConsoleEnded { firmware: String },
-    /// QEMU closed the log channel.
+    /// The machine closed the log channel.
     LogEnded,
     /// No one reads our standard output any more.
     OutputClosed,
@@ -75,7 +86,7 @@ impl LogSink {
 }
 
 /// Console to standard output; `waiting` is set while that takes it.
-pub(super) fn output(mut from: ChildStdout, waiting: Arc<AtomicBool>, events: Sender<Event>) {
+pub(super) fn output(mut from: impl Read + Send + 'static, waiting: Arc<AtomicBool>, events: Sender<Event>) {
     thread::spawn(move || {
         let mut filter = PreambleFilter::default();
         let mut buffer = vec![0; 1 << 16];
@@ -102,15 +113,23 @@ pub(super) fn output(mut from: ChildStdout, waiting: Arc<AtomicBool>, events: Se
 }
 
 /// Log channel to the log and the session.
-pub(super) fn log(from: PipeReader, mut sink: LogSink, events: Sender<Event>) {
+pub(super) fn log(from: impl Read + Send + 'static, mut talk: Option<Talk>, mut sink: LogSink, events: Sender<Event>) {
     thread::spawn(move || {
         let mut from = BufReader::with_capacity(1 << 16, from);
         let mut line = Vec::new();
         while let Ok(1..) = from.read_until(b'\n', &mut line) {
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            match control::parse(text) {
-                Line::Log(text) => sink.line(text),
-                Line::Record(record) => _ = events.send(Event::Record(record)),
+            let heard = talk.as_mut().map_or(Heard::Guest(text), |talk| talk.sort(text));
+            match heard {
+                Heard::Guest(text) => match control::parse(text) {
+                    Line::Log(text) => sink.line(text),
+                    Line::Record(record) => _ = events.send(Event::Record(record)),
+                },
+                Heard::Pause => {
+                    let paused = talk.as_ref().map(Talk::paused);
+                    paused.into_iter().for_each(|paused| _ = events.send(Event::Paused(paused)));
+                }
+                Heard::Words => {}
             }
             line.clear();
         }
@@ -118,39 +137,58 @@ pub(super) fn log(from: PipeReader, mut sink: LogSink, events: Sender<Event>) {
     });
 }
 
-/// Standard input to the console. On a terminal the leave key is ours.
-pub(super) fn input(mut to: ChildStdin, terminal: bool, events: Sender<Event>) {
+/// Standard input to the console. On a terminal the leave key is ours. A machine that is `paused` goes
+/// on when the input that is there has been sent, or much of it.
+pub(super) fn input(
+    mut to: impl Write + Send + 'static,
+    terminal: bool,
+    mut paused: Option<Paused>,
+    events: Sender<Event>,
+) {
     thread::spawn(move || {
         let mut buffer = vec![0; 1 << 12];
-        let mut stdin = io::stdin().lock();
+        let mut total = 0;
         loop {
-            let sent = match stdin.read(&mut buffer) {
+            if total >= AHEAD || !is_ready() {
+                paused.take().into_iter().for_each(Paused::go_on);
+            }
+            // Not through a buffer, which would hide from the question above what is in it.
+            let sent = match rustix::io::read(io::stdin(), &mut buffer) {
                 Ok(0) => to.write_all(&console::END),
                 Ok(length) if terminal && buffer[..length].contains(&LEAVE_KEY) => {
                     let _ = events.send(Event::Leave);
                     break;
                 }
                 Ok(length) => {
+                    total += length;
                     let sent = to.write_all(&console::encode(&buffer[..length]));
                     if sent.is_ok() {
                         continue;
                     }
                     sent
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(Errno::INTR) => continue,
                 // An unreadable standard input (closed, a directory) has ended.
                 Err(_) => to.write_all(&console::END),
             };
-            // QEMU may be gone already, which others notice.
+            // The machine may be gone already, which others notice.
             let _ = sent.and_then(|()| to.flush());
             break;
         }
-        // A closed standard input would be an event for QEMU; it stays open until the process ends.
+        paused.take().into_iter().for_each(Paused::go_on);
+        // A closed standard input would be an event for the machine; it stays open until the process ends.
         std::mem::forget(to);
     });
 }
 
-/// QEMU's own words, for the case that it fails.
+/// Whether standard input can be read without waiting.
+fn is_ready() -> bool {
+    let stdin = io::stdin();
+    let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// The player's own words, for the case that it fails.
 pub(super) fn errors(mut from: ChildStderr) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut words = Vec::new();

@@ -1,0 +1,75 @@
+//! `--machine bochs`: the contract of `run` on the machine that counts instructions.
+
+use boot_tests::{Jotun, Outcome, busybox};
+
+/// A run under Bochs, which is slow where many machines run side by side.
+fn bochs() -> Jotun {
+    Jotun::new().option("--machine").option("bochs").timeout(180.0)
+}
+
+fn with_busybox(words: &[&str]) -> Jotun {
+    bochs().args([busybox()]).args(words)
+}
+
+/// Asserts that two runs were the same: every byte of output and log, every statistic.
+#[track_caller]
+fn same(run: impl Fn() -> Outcome) {
+    let (first, second) = (run(), run());
+    assert!(first.stats.len() > 30, "{first}");
+    assert_eq!(first.stats, second.stats);
+    assert_eq!(first.log, second.log);
+    assert_eq!(first.text(), second.text());
+}
+
+#[test]
+fn a_run_is_the_same_every_time() {
+    same(|| bochs().args(["/pkg/spawner"]).run().expect(0).expect_calm_log().expect_all_back());
+}
+
+#[test]
+fn a_run_with_input_is_the_same_every_time() {
+    let input: Vec<u8> = (0..5_000_u32).map(|n| ((n * n) >> 3) as u8).collect();
+    same(|| with_busybox(&["md5sum"]).stdin(input.clone()).run().expect(0).expect_calm_log());
+}
+
+#[test]
+fn input_and_output_pass_byte_for_byte() {
+    let bytes: Vec<u8> = (0..10_000_u32).map(|n| ((n * n) >> 3) as u8).chain(0..=255).collect();
+    with_busybox(&["cat"]).stdin(bytes.clone()).run().expect(0).expect_output(bytes);
+}
+
+#[test]
+fn output_comes_whole_when_input_is_left_unread() {
+    let expected: String = (1..=500).map(|n| format!("{n}\n")).collect();
+    with_busybox(&["seq", "500"]).stdin(vec![b'x'; 100_000]).run().expect(0).expect_output(expected);
+}
+
+#[test]
+fn status_and_environment_are_as_under_qemu() {
+    with_busybox(&["sh", "-c", "exit $STATUS"]).env("STATUS", "7").run().expect(7).expect_output("");
+}
+
+#[test]
+fn a_run_over_its_time_tells_where_it_was() {
+    let outcome = with_busybox(&["sleep", "1000000"]).timeout(40.0).run().expect(124);
+    for part in ["no end within 40 s", "CPU 0 was halted in the kernel", "idle"] {
+        assert!(outcome.stderr.contains(part), "{part} expected\n{outcome}");
+    }
+}
+
+#[test]
+fn a_cpu_that_will_not_do_is_named() {
+    let outcome = bochs().cpu("core_duo_t2400_yonah").args(["/pkg/hello"]).run().expect(70);
+    assert!(outcome.stderr.contains("the kernel stopped: this CPU has no 64-bit mode"), "{outcome}");
+    let outcome = bochs().cpu("abacus").args(["/pkg/hello"]).run().expect(125);
+    assert!(outcome.stderr.contains("Bochs did not start the machine"), "{outcome}");
+}
+
+#[test]
+fn what_only_qemu_can_do_is_refused() {
+    let refused = |jotun: Jotun| jotun.args(["/pkg/hello"]).run().expect(125).stderr;
+    assert!(refused(bochs().uefi()).contains("--uefi needs QEMU"));
+    assert!(refused(bochs().option("--accel").option("tcg")).contains("--accel is QEMU's"));
+    assert!(refused(bochs().option("--qemu=-S")).contains("starts none"));
+    assert!(refused(bochs().memory(4096)).contains("32 to 2048 MiB"));
+}

@@ -1,0 +1,155 @@
+//! Bochs' configuration: the machine that counts instructions and does the same in every run.
+//!
+//! Its clock moves by the instructions that are executed, never by the host's, and nothing it knows of
+//! the day comes from the host either. So all that a run does depends on the image and the input alone;
+//! when input comes, see [`super::debugger`].
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::options::{Accel, Machine};
+
+/// The program.
+pub(crate) const PROGRAM: &str = "bochs";
+
+/// The CPU unless another is asked for: the newest model of Debian's Bochs with all that programs use.
+const CPU: &str = "corei7_skylake_x";
+
+/// Instructions in a second of the machine's time.
+const INSTRUCTIONS_PER_SECOND: u32 = 100_000_000;
+
+/// The second at which the machine is switched on: 1 January 2026, UTC.
+const SWITCHED_ON: u32 = 1_767_225_600;
+
+/// MiB that the firmware can place below its hole of device addresses.
+const MEMORY: std::ops::RangeInclusive<u32> = 32..=2048;
+
+/// The file names in [`Plan::dir`], which the configuration can name without any quoting.
+pub(super) const CONFIGURATION: &str = "bochsrc";
+pub(super) const COMMANDS: &str = "bochs.commands";
+const LOG: &str = "bochs.log";
+
+/// What is to be started.
+pub(crate) struct Plan {
+    machine: Machine,
+    /// The directory of the run.
+    pub(super) dir: PathBuf,
+    /// The name of what it boots, in that directory.
+    iso: &'static str,
+}
+
+impl Plan {
+    /// A machine that boots the file `iso` of the run's directory.
+    pub(crate) fn new(machine: &Machine, dir: PathBuf, iso: &'static str) -> Self {
+        Self { machine: machine.clone(), dir, iso }
+    }
+
+    /// The configuration; the console connects to an address.
+    pub(super) fn configuration(&self, console: SocketAddr) -> String {
+        let Machine { memory, cpu, .. } = &self.machine;
+        let cpu = cpu.as_deref().unwrap_or(CPU);
+        let iso = self.iso;
+        format!(
+            "\
+# The CPU: one, and a triple fault ends the machine.
+cpu: model={cpu}, count=1, ips={INSTRUCTIONS_PER_SECOND}, reset_on_triple_fault=0
+memory: guest={memory}, host={memory}
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+ata0-master: type=cdrom, path={iso}, status=inserted
+boot: cdrom
+# The screen, on a pseudo-terminal that Bochs opens and no one looks at.
+display_library: term
+vga: extension=vbe, update_freq=1, realtime=0
+# The channels.
+com1: enabled=1, mode=socket-client, dev={console}
+port_e9_hack: enabled=1
+magic_break: enabled=1
+# Time by instructions, and the same day every time.
+clock: sync=none, rtc_sync=0, time0={SWITCHED_ON}
+log: {LOG}
+panic: action=fatal
+error: action=report
+info: action=ignore
+debug: action=ignore
+"
+        )
+    }
+}
+
+/// Refuses what only QEMU can do.
+pub(crate) fn check(machine: &Machine) -> Result<()> {
+    if machine.uefi {
+        bail!("--uefi needs QEMU: Bochs boots by BIOS alone");
+    }
+    if machine.accel != Accel::Auto {
+        bail!("--accel is QEMU's: Bochs executes all instructions itself");
+    }
+    if !machine.further.is_empty() {
+        bail!("--qemu adds to QEMU's arguments, and --machine bochs starts none");
+    }
+    if !MEMORY.contains(&machine.memory) {
+        let (least, most) = MEMORY.into_inner();
+        bail!("Bochs takes {least} to {most} MiB of memory; --memory says {}", machine.memory);
+    }
+    Ok(())
+}
+
+/// Why Bochs ended, from all that it said on standard error.
+pub(super) fn reason(words: &str) -> String {
+    // Progress, and the frame of its last message.
+    let progress = |line: &str| line.starts_with(|c: char| c.is_ascii_digit()) || line.starts_with("Bochs connected");
+    let frame = |line: &str| line.starts_with("=====") || line.starts_with("Bochs is exiting");
+    let lines = words.lines().filter(|line| !line.is_empty() && !progress(line) && !frame(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Kind;
+
+    fn machine() -> Machine {
+        Machine {
+            kind: Kind::Bochs,
+            memory: 64,
+            uefi: false,
+            accel: Accel::Auto,
+            cpu: None,
+            further: Vec::new(),
+            print: false,
+        }
+    }
+
+    #[test]
+    fn the_machine_is_what_was_asked_for() {
+        let plan = Plan::new(&Machine { cpu: Some("ryzen".into()), ..machine() }, "/a, b".into(), "x.iso");
+        let text = plan.configuration(([127, 0, 0, 1], 4711).into());
+        for part in ["cpu: model=ryzen,", "guest=64, host=64\n", "path=x.iso,", "dev=127.0.0.1:4711\n"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_reason_of_its_end_is_found() {
+        let words = "00000000000i[PLUGIN] loaded plugin libbx_term_gui.so\n\n\
+                     Bochs connected to screen \"/dev/pts/0\"\n\
+                     ========================================================================\n\
+                     Bochs is exiting with the following message:\n\
+                     [CPU0  ] exception(): 3rd (14) exception with no resolution\n\
+                     ========================================================================\n";
+        assert_eq!(reason(words), "[CPU0  ] exception(): 3rd (14) exception with no resolution");
+        assert_eq!(reason(""), "");
+    }
+
+    #[test]
+    fn what_it_cannot_do_is_refused() {
+        assert!(check(&machine()).is_ok());
+        let refused = |machine| check(&machine).unwrap_err().to_string();
+        assert!(refused(Machine { uefi: true, ..machine() }).contains("--uefi"));
+        assert!(refused(Machine { accel: Accel::Tcg, ..machine() }).contains("--accel"));
+        assert!(refused(Machine { further: vec!["-S".into()], ..machine() }).contains("--qemu"));
+        assert!(refused(Machine { memory: 4096, ..machine() }).contains("32 to 2048"));
+    }
+}
