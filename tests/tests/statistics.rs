@@ -86,8 +86,8 @@ fn cycles_add_up_to_the_time() {
     let outcome = run(&[busybox().to_str().unwrap(), "sleep", "2"]);
     let hz = outcome.stat("tsc_hz");
     let share = |name: &str| outcome.stat(name) as f64 / hz as f64;
-    // A busy host wakes the machine late, and takes the CPU away while it computes.
-    assert!((1.9..4.0).contains(&share("idle_cycles")), "idle for {} s\n{outcome}", share("idle_cycles"));
+    // No bound from above: a host that wakes the machine late is no fault of the count.
+    assert!(share("idle_cycles") >= 1.9, "idle for {} s\n{outcome}", share("idle_cycles"));
     assert!(share("user_cycles") > 0.0 && share("kernel_cycles") > 0.0, "{outcome}");
     assert!(share("user_cycles") + share("kernel_cycles") < share("idle_cycles"), "{outcome}");
 }
