@@ -32,6 +32,16 @@ fn a_run_with_input_is_the_same_every_time() {
     same(|| with_busybox(&["md5sum"]).stdin(input.clone()).run().expect(0).expect_calm_log());
 }
 
+/// Here time is the machine's own, so the cycles can be held against the sleep from both sides.
+#[test]
+fn cycles_add_up_to_the_time() {
+    let outcome = with_busybox(&["sleep", "2"]).run().expect(0);
+    let seconds = |name: &str| outcome.stat(name) as f64 / outcome.stat("tsc_hz") as f64;
+    let (idle, busy) = (seconds("idle_cycles"), seconds("user_cycles") + seconds("kernel_cycles"));
+    assert!((1.99..2.01).contains(&idle), "idle for {idle} s\n{outcome}");
+    assert!(0.0 < busy && busy < 0.1, "busy for {busy} s\n{outcome}");
+}
+
 #[test]
 fn input_and_output_pass_byte_for_byte() {
     let bytes: Vec<u8> = (0..10_000_u32).map(|n| ((n * n) >> 3) as u8).chain(0..=255).collect();
