@@ -2,7 +2,6 @@
 //!
 //! The one place that knows of loom. Its atomics cannot be made in a constant and each costs time in
 //! every interleaving, hence the two macros and the smaller [`MAX_CPUS`].
-#![expect(unexpected_cfgs, reason = "`cfg(loom)` is set by hand, in RUSTFLAGS")]
 
 #[cfg(not(loom))]
 mod real {

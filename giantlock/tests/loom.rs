@@ -9,7 +9,6 @@
 //! Loom lets two waiters take turns for ever while the owner, able to run, does not. So from a waiter's
 //! third fruitless round on, it follows one schedule, a fair one, instead of all: a round changes nothing that
 //! the next could depend on.
-#![expect(unexpected_cfgs, reason = "`cfg(loom)` is set by hand, in RUSTFLAGS")]
 #![cfg(loom)]
 
 use giantlock::{Cpu, GiantLock, Holder, QueueLock};

@@ -10,10 +10,14 @@
 //! | 1 | everything, through the one `&mut Kernel` that this module hands out |
 //! | 2 | the device that interrupted, and this CPU's notes ([`deferred`]) |
 //!
-//! The strategy, here [`up`], is asked when the level rises to 1 and told when it falls to 0. It
-//! decides who may be in the kernel at the same time; for a uniprocessor there is nothing to decide.
+//! The strategy is asked when the level rises to 1 and told when it falls to 0. It decides who may be in
+//! the kernel at the same time: for a uniprocessor (`up`) there is nothing to decide; with several CPUs
+//! (`giant`) the giant lock decides.
 
 pub mod deferred;
+#[cfg(feature = "smp")]
+mod giant;
+#[cfg(not(feature = "smp"))]
 mod up;
 
 use crate::arch::entry::LEVEL;
@@ -23,6 +27,9 @@ use crate::{calls, schedule, signals, trap};
 use containers::Registers;
 use core::cell::{Cell, UnsafeCell};
 use cpulocal::{InKernel, cpu_local};
+#[cfg(feature = "smp")]
+use giant as strategy;
+#[cfg(not(feature = "smp"))]
 use up as strategy;
 
 /// What brought a CPU into the kernel.

@@ -3,9 +3,12 @@
 
 use cpulocal::InKernel;
 
-/// The level has risen to 1.
+/// The level has risen to 1. Tells whether the CPU had to wait, and so whether anything may have changed
+/// under the thread that it runs.
 #[inline(always)]
-pub(super) fn enter(_cpu: &InKernel) {}
+pub(super) fn enter(_cpu: &InKernel) -> bool {
+    false
+}
 
 /// The level is about to fall to 0.
 #[inline(always)]
