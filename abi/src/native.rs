@@ -43,10 +43,11 @@ pub const RECEIVE: u64 = 0x1002;
 /// `EFAULT`.
 pub const WAIT: u64 = 0x1003;
 
-/// `statistics(buffer, capacity) → len`
+/// `statistics(buffer, capacity, prefix, prefix_len) → len`
 ///
-/// The kernel's statistics as text, a line `name value` each; [`value`] reads it. Errors: `EMSGSIZE`
-/// more than `capacity`, `EFAULT`.
+/// The kernel's statistics as text, a line `name value` each; [`value`] reads it. With a prefix only
+/// those whose names begin so: all of them are much text on many CPUs. Errors: `EMSGSIZE` more than
+/// `capacity`, `EINVAL` a prefix longer than [`NAME_MAX`], `EFAULT`.
 pub const STATISTICS: u64 = 0x1004;
 
 /// `burn(n) → 0`
@@ -95,7 +96,7 @@ pub const QUEUE_MAX: usize = 16;
 /// Most that [`BURN`] takes: about a second, so that no program stops the kernel with it.
 pub const BURN_MAX: u64 = 1 << 32;
 
-/// Longest name of a code package.
+/// Longest name of a code package, and of a statistic.
 pub const NAME_MAX: usize = 64;
 
 /// Time-out that does not wait.

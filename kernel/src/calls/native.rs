@@ -135,13 +135,22 @@ fn give(caller: &Caller, memory: &mut Memory, address: u64, capacity: u64, text:
     value(text.len())
 }
 
-/// `statistics(buffer, capacity)`
+/// `statistics(buffer, capacity, prefix, prefix length)`
 pub fn statistics(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let [buffer, capacity, prefix, length, ..] = caller.arguments;
+    if length > NAME_MAX as u64 {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = [0; NAME_MAX];
+    let bytes = &mut bytes[..length as usize];
+    kernel.memory.copy_in(caller.space, prefix, bytes).map_err(bad_address)?;
     let mut text = String::with_capacity(2048);
     statistics::each(kernel, cpu, |name, value| {
-        let _ = writeln!(text, "{name} {value}");
+        if name.as_bytes().starts_with(bytes) {
+            let _ = writeln!(text, "{name} {value}");
+        }
     });
-    give(caller, &mut kernel.memory, caller.arguments[0], caller.arguments[1], &text)
+    give(caller, &mut kernel.memory, buffer, capacity, &text)
 }
 
 /// `burn(instructions)`: a loop of two instructions, half as often.

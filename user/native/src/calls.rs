@@ -98,11 +98,12 @@ pub fn receive(buffer: &mut [u8], timeout: u64) -> Result<(i32, &[u8]), Errno> {
     Ok((sender, &buffer[..length as usize]))
 }
 
-/// The kernel's statistics as text, as much as `buffer` holds.
-pub fn statistics(buffer: &mut [u8]) -> Result<&str, Errno> {
-    // SAFETY: the kernel writes to `buffer`, no more than its length.
-    let result = unsafe { call(native::STATISTICS, [buffer.as_mut_ptr() as u64, buffer.len() as u64, 0, 0, 0, 0]) };
-    let length = Errno::check(result)? as usize;
+/// The kernel's statistics whose names begin with `prefix`, as text, as much as `buffer` holds.
+pub fn statistics<'b>(buffer: &'b mut [u8], prefix: &str) -> Result<&'b str, Errno> {
+    let (prefix, prefix_len) = (prefix.as_ptr() as u64, prefix.len() as u64);
+    let arguments = [buffer.as_mut_ptr() as u64, buffer.len() as u64, prefix, prefix_len, 0, 0];
+    // SAFETY: the kernel reads `prefix`, and writes to `buffer`, no more than its length.
+    let length = Errno::check(unsafe { call(native::STATISTICS, arguments) })? as usize;
     str::from_utf8(&buffer[..length]).map_err(|_| Errno::EINVAL)
 }
 
@@ -111,8 +112,8 @@ pub fn statistics(buffer: &mut [u8]) -> Result<&str, Errno> {
 /// # Panics
 /// If the kernel has none of that name.
 pub fn statistic(name: &str) -> u64 {
-    let mut buffer = [0; 2048];
-    let text = statistics(&mut buffer).expect("the kernel gives statistics");
+    let mut buffer = [0; 1024];
+    let text = statistics(&mut buffer, name).expect("the kernel gives statistics");
     native::value(text, name).unwrap_or_else(|| panic!("no statistic is called {name}"))
 }
 

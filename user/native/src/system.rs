@@ -10,10 +10,14 @@ mod number {
     pub(super) const SCHED_YIELD: u64 = 24;
     pub(super) const GETPID: u64 = 39;
     pub(super) const EXIT: u64 = 60;
+    pub(super) const KILL: u64 = 62;
     pub(super) const GETTID: u64 = 186;
     pub(super) const FUTEX: u64 = 202;
+    pub(super) const SCHED_SETAFFINITY: u64 = 203;
+    pub(super) const SCHED_GETAFFINITY: u64 = 204;
     pub(super) const CLOCK_GETTIME: u64 = 228;
     pub(super) const EXIT_GROUP: u64 = 231;
+    pub(super) const GETCPU: u64 = 309;
 }
 
 use crate::calls::Errno;
@@ -114,4 +118,36 @@ pub(crate) fn monotonic() -> [u64; 2] {
     // SAFETY: the kernel writes a `timespec`, two words, to `time`.
     unsafe { call(number::CLOCK_GETTIME, [MONOTONIC, time.as_mut_ptr() as u64, 0, 0, 0, 0]) };
     time
+}
+
+/// A set of CPUs, a bit for each.
+pub type CpuMask = u64;
+
+/// The CPUs that a thread may run on, 0 being the caller.
+pub fn affinity(tid: i32) -> Result<CpuMask, Errno> {
+    let mut mask: CpuMask = 0;
+    // SAFETY: the kernel writes eight bytes to `mask`.
+    let result = unsafe { call(number::SCHED_GETAFFINITY, [tid as u64, 8, &raw mut mask as u64, 0, 0, 0]) };
+    Errno::check(result).map(|_| mask)
+}
+
+/// Says on which CPUs a thread may run, 0 being the caller. It is on one of them when this returns, or
+/// will be when it next runs.
+pub fn set_affinity(tid: i32, mask: CpuMask) -> Result<(), Errno> {
+    // SAFETY: the kernel reads eight bytes of `mask`.
+    let result = unsafe { call(number::SCHED_SETAFFINITY, [tid as u64, 8, &raw const mask as u64, 0, 0, 0]) };
+    Errno::check(result).map(drop)
+}
+
+/// The CPU that the caller runs on.
+pub fn cpu() -> u32 {
+    let mut cpu = 0u32;
+    // SAFETY: the kernel writes an `u32` to `cpu`.
+    unsafe { call(number::GETCPU, [&raw mut cpu as u64, 0, 0, 0, 0, 0]) };
+    cpu
+}
+
+/// Sends a signal to a process.
+pub fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
+    plain(number::KILL, [pid as u64, signal.into(), 0, 0, 0, 0]).map(drop)
 }

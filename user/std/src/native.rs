@@ -44,7 +44,7 @@ pub fn receive(buffer: &mut [u8]) -> Result<(i32, usize), i32> {
 
 /// The text of a call that fills a buffer.
 fn text(call: impl Fn(&mut [u8]) -> system::Result) -> Result<String, i32> {
-    let mut buffer = vec![0; 16 << 10];
+    let mut buffer = vec![0; 32 << 10];
     let length = call(&mut buffer)?;
     buffer.truncate(length as usize);
     String::from_utf8(buffer).map_err(|_| libc::EINVAL)
@@ -52,7 +52,7 @@ fn text(call: impl Fn(&mut [u8]) -> system::Result) -> Result<String, i32> {
 
 /// The kernel's statistics, lines of name and value.
 pub fn statistics() -> Result<String, i32> {
-    text(|buffer| sys!(native::STATISTICS, buffer.as_mut_ptr(), buffer.len()))
+    text(|buffer| sys!(native::STATISTICS, buffer.as_mut_ptr(), buffer.len(), 0, 0))
 }
 
 /// What the container of process `pid` uses, 0 being the caller; lines of name and value.
