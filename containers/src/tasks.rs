@@ -8,7 +8,7 @@ use crate::arena::{Arena, Full, Id};
 use crate::container::{ContainerId, Cpu};
 use crate::process::{Ending, Process, ProcessId};
 use crate::queue::{Queue, Ready};
-use crate::thread::{Registers, State, Thread};
+use crate::thread::{Registers, Restart, State, Thread};
 use alloc::collections::BTreeSet;
 
 /// Most processes, and most further threads.
@@ -43,6 +43,8 @@ pub enum Channel {
     Messages(ProcessId),
     /// The end of a process that this one started.
     Children(ProcessId),
+    /// Bytes in a pipe, or room for them, as the wait's bits say; the number is the pipe's own.
+    Pipe(u64),
     /// Any event that could make a file ready (`poll`).
     Poll,
 }
@@ -56,6 +58,7 @@ impl Channel {
             Channel::ConsoleOutput => 2,
             Channel::Messages(process) => 8 + process.index() as usize,
             Channel::Children(process) => 16 + process.index() as usize,
+            Channel::Pipe(number) => 24 + number as usize,
             Channel::Poll => 3,
         };
         hash % BUCKETS
@@ -86,12 +89,15 @@ pub struct Wait {
     pub expired: Resume,
     /// Only wake-ups with one of these bits count (futex bit sets).
     pub bits: u32,
+    /// What the call has done already: one that is made again goes on from there, and one that a signal
+    /// interrupts returns it.
+    pub progress: u64,
 }
 
 impl Wait {
     /// A wait that ends with the call being made again, however it ends.
     pub fn restart(channel: Channel, deadline: Option<u64>) -> Wait {
-        Wait { channel, deadline, woken: Resume::Restart, expired: Resume::Restart, bits: u32::MAX }
+        Wait { channel, deadline, woken: Resume::Restart, expired: Resume::Restart, bits: u32::MAX, progress: 0 }
     }
 }
 
@@ -356,11 +362,12 @@ impl<R> Tasks<R> {
         match how {
             Resume::Return(value) => registers.rax = value as u64,
             Resume::Restart => {
-                // Back onto the two bytes of the `syscall` instruction, with its number in place.
-                registers.rip -= 2;
+                // Back onto the `syscall` instruction, with its number in place.
+                registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
                 registers.rax = registers.code;
                 registers.vector = Registers::SET;
-                thread.restart_deadline = wait.deadline;
+                let Wait { deadline, progress, .. } = wait;
+                thread.restart = Some(Restart { rip: registers.rip, deadline, progress });
             }
         }
         self.make_ready(id);

@@ -61,6 +61,8 @@ impl Registers {
     pub const USER_DATA: u64 = 0x1b;
     /// In `vector`: the registers were set in the kernel; all of them count, so go back by `iret`.
     pub const SET: u64 = 0x101;
+    /// Bytes of the `syscall` instruction.
+    pub const SYSCALL_LENGTH: u64 = 2;
 }
 
 /// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX.
@@ -99,6 +101,17 @@ pub struct SignalStack {
     pub size: u64,
 }
 
+/// What a call that is to be made again has to know of the first time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restart {
+    /// Where its `syscall` instruction is.
+    pub rip: u64,
+    /// Its deadline, so that a time-out does not start afresh.
+    pub deadline: Option<u64>,
+    /// What it has done already (see [`Wait::progress`]).
+    pub progress: u64,
+}
+
 /// A thread's control block.
 #[repr(C)]
 pub struct Thread {
@@ -128,14 +141,16 @@ pub struct Thread {
     pub wait: Option<Wait>,
     /// Neighbours in the queue that it is in.
     pub(crate) link: Link,
-    /// The deadline of a call that is to be restarted, so that its time-out does not start afresh.
-    pub restart_deadline: Option<u64>,
+    /// A call that is about to be made again; taken by the call.
+    pub restart: Option<Restart>,
     /// Where to store 0 and wake a futex when it ends (`CLONE_CHILD_CLEARTID`); 0: nowhere.
     pub clear_child_tid: u64,
     /// Head of its list of robust futexes; 0: none.
     pub robust_list: u64,
     /// Blocked signals, bit n − 1 for signal n.
     pub signal_mask: u64,
+    /// The mask to put back when the call is over that waits with another one in place (`ppoll`).
+    pub saved_mask: Option<u64>,
     /// Its alternate signal stack.
     pub signal_stack: SignalStack,
     /// Signals that are waiting to be delivered, bit n − 1 for signal n.
@@ -161,13 +176,26 @@ impl Thread {
             slice: 0,
             wait: None,
             link: Link::default(),
-            restart_deadline: None,
+            restart: None,
             clear_child_tid: 0,
             robust_list: 0,
             signal_mask: 0,
+            saved_mask: None,
             signal_stack: SignalStack::default(),
             pending: 0,
             run_time: 0,
+        }
+    }
+
+    /// A signal's handler comes before the call that is to be restarted. That returns what it has done
+    /// already; if it has done nothing it is made afresh, but where a signal ends it (a wait with a
+    /// time-out or with a mask of its own) it returns `interrupted`.
+    pub fn settle_restart(&mut self, interrupted: i64) {
+        let Some(restart) = self.restart.take().filter(|restart| restart.rip == self.registers.rip) else { return };
+        let ends = restart.deadline.is_some() || self.saved_mask.is_some();
+        if restart.progress > 0 || ends {
+            self.registers.rip = self.registers.rip.wrapping_add(Registers::SYSCALL_LENGTH);
+            self.registers.rax = if restart.progress > 0 { restart.progress } else { interrupted as u64 };
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::container::{ContainerId, Cpu};
 use crate::process::Ending;
 use crate::tasks::{Channel, Resume, SLICE, Tasks, ThreadId, Wait};
 use crate::testing::Machine;
-use crate::thread::{Registers, State};
+use crate::thread::{Registers, Restart, State};
 
 const CPU: Cpu = Cpu(0);
 
@@ -63,16 +63,21 @@ fn wakers_complete_or_restart_a_call() {
     let (a, b) = (running(&mut tasks), running(&mut tasks));
     let word = Channel::Futex(container(), 0x1000);
     let complete =
-        Wait { channel: word, deadline: None, woken: Resume::Return(0), expired: Resume::Return(-110), bits: 1 };
+        Wait { woken: Resume::Return(0), expired: Resume::Return(-110), bits: 1, ..Wait::restart(word, None) };
     tasks.park(a, complete);
     tasks.thread_mut(b).unwrap().registers = Registers { rip: 0x1002, code: 7, ..Registers::default() };
-    tasks.park(b, Wait::restart(Channel::ConsoleInput, Some(50)));
+    tasks.park(b, Wait { progress: 3, ..Wait::restart(Channel::ConsoleInput, Some(50)) });
     assert_eq!(tasks.wake(word, 1, 2), 0, "no common bit");
     assert_eq!(tasks.wake(word, 1, 3), 1);
     tasks.wake_all(Channel::ConsoleInput);
     assert_eq!(tasks.thread(a).unwrap().registers.rax, 0);
-    let b = tasks.thread(b).unwrap();
-    assert_eq!((b.registers.rip, b.registers.rax, b.restart_deadline), (0x1000, 7, Some(50)));
+    let b = tasks.thread_mut(b).unwrap();
+    assert_eq!((b.registers.rip, b.registers.rax), (0x1000, 7));
+    assert_eq!(b.restart, Some(Restart { rip: 0x1000, deadline: Some(50), progress: 3 }));
+    b.settle_restart(-4);
+    assert_eq!((b.registers.rip, b.registers.rax, b.restart), (0x1002, 3, None), "what was done counts");
+    b.settle_restart(-4);
+    assert_eq!((b.registers.rip, b.registers.rax), (0x1002, 3), "and once only");
     assert_eq!(tasks.next_deadline(), None);
 }
 

@@ -17,6 +17,7 @@ use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule::{self, Running};
 use ::files::Errno;
+use containers::thread::Restart;
 use containers::{Fault, NoMemory, PhysicalMemory, ProcessId, Space, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -115,8 +116,14 @@ pub fn is_over(deadline: Option<u64>) -> bool {
     deadline.is_some_and(|deadline| deadline <= crate::arch::clock::nanoseconds())
 }
 
+/// What is known of the caller's call if it is made again. To be asked by every call that can wait so:
+/// what is left of one wait must not go into a later call.
+pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
+    tasks.thread_mut(caller.thread)?.restart.take()
+}
+
 /// The absolute deadline of a call with a time-out: where it stands after a restart, else from now.
 pub fn deadline(tasks: &mut Tasks, caller: &Caller, timeout: Option<u64>) -> Option<u64> {
-    let restarted = tasks.thread_mut(caller.thread).and_then(|thread| thread.restart_deadline.take());
+    let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
     restarted.or_else(|| timeout.map(|timeout| crate::arch::clock::nanoseconds().saturating_add(timeout)))
 }

@@ -249,6 +249,7 @@ fn wait(
         woken: Resume::Return(0),
         expired: Resume::Return(-i64::from(Errno::ETIMEDOUT.into_raw())),
         bits,
+        progress: 0,
     };
     tasks.park(caller.thread, wait);
     Ok(Reply::Parked)

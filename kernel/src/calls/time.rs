@@ -118,6 +118,7 @@ fn sleep_until(caller: &Caller, tasks: &mut Tasks, deadline: u64) -> Answer {
         woken: Resume::Return(0),
         expired: Resume::Return(0),
         bits: 0,
+        progress: 0,
     };
     tasks.park(caller.thread, wait);
     Ok(Reply::Parked)

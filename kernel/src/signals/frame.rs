@@ -12,6 +12,7 @@ use super::{Action, Signal};
 use crate::arch::fpu;
 use crate::kernel::Kernel;
 use crate::schedule;
+use ::files::Errno;
 use containers::directory::USER_END;
 use containers::thread::{EXTENDED_STATE, ExtendedState, SignalStack};
 use containers::{Fault, Registers, Space, ThreadId};
@@ -127,9 +128,12 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         return Err(Fault::NoRegion);
     }
     schedule::save_extended(kernel, cpu);
-    let thread = kernel.tasks.thread(id).ok_or(Fault::NoRegion)?;
+    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
+    // The handler makes calls of its own: what was left of the interrupted one must not become theirs.
+    thread.settle_restart(-i64::from(Errno::EINTR.into_raw()));
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-    let (registers, stack, mask) = (thread.registers, thread.signal_stack, thread.signal_mask);
+    let (registers, stack, mask) =
+        (thread.registers, thread.signal_stack, thread.saved_mask.take().unwrap_or(thread.signal_mask));
     let extended = thread.extended.clone();
     let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack(stack, registers.rsp);
     let top = if switch { stack.base.wrapping_add(stack.size) } else { registers.rsp.wrapping_sub(RED_ZONE) };
@@ -175,8 +179,6 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     to.rdx = at + core::mem::offset_of!(Frame, context) as u64;
     // The direction and trap flags are the interrupted code's.
     to.rflags = (to.rflags & USER_FLAGS & !0x500) | INTERRUPTS_ON;
-    // A call that was to be made again is made afresh after the handler, which makes calls of its own.
-    thread.restart_deadline = None;
     // As on Linux a handler starts with fresh registers: an x87 exception that is still pending would
     // come back with its first instruction.
     fpu::initial(&mut thread.extended.0);

@@ -6,7 +6,7 @@
 
 pub mod frame;
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Tasks};
 use crate::{lifecycle, schedule};
 use alloc::boxed::Box;
 use containers::{Channel, Ending, ProcessId, Resume, State, ThreadId};
@@ -190,8 +190,10 @@ pub fn send(kernel: &mut Kernel, id: ThreadId, signal: u8) {
     thread.pending |= bit(signal);
     let (parked, deliverable) = (thread.state == State::Parked, thread.pending & !thread.signal_mask != 0);
     kernel.tasks.attention = true;
-    if parked && deliverable && thread_cares(kernel, id, signal) {
+    if parked && deliverable && cares(&kernel.tasks, id, signal) {
+        let done = kernel.tasks.thread(id).and_then(|thread| thread.wait).map_or(0, |wait| wait.progress);
         let how = match restarts(kernel, id, signal) {
+            _ if done > 0 => Resume::Return(done as i64),
             true => Resume::Restart,
             false => Resume::Return(-i64::from(files::Errno::EINTR.into_raw())),
         };
@@ -206,14 +208,17 @@ fn restarts(kernel: &Kernel, id: ThreadId, signal: u8) -> bool {
     let action = kernel.tasks.process(thread.process).map(|process| process.resources.handlers.get(signal));
     let wait = thread.wait.filter(|wait| {
         wait.deadline.is_none()
-            && matches!(wait.channel, Channel::Futex(..) | Channel::ConsoleInput | Channel::ConsoleOutput)
+            && matches!(
+                wait.channel,
+                Channel::Futex(..) | Channel::ConsoleInput | Channel::ConsoleOutput | Channel::Pipe(_)
+            )
     });
     wait.is_some() && action.is_some_and(|action| action.flags & frame::SA_RESTART != 0)
 }
 
 /// Whether anything would happen on delivery.
-fn thread_cares(kernel: &Kernel, id: ThreadId, signal: u8) -> bool {
-    let process = kernel.tasks.thread(id).and_then(|thread| kernel.tasks.process(thread.process));
+fn cares(tasks: &Tasks, id: ThreadId, signal: u8) -> bool {
+    let process = tasks.thread(id).and_then(|thread| tasks.process(thread.process));
     process.is_some_and(|process| match process.resources.handlers.get(signal).handler {
         DEFAULT => !harmless(signal),
         handler => handler != IGNORE,
@@ -236,6 +241,16 @@ pub fn to_foreground(kernel: &mut Kernel, signal: u8) {
     }
 }
 
+/// Puts a mask in place for as long as the thread's call waits (`ppoll`). False if a signal that it lets
+/// through is there already: then the call does not wait, and the signal comes when it has ended.
+pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
+    let Some(thread) = tasks.thread_mut(id) else { return false };
+    thread.saved_mask = Some(core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE));
+    let open = thread.pending & !thread.signal_mask;
+    tasks.attention = true;
+    !(1..=SIGNALS).any(|signal| open & bit(signal) != 0 && cares(tasks, id, signal))
+}
+
 /// Delivers the pending signals that the current thread does not block. Called when it has been
 /// chosen to run; returns false if it does not run any more.
 pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
@@ -243,7 +258,12 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     while let Some(thread) = kernel.tasks.thread_mut(id) {
         let open = thread.pending & !(thread.signal_mask & !UNSTOPPABLE);
         if open == 0 {
-            return true;
+            // The call that waited with another mask in place is over, or will put it there again.
+            match thread.saved_mask.take() {
+                Some(mask) => thread.signal_mask = mask,
+                None => return true,
+            }
+            continue;
         }
         let number = open.trailing_zeros() as u8 + 1;
         thread.pending &= !bit(number);

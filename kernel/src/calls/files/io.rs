@@ -3,7 +3,7 @@
 
 use super::opened;
 use super::transfer::{Buffer, Step, Transfer};
-use crate::calls::{Answer, Caller, Reply, value};
+use crate::calls::{Answer, Caller, Reply, restart, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
@@ -192,7 +192,7 @@ fn read_into(
         return Err(Errno::EISDIR);
     }
     // Taken in any case: what is left of a wait must not become the deadline of a later call.
-    let restarted = tasks.thread_mut(caller.thread).and_then(|thread| thread.restart_deadline.take());
+    let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
     let start = match at {
         At::Offset => file.offset,
         At::Position(_) if opened.bytes.is_console() => return Err(Errno::ESPIPE),

@@ -2,13 +2,14 @@
 //!
 //! Only the console is ever not ready. A call that finds nothing parks on [`Channel::Poll`] and is
 //! made again at every event there, with the deadline that it had. The signal masks of `ppoll` and
-//! `pselect6` are not put in place.
+//! `pselect6` are in place while it waits.
 
 use super::resources;
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files};
 use crate::kernel::{Memory, Tasks};
+use crate::signals;
 use ::files::{Descriptors, Errno};
 use alloc::vec::Vec;
 use containers::{Channel, Wait};
@@ -54,10 +55,21 @@ fn readiness(descriptors: &Descriptors, files: &Files, console: &mut Console, fd
     }
 }
 
+/// How long a call waits, and what is let through meanwhile.
+#[derive(Clone, Copy)]
+struct Patience {
+    deadline: Option<u64>,
+    mask: Option<u64>,
+}
+
 /// Ends a call with `ready` if that is anything or the time is over; else waits.
-fn finish(caller: &Caller, tasks: &mut Tasks, console: &mut Console, ready: u64, deadline: Option<u64>) -> Answer {
+fn finish(caller: &Caller, tasks: &mut Tasks, console: &mut Console, ready: u64, patience: Patience) -> Answer {
+    let Patience { deadline, mask } = patience;
     if ready > 0 || is_over(deadline) {
         return value(ready);
+    }
+    if mask.is_some_and(|mask| !signals::mask_for_wait(tasks, caller.thread, mask)) {
+        return Err(Errno::EINTR);
     }
     if !console.writable() {
         console.wants_room();
@@ -69,18 +81,25 @@ fn finish(caller: &Caller, tasks: &mut Tasks, console: &mut Console, ready: u64,
 /// `poll(fds, count, milliseconds)`
 pub fn poll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
     let timeout = u64::try_from(caller.int(2)).ok().map(|timeout| timeout * MILLISECOND);
-    let deadline = deadline(tasks, caller, timeout);
-    poll_until(caller, memory, tasks, files, console, deadline)
+    let patience = Patience { deadline: deadline(tasks, caller, timeout), mask: None };
+    poll_until(caller, memory, tasks, files, console, patience)
 }
 
 /// `ppoll(fds, count, time, mask, mask size)`
 pub fn ppoll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
     let [_, _, timeout, mask, mask_size, _] = caller.arguments;
     let deadline = time::relative(caller, memory, tasks, timeout)?;
-    if mask != 0 && mask_size != MASK {
-        return Err(Errno::EINVAL);
+    let mask = read_mask(caller, memory, mask, mask_size)?;
+    poll_until(caller, memory, tasks, files, console, Patience { deadline, mask })
+}
+
+/// The signal mask that a call may bring: `EINVAL` if it has another size than all masks.
+fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u64) -> Result<Option<u64>, Errno> {
+    match mask {
+        0 => Ok(None),
+        _ if size != MASK => Err(Errno::EINVAL),
+        _ => caller.read(memory, mask).map(Some),
     }
-    poll_until(caller, memory, tasks, files, console, deadline)
 }
 
 fn poll_until(
@@ -89,7 +108,7 @@ fn poll_until(
     tasks: &mut Tasks,
     files: &Files,
     console: &mut Console,
-    deadline: Option<u64>,
+    patience: Patience,
 ) -> Answer {
     let [fds, count, ..] = caller.arguments;
     let descriptors = &resources(caller, tasks)?.descriptors;
@@ -108,7 +127,7 @@ fn poll_until(
         ready += u64::from(entry.ready != 0);
         caller.write(memory, address, &entry)?;
     }
-    finish(caller, tasks, console, ready, deadline)
+    finish(caller, tasks, console, ready, patience)
 }
 
 /// `select(count, read, write, except, time)`
@@ -124,8 +143,8 @@ pub fn select(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &F
             Some(seconds.saturating_mul(time::SECOND).saturating_add(rest))
         }
     };
-    let deadline = deadline(tasks, caller, timeout);
-    select_until(caller, memory, tasks, files, console, deadline)
+    let patience = Patience { deadline: deadline(tasks, caller, timeout), mask: None };
+    select_until(caller, memory, tasks, files, console, patience)
 }
 
 /// `pselect6(count, read, write, except, time, mask)`
@@ -137,18 +156,19 @@ pub fn pselect(
     console: &mut Console,
 ) -> Answer {
     let [.., timeout, mask] = caller.arguments;
-    if mask != 0 {
-        let [set, size] = caller.read::<[u64; 2]>(memory, mask)?;
-        if set != 0 && size != MASK {
-            return Err(Errno::EINVAL);
+    let mask = match mask {
+        0 => None,
+        address => {
+            let [set, size] = caller.read::<[u64; 2]>(memory, address)?;
+            read_mask(caller, memory, set, size)?
         }
-    }
+    };
     let timeout = match timeout {
         0 => None,
         address => Some(caller.read::<time::Timespec>(memory, address)?.total()?),
     };
-    let deadline = deadline(tasks, caller, timeout);
-    select_until(caller, memory, tasks, files, console, deadline)
+    let patience = Patience { deadline: deadline(tasks, caller, timeout), mask };
+    select_until(caller, memory, tasks, files, console, patience)
 }
 
 fn select_until(
@@ -157,7 +177,7 @@ fn select_until(
     tasks: &mut Tasks,
     files: &Files,
     console: &mut Console,
-    deadline: Option<u64>,
+    patience: Patience,
 ) -> Answer {
     let descriptors = &resources(caller, tasks)?.descriptors;
     let count = u32::try_from(caller.int(0)).map_err(|_| Errno::EINVAL)?.min(descriptors.limit());
@@ -184,10 +204,10 @@ fn select_until(
         }
     }
     // The sets are written when the call ends; one that waits is made again and reads them again.
-    if ready > 0 || is_over(deadline) {
+    if ready > 0 || is_over(patience.deadline) {
         write_sets(caller, memory, &found)?;
     }
-    finish(caller, tasks, console, ready, deadline)
+    finish(caller, tasks, console, ready, patience)
 }
 
 fn read_sets(caller: &Caller, memory: &mut Memory, count: u32) -> Result<Sets, Errno> {
