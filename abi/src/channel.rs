@@ -70,6 +70,15 @@ pub const ROWS_WORD: &str = "rows=";
 /// Kernel command line: width of the terminal.
 pub const COLUMNS_WORD: &str = "cols=";
 
+/// Kernel command line: the strategy by which CPUs share the kernel, one of those that it was built with.
+pub const STRATEGY_WORD: &str = "strategy=";
+
+/// Value of [`STRATEGY_WORD`]: there is one CPU.
+pub const UP_STRATEGY: &str = "up";
+
+/// Value of [`STRATEGY_WORD`]: one CPU at a time is in the kernel.
+pub const GIANT_STRATEGY: &str = "giant";
+
 /// The kernel's first bytes on a framed console. The host drops everything up to and including them,
 /// since firmware may have written there before.
 pub const PREAMBLE: &[u8] = b"\x01JOTUN-CONSOLE\x02";

@@ -38,8 +38,12 @@ pub enum ConsoleMode {
     Terminal,
 }
 
+/// The strategy that this kernel was built with.
+const STRATEGY: &str = if cfg!(feature = "smp") { channel::GIANT_STRATEGY } else { channel::UP_STRATEGY };
+
 impl Options {
-    /// Reads the command line. A word that means nothing is logged and otherwise ignored.
+    /// Reads the command line. A word that means nothing is logged and otherwise ignored; a strategy that
+    /// the kernel does not have ends the run, which would show something else than was asked for.
     pub fn read(command_line: &str) -> Options {
         let mut options = Options { size: (24, 80), ..Options::default() };
         for word in command_line.split_ascii_whitespace() {
@@ -57,6 +61,10 @@ impl Options {
                 options.size.0 = rows;
             } else if let Some(columns) = word.strip_prefix(channel::COLUMNS_WORD).and_then(number) {
                 options.size.1 = columns;
+            } else if let Some(strategy) = word.strip_prefix(channel::STRATEGY_WORD) {
+                if strategy != STRATEGY {
+                    exit::fatal(format_args!("this kernel has no strategy `{strategy}`, only `{STRATEGY}`"));
+                }
             } else if word == channel::STATS_WORD {
                 options.statistics = true;
             } else if !word.starts_with('/') {

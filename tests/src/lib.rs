@@ -27,10 +27,17 @@ const PATIENCE: &str = "60";
 /// A run to come: `Jotun::new().args(["hello-std", "a"]).run()`.
 #[must_use]
 pub struct Jotun {
+    cpus: Vec<OsString>,
     options: Vec<OsString>,
     program: Vec<OsString>,
     stdin: Vec<u8>,
     timeout: OsString,
+}
+
+/// Makes the same test on the uniprocessor kernel and, with the kernel for several CPUs, on so many.
+pub fn on_up_and_smp(cpus: u8, test: impl Fn(Jotun)) {
+    test(Jotun::new());
+    test(Jotun::new().smp(cpus));
 }
 
 impl Default for Jotun {
@@ -42,7 +49,19 @@ impl Default for Jotun {
 impl Jotun {
     /// A run of the tour on the uniprocessor kernel, with nothing on standard input.
     pub fn new() -> Self {
-        Self { options: Vec::new(), program: Vec::new(), stdin: Vec::new(), timeout: PATIENCE.into() }
+        Self {
+            cpus: vec!["--up".into()],
+            options: Vec::new(),
+            program: Vec::new(),
+            stdin: Vec::new(),
+            timeout: PATIENCE.into(),
+        }
+    }
+
+    /// The kernel for several CPUs, with the ticket lock, on so many.
+    pub fn smp(mut self, cpus: u8) -> Self {
+        self.cpus = vec!["--smp".into(), cpus.to_string().into()];
+        self
     }
 
     /// The program and its arguments, as behind the two dashes of `cargo xtask run`.
@@ -109,7 +128,7 @@ impl Jotun {
         let scratch = Scratch::new("run");
         let (log, stats) = (scratch.path().join("log"), scratch.path().join("stats"));
         let mut command = Command::new(xtask());
-        command.args(["run", "--up", "--no-build"]).env("CARGO_TARGET_DIR", target());
+        command.args(["run", "--no-build"]).args(&self.cpus).env("CARGO_TARGET_DIR", target());
         command.arg("--log").arg(&log).arg("--stats").arg(&stats);
         command.arg("--timeout").arg(&self.timeout).args(&self.options);
         command.arg("--").args(&self.program);

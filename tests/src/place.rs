@@ -39,9 +39,9 @@ pub fn native_package(name: &str) -> PathBuf {
     built("native/x86_64-unknown-none/release", name)
 }
 
-/// The kernel with its symbols.
-pub fn kernel() -> PathBuf {
-    built("x86_64-unknown-none/release", "kernel")
+/// A kernel with its symbols: `up`, `smp-ticket`, `smp-mcs`, `smp-clh` or `smp-tas`.
+pub fn kernel(variant: &str) -> PathBuf {
+    built("jotun", &format!("kernel-{variant}.debug"))
 }
 
 fn built(directory: &str, name: &str) -> PathBuf {

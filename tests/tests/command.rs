@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use boot_tests::{Jotun, Scratch, busybox, c_program};
+use boot_tests::{Jotun, Scratch, busybox, c_program, on_up_and_smp, xtask};
 
 /// What the host's busybox prints, run the same way.
 fn on_host(arguments: &[&str]) -> Vec<u8> {
@@ -17,9 +17,47 @@ fn output_is_the_programs_and_nothing_else() {
 
 #[test]
 fn status_is_the_programs() {
-    for status in [0, 1, 7, 255] {
+    on_up_and_smp(2, |jotun| drop(jotun.args(["exit-code", "7"]).run().expect(7)));
+    for status in [0, 1, 255] {
         Jotun::new().args(["exit-code", &status.to_string()]).run().expect(status);
     }
+}
+
+/// What `cargo xtask` answers to a wrong command line.
+fn refused(words: &[&str]) -> String {
+    let output = Command::new(xtask()).args(words).output().expect("xtask starts");
+    assert_eq!(output.status.code(), Some(2), "{words:?}");
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn cpus_and_locks_that_cannot_be_are_refused() {
+    for words in [["run", "--smp", "0"], ["run", "--smp", "65"], ["debug", "--smp", "-1"], ["image", "--smp", "two"]] {
+        let sentence = refused(&words);
+        assert!(sentence.contains("1 to 64 CPUs are possible"), "{words:?}: {sentence}");
+    }
+    assert!(refused(&["run", "--lock", "foo"]).contains("[possible values: ticket, mcs, clh, tas]"));
+    for words in [&["run", "--up", "--smp", "2"][..], &["run", "--up", "--lock", "mcs"]] {
+        let sentence = refused(words);
+        assert!(sentence.contains("'--up'") && sentence.contains("it runs on one CPU"), "{words:?}: {sentence}");
+    }
+}
+
+#[test]
+fn each_lock_is_a_kernel_of_its_own() {
+    for lock in ["ticket", "mcs", "clh", "tas"] {
+        let jotun = Jotun::new().smp(2).option("--lock").option(lock).args(["exit-code", "0"]);
+        jotun.run().expect(0).expect_calm_log();
+    }
+}
+
+#[test]
+fn a_strategy_that_the_kernel_lacks_ends_the_run() {
+    let outcome = Jotun::new().smp(1).append("strategy=anarchy").args(["exit-code", "0"]).run().expect(70);
+    assert!(outcome.stderr.contains("this kernel has no strategy `anarchy`, only `giant`"), "{outcome}");
+    let outcome = Jotun::new().append("strategy=giant").args(["exit-code", "0"]).run().expect(70);
+    assert!(outcome.stderr.contains("this kernel has no strategy `giant`, only `up`"), "{outcome}");
 }
 
 #[test]

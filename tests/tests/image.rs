@@ -28,7 +28,7 @@ struct Function {
 }
 
 fn bytes() -> Vec<u8> {
-    fs::read(kernel()).expect("the kernel was built")
+    fs::read(kernel("up")).expect("the kernel was built")
 }
 
 /// All of `.text`, cut at its symbols.

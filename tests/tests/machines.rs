@@ -136,6 +136,14 @@ fn further_cpus_are_left_alone() {
 }
 
 #[test]
+fn from_one_cpu_to_as_many_as_can_be() {
+    for cpus in [1, 2, 8, 64] {
+        let outcome = fpu(Jotun::new().smp(cpus), "AVX");
+        assert!(outcome.log.contains(&format!("ACPI: {cpus} CPU(s)")), "{outcome}");
+    }
+}
+
+#[test]
 fn unknown_words_are_logged_and_ignored() {
     let words = [busybox().to_str().unwrap(), "echo", "still"];
     let outcome = Jotun::new().append("colour=green quiet").args(words).run().expect(0).expect_output("still\n");

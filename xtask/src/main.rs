@@ -33,8 +33,8 @@ const OWN_FAILURE: u8 = 125;
 
 /// Build, run, test and debug Jotun.
 ///
-/// Start with `cargo xtask run --up`: it installs what is missing, builds the kernel and its programs,
-/// boots them under QEMU and runs the tour. `cargo xtask help run` tells more about a subcommand.
+/// Start with `cargo xtask run --smp 2`: it installs what is missing, builds the kernel and its programs,
+/// boots them under QEMU on two CPUs and runs the tour. `cargo xtask help run` tells more about a subcommand.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Cli {
@@ -52,7 +52,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| with_dashes(error).exit());
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     let done = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Test(test) => test.execute(),
@@ -69,16 +69,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Adds the tip that clap cannot know: a bare word was meant as the program.
-fn with_dashes(mut error: clap::Error) -> clap::Error {
-    let word = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word.clone(),
+/// Adds the tips that clap cannot know: a bare word was meant as the program, and why options exclude
+/// each other.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let tip = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) if !word.starts_with('-') => {
+            format!("the program and its arguments come after two dashes: `-- {word}`")
+        }
+        (ErrorKind::ArgumentConflict, _) if error.to_string().contains("'--up'") => {
+            "--up is the uniprocessor kernel: it runs on one CPU and has no giant lock".to_owned()
+        }
         _ => return error,
     };
-    if !word.starts_with('-') {
-        let tip = format!("the program and its arguments come after two dashes: `-- {word}`");
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
-    }
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     error
 }
 
@@ -87,6 +90,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::options::{Lock, Variant};
 
     fn refused(words: &[&str]) -> clap::Error {
         match Cli::try_parse_from([&["xtask"], words].concat()) {
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn program_needs_the_two_dashes() {
-        let text = with_dashes(refused(&["run", "hello-std"])).to_string();
+        let text = with_tip(refused(&["run", "hello-std"])).to_string();
         assert!(text.contains("two dashes: `-- hello-std`"), "{text}");
         assert!(Cli::try_parse_from(["xtask", "run", "--up", "--", "hello-std", "--flag", "-x"]).is_ok());
     }
@@ -133,5 +137,35 @@ mod tests {
         assert_eq!(refused(&["run", "--timeout", "0"]).kind(), ErrorKind::ValueValidation);
         assert_eq!(refused(&["run", "--timeout", "soon"]).kind(), ErrorKind::ValueValidation);
         assert_eq!(refused(&["run", "--accel", "xen"]).kind(), ErrorKind::InvalidValue);
+    }
+
+    #[test]
+    fn the_cpus_decide_on_the_kernel() {
+        let parsed = |words: &[&str]| {
+            let cli = Cli::try_parse_from([&["xtask", "run"], words].concat()).unwrap_or_else(|error| error.exit());
+            let Command::Run(run) = cli.command else { panic!("another subcommand") };
+            (run.build.cpus(), run.build.variant())
+        };
+        assert_eq!(parsed(&[]), (2, Variant::Smp(Lock::Ticket)));
+        assert_eq!(parsed(&["--up"]), (1, Variant::Up));
+        assert_eq!(parsed(&["--smp", "1"]), (1, Variant::Smp(Lock::Ticket)));
+        assert_eq!(parsed(&["--smp", "64", "--lock", "clh"]), (64, Variant::Smp(Lock::Clh)));
+    }
+
+    #[test]
+    fn refused_cpus_and_locks_come_with_what_is_possible() {
+        for command in ["run", "image", "debug"] {
+            for (words, part) in [
+                (&["--smp", "0"][..], "1 to 64 CPUs are possible"),
+                (&["--smp", "65"], "1 to 64 CPUs are possible"),
+                (&["--smp", "many"], "1 to 64 CPUs are possible"),
+                (&["--lock", "foo"], "[possible values: ticket, mcs, clh, tas]"),
+                (&["--up", "--smp", "2"], "it runs on one CPU"),
+                (&["--lock", "ticket", "--up"], "has no giant lock"),
+            ] {
+                let text = with_tip(refused(&[&[command], words].concat())).to_string();
+                assert!(text.contains(part), "{words:?}: {text}");
+            }
+        }
     }
 }

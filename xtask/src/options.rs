@@ -4,16 +4,89 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-/// What is built.
+/// CPUs that a machine can have at most.
+pub(crate) const MOST_CPUS: u8 = 64;
+
+/// The CPUs, and the kernel that is built for them.
 #[derive(Args, Clone)]
 pub(crate) struct Build {
-    /// The uniprocessor kernel (the only one there is so far)
-    #[arg(long)]
+    /// The uniprocessor kernel, on one CPU
+    #[arg(long, conflicts_with_all = ["smp", "lock"])]
     pub(crate) up: bool,
+
+    /// How many CPUs, 1 to 64, with the kernel for several
+    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = cpus)]
+    pub(crate) smp: u8,
+
+    /// The giant lock's queue algorithm
+    #[arg(long, value_enum, default_value_t = Lock::Ticket)]
+    pub(crate) lock: Lock,
 
     /// Take what the last build left, look at no source
     #[arg(long, hide = true)]
     pub(crate) no_build: bool,
+}
+
+impl Build {
+    /// How many CPUs the machine has.
+    pub(crate) fn cpus(&self) -> u8 {
+        if self.up { 1 } else { self.smp }
+    }
+
+    /// Which kernel runs on them.
+    pub(crate) fn variant(&self) -> Variant {
+        if self.up { Variant::Up } else { Variant::Smp(self.lock) }
+    }
+}
+
+/// A kernel among those that the features of its package make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Variant {
+    /// For one CPU.
+    Up,
+    /// For several, with the giant lock in this form.
+    Smp(Lock),
+}
+
+/// The giant lock's queue algorithm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Lock {
+    /// First come, first served; all wait on one word
+    Ticket,
+    /// A queue in which each waits on a word of its own
+    Mcs,
+    /// A queue in which each waits on its predecessor's word
+    Clh,
+    /// Test and set: whoever comes at the right moment
+    Tas,
+}
+
+impl Variant {
+    /// All there are.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Up, Self::Smp(Lock::Ticket), Self::Smp(Lock::Mcs), Self::Smp(Lock::Clh), Self::Smp(Lock::Tas)];
+
+    /// The name that its files bear.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Smp(Lock::Ticket) => "smp-ticket",
+            Self::Smp(Lock::Mcs) => "smp-mcs",
+            Self::Smp(Lock::Clh) => "smp-clh",
+            Self::Smp(Lock::Tas) => "smp-tas",
+        }
+    }
+
+    /// The features of the package `kernel`, as `cargo --features` takes them.
+    pub(crate) fn features(self) -> &'static str {
+        match self {
+            Self::Up => "",
+            Self::Smp(Lock::Ticket) => "smp",
+            Self::Smp(Lock::Mcs) => "smp,lock-mcs",
+            Self::Smp(Lock::Clh) => "smp,lock-clh",
+            Self::Smp(Lock::Tas) => "smp,lock-tas",
+        }
+    }
 }
 
 /// What the image holds besides the base, and what it runs.
@@ -91,6 +164,12 @@ pub(crate) enum Accel {
     Tcg,
     /// The host's CPU
     Kvm,
+}
+
+/// Parses a number of CPUs.
+fn cpus(text: &str) -> Result<u8, String> {
+    let possible = text.parse().ok().filter(|cpus| (1..=MOST_CPUS).contains(cpus));
+    possible.ok_or_else(|| format!("1 to {MOST_CPUS} CPUs are possible; --up is the uniprocessor kernel on one"))
 }
 
 /// Parses a positive number of seconds, fractions allowed.

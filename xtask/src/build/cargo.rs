@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{BARE, MUSL};
-use crate::project;
+use crate::{options::Variant, project};
 
 /// Native packages: position-independent code with nothing left to relocate, since data and code stay
 /// as far apart as the linker put them. The array is joined to that of `.cargo/config.toml`; the last
@@ -22,10 +22,10 @@ pub(crate) const NATIVE_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
 const NO_DEBUG: [&str; 4] =
     ["--config", "profile.release.debug=false", "--config", "profile.release.strip='debuginfo'"];
 
-/// Builds the kernel.
-pub(super) fn kernel() -> Result<()> {
+/// Builds a kernel; it lies where Cargo leaves any of them.
+pub(super) fn kernel(variant: Variant) -> Result<()> {
     let mut cargo = project::cargo("build");
-    cargo.args(["--package", "kernel", "--release", "--target", BARE]);
+    cargo.args(["--package", "kernel", "--release", "--target", BARE, "--features", variant.features()]);
     executables(&mut cargo).map(drop)
 }
 

@@ -1,22 +1,28 @@
 //! Makes what a machine boots: the kernel, the programs and the base archive.
 //!
 //! Cargo does the building; this module calls it for the two targets that the host is not, and lays
-//! the results where runs find them ([`crate::project::stage`]): `kernel` (without debug information,
-//! which GRUB would load into the guest), `base.cpio`, and `base.list` with the paths in it.
+//! the results where runs find them ([`crate::project::stage`]): `base.cpio`, `base.list` with the paths in
+//! it, and of each variant of the kernel `kernel-VARIANT` (without debug information, which GRUB would
+//! load into the guest) and `kernel-VARIANT.debug`. Cargo itself keeps only the last one under its name,
+//! but remembers them all: to switch between variants costs no compilation.
 
 mod cargo;
 mod programs;
 mod targets;
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{image::archive::Archive, notes::note, options, project};
+use crate::{
+    image::archive::Archive,
+    options::{self, Variant},
+    project,
+};
 
 pub(crate) use cargo::NATIVE_FLAGS;
 pub(crate) use programs::{C_DIRECTORY, c_programs};
@@ -45,44 +51,71 @@ pub(crate) struct Built {
 
 /// Builds all of it, or with `--no-build` takes what the last build left.
 pub(crate) fn build(options: &options::Build) -> Result<Built> {
-    if !options.up {
-        note("the kernel for several CPUs is not in this version yet; this is the uniprocessor one (--up)");
-    }
     let stage = project::stage()?;
-    let built = Built {
-        symbols: project::target().join(BARE).join("release/kernel"),
-        kernel: stage.join("kernel"),
-        base: stage.join("base.cpio"),
-        names: Vec::new(),
-    };
-    let list = stage.join("base.list");
+    let variant = options.variant();
     if !options.no_build {
-        targets::ensure(&[BARE, MUSL])?;
-        cargo::kernel()?;
-        strip(&built.symbols, &built.kernel)?;
-        let archive = programs::base(&stage)?;
-        archive.write(&built.base)?;
-        let names: Vec<&str> = archive.paths().collect();
-        fs::write(&list, names.join("\n")).with_context(|| format!("cannot write {}", list.display()))?;
-    } else if !built.kernel.exists() {
-        bail!("nothing was built yet; say it without --no-build");
+        build_variants(&[variant])?;
     }
+    let name = variant.name();
+    let kernel = stage.join(format!("kernel-{name}"));
+    if !kernel.exists() {
+        bail!("the kernel `{name}` was not built yet; say it without --no-build");
+    }
+    let list = stage.join("base.list");
     let names = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
-    Ok(Built { names: names.lines().map(str::to_owned).collect(), ..built })
+    Ok(Built {
+        symbols: symbols(&kernel),
+        kernel,
+        base: stage.join("base.cpio"),
+        names: names.lines().map(str::to_owned).collect(),
+    })
 }
 
-/// Leaves a copy without debug information, unless there is one that is newer.
-fn strip(from: &Path, to: &Path) -> Result<()> {
+/// Builds these kernels, the programs and the base archive.
+pub(crate) fn build_variants(variants: &[Variant]) -> Result<()> {
+    let stage = project::stage()?;
+    targets::ensure(&[BARE, MUSL])?;
+    // From Cargo's name for all variants to the variant's own no other build may come between.
+    let turn = File::create(stage.join("build.lock")).and_then(|file| file.lock().map(|()| file));
+    let turn = turn.context("cannot wait for another build")?;
+    for &variant in variants {
+        cargo::kernel(variant)?;
+        let made = project::target().join(BARE).join("release/kernel");
+        let kernel = stage.join(format!("kernel-{}", variant.name()));
+        keep(&made, &symbols(&kernel), |new| fs::copy(&made, new).map(drop).context("cannot copy the kernel"))?;
+        keep(&made, &kernel, |new| strip(&made, new))?;
+    }
+    drop(turn);
+    let archive = programs::base(&stage)?;
+    archive.write(&stage.join("base.cpio"))?;
+    let names: Vec<&str> = archive.paths().collect();
+    let list = stage.join("base.list");
+    fs::write(&list, names.join("\n")).with_context(|| format!("cannot write {}", list.display()))
+}
+
+/// Where a kernel's debug information is.
+fn symbols(kernel: &Path) -> PathBuf {
+    kernel.with_extension("debug")
+}
+
+/// Makes a file from another one, unless there is one that is newer; it is there whole or not at all.
+fn keep(from: &Path, to: &Path, make: impl Fn(&Path) -> Result<()>) -> Result<()> {
     if newer(to, from) {
         return Ok(());
     }
     let new = to.with_extension(format!("new-{}", std::process::id()));
-    let status = Command::new("objcopy").arg("--strip-debug").arg(from).arg(&new).status();
+    make(&new)?;
+    fs::rename(&new, to).with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// Writes a copy without debug information.
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("objcopy").arg("--strip-debug").arg(from).arg(to).status();
     let status = status.context("cannot start objcopy; it comes with the C compiler (package binutils)")?;
     if !status.success() {
         bail!("objcopy --strip-debug {} failed", from.display());
     }
-    fs::rename(&new, to).with_context(|| format!("cannot write {}", to.display()))
+    Ok(())
 }
 
 /// Whether the first file was made after the second.

@@ -35,9 +35,11 @@ use crate::{
 #[command(after_long_help = "\
 Examples:
   cargo xtask debug --up
-  cargo xtask debug --up -- hello-std a b
+  cargo xtask debug --smp 2 -- hello-std a b
   cargo xtask debug --up --ex 'hbreak kernel_main' --ex continue
-  cargo xtask debug --up --no-gdb               for a debugger of your own")]
+  cargo xtask debug --no-gdb                    for a debugger of your own
+
+Each CPU is a thread of gdb's: `info threads`, `thread 2`.")]
 pub(crate) struct Debug {
     #[command(flatten)]
     build: options::Build,
@@ -77,7 +79,7 @@ impl Debug {
         let modules = Modules::prepare(&self.payload, &built, dir.path(), false)?;
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join("jotun.iso");
-        let words = kernel_words(Console::Plain, false, &self.payload);
+        let words = kernel_words(self.build.variant(), Console::Plain, false, &self.payload);
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
 
         let port = free_port()?;
@@ -100,7 +102,7 @@ impl Debug {
 
     fn start(&self, iso: &Path, port: u16, files: &Files) -> Result<Child> {
         let mut command = Command::new(qemu::PROGRAM);
-        command.args(qemu::arguments(&self.machine, iso)?);
+        command.args(qemu::arguments(&self.machine, self.build.cpus(), iso)?);
         for (name, path) in [("console", &files.console), ("log", &files.log)] {
             command.arg("-chardev").arg(qemu::file_option(&format!("file,id={name},path="), path));
         }

@@ -9,6 +9,7 @@ use super::{Console, kernel_words};
 use crate::{
     build,
     image::{Modules, iso},
+    machine::qemu,
     notes::note,
     options,
     packages::{self, Use},
@@ -18,13 +19,14 @@ use crate::{
 /// Make a bootable image: a hybrid ISO for BIOS and UEFI
 ///
 /// It runs the tour, or the program that is named, with the console on the first serial line
-/// (115200 baud). Written onto a USB stick it boots a PC.
+/// (115200 baud). Written onto a USB stick it boots a PC. Its kernel takes as many CPUs as that machine
+/// has; --smp only says how many in the command that is shown for trying it, --up that it takes one.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
-  cargo xtask image --up                        target/jotun.iso
+  cargo xtask image                             target/jotun.iso
   cargo xtask image --up --output sha.iso -- /usr/bin/busybox sha256sum /bin/tour
-  qemu-system-x86_64 -cpu max -cdrom target/jotun.iso -nographic")]
+  qemu-system-x86_64 -cpu max -smp 2 -cdrom target/jotun.iso -nographic")]
 pub(crate) struct Image {
     #[command(flatten)]
     build: options::Build,
@@ -46,7 +48,7 @@ impl Image {
 
         let dir = RunDir::new()?;
         let modules = Modules::prepare(&self.payload, &built, dir.path(), false)?;
-        let words = kernel_words(Console::Plain, false, &self.payload);
+        let words = kernel_words(self.build.variant(), Console::Plain, false, &self.payload);
         // An image made halfway must not be taken for one: it comes whole or not at all.
         let iso = dir.path().join("jotun.iso");
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Disc, &words)?;
@@ -54,6 +56,8 @@ impl Image {
         moved.with_context(|| format!("cannot write {}", output.display()))?;
         let bytes = fs::metadata(&output).map_or(0, |metadata| metadata.len());
         note(format_args!("{} ({} MiB, BIOS and UEFI)", output.display(), bytes.div_ceil(1 << 20)));
+        let smp = format!("-smp {}", self.build.cpus());
+        note(format_args!("to try it: {} -cpu max {smp} -cdrom {} -nographic", qemu::PROGRAM, output.display()));
         Ok(0)
     }
 }

@@ -6,9 +6,11 @@ pub(crate) mod image;
 pub(crate) mod run;
 pub(crate) mod test;
 
-use abi::channel::{COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, ROWS_WORD, STATS_WORD};
+use abi::channel::{
+    COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, GIANT_STRATEGY, ROWS_WORD, STATS_WORD, STRATEGY_WORD,
+};
 
-use crate::options::Payload;
+use crate::options::{Payload, Variant};
 
 /// How the kernel's console is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,9 @@ enum Console {
 }
 
 /// The kernel's command line.
-fn kernel_words(console: Console, stats: bool, payload: &Payload) -> Vec<String> {
+fn kernel_words(variant: Variant, console: Console, stats: bool, payload: &Payload) -> Vec<String> {
     let mut words = Vec::new();
+    words.extend((variant != Variant::Up).then(|| format!("{STRATEGY_WORD}{GIANT_STRATEGY}")));
     match console {
         Console::Plain => {}
         Console::Pipe => words.push(format!("{CONSOLE_WORD}{CONSOLE_PIPE}")),
@@ -42,6 +45,7 @@ fn kernel_words(console: Console, stats: bool, payload: &Payload) -> Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Lock;
 
     fn payload(append: &str) -> Payload {
         Payload { rootfs: None, environment: Vec::new(), base: None, append: Some(append.into()), program: Vec::new() }
@@ -49,9 +53,10 @@ mod tests {
 
     #[test]
     fn appended_words_come_last() {
-        let words = kernel_words(Console::Terminal(Some((24, 80))), true, &payload(" a=1  b\n"));
-        assert_eq!(words, ["console=tty", "rows=24", "cols=80", "stats=1", "a=1", "b"]);
-        assert_eq!(kernel_words(Console::Pipe, false, &payload("")), ["console=pipe"]);
-        assert!(kernel_words(Console::Plain, false, &payload("")).is_empty());
+        let (up, smp) = (Variant::Up, Variant::Smp(Lock::Mcs));
+        let words = kernel_words(smp, Console::Terminal(Some((24, 80))), true, &payload(" a=1  b\n"));
+        assert_eq!(words, ["strategy=giant", "console=tty", "rows=24", "cols=80", "stats=1", "a=1", "b"]);
+        assert_eq!(kernel_words(up, Console::Pipe, false, &payload("")), ["console=pipe"]);
+        assert!(kernel_words(up, Console::Plain, false, &payload("")).is_empty());
     }
 }

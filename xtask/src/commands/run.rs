@@ -39,16 +39,20 @@ const ISO: &str = "jotun.iso";
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
-  cargo xtask run --up                          the tour
-  cargo xtask run --up -- hello-std a b         a program of the image, with arguments
-  cargo xtask run --up -- ./prog x y            a static Linux binary from the host
-  ls | cargo xtask run --up -q -- cat-stdin | wc -l
-  cargo xtask run --up --timeout 20 --stats - -- threads-std
-  cargo xtask run --machine bochs --up -- ./prog          the same, counted in instructions
-  cargo xtask run --up --rootfs tree -- /usr/bin/busybox find /")]
+  cargo xtask run --smp 2                       the tour, on two CPUs
+  cargo xtask run --up                          the tour, on the uniprocessor kernel
+  cargo xtask run --smp 4 -- hello-std a b      a program of the image, with arguments
+  cargo xtask run --smp 4 -- ./prog x y         a static Linux binary from the host
+  cargo xtask run --smp 4 --lock mcs -- ./prog  the same with another giant lock
+  ls | cargo xtask run -q -- cat-stdin | wc -l
+  cargo xtask run --timeout 20 --stats - -- threads-std
+  cargo xtask run --machine bochs --smp 4 -- ./prog       the same, counted in instructions
+  cargo xtask run --rootfs tree -- /usr/bin/busybox find /
+
+Without --smp and --up: the kernel for several CPUs, on two.")]
 pub(crate) struct Run {
     #[command(flatten)]
-    build: options::Build,
+    pub(crate) build: options::Build,
 
     #[command(flatten)]
     machine: options::Machine,
@@ -76,10 +80,11 @@ pub(crate) struct Run {
 impl Run {
     /// Builds, boots and runs; the status of the run.
     pub(crate) fn execute(self) -> Result<u8> {
+        let cpus = self.build.cpus();
         // What is wrong with the options is said before anything is installed or built.
         packages::ensure(match self.machine.kind {
             Kind::Bochs => {
-                bochs::check(&self.machine)?;
+                bochs::check(&self.machine, cpus)?;
                 &[Use::Bochs]
             }
             Kind::Qemu if self.machine.uefi => &[Use::Boot, Use::Efi, Use::Ovmf],
@@ -95,7 +100,7 @@ impl Run {
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
-        let words = kernel_words(console, self.stats.is_some(), &self.payload);
+        let words = kernel_words(self.build.variant(), console, self.stats.is_some(), &self.payload);
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
         if self.machine.print {
             dir.keep();
@@ -105,8 +110,8 @@ impl Run {
         }
         let session = Session {
             player: match self.machine.kind {
-                Kind::Qemu => Player::Qemu(qemu::arguments(&self.machine, &iso)?),
-                Kind::Bochs => Player::Bochs(bochs::Plan::new(&self.machine, dir.path().to_owned(), ISO)),
+                Kind::Qemu => Player::Qemu(qemu::arguments(&self.machine, cpus, &iso)?),
+                Kind::Bochs => Player::Bochs(bochs::Plan::new(&self.machine, cpus, dir.path().to_owned(), ISO)),
             },
             symbols: &built.symbols,
             terminal,

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     build::{self, BARE, GUEST_PACKAGES, MUSL, NATIVE_FLAGS},
-    options,
+    options::Variant,
     packages::{self, Use, tool},
     project,
 };
@@ -138,7 +138,7 @@ fn exclude_guests(cargo: &mut Command) {
 }
 
 fn build_all() -> Result<Outcome> {
-    build::build(&options::Build { up: true, no_build: false })?;
+    build::build_variants(&Variant::ALL)?;
     if tool("musl-gcc").is_some() {
         // Not part of the image: what the image holds must not depend on this compiler being here.
         build::c_programs("musl-gcc", "-musl", &project::stage()?.join(build::C_DIRECTORY))?;

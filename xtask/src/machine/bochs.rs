@@ -25,6 +25,10 @@ const SWITCHED_ON: u32 = 1_767_225_600;
 /// MiB that the firmware can place below its hole of device addresses.
 const MEMORY: std::ops::RangeInclusive<u32> = 32..=2048;
 
+/// CPUs that it can have: Debian's Bochs has 64 timers, a CPU takes three of them, and the devices of the
+/// configuration below the rest.
+pub(crate) const CPUS: std::ops::RangeInclusive<u8> = 1..=16;
+
 /// The file names in [`Plan::dir`], which the configuration can name without any quoting.
 pub(super) const CONFIGURATION: &str = "bochsrc";
 pub(super) const COMMANDS: &str = "bochs.commands";
@@ -33,6 +37,7 @@ const LOG: &str = "bochs.log";
 /// What is to be started.
 pub(crate) struct Plan {
     machine: Machine,
+    pub(super) cpus: u8,
     /// The directory of the run.
     pub(super) dir: PathBuf,
     /// The name of what it boots, in that directory.
@@ -40,25 +45,29 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// A machine that boots the file `iso` of the run's directory.
-    pub(crate) fn new(machine: &Machine, dir: PathBuf, iso: &'static str) -> Self {
-        Self { machine: machine.clone(), dir, iso }
+    /// A machine of so many CPUs that boots the file `iso` of the run's directory.
+    pub(crate) fn new(machine: &Machine, cpus: u8, dir: PathBuf, iso: &'static str) -> Self {
+        Self { machine: machine.clone(), cpus, dir, iso }
     }
 
     /// The configuration; the console connects to an address.
     pub(super) fn configuration(&self, console: SocketAddr) -> String {
         let Machine { memory, cpu, .. } = &self.machine;
         let cpu = cpu.as_deref().unwrap_or(CPU);
-        let iso = self.iso;
+        let Self { iso, cpus, .. } = self;
         format!(
             "\
-# The CPU: one, and a triple fault ends the machine.
-cpu: model={cpu}, count=1, ips={INSTRUCTIONS_PER_SECOND}, reset_on_triple_fault=0
+# The CPUs; a triple fault ends the machine.
+cpu: model={cpu}, count={cpus}, ips={INSTRUCTIONS_PER_SECOND}, reset_on_triple_fault=0
 memory: guest={memory}, host={memory}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0-master: type=cdrom, path={iso}, status=inserted
 boot: cdrom
+# Jotun has no use for the HPET, and further CPUs have for its timers.
+pci: enabled=1, chipset=i440fx, advopts=nohpet
+# No sound, which would look for the host's and fail where it has none.
+sound: waveoutdrv=dummy
 # The screen, on a pseudo-terminal that Bochs opens and no one looks at.
 display_library: term
 vga: extension=vbe, update_freq=1, realtime=0
@@ -81,7 +90,10 @@ debug: action=ignore
 }
 
 /// Refuses what only QEMU can do.
-pub(crate) fn check(machine: &Machine) -> Result<()> {
+pub(crate) fn check(machine: &Machine, cpus: u8) -> Result<()> {
+    if !CPUS.contains(&cpus) {
+        bail!("Bochs takes {} to {} CPUs; --smp says {cpus}", CPUS.start(), CPUS.end());
+    }
     if machine.uefi {
         bail!("--uefi needs QEMU: Bochs boots by BIOS alone");
     }
@@ -126,9 +138,9 @@ mod tests {
 
     #[test]
     fn the_machine_is_what_was_asked_for() {
-        let plan = Plan::new(&Machine { cpu: Some("ryzen".into()), ..machine() }, "/a, b".into(), "x.iso");
+        let plan = Plan::new(&Machine { cpu: Some("ryzen".into()), ..machine() }, 16, "/a, b".into(), "x.iso");
         let text = plan.configuration(([127, 0, 0, 1], 4711).into());
-        for part in ["cpu: model=ryzen,", "guest=64, host=64\n", "path=x.iso,", "dev=127.0.0.1:4711\n"] {
+        for part in ["cpu: model=ryzen, count=16,", "guest=64, host=64\n", "path=x.iso,", "dev=127.0.0.1:4711\n"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }
@@ -147,8 +159,9 @@ mod tests {
 
     #[test]
     fn what_it_cannot_do_is_refused() {
-        assert!(check(&machine()).is_ok());
-        let refused = |machine| check(&machine).unwrap_err().to_string();
+        assert!(check(&machine(), 1).is_ok() && check(&machine(), 16).is_ok());
+        assert_eq!(check(&machine(), 17).unwrap_err().to_string(), "Bochs takes 1 to 16 CPUs; --smp says 17");
+        let refused = |machine| check(&machine, 1).unwrap_err().to_string();
         assert!(refused(Machine { uefi: true, ..machine() }).contains("--uefi"));
         assert!(refused(Machine { accel: Accel::Tcg, ..machine() }).contains("--accel"));
         assert!(refused(Machine { further: vec!["-S".into()], ..machine() }).contains("--qemu"));

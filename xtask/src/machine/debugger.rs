@@ -111,6 +111,8 @@ enum State {
 
 /// Tells guest and debugger apart, line by line.
 pub(super) struct Talk {
+    /// How many CPUs the debugger tells of whenever it stops.
+    cpus: u8,
     state: State,
     /// A stop was asked for, which may come in the middle of a guest's line.
     interrupted: Arc<AtomicBool>,
@@ -129,10 +131,13 @@ impl Talk {
         const STOPPED: &str = "Next at t=";
         let text = String::from_utf8_lossy(line);
         match self.state {
-            // The banner ends with the first instruction.
-            State::Starting if text.starts_with("(0) [0x") => self.state = State::Running,
+            // The banner ends with the first instruction of each CPU.
+            State::Starting if next_of(&text, self.cpus - 1).is_some() => self.state = State::Running,
             State::Starting => {}
-            State::Running if after_cpu(&text) == Some(" Magic breakpoint") => return Heard::Pause,
+            // Another CPU may have been in the middle of a line, of which the beginning is lost.
+            State::Running if text.rfind('(').and_then(|at| after_cpu(&text[at..])) == Some(" Magic breakpoint") => {
+                return Heard::Pause;
+            }
             State::Running if text.starts_with(STOPPED) => self.state = State::Stopped,
             State::Running if text.contains(STOPPED) && self.interrupted.load(Ordering::Relaxed) => {
                 self.state = State::Stopped;
@@ -156,6 +161,7 @@ fn after_cpu(text: &str) -> Option<&str> {
 
 /// The debugger, for questions.
 pub(super) struct Debugger {
+    cpus: u8,
     bochs: Pid,
     commands: Commands,
     interrupted: Arc<AtomicBool>,
@@ -163,29 +169,36 @@ pub(super) struct Debugger {
 }
 
 impl Debugger {
-    /// A debugger, and what listens to it.
-    pub(super) fn new(bochs: Pid, commands: ChildStdin, console: Connection) -> (Self, Talk) {
+    /// A debugger of so many CPUs, and what listens to it.
+    pub(super) fn new(cpus: u8, bochs: Pid, commands: ChildStdin, console: Connection) -> (Self, Talk) {
         let (sender, answers) = std::sync::mpsc::channel();
         let commands = Arc::new(Mutex::new(commands));
         let interrupted = Arc::new(AtomicBool::new(false));
         let paused = Paused { commands: commands.clone(), console };
-        let talk = Talk { state: State::Starting, interrupted: interrupted.clone(), answers: sender, paused };
-        (Self { bochs, commands, interrupted, answers }, talk)
+        let talk = Talk { cpus, state: State::Starting, interrupted: interrupted.clone(), answers: sender, paused };
+        (Self { cpus, bochs, commands, interrupted, answers }, talk)
     }
 
-    /// Stops the machine and looks where its CPU is.
+    /// Stops the machine and looks where its CPUs are.
     pub(super) fn cpus(&self) -> Result<Vec<Cpu>> {
         // What was said at the guest's own pauses is no answer.
         self.answers.try_iter().for_each(drop);
         self.interrupted.store(true, Ordering::Relaxed);
         kill_process(self.bochs, Signal::INT).context("cannot interrupt Bochs")?;
-        let user = self.answer(in_user_mode)?;
+        let user = (0..self.cpus).map(|number| self.answer(|line| in_user_mode(line, number)));
+        let user: Vec<bool> = user.collect::<Result<_>>()?;
+        (0..self.cpus).zip(user).map(|(number, user)| self.cpu(number, user)).collect()
+    }
+
+    /// Looks where a CPU is; the machine stands still.
+    fn cpu(&self, number: u8, user: bool) -> Result<Cpu> {
+        command(&self.commands, &format!("set $cpu = {number}"))?;
         command(&self.commands, "r")?;
         let rbp = self.answer(|line| register(line, "rbp"))?;
         let rip = self.answer(|line| register(line, "rip"))?;
         let halted = self.two_words(rip.wrapping_sub(1)).is_some_and(|(before, _)| before as u8 == HLT);
         let registers = Registers { rip, rbp, halted, user };
-        Ok(vec![Cpu::new(registers, |address| self.two_words(address))])
+        Ok(Cpu::new(registers, |address| self.two_words(address)))
     }
 
     /// What is read from the next line of an answer that holds such a thing.
@@ -204,9 +217,15 @@ impl Debugger {
     }
 }
 
-/// Whether the next instruction, `(0) [0x…] CS:RIP …`, is a program's.
-fn in_user_mode(line: &str) -> Option<bool> {
-    let place = after_cpu(line)?.strip_prefix(" [0x")?.split_once("] ")?.1;
+/// The place of a CPU's next instruction, `(0) [0x…] CS:RIP …`, from `CS` on.
+fn next_of(line: &str, cpu: u8) -> Option<&str> {
+    let rest = line.strip_prefix(&format!("({cpu}) [0x"))?;
+    Some(rest.split_once("] ")?.1)
+}
+
+/// Whether a CPU's next instruction is a program's.
+fn in_user_mode(line: &str, cpu: u8) -> Option<bool> {
+    let place = next_of(line, cpu)?;
     let selector = u16::from_str_radix(place.split_once(':')?.0, 16).ok()?;
     Some(selector & 3 == 3)
 }

@@ -4,11 +4,12 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-const BANNER: [&str; 4] = [
+const BANNER: [&str; 5] = [
     "========================================================================",
     "                        Bochs x86 Emulator 2.7",
     "Next at t=0",
     "(0) [0x0000fffffff0] f000:fff0 (unk. ctxt): jmpf 0xf000:e05b          ; ea5be000f0",
+    "(1) [0x0000fffffff0] f000:fff0 (unk. ctxt): jmpf 0xf000:e05b          ; ea5be000f0",
 ];
 
 const CONNECTION: (u16, u16) = (0xbb3a, 0xb09f);
@@ -18,10 +19,10 @@ fn connection() -> Connection {
     Connection { ours: address(CONNECTION.0), theirs: address(CONNECTION.1) }
 }
 
-/// What is heard behind the banner, the answers that were sent on, and the debugger's flag.
+/// What is heard behind the banner of a machine with two CPUs, and the answers that were sent on.
 fn hear(lines: &[&str], interrupted: bool) -> (Vec<String>, Vec<String>) {
     let mut cat = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
-    let (debugger, mut talk) = Debugger::new(Pid::from_child(&cat), cat.stdin.take().unwrap(), connection());
+    let (debugger, mut talk) = Debugger::new(2, Pid::from_child(&cat), cat.stdin.take().unwrap(), connection());
     cat.wait().unwrap();
     for line in BANNER {
         assert_eq!(talk.sort(line.as_bytes()), Heard::Words, "{line}");
@@ -45,20 +46,28 @@ fn the_guests_lines_are_told_from_the_debuggers() {
             "(0) [0x000000244425] 0008:ffffffff80244425 (unk. ctxt): test r13b, r13b           ; 4584ed",
             "<bochs:1> c",
             "[0.097234] INFO start: Next at t=1",
+            "[0.1(1) Magic breakpoint",
+            "Next at t=532277606",
+            "(0) [0x000000244425] 0008:ffffffff80244425 (unk. ctxt): test r13b, r13b           ; 4584ed",
+            "(1) [0x000000244425] 0008:ffffffff80244425 (unk. ctxt): test r13b, r13b           ; 4584ed",
+            "<bochs:2> c",
             "\x1eexit 0",
             "(0).[9851973729] [0x000000238cfd] 0008:ffffffff80238cfd (unk. ctxt): out dx, al    ; ee",
         ],
         false,
     );
-    assert_eq!(heard, ["[0.000000] INFO cpu: some", "(pause)", "[0.097234] INFO start: Next at t=1", "\x1eexit 0"]);
-    assert_eq!(answers.len(), 1);
+    let start = "[0.097234] INFO start: Next at t=1";
+    assert_eq!(heard, ["[0.000000] INFO cpu: some", "(pause)", start, "(pause)", "\x1eexit 0"]);
+    assert_eq!(answers.len(), 3);
 }
 
 #[test]
 fn an_interrupted_line_ends_what_the_guest_says() {
-    let (heard, answers) = hear(&["[0.0500Next at t=9851577469", "(0) [0x1] 0033:0000000000401000 (x): nop"], true);
+    let next = ["(0) [0x1] 0033:0000000000401000 (x): nop", "(1) [0x2] 0008:ffffffff80200000 (x): nop"];
+    let (heard, answers) = hear(&["[0.0500Next at t=9851577469", next[0], next[1]], true);
     assert!(heard.is_empty());
-    assert_eq!(answers.iter().map(|line| in_user_mode(line)).collect::<Vec<_>>(), [Some(true)]);
+    let user = |cpu| answers.iter().map(|line| in_user_mode(line, cpu)).collect::<Vec<_>>();
+    assert_eq!((user(0), user(1)), (vec![Some(true), None], vec![None, Some(false)]));
 }
 
 #[test]
@@ -69,8 +78,8 @@ fn registers_and_memory_are_read() {
     assert_eq!(memory(memory_line), Some((0xffff_ffff, 0x8023_8e00_0008_6d10)));
     assert_eq!(memory("<bochs:4> x /2gx 0x10"), None);
     let kernel = "(0) [0x000000236a19] 0008:ffffffff80236a19 (unk. ctxt): jmp .-4  (0xffffffff80236a17) ; ebfc";
-    assert_eq!(in_user_mode(kernel), Some(false));
-    assert_eq!(in_user_mode("CPU0:"), None);
+    assert_eq!(in_user_mode(kernel, 0), Some(false));
+    assert_eq!(in_user_mode("CPU0:", 0), None);
 }
 
 #[test]

@@ -142,7 +142,8 @@ fn launch_bochs(plan: &Plan, print: bool) -> Result<Launched> {
     console.set_nodelay(true).context("cannot set up the console")?;
     let input = console.try_clone().context("cannot set up the console")?;
     let (commands, words) = (child.stdin.take().context("no input")?, child.stdout.take().context("no output")?);
-    let (debugger, talk) = Debugger::new(Pid::from_child(&child), commands, Connection { ours, theirs });
+    let connection = Connection { ours, theirs };
+    let (debugger, talk) = Debugger::new(plan.cpus, Pid::from_child(&child), commands, connection);
     let (input, output, log) = (Box::new(input), Box::new(console), Box::new(words));
     Ok(Launched { child, input, output, log, talk: Some(talk), probe: Probe::Bochs(debugger) })
 }

@@ -24,16 +24,17 @@ const CPU: &str = "max";
 /// MiB of memory below which OVMF does not come to the boot loader (it hangs with 32).
 const UEFI_MEMORY: u32 = 64;
 
-/// QEMU's arguments for a machine that boots `iso`. The channels are yet to be added: character
+/// QEMU's arguments for a machine of so many CPUs that boots `iso`. The channels are yet to be added: character
 /// devices `console` and `log`.
-pub(crate) fn arguments(machine: &Machine, iso: &Path) -> Result<Vec<OsString>> {
+pub(crate) fn arguments(machine: &Machine, cpus: u8, iso: &Path) -> Result<Vec<OsString>> {
     let exit = format!("isa-debug-exit,iobase={QEMU_EXIT_PORT:#x},iosize=4");
     let log = format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log");
-    let memory = machine.memory.to_string();
+    let (cpus, memory) = (cpus.to_string(), machine.memory.to_string());
     let mut all: Vec<OsString> = [
         ["-machine", "q35"],
         ["-cpu", machine.cpu.as_deref().unwrap_or(CPU)],
         ["-accel", accel(machine.accel)?],
+        ["-smp", &cpus],
         ["-m", &memory],
         ["-display", "none"],
         ["-device", &exit],
@@ -131,10 +132,10 @@ mod tests {
             further: vec!["-S".into()],
             print: false,
         };
-        let line = shell_line(PROGRAM, &arguments(&machine, Path::new("/a b/x.iso")).unwrap());
+        let line = shell_line(PROGRAM, &arguments(&machine, 64, Path::new("/a b/x.iso")).unwrap());
         assert_eq!(
             line,
-            "qemu-system-x86_64 -machine q35 -cpu qemu64 -accel tcg,thread=multi -m 64 -display none \
+            "qemu-system-x86_64 -machine q35 -cpu qemu64 -accel tcg,thread=multi -smp 64 -m 64 -display none \
              -device isa-debug-exit,iobase=0xf4,iosize=4 -serial chardev:console \
              -device isa-debugcon,iobase=0xe9,chardev=log -nodefaults -no-reboot -cdrom '/a b/x.iso' -S"
         );
