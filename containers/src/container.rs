@@ -4,11 +4,98 @@ use crate::arena::Id;
 use crate::directory::{Root, WINDOW};
 use crate::frames::Frame;
 use crate::region::Regions;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A CPU's number, counted from 0 in the order in which they came up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Cpu(pub u8);
+
+/// A set of CPUs: bit n is CPU n.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuSet(pub u64);
+
+impl CpuSet {
+    /// No CPU.
+    pub const NONE: CpuSet = CpuSet(0);
+
+    /// That CPU alone.
+    #[inline]
+    pub const fn only(cpu: Cpu) -> CpuSet {
+        CpuSet(1 << cpu.0)
+    }
+
+    /// CPUs 0 to `n` − 1.
+    #[inline]
+    pub const fn first(n: usize) -> CpuSet {
+        if n < 64 { CpuSet((1 << n) - 1) } else { CpuSet(u64::MAX) }
+    }
+
+    /// Whether the CPU is in it.
+    #[inline]
+    pub const fn contains(self, cpu: Cpu) -> bool {
+        self.0 & CpuSet::only(cpu).0 != 0
+    }
+
+    /// Adds a CPU.
+    #[inline]
+    pub const fn insert(&mut self, cpu: Cpu) {
+        self.0 |= CpuSet::only(cpu).0;
+    }
+
+    /// Takes a CPU out.
+    #[inline]
+    pub const fn remove(&mut self, cpu: Cpu) {
+        self.0 &= !CpuSet::only(cpu).0;
+    }
+
+    /// The others.
+    #[inline]
+    pub const fn without(self, cpu: Cpu) -> CpuSet {
+        CpuSet(self.0 & !CpuSet::only(cpu).0)
+    }
+
+    /// Those in both.
+    #[inline]
+    pub const fn intersection(self, other: CpuSet) -> CpuSet {
+        CpuSet(self.0 & other.0)
+    }
+
+    /// Those in either.
+    #[inline]
+    pub const fn union(self, other: CpuSet) -> CpuSet {
+        CpuSet(self.0 | other.0)
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many there are.
+    #[inline]
+    pub const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// The one with the lowest number.
+    #[inline]
+    pub const fn lowest(self) -> Option<Cpu> {
+        if self.0 == 0 { None } else { Some(Cpu(self.0.trailing_zeros() as u8)) }
+    }
+
+    /// All of them by number.
+    #[inline]
+    pub fn iter(self) -> impl Iterator<Item = Cpu> {
+        let mut left = self;
+        core::iter::from_fn(move || {
+            let cpu = left.lowest()?;
+            left.remove(cpu);
+            Some(cpu)
+        })
+    }
+}
 
 /// A protection domain: an address space and what has been mapped in it.
 ///
@@ -20,6 +107,8 @@ pub struct Container {
     pub(crate) window: Option<Frame>,
     /// The container page directory, once there is one.
     pub(crate) directory: Option<PageDirectory>,
+    /// The CPUs that have it before them, in whichever page directory.
+    pub(crate) active: CpuSet,
     /// What the address space promises.
     pub regions: Regions,
     /// Frames that the container has in use: pages, page tables and directories.
@@ -35,11 +124,25 @@ pub struct Container {
 /// Names a [`Container`].
 pub type ContainerId = Id<Container>;
 
-/// A container page directory and the CPU that owns it.
-#[derive(Clone, Copy, Debug)]
+/// A container page directory, the CPU that owns it, and the other CPUs' copies.
+///
+/// The directory is the container's truth. A copy has the same user slots, as far as its CPU has needed
+/// them, and the kernel's half of its CPU.
+#[derive(Debug)]
 pub(crate) struct PageDirectory {
     pub(crate) pml4: Frame,
-    pub(crate) owner: Cpu,
+    /// The first CPU that ran on it; none did before.
+    pub(crate) owner: Option<Cpu>,
+    /// The CPU from whose global directory the kernel's half comes.
+    pub(crate) kernel_half: Cpu,
+    pub(crate) copies: Vec<(Cpu, Frame)>,
+}
+
+impl PageDirectory {
+    /// The copy that a CPU has, being not the owner.
+    pub(crate) fn copy_of(&self, cpu: Cpu) -> Option<Frame> {
+        self.copies.iter().find(|(owner, _)| *owner == cpu).map(|(_, copy)| *copy)
+    }
 }
 
 /// What a container uses, for statistics and for the curious.
@@ -49,11 +152,11 @@ pub struct Usage {
     pub pages: u32,
     /// Of these, page tables and page directories.
     pub tables: u32,
-    /// Page directories: 0 while it runs in the global one.
+    /// Page directories, the CPUs' copies included: 0 while it runs in the global one.
     pub directories: u32,
     /// Processes in it.
     pub processes: u32,
-    /// The CPU that owns the container page directory.
+    /// The CPU that owns the container page directory, once one has run on it.
     pub owner: Option<Cpu>,
 }
 
@@ -69,7 +172,7 @@ impl Container {
 
     /// Where a walk through `range` starts, and the part of it that the container's tables reach.
     pub(crate) fn reach(&self, range: Range<u64>) -> Option<(Root, Range<u64>)> {
-        let range = match self.directory {
+        let range = match &self.directory {
             Some(_) => range,
             None => range.start.max(WINDOW.start)..range.end.min(WINDOW.end),
         };
@@ -81,9 +184,9 @@ impl Container {
         Usage {
             pages: self.pages,
             tables: self.tables,
-            directories: u32::from(self.directory.is_some()),
+            directories: self.directory.as_ref().map_or(0, |directory| 1 + directory.copies.len() as u32),
             processes: self.processes,
-            owner: self.directory.map(|directory| directory.owner),
+            owner: self.directory.as_ref().and_then(|directory| directory.owner),
         }
     }
 }

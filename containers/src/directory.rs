@@ -5,7 +5,7 @@
 //! functions here start at any level, so the window's page table on its own (level 1) and a whole
 //! page directory (level 4) are walked by the same code.
 
-use crate::frames::Frame;
+use crate::frames::{Frame, PAGE_SIZE};
 use crate::physical::{OutOfFrames, PhysicalMemory};
 use core::ops::Range;
 use x86_64::PhysAddr;
@@ -96,71 +96,168 @@ pub fn set(memory: &mut impl PhysicalMemory, table: Frame, slot: usize, frame: F
     memory.table_mut(table)[slot].set_addr(frame.address(), flags);
 }
 
-/// Calls `change` on every entry in `range` that is not unused, skipping whole absent tables.
-///
-/// With `prune`, tables up to the third level that lie wholly in the range are unlinked and released
-/// after their entries have been changed; the number of those is returned. The top two levels stay,
-/// for other CPUs' copies of the page directory point at them.
+/// The address of the first entry in `range` that is not unused; the range lies in the one table.
+fn next_used(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Option<u64> {
+    if range.is_empty() {
+        return None;
+    }
+    let table = memory.table(root.table);
+    let first = slot(range.start, root.level);
+    let used = (first..=slot(range.end - 1, root.level)).find(|&index| !table[index].is_unused())?;
+    let start = range.start & !(span(root.level) - 1);
+    Some((start + (used - first) as u64 * span(root.level)).max(range.start))
+}
+
+/// Where the entry that spans an address ends.
+fn end_of_entry(address: u64, level: u8) -> u64 {
+    (address / span(level) + 1) * span(level)
+}
+
+/// Calls `change` on every last-level entry in `range` that is not unused, skipping what is absent.
 pub fn change_entries<M: PhysicalMemory>(
     memory: &mut M,
     root: Root,
     range: Range<u64>,
-    prune: bool,
     change: &mut impl FnMut(&mut M, u64, PageTableEntry) -> PageTableEntry,
-) -> u32 {
-    let mut pruned = 0;
-    let mut address = range.start;
-    while address < range.end {
-        let next = ((address / span(root.level) + 1) * span(root.level)).min(range.end);
+) {
+    let mut at = range.start;
+    while let Some(address) = next_used(memory, root, at..range.end) {
+        at = end_of_entry(address, root.level).min(range.end);
         let index = slot(address, root.level);
         let old = memory.table(root.table)[index].clone();
         if root.level == 1 {
-            if !old.is_unused() {
-                memory.table_mut(root.table)[index] = change(memory, address, old);
-            }
+            memory.table_mut(root.table)[index] = change(memory, address, old);
         } else if let Some(table) = target(&old) {
-            pruned += change_entries(memory, Root { table, level: root.level - 1 }, address..next, prune, change);
-            if prune && root.level <= 3 && next - address == span(root.level) {
-                memory.table_mut(root.table)[index].set_unused();
-                memory.release(table);
-                pruned += 1;
-            }
+            change_entries(memory, Root { table, level: root.level - 1 }, address..at, change);
         }
-        address = next;
     }
-    pruned
 }
 
-/// Releases the tables beneath the user slots of a page directory, and the directory itself.
+/// Parks all entries in `range`: first step of taking pages away. Tells whether any was present.
+///
+/// Entries of the second and third level go with what is beneath them if they lie wholly in the range.
+/// The top level stays, for other CPUs' copies of the page directory have its entries, and so does the
+/// way to the window's page table, at which a global directory may be pointing.
+pub fn park(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> bool {
+    let mut found = false;
+    let mut at = range.start;
+    while let Some(address) = next_used(memory, root, at..range.end) {
+        at = end_of_entry(address, root.level).min(range.end);
+        let index = slot(address, root.level);
+        let old = memory.table(root.table)[index].clone();
+        let Some(below) = target(&old) else { continue };
+        let mut goes = true;
+        if root.level > 1 {
+            found |= park(memory, Root { table: below, level: root.level - 1 }, address..at);
+            let holds_window = address < WINDOW.end && at > WINDOW.start;
+            goes = root.level <= 3 && at - address == span(root.level) && !holds_window;
+        }
+        if goes {
+            memory.table_mut(root.table)[index] = parked(&old);
+            found = true;
+        }
+    }
+    found
+}
+
+/// Releases the frames and tables that parked entries in `range` name: last step of taking pages away,
+/// when no CPU knows the way to them any more. Returns how many pages and tables there were.
+pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> (u32, u32) {
+    let (mut pages, mut tables) = (0, 0);
+    let mut at = range.start;
+    while let Some(address) = next_used(memory, root, at..range.end) {
+        at = end_of_entry(address, root.level).min(range.end);
+        let index = slot(address, root.level);
+        let old = memory.table(root.table)[index].clone();
+        let Some(frame) = frame_of(&old) else { continue };
+        if root.level > 1 {
+            let below = release_parked(memory, Root { table: frame, level: root.level - 1 }, address..at);
+            pages += below.0;
+            tables += below.1;
+        }
+        if target(&old).is_none() {
+            memory.table_mut(root.table)[index].set_unused();
+            memory.release(frame);
+            *if root.level == 1 { &mut pages } else { &mut tables } += 1;
+        }
+    }
+    (pages, tables)
+}
+
+/// Releases the pages in `range` of tables that no CPU uses any more, until `left` of them are found.
+pub fn release_pages(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>, left: &mut u32) {
+    let mut at = range.start;
+    while *left > 0
+        && let Some(address) = next_used(memory, root, at..range.end)
+    {
+        at = end_of_entry(address, root.level).min(range.end);
+        let index = slot(address, root.level);
+        let old = memory.table(root.table)[index].clone();
+        let Some(frame) = frame_of(&old) else { continue };
+        if root.level > 1 {
+            release_pages(memory, Root { table: frame, level: root.level - 1 }, address..at, left);
+        } else {
+            memory.table_mut(root.table)[index].set_unused();
+            memory.release(frame);
+            *left -= 1;
+        }
+    }
+}
+
+/// Releases the tables beneath the user slots of a page directory, of which there are `tables`, and the
+/// directory itself.
 ///
 /// The packages' slot is everybody's and stays. Last-level entries must have been cleared before.
-pub fn release(memory: &mut impl PhysicalMemory, pml4: Frame) {
+pub fn release(memory: &mut impl PhysicalMemory, pml4: Frame, mut tables: u32) {
     for index in (0..KERNEL_SLOT).filter(|&index| index != PACKAGES_SLOT) {
+        if tables == 0 {
+            break;
+        }
         if let Some(table) = target(&memory.table(pml4)[index]) {
-            release_tables(memory, table, 3);
+            release_tables(memory, table, 3, &mut tables);
         }
     }
     memory.release(pml4);
 }
 
-fn release_tables(memory: &mut impl PhysicalMemory, table: Frame, level: u8) {
+fn release_tables(memory: &mut impl PhysicalMemory, table: Frame, level: u8, left: &mut u32) {
+    *left = left.saturating_sub(1);
     if level > 1 {
         for index in 0..512 {
+            if *left == 0 {
+                break;
+            }
             if let Some(below) = target(&memory.table(table)[index]) {
-                release_tables(memory, below, level - 1);
+                release_tables(memory, below, level - 1, left);
             }
         }
     }
     memory.release(table);
 }
 
+/// Half a page directory, in bytes: the user's slots, or the kernel's.
+const HALF: usize = PAGE_SIZE / 2;
+
 /// A new page directory that shares with `global` what all share: the kernel's half and the packages.
 pub fn copy_of_global(memory: &mut impl PhysicalMemory, global: Frame) -> Result<Frame, OutOfFrames> {
     let copy = memory.allocate()?;
-    for index in core::iter::once(PACKAGES_SLOT).chain(KERNEL_SLOT..512) {
-        let entry = memory.table(global)[index].clone();
-        memory.table_mut(copy)[index] = entry;
-    }
+    copy_kernel_half(memory, global, copy);
+    let packages = memory.table(global)[PACKAGES_SLOT].clone();
+    memory.table_mut(copy)[PACKAGES_SLOT] = packages;
+    Ok(copy)
+}
+
+/// Makes the kernel's half of a page directory that of a CPU's global one: the way to that CPU's own
+/// pages is in it.
+pub fn copy_kernel_half(memory: &mut impl PhysicalMemory, global: Frame, to: Frame) {
+    memory.copy((global, HALF), (to, HALF), HALF);
+}
+
+/// Another CPU's copy of a container page directory: its user slots, and that CPU's kernel half.
+pub fn copy_for(memory: &mut impl PhysicalMemory, pml4: Frame, global: Frame) -> Result<Frame, OutOfFrames> {
+    let copy = memory.allocate()?;
+    memory.copy((pml4, 0), (copy, 0), HALF);
+    copy_kernel_half(memory, global, copy);
     Ok(copy)
 }
 

@@ -1,7 +1,7 @@
 //! Page faults: delivering what a region promises, one page at a time, without ever sleeping.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, PACKAGES, Root, frame_of};
+use crate::directory::{self, PACKAGES, Root, WINDOW, frame_of};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
@@ -37,9 +37,22 @@ struct Page {
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Sees to it that `address` of a container can be accessed as `access` says, and returns the
-    /// frame. From the page-fault handler and from every software access to user memory.
+    /// Sees to it that `address` of a container can be accessed as `access` says, in the container's
+    /// page directory and in the one that `cpu` has for it, and returns the frame. From the page-fault
+    /// handler and from every software access to user memory.
     pub fn fault(&mut self, id: ContainerId, cpu: Cpu, address: u64, access: Rights) -> Result<Frame, Fault> {
+        let (frame, delivered) = self.deliver(id, cpu, address, access)?;
+        let refreshed = self.refresh(id, cpu, address)?;
+        match (delivered, refreshed) {
+            (true, _) => {}
+            (false, true) => self.counts.spurious_directory += 1,
+            (false, false) => self.counts.spurious_tlb += 1,
+        }
+        Ok(frame)
+    }
+
+    /// Sees to it that the container's page directory grants the access; tells whether it did not yet.
+    fn deliver(&mut self, id: ContainerId, cpu: Cpu, address: u64, access: Rights) -> Result<(Frame, bool), Fault> {
         let container = self.containers.get(id).ok_or(Fault::NoRegion)?;
         let region = *container.regions.at(address).ok_or(Fault::NoRegion)?;
         if !region.rights.contains(access) {
@@ -53,20 +66,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if entry.flags().contains(Flags::PRESENT) {
             let frame = Frame::containing(entry.addr());
             if access.contains(Rights::WRITE) && !entry.flags().contains(Flags::WRITABLE) {
-                return self.write_to_shared(id, cpu, page, &region, frame);
+                return Ok((self.write_to_shared(id, cpu, page, &region, frame)?, true));
             }
-            self.counts.spurious_tlb += 1;
-            return Ok(frame);
+            return Ok((frame, false));
         }
         if let Some(frame) = frame_of(&entry) {
             // Parked by a protection of "none" that has since been lifted. Whether the frame may be
             // written through the entry is found out as for any read-only page.
             self.enter(id, cpu, page, &region, &Page { frame, writable: false })?;
-            return if access.contains(Rights::WRITE) {
-                self.write_to_shared(id, cpu, page, &region, frame)
-            } else {
-                Ok(frame)
+            let frame = match access.contains(Rights::WRITE) {
+                true => self.write_to_shared(id, cpu, page, &region, frame)?,
+                false => frame,
             };
+            return Ok((frame, true));
         }
         let new = self.first_contents(&region, page, access)?;
         self.counts.faults_resolved += 1;
@@ -74,7 +86,29 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if let Some(container) = self.containers.get_mut(id) {
             container.pages += 1;
         }
-        Ok(new.frame)
+        Ok((new.frame, true))
+    }
+
+    /// Brings what `cpu` has of a container up to date with the container's page directory, as far as
+    /// `address` is concerned; tells whether there was anything to do.
+    fn refresh(&mut self, id: ContainerId, cpu: Cpu, address: u64) -> Result<bool, OutOfFrames> {
+        let Some(directory) = self.containers.get(id).and_then(|container| container.directory.as_ref()) else {
+            return Ok(false);
+        };
+        if self.cpus[usize::from(cpu.0)].runs_in_window(id) && !WINDOW.contains(&address) {
+            // The container has left the window at the hands of another CPU.
+            self.switch(id, cpu)?;
+            return Ok(true);
+        }
+        let Some(copy) = directory.copy_of(cpu) else { return Ok(false) };
+        let index = directory::slot(address, 4);
+        let entry = self.physical.table(directory.pml4)[index].clone();
+        // The CPU marks entries as accessed on its own: only where they lead to counts.
+        if directory::target(&entry) == directory::target(&self.physical.table(copy)[index]) {
+            return Ok(false);
+        }
+        self.physical.table_mut(copy)[index] = entry;
+        Ok(true)
     }
 
     /// The frame behind a page that the container's tables already grant for `access`, without
@@ -118,7 +152,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let copy = self.allocate_user()?;
         self.physical.copy((old, 0), (copy, 0), PAGE_SIZE);
         self.enter(id, cpu, page, region, &Page { frame: copy, writable: true })?;
-        self.physical.invalidate(page..page + PAGE);
+        self.forget(id, page..page + PAGE);
         self.physical.release(old);
         self.counts.pages_copied += 1;
         Ok(copy)

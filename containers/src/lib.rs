@@ -35,7 +35,7 @@ pub mod thread;
 pub mod user;
 
 pub use arena::{Arena, Full, Id};
-pub use container::{Container, ContainerId, Cpu, Usage};
+pub use container::{Container, ContainerId, Cpu, CpuSet, Usage};
 pub use fault::Fault;
 pub use frames::{Frame, FrameTable, PAGE_SIZE};
 pub use memory::{GlobalDirectory, Memory, NoMemory};

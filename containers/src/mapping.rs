@@ -1,11 +1,12 @@
 //! Changing regions: map, unmap, protect, move.
 //!
-//! What takes rights away works in three steps that also hold with several CPUs: the entries are made
-//! not-present but keep naming their frames, translations are invalidated, and only then are the
-//! frames released.
+//! What takes pages away works in three steps that also hold with several CPUs: the entries are made
+//! not-present but keep naming their frames and tables, the CPUs that run the container forget their
+//! translations, and only then are the frames released. Taking a right away interrupts those CPUs too;
+//! granting one interrupts nobody, for a translation that is too narrow ends in a spurious fault.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, frame_of, parked};
+use crate::directory::{self, parked};
 use crate::fault::flags;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use crate::physical::{PhysicalMemory, Translation};
@@ -75,28 +76,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Drops the pages of a range and keeps its regions: what is touched again is new (`madvise`).
     pub fn discard(&mut self, id: ContainerId, range: Range<u64>) {
         let Some((root, range)) = self.containers.get(id).and_then(|container| container.reach(range)) else { return };
-        let mut found = false;
-        directory::change_entries(&mut self.physical, root, range.clone(), false, &mut |_, _, entry| {
-            found |= entry.flags().contains(Flags::PRESENT);
-            parked(&entry)
-        });
-        if found {
-            self.physical.invalidate(range.clone());
+        if directory::park(&mut self.physical, root, range.clone()) {
+            self.forget(id, range.clone());
         }
-        let mut pages = 0;
-        let tables =
-            directory::change_entries(&mut self.physical, root, range.clone(), true, &mut |memory, _, entry| {
-                if let Some(frame) = frame_of(&entry) {
-                    memory.release(frame);
-                    pages += 1;
-                }
-                PageTableEntry::new()
-            });
-        if tables > 0 {
-            // The CPU may still know the way to tables that are gone; one page is enough to forget all
-            // ways (SDM volume 3, section 4.10.4.1).
-            self.physical.invalidate(range.start..range.start + 1);
-        }
+        let (pages, tables) = directory::release_parked(&mut self.physical, root, range);
         if let Some(container) = self.containers.get_mut(id) {
             container.pages -= pages + tables;
             container.tables -= tables;
@@ -122,16 +105,23 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     fn protect_pages(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) {
         let Some((root, range)) = self.containers.get(id).and_then(|container| container.reach(range)) else { return };
-        directory::change_entries(&mut self.physical, root, range.clone(), false, &mut |_, _, mut entry| {
+        let mut lost = false;
+        directory::change_entries(&mut self.physical, root, range.clone(), &mut |_, _, mut entry| {
+            let before = entry.flags();
             if rights.is_empty() {
+                lost |= before.contains(Flags::PRESENT);
                 return parked(&entry);
             }
             // A write right is given back by the next fault, which knows whether to copy.
-            let writable = entry.flags().contains(Flags::WRITABLE);
-            entry.set_flags(flags(rights, writable) | (entry.flags() & (Flags::ACCESSED | Flags::DIRTY)));
+            let now = flags(rights, before.contains(Flags::WRITABLE));
+            lost |= before.contains(Flags::PRESENT) && takes_away(before, now);
+            entry.set_flags(now | (before & (Flags::ACCESSED | Flags::DIRTY)));
             entry
         });
-        self.physical.invalidate(range);
+        // A translation that grants too little is put right by a fault; one that grants too much is not.
+        if lost {
+            self.forget(id, range);
+        }
     }
 
     /// Moves the pages and regions of `from` to as long a free range at `to`. The container leaves the
@@ -155,21 +145,31 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     fn relocate_pages(&mut self, id: ContainerId, from: Range<u64>, to: u64) {
         let Some(root) = self.containers.get(id).and_then(|container| container.root_for(from.start)) else { return };
-        let mut moved: u32 = 0;
-        directory::change_entries(&mut self.physical, root, from.clone(), false, &mut |memory, at, entry| {
+        let mut made_in_all: u32 = 0;
+        let mut moved = false;
+        directory::change_entries(&mut self.physical, root, from.clone(), &mut |memory, at, entry| {
             match directory::last_table(memory, root, at - from.start + to) {
                 Ok((table, made)) => {
-                    moved += made;
+                    made_in_all += made;
+                    moved |= entry.flags().contains(Flags::PRESENT);
                     memory.table_mut(table)[directory::slot(at - from.start + to, 1)] = entry;
                     PageTableEntry::new()
                 }
                 Err(_) => entry,
             }
         });
-        self.physical.invalidate(from);
+        if moved {
+            self.forget(id, from);
+        }
         if let Some(container) = self.containers.get_mut(id) {
-            container.pages += moved;
-            container.tables += moved;
+            container.pages += made_in_all;
+            container.tables += made_in_all;
         }
     }
+}
+
+/// Whether a translation made from the flags `before` grants what those of `now` do not.
+fn takes_away(before: Flags, now: Flags) -> bool {
+    before.contains(Flags::WRITABLE) && !now.contains(Flags::WRITABLE)
+        || !before.contains(Flags::NO_EXECUTE) && now.contains(Flags::NO_EXECUTE)
 }

@@ -5,13 +5,14 @@
 //! the machine, so all of it runs on the host.
 
 use crate::arena::{Arena, Full};
-use crate::container::{Container, ContainerId, Cpu, PageDirectory};
-use crate::directory::{self, PACKAGES, Root, TABLE, USER_END, WINDOW, slot};
-use crate::frames::Frame;
+use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory};
+use crate::directory::{self, TABLE, WINDOW, slot};
+use crate::frames::{Frame, PAGE_SIZE};
 use crate::object::Object;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
-use crate::region::Regions;
+use crate::region::{Label, Region, Regions};
 use alloc::vec::Vec;
+use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// Frames that user pages leave to the kernel: page tables and control blocks can still be made
@@ -32,12 +33,28 @@ pub struct GlobalDirectory {
 }
 
 /// What a CPU has before it.
+///
+/// **Invariant:** while a CPU runs on its global directory, the window in it is that of `container`, or
+/// empty. So a CPU that is not in a container's `active` set knows no way to its pages.
 pub(crate) struct CpuSpace {
     pub(crate) global: GlobalDirectory,
+    /// The page directory that it runs on.
+    loaded: Frame,
     /// The window's page table that the global directory points at.
     window: Option<Frame>,
     /// Whose page directory (or window) is loaded.
     container: Option<ContainerId>,
+}
+
+impl CpuSpace {
+    fn new(global: GlobalDirectory) -> CpuSpace {
+        CpuSpace { global, loaded: global.pml4, window: None, container: None }
+    }
+
+    /// Whether it runs that container in its global directory.
+    pub(crate) fn runs_in_window(&self, id: ContainerId) -> bool {
+        self.container == Some(id) && self.loaded == self.global.pml4
+    }
 }
 
 /// Counts since boot (DESIGN: every count of the page-directory rules is a statistic).
@@ -53,8 +70,19 @@ pub struct Counts {
     pub window_switches: u64,
     /// Page faults that delivered or copied a page.
     pub faults_resolved: u64,
+    /// CPUs' copies of container page directories made.
+    pub copies_made: u64,
+    /// Copies there are.
+    pub copies_live: u64,
+    /// Page faults for which an entry of the container's page directory had to be brought into what the
+    /// CPU has of it, and nothing else.
+    pub spurious_directory: u64,
     /// Page faults whose page was there with the rights needed: a stale TLB entry.
     pub spurious_tlb: u64,
+    /// Times that other CPUs were interrupted because rights or a container had been taken away.
+    pub shootdowns: u64,
+    /// CPUs interrupted by these, in sum.
+    pub shootdown_cpus: u64,
     /// Pages copied because two had shared them.
     pub pages_copied: u64,
 }
@@ -96,16 +124,26 @@ impl From<crate::region::TooMany> for NoMemory {
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Takes the machine's memory over; `globals` are the CPUs' global page directories.
+    /// Takes the machine's memory over; `globals` are the global page directories of the CPUs that are up,
+    /// by number.
     pub fn new(physical: P, globals: impl IntoIterator<Item = GlobalDirectory>) -> Memory<P> {
-        let space = |global| CpuSpace { global, window: None, container: None };
         Memory {
             physical,
             objects: Arena::new(MAX_OBJECTS),
             containers: Arena::new(MAX_CONTAINERS),
-            cpus: globals.into_iter().map(space).collect(),
+            cpus: globals.into_iter().map(CpuSpace::new).collect(),
             counts: Counts::default(),
         }
+    }
+
+    /// One CPU more has come up, and runs on this global page directory. Allocates.
+    pub fn add_cpu(&mut self, global: GlobalDirectory) {
+        self.cpus.push(CpuSpace::new(global));
+    }
+
+    /// CPUs that are up.
+    pub fn cpu_count(&self) -> usize {
+        self.cpus.len()
     }
 
     /// A zeroed frame for user data, which leaves the kernel its reserve.
@@ -130,7 +168,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// A container that has left the window before it began: for programs whose addresses are not
-    /// Jotun's to choose.
+    /// Jotun's to choose. The first CPU that runs it will own the directory, whichever made it.
     pub fn make_container_with_directory(&mut self, cpu: Cpu) -> Result<ContainerId, NoMemory> {
         let id = self.insert_container(None, 0)?;
         match self.make_directory(id, cpu) {
@@ -146,6 +184,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let container = Container {
             window,
             directory: None,
+            active: CpuSet::NONE,
             regions: Regions::default(),
             pages,
             tables: u32::from(window.is_some()),
@@ -157,8 +196,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(id)
     }
 
-    /// Gives the container a page directory of its own, owned by `cpu`, if it has none: papers/001
-    /// figure 4c. Called when it touches something outside the window or gets a second thread.
+    /// Gives the container a page directory of its own, if it has none: papers/001 figure 4c. Called on
+    /// `cpu` when it touches something outside the window or gets a second thread. A CPU that runs the
+    /// container owns it from now on; else the first one that will.
     pub fn leave_window(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
         match self.containers.get(id) {
             Some(container) if container.directory.is_none() => self.make_directory(id, cpu),
@@ -175,20 +215,20 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             match self.link_window(pml4, table) {
                 Ok(tables) => made += tables,
                 Err(error) => {
-                    directory::release(&mut self.physical, pml4);
+                    directory::release(&mut self.physical, pml4, u32::MAX);
                     return Err(error);
                 }
             }
         }
         if let Some(container) = self.containers.get_mut(id) {
-            container.directory = Some(PageDirectory { pml4, owner: cpu });
+            container.directory = Some(PageDirectory { pml4, owner: None, kernel_half: cpu, copies: Vec::new() });
             container.pages += made;
             container.tables += made;
         }
         self.counts.directories_made += 1;
         self.counts.directories_live += 1;
         if self.cpus[usize::from(cpu.0)].container == Some(id) {
-            self.switch(id, cpu);
+            self.switch(id, cpu)?;
         }
         Ok(())
     }
@@ -218,87 +258,180 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.containers.live()
     }
 
-    /// Puts a container before a CPU: loads its page directory or, while it has none, points the
-    /// window of the CPU's global directory at its page table.
+    /// Puts a container before this CPU, `cpu`: loads the page directory that the CPU has for it or, while
+    /// the container has none, points the window of the CPU's global directory at its page table.
+    ///
+    /// A second CPU needs a frame for its copy, from the kernel's reserve. If there is none, the CPU keeps
+    /// what it had before it: the container's thread cannot run there, and the caller ends its process.
     #[inline]
-    pub fn activate(&mut self, id: ContainerId, cpu: Cpu) {
-        if self.cpus[usize::from(cpu.0)].container != Some(id) {
-            self.switch(id, cpu);
-        }
+    pub fn activate(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
+        if self.cpus[usize::from(cpu.0)].container != Some(id) { self.switch(id, cpu) } else { Ok(()) }
     }
 
-    fn switch(&mut self, id: ContainerId, cpu: Cpu) {
-        let Some(container) = self.containers.get(id) else { return };
-        let (directory, window) = (container.directory, container.window);
-        let space = &mut self.cpus[usize::from(cpu.0)];
-        space.container = Some(id);
-        match directory {
-            Some(directory) => self.physical.load(directory.pml4),
-            None => {
-                let (global, changed) = (space.global, space.window != window);
-                space.window = window;
-                if changed {
-                    self.counts.window_switches += 1;
-                    let index = slot(WINDOW.start, 2);
-                    match window {
-                        Some(table) => directory::set(&mut self.physical, global.window_directory, index, table, TABLE),
-                        None => self.physical.table_mut(global.window_directory)[index].set_unused(),
-                    }
-                }
-                self.physical.load(global.pml4);
-            }
-        }
-    }
-
-    /// Puts no container before a CPU: it runs on its global directory with an empty window.
-    fn deactivate(&mut self, cpu: usize) {
-        let space = &mut self.cpus[cpu];
-        space.container = None;
-        space.window = None;
-        let global = space.global;
-        self.physical.table_mut(global.window_directory)[slot(WINDOW.start, 2)].set_unused();
-        self.physical.load(global.pml4);
-    }
-
-    /// Ends a container: everything that it had mapped is released, and its tables and directory.
-    pub fn destroy_container(&mut self, id: ContainerId) {
-        let Some(container) = self.containers.get(id) else { return };
+    pub(crate) fn switch(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
+        let directory = self.directory_on(id, cpu)?;
+        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+        container.active.insert(cpu);
         let window = container.window;
-        for cpu in 0..self.cpus.len() {
-            let space = &self.cpus[cpu];
-            if space.container == Some(id) || (window.is_some() && space.window == window) {
-                self.deactivate(cpu);
+        let space = &mut self.cpus[usize::from(cpu.0)];
+        let before = space.container.replace(id);
+        if before != Some(id)
+            && let Some(before) = before.and_then(|before| self.containers.get_mut(before))
+        {
+            before.active.remove(cpu);
+        }
+        if directory.is_none() && space.window != window {
+            self.counts.window_switches += 1;
+            self.set_window(cpu, window);
+        }
+        let space = &mut self.cpus[usize::from(cpu.0)];
+        space.loaded = directory.unwrap_or(space.global.pml4);
+        self.physical.load(space.loaded);
+        Ok(())
+    }
+
+    /// The page directory on which a CPU runs a container, if that has left the window: the container's
+    /// for its owner, for any other CPU a copy, made at its first visit.
+    fn directory_on(&mut self, id: ContainerId, cpu: Cpu) -> Result<Option<Frame>, OutOfFrames> {
+        let Some(container) = self.containers.get_mut(id) else { return Ok(None) };
+        let Some(directory) = &mut container.directory else { return Ok(None) };
+        let global = self.cpus[usize::from(cpu.0)].global.pml4;
+        if directory.owner.is_none() && directory.kernel_half != cpu {
+            directory::copy_kernel_half(&mut self.physical, global, directory.pml4);
+            directory.kernel_half = cpu;
+        }
+        if *directory.owner.get_or_insert(cpu) == cpu {
+            return Ok(Some(directory.pml4));
+        }
+        if let Some(copy) = directory.copy_of(cpu) {
+            return Ok(Some(copy));
+        }
+        directory.copies.try_reserve(1).map_err(|_| OutOfFrames)?;
+        let copy = directory::copy_for(&mut self.physical, directory.pml4, global)?;
+        directory.copies.push((cpu, copy));
+        container.pages += 1;
+        container.tables += 1;
+        self.counts.copies_made += 1;
+        self.counts.copies_live += 1;
+        Ok(Some(copy))
+    }
+
+    /// Points the window of a CPU's global directory at a page table, or at nothing.
+    fn set_window(&mut self, cpu: Cpu, window: Option<Frame>) {
+        let space = &mut self.cpus[usize::from(cpu.0)];
+        space.window = window;
+        let (table, index) = (space.global.window_directory, slot(WINDOW.start, 2));
+        match window {
+            Some(window) => directory::set(&mut self.physical, table, index, window, TABLE),
+            None => self.physical.table_mut(table)[index].set_unused(),
+        }
+    }
+
+    /// Says of a CPU that it runs no container, on its global directory with an empty window; the CPU is
+    /// told by the caller.
+    fn detach(&mut self, cpu: Cpu) {
+        let space = &mut self.cpus[usize::from(cpu.0)];
+        space.loaded = space.global.pml4;
+        if let Some(container) = space.container.take().and_then(|id| self.containers.get_mut(id)) {
+            container.active.remove(cpu);
+        }
+        self.set_window(cpu, None);
+    }
+
+    /// Puts no container before this CPU.
+    fn deactivate(&mut self, cpu: Cpu) {
+        self.detach(cpu);
+        self.physical.load(self.cpus[usize::from(cpu.0)].global.pml4);
+    }
+
+    /// This CPU has nothing to run. Beside others it puts no container before itself, so that nobody who
+    /// takes rights away has to wake it; alone it keeps what it has, and a thread that comes back finds
+    /// it there.
+    pub fn rest(&mut self, cpu: Cpu) {
+        if self.cpus.len() > 1 && self.cpus[usize::from(cpu.0)].container.is_some() {
+            self.deactivate(cpu);
+        }
+    }
+
+    /// Takes other CPUs out of user mode and off the containers that they run: before threads that run
+    /// there are ended from here. What they run afterwards they have to activate anew.
+    pub fn vacate(&mut self, cpus: CpuSet) {
+        if cpus.is_empty() {
+            return;
+        }
+        cpus.iter().for_each(|cpu| self.detach(cpu));
+        self.physical.vacate(cpus);
+        self.counts.shootdowns += 1;
+        self.counts.shootdown_cpus += u64::from(cpus.len());
+    }
+
+    /// Makes the CPUs that run a container forget translations; returns when all have. Who takes rights
+    /// away works for the container on one of these, if there are any; the others are interrupted.
+    pub(crate) fn forget(&mut self, id: ContainerId, range: Range<u64>) {
+        let active = self.containers.get(id).map_or(CpuSet::NONE, |container| container.active);
+        if active.is_empty() {
+            return;
+        }
+        self.physical.invalidate(active, range);
+        if active.len() > 1 {
+            self.counts.shootdowns += 1;
+            self.counts.shootdown_cpus += u64::from(active.len() - 1);
+        }
+    }
+
+    /// Ends a container, from `cpu`: everything that it had mapped is released, and its tables and
+    /// directories. A CPU that still runs it is taken off it.
+    pub fn destroy_container(&mut self, id: ContainerId, cpu: Cpu) {
+        let Some(container) = self.containers.get(id) else { return };
+        let (active, window) = (container.active, container.window);
+        self.vacate(active.without(cpu));
+        if active.contains(cpu) {
+            self.deactivate(cpu);
+        }
+        // A global directory that its CPU does not run on may still lead to the window.
+        for index in (0..self.cpus.len()).filter(|_| window.is_some()) {
+            if self.cpus[index].window == window {
+                self.set_window(Cpu(index as u8), None);
             }
         }
         let Some(container) = self.containers.remove(id) else { return };
-        let clear = |memory: &mut P, root, range| {
-            directory::change_entries(memory, root, range, false, &mut |memory, _, entry| {
-                if let Some(frame) = directory::frame_of(&entry) {
-                    memory.release(frame);
-                }
-                x86_64::structures::paging::page_table::PageTableEntry::new()
-            });
-        };
+        self.release_pages(&container);
         match container.directory {
-            Some(PageDirectory { pml4, .. }) => {
-                let root = Root { table: pml4, level: 4 };
-                clear(&mut self.physical, root, 0..PACKAGES.start);
-                clear(&mut self.physical, root, PACKAGES.end..USER_END);
+            Some(PageDirectory { pml4, copies, .. }) => {
                 // The window's page table hangs in the directory and goes with it.
-                directory::release(&mut self.physical, pml4);
+                let tables = container.tables - 1 - copies.len() as u32;
+                directory::release(&mut self.physical, pml4, tables);
+                copies.iter().for_each(|(_, copy)| self.physical.release(*copy));
                 self.counts.directories_live -= 1;
+                self.counts.copies_live -= copies.len() as u64;
             }
-            None => {
-                if let Some(table) = container.window {
-                    clear(&mut self.physical, Root { table, level: 1 }, WINDOW);
-                    self.physical.release(table);
-                }
-            }
+            None => container.window.into_iter().for_each(|table| self.physical.release(table)),
         }
         for region in container.regions.iter() {
             if let Some(object) = region.backing.object() {
                 self.release_object(object);
             }
         }
+    }
+
+    /// Releases the pages of a container that is gone. They are counted, so the search ends with the last
+    /// one; a native container's are nearly always in its data and at the top of its stack, not in the
+    /// heap that is the rest of the window.
+    fn release_pages(&mut self, container: &Container) {
+        let mut left = container.pages - container.tables;
+        let physical = &mut self.physical;
+        let mut release = |range| {
+            if left > 0
+                && let Some((root, range)) = container.reach(range)
+            {
+                directory::release_pages(physical, root, range, &mut left);
+            }
+        };
+        release(WINDOW.end - PAGE_SIZE as u64..WINDOW.end);
+        let (heap, other) =
+            (|region: &&Region| region.label == Label::Heap, |region: &&Region| region.label != Label::Heap);
+        container.regions.iter().filter(other).for_each(|region| release(region.start..region.end));
+        container.regions.iter().filter(heap).for_each(|region| release(region.start..region.end));
+        debug_assert!(left == 0, "a page outside every region");
     }
 }

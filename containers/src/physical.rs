@@ -1,5 +1,6 @@
 //! What the model asks of physical memory.
 
+use crate::container::CpuSet;
 use crate::frames::Frame;
 use core::ops::Range;
 use x86_64::structures::paging::PageTable;
@@ -56,6 +57,11 @@ pub trait Translation {
     /// Makes this CPU run on a page directory, with no stale translation of any user page.
     fn load(&mut self, pml4: Frame);
 
-    /// Forgets this CPU's translations of a range of user pages of the directory that it runs on.
-    fn invalidate(&mut self, range: Range<u64>);
+    /// Makes each of `cpus`, of which this may be one, forget its translations of a range of user pages
+    /// of the directory that it runs on, and of the tables above; returns when all have done so.
+    fn invalidate(&mut self, cpus: CpuSet, range: Range<u64>);
+
+    /// Takes each of `cpus`, all of them others than this one, out of user mode and onto its own global
+    /// page directory, with no stale translation of any user page; returns when all have answered.
+    fn vacate(&mut self, cpus: CpuSet);
 }

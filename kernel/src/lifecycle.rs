@@ -45,7 +45,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     if let Some(shared) = kernel.memory.container_mut(container) {
         shared.processes -= 1;
         if shared.processes == 0 {
-            kernel.memory.destroy_container(container);
+            kernel.memory.destroy_container(container, crate::schedule::this_cpu(cpu));
         }
     }
     disown_children(kernel, id);

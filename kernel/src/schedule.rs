@@ -5,7 +5,7 @@
 //! bases before the CPU; the kernel is then left through that control block.
 
 use crate::arch::{self, apic, clock, entry};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Memory};
 use containers::{ContainerId, Cpu, ProcessId, State, ThreadId};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
@@ -89,7 +89,7 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
         switch_to(kernel, cpu, id);
     } else if let Some(thread) = next.and_then(|id| kernel.tasks.thread(id)) {
         // Its process may have got another container's face meanwhile (a directory of its own, exec).
-        kernel.memory.activate(thread.container, this_cpu(cpu));
+        activate(&mut kernel.memory, thread.container, cpu);
     }
     CURRENT.get(cpu).set(next.and_then(|id| {
         let thread = kernel.tasks.thread(id)?;
@@ -111,7 +111,11 @@ fn switch_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
     arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
     entry::set_frame(cpu, &mut thread.registers);
     let container = thread.container;
-    kernel.memory.activate(container, this_cpu(cpu));
+    activate(&mut kernel.memory, container, cpu);
+}
+
+fn activate(memory: &mut Memory, container: ContainerId, cpu: &InKernel) {
+    memory.activate(container, this_cpu(cpu)).expect("the only CPU needs no copies of page directories");
 }
 
 /// Saves the extended state that the registers hold into its owner's control block, if it lives.

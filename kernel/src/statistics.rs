@@ -48,7 +48,7 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("page_faults", kernel.statistics.page_faults);
     give("page_faults_resolved", memory.counts.faults_resolved);
     give("pages_copied", memory.counts.pages_copied);
-    give("spurious_faults_directory", 0);
+    give("spurious_faults_directory", memory.counts.spurious_directory);
     give("spurious_faults_tlb", memory.counts.spurious_tlb);
     give("frames_total", memory.physical.total() as u64);
     give("frames_free", memory.physical.free() as u64);
@@ -59,9 +59,11 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("containers_live", memory.containers_live().into());
     give("container_directories_made", memory.counts.directories_made);
     give("container_directories_live", memory.counts.directories_live);
-    give("directory_copies_made", 0);
-    give("directory_copies_live", 0);
+    give("directory_copies_made", memory.counts.copies_made);
+    give("directory_copies_live", memory.counts.copies_live);
     give("window_switches", memory.counts.window_switches);
+    give("shootdowns", memory.counts.shootdowns);
+    give("shootdown_cpus", memory.counts.shootdown_cpus);
     give("processes_made", tasks.counts.processes_made);
     give("processes_live", tasks.processes_live().into());
     give("threads_made", tasks.counts.threads_made);

@@ -1,6 +1,6 @@
 //! The counts that DESIGN promises, and what becomes of pages.
 
-use crate::container::Cpu;
+use crate::container::{Cpu, CpuSet};
 use crate::directory::{PACKAGES, WINDOW};
 use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
@@ -48,7 +48,7 @@ fn a_fresh_container_is_two_pages_and_none_remain() {
     assert_eq!(free - memory.physical.free_frames(), 2);
     let usage = memory.container(id).unwrap().usage();
     assert_eq!((usage.pages, usage.tables, usage.directories), (2, 1, 0));
-    memory.destroy_container(id);
+    memory.destroy_container(id, CPU);
     assert_eq!(memory.physical.free_frames(), free);
 }
 
@@ -81,12 +81,12 @@ fn leaving_the_window_makes_one_directory_and_keeps_the_pages() {
     let id = native(&mut memory);
     memory.copy_out(space(id), WINDOW.end - 8, &[0x21; 8]).unwrap();
     memory.map(id, region(OUTSIDE, 4, RW, Backing::Zero)).unwrap();
-    memory.activate(id, CPU);
-    let global = memory.physical.loaded;
+    memory.activate(id, CPU).unwrap();
+    let global = memory.physical.loaded();
     memory.fault(id, CPU, OUTSIDE, Rights::WRITE).unwrap();
     memory.fault(id, CPU, OUTSIDE + PAGE, Rights::WRITE).unwrap();
-    memory.activate(id, CPU);
-    assert_ne!(memory.physical.loaded, global);
+    memory.activate(id, CPU).unwrap();
+    assert_ne!(memory.physical.loaded(), global);
     let usage = memory.container(id).unwrap().usage();
     // Directory, two tables above the window, three below the new page, and the pages.
     assert_eq!((usage.pages, usage.tables, usage.directories, usage.owner), (10, 7, 1, Some(CPU)));
@@ -94,9 +94,9 @@ fn leaving_the_window_makes_one_directory_and_keeps_the_pages() {
     let mut back = [0; 8];
     memory.copy_in(space(id), WINDOW.end - 8, &mut back).unwrap();
     assert_eq!(back, [0x21; 8]);
-    memory.destroy_container(id);
+    memory.destroy_container(id, CPU);
     assert_eq!((memory.physical.free_frames(), memory.counts.directories_live), (free, 0));
-    assert_eq!(memory.physical.loaded, global);
+    assert_eq!(memory.physical.loaded(), global);
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn switching_between_small_containers_changes_one_entry() {
     let mut memory = Machine::memory(400);
     let (a, b) = (native(&mut memory), native(&mut memory));
     for id in [a, b, a, a] {
-        memory.activate(id, CPU);
+        memory.activate(id, CPU).unwrap();
     }
     assert_eq!(memory.counts.window_switches, 3);
-    memory.destroy_container(a);
-    memory.destroy_container(b);
+    memory.destroy_container(a, CPU);
+    memory.destroy_container(b, CPU);
 }
 
 #[test]
@@ -198,11 +198,12 @@ fn unmapped_frames_are_released_only_after_translations_are_gone() {
     let mut memory = Machine::memory(400);
     let id = memory.make_container_with_directory(CPU).unwrap();
     memory.map(id, region(OUTSIDE, 4, RW, Backing::Zero)).unwrap();
+    memory.activate(id, CPU).unwrap();
     let free = memory.physical.free_frames();
     memory.copy_out(space(id), OUTSIDE, &[1; 4 * PAGE_SIZE]).unwrap();
     let second = OUTSIDE + PAGE..OUTSIDE + 2 * PAGE;
     memory.unmap(id, second.clone()).unwrap();
-    assert_eq!(memory.physical.invalidated, vec![second.clone()]);
+    assert_eq!(memory.physical.invalidated, vec![(CpuSet::only(CPU), second.clone())]);
     memory.unmap(id, OUTSIDE..OUTSIDE + 4 * PAGE).unwrap();
     // Three tables were made for it, and whole ones would have gone with it.
     assert_eq!(free - memory.physical.free_frames(), 3);
@@ -222,7 +223,7 @@ fn a_region_cut_in_two_keeps_a_reference_for_each_rest() {
     let mut byte = [0];
     memory.copy_in(space(id), OUTSIDE + 2 * PAGE, &mut byte).unwrap();
     assert_eq!(byte, [3]);
-    memory.destroy_container(id);
+    memory.destroy_container(id, CPU);
     assert_eq!(memory.physical.free_frames(), free);
 }
 
@@ -256,7 +257,7 @@ fn pages_move_out_of_the_window_to_where_they_belong() {
         memory.copy_in(space(id), address, &mut found).unwrap();
         assert_eq!(found, [byte]);
     }
-    memory.destroy_container(id);
+    memory.destroy_container(id, CPU);
     assert_eq!(memory.physical.free_frames(), free);
 }
 
@@ -286,7 +287,7 @@ fn a_change_for_which_there_are_too_many_regions_changes_nothing() {
     assert!(memory.map(id, region(OUTSIDE, 1, Rights::READ, Backing::Zero)).is_err());
     assert!(memory.container(id).unwrap().regions.covers(OUTSIDE..OUTSIDE + 4 * PAGE));
     memory.unmap(id, first).unwrap();
-    memory.destroy_container(id);
+    memory.destroy_container(id, CPU);
     assert_eq!(memory.physical.free_frames(), free);
 }
 
@@ -294,6 +295,7 @@ fn a_change_for_which_there_are_too_many_regions_changes_nothing() {
 fn tables_are_forgotten_when_they_go() {
     let mut memory = Machine::memory(400);
     let id = memory.make_container_with_directory(CPU).unwrap();
+    memory.activate(id, CPU).unwrap();
     memory.map(id, region(OUTSIDE, 512, RW, Backing::Zero)).unwrap();
     memory.copy_out(space(id), OUTSIDE, &[1]).unwrap();
     memory.protect(id, OUTSIDE..OUTSIDE + 512 * PAGE, Rights::empty()).unwrap();
@@ -326,7 +328,7 @@ fn user_pages_leave_the_kernel_its_reserve() {
     let full = (0..200).find_map(|n| memory.fault(id, CPU, OUTSIDE + n * PAGE, Rights::WRITE).err());
     assert_eq!(full, Some(Fault::OutOfMemory));
     assert!(memory.physical.free_frames() + 4 >= KERNEL_RESERVE);
-    memory.destroy_container(id);
+    memory.destroy_container(id, CPU);
 }
 
 #[test]

@@ -84,7 +84,7 @@ proptest! {
                 prop_assert_eq!(read.then_some(byte[0]), expected.map(|p| p.0));
             }
         }
-        memory.destroy_container(id);
+        memory.destroy_container(id, Cpu(0));
         prop_assert_eq!(memory.physical.free_frames(), free);
     }
 }

@@ -8,7 +8,7 @@
 use super::bootinfo::{BootInfo, Module};
 use super::ranges::Ranges;
 use containers::frames::FrameInfo;
-use containers::{Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
+use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::ops::Range;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
@@ -195,7 +195,7 @@ impl Translation for Frames {
         unsafe { Cr3::write(PhysFrame::containing_address(pml4.address()), Cr3Flags::empty()) }
     }
 
-    fn invalidate(&mut self, range: Range<u64>) {
+    fn invalidate(&mut self, _cpus: CpuSet, range: Range<u64>) {
         if (range.end.saturating_sub(range.start)) / PAGE_SIZE as u64 > INVALIDATE_ALL {
             tlb::flush_all();
         } else {
@@ -204,4 +204,7 @@ impl Translation for Frames {
             }
         }
     }
+
+    // There is no other CPU.
+    fn vacate(&mut self, _cpus: CpuSet) {}
 }

@@ -58,7 +58,7 @@ pub fn start(
             Ok(id)
         }
         Err(errno) => {
-            kernel.memory.destroy_container(container);
+            kernel.memory.destroy_container(container, here);
             Err(errno)
         }
     }

@@ -33,7 +33,7 @@ pub struct Request<'a> {
 pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Result<ProcessId, Errno> {
     let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?.clone();
     let (container, stack) = match request.container {
-        None => (make_container(kernel, &package)?, WINDOW.end - 16),
+        None => (make_container(kernel, cpu, &package)?, WINDOW.end - 16),
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
     let resources = Resources::new(
@@ -45,7 +45,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
         Ok(process) => process,
         Err(_) => {
             if request.container.is_none() {
-                kernel.memory.destroy_container(container);
+                kernel.memory.destroy_container(container, schedule::this_cpu(cpu));
             }
             return Err(Errno::EAGAIN);
         }
@@ -64,7 +64,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
 }
 
 /// A container of two pages, with the regions of the package's data and of the stack.
-fn make_container(kernel: &mut Kernel, package: &Package) -> Result<ContainerId, Errno> {
+fn make_container(kernel: &mut Kernel, cpu: &InKernel, package: &Package) -> Result<ContainerId, Errno> {
     let id = kernel.memory.make_container().map_err(|_| Errno::ENOMEM)?;
     let stack = Region {
         start: WINDOW.end - MAIN_STACK,
@@ -86,7 +86,7 @@ fn make_container(kernel: &mut Kernel, package: &Package) -> Result<ContainerId,
     match mapped {
         Ok(()) => Ok(id),
         Err(errno) => {
-            kernel.memory.destroy_container(id);
+            kernel.memory.destroy_container(id, schedule::this_cpu(cpu));
             Err(errno)
         }
     }
