@@ -118,6 +118,24 @@ fn a_run_over_its_time_is_stopped() {
     assert!(outcome.stderr.contains("no end within 4 s"), "{outcome}");
 }
 
+/// Every CPU is told of once, idle ones together.
+#[test]
+fn a_run_over_its_time_tells_where_each_cpu_was() {
+    let words = [busybox().to_str().unwrap(), "sh", "-c", "while :; do :; done"];
+    let outcome = Jotun::new().smp(4).args(words).timeout(4.0).run().expect(124);
+    let places = outcome.stderr.lines().filter_map(|line| line.strip_prefix("xtask: CPU"));
+    let mut told: Vec<u32> = Vec::new();
+    for place in places {
+        let numbers = place.trim_start_matches('s').split(" w").next().unwrap();
+        for range in numbers.split(", ") {
+            let ends: Vec<u32> = range.split('-').map(|end| end.trim().parse().expect("a number")).collect();
+            told.extend(ends[0]..=*ends.last().unwrap());
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [0, 1, 2, 3], "{outcome}");
+}
+
 #[test]
 fn a_program_that_is_not_there_gets_advice() {
     let outcome = Jotun::new().args(["hello-sdt"]).run().expect(125);

@@ -121,18 +121,44 @@ impl Talk<'_> {
     }
 }
 
-/// Tells where the CPUs were.
+/// Tells where the CPUs were; those at the same place together, since most of many are idle.
 pub(super) fn print(cpus: &[Cpu], symbols: &Path) {
-    for (number, Cpu { registers, frames }) in cpus.iter().enumerate() {
+    for (numbers, Cpu { registers, frames }) in by_place(cpus) {
         let Registers { rip, halted, user, .. } = registers;
+        let were = names(&numbers);
         match (frames.is_empty(), halted) {
-            (true, _) if *user => note(format_args!("CPU {number} was in user mode at {rip:#x}")),
-            (true, _) => note(format_args!("CPU {number} was in firmware or boot loader at {rip:#x}")),
-            (false, true) => note(format_args!("CPU {number} was halted in the kernel:")),
-            (false, false) => note(format_args!("CPU {number} was in the kernel:")),
+            (true, _) if *user => note(format_args!("{were} in user mode at {rip:#x}")),
+            (true, _) => note(format_args!("{were} in firmware, boot loader or start-up code at {rip:#x}")),
+            (false, true) => note(format_args!("{were} halted in the kernel:")),
+            (false, false) => note(format_args!("{were} in the kernel:")),
         }
         backtrace::print(symbols, frames);
     }
+}
+
+/// CPUs of which the same is to be told, by their numbers. Each has a stack of its own all the same.
+fn by_place(cpus: &[Cpu]) -> Vec<(Vec<usize>, &Cpu)> {
+    let place = |cpu: &Cpu| (Registers { rbp: 0, ..cpu.registers }, cpu.frames.clone());
+    let mut groups: Vec<(Vec<usize>, &Cpu)> = Vec::new();
+    for (number, cpu) in cpus.iter().enumerate() {
+        match groups.iter_mut().find(|(_, other)| place(other) == place(cpu)) {
+            Some((numbers, _)) => numbers.push(number),
+            None => groups.push((vec![number], cpu)),
+        }
+    }
+    groups
+}
+
+/// Subject and verb: `CPU 0 was`, `CPUs 0, 2-5 were`.
+fn names(numbers: &[usize]) -> String {
+    if let [number] = numbers {
+        return format!("CPU {number} was");
+    }
+    let ranges = numbers.chunk_by(|one, next| one + 1 == *next).map(|range| match range {
+        [first, .., last] => format!("{first}-{last}"),
+        _ => range[0].to_string(),
+    });
+    format!("CPUs {} were", ranges.collect::<Vec<_>>().join(", "))
 }
 
 /// Reads one CPU's part of `info registers`.
@@ -173,6 +199,16 @@ mod tests {
         assert_eq!(registers(text), Registers { rip, rbp, halted: true, user: false });
         let expected = Registers { rip: 0x40_1000, user: true, ..Registers::default() };
         assert_eq!(registers("RIP=0000000000401000 RFL=00000246 CPL=3 HLT=0"), expected);
+    }
+
+    #[test]
+    fn cpus_at_the_same_place_are_told_together() {
+        let cpu = |rip, rbp| Cpu::new(Registers { rip, rbp, halted: true, user: false }, |_| None);
+        let (idle, busy) = (0xffff_ffff_8020_0000, 0xffff_ffff_8020_1000);
+        let stack = |number: u64| 0xffff_ff40_0000_0f00 + number * 0x2_1000;
+        let cpus = [cpu(idle, stack(0)), cpu(busy, stack(1)), cpu(idle, stack(2)), cpu(idle, stack(3))];
+        let groups: Vec<_> = by_place(&cpus).into_iter().map(|(numbers, cpu)| (names(&numbers), cpu)).collect();
+        assert_eq!(groups, [("CPUs 0, 2-3 were".into(), &cpus[0]), ("CPU 1 was".into(), &cpus[1])]);
     }
 
     #[test]

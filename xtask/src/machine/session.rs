@@ -73,6 +73,8 @@ enum End {
     /// The kernel gave its verdict and the machine ran on.
     Overdue,
     TimedOut,
+    /// The user typed the key that ends the machine.
+    Left,
     Signal(i32),
     OutputClosed,
 }
@@ -119,7 +121,8 @@ impl Session<'_> {
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let end = learnt.listen(&queue, deadline, &mut begin);
         let cpus = match end {
-            Ok(End::TimedOut) => probe.cpus().unwrap_or_default(),
+            // Who sends ^C may wonder what the machine is doing.
+            Ok(End::TimedOut | End::Signal(SIGINT)) => probe.cpus().unwrap_or_default(),
             _ => Vec::new(),
         };
         if !matches!(end, Ok(End::Closed)) {
@@ -140,7 +143,11 @@ impl Session<'_> {
         }
         Ok(match (end, learnt.verdict.status()) {
             (End::OutputClosed, _) => SIGNAL_STATUS + SIGPIPE as u8,
-            (End::Signal(signal), _) => SIGNAL_STATUS + signal as u8,
+            (End::Left, _) => SIGNAL_STATUS + SIGINT as u8,
+            (End::Signal(signal), _) => {
+                monitor::print(&cpus, self.symbols);
+                SIGNAL_STATUS + signal as u8
+            }
             (_, Some(status)) => status,
             (End::TimedOut, None) => {
                 let limit = self.timeout.unwrap_or_default().as_secs_f64();
@@ -217,7 +224,7 @@ impl Learnt {
             }
             Event::LogEnded => self.log_ended = true,
             Event::OutputClosed => return Some(End::OutputClosed),
-            Event::Leave => return Some(End::Signal(SIGINT)),
+            Event::Leave => return Some(End::Left),
             Event::Signal(signal) => return Some(End::Signal(signal)),
         }
         (self.console_ended && self.log_ended).then_some(End::Closed)
