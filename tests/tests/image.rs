@@ -1,12 +1,15 @@
-//! The kernel image as it was linked: rights, places, and which instructions are in it.
+//! The kernel images as they were linked: rights, places, and which instructions are in them.
 //!
-//! What holds of the source by design is looked up here in the machine code: no instruction that
-//! synchronises CPUs on the paths of the uniprocessor kernel, none of the user's vector registers, no
-//! `swapgs`. Every instruction of `.text` is decoded, function by function.
+//! What holds of the source by design is looked up here in the machine code: in the uniprocessor kernel
+//! nothing of several CPUs, and no instruction that synchronises them; in no kernel the user's vector
+//! registers or `swapgs`; and in all of them the same way to CPU-local variables. Every instruction of
+//! `.text` is decoded, function by function.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use boot_tests::kernel;
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use object::{
     Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags, SegmentFlags, SymbolKind,
@@ -19,7 +22,21 @@ const HIGH: u64 = 0xffff_8000_0000_0000;
 /// Where each CPU finds its own variables.
 const CPULOCAL: u64 = 0xffff_ffff_c000_0000;
 
+/// What the linker script allows them.
+const CPULOCAL_MOST: u64 = 2 << 20;
+
 const PAGE: u64 = 4096;
+
+/// Where the image lies, above its physical address.
+const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
+
+/// The kernel for one CPU, and those for several.
+const UP: &str = "up";
+const SMP: [&str; 4] = ["smp-ticket", "smp-mcs", "smp-clh", "smp-tas"];
+
+fn all() -> impl Iterator<Item = &'static str> {
+    [UP].into_iter().chain(SMP)
+}
 
 /// A function of the kernel's.
 struct Function {
@@ -27,13 +44,17 @@ struct Function {
     code: Vec<Instruction>,
 }
 
-fn bytes() -> Vec<u8> {
-    fs::read(kernel("up")).expect("the kernel was built")
+fn bytes(kernel: &str) -> Vec<u8> {
+    fs::read(boot_tests::kernel(kernel)).expect("the kernel was built")
+}
+
+fn demangled(symbol: &object::read::elf::ElfSymbol64<'_, '_>) -> String {
+    format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or("?")))
 }
 
 /// All of `.text`, cut at its symbols.
-fn functions() -> Vec<Function> {
-    let bytes = bytes();
+fn functions(kernel: &str) -> Vec<Function> {
+    let bytes = bytes(kernel);
     let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
     let text = file.section_by_name(".text").expect(".text");
     let (start, data) = (text.address(), text.data().expect("its bytes"));
@@ -42,11 +63,8 @@ fn functions() -> Vec<Function> {
         matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown | SymbolKind::Label)
             && (start..end).contains(&symbol.address())
     };
-    let mut symbols: Vec<(u64, String)> = file
-        .symbols()
-        .filter(code)
-        .map(|symbol| (symbol.address(), format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or("?")))))
-        .collect();
+    let mut symbols: Vec<(u64, String)> =
+        file.symbols().filter(code).map(|symbol| (symbol.address(), demangled(&symbol))).collect();
     symbols.sort();
     symbols.dedup_by_key(|symbol| symbol.0);
     assert!(symbols.len() > 100, "a kernel with its symbols: {}", symbols.len());
@@ -71,72 +89,164 @@ fn with(functions: &[Function], kind: impl Fn(&Instruction) -> bool) -> BTreeSet
 #[test]
 fn all_of_it_is_code() {
     // Else the tests below would have looked at something else.
-    let functions = functions();
-    let count: usize = functions.iter().map(|function| function.code.len()).sum();
-    assert!(count > 50_000, "{count} instructions");
-    let bad = with(&functions, |instruction| instruction.code() == Code::INVALID);
-    assert!(bad.is_empty(), "not decoded: {bad:?}");
-    let called = |part: &str| functions.iter().any(|function| function.name.contains(part));
-    for part in ["boundary::enter_system_call", "boundary::enter_trap", "boundary::choose", "entry::common"] {
-        assert!(called(part), "{part}");
+    for kernel in all() {
+        let functions = functions(kernel);
+        let count: usize = functions.iter().map(|function| function.code.len()).sum();
+        assert!(count > 50_000, "{kernel}: {count} instructions");
+        let bad = with(&functions, |instruction| instruction.code() == Code::INVALID);
+        assert!(bad.is_empty(), "{kernel}: not decoded: {bad:?}");
+        let called = |part: &str| functions.iter().any(|function| function.name.contains(part));
+        for part in ["boundary::enter_system_call", "boundary::enter_trap", "boundary::choose", "entry::common"] {
+            assert!(called(part), "{kernel}: {part}");
+        }
     }
 }
 
 #[test]
 fn nothing_is_written_and_executed() {
-    let bytes = bytes();
-    let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
-    const EXECUTE: u32 = 1;
-    const WRITE: u32 = 2;
-    let mut kinds = BTreeSet::new();
-    for segment in file.segments() {
-        let SegmentFlags::Elf { p_flags, .. } = segment.flags() else { panic!("an ELF file") };
-        assert_eq!(segment.address() % PAGE, 0, "a segment begins with a page");
-        if segment.address() >= HIGH {
-            assert_ne!(p_flags.0 & (WRITE | EXECUTE), WRITE | EXECUTE, "{:#x}", segment.address());
-            kinds.insert(p_flags.0);
-        } else {
-            // Where the boot loader jumps to, before paging; not mapped later (see `protection`).
-            assert!(segment.address() >= 2 << 20 && segment.size() <= 64 << 10, "{:#x}", segment.address());
+    for kernel in all() {
+        let bytes = bytes(kernel);
+        let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
+        const EXECUTE: u32 = 1;
+        const WRITE: u32 = 2;
+        let mut kinds = BTreeSet::new();
+        for segment in file.segments() {
+            let SegmentFlags::Elf { p_flags, .. } = segment.flags() else { panic!("an ELF file") };
+            assert_eq!(segment.address() % PAGE, 0, "{kernel}: a segment begins with a page");
+            if segment.address() >= HIGH {
+                assert_ne!(p_flags.0 & (WRITE | EXECUTE), WRITE | EXECUTE, "{kernel}: {:#x}", segment.address());
+                kinds.insert(p_flags.0);
+            } else {
+                // Where the boot loader jumps to, before paging; not mapped later (see `protection`).
+                let place = segment.address();
+                assert!(place >= 2 << 20 && segment.size() <= 64 << 10, "{kernel}: {place:#x}");
+            }
         }
-    }
-    assert_eq!(kinds, BTreeSet::from([4, 5, 6]), "constants, code and data");
-    for section in file.sections().filter(|section| section.address() >= HIGH) {
-        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { panic!("an ELF file") };
-        let executable = sh_flags.0 & object::elf::SHF_EXECINSTR.0 != 0;
-        assert_eq!(executable, section.name() == Ok(".text"), "{:?}", section.name());
+        assert_eq!(kinds, BTreeSet::from([4, 5, 6]), "{kernel}: constants, code and data");
+        for section in file.sections().filter(|section| section.address() >= HIGH) {
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { panic!("an ELF file") };
+            let executable = sh_flags.0 & object::elf::SHF_EXECINSTR.0 != 0;
+            assert_eq!(executable, section.name() == Ok(".text"), "{kernel}: {:?}", section.name());
+        }
     }
 }
 
 #[test]
 fn the_cpu_local_section_is_where_every_cpu_has_it() {
-    let bytes = bytes();
+    for kernel in all() {
+        let bytes = bytes(kernel);
+        let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
+        let section = |name| file.section_by_name(name).expect("a section of that name");
+        let (local, data, bss) = (section(".cpulocal"), section(".data"), section(".bss"));
+        assert_eq!(local.address(), CPULOCAL, "{kernel}");
+        assert!(local.size() > 0 && local.size() % PAGE == 0, "{kernel}: {} bytes", local.size());
+        let endian = file.endian();
+        let mut segments = file.elf_program_headers().iter();
+        let segment = segments.find(|segment| segment.p_vaddr(endian) == CPULOCAL).expect("a segment of its own");
+        assert_eq!((segment.p_filesz(endian), segment.p_memsz(endian)), (local.size(), local.size()), "{kernel}");
+        // What it begins with stands in the image directly behind `.data`, and nothing else does.
+        let load = segment.p_paddr(endian) + KERNEL_BASE;
+        assert_eq!(load, (data.address() + data.size()).next_multiple_of(PAGE), "{kernel}");
+        assert_eq!(load + local.size(), bss.address(), "{kernel}");
+    }
+}
+
+/// Instructions that reach into the CPU-local section.
+fn local_accesses(function: &Function) -> impl Iterator<Item = &Instruction> {
+    function.code.iter().filter(|instruction| {
+        let memory = (0..instruction.op_count()).any(|operand| instruction.op_kind(operand) == OpKind::Memory);
+        // For a rip-relative operand this is the address, for any other what is added to registers.
+        memory && (CPULOCAL..CPULOCAL + CPULOCAL_MOST).contains(&instruction.memory_displacement64())
+    })
+}
+
+#[test]
+fn cpu_local_variables_are_reached_by_ordinary_addresses() {
+    for kernel in all() {
+        let functions = functions(kernel);
+        let users: Vec<&Function> =
+            functions.iter().filter(|function| local_accesses(function).next().is_some()).collect();
+        for part in ["boundary::enter_system_call", "boundary::enter_trap", "entry::system_call"] {
+            assert!(users.iter().any(|function| function.name.contains(part)), "{kernel}: {part}");
+        }
+        for function in users {
+            let ordinary = |instruction: &Instruction| {
+                instruction.is_ip_rel_memory_operand() && instruction.segment_prefix() == Register::None
+            };
+            assert!(local_accesses(function).all(ordinary), "{kernel}: {}", function.name);
+        }
+        let by_segment =
+            with(&functions, |instruction| matches!(instruction.segment_prefix(), Register::FS | Register::GS));
+        assert!(by_segment.is_empty(), "{kernel}: {by_segment:?}");
+    }
+}
+
+/// What a kernel's system-call entry does with CPU-local variables: opcode and operands, length in bytes,
+/// the register, and the variable's name.
+fn system_call_entry(kernel: &str) -> Vec<(Code, usize, Register, String)> {
+    let bytes = bytes(kernel);
     let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
-    let section = file.section_by_name(".cpulocal").expect(".cpulocal");
-    assert_eq!(section.address(), CPULOCAL);
-    assert!(section.size() > 0 && section.size() % PAGE == 0, "{} bytes", section.size());
-    let endian = file.endian();
-    let segments = file.elf_program_headers().iter();
-    let segment = segments.clone().find(|segment| segment.p_vaddr(endian) == CPULOCAL).expect("a segment of its own");
-    assert_eq!((segment.p_filesz(endian), segment.p_memsz(endian)), (section.size(), section.size()));
-    assert_eq!(segment.p_paddr(endian) % PAGE, 0, "its contents begin with a page");
-    // Reached by ordinary addresses, never through a segment register.
-    let functions = functions();
-    let local = CPULOCAL..CPULOCAL + section.size();
-    let users = with(&functions, |instruction| {
-        instruction.is_ip_rel_memory_operand() && local.contains(&instruction.ip_rel_memory_address())
+    let variables: BTreeMap<u64, String> = file
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.address() >= CPULOCAL)
+        .map(|symbol| (symbol.address(), demangled(&symbol)))
+        .collect();
+    let functions = functions(kernel);
+    let entry = functions.iter().find(|function| function.name == "kernel::arch::entry::system_call");
+    let accesses = local_accesses(entry.expect("the entry of system calls")).map(|instruction| {
+        let register = (0..instruction.op_count()).map(|operand| instruction.op_register(operand));
+        let register = register.into_iter().find(|register| *register != Register::None);
+        let variable = &variables[&instruction.ip_rel_memory_address()];
+        (instruction.code(), instruction.len(), register.unwrap_or_default(), variable.clone())
     });
-    assert!(users.iter().any(|name| name.contains("boundary::enter_system_call")), "{users:?}");
-    let by_segment =
-        with(&functions, |instruction| matches!(instruction.segment_prefix(), Register::FS | Register::GS));
-    assert!(by_segment.is_empty(), "{by_segment:?}");
+    accesses.collect()
+}
+
+/// The kernel for several CPUs pays no instruction and no byte more for having each variable many times.
+#[test]
+fn the_system_call_entry_is_the_same_in_every_kernel() {
+    let up = system_call_entry(UP);
+    let used: BTreeSet<&str> = up.iter().map(|(.., variable)| variable.as_str()).collect();
+    for variable in ["entry::FRAME_END", "stack::KERNEL_STACK", "entry::USER_STACK"] {
+        assert!(used.contains(&*format!("kernel::arch::{variable}")), "{variable}: {used:?}");
+    }
+    for kernel in SMP {
+        assert_eq!(system_call_entry(kernel), up, "{kernel}");
+    }
 }
 
 #[test]
 fn no_swapgs() {
-    let functions = functions();
-    let swapping = with(&functions, |instruction| instruction.mnemonic() == Mnemonic::Swapgs);
-    assert!(swapping.is_empty(), "{swapping:?}");
+    for kernel in all() {
+        let functions = functions(kernel);
+        let swapping = with(&functions, |instruction| instruction.mnemonic() == Mnemonic::Swapgs);
+        assert!(swapping.is_empty(), "{kernel}: {swapping:?}");
+    }
+}
+
+/// Modules and crates that only a kernel for several CPUs is made of.
+const OF_SEVERAL_CPUS: [&str; 8] =
+    ["giantlock", "giant", "smp", "ipi", "processors", "shootdown", "startup", "trampoline"];
+
+/// Names of functions and variables that belong to one of [`OF_SEVERAL_CPUS`].
+fn of_several_cpus(kernel: &str) -> BTreeSet<String> {
+    let bytes = bytes(kernel);
+    let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
+    let belongs = |name: &String| {
+        let mut words = name.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|word| OF_SEVERAL_CPUS.contains(&word))
+    };
+    file.symbols().map(|symbol| demangled(&symbol)).filter(belongs).collect()
+}
+
+#[test]
+fn the_uniprocessor_kernel_holds_nothing_of_several_cpus() {
+    let found = of_several_cpus(UP);
+    assert!(found.is_empty(), "{found:#?}");
+    for kernel in SMP {
+        let found = of_several_cpus(kernel);
+        assert!(found.contains("kernel::boundary::giant::LOCK"), "{kernel}: {found:?}");
+    }
 }
 
 /// Where synchronising instructions may be: on the way of no entry, and of no subsystem.
@@ -154,8 +264,8 @@ const MAY_SYNCHRONISE: [&str; 6] = [
 ];
 
 #[test]
-fn nothing_synchronises_cpus() {
-    let functions = functions();
+fn nothing_synchronises_cpus_in_the_uniprocessor_kernel() {
+    let functions = functions(UP);
     let synchronising = with(&functions, |instruction| {
         // `xchg` with memory locks without being told.
         let exchange = instruction.mnemonic() == Mnemonic::Xchg
@@ -180,16 +290,18 @@ const STATE: [Mnemonic; 7] = [
 
 #[test]
 fn the_users_vector_registers_are_left_alone() {
-    let functions = functions();
     let vector = |register: Register| {
         register.is_vector_register() || register.is_mm() || register.is_st() || register.is_k() || register.is_tmm()
     };
-    let touching = with(&functions, |instruction| {
-        let operands = (0..instruction.op_count()).filter(|&n| instruction.op_kind(n) == OpKind::Register);
-        operands.into_iter().any(|n| vector(instruction.op_register(n)))
-            || instruction.fpu_stack_increment_info().increment() != 0
-    });
-    assert!(touching.is_empty(), "{touching:?}");
-    let saving = with(&functions, |instruction| STATE.contains(&instruction.mnemonic()));
-    assert!(!saving.is_empty(), "the user's registers are saved somewhere");
+    for kernel in all() {
+        let functions = functions(kernel);
+        let touching = with(&functions, |instruction| {
+            let operands = (0..instruction.op_count()).filter(|&n| instruction.op_kind(n) == OpKind::Register);
+            operands.into_iter().any(|n| vector(instruction.op_register(n)))
+                || instruction.fpu_stack_increment_info().increment() != 0
+        });
+        assert!(touching.is_empty(), "{kernel}: {touching:?}");
+        let saving = with(&functions, |instruction| STATE.contains(&instruction.mnemonic()));
+        assert!(!saving.is_empty(), "{kernel}: the user's registers are saved somewhere");
+    }
 }

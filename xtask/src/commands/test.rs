@@ -69,7 +69,7 @@ impl Test {
         let mut steps = Vec::new();
         if host && self.filter.is_none() {
             for (name, command) in checks() {
-                steps.push(step(name, || check(command)));
+                steps.push(step(&name, || check(command)));
             }
         }
         if host {
@@ -104,7 +104,7 @@ impl Test {
 }
 
 /// Format and lints, each with its name.
-fn checks() -> Vec<(&'static str, Command)> {
+fn checks() -> Vec<(String, Command)> {
     let mut format = project::cargo("fmt");
     format.args(["--all", "--check"]);
     let clippy = |arguments: &[&str]| {
@@ -114,19 +114,22 @@ fn checks() -> Vec<(&'static str, Command)> {
     };
     let mut host = clippy(&["--workspace", "--all-targets"]);
     exclude_guests(&mut host);
-    let kernel = clippy(&["--package", "kernel", "--release", "--target", BARE]);
     let mut native = clippy(&["--package", "native", "--release", "--target", BARE]);
     native.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
     let programs = clippy(&["--package", "programs", "--release", "--target", MUSL]);
-    let mut all = vec![("format", format)];
-    for (name, mut command) in [
-        ("clippy: what runs on the host", host),
-        ("clippy: the kernel", kernel),
-        ("clippy: native packages", native),
-        ("clippy: std programs", programs),
-    ] {
+    let mut lints = vec![
+        ("what runs on the host".to_owned(), host),
+        ("native packages".to_owned(), native),
+        ("std programs".to_owned(), programs),
+    ];
+    for variant in Variant::ALL {
+        let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", variant.features()];
+        lints.push((format!("the kernel `{}`", variant.name()), clippy(&arguments)));
+    }
+    let mut all = vec![("format".to_owned(), format)];
+    for (name, mut command) in lints {
         command.args(["--", "-D", "warnings"]);
-        all.push((name, command));
+        all.push((format!("clippy: {name}"), command));
     }
     all
 }
