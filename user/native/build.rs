@@ -7,7 +7,7 @@ use abi::layout;
 use std::path::Path;
 
 /// The packages in the order of their addresses; the names of the files in `src/bin`.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 17] = [
     "hello",
     "idle2pages",
     "outgrow",
@@ -19,6 +19,12 @@ const PACKAGES: [&str; 11] = [
     "lazy-data",
     "nx",
     "write-code",
+    "traffic",
+    "abrupt",
+    "flood",
+    "parallel",
+    "worker",
+    "stages",
 ];
 
 fn main() {

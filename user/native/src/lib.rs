@@ -12,11 +12,13 @@
 extern crate alloc;
 
 pub mod calls;
+pub mod far;
 #[cfg(target_os = "none")]
 mod heap;
 #[cfg(target_os = "none")]
 mod image;
 pub mod output;
+pub mod random;
 #[cfg(target_os = "none")]
 mod start;
 pub mod system;

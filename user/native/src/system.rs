@@ -11,6 +11,7 @@ mod number {
     pub(super) const GETPID: u64 = 39;
     pub(super) const EXIT: u64 = 60;
     pub(super) const KILL: u64 = 62;
+    pub(super) const GETPPID: u64 = 110;
     pub(super) const GETTID: u64 = 186;
     pub(super) const FUTEX: u64 = 202;
     pub(super) const SCHED_SETAFFINITY: u64 = 203;
@@ -84,11 +85,19 @@ pub fn yield_now() {
     let _ = plain(number::SCHED_YIELD, [0; 6]);
 }
 
+const READ_WRITE: u64 = 3;
+const PRIVATE_ANONYMOUS: u64 = 0x22;
+
+/// Maps zeroed pages at `address`, where nothing may be yet.
+pub(crate) fn map_at(address: u64, bytes: u64) -> Result<(), Errno> {
+    const FIXED_NOREPLACE: u64 = 0x10_0000;
+    let flags = PRIVATE_ANONYMOUS | FIXED_NOREPLACE;
+    plain(number::MMAP, [address, bytes, READ_WRITE, flags, u64::MAX, 0]).map(drop)
+}
+
 /// New zeroed pages, readable and writable, at an address of the kernel's choosing. They stay for
 /// as long as the container.
 pub fn pages(bytes: usize) -> Result<&'static mut [u8], Errno> {
-    const READ_WRITE: u64 = 3;
-    const PRIVATE_ANONYMOUS: u64 = 0x22;
     let address = plain(number::MMAP, [0, bytes as u64, READ_WRITE, PRIVATE_ANONYMOUS, u64::MAX, 0])?;
     // SAFETY: a new mapping of that many bytes, which nothing else refers to.
     Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, bytes) })
@@ -150,4 +159,9 @@ pub fn cpu() -> u32 {
 /// Sends a signal to a process.
 pub fn kill(pid: i32, signal: u8) -> Result<(), Errno> {
     plain(number::KILL, [pid as u64, signal.into(), 0, 0, 0, 0]).map(drop)
+}
+
+/// The process that started the caller's.
+pub fn parent() -> i32 {
+    plain(number::GETPPID, [0; 6]).unwrap_or(0) as i32
 }
