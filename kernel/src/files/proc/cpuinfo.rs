@@ -1,4 +1,4 @@
-//! `/proc/cpuinfo`: the CPU as CPUID describes it, in Linux's words.
+//! `/proc/cpuinfo`: the CPUs as CPUID describes the one that is asked, in Linux's words.
 //!
 //! Only what programs may use is told: of a feature whose registers the kernel does not save, such as
 //! AVX-512, nothing is said.
@@ -12,9 +12,15 @@ type Id = CpuId<CpuIdReaderNative>;
 
 pub(super) fn write(out: &mut Text) -> fmt::Result {
     let id = CpuId::new();
+    let cpus = out.memory.cpu_count();
+    (0..cpus).try_for_each(|cpu| processor(out, &id, cpu, cpus))
+}
+
+/// Writes about one CPU: they are all alike.
+fn processor(out: &mut Text, id: &Id, cpu: usize, cpus: usize) -> fmt::Result {
     let hz = clock::tsc_hz();
     let megahertz = (hz / 1_000_000, hz / 1000 % 1000);
-    writeln!(out, "processor\t: 0")?;
+    writeln!(out, "processor\t: {cpu}")?;
     if let Some(vendor) = id.get_vendor_info() {
         writeln!(out, "vendor_id\t: {}", vendor.as_str())?;
     }
@@ -28,9 +34,9 @@ pub(super) fn write(out: &mut Text) -> fmt::Result {
         writeln!(out, "stepping\t: {}", basic.stepping_id())?;
     }
     writeln!(out, "cpu MHz\t\t: {}.{:03}", megahertz.0, megahertz.1)?;
-    writeln!(out, "physical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1")?;
+    writeln!(out, "physical id\t: 0\nsiblings\t: {cpus}\ncore id\t\t: {cpu}\ncpu cores\t: {cpus}")?;
     write!(out, "fpu\t\t: yes\nfpu_exception\t: yes\nwp\t\t: yes\nflags\t\t:")?;
-    flags(out, &id)?;
+    flags(out, id)?;
     let line = id.get_feature_info().map_or(0, |basic| u32::from(basic.cflush_cache_line_size()) * 8);
     // Twice the frequency, as Linux reckons it where the cycle counter is the clock.
     let bogomips = (hz / 500_000, hz / 5000 % 100);
