@@ -7,11 +7,12 @@ use clap::Args;
 
 use crate::{
     build,
-    machine::qemu,
+    machine::{bochs, qemu},
+    options::MOST_CPUS,
     packages::{self, PACKAGES, tool},
 };
 
-/// Say what is there, what is missing, and what would install it
+/// Say what is there, what is missing, what would install it, and what machines are possible
 ///
 /// Looks only, changes nothing. The status is 0 if all is there but what is optional, 1 if not.
 #[derive(Args)]
@@ -55,9 +56,16 @@ impl Doctor {
             Ok(()) => println!("found    {:width$}  QEMU uses it", "KVM"),
             Err(why) => println!("without  {:width$}  {why}; QEMU translates instead", "KVM"),
         }
+        let host = std::thread::available_parallelism().map_or(1, usize::from);
+        let tcg = match host {
+            1 => "this host has one CPU, on which QEMU's take turns".to_owned(),
+            _ => format!("{host} of them at the same time on this host"),
+        };
+        println!("possible {:width$}  --smp 1 to {MOST_CPUS} under QEMU ({tcg}),", "CPUs");
+        println!("         {:width$}  1 to {} with --machine bochs", "", bochs::CPUS.end());
         let missing: Vec<_> = findings.iter().filter(|finding| finding.found.is_none() && !finding.optional).collect();
         if missing.is_empty() {
-            println!("\nNothing is missing. Try: cargo xtask run --up");
+            println!("\nNothing is missing. Try: cargo xtask run --smp 2");
             return Ok(0);
         }
         let names = PACKAGES

@@ -66,8 +66,6 @@ ata0-master: type=cdrom, path={iso}, status=inserted
 boot: cdrom
 # Jotun has no use for the HPET, and further CPUs have for its timers.
 pci: enabled=1, chipset=i440fx, advopts=nohpet
-# No sound, which would look for the host's and fail where it has none.
-sound: waveoutdrv=dummy
 # The screen, on a pseudo-terminal that Bochs opens and no one looks at.
 display_library: term
 vga: extension=vbe, update_freq=1, realtime=0
