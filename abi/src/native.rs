@@ -67,7 +67,8 @@ pub const THREAD: u64 = 0x1006;
 /// `container(pid, buffer, capacity) → len`
 ///
 /// About the container of process `pid` (0 is the caller), as text like [`STATISTICS`]: `pages`,
-/// `tables`, `directories`, `processes`, `threads`. Errors: `ESRCH`, `EMSGSIZE`, `EFAULT`.
+/// `tables`, `directories`, `processes`, `threads`; and `owner`, the CPU that owns its page directory, if
+/// one does. Errors: `ESRCH`, `EMSGSIZE`, `EFAULT`.
 pub const CONTAINER: u64 = 0x1007;
 
 /// `priority(tid, priority) → old`

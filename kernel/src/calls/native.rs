@@ -193,13 +193,16 @@ pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer 
         .filter(|p| p.container == container)
         .map(|p| p.threads)
         .sum();
-    let text = alloc::format!(
+    let mut text = alloc::format!(
         "pages {}\ntables {}\ndirectories {}\nprocesses {}\nthreads {threads}\n",
         usage.pages,
         usage.tables,
         usage.directories,
         usage.processes
     );
+    if let Some(owner) = usage.owner {
+        let _ = writeln!(text, "owner {}", owner.0);
+    }
     give(caller, memory, buffer, capacity, &text)
 }
 

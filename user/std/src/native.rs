@@ -22,6 +22,18 @@ pub fn start(name: &str, argument: u64) -> Result<i32, i32> {
     sys!(native::START, name.as_ptr(), name.len(), argument, native::NORMAL_PRIORITY, 0).map(|pid| pid as i32)
 }
 
+/// The argument of the package `worker`: how many rounds of its loop lie between two calls, how many
+/// calls it makes, and how many instructions each executes in the kernel. The first two are rounded down
+/// to a multiple of 16, calls up to one.
+///
+/// # Panics
+/// If the argument has no room for so many: 2^28 rounds, 2^20 calls, 2^24 instructions.
+pub fn worker(rounds: u64, calls: u64, instructions: u64) -> u64 {
+    let (rounds, calls) = (rounds / 16, (calls / 16).max(1));
+    assert!(rounds < 1 << 24 && calls < 1 << 16 && instructions < 1 << 24, "more than an argument holds");
+    rounds | calls << 24 | instructions << 40
+}
+
 /// Waits for a process that the caller started.
 pub fn wait(pid: i32) -> Result<Status, i32> {
     let mut status = 0i32;

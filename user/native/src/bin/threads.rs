@@ -1,4 +1,5 @@
-//! Threads of one process: they share memory, take turns by time slices, and obey priorities.
+//! Threads of one process on one CPU: they share memory, take turns by time slices, and obey
+//! priorities. `parallel` shows several CPUs.
 #![no_std]
 #![no_main]
 
@@ -21,6 +22,8 @@ static ORDER: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 fn main(_: u64) -> i32 {
+    // Threads inherit the CPUs that their maker may run on.
+    system::set_affinity(0, 1 << system::cpu()).expect("the CPU it is on");
     let main = system::tid();
     assert_eq!(main, system::pid(), "the main thread's number is its process's");
     time_slices();

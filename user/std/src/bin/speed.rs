@@ -54,12 +54,6 @@ const INTERVALS: [u64; 6] = [100_000, 10_000, 3_000, 1_000, 300, 100];
 /// Instructions that each call executes in the kernel.
 const BURN: u64 = 1_000;
 
-/// The argument of the package `worker`; what it can say is limited, and so the work is rounded.
-fn order(rounds: u64, calls: u64) -> u64 {
-    let (rounds, calls) = ((rounds / 16).min(0xff_ffff), (calls / 16).clamp(1, 0xffff));
-    rounds | calls << 24 | BURN << 40
-}
-
 /// Starts `count` workers at once and waits for all of them.
 fn workers(count: usize, order: u64) -> Duration {
     let start = Instant::now();
@@ -91,9 +85,10 @@ fn two_processes(rounds: u64) {
     for interval in INTERVALS {
         // As long as the least work takes, whatever it consists of.
         let calls = rounds / (interval + BURN / 2);
-        let one = workers(1, order(interval, calls));
+        let order = native::worker(interval, calls, BURN);
+        let one = workers(1, order);
         let before = cycles();
-        let two = workers(2, order(interval, calls));
+        let two = workers(2, order);
         let after = cycles();
         let spent: Vec<_> = before.iter().zip(after).map(|(before, after)| after - before).collect();
         let all = spent.iter().sum::<u64>().max(1);

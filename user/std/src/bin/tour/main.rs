@@ -5,6 +5,7 @@
 
 mod report;
 mod scenes;
+mod several;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,8 @@ const WIDTH: usize = 78;
 
 /// A numbered heading.
 pub(super) fn heading(number: usize, title: &str) {
-    println!("\n{number}. {title}\n{}", "-".repeat(title.len() + 3));
+    let line = format!("{number}. {title}");
+    println!("\n{line}\n{}", "-".repeat(line.len()));
 }
 
 /// Text, broken into lines at spaces.
@@ -90,6 +91,16 @@ impl Moment {
         abi::native::value(&self.0, name).unwrap_or(0)
     }
 
+    /// Whether there is a statistic called `name`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        abi::native::value(&self.0, name).is_some()
+    }
+
+    /// How many CPUs are up.
+    pub(super) fn cpus(&self) -> u64 {
+        self.get("cpus").max(1)
+    }
+
     /// How much `name` has grown since `before`.
     pub(super) fn since(&self, before: &Moment, name: &str) -> u64 {
         self.get(name).saturating_sub(before.get(name))
@@ -111,6 +122,11 @@ impl Container {
         let values = Container::HEAD[1..].iter().map(|name| abi::native::value(&self.0, name).unwrap_or(0).to_string());
         row.extend(values);
         row
+    }
+
+    /// The CPU that owns its page directory, if it has one that a CPU owns.
+    pub(super) fn owner(&self) -> Option<u64> {
+        abi::native::value(&self.0, "owner")
     }
 
     /// The head of a table of containers.

@@ -1,6 +1,8 @@
 //! The scenes of the tour, one after the other.
 
 use super::report::{Container, Moment, heading, number, row, say, table, time};
+use super::several;
+use programs::cpus;
 use programs::native::{self, Status};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -8,13 +10,16 @@ use std::time::{Duration, Instant};
 type Scene = fn() -> Result<(), String>;
 
 /// All scenes with their headings.
-const SCENES: [(&str, Scene); 8] = [
+const SCENES: [(&str, Scene); 11] = [
     ("The machine", machine),
+    ("The CPUs", several::cpus),
     ("One call makes a process", process),
     ("Two pages are enough", two_pages),
     ("Leaving the window", window),
     ("Messages", messages),
     ("Threads take turns", threads),
+    ("A process spreads over the CPUs", several::spread),
+    ("Two processes, one kernel", several::two_processes),
     ("Bad programs end alone", bad_programs),
     ("Nothing is lost", nothing_lost),
 ];
@@ -81,27 +86,27 @@ fn process() -> Result<(), String> {
     Ok(())
 }
 
-/// The package that answers each number with the next, until it gets an empty message.
-struct Peer(i32);
+/// A package that answers each number with a number, until it gets an empty message.
+pub(super) struct Peer(pub(super) i32);
 
 impl Peer {
-    fn start() -> Result<Peer, String> {
-        let pid = native::start("messages", std::process::id().into());
-        pid.map(Peer).map_err(|error| format!("cannot start messages: errno {error}"))
+    pub(super) fn start(name: &str) -> Result<Peer, String> {
+        let pid = native::start(name, std::process::id().into());
+        pid.map(Peer).map_err(|error| format!("cannot start {name}: errno {error}"))
     }
 
-    fn ask(&self, number: u64) -> Result<(), String> {
+    pub(super) fn ask(&self, number: u64) -> Result<u64, String> {
         let errno = |error: i32| format!("a message failed: errno {error}");
         native::send(self.0, &number.to_le_bytes()).map_err(errno)?;
         let mut answer = [0; 8];
         let (sender, length) = native::receive(&mut answer).map_err(errno)?;
-        if (sender, length, u64::from_le_bytes(answer)) == (self.0, 8, number + 1) {
-            return Ok(());
+        if (sender, length) == (self.0, 8) {
+            return Ok(u64::from_le_bytes(answer));
         }
-        Err(format!("process {sender} answered {answer:?} to {number}"))
+        Err(format!("process {sender} answered {number} with {length} bytes"))
     }
 
-    fn end(self) -> Result<(), String> {
+    pub(super) fn end(self) -> Result<(), String> {
         native::send(self.0, &[]).and_then(|_| native::wait(self.0)).map(drop).map_err(|error| format!("errno {error}"))
     }
 }
@@ -110,7 +115,7 @@ fn two_pages() -> Result<(), String> {
     say("A fresh container owns two pages: the page table of its window, a region of 2 MiB that holds its data, heap \
          and stack, and the first page of that stack. It has no page directory: it runs in the CPU's global one, \
          where the entry of the window is pointed at its table.");
-    let peer = Peer::start()?;
+    let peer = Peer::start("messages")?;
     let mut rows = vec![Container::head(), Container::of(peer.0)?.row("a native process, just made")];
     peer.ask(1)?;
     rows.push(Container::of(peer.0)?.row("the same, after some work"));
@@ -140,7 +145,7 @@ fn window() -> Result<(), String> {
 
 fn messages() -> Result<(), String> {
     const ROUNDS: u64 = 1000;
-    let peer = Peer::start()?;
+    let peer = Peer::start("messages")?;
     peer.ask(0)?;
     let before = Moment::now()?;
     let clock = Instant::now();
@@ -168,6 +173,10 @@ fn threads() -> Result<(), String> {
     const THREADS: usize = 3;
     let rounds = [const { AtomicU64::new(0) }; THREADS];
     let stop = AtomicBool::new(false);
+    // Threads inherit the CPUs that their maker may run on.
+    let all = cpus::affinity(0).map_err(|error| format!("no mask of CPUs: errno {error}"))?;
+    let bind = |mask| cpus::set_affinity(0, mask).map_err(|error| format!("cannot choose CPUs: errno {error}"));
+    bind(1 << cpus::current())?;
     let before = Moment::now()?;
     let mut rows = vec![Container::head(), Container::of(0)?.row("before")];
     std::thread::scope(|scope| -> Result<(), String> {
@@ -185,10 +194,11 @@ fn threads() -> Result<(), String> {
         Ok(())
     })?;
     let after = Moment::now()?;
+    bind(all)?;
     let counts = rounds.each_ref().map(|count| count.load(Relaxed));
     let all = counts.iter().sum::<u64>().max(1);
     say(&format!(
-        "{THREADS} threads of this program counted for half a second and never waited. The timer interrupts the one \
+        "{THREADS} threads of this program, all on one CPU, counted for half a second and never waited. The timer interrupts the one \
          that runs at the end of its time slice, and the next one has its turn: their shares were {}. It took {} \
          interrupts and {} changes of thread. Threads of a process share its container:",
         counts.map(|count| format!("{}%", (count * 100 + all / 2) / all)).join(", "),
@@ -233,16 +243,12 @@ fn nothing_lost() -> Result<(), String> {
 fn balance(start: &Moment, took: Duration) -> Result<(), String> {
     let now = Moment::now()?;
     let grown = |name| now.since(start, name);
-    let cycles = ["user_cycles", "kernel_cycles", "idle_cycles"].map(grown);
-    let all = cycles.iter().sum::<u64>().max(1);
-    let share = |cycles: u64| format!("{:.1}%", cycles as f64 * 100.0 / all as f64);
-    say(&format!("The tour took {}. The CPU spent it", time(took)));
-    table(&[
-        row(&[&"in", &"share of its cycles"]),
-        row(&[&"programs", &share(cycles[0])]),
-        row(&[&"the kernel", &share(cycles[1])]),
-        row(&[&"idleness", &share(cycles[2])]),
-    ]);
+    say(&format!(
+        "The tour took {}. {} it",
+        time(took),
+        if now.cpus() == 1 { "The CPU spent" } else { "The CPUs spent" }
+    ));
+    table(&several::shares(start, &now));
     say(
         "Every entry raises the CPU's execution level: from 0, user mode, to 1, the kernel; to 2 if the kernel itself \
          is interrupted. The kernel was entered",
@@ -261,11 +267,14 @@ fn farewell() {
     say("What to try next:");
     println!(
         "
-    cargo xtask run --up -- hello-std a b         a program of the image
-    cargo xtask run --up -- ./prog                a static Linux program of your own
-    cargo xtask run --up -- /pkg/threads          a native package
-    cargo xtask run --up -- hostile               what bad programs try
-    cargo xtask run --up --stats - -- times       with the kernel's statistics at the end
+    cargo xtask run --smp 4                       this tour on four CPUs, or with --up on one
+    cargo xtask run -- hello-std a b              a program of the image
+    cargo xtask run -- ./prog                     a static Linux program of your own
+    cargo xtask run -- /pkg/threads               a native package
+    cargo xtask run --smp 4 -- speed              what several CPUs gain
+    cargo xtask run --smp 4 -- shootdown          pages taken away while all CPUs use them
+    cargo xtask run -- hostile                    what bad programs try
+    cargo xtask run --stats - -- times            with the kernel's statistics at the end
     cargo xtask run --help                        everything else
 "
     );
