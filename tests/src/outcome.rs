@@ -73,6 +73,11 @@ impl Outcome {
         self
     }
 
+    /// The CPUs of which xtask told where they were when it stopped the machine.
+    pub fn cpus_told(&self) -> Vec<u32> {
+        cpus_told(&self.stderr)
+    }
+
     /// Asserts that nothing of the kernel's own was noteworthy: no warning, no error, no panic.
     #[track_caller]
     pub fn expect_calm_log(self) -> Self {
@@ -113,6 +118,22 @@ fn parse(json: &str) -> BTreeMap<String, i64> {
     fields.into_iter().filter_map(|(name, value)| Some((name, value.as_i64()?))).collect()
 }
 
+/// The numbers in `CPU 0 was …` and `CPUs 1, 3-5 were …`, ascending.
+fn cpus_told(words: &str) -> Vec<u32> {
+    let mut told = Vec::new();
+    for line in words.lines().filter_map(|line| line.strip_prefix("xtask: CPU")) {
+        let numbers = line.trim_start_matches('s').split(" w").next().unwrap_or_default();
+        for range in numbers.split(", ") {
+            let ends: Vec<u32> = range.split('-').filter_map(|end| end.trim().parse().ok()).collect();
+            if let (Some(&first), Some(&last)) = (ends.first(), ends.last()) {
+                told.extend(first..=last);
+            }
+        }
+    }
+    told.sort_unstable();
+    told
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8000;
@@ -137,5 +158,12 @@ mod tests {
         let stats = parse("{\"frames_free\":12,\"boot\":0}\n");
         assert_eq!(stats, BTreeMap::from([("frames_free".into(), 12), ("boot".into(), 0)]));
         assert!(parse("").is_empty() && parse("[1]").is_empty());
+    }
+
+    #[test]
+    fn cpus_are_read_from_their_places() {
+        let words = "xtask: CPUs 0, 2-4 were halted in the kernel:\n   0: CPU 9 was\nxtask: CPU 1 was in user mode\n";
+        assert_eq!(cpus_told(words), [0, 1, 2, 3, 4]);
+        assert!(cpus_told("xtask: no end within 4 s").is_empty());
     }
 }

@@ -19,11 +19,19 @@ fn same(run: impl Fn() -> Outcome) {
     assert_eq!(first.stats, second.stats);
     assert_eq!(first.log, second.log);
     assert_eq!(first.text(), second.text());
+    // An instruction on every CPU is a tick, and the 8254 counts the same ticks however many there are.
+    let hz = first.stat("tsc_hz");
+    assert!((99_900_000..=100_100_000).contains(&hz), "{hz} Hz\n{first}");
 }
 
 #[test]
 fn a_run_is_the_same_every_time() {
     same(|| bochs().args(["/pkg/spawner"]).run().expect(0).expect_calm_log().expect_all_back());
+}
+
+#[test]
+fn a_run_on_several_cpus_is_the_same_every_time() {
+    same(|| bochs().smp(2).args(["/pkg/spawner"]).run().expect(0).expect_calm_log().expect_all_back());
 }
 
 #[test]
@@ -55,16 +63,18 @@ fn output_comes_whole_when_input_is_left_unread() {
 }
 
 #[test]
-fn status_and_environment_are_as_under_qemu() {
-    with_busybox(&["sh", "-c", "exit $STATUS"]).env("STATUS", "7").run().expect(7).expect_output("");
+fn input_status_and_environment_are_as_under_qemu() {
+    let run = with_busybox(&["sh", "-c", "read a; echo $a; exit $STATUS"]).env("STATUS", "7");
+    run.smp(2).stdin("words\n").run().expect(7).expect_output("words\n");
 }
 
 #[test]
-fn a_run_over_its_time_tells_where_it_was() {
-    let outcome = with_busybox(&["sleep", "1000000"]).timeout(40.0).run().expect(124);
-    for part in ["no end within 40 s", "CPU 0 was halted in the kernel", "idle"] {
+fn a_run_over_its_time_tells_where_each_cpu_was() {
+    let outcome = with_busybox(&["sleep", "1000000"]).smp(2).timeout(50.0).run().expect(124);
+    for part in ["no end within 50 s", "halted in the kernel", "idle"] {
         assert!(outcome.stderr.contains(part), "{part} expected\n{outcome}");
     }
+    assert_eq!(outcome.cpus_told(), [0, 1], "{outcome}");
 }
 
 #[test]
@@ -76,10 +86,11 @@ fn a_cpu_that_will_not_do_is_named() {
 }
 
 #[test]
-fn what_only_qemu_can_do_is_refused() {
+fn what_bochs_cannot_do_is_refused() {
     let refused = |jotun: Jotun| jotun.args(["/pkg/hello"]).run().expect(125).stderr;
     assert!(refused(bochs().uefi()).contains("--uefi needs QEMU"));
     assert!(refused(bochs().option("--accel").option("tcg")).contains("--accel is QEMU's"));
     assert!(refused(bochs().option("--qemu=-S")).contains("starts none"));
     assert!(refused(bochs().memory(4096)).contains("32 to 2048 MiB"));
+    assert!(refused(bochs().smp(17)).contains("Bochs takes 1 to 16 CPUs; --smp says 17"));
 }

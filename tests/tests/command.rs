@@ -123,17 +123,7 @@ fn a_run_over_its_time_is_stopped() {
 fn a_run_over_its_time_tells_where_each_cpu_was() {
     let words = [busybox().to_str().unwrap(), "sh", "-c", "while :; do :; done"];
     let outcome = Jotun::new().smp(4).args(words).timeout(4.0).run().expect(124);
-    let places = outcome.stderr.lines().filter_map(|line| line.strip_prefix("xtask: CPU"));
-    let mut told: Vec<u32> = Vec::new();
-    for place in places {
-        let numbers = place.trim_start_matches('s').split(" w").next().unwrap();
-        for range in numbers.split(", ") {
-            let ends: Vec<u32> = range.split('-').map(|end| end.trim().parse().expect("a number")).collect();
-            told.extend(ends[0]..=*ends.last().unwrap());
-        }
-    }
-    told.sort_unstable();
-    assert_eq!(told, [0, 1, 2, 3], "{outcome}");
+    assert_eq!(outcome.cpus_told(), [0, 1, 2, 3], "{outcome}");
 }
 
 #[test]
