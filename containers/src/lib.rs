@@ -26,6 +26,7 @@ pub mod physical;
 pub mod process;
 pub mod queue;
 pub mod region;
+pub mod scheduling;
 pub mod tasks;
 #[cfg(test)]
 mod testing;

@@ -1,7 +1,6 @@
 //! Queues of threads, linked through the control blocks: joining and leaving allocate nothing and
 //! take constant time.
 
-use crate::container::Cpu;
 use crate::tasks::{ThreadId, Threads};
 use crate::thread::PRIORITIES;
 
@@ -74,15 +73,15 @@ impl Queue {
     }
 }
 
-/// The common ready queue: a queue per priority, and which of them have anybody.
-pub struct Ready {
+/// Ready threads: a queue per priority, and which of them have anybody.
+pub(crate) struct Lane {
     queues: [Queue; PRIORITIES as usize],
     occupied: u64,
 }
 
-impl Ready {
-    pub(crate) const fn new() -> Ready {
-        Ready { queues: [Queue::EMPTY; PRIORITIES as usize], occupied: 0 }
+impl Lane {
+    pub(crate) const fn new() -> Lane {
+        Lane { queues: [Queue::EMPTY; PRIORITIES as usize], occupied: 0 }
     }
 
     pub(crate) fn push<R>(&mut self, threads: &mut Threads<R>, id: ThreadId, front: bool) {
@@ -106,26 +105,13 @@ impl Ready {
     }
 
     /// The best priority that anybody in it has.
-    pub fn best(&self) -> Option<u8> {
+    #[inline]
+    pub(crate) fn best(&self) -> Option<u8> {
         (self.occupied != 0).then(|| self.occupied.trailing_zeros() as u8)
     }
 
-    /// Takes out the first thread of the best priority that may run on `cpu`.
-    pub(crate) fn pop<R>(&mut self, threads: &mut Threads<R>, cpu: Cpu) -> Option<ThreadId> {
-        let mut left = self.occupied;
-        while left != 0 {
-            let priority = left.trailing_zeros() as usize;
-            left &= left - 1;
-            let queue = &self.queues[priority];
-            let mut candidate = queue.first();
-            while let Some(id) = candidate {
-                if threads.get(id).is_some_and(|thread| thread.cpu.is_none_or(|home| home == cpu)) {
-                    self.remove(threads, id);
-                    return Some(id);
-                }
-                candidate = queue.after(threads, id);
-            }
-        }
-        None
+    /// The thread of the best priority that has waited longest.
+    pub(crate) fn first(&self) -> Option<ThreadId> {
+        self.queues[usize::from(self.best()?)].first()
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! There is one mechanism to wait: a thread is *parked* on a [`Channel`] and *woken* through it, or by
 //! its deadline. Nothing of the call that parked it stays on a kernel stack; how the call ends is
-//! said beforehand, in the [`Wait`].
+//! said beforehand, in the [`Wait`]. Which CPU runs whom is [`crate::scheduling`]'s.
 
 use crate::arena::{Arena, Full, Id};
-use crate::container::{ContainerId, Cpu};
+use crate::container::{ContainerId, CpuSet};
 use crate::process::{Ending, Process, ProcessId};
-use crate::queue::{Queue, Ready};
+use crate::queue::Queue;
+use crate::scheduling::Schedule;
 use crate::thread::{Registers, Restart, State, Thread};
 use alloc::collections::BTreeSet;
 
@@ -15,9 +16,6 @@ use alloc::collections::BTreeSet;
 pub const MAX_PROCESSES: u32 = 8_192;
 /// Most threads beside the main ones.
 pub const MAX_THREADS: u32 = 8_192;
-
-/// A time slice, in nanoseconds.
-pub const SLICE: u64 = 10_000_000;
 
 /// Names a thread: a process's main thread or a further one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -144,31 +142,27 @@ pub struct TaskCounts {
     pub parks: u64,
     /// Threads woken by their deadline.
     pub timeouts: u64,
+    /// Threads that went on on another CPU than before.
+    pub migrations: u64,
 }
 
 /// Processes, threads, the ready queue and the wait queues.
 pub struct Tasks<R> {
     /// The control blocks.
     pub threads: Threads<R>,
-    ready: Ready,
+    pub(crate) schedule: Schedule,
     waiting: [Queue; BUCKETS],
     deadlines: BTreeSet<(u64, ThreadId)>,
-    /// Something has changed that may change who should run, or until when.
-    pub attention: bool,
+    /// CPUs for which something has changed that may change who should run there, or until when: they
+    /// must look again before they leave the kernel, or be made to.
+    pub attention: CpuSet,
     /// Statistics.
     pub counts: TaskCounts,
 }
 
 impl<R> Default for Tasks<R> {
     fn default() -> Self {
-        Tasks {
-            threads: Threads { processes: Arena::new(MAX_PROCESSES), further: Arena::new(MAX_THREADS) },
-            ready: Ready::new(),
-            waiting: [Queue::EMPTY; BUCKETS],
-            deadlines: BTreeSet::new(),
-            attention: false,
-            counts: TaskCounts::default(),
-        }
+        Tasks::new(1)
     }
 }
 
@@ -182,6 +176,20 @@ fn number(index: u32, generation: u32) -> u32 {
 }
 
 impl<R> Tasks<R> {
+    /// No threads yet, and so many CPUs that are up, at least one.
+    pub fn new(cpus: usize) -> Tasks<R> {
+        let mut tasks = Tasks {
+            threads: Threads { processes: Arena::new(MAX_PROCESSES), further: Arena::new(MAX_THREADS) },
+            schedule: Schedule::default(),
+            waiting: [Queue::EMPTY; BUCKETS],
+            deadlines: BTreeSet::new(),
+            attention: CpuSet::NONE,
+            counts: TaskCounts::default(),
+        };
+        (0..cpus.max(1)).for_each(|_| tasks.add_cpu());
+        tasks
+    }
+
     /// Makes a process in a container. Its main thread is not ready yet.
     pub fn make_process(
         &mut self,
@@ -273,70 +281,12 @@ impl<R> Tasks<R> {
             .filter(move |id| self.thread(*id).is_some_and(|t| t.process == process && t.state != State::Ended))
     }
 
-    /// Puts a thread into the ready queue, with a fresh time slice.
-    pub fn make_ready(&mut self, id: ThreadId) {
-        if let Some(thread) = self.threads.get_mut(id) {
-            thread.state = State::Ready;
-            thread.slice = SLICE;
-            self.ready.push(&mut self.threads, id, false);
-            self.attention = true;
-        }
-    }
-
-    /// Puts a running thread back: at the end with a fresh slice if its slice is used up, else at the
-    /// front with the rest of it.
-    pub fn preempt(&mut self, id: ThreadId) {
-        let Some(thread) = self.threads.get_mut(id).filter(|thread| thread.state == State::Running) else { return };
-        if thread.slice == 0 {
-            return self.make_ready(id);
-        }
-        thread.state = State::Ready;
-        self.ready.push(&mut self.threads, id, true);
-    }
-
-    /// Gives a running thread another time slice: its last one is over and nobody else wants the CPU.
-    pub fn renew_slice(&mut self, id: ThreadId) {
-        if let Some(thread) = self.threads.get_mut(id) {
-            thread.slice = SLICE;
-        }
-    }
-
-    /// The best priority that any ready thread has.
-    #[inline]
-    pub fn best_ready(&self) -> Option<u8> {
-        self.ready.best()
-    }
-
-    /// Takes the next thread to run on `cpu` out of the ready queue; it stays on that CPU from now on.
-    pub fn take_ready(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        let id = self.ready.pop(&mut self.threads, cpu)?;
-        if let Some(thread) = self.threads.get_mut(id) {
-            thread.state = State::Running;
-            thread.cpu = Some(cpu);
-        }
-        Some(id)
-    }
-
-    /// Changes a thread's priority, wherever it is; returns the old one.
-    pub fn set_priority(&mut self, id: ThreadId, priority: u8) -> Option<u8> {
-        let state = self.thread(id)?.state;
-        self.attention = true;
-        if state == State::Ready {
-            self.ready.remove(&mut self.threads, id);
-        }
-        let old = core::mem::replace(&mut self.threads.get_mut(id)?.priority, priority);
-        if state == State::Ready {
-            self.ready.push(&mut self.threads, id, false);
-        }
-        Some(old)
-    }
-
     /// Parks a running thread.
     pub fn park(&mut self, id: ThreadId, wait: Wait) {
+        self.alert(id);
         let Some(thread) = self.threads.get_mut(id) else { return };
         thread.state = State::Parked;
         thread.wait = Some(wait);
-        self.attention = true;
         self.waiting[wait.channel.bucket()].push(&mut self.threads, id);
         if let Some(deadline) = wait.deadline {
             self.deadlines.insert((deadline, id));
@@ -415,7 +365,7 @@ impl<R> Tasks<R> {
     }
 
     /// Wakes those whose deadline is over.
-    pub fn expire(&mut self, now: u64) {
+    pub(crate) fn wake_expired(&mut self, now: u64) {
         while let Some(&(_, id)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
             let Some(wait) = self.thread(id).and_then(|thread| thread.wait) else {
                 // No thread leaves a deadline behind; should one, it must not stop the others'.
@@ -432,20 +382,21 @@ impl<R> Tasks<R> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Ends a thread, whatever it is doing. A further thread's control block is gone then; the main
+    /// Ends a thread, whatever it is doing; one that runs on another CPU has been made to leave user mode
+    /// before. A further thread's control block is gone then; the main
     /// thread's stays with its process. Returns how many threads of the process are left.
     pub fn end_thread(&mut self, id: ThreadId) -> u32 {
         let Some(thread) = self.thread(id) else { return 0 };
         let (state, process) = (thread.state, thread.process);
-        self.attention = true;
         match state {
-            State::Ready => self.ready.remove(&mut self.threads, id),
+            State::Ready => self.dequeue(id),
             State::Parked => {
                 self.unpark(id);
             }
-            State::Running => {}
+            State::Running => self.alert(id),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
         }
+        self.unbind(id);
         match id {
             ThreadId::Main(_) => {
                 if let Some(thread) = self.threads.get_mut(id) {

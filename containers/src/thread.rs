@@ -1,6 +1,6 @@
 //! Threads: what executes.
 
-use crate::container::{ContainerId, Cpu};
+use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Link;
 use crate::tasks::Wait;
@@ -133,8 +133,15 @@ pub struct Thread {
     pub state: State,
     /// 0 to [`PRIORITIES`] − 1.
     pub priority: u8,
-    /// The CPU that it started on and stays on.
+    /// The CPUs that it may run on, all by default. A new thread's may be set; one that has been ready is
+    /// moved by `Tasks::set_affinity`.
+    pub affinity: CpuSet,
+    /// The CPU that it is bound to: it starts there and stays. `Tasks` changes it, and counts.
     pub cpu: Option<Cpu>,
+    /// The CPU that it ran on last.
+    pub ran_on: Option<Cpu>,
+    /// When it got ready, counted in threads that did: who came first goes first.
+    pub(crate) stamp: u64,
     /// Nanoseconds left of its time slice.
     pub slice: u64,
     /// What it waits for while parked.
@@ -172,7 +179,10 @@ impl Thread {
             number,
             state: State::Parked,
             priority: DEFAULT_PRIORITY,
+            affinity: CpuSet(u64::MAX),
             cpu: None,
+            ran_on: None,
+            stamp: 0,
             slice: 0,
             wait: None,
             link: Link::default(),

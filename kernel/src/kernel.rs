@@ -50,8 +50,9 @@ impl Kernel {
     pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
         if notes.contains(Notes::TIMER) {
             schedule::alarm_rang(cpu);
-            self.tasks.expire(clock::nanoseconds());
-            self.tasks.attention = true;
+            let here = schedule::this_cpu(cpu);
+            self.tasks.expire(here, clock::nanoseconds());
+            self.tasks.attention.insert(here);
         }
         if notes.contains(Notes::SERIAL) {
             let events = self.console.service();

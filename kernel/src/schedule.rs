@@ -67,21 +67,23 @@ pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
 
 /// Chooses who runs next: the current thread if it still may, else the best that is ready.
 pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
-    kernel.tasks.attention = false;
+    let here = this_cpu(cpu);
+    kernel.tasks.attention.remove(here);
     let current = current(cpu);
     let now = charge(kernel, cpu);
     if let Some(id) = current
         && let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running)
     {
         let (priority, over) = (thread.priority, thread.slice == 0);
-        match kernel.tasks.best_ready() {
+        match kernel.tasks.best_ready(here) {
+            _ if kernel.tasks.must_move(id) => kernel.tasks.preempt(id),
             Some(best) if best < priority || (over && best == priority) => kernel.tasks.preempt(id),
             _ if over => kernel.tasks.renew_slice(id),
             _ => {}
         }
     }
     let still = current.filter(|id| kernel.tasks.thread(*id).is_some_and(|thread| thread.state == State::Running));
-    let next = still.or_else(|| kernel.tasks.take_ready(this_cpu(cpu)));
+    let next = still.or_else(|| kernel.tasks.take_ready(here));
     if next != current
         && let Some(id) = next
     {
@@ -135,12 +137,13 @@ pub fn reload(kernel: &mut Kernel, cpu: &InKernel) {
 
 /// Sets the timer to the next deadline or, when somebody else waits for the CPU, to the slice's end.
 /// With nothing to wait for there is no tick at all.
-fn set_alarm(kernel: &Kernel, cpu: &InKernel, now: u64) {
+fn set_alarm(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
+    let here = this_cpu(cpu);
     let running = current(cpu).and_then(|id| kernel.tasks.thread(id));
     let slice_end = running
-        .filter(|thread| kernel.tasks.best_ready().is_some_and(|best| best <= thread.priority))
+        .filter(|thread| kernel.tasks.best_ready(here).is_some_and(|best| best <= thread.priority))
         .map(|thread| now + thread.slice);
-    let wanted = kernel.tasks.next_deadline().into_iter().chain(slice_end).min().map_or(0, |wanted| wanted.max(1));
+    let wanted = kernel.tasks.deadline_for(here).into_iter().chain(slice_end).min().map_or(0, |wanted| wanted.max(1));
     if ALARM.get(cpu).replace(wanted) != wanted {
         match wanted {
             0 => apic::disarm(),

@@ -70,6 +70,7 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("threads_live", tasks.threads_live().into());
     give("threads_parked", tasks.counts.parks);
     give("timeouts", tasks.counts.timeouts);
+    give("migrations", tasks.counts.migrations);
     give("messages_sent", kernel.messages.sent);
     give("packages", kernel.packages.len() as u64);
     give("system_calls_unknown", kernel.statistics.unknown_calls);

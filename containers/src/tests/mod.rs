@@ -2,5 +2,6 @@
 
 mod address_space;
 mod cpus;
+mod cpus_scheduling;
 mod model;
 mod scheduling;

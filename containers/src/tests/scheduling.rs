@@ -2,7 +2,8 @@
 
 use crate::container::{ContainerId, Cpu};
 use crate::process::Ending;
-use crate::tasks::{Channel, Resume, SLICE, Tasks, ThreadId, Wait};
+use crate::scheduling::SLICE;
+use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
 use crate::testing::Machine;
 use crate::thread::{Registers, Restart, State};
 
@@ -29,7 +30,7 @@ fn running(tasks: &mut Tasks<()>) -> ThreadId {
 fn better_priorities_go_first_and_equals_in_turn() {
     let mut tasks = Tasks::default();
     let (low, first, second) = (process(&mut tasks, 9), process(&mut tasks, 5), process(&mut tasks, 5));
-    assert_eq!(tasks.best_ready(), Some(5));
+    assert_eq!(tasks.best_ready(CPU), Some(5));
     let order: Vec<_> = core::iter::from_fn(|| tasks.take_ready(CPU)).collect();
     assert_eq!(order, [first, second, low]);
 }
@@ -50,7 +51,7 @@ fn an_interrupted_slice_goes_on_first_a_used_up_one_last() {
 
 #[test]
 fn a_thread_stays_on_the_cpu_that_it_started_on() {
-    let mut tasks = Tasks::default();
+    let mut tasks = Tasks::new(2);
     let id = running(&mut tasks);
     tasks.make_ready(id);
     assert_eq!(tasks.take_ready(Cpu(1)), None);
@@ -90,11 +91,11 @@ fn deadlines_expire_in_order_and_once() {
     tasks.park(a, sleep(20, -1));
     tasks.park(b, sleep(10, -2));
     assert_eq!(tasks.next_deadline(), Some(10));
-    tasks.expire(15);
+    tasks.expire(CPU, 15);
     assert_eq!(tasks.thread(b).unwrap().registers.rax, -2_i64 as u64);
     assert_eq!((tasks.thread(a).unwrap().state, tasks.next_deadline()), (State::Parked, Some(20)));
-    tasks.expire(20);
-    tasks.expire(99);
+    tasks.expire(CPU, 20);
+    tasks.expire(CPU, 99);
     assert_eq!(tasks.counts.timeouts, 2);
 }
 

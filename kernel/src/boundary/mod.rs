@@ -118,7 +118,7 @@ fn fall(cpu: &InKernel) {
 /// Works off the notes, chooses who runs next and leaves the kernel through it, or goes idle.
 #[inline(always)]
 fn leave(kernel: &mut Kernel, cpu: &InKernel) -> *const Registers {
-    if deferred::any(cpu) || kernel.tasks.attention {
+    if deferred::any(cpu) || !kernel.tasks.attention.is_empty() {
         choose(kernel, cpu);
     }
     let counts = COUNTS.get(cpu);
@@ -143,7 +143,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
         let notes = deferred::take(cpu);
         kernel.work_off(cpu, notes);
         schedule::choose(kernel, cpu);
-        if signals::deliver(kernel, cpu) && !kernel.tasks.attention && !deferred::any(cpu) {
+        if signals::deliver(kernel, cpu) && kernel.tasks.attention.is_empty() && !deferred::any(cpu) {
             return;
         }
     }
@@ -157,7 +157,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     strategy::enter(&cpu);
     // SAFETY: the boot is at level 1, nobody has entered yet, and this runs once.
     let kernel = unsafe { (*KERNEL.0.get()).insert(kernel) };
-    kernel.tasks.attention = true;
+    kernel.tasks.attention.insert(schedule::this_cpu(&cpu));
     let registers = leave(kernel, &cpu);
     // SAFETY: these are the registers of the thread chosen, and interrupts are off.
     unsafe { entry::depart(registers) }

@@ -52,7 +52,7 @@ pub fn mask(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
                 _ => return Err(Errno::EINVAL),
             };
         if thread.pending != 0 {
-            tasks.attention = true;
+            tasks.alert(caller.thread);
         }
     }
     if old != 0 {

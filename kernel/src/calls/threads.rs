@@ -310,8 +310,9 @@ pub fn gettid(caller: &Caller, tasks: &Tasks) -> Answer {
 /// `sched_yield()`: to the end of the queue of its priority.
 pub fn sched_yield(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let priority = tasks.thread(caller.thread).map(|thread| thread.priority);
-    if tasks.best_ready() <= priority
-        && tasks.best_ready().is_some()
+    let best = tasks.best_ready(caller.space.cpu);
+    if best <= priority
+        && best.is_some()
         && let Some(thread) = tasks.thread_mut(caller.thread)
     {
         thread.registers.rax = 0;

@@ -249,6 +249,6 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Faul
     to.rflags = (from.rflags & USER_FLAGS) | INTERRUPTS_ON;
     to.vector = Registers::SET;
     schedule::reload(kernel, cpu);
-    kernel.tasks.attention = true;
+    kernel.tasks.alert(id);
     Ok(())
 }

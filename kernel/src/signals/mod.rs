@@ -189,7 +189,7 @@ pub fn send(kernel: &mut Kernel, id: ThreadId, signal: u8) {
     let Some(thread) = kernel.tasks.thread_mut(id) else { return };
     thread.pending |= bit(signal);
     let (parked, deliverable) = (thread.state == State::Parked, thread.pending & !thread.signal_mask != 0);
-    kernel.tasks.attention = true;
+    kernel.tasks.alert(id);
     if parked && deliverable && cares(&kernel.tasks, id, signal) {
         let done = kernel.tasks.thread(id).and_then(|thread| thread.wait).map_or(0, |wait| wait.progress);
         let how = match restarts(kernel, id, signal) {
@@ -247,7 +247,7 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     let Some(thread) = tasks.thread_mut(id) else { return false };
     thread.saved_mask = Some(core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE));
     let open = thread.pending & !thread.signal_mask;
-    tasks.attention = true;
+    tasks.alert(id);
     !(1..=SIGNALS).any(|signal| open & bit(signal) != 0 && cares(tasks, id, signal))
 }
 

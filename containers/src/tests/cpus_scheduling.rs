@@ -1,0 +1,422 @@
+//! Who runs where, with several CPUs.
+
+use crate::container::{ContainerId, Cpu, CpuSet};
+use crate::scheduling::SLICE;
+use crate::tasks::{Channel, Tasks, ThreadId, Wait};
+use crate::testing::Machine;
+use crate::thread::State;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+fn container() -> ContainerId {
+    Machine::memory(200).make_container().unwrap()
+}
+
+fn process(tasks: &mut Tasks<()>, container: ContainerId) -> ThreadId {
+    ThreadId::Main(tasks.make_process(container, None, ()).unwrap())
+}
+
+fn ready(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
+    let id = process(tasks, container());
+    tasks.set_priority(id, priority);
+    tasks.make_ready(id);
+    id
+}
+
+fn cpu_of(tasks: &Tasks<()>, id: ThreadId) -> Option<Cpu> {
+    tasks.thread(id).unwrap().cpu
+}
+
+#[test]
+fn sets_of_cpus() {
+    let mut set = CpuSet::first(3);
+    set.insert(Cpu(63));
+    set.remove(Cpu(1));
+    assert_eq!(set.iter().collect::<Vec<_>>(), [0, 2, 63].map(Cpu));
+    assert_eq!((set.len(), set.lowest(), set.contains(Cpu(2))), (3, Some(Cpu(0)), true));
+    assert_eq!(set.without(Cpu(0)).intersection(CpuSet::first(3)), CpuSet::only(Cpu(2)));
+    assert_eq!(CpuSet::first(64), CpuSet(u64::MAX));
+    assert_eq!((CpuSet::NONE.lowest(), CpuSet::NONE.is_empty()), (None, true));
+    assert_eq!(CpuSet::only(Cpu(1)).union(CpuSet::only(Cpu(4))), CpuSet(0b10010));
+}
+
+#[test]
+fn new_threads_spread_over_idle_cpus_and_stay() {
+    let mut tasks = Tasks::<()>::new(3);
+    let threads: Vec<_> = (0..3).map(|_| ready(&mut tasks, 5)).collect();
+    assert_eq!(tasks.attention, CpuSet::first(3));
+    for (n, id) in threads.iter().enumerate() {
+        let cpu = Cpu(n as u8);
+        assert_eq!((cpu_of(&tasks, *id), tasks.take_ready(cpu)), (Some(cpu), Some(*id)));
+    }
+    // Nobody is idle: whoever comes first takes it, although its first home might have been another.
+    let late = ready(&mut tasks, 5);
+    assert_eq!(cpu_of(&tasks, late), None);
+    tasks.park(threads[1], Wait::restart(Channel::Poll, None));
+    assert_eq!(tasks.take_ready(Cpu(1)), Some(late));
+    // A thread comes back to where it ran, though another CPU is idle.
+    tasks.end_thread(threads[2]);
+    assert_eq!(tasks.take_ready(Cpu(2)), None);
+    tasks.attention = CpuSet::NONE;
+    tasks.wake_all(Channel::Poll);
+    assert_eq!((tasks.take_ready(Cpu(2)), tasks.attention), (None, CpuSet::only(Cpu(1))));
+    assert_eq!(tasks.counts.migrations, 0);
+}
+
+#[test]
+fn only_a_cpu_that_would_prefer_the_thread_is_alerted() {
+    let mut tasks = Tasks::<()>::new(2);
+    let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 8));
+    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    let mut alerted = |priority| {
+        tasks.attention = CpuSet::NONE;
+        ready(&mut tasks, priority);
+        tasks.attention
+    };
+    assert_eq!(alerted(9), CpuSet::NONE);
+    // CPU 1 runs the worst priority. It has to watch the slice once, not for each that joins.
+    assert_eq!(alerted(8), CpuSet::only(Cpu(1)));
+    assert_eq!(alerted(8), CpuSet::NONE);
+    assert_eq!(alerted(7), CpuSet::only(Cpu(1)));
+}
+
+#[test]
+fn the_common_lane_is_handed_on() {
+    let mut tasks = Tasks::<()>::new(2);
+    let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 5));
+    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    tasks.attention = CpuSet::NONE;
+    ready(&mut tasks, 5);
+    assert_eq!(tasks.attention, CpuSet::only(Cpu(0)));
+    // CPU 0 turns to something better and will not look at the common lane: CPU 1 has to.
+    tasks.attention = CpuSet::NONE;
+    tasks.set_priority(a, 1);
+    assert_eq!(tasks.attention, CpuSet::first(2));
+}
+
+#[test]
+fn affinity_moves_a_thread_in_any_state() {
+    let mut tasks = Tasks::<()>::new(3);
+    let [a, b, c] = core::array::from_fn(|_| ready(&mut tasks, 5));
+    // Ready: at once.
+    tasks.attention = CpuSet::NONE;
+    tasks.set_affinity(a, CpuSet::only(Cpu(1)));
+    assert_eq!((cpu_of(&tasks, a), tasks.take_ready(Cpu(0))), (Some(Cpu(1)), None));
+    assert_eq!(tasks.take_ready(Cpu(1)), Some(b));
+    // Running: its CPU preempts it, and it goes to the idle one.
+    tasks.attention = CpuSet::NONE;
+    tasks.set_affinity(b, CpuSet(0b101));
+    assert_eq!((tasks.attention, tasks.must_move(b)), (CpuSet::only(Cpu(1)), true));
+    tasks.preempt(b);
+    assert_eq!((cpu_of(&tasks, b), tasks.thread(b).unwrap().slice), (Some(Cpu(0)), SLICE));
+    assert!(tasks.attention.contains(Cpu(0)));
+    assert_eq!((tasks.take_ready(Cpu(1)), tasks.take_ready(Cpu(0))), (Some(a), Some(b)));
+    assert_eq!(tasks.counts.migrations, 1);
+    // Parked: when woken, to the allowed CPU with the fewest threads.
+    assert_eq!(tasks.take_ready(Cpu(2)), Some(c));
+    tasks.park(b, Wait::restart(Channel::Poll, None));
+    tasks.set_affinity(b, CpuSet(0b110));
+    tasks.end_thread(c);
+    let d = ready(&mut tasks, 5);
+    assert_eq!((cpu_of(&tasks, b), cpu_of(&tasks, d)), (None, None));
+    tasks.wake_all(Channel::Poll);
+    assert_eq!(cpu_of(&tasks, b), Some(Cpu(2)));
+    // Nothing that is up: nothing changes. All that are up: anywhere, also later.
+    tasks.set_affinity(b, CpuSet(0b1000));
+    assert_eq!(tasks.thread(b).unwrap().affinity, CpuSet(0b110));
+    tasks.set_affinity(b, CpuSet(0b111));
+    assert_eq!(tasks.thread(b).unwrap().affinity, CpuSet(u64::MAX));
+}
+
+#[test]
+fn equals_take_turns_across_lanes() {
+    let mut tasks = Tasks::<()>::new(2);
+    let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 5));
+    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    // In the common lane, in that of CPU 0, and in the common lane again.
+    let first = ready(&mut tasks, 5);
+    let second = process(&mut tasks, container());
+    tasks.set_priority(second, 5);
+    tasks.set_affinity(second, CpuSet::only(Cpu(0)));
+    tasks.make_ready(second);
+    let third = ready(&mut tasks, 5);
+    assert_eq!((cpu_of(&tasks, second), tasks.best_ready(Cpu(0))), (Some(Cpu(0)), Some(5)));
+    for expected in [first, second, third, a] {
+        let current = tasks.running_on_cpu(Cpu(0)).unwrap();
+        tasks.thread_mut(current).unwrap().slice = 0;
+        tasks.preempt(current);
+        assert_eq!(tasks.take_ready(Cpu(0)), Some(expected));
+    }
+    // What is left of a slice is used before others get theirs.
+    tasks.thread_mut(a).unwrap().slice = 1;
+    tasks.preempt(a);
+    assert_eq!(tasks.take_ready(Cpu(0)), Some(a));
+}
+
+#[test]
+fn a_process_is_found_where_it_runs() {
+    let mut tasks = Tasks::<()>::new(4);
+    let main = ready(&mut tasks, 5);
+    let ThreadId::Main(id) = main else { unreachable!() };
+    let other = tasks.make_thread(id).unwrap();
+    tasks.make_ready(other);
+    let stranger = ready(&mut tasks, 5);
+    (0..4).for_each(|cpu| _ = tasks.take_ready(Cpu(cpu)));
+    assert_eq!(tasks.running_on(id), CpuSet(0b11));
+    tasks.attention = CpuSet::NONE;
+    tasks.alert(stranger);
+    assert_eq!(tasks.attention, CpuSet(0b100));
+    tasks.end_thread(other);
+    assert_eq!((tasks.running_on(id), tasks.attention), (CpuSet(0b1), CpuSet(0b110)));
+    tasks.park(main, Wait::restart(Channel::Poll, None));
+    assert_eq!(tasks.running_on(id), CpuSet::NONE);
+    tasks.alert(main);
+    assert_eq!(tasks.attention, CpuSet(0b111));
+}
+
+#[test]
+fn one_cpu_watches_the_clock() {
+    let mut tasks = Tasks::<()>::new(2);
+    let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 5));
+    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    assert_eq!(tasks.deadline_for(Cpu(0)), None);
+    tasks.park(a, Wait::restart(Channel::Time, Some(50)));
+    assert_eq!(tasks.deadline_for(Cpu(0)), Some(50));
+    assert_eq!((tasks.deadline_for(Cpu(1)), tasks.deadline_for(Cpu(0))), (None, Some(50)));
+    // An earlier one is taken on by who brings it.
+    tasks.park(b, Wait::restart(Channel::Time, Some(20)));
+    assert_eq!((tasks.deadline_for(Cpu(1)), tasks.deadline_for(Cpu(0))), (Some(20), None));
+    tasks.attention = CpuSet::NONE;
+    tasks.expire(Cpu(1), 20);
+    assert!(tasks.attention.contains(Cpu(1)));
+    assert_eq!((tasks.thread(b).unwrap().state, tasks.deadline_for(Cpu(1))), (State::Ready, Some(50)));
+    // The timer of the other goes off for nothing; the responsible one's does not.
+    tasks.expire(Cpu(0), 50);
+    assert_eq!((tasks.deadline_for(Cpu(0)), tasks.next_deadline()), (None, None));
+}
+
+const CPUS: u8 = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A new thread gets ready.
+    New(u8, u64),
+    /// The thread of a CPU parks, with a deadline perhaps.
+    Park(u8, u64),
+    /// Some parked thread is woken.
+    Wake(usize),
+    /// The thread of a CPU yields.
+    Yield(u8),
+    /// Some thread ends.
+    End(usize),
+    Affinity(usize, u64),
+    Priority(usize, u8),
+    /// A CPU that is in `attention` looks.
+    Look(u8),
+    /// Time passes, and timers go off.
+    Tick(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let mask = || prop_oneof![Just(u64::MAX), 1..8_u64];
+    prop_oneof![
+        3 => (0..3_u8, mask()).prop_map(|(priority, mask)| Step::New(priority, mask)),
+        2 => (0..CPUS, 0..60_u64).prop_map(|(cpu, deadline)| Step::Park(cpu, deadline)),
+        2 => (0..9_usize).prop_map(Step::Wake),
+        1 => (0..CPUS).prop_map(Step::Yield),
+        1 => (0..9_usize).prop_map(Step::End),
+        2 => (0..9_usize, mask()).prop_map(|(n, mask)| Step::Affinity(n, mask)),
+        1 => (0..9_usize, 0..3_u8).prop_map(|(n, priority)| Step::Priority(n, priority)),
+        6 => (0..CPUS).prop_map(Step::Look),
+        2 => (1..40_u64).prop_map(Step::Tick),
+    ]
+}
+
+/// The kernel's part: CPUs that look when they must, with timers.
+struct Kernel {
+    tasks: Tasks<()>,
+    container: ContainerId,
+    current: [Option<ThreadId>; CPUS as usize],
+    /// Until when a CPU's timer is set.
+    timers: [Option<u64>; CPUS as usize],
+    /// CPUs that watch for the end of a slice.
+    slices: [bool; CPUS as usize],
+    threads: VecDeque<ThreadId>,
+    now: u64,
+}
+
+impl Kernel {
+    /// What a CPU does on its way out of the kernel.
+    fn look(&mut self, n: usize) {
+        let cpu = Cpu(n as u8);
+        let tasks = &mut self.tasks;
+        tasks.attention.remove(cpu);
+        if let Some(id) = self.current[n]
+            && let Some(thread) = tasks.thread(id).filter(|thread| thread.state == State::Running)
+        {
+            let priority = thread.priority;
+            if tasks.must_move(id) || tasks.best_ready(cpu).is_some_and(|best| best < priority) {
+                tasks.preempt(id);
+            }
+        }
+        let still = self.current[n].filter(|id| tasks.thread(*id).is_some_and(|t| t.state == State::Running));
+        self.current[n] = still.or_else(|| tasks.take_ready(cpu));
+        self.timers[n] = tasks.deadline_for(cpu);
+        let priority = self.current[n].map(|id| tasks.thread(id).unwrap().priority);
+        self.slices[n] = priority.is_some_and(|priority| tasks.best_ready(cpu).is_some_and(|best| best <= priority));
+    }
+
+    fn pick(&self, n: usize) -> Option<ThreadId> {
+        (!self.threads.is_empty()).then(|| self.threads[n % self.threads.len()])
+    }
+
+    fn take(&mut self, step: Step) {
+        let running = |kernel: &Kernel, cpu: u8| {
+            // A CPU that must look does so before its thread does anything more.
+            let id = kernel.current[usize::from(cpu)]?;
+            (!kernel.tasks.attention.contains(Cpu(cpu))).then_some(id)
+        };
+        match step {
+            Step::New(priority, mask) => {
+                let id = process(&mut self.tasks, self.container);
+                let thread = self.tasks.thread_mut(id).unwrap();
+                (thread.priority, thread.affinity) = (priority, CpuSet(mask));
+                self.tasks.make_ready(id);
+                self.threads.push_back(id);
+            }
+            Step::Park(cpu, deadline) => {
+                let Some(id) = running(self, cpu) else { return };
+                let deadline = (deadline > 0).then_some(self.now + deadline);
+                self.tasks.park(id, Wait::restart(Channel::Poll, deadline));
+                // The thread's registers are zero, as if after a call; it came into the kernel, and leaves.
+                self.tasks.thread_mut(id).unwrap().registers.rip = 2;
+                self.look(cpu.into());
+            }
+            Step::Wake(n) => {
+                let parked = |id: &&ThreadId| self.tasks.thread(**id).unwrap().state == State::Parked;
+                let Some(id) = self.threads.iter().filter(parked).nth(n).copied() else { return };
+                self.tasks.resume(id, crate::tasks::Resume::Return(0));
+            }
+            Step::Yield(cpu) => {
+                let Some(id) = running(self, cpu) else { return };
+                self.tasks.make_ready(id);
+                self.look(cpu.into());
+            }
+            Step::End(n) => {
+                let Some(id) = self.pick(n) else { return };
+                self.tasks.end_thread(id);
+                let ThreadId::Main(process) = id else { unreachable!() };
+                self.tasks.remove_process(process);
+                self.threads.retain(|other| *other != id);
+            }
+            Step::Affinity(n, mask) => {
+                let Some(id) = self.pick(n) else { return };
+                self.tasks.set_affinity(id, CpuSet(mask));
+            }
+            Step::Priority(n, priority) => {
+                let Some(id) = self.pick(n) else { return };
+                self.tasks.set_priority(id, priority);
+            }
+            Step::Look(cpu) => {
+                if self.tasks.attention.contains(Cpu(cpu)) {
+                    self.look(cpu.into());
+                }
+            }
+            Step::Tick(by) => {
+                self.now += by;
+                for n in 0..usize::from(CPUS) {
+                    if self.timers[n].is_some_and(|at| at <= self.now) {
+                        self.timers[n] = None;
+                        self.tasks.expire(Cpu(n as u8), self.now);
+                        self.look(n);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(&self) {
+        let tasks = &self.tasks;
+        let attention = |n: usize| tasks.attention.contains(Cpu(n as u8));
+        for n in 0..usize::from(CPUS) {
+            let cpu = Cpu(n as u8);
+            let current = self.current[n].and_then(|id| tasks.thread(id)).filter(|t| t.state == State::Running);
+            let mine = |id: &&ThreadId| {
+                let thread = tasks.thread(**id).unwrap();
+                thread.state == State::Ready && thread.cpu == Some(cpu)
+            };
+            let best = self.threads.iter().filter(mine).map(|id| tasks.thread(*id).unwrap().priority).min();
+            let looks = match (current, best) {
+                // It goes on with nobody, or somebody who waits goes first.
+                (None, None) => self.current[n].is_some(),
+                (None, Some(_)) => true,
+                (Some(thread), Some(best)) => best < thread.priority || best == thread.priority && !self.slices[n],
+                (Some(_), None) => false,
+            };
+            assert!(
+                attention(n) || !looks,
+                "{cpu:?} must look: {:?} {best:?} {:?}",
+                current.map(|t| (t.priority, t.stamp)),
+                self.slices
+            );
+            if let Some(thread) = current {
+                assert!(thread.cpu == Some(cpu) && thread.ran_on == Some(cpu));
+                assert!(attention(n) || thread.affinity.contains(cpu));
+            }
+        }
+        // The common lane: its best may not be better than what any CPU runs, and somebody shares with it.
+        let unbound = |id: &&ThreadId| {
+            let thread = tasks.thread(**id).unwrap();
+            thread.state == State::Ready && thread.cpu.is_none()
+        };
+        if let Some(best) = self.threads.iter().filter(unbound).map(|id| tasks.thread(*id).unwrap().priority).min() {
+            let running = |n: usize| self.current[n].and_then(|id| tasks.thread(id)).map_or(u8::MAX, |t| t.priority);
+            let cpus = 0..usize::from(CPUS);
+            let somebody_looks = cpus.clone().any(attention);
+            assert!(somebody_looks || cpus.clone().all(|n| running(n) <= best), "an idle or worse CPU does not look");
+            let equals = || cpus.clone().filter(|n| running(*n) == best);
+            assert!(somebody_looks || equals().next().is_none() || equals().any(|n| self.slices[n]));
+        }
+        for id in &self.threads {
+            let thread = tasks.thread(*id).unwrap();
+            if thread.state == State::Ready {
+                assert!(thread.cpu.is_none_or(|cpu| thread.affinity.contains(cpu)));
+                assert!(thread.cpu.is_some() || thread.affinity == CpuSet(u64::MAX) || thread.affinity == CpuSet(7));
+            }
+        }
+        if let Some(next) = tasks.next_deadline() {
+            let armed = self.timers.iter().flatten().min();
+            assert!(armed.is_some_and(|at| *at <= next), "nobody watches the clock for {next}");
+        }
+        let bound = |cpu| self.threads.iter().filter(|id| tasks.thread(**id).unwrap().cpu == Some(cpu)).count();
+        (0..CPUS).map(Cpu).for_each(|cpu| assert_eq!(tasks.bound_to(cpu) as usize, bound(cpu)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #[test]
+    fn no_attention_is_lost(steps in proptest::collection::vec(step(), 1..100)) {
+        let mut kernel = Kernel {
+            tasks: Tasks::new(CPUS.into()),
+            container: container(),
+            current: [None; CPUS as usize],
+            timers: [None; CPUS as usize],
+            slices: [false; CPUS as usize],
+            threads: VecDeque::new(),
+            now: 0,
+        };
+        (0..usize::from(CPUS)).for_each(|n| kernel.look(n));
+        for step in steps {
+            kernel.take(step);
+            kernel.check();
+        }
+        // When all have looked, all is quiet: nobody keeps alerting the others.
+        for _ in 0..8 {
+            let attention = kernel.tasks.attention;
+            attention.iter().for_each(|cpu| kernel.look(cpu.0.into()));
+            kernel.check();
+        }
+        prop_assert!(kernel.tasks.attention.is_empty());
+    }
+}
