@@ -175,6 +175,13 @@ fn number(index: u32, generation: u32) -> u32 {
     (generation & 0x3fff) << 15 | (index + 1)
 }
 
+impl ProcessId {
+    /// The process's number in system calls, which is its main thread's.
+    pub fn number(self) -> u32 {
+        number(self.index(), self.generation())
+    }
+}
+
 impl<R> Tasks<R> {
     /// No threads yet, and so many CPUs that are up, at least one.
     pub fn new(cpus: usize) -> Tasks<R> {
@@ -204,7 +211,7 @@ impl<R> Tasks<R> {
         let id = self.threads.processes.insert(process)?.cast();
         if let Some(main) = self.threads.get_mut(ThreadId::Main(id)) {
             main.process = id;
-            main.number = number(id.index(), id.generation());
+            main.number = id.number();
         }
         self.counts.processes_made += 1;
         self.counts.threads_made += 1;

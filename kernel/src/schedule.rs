@@ -6,7 +6,7 @@
 
 use crate::arch::{self, apic, clock, entry};
 use crate::kernel::{Kernel, Memory};
-use containers::{ContainerId, Cpu, ProcessId, State, ThreadId};
+use containers::{ContainerId, Cpu, ProcessId, Space, State, ThreadId};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
@@ -32,8 +32,8 @@ pub struct Running {
     pub thread: ThreadId,
     /// Its process.
     pub process: ProcessId,
-    /// Its container.
-    pub container: ContainerId,
+    /// Its memory, as seen from this CPU.
+    pub space: Space,
 }
 
 /// This CPU's number.
@@ -48,8 +48,8 @@ pub fn current(cpu: &InKernel) -> Option<ThreadId> {
     running(cpu).map(|running| running.thread)
 }
 
-/// The same with its process and container.
-#[inline]
+/// The same with its process and memory.
+#[inline(always)]
 pub fn running(cpu: &InKernel) -> Option<Running> {
     CURRENT.get(cpu).get()
 }
@@ -95,7 +95,11 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     }
     CURRENT.get(cpu).set(next.and_then(|id| {
         let thread = kernel.tasks.thread(id)?;
-        Some(Running { thread: id, process: thread.process, container: thread.container })
+        Some(Running {
+            thread: id,
+            process: thread.process,
+            space: Space { container: thread.container, cpu: this_cpu(cpu) },
+        })
     }));
     set_alarm(kernel, cpu, now);
 }

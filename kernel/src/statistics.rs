@@ -32,6 +32,7 @@ pub struct Statistics {
 /// Calls `give` with every statistic's name and value.
 pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     let entries = COUNTS.get(cpu);
+    let cycles = entries.cycles();
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
     let level1 = |cause: Cause| entries.level1[cause as usize].get();
     give("entries_system_call", level1(Cause::SystemCall));
@@ -40,9 +41,9 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("level2_interrupts", entries.level2.get());
     give("idle_wakeups", entries.from_idle.get());
     give("context_switches", schedule::SWITCHES.get(cpu).get());
-    give("user_cycles", entries.user.get());
-    give("kernel_cycles", entries.kernel.get());
-    give("idle_cycles", entries.idle.get());
+    give("user_cycles", cycles.user);
+    give("kernel_cycles", cycles.kernel);
+    give("idle_cycles", cycles.idle);
     give("tsc_hz", clock::tsc_hz());
     give("boot_microseconds", kernel.statistics.boot_microseconds);
     give("page_faults", kernel.statistics.page_faults);

@@ -1,13 +1,19 @@
 //! How a CPU comes into the kernel and goes back: the only code between user mode and Rust.
 //!
-//! A thread's registers go straight into its control block, from the end of [`Registers`] towards its
-//! start. For interrupts and exceptions from user mode the CPU itself pushes the first five there,
-//! because `rsp0` of the TSS holds the same address as [`FRAME_END`]; for `syscall` the code below
-//! does. Then the CPU's one kernel stack is taken, empty.
+//! **System calls.** `syscall` saves nothing but rip and flags, in rcx and r11. The code below pushes them
+//! on the CPU's kernel stack with the registers that Rust may overwrite ([`SystemCall`]); the other
+//! six are still in place when Rust returns. Most calls go straight back from there, the quick way: pop,
+//! `sysret`. Only when the thread does not simply go on (it waits, another one is to run, a signal is
+//! there, the call is about the registers themselves), all sixteen registers move to its control block
+//! first. `docs/entry-path.md` counts the instructions.
+//!
+//! **Interrupts and exceptions** from user mode: the registers go straight into the thread's control
+//! block, from the end of [`Registers`] towards its start. The CPU itself pushes the first five there,
+//! because `rsp0` of the TSS holds the block's address. Then the kernel stack is taken, empty.
 //!
 //! ```text
-//!   FRAME_END →  ss rsp rflags cs rip | code vector | rdi rsi rdx rcx rax r8 … r15   ← Registers
-//!                \______ iret ______/
+//!   rsp0 →  ss rsp rflags cs rip | code vector | rdi rsi rdx rcx rax r8 … r15   ← Registers
+//!           \______ iret ______/
 //! ```
 //!
 //! From the kernel (level 1, or the idle loop at level 0) the CPU pushes on the stack that it is on.
@@ -23,13 +29,78 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use cpulocal::{InKernel, cpu_local};
 
+/// What a system call leaves on the kernel stack: its arguments, and where to go back to.
+#[repr(C)]
+pub struct SystemCall {
+    /// rdi, rsi, rdx, r10, r8, r9.
+    pub arguments: [u64; 6],
+    rip: u64,
+    rflags: u64,
+    rsp: u64,
+    /// rax.
+    pub number: u64,
+    /// Who sees a call is in the kernel, on the CPU that the call was made on.
+    pub cpu: InKernel,
+}
+
+/// A system call, and the registers that the quick way leaves where they are.
+#[repr(C)]
+pub struct WholeSystemCall {
+    r15: u64,
+    r14: u64,
+    r13: u64,
+    r12: u64,
+    rbp: u64,
+    rbx: u64,
+    /// The rest.
+    pub call: SystemCall,
+}
+
+impl WholeSystemCall {
+    /// The registers as a control block holds them. After `syscall`, rcx and r11 are rip and flags.
+    pub fn registers(&self) -> Registers {
+        let WholeSystemCall { r15, r14, r13, r12, rbp, rbx, ref call } = *self;
+        let SystemCall { arguments: [rdi, rsi, rdx, r10, r8, r9], rip, rflags, rsp, number, .. } = *call;
+        let (vector, cs, ss) = (Registers::SYSTEM_CALL, Registers::USER_CODE, Registers::USER_DATA);
+        let (rax, rcx, r11, code) = (number, rip, rflags, number);
+        Registers {
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            vector,
+            code,
+            rip,
+            cs,
+            rflags,
+            rsp,
+            ss,
+        }
+    }
+}
+
+/// Returned instead of a system call's result: the thread does not go straight back. No result has this
+/// value; errors end at -4095.
+pub const STAYS: u64 = -4096_i64 as u64;
+
 cpu_local! {
     /// The end of the current thread's [`Registers`].
     pub static FRAME_END: Cell<u64> = Cell::new(0);
     /// The execution level: 0 in user mode and the idle loop, 1 in the kernel, 2 when that was
     /// interrupted. Kept by the boundary, read here to tell the idle loop from level 1.
     pub static LEVEL: Cell<u64> = Cell::new(1);
-    /// The user's stack pointer, for the few instructions until it is in the control block.
+    /// The user's stack pointer, for the few instructions until it is on the kernel stack.
     static USER_STACK: Cell<u64> = Cell::new(0);
 }
 
@@ -52,22 +123,6 @@ pub fn cause(cpu: &InKernel) -> (u64, u64) {
     unsafe { ((*frame(cpu)).vector, (*frame(cpu)).code) }
 }
 
-/// Number and arguments of the system call that the current thread came in by.
-#[inline(always)]
-pub fn system_call_arguments(cpu: &InKernel) -> (u64, [u64; 6]) {
-    // SAFETY: as in `cause`.
-    let r = unsafe { &*frame(cpu) };
-    (r.code, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
-}
-
-/// Sets what the current thread's system call returns.
-#[inline(always)]
-pub fn set_result(cpu: &InKernel, value: u64) {
-    let registers = frame(cpu).cast_mut();
-    // SAFETY: as in `cause`, but after the call: its reference to the kernel is used no more.
-    unsafe { (*registers).rax = value }
-}
-
 // Pushes what is below `code` and `vector`; the order is that of `Registers`.
 macro_rules! push_registers {
     () => {
@@ -88,26 +143,34 @@ macro_rules! pop_registers {
 extern "C" fn system_call() {
     naked_asm!(
         "mov [rip + {user_stack}], rsp",
-        "mov rsp, [rip + {frame_end}]",
-        "push {user_data}",
+        "mov rsp, [rip + {kernel_stack}]",
+        // A `SystemCall`, from its end.
+        "push rax",
         "push [rip + {user_stack}]",
         "push r11",
-        "push {user_code}",
         "push rcx",
-        "push rax",
-        "push {by_system_call}",
-        push_registers!(),
-        "mov rsp, [rip + {kernel_stack}]",
-        "xor ebp, ebp",
+        "push r9; push r8; push r10; push rdx; push rsi; push rdi",
+        "mov rdi, rsp",
         "call {enter}",
+        "cmp rax, {stays}",
+        "je 2f",
+        // The quick way back, with the result in rax. Nothing of the kernel's is left in a register.
+        "pop rdi; pop rsi; pop rdx; pop r10; pop r8; pop r9",
+        "pop rcx",
+        "pop r11",
+        "pop rsp",
+        "sysretq",
+        // The thread stays for now: a `WholeSystemCall`.
+        "2: push rbx; push rbp; push r12; push r13; push r14; push r15",
+        "mov rdi, rsp",
+        "xor ebp, ebp",
+        "call {finish}",
         "jmp {leave}",
         user_stack = sym USER_STACK,
-        frame_end = sym FRAME_END,
         kernel_stack = sym KERNEL_STACK,
-        user_data = const Registers::USER_DATA,
-        user_code = const Registers::USER_CODE,
-        by_system_call = const Registers::SYSTEM_CALL,
+        stays = const STAYS as i64,
         enter = sym crate::boundary::enter_system_call,
+        finish = sym crate::boundary::finish_system_call,
         leave = sym leave,
     )
 }
@@ -119,8 +182,8 @@ pub fn syscall_entry() -> u64 {
 
 /// Goes to user mode through the registers at rax. Interrupts are off.
 ///
-/// A thread that came by `syscall` goes back by `sysret`: its rcx and r11 already hold rip and flags.
-/// All others go by `iret`.
+/// A thread that came by `syscall`, and whose registers nobody has set since, goes back by `sysret`: its
+/// rcx and r11 hold rip and flags. All others go by `iret`.
 #[unsafe(naked)]
 extern "C" fn leave() {
     naked_asm!(
@@ -271,7 +334,15 @@ pub fn stub(vector: u8) -> u64 {
 }
 
 const _: () = {
-    // The entry code's pushes and `iret` rely on this order and size.
+    // The entry code's pushes rely on these orders and sizes, and so does `iret`. Both frames of a system
+    // call leave the stack aligned for a call to Rust.
+    assert!(
+        offset_of!(SystemCall, number) + 8 == size_of::<SystemCall>() && size_of::<SystemCall>().is_multiple_of(16)
+    );
+    assert!(
+        offset_of!(SystemCall, rip) == 48 && offset_of!(SystemCall, rflags) == 56 && offset_of!(SystemCall, rsp) == 64
+    );
+    assert!(offset_of!(WholeSystemCall, call) == 48 && size_of::<WholeSystemCall>().is_multiple_of(16));
     assert!(offset_of!(Registers, ss) == size_of::<Registers>() - 8);
     assert!(offset_of!(Registers, rip) + 40 == size_of::<Registers>());
     assert!(offset_of!(Registers, vector) + 16 == offset_of!(Registers, rip));

@@ -20,11 +20,12 @@ mod giant;
 #[cfg(not(feature = "smp"))]
 mod up;
 
-use crate::arch::entry::LEVEL;
+use crate::arch::entry::{LEVEL, STAYS, SystemCall, WholeSystemCall};
 use crate::arch::{clock, devices, entry, interrupts};
 use crate::kernel::Kernel;
+use crate::schedule::Running;
 use crate::{calls, schedule, signals, trap};
-use containers::Registers;
+use containers::{Registers, State};
 use core::cell::{Cell, UnsafeCell};
 use cpulocal::{InKernel, cpu_local};
 #[cfg(feature = "smp")]
@@ -44,6 +45,9 @@ pub enum Cause {
 }
 
 /// Entries to levels 1 and 2 by cause, and how the CPU's cycles divide.
+///
+/// A time is kept by adding the cycle counter where it ends and subtracting it where it begins: no start
+/// need be remembered. What is neither user mode nor idle nor waiting is the kernel's.
 pub struct Counts {
     /// Entries to level 1, by [`Cause`].
     pub level1: [Cell<u64>; 3],
@@ -51,14 +55,22 @@ pub struct Counts {
     pub level2: Cell<u64>,
     /// Entries from the idle loop; they are in `level1` too.
     pub from_idle: Cell<u64>,
-    /// When the CPU last changed between user mode, kernel and idle, by the cycle counter.
+    /// When the boot was over.
     since: Cell<u64>,
     /// Cycles in user mode.
-    pub user: Cell<u64>,
-    /// Cycles in the kernel.
-    pub kernel: Cell<u64>,
+    user: Cell<u64>,
     /// Cycles halted.
-    pub idle: Cell<u64>,
+    idle: Cell<u64>,
+}
+
+/// How a CPU's cycles divide.
+pub struct Cycles {
+    /// In user mode.
+    pub user: u64,
+    /// In the kernel.
+    pub kernel: u64,
+    /// Halted.
+    pub idle: u64,
 }
 
 cpu_local! {
@@ -69,19 +81,38 @@ cpu_local! {
         from_idle: Cell::new(0),
         since: Cell::new(0),
         user: Cell::new(0),
-        kernel: Cell::new(0),
         idle: Cell::new(0),
     };
+    /// What is known of a system call that [`enter_system_call`] has returned from with [`STAYS`].
+    static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
 }
 
-fn add(counter: &Cell<u64>, amount: u64) {
-    counter.set(counter.get().wrapping_add(amount));
+impl Counts {
+    /// How the cycles of this CPU, which is in the kernel, divide up to now.
+    pub fn cycles(&self) -> Cycles {
+        let (user, idle) = (self.user.get(), self.idle.get());
+        let all = clock::rdtsc().wrapping_sub(self.since.get());
+        Cycles { user, kernel: all.wrapping_sub(user).wrapping_sub(idle), idle }
+    }
 }
 
-/// Adds the cycles since the last change to `to`.
-fn account(counts: &Counts, to: &Cell<u64>) {
+#[inline(always)]
+fn count(counter: &Cell<u64>) {
+    counter.set(counter.get().wrapping_add(1));
+}
+
+/// User mode or idleness begins now.
+#[inline(always)]
+fn begin(time: &Cell<u64>) {
     let now = clock::rdtsc();
-    add(to, now.wrapping_sub(counts.since.replace(now)));
+    time.set(time.get().wrapping_sub(now));
+}
+
+/// User mode or idleness ends now.
+#[inline(always)]
+fn end(time: &Cell<u64>) {
+    let now = clock::rdtsc();
+    time.set(time.get().wrapping_add(now));
 }
 
 /// The kernel's state. Reached only through [`rise`].
@@ -92,20 +123,44 @@ unsafe impl Sync for TheKernel {}
 
 static KERNEL: TheKernel = TheKernel(UnsafeCell::new(None));
 
-/// From level 0 to level 1: waits until the strategy lets this CPU in, and hands out the kernel.
+/// The kernel's state.
+///
+/// # Safety
+/// The CPU is at level 1 and has been let in, and there is no other reference on it.
+#[inline(always)]
+unsafe fn the_kernel() -> &'static mut Kernel {
+    // SAFETY: as promised, and the strategy sees to other CPUs. The state is there: the boot puts it there
+    // before the first entry.
+    unsafe { (*KERNEL.0.get()).as_mut().unwrap_unchecked() }
+}
+
+/// From level 0 to level 1: waits until the strategy lets this CPU in, and hands out the kernel. `Err`:
+/// the kernel too, but meanwhile another CPU has ended or stopped the thread that ran here. Its registers
+/// are nobody's then, and the CPU [leaves](leave) by choosing another.
 ///
 /// # Safety
 /// Called by the entry functions below and nowhere else, once per visit, so that the reference is
 /// the only one there is; it must not be kept beyond [`fall`].
 #[inline(always)]
-unsafe fn rise(cpu: &InKernel, cause: Cause) -> &'static mut Kernel {
+unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<&'static mut Kernel, &'static mut Kernel> {
     LEVEL.get(cpu).set(1);
-    let counts = COUNTS.get(cpu);
-    add(&counts.level1[cause as usize], 1);
-    strategy::enter(cpu);
-    // SAFETY: the level was 0, so nobody on this CPU holds a reference, and the strategy sees to the
-    // others. The state is there: the boot puts it there before the first entry.
-    unsafe { (*KERNEL.0.get()).as_mut().unwrap_unchecked() }
+    count(&COUNTS.get(cpu).level1[cause as usize]);
+    let waited = strategy::enter(cpu);
+    // SAFETY: the level was 0, so nobody on this CPU holds a reference.
+    let kernel = unsafe { the_kernel() };
+    if waited && !still_runs(kernel, cpu) { Err(kernel) } else { Ok(kernel) }
+}
+
+/// Whether the current thread, if there is one, is still to run here; asked after a wait. If not, another
+/// thread is chosen before the CPU leaves.
+#[cold]
+fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
+    let runs = |id| kernel.tasks.thread(id).is_some_and(|thread| thread.state == State::Running);
+    let still = schedule::current(cpu).is_none_or(runs);
+    if !still {
+        kernel.tasks.attention.insert(schedule::this_cpu(cpu));
+    }
+    still
 }
 
 /// From level 1 to level 0.
@@ -116,19 +171,18 @@ fn fall(cpu: &InKernel) {
 }
 
 /// Works off the notes, chooses who runs next and leaves the kernel through it, or goes idle.
-#[inline(always)]
 fn leave(kernel: &mut Kernel, cpu: &InKernel) -> *const Registers {
     if deferred::any(cpu) || !kernel.tasks.attention.is_empty() {
         choose(kernel, cpu);
     }
-    let counts = COUNTS.get(cpu);
-    account(counts, &counts.kernel);
     match schedule::current(cpu) {
         Some(_) => {
+            begin(&COUNTS.get(cpu).user);
             fall(cpu);
             entry::frame(cpu)
         }
         None => {
+            begin(&COUNTS.get(cpu).idle);
             fall(cpu);
             entry::idle()
         }
@@ -163,37 +217,110 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     unsafe { entry::depart(registers) }
 }
 
-/// A system call of the current thread.
-pub extern "C" fn enter_system_call() -> *const Registers {
-    // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
-    let cpu = unsafe { InKernel::new() };
-    let counts = COUNTS.get(&cpu);
-    account(counts, &counts.user);
+/// How far a system call has come that does not go straight back.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// It has been made and returns this.
+    Result(u64),
+    /// It has been made, and the thread is parked.
+    Parked,
+    /// It is still to be made, when the registers are in the control block.
+    Unmade,
+    /// The thread is not to run any more.
+    Gone,
+}
+
+impl Outcome {
+    /// While no call is under way. So a call that should really return [`STAYS`] does.
+    const RESTING: Outcome = Outcome::Result(STAYS);
+}
+
+/// A system call of the current thread. Returns its result, and the thread goes straight back to user
+/// mode; or [`STAYS`], and [`finish_system_call`] goes on from there.
+pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
+    let cpu = &call.cpu;
+    let counts = COUNTS.get(cpu);
+    end(&counts.user);
     // SAFETY: this is an entry.
-    let kernel = unsafe { rise(&cpu, Cause::SystemCall) };
-    let (number, arguments) = entry::system_call_arguments(&cpu);
-    if let Some(result) = calls::dispatch(kernel, &cpu, number, arguments) {
-        entry::set_result(&cpu, result);
+    let Ok(kernel) = (unsafe { rise(cpu, Cause::SystemCall) }) else { return stay(cpu, Outcome::Gone) };
+    let entry = calls::find(call.number);
+    let result = if entry.is_simple() {
+        entry.make(kernel, call)
+    } else if entry.wants_registers() {
+        return stay(cpu, Outcome::Unmade);
+    } else {
+        calls::make(kernel, call, entry)
+    };
+    if !kernel.tasks.attention.is_empty() {
+        return stay(cpu, if result == STAYS { Outcome::Parked } else { Outcome::Result(result) });
     }
-    leave(kernel, &cpu)
+    begin(&counts.user);
+    fall(cpu);
+    result
+}
+
+#[cold]
+fn stay(cpu: &InKernel, outcome: Outcome) -> u64 {
+    OUTCOME.get(cpu).set(outcome);
+    STAYS
+}
+
+/// The rest of a system call whose thread does not go straight back: its registers move to the control
+/// block, and whoever is to run now leaves through his.
+pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Registers {
+    let call = &whole.call;
+    let cpu = &call.cpu;
+    // SAFETY: the visit goes on, and the reference of `enter_system_call` went when it returned.
+    let kernel = unsafe { the_kernel() };
+    let outcome = OUTCOME.get(cpu).replace(Outcome::RESTING);
+    if !matches!(outcome, Outcome::Gone) {
+        set_registers(kernel, cpu, |registers| *registers = whole.registers());
+    }
+    let result = match outcome {
+        Outcome::Unmade => calls::make(kernel, call, calls::find(call.number)),
+        Outcome::Result(result) => result,
+        Outcome::Parked | Outcome::Gone => STAYS,
+    };
+    if result != STAYS {
+        set_registers(kernel, cpu, |registers| registers.rax = result);
+    }
+    leave(kernel, cpu)
+}
+
+/// Changes the current thread's registers, if it is still there.
+fn set_registers(kernel: &mut Kernel, cpu: &InKernel, change: impl FnOnce(&mut Registers)) {
+    if let Some(thread) = schedule::current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
+        change(&mut thread.registers);
+    }
+}
+
+/// The thread that makes a system call.
+#[inline(always)]
+pub fn caller(call: &SystemCall) -> Running {
+    // SAFETY: the call came from user mode, where a CPU goes only with a current thread, and it stays
+    // current until the CPU leaves.
+    unsafe { schedule::running(&call.cpu).unwrap_unchecked() }
 }
 
 /// An exception or interrupt of the current thread.
 pub extern "C" fn enter_trap() -> *const Registers {
-    // SAFETY: as in `enter_system_call`.
+    // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
     let cpu = unsafe { InKernel::new() };
-    let counts = COUNTS.get(&cpu);
-    account(counts, &counts.user);
+    end(&COUNTS.get(&cpu).user);
     let (vector, code) = entry::cause(&cpu);
     if vector < trap::EXCEPTIONS {
         let address = trap::fault_address();
         // SAFETY: this is an entry.
-        let kernel = unsafe { rise(&cpu, Cause::Exception) };
-        trap::exception(kernel, &cpu, vector, code, address);
-        leave(kernel, &cpu)
+        match unsafe { rise(&cpu, Cause::Exception) } {
+            Ok(kernel) => {
+                trap::exception(kernel, &cpu, vector, code, address);
+                leave(kernel, &cpu)
+            }
+            Err(kernel) => leave(kernel, &cpu),
+        }
     } else {
         // SAFETY: this is an entry.
-        let kernel = unsafe { rise(&cpu, Cause::Interrupt) };
+        let (Ok(kernel) | Err(kernel)) = unsafe { rise(&cpu, Cause::Interrupt) };
         deferred::note(&cpu, devices::interrupt(vector as u8));
         leave(kernel, &cpu)
     }
@@ -201,37 +328,42 @@ pub extern "C" fn enter_trap() -> *const Registers {
 
 /// An interrupt that ended the idle loop. The interrupted frame is dropped.
 pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
-    // SAFETY: as in `enter_system_call`.
+    // SAFETY: as in `enter_trap`.
     let cpu = unsafe { InKernel::new() };
     let counts = COUNTS.get(&cpu);
-    account(counts, &counts.idle);
-    add(&counts.from_idle, 1);
+    end(&counts.idle);
+    count(&counts.from_idle);
     // SAFETY: this is an entry.
-    let kernel = unsafe { rise(&cpu, Cause::Interrupt) };
+    let (Ok(kernel) | Err(kernel)) = unsafe { rise(&cpu, Cause::Interrupt) };
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
     leave(kernel, &cpu)
 }
 
-/// An interrupt at level 1, which makes it level 2.
+/// An interrupt at level 1, which makes it level 2. The strategy is asked as for every rise of the level;
+/// this CPU is in the kernel already, so it need not wait.
 ///
 /// No [`Kernel`] here: the code that was interrupted is using it.
 pub extern "C" fn interrupted(registers: &Registers) {
-    // SAFETY: as in `enter_system_call`; the proof serves the counters and the notes only.
+    // SAFETY: as in `enter_trap`; the proof serves the counters and the notes only.
     let cpu = unsafe { InKernel::new() };
     let level = LEVEL.get(&cpu);
     level.set(level.get() + 1);
-    add(&COUNTS.get(&cpu).level2, 1);
+    strategy::enter(&cpu);
+    count(&COUNTS.get(&cpu).level2);
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
+    strategy::leave(&cpu);
     level.set(level.get() - 1);
 }
 
 /// Lets interrupts in for the rest of a long call at level 1, so that devices are answered meanwhile.
-/// The boundary keeps them out again before the level falls.
 pub fn let_interrupts_in(_cpu: &InKernel) {
     interrupts::enable();
 }
 
-/// Keeps interrupts out again.
-pub fn keep_interrupts_out(_cpu: &InKernel) {
+/// Keeps interrupts out again, before the level falls. What they have left to do is done then.
+pub fn keep_interrupts_out(kernel: &mut Kernel, cpu: &InKernel) {
     interrupts::disable();
+    if deferred::any(cpu) {
+        kernel.tasks.attention.insert(schedule::this_cpu(cpu));
+    }
 }

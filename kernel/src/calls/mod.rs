@@ -2,7 +2,7 @@
 //!
 //! A call is a function of its [`Caller`] and the subsystems that it touches. It returns an
 //! [`Answer`]: a value, an error number, or that the thread has been parked or is gone. The table is
-//! [`table`]; the calls themselves are grouped by what they are about.
+//! [`table`], and the calls on files have theirs; the calls themselves are grouped by what they are about.
 
 pub mod files;
 pub mod memory;
@@ -13,13 +13,15 @@ mod table;
 pub mod threads;
 pub mod time;
 
+use crate::arch::entry::{STAYS, SystemCall};
 use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule::{self, Running};
 use ::files::Errno;
 use containers::thread::Restart;
-use containers::{Fault, NoMemory, PhysicalMemory, ProcessId, Space, ThreadId};
-use cpulocal::InKernel;
+use containers::{Cpu, Fault, NoMemory, PhysicalMemory, ProcessId, Space, ThreadId};
+pub use table::find;
+use table::{ALWAYS, Entry, LONG};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Who makes a call, and with what.
@@ -71,6 +73,18 @@ pub fn no_memory(_: NoMemory) -> Errno {
 }
 
 impl Caller {
+    /// Of a call that is being made.
+    #[inline(always)]
+    fn of(call: &SystemCall) -> Caller {
+        let Running { thread, process, space } = boundary::caller(call);
+        Caller { thread, process, space, number: call.number, arguments: call.arguments }
+    }
+
+    /// The same with other arguments.
+    fn with(&self, arguments: [u64; 6]) -> Caller {
+        Caller { arguments, ..*self }
+    }
+
     /// Argument `n` as the 32-bit integer that C passes.
     pub fn int(&self, n: usize) -> i32 {
         self.arguments[n] as i32
@@ -89,25 +103,36 @@ impl Caller {
     }
 }
 
-/// Makes a system call of the current thread; what it returns, if it returns now.
-pub fn dispatch(kernel: &mut Kernel, cpu: &InKernel, number: u64, arguments: [u64; 6]) -> Option<u64> {
-    let Running { thread, process, container } = schedule::running(cpu)?;
-    let space = Space { container, cpu: schedule::this_cpu(cpu) };
-    let caller = Caller { thread, process, space, number, arguments };
-    if table::is_long(number) {
+/// Makes a system call that may be long or use the kernel's heap, and returns what the shared entry code
+/// takes for a result.
+#[inline(never)]
+pub fn make(kernel: &mut Kernel, call: &SystemCall, entry: &Entry) -> u64 {
+    let cpu = &call.cpu;
+    if entry.is(LONG) {
         boundary::let_interrupts_in(cpu);
     }
     // Every call may use some kernel heap; what it may use is there before it starts.
-    let answer = if kernel.memory.physical.has_room_for_bookkeeping() || table::frees(number) {
-        table::call(kernel, cpu, &caller)
+    let result = if entry.is(ALWAYS) || kernel.memory.physical.has_room_for_bookkeeping() {
+        entry.make(kernel, call)
     } else {
-        Err(Errno::ENOMEM)
+        conclude(kernel, schedule::this_cpu(cpu), Err(Errno::ENOMEM))
     };
-    boundary::keep_interrupts_out(cpu);
+    if entry.is(LONG) {
+        boundary::keep_interrupts_out(kernel, cpu);
+    }
+    result
+}
+
+/// An answer as a thread finds it in rax; [`STAYS`] if it finds none now, and somebody else is to run.
+#[inline(always)]
+fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> u64 {
     match answer {
-        Ok(Reply::Value(value)) => Some(value),
-        Err(errno) => Some(-i64::from(errno.into_raw()) as u64),
-        Ok(Reply::Parked | Reply::Gone) => None,
+        Ok(Reply::Value(value)) => value,
+        Err(errno) => -i64::from(errno.into_raw()) as u64,
+        Ok(Reply::Parked | Reply::Gone) => {
+            kernel.tasks.attention.insert(cpu);
+            STAYS
+        }
     }
 }
 

@@ -1,158 +1,209 @@
-//! The table of system calls: each arm names the subsystems that the call touches.
+//! The table of system calls: each line names the subsystems that the call touches.
+//!
+//! A line is `names: flags => call`, in which `c` is the [`Caller`] and the subsystems go by their names in
+//! [`Kernel`]. Calls that need more than the subsystems take it whole as `k`, and the proof `cpu` of being
+//! in it.
 
-use super::{Answer, Caller, DONE, files, memory, native, signals, system, threads, time as clocks, value};
+use super::{Answer, Caller, DONE, conclude, files, memory, native, signals, system, threads, time as clocks, value};
+use crate::arch::entry::SystemCall;
 use crate::kernel::Kernel;
 use crate::schedule;
 use ::files::Errno;
 use abi::native as own;
-use cpulocal::InKernel;
 use syscalls::Sysno;
 
-/// Whether a call is made even when the kernel's heap has no reserve: those that give memory back.
-pub(super) fn frees(number: u64) -> bool {
-    use Sysno::*;
-    matches!(Sysno::new(number as usize), Some(exit | exit_group | munmap | close | rt_sigreturn | futex))
+/// Makes a call, and returns what [`conclude`] makes of its answer.
+type Make = fn(&mut Kernel, &SystemCall) -> u64;
+
+/// A call of the table.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    make: Make,
+    flags: u8,
 }
 
-/// Whether a call can take long enough for devices to notice, so that interrupts are let in.
-pub(super) fn is_long(number: u64) -> bool {
-    const BITS: [u64; 8] = {
-        use Sysno::*;
-        const LONG: [Sysno; 26] = [
-            read,
-            write,
-            readv,
-            writev,
-            pread64,
-            pwrite64,
-            preadv,
-            pwritev,
-            sendfile,
-            copy_file_range,
-            mmap,
-            munmap,
-            mprotect,
-            mremap,
-            madvise,
-            brk,
-            exit,
-            exit_group,
-            open,
-            openat,
-            close,
-            getdents64,
-            getrandom,
-            ftruncate,
-            truncate,
-            fallocate,
-        ];
-        let mut bits = [0; 8];
+/// The call is made even when the kernel's heap has no reserve: it uses none, or it gives memory back.
+pub(super) const ALWAYS: u8 = 1 << 0;
+/// The call can take long enough for devices to notice, so interrupts are let in.
+pub(super) const LONG: u8 = 1 << 1;
+/// The call looks at its thread's registers, or sets them, or the thread may be gone afterwards: they are
+/// in the control block before it is made.
+pub(super) const REGISTERS: u8 = 1 << 2;
+/// There is no such call.
+const ABSENT: u8 = 1 << 3;
+
+impl Entry {
+    /// A number without a call.
+    pub(super) const NONE: Entry = Entry { make: |k, call| unknown(k, &Caller::of(call)), flags: ABSENT };
+
+    /// Puts a call into the table at its numbers, where there was none.
+    pub(super) const fn set(table: &mut [Entry], numbers: &[usize], flags: u8, make: Make) {
         let mut n = 0;
-        while n < LONG.len() {
-            bits[LONG[n] as usize / 64] |= 1 << (LONG[n] as usize % 64);
+        while n < numbers.len() {
+            assert!(table[numbers[n]].flags == ABSENT, "a number with two calls");
+            table[numbers[n]] = Entry { make, flags };
             n += 1;
         }
-        bits
-    };
-    match BITS.get(number as usize / 64) {
-        Some(bits) => bits >> (number % 64) & 1 != 0,
-        None => matches!(number, own::START | own::BURN | own::STATISTICS),
+    }
+
+    /// Makes the call.
+    #[inline(always)]
+    pub fn make(&self, kernel: &mut Kernel, call: &SystemCall) -> u64 {
+        (self.make)(kernel, call)
+    }
+
+    /// Whether a flag is set.
+    #[inline(always)]
+    pub(super) fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether there is nothing to be seen to before the call and after it.
+    #[inline(always)]
+    pub fn is_simple(&self) -> bool {
+        self.flags == ALWAYS
+    }
+
+    /// Whether the registers must be in the control block before the call is made.
+    #[inline(always)]
+    pub fn wants_registers(&self) -> bool {
+        self.is(REGISTERS)
     }
 }
 
-/// Makes a call.
-pub(super) fn call(k: &mut Kernel, cpu: &InKernel, caller: &Caller) -> Answer {
-    let c = caller;
-    if (own::FIRST..=own::LAST).contains(&c.number) {
-        return own_call(k, cpu, c);
-    }
-    let Some(number) = usize::try_from(c.number).ok().and_then(Sysno::new) else { return unknown(k, c, "(no name)") };
-    use Sysno::*;
-    match number {
-        mmap => memory::mmap(c, &mut k.memory, &mut k.tasks, &k.files),
-        munmap => memory::munmap(c, &mut k.memory),
-        mprotect => memory::mprotect(c, &mut k.memory),
-        mremap => memory::mremap(c, &mut k.memory, &k.tasks),
-        brk => memory::brk(c, &mut k.memory, &k.tasks),
-        madvise => memory::madvise(c, &mut k.memory),
-        msync | mlock | munlock => memory::check_range(c, &mut k.memory),
-        mincore => memory::mincore(c, &mut k.memory),
-
-        clone => threads::clone(c, k, cpu),
-        exit => threads::exit(c, k, cpu),
-        exit_group => threads::exit_group(c, k, cpu),
-        futex => threads::futex(c, &mut k.memory, &mut k.tasks),
-        set_tid_address => threads::set_tid_address(c, &mut k.tasks),
-        set_robust_list => threads::set_robust_list(c, &mut k.tasks),
-        arch_prctl => threads::arch_prctl(c, &mut k.memory, &mut k.tasks),
-        getpid | getpgrp | getpgid | getsid => threads::getpid(c, &k.tasks),
-        getppid => threads::getppid(c, &k.tasks),
-        gettid => threads::gettid(c, &k.tasks),
-        sched_yield => threads::sched_yield(c, &mut k.tasks),
-        sched_getaffinity => threads::sched_getaffinity(c, &mut k.memory, &k.tasks),
-        sched_setaffinity => threads::sched_setaffinity(c, &mut k.memory, &k.tasks),
-        sched_getscheduler => threads::sched_getscheduler(c, &k.tasks),
-        sched_getparam => threads::sched_getparam(c, &mut k.memory, &k.tasks),
-        sched_get_priority_min | sched_get_priority_max => DONE,
-        getcpu => threads::getcpu(c, &mut k.memory),
-
-        clock_gettime => {
-            if matches!(c.int(0), clocks::PROCESS_CPU | clocks::THREAD_CPU) {
-                schedule::charge(k, cpu);
-            }
-            clocks::clock_gettime(c, &mut k.memory, &k.tasks)
+/// Defines a function that puts calls into a table, whose first number is `$first`.
+macro_rules! calls {
+    ($(#[$meta:meta])* $visibility:vis fn $fill:ident($numbers:path, $first:expr, $k:ident, $cpu:ident, $c:ident, $subsystems:tt);
+     $($($name:ident)|+ $(: $flags:expr)? => $call:expr,)+) => {
+        $(#[$meta])*
+        $visibility const fn $fill(table: &mut [$crate::calls::Entry]) {
+            use $numbers as number;
+            $($crate::calls::Entry::set(table, &[$(number::$name as usize - $first as usize),+], 0 $(| $flags)?, |$k, call| {
+                #[allow(unused_variables, reason = "not every call needs all of it")]
+                let ($c, $cpu) = (&$crate::calls::Caller::of(call), &call.cpu);
+                #[allow(unused_variables, reason = "not every call needs all of it")]
+                let Kernel $subsystems = &mut *$k;
+                let answer: Answer = $call;
+                $crate::calls::conclude($k, $c.space.cpu, answer)
+            });)+
         }
-        clock_getres => clocks::clock_getres(c, &mut k.memory, &k.tasks),
-        gettimeofday => clocks::gettimeofday(c, &mut k.memory),
-        time => clocks::time(c, &mut k.memory),
-        nanosleep => clocks::nanosleep(c, &mut k.memory, &mut k.tasks),
-        clock_nanosleep => clocks::clock_nanosleep(c, &mut k.memory, &mut k.tasks),
+    };
+}
+pub(super) use calls;
 
-        rt_sigaction => signals::action(c, &mut k.memory, &mut k.tasks),
-        rt_sigprocmask => signals::mask(c, &mut k.memory, &mut k.tasks),
-        rt_sigpending => signals::pending(c, &mut k.memory, &k.tasks),
-        rt_sigreturn => signals::handler_done(c, k, cpu),
-        sigaltstack => signals::stack(c, &mut k.memory, &mut k.tasks),
-        kill => signals::kill(c, k),
-        tkill => signals::kill_thread(k, None, c.int(0), c.arguments[1]),
-        tgkill => signals::kill_thread(k, Some(c.int(0)), c.int(1), c.arguments[2]),
+/// Linux's calls have numbers below this one.
+const LINUX: usize = 512;
 
-        uname => system::uname(c, &mut k.memory),
-        sysinfo => system::sysinfo(c, &mut k.memory, &k.tasks),
-        getrandom => system::getrandom(c, &mut k.memory, &mut k.random),
-        prlimit64 => system::prlimit(c, &mut k.memory, &mut k.tasks),
-        getrlimit => system::getrlimit(c, &mut k.memory, &mut k.tasks),
-        setrlimit => system::setrlimit(c, &mut k.memory, &mut k.tasks),
-        getuid | geteuid | getgid | getegid | getgroups => DONE,
-        getresuid | getresgid => system::three_zeroes(c, &mut k.memory),
-        setuid | setgid | setreuid | setregid | setresuid | setresgid => system::become_root(c),
-        prctl => system::prctl(c, &mut k.memory, &mut k.tasks),
-        getpriority => value(20_u64),
+static LINUX_CALLS: [Entry; LINUX] = {
+    let mut table = [Entry::NONE; LINUX];
+    linux(&mut table);
+    files::fill(&mut table);
+    table
+};
 
-        _ => match files::call(number, c, k) {
-            Some(answer) => answer,
-            None => unknown(k, c, number.name()),
-        },
+static OWN_CALLS: [Entry; (own::LAST - own::FIRST + 1) as usize] = {
+    let mut table = [Entry::NONE; (own::LAST - own::FIRST + 1) as usize];
+    jotun(&mut table);
+    table
+};
+
+/// The call with a number.
+#[inline(always)]
+pub fn find(number: u64) -> &'static Entry {
+    match LINUX_CALLS.get(number as usize) {
+        Some(entry) => entry,
+        None => find_own(number),
     }
 }
 
-fn own_call(k: &mut Kernel, cpu: &InKernel, c: &Caller) -> Answer {
-    match c.number {
-        own::START => native::start(c, k, cpu),
-        own::SEND => native::send(c, &mut k.memory, &mut k.tasks, &mut k.messages),
-        own::RECEIVE => native::receive(c, &mut k.memory, &mut k.tasks, &mut k.messages),
-        own::WAIT => native::wait(c, &mut k.memory, &mut k.tasks),
-        own::STATISTICS => native::statistics(c, k, cpu),
-        own::BURN => native::burn(c),
-        own::THREAD => native::thread(c, k),
-        own::CONTAINER => native::container(c, &mut k.memory, &k.tasks),
-        own::PRIORITY => native::priority(c, &mut k.tasks),
-        _ => Err(Errno::ENOSYS),
-    }
+#[cold]
+fn find_own(number: u64) -> &'static Entry {
+    const NONE: Entry = Entry::NONE;
+    number.checked_sub(own::FIRST).and_then(|index| OWN_CALLS.get(index as usize)).unwrap_or(&NONE)
+}
+
+calls! {
+    /// Puts Linux's calls into the table, but for those on files.
+    fn linux(Sysno, 0, k, cpu, c, { memory, tasks, files, random, .. });
+
+    mmap: LONG => memory::mmap(c, memory, tasks, files),
+    munmap: ALWAYS | LONG => memory::munmap(c, memory),
+    mprotect: LONG => memory::mprotect(c, memory),
+    mremap: LONG => memory::mremap(c, memory, tasks),
+    brk: LONG => memory::brk(c, memory, tasks),
+    madvise: LONG => memory::madvise(c, memory),
+    msync | mlock | munlock => memory::check_range(c, memory),
+    mincore => memory::mincore(c, memory),
+
+    clone: REGISTERS => threads::clone(c, k, cpu),
+    exit: ALWAYS | LONG | REGISTERS => threads::exit(c, k, cpu),
+    exit_group: ALWAYS | LONG | REGISTERS => threads::exit_group(c, k, cpu),
+    futex: ALWAYS => threads::futex(c, memory, tasks),
+    set_tid_address: ALWAYS => threads::set_tid_address(c, tasks),
+    set_robust_list: ALWAYS => threads::set_robust_list(c, tasks),
+    arch_prctl => threads::arch_prctl(c, memory, tasks),
+    getpid | getpgrp | getpgid | getsid: ALWAYS => threads::getpid(c),
+    getppid: ALWAYS => threads::getppid(c, tasks),
+    gettid: ALWAYS => threads::gettid(c, tasks),
+    sched_yield: REGISTERS => threads::sched_yield(c, tasks),
+    sched_getaffinity => threads::sched_getaffinity(c, memory, tasks),
+    sched_setaffinity => threads::sched_setaffinity(c, memory, tasks),
+    sched_getscheduler: ALWAYS => threads::sched_getscheduler(c, tasks),
+    sched_getparam => threads::sched_getparam(c, memory, tasks),
+    sched_get_priority_min | sched_get_priority_max: ALWAYS => DONE,
+    getcpu => threads::getcpu(c, memory),
+
+    clock_gettime => {
+        if matches!(c.int(0), clocks::PROCESS_CPU | clocks::THREAD_CPU) {
+            schedule::charge(k, cpu);
+        }
+        clocks::clock_gettime(c, &mut k.memory, &k.tasks)
+    },
+    clock_getres => clocks::clock_getres(c, memory, tasks),
+    gettimeofday => clocks::gettimeofday(c, memory),
+    time => clocks::time(c, memory),
+    nanosleep => clocks::nanosleep(c, memory, tasks),
+    clock_nanosleep => clocks::clock_nanosleep(c, memory, tasks),
+
+    rt_sigaction => signals::action(c, memory, tasks),
+    rt_sigprocmask => signals::mask(c, memory, tasks),
+    rt_sigpending => signals::pending(c, memory, tasks),
+    rt_sigreturn: ALWAYS | REGISTERS => signals::handler_done(c, k, cpu),
+    sigaltstack: REGISTERS => signals::stack(c, memory, tasks),
+    kill => signals::kill(c, k),
+    tkill => signals::kill_thread(k, None, c.int(0), c.arguments[1]),
+    tgkill => signals::kill_thread(k, Some(c.int(0)), c.int(1), c.arguments[2]),
+
+    uname => system::uname(c, memory),
+    sysinfo => system::sysinfo(c, memory, tasks),
+    getrandom: LONG => system::getrandom(c, memory, random),
+    prlimit64 => system::prlimit(c, memory, tasks),
+    getrlimit => system::getrlimit(c, memory, tasks),
+    setrlimit => system::setrlimit(c, memory, tasks),
+    getuid | geteuid | getgid | getegid | getgroups: ALWAYS => DONE,
+    getresuid | getresgid => system::three_zeroes(c, memory),
+    setuid | setgid | setreuid | setregid | setresuid | setresgid: ALWAYS => system::become_root(c),
+    prctl => system::prctl(c, memory, tasks),
+    getpriority: ALWAYS => value(20_u64),
+}
+
+calls! {
+    /// Puts Jotun's own calls into their table.
+    fn jotun(own, own::FIRST, k, cpu, c, { memory, tasks, messages, .. });
+
+    START: LONG => native::start(c, k, cpu),
+    SEND => native::send(c, memory, tasks, messages),
+    RECEIVE => native::receive(c, memory, tasks, messages),
+    WAIT => native::wait(c, memory, tasks),
+    STATISTICS: LONG => native::statistics(c, k, cpu),
+    BURN: LONG => native::burn(c),
+    THREAD => native::thread(c, k),
+    CONTAINER => native::container(c, memory, tasks),
+    PRIORITY => native::priority(c, tasks),
 }
 
 /// A call that is not there: logged once by name, or by number if it has none.
-fn unknown(k: &mut Kernel, caller: &Caller, name: &str) -> Answer {
+fn unknown(k: &mut Kernel, caller: &Caller) -> u64 {
     k.statistics.unknown_calls += 1;
     // Numbers beyond the bits share the last one.
     let bit = caller.number.min(511);
@@ -160,7 +211,8 @@ fn unknown(k: &mut Kernel, caller: &Caller, name: &str) -> Answer {
     if *logged & 1 << (bit % 64) == 0 {
         *logged |= 1 << (bit % 64);
         let program = k.tasks.process(caller.process).map(|process| process.resources.name).unwrap_or_default();
+        let name = Sysno::new(caller.number as usize).map_or("(no name)", |call| call.name());
         log::info!("{program}: system call {} {name} is not there: ENOSYS", caller.number);
     }
-    Err(Errno::ENOSYS)
+    conclude(k, caller.space.cpu, Err(Errno::ENOSYS))
 }

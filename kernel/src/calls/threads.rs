@@ -6,7 +6,7 @@ use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, lifecycle, schedule};
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::{Channel, Ending, Resume, Space, ThreadId, Wait};
+use containers::{Channel, Ending, ProcessId, Resume, Space, ThreadId, Wait};
 use cpulocal::InKernel;
 
 const CLONE_VM: u64 = 0x100;
@@ -292,14 +292,13 @@ pub fn arch_prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> An
 }
 
 /// `getpid()`
-pub fn getpid(caller: &Caller, tasks: &Tasks) -> Answer {
-    value(tasks.thread(ThreadId::Main(caller.process)).map_or(0, |main| main.number))
+pub fn getpid(caller: &Caller) -> Answer {
+    value(caller.process.number())
 }
 
 /// `getppid()`: 0 for who has no parent.
 pub fn getppid(caller: &Caller, tasks: &Tasks) -> Answer {
-    let parent = tasks.process(caller.process).and_then(|process| process.parent);
-    value(parent.and_then(|parent| tasks.thread(ThreadId::Main(parent))).map_or(0, |main| main.number))
+    value(tasks.process(caller.process).and_then(|process| process.parent).map_or(0, ProcessId::number))
 }
 
 /// `gettid()`

@@ -17,7 +17,7 @@ mod structures;
 mod table;
 mod transfer;
 
-pub use table::call;
+pub use table::fill;
 
 use super::{Caller, bad_address};
 use crate::files::{Bytes, Files, Opened};
