@@ -52,14 +52,15 @@ impl Attributes {
         Attributes {
             number: id.number(),
             mode: Self::type_bits(inode) | inode.mode,
-            links: inode.links,
+            // What has no name counts as one, on Linux too.
+            links: if matches!(inode.kind, Kind::Pipe { .. }) { 1 } else { inode.links },
             uid: inode.uid,
             gid: inode.gid,
             size: match &inode.kind {
                 Kind::Regular { size, .. } => *size,
                 Kind::Directory(directory) => 20 * (directory.len() as u64 + 2),
                 Kind::Symlink(to) => to.len() as u64,
-                Kind::Device(_) | Kind::Proc(_) => 0,
+                Kind::Device(_) | Kind::Pipe { .. } | Kind::Proc(_) => 0,
             },
             device: match inode.kind {
                 Kind::Device(device) => device.numbers(),
@@ -78,6 +79,7 @@ impl Attributes {
             Kind::Directory(_) => file_type::DIRECTORY,
             Kind::Symlink(_) | Kind::Proc(ProcFile::SelfExe) => file_type::SYMLINK,
             Kind::Device(_) => file_type::CHARACTER,
+            Kind::Pipe { .. } => file_type::FIFO,
             Kind::Proc(_) => file_type::REGULAR,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::arena::Key;
 use crate::directory::Directory;
+use crate::pipe::Pipe;
 use alloc::boxed::Box;
 
 /// The name of an inode in a [`Tree`](crate::Tree); finds nothing once the inode is gone.
@@ -54,6 +55,13 @@ pub enum Kind<C> {
     Symlink(Box<[u8]>),
     /// A character device.
     Device(Device),
+    /// A pipe. It has no name, only open files.
+    Pipe {
+        /// The kernel's handle of the ring.
+        content: C,
+        /// What is in it, and who is at its ends.
+        pipe: Pipe,
+    },
     /// A file whose bytes the kernel makes up when it is read.
     Proc(ProcFile),
 }

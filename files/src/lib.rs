@@ -3,12 +3,13 @@
 //! - [`tree`] is the in-memory file system: inodes, directories, links; [`path`] finds them by name and
 //!   [`namespace`] is the system calls on paths;
 //! - [`open`] and [`descriptors`] are what a process holds: open files and their numbers;
+//! - [`pipe`] keeps the books of a pipe;
 //! - [`cpio`] reads the archives that fill the tree at boot, [`unpack`] lays them over it;
 //! - [`attributes`] and [`dirent`] say what `stat` and `getdents64` tell of a file;
 //! - [`tty`] turns the bytes of a keyboard into what a program reads.
 //!
-//! The bytes of regular files are not here: they live in the kernel's memory objects. A regular file
-//! holds a *content* `C`, a small copyable handle that this crate stores and hands back
+//! The bytes of files and pipes are not here: they live in the kernel's memory objects. A regular file
+//! or a pipe holds a *content* `C`, a small copyable handle that this crate stores and hands back
 //! ([`tree::Freed`]) when the last name and the last open file are gone.
 //!
 //! Relied on: the caller serialises (nothing here is shared or locked), tells the time, and can allocate
@@ -29,6 +30,7 @@ pub mod inode;
 pub mod namespace;
 pub mod open;
 pub mod path;
+pub mod pipe;
 mod rename;
 pub mod tree;
 pub mod tty;
@@ -41,6 +43,7 @@ pub use directory::Directory;
 pub use inode::{Device, Inode, InodeId, Kind, ProcFile};
 pub use open::{OpenFile, OpenFileId, OpenFiles, OpenFlags};
 pub use path::Walk;
+pub use pipe::Pipe;
 pub use syscalls::Errno;
 pub use tree::{Freed, New, Tree};
 pub use tty::Tty;

@@ -2,13 +2,15 @@
 //!
 //! An inode stays while a name leads to it (`links`) or somebody holds it ([`Tree::hold`]: an open file,
 //! a working directory). Whatever takes the last of these away returns [`Freed`], in which the content
-//! of a regular file comes back to the caller. Names here are single components; paths are the business
+//! of a regular file or pipe comes back to the caller. Names here are single components; paths are the business
 //! of [`namespace`](crate::namespace).
 
 use crate::arena::Arena;
 use crate::directory::Directory;
 use crate::dirent::Dirent;
 use crate::inode::{Device, Inode, InodeId, Kind, ProcFile};
+use crate::open::OpenFlags;
+use crate::pipe::Pipe;
 use crate::{Attributes, Errno, NAME_MAX, PATH_MAX, Result};
 use alloc::boxed::Box;
 
@@ -21,7 +23,7 @@ pub struct Tree<C> {
     root: InodeId,
 }
 
-/// What an operation left without owner: the content of a regular file that is gone, if one is.
+/// What an operation left without owner: the content of a file or pipe that is gone, if one is.
 #[must_use = "the content has no other owner"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Freed<C>(pub Option<C>);
@@ -149,6 +151,31 @@ impl<C: Copy> Tree<C> {
         let id = self.inodes.insert(inode).map(InodeId).ok_or(Errno::ENOSPC)?;
         self.enter(directory, name, id, now)?;
         Ok(id)
+    }
+
+    /// Makes a pipe without a name, held for one reader and one writer: `ENFILE`. Each end is given back with
+    /// [`Pipe::close`] and [`Tree::release`].
+    pub fn make_pipe(&mut self, content: C, now: i64) -> Result<InodeId> {
+        let mut pipe = Pipe::default();
+        pipe.open(OpenFlags::READ_WRITE);
+        let inode = Inode { links: 0, holds: 2, ..Inode::new(Kind::Pipe { content, pipe }, 0o600, now) };
+        self.inodes.insert(inode).map(InodeId).ok_or(Errno::ENFILE)
+    }
+
+    /// The pipe of an inode: `ESPIPE` if it is none.
+    pub fn pipe_mut(&mut self, id: InodeId) -> Result<&mut Pipe> {
+        match &mut self.get_mut(id)?.kind {
+            Kind::Pipe { pipe, .. } => Ok(pipe),
+            _ => Err(Errno::ESPIPE),
+        }
+    }
+
+    /// The same, to be read.
+    pub fn pipe(&self, id: InodeId) -> Result<&Pipe> {
+        match &self.get(id)?.kind {
+            Kind::Pipe { pipe, .. } => Ok(pipe),
+            _ => Err(Errno::ESPIPE),
+        }
     }
 
     /// Makes a further name for a file: `EPERM` for a directory, `EXDEV` into or out of `/proc`, `EMLINK`;
@@ -351,7 +378,7 @@ impl<C: Copy> Tree<C> {
             return Freed(None);
         }
         match self.inodes.remove(id.0).map(|inode| inode.kind) {
-            Some(Kind::Regular { content, .. }) => Freed(Some(content)),
+            Some(Kind::Regular { content, .. } | Kind::Pipe { content, .. }) => Freed(Some(content)),
             _ => Freed(None),
         }
     }

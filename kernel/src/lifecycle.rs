@@ -39,7 +39,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     let (container, parent) = (process.container, process.parent);
     let descriptors = core::mem::replace(&mut process.resources.descriptors, Descriptors::new(0));
     process.resources.handlers = Default::default();
-    kernel.files.close_all(&mut kernel.memory, descriptors);
+    kernel.files.close_all(&mut kernel.memory, &mut kernel.tasks, descriptors);
     kernel.files.leave(&mut kernel.memory, kernel.tasks.process(id).map(|process| process.resources.directory));
     kernel.messages.forget(id);
     if let Some(shared) = kernel.memory.container_mut(container) {

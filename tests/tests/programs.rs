@@ -41,6 +41,7 @@ programs! {
     std_files_abi: "/bin/files-abi",
     std_futexes: "/bin/futexes",
     std_mem: "/bin/mem",
+    std_pipes: "/bin/pipes",
     std_proc_files: "/bin/proc-files",
     std_signals: "/bin/signals",
     std_threads: "/bin/threads-std",

@@ -14,11 +14,11 @@ pub use setup::UnpackError;
 use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
 use ::files::inode::Kind;
-use ::files::{Device, Errno, Freed, InodeId, OpenFile, OpenFileId, OpenFiles, OpenFlags, ProcFile, Tree, Walk};
+use ::files::{Device, Errno, Freed, InodeId, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Tree, Walk};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use containers::{ObjectId, PAGE_SIZE, ProcessId};
+use containers::{Channel, ObjectId, PAGE_SIZE, ProcessId};
 
 /// Largest size of a file: what the page numbers of a memory object can count.
 pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
@@ -48,6 +48,8 @@ pub enum Bytes {
     Proc(ProcFile),
     /// In a file of `/proc` that has been read.
     WrittenOut(ObjectId),
+    /// In a pipe's ring.
+    Pipe(ObjectId),
     /// In a device.
     Device(Device),
     /// Nowhere: a directory.
@@ -65,6 +67,27 @@ pub struct Opened {
     pub file: OpenFile,
     /// What can be read and written.
     pub bytes: Bytes,
+}
+
+/// What has happened to a pipe, for those who wait for it.
+#[must_use = "somebody may be waiting"]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct News {
+    pipe: u64,
+    events: u32,
+}
+
+impl News {
+    /// Nothing has happened.
+    pub const NONE: News = News { pipe: 0, events: 0 };
+
+    /// Wakes those who wait for it.
+    pub fn tell(self, tasks: &mut Tasks) {
+        if self.events != 0 {
+            tasks.wake(Channel::Pipe(self.pipe), usize::MAX, self.events);
+            tasks.wake_all(Channel::Poll);
+        }
+    }
 }
 
 /// What `mmap` may map of an open file.
@@ -115,30 +138,61 @@ impl Files {
     }
 
     /// Closes a whole table.
-    pub fn close_all(&mut self, memory: &mut Memory, mut descriptors: Descriptors) {
+    pub fn close_all(&mut self, memory: &mut Memory, tasks: &mut Tasks, mut descriptors: Descriptors) {
         while let Some(fd) = descriptors.next_used(0) {
-            if self.close(memory, &mut descriptors, fd).is_err() {
-                return;
+            match self.close(memory, &mut descriptors, fd) {
+                Ok(news) => news.tell(tasks),
+                Err(_) => return,
             }
         }
     }
 
     /// Closes a descriptor.
-    pub fn close(&mut self, memory: &mut Memory, descriptors: &mut Descriptors, fd: u32) -> Result<(), Errno> {
+    pub fn close(&mut self, memory: &mut Memory, descriptors: &mut Descriptors, fd: u32) -> Result<News, Errno> {
         let id = descriptors.get(fd)?;
         let closed = descriptors.close(fd, &mut self.open)?;
-        self.closed(memory, id, closed);
-        Ok(())
+        Ok(self.closed(memory, id, closed))
     }
 
     /// Gives back what an open file held, if its last descriptor is gone.
-    pub fn closed(&mut self, memory: &mut Memory, id: OpenFileId, file: Option<OpenFile>) {
-        let Some(file) = file else { return };
+    pub fn closed(&mut self, memory: &mut Memory, id: OpenFileId, file: Option<OpenFile>) -> News {
+        let Some(file) = file else { return News::NONE };
         if let Some(object) = self.written_out.remove(&id) {
             memory.release_object(object);
         }
+        self.give_back(memory, &file)
+    }
+
+    /// Gives back what an open file holds that is in no table, or not any more.
+    pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
+        let before = self.pipe(file.inode);
+        if let Ok(pipe) = self.tree.pipe_mut(file.inode) {
+            pipe.close(file.flags);
+        }
+        let news = self.news(file.inode, before);
         let freed = self.tree.release(file.inode);
         self.free(memory, freed);
+        news
+    }
+
+    /// A pipe's state, if that is what an inode is: for [`Files::news`].
+    pub fn pipe(&self, inode: InodeId) -> Option<Pipe> {
+        self.tree.pipe(inode).ok().copied()
+    }
+
+    /// What has happened to a pipe since it was `before`.
+    pub fn news(&self, inode: InodeId, before: Option<Pipe>) -> News {
+        match (before, self.tree.pipe(inode)) {
+            (Some(before), Ok(now)) => News { pipe: inode.number(), events: now.news(&before) },
+            _ => News::NONE,
+        }
+    }
+
+    /// A pipe: its end to be read and its end to be written. `ENFILE`
+    pub fn make_pipe(&mut self, memory: &mut Memory, flags: OpenFlags) -> Result<[OpenFile; 2], Errno> {
+        let object = memory.make_object().map_err(|_| Errno::ENFILE)?;
+        let inode = self.tree.make_pipe(object, now()).inspect_err(|_| memory.release_object(object))?;
+        Ok([flags, flags | OpenFlags::WRITE_ONLY].map(|flags| OpenFile::new(inode, flags)))
     }
 
     /// Releases a content that has lost its last name and its last open file.
@@ -194,6 +248,7 @@ impl Files {
             Kind::Regular { content, .. } => Bytes::Regular(*content),
             Kind::Directory(_) => Bytes::Directory,
             Kind::Device(device) => Bytes::Device(*device),
+            Kind::Pipe { content, .. } => Bytes::Pipe(*content),
             Kind::Proc(file) => Bytes::Proc(*file),
             Kind::Symlink(_) => Bytes::Nowhere,
         };
@@ -208,18 +263,12 @@ impl Files {
         file: OpenFile,
         close_on_exec: bool,
     ) -> Result<u32, Errno> {
-        let id = match self.open.insert(file) {
-            Ok(id) => id,
-            Err(error) => {
-                let freed = self.tree.release(file.inode);
-                self.free(memory, freed);
-                return Err(error);
-            }
-        };
-        descriptors.insert(id, close_on_exec).inspect_err(|_| {
-            let closed = self.open.release(id);
-            self.closed(memory, id, closed);
-        })
+        let installed = self
+            .open
+            .insert(file)
+            .and_then(|id| descriptors.insert(id, close_on_exec).inspect_err(|_| _ = self.open.release(id)));
+        // Nobody waits yet for what has only just been opened.
+        installed.inspect_err(|_| _ = self.give_back(memory, &file))
     }
 
     /// What an open file of `/proc` says: written out for `reader` when it is read from the start, and
@@ -256,7 +305,7 @@ impl Files {
         Ok(())
     }
 
-    /// What `mmap` may map of a descriptor: `EBADF`, `ENODEV` (nothing).
+    /// What `mmap` may map of a descriptor: `EBADF`, `EACCES` (not open for reading), `ENODEV` (nothing).
     pub fn mappable(&self, descriptors: &Descriptors, fd: i32) -> Result<Mappable, Errno> {
         let Opened { file, bytes, .. } = self.opened(descriptors, fd)?;
         match bytes {
@@ -266,6 +315,7 @@ impl Files {
             }
             Bytes::Device(Device::Zero) => Ok(Mappable::Zero),
             Bytes::Nowhere if file.flags.contains(OpenFlags::PATH) => Err(Errno::EBADF),
+            _ if !file.flags.readable() => Err(Errno::EACCES),
             _ => Err(Errno::ENODEV),
         }
     }

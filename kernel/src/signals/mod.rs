@@ -24,6 +24,7 @@ mod numbers {
     pub const SIGFPE: u8 = 8;
     pub const SIGKILL: u8 = 9;
     pub const SIGSEGV: u8 = 11;
+    pub const SIGPIPE: u8 = 13;
     pub const SIGCHLD: u8 = 17;
     pub const SIGCONT: u8 = 18;
     pub const SIGSTOP: u8 = 19;
@@ -67,6 +68,7 @@ pub fn name(signal: u8) -> &'static str {
         SIGFPE => "SIGFPE",
         SIGKILL => "SIGKILL",
         SIGSEGV => "SIGSEGV",
+        SIGPIPE => "SIGPIPE",
         _ => "a signal",
     }
 }
@@ -182,6 +184,14 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
         (_, vector) => log::warn!("{program} ({number}) killed by {killer}: exception {vector} at {rip:#x}"),
     }
     lifecycle::end_process(kernel, cpu, process, Ending::Killed(signal.number));
+}
+
+/// Makes a signal pending for the thread whose call this is: it comes when the call has ended.
+pub fn post(tasks: &mut Tasks, id: ThreadId, signal: u8) {
+    if let Some(thread) = tasks.thread_mut(id) {
+        thread.pending |= bit(signal);
+        tasks.alert(id);
+    }
 }
 
 /// Makes a signal pending for a thread and sees to it that it is looked at soon.

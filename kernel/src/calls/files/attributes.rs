@@ -169,7 +169,7 @@ pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
     }
     let object = match opened.bytes {
         Bytes::Regular(object) => object,
-        bytes if bytes.is_console() => return Err(Errno::ESPIPE),
+        bytes if bytes.is_stream() => return Err(Errno::ESPIPE),
         _ => return Err(Errno::ENODEV),
     };
     if offset + length > crate::files::SIZE_MAX {

@@ -1,9 +1,9 @@
 //! Copying from file to file inside the kernel.
 
-use super::io::BYTES_MAX;
+use super::io::{BYTES_MAX, Outcome, written};
 use super::opened;
 use super::transfer::{Step, Transfer};
-use crate::calls::{Answer, Caller, Reply, value};
+use crate::calls::{Answer, Caller};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, now};
 use crate::kernel::{Memory, Tasks};
@@ -105,16 +105,17 @@ fn copy(
 ) -> Answer {
     let nonblocking = to.file.flags.contains(OpenFlags::NONBLOCK);
     let places = ((object, here.position), (to, there.position));
-    match transfer.copy(places.0, places.1, count.min(BYTES_MAX), nonblocking)? {
-        Step::Wait(wait) => {
-            tasks.park(caller.thread, wait);
-            Ok(Reply::Parked)
-        }
-        Step::Done(done) => {
-            here.advance(caller, transfer, from, done)?;
-            there.advance(caller, transfer, to, done)?;
-            transfer.files.tree.accessed(from.file.inode, now());
-            value(done)
-        }
+    let before = transfer.files.pipe(to.file.inode);
+    let (done, wait, error) = match transfer.copy(places.0, places.1, count.min(BYTES_MAX), nonblocking) {
+        // What has been copied is told at once; the program asks for the rest.
+        Ok(Step { done, wait }) => (done, wait.filter(|_| done == 0), None),
+        Err(error) => (0, None, Some(error)),
+    };
+    if done > 0 {
+        here.advance(caller, transfer, from, done)?;
+        there.advance(caller, transfer, to, done)?;
+        transfer.files.tree.accessed(from.file.inode, now());
     }
+    transfer.files.news(to.file.inode, before).tell(tasks);
+    written(caller, tasks, Outcome { done, wait, error })
 }

@@ -4,7 +4,9 @@ use super::{opened, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, value};
 use crate::files::{Bytes, Files};
 use crate::kernel::{Memory, Tasks};
+use ::files::pipe::CAPACITY;
 use ::files::{Errno, OpenFlags};
+use syscalls::Sysno;
 
 /// `O_LARGEFILE`: every file is one.
 const LARGE_FILE: u32 = 0o100_000;
@@ -49,7 +51,7 @@ fn duplicate_to(
     let old = descriptors.get(new);
     let closed = descriptors.duplicate_to(fd, new, close_on_exec, &mut files.open)?;
     if let Ok(old) = old {
-        files.closed(memory, old, closed);
+        files.closed(memory, old, closed).tell(tasks);
     }
     value(new)
 }
@@ -81,6 +83,10 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
         5 | 36 => caller.write(memory, argument, &UNLOCKED).and(DONE),
         // F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW; F_SETOWN, F_GETOWN
         6 | 7 | 37 | 38 | 8 | 9 => DONE,
+        // F_SETPIPE_SZ, F_GETPIPE_SZ: a pipe is never smaller than asked for, and has one size.
+        1031 if matches!(opened.bytes, Bytes::Pipe(_)) && argument as u32 > CAPACITY => Err(Errno::EPERM),
+        1031 | 1032 if matches!(opened.bytes, Bytes::Pipe(_)) => value(CAPACITY),
+        1031 | 1032 => Err(Errno::EBADF),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -89,6 +95,11 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 pub fn nothing_to_do(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
     match opened(caller, tasks, files, caller.int(0))?.bytes {
         Bytes::Nowhere => Err(Errno::EBADF),
+        Bytes::Pipe(_) => match Sysno::new(caller.number as usize) {
+            Some(Sysno::fadvise64) => Err(Errno::ESPIPE),
+            Some(Sysno::flock) => DONE,
+            _ => Err(Errno::EINVAL),
+        },
         _ => DONE,
     }
 }

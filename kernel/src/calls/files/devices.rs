@@ -59,6 +59,7 @@ pub fn ioctl(
         FIONREAD => {
             let available = match opened.bytes {
                 bytes if bytes.is_console() => console.available() as u64,
+                Bytes::Pipe(_) => u64::from(files.tree.pipe(opened.file.inode)?.len()),
                 Bytes::Regular(object) => memory.object_size(object).saturating_sub(opened.file.offset),
                 _ => return Err(Errno::ENOTTY),
             };

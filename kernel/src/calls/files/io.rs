@@ -2,16 +2,18 @@
 //! comes to is [`super::transfer`]'s business.
 
 use super::opened;
-use super::transfer::{Buffer, Step, Transfer};
+use super::transfer::{Buffer, Step, Transfer, pipe_wait};
 use crate::calls::{Answer, Caller, Reply, restart, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
 use crate::random::Random;
+use crate::signals::{self, SIGPIPE};
 use ::files::open::Whence;
+use ::files::pipe::{ATOMIC, event};
 use ::files::{Errno, OpenFlags};
 use alloc::vec::Vec;
-use containers::Channel;
+use containers::{Channel, Wait};
 use syscalls::Sysno;
 
 /// Most bytes of one call, as in Linux.
@@ -195,31 +197,39 @@ fn read_into(
     let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
     let start = match at {
         At::Offset => file.offset,
-        At::Position(_) if opened.bytes.is_console() => return Err(Errno::ESPIPE),
+        At::Position(_) if opened.bytes.is_stream() => return Err(Errno::ESPIPE),
         At::Position(position) => position,
     };
     super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let answer = each(caller, tasks, buffers, |buffer, done| {
-        transfer.read(&opened, start + done, buffer, random, nonblocking, restarted)
-    })?;
-    if let Reply::Value(done) = answer {
-        if at == At::Offset && done > 0 {
-            transfer.files.open.get_mut(opened.id)?.offset = start + done;
+    let before = transfer.files.pipe(file.inode);
+    let Outcome { done, wait, error } =
+        each(buffers, 0, |buffer, done| transfer.read(&opened, start + done, buffer, random, nonblocking, restarted));
+    match (error, wait) {
+        (Some(error), _) if done == 0 => return Err(error),
+        (_, Some(wait)) if done == 0 => {
+            tasks.park(caller.thread, wait);
+            return Ok(Reply::Parked);
         }
-        if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
-            transfer.files.tree.accessed(file.inode, now());
-        }
-        if opened.bytes.is_console() && transfer.console.readable() {
-            // What this reader has left is for the others.
-            tasks.wake_all(Channel::ConsoleInput);
-            tasks.wake_all(Channel::Poll);
-        }
+        _ => {}
     }
-    Ok(answer)
+    if at == At::Offset && done > 0 {
+        transfer.files.open.get_mut(opened.id)?.offset = start + done;
+    }
+    if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
+        transfer.files.tree.accessed(file.inode, now());
+    }
+    transfer.files.news(file.inode, before).tell(tasks);
+    if opened.bytes.is_console() && transfer.console.readable() {
+        // What this reader has left is for the others.
+        tasks.wake_all(Channel::ConsoleInput);
+        tasks.wake_all(Channel::Poll);
+    }
+    value(done)
 }
 
-/// Writes from buffers, one after the other, until one does not go in whole.
+/// Writes from buffers, one after the other, until one does not go in whole. A call that may wait goes on
+/// until all is written, unless a signal comes between.
 fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: At, buffers: &[Buffer]) -> Answer {
     let opened = opened(caller, tasks, transfer.files, caller.int(0))?;
     let file = opened.file;
@@ -227,54 +237,79 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
         return Err(Errno::EBADF);
     }
     let start = match (at, opened.bytes) {
-        (At::Position(_), bytes) if bytes.is_console() => return Err(Errno::ESPIPE),
+        (At::Position(_), bytes) if bytes.is_stream() => return Err(Errno::ESPIPE),
         (_, Bytes::Regular(object)) if file.flags.contains(OpenFlags::APPEND) => transfer.memory.object_size(object),
         (At::Position(position), _) => position,
         (At::Offset, _) => file.offset,
     };
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let answer = each(caller, tasks, buffers, |buffer, done| {
-        transfer.write(&opened, start.saturating_add(done), buffer, nonblocking)
-    })?;
-    if let Reply::Value(done) = answer
-        && at == At::Offset
-        && done > 0
-    {
-        transfer.files.open.get_mut(opened.id)?.offset = start.saturating_add(done);
+    let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
+    let before = transfer.files.pipe(file.inode);
+    let total = buffers.iter().fold(0, |total: u64, buffer| total.saturating_add(buffer.length));
+    // What has to go into a pipe at once; of more than that any part will do.
+    let together = if total <= ATOMIC.into() { total } else { 1 };
+    let outcome = each(buffers, progress, |buffer, done| match before {
+        Some(pipe) if done == 0 && pipe.has_readers() && together > pipe.room().into() => {
+            Step::short(0, pipe_wait(file.inode, event::WRITABLE), nonblocking)
+        }
+        _ => transfer.write(&opened, start.saturating_add(done), buffer, nonblocking),
+    });
+    if at == At::Offset && outcome.done > 0 {
+        transfer.files.open.get_mut(opened.id)?.offset = start.saturating_add(outcome.done);
     }
-    Ok(answer)
+    transfer.files.news(file.inode, before).tell(tasks);
+    written(caller, tasks, outcome)
+}
+
+/// The answer of a call that writes.
+pub fn written(caller: &Caller, tasks: &mut Tasks, outcome: Outcome) -> Answer {
+    let Outcome { done, wait, error } = outcome;
+    if error == Some(Errno::EPIPE) {
+        signals::post(tasks, caller.thread, SIGPIPE);
+    }
+    match (wait, error) {
+        (Some(wait), _) => {
+            tasks.park(caller.thread, Wait { progress: done, ..wait });
+            Ok(Reply::Parked)
+        }
+        (None, Some(error)) if done == 0 => Err(error),
+        _ => value(done),
+    }
+}
+
+/// What has become of a call's buffers.
+pub struct Outcome {
+    /// Bytes moved, in this call and when it was made before.
+    pub done: u64,
+    /// What it has to wait for to go on.
+    pub wait: Option<Wait>,
+    /// Why it cannot go on.
+    pub error: Option<Errno>,
 }
 
 /// Gives each buffer to `transfer`, with the bytes done before it, until one does not come back full.
-/// A first buffer that has to wait parks the thread.
-fn each(
-    caller: &Caller,
-    tasks: &mut Tasks,
-    buffers: &[Buffer],
-    mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>,
-) -> Answer {
-    let mut done: u64 = 0;
-    for buffer in buffers.iter().filter(|buffer| buffer.length > 0) {
-        let length = buffer.length.min(BYTES_MAX - done);
+/// The first `progress` bytes have been moved before.
+fn each(buffers: &[Buffer], progress: u64, mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>) -> Outcome {
+    let mut done = progress;
+    let mut skip = progress;
+    for buffer in buffers {
+        let skipped = skip.min(buffer.length);
+        skip -= skipped;
+        let length = (buffer.length - skipped).min(BYTES_MAX.saturating_sub(done));
         if length == 0 {
-            break;
+            continue;
         }
-        match transfer(Buffer { length, ..*buffer }, done) {
-            Ok(Step::Done(count)) => {
-                done += count;
-                if count < length {
-                    break;
+        match transfer(Buffer { address: buffer.address.wrapping_add(skipped), length }, done) {
+            Ok(step) => {
+                done += step.done;
+                if step.done < length {
+                    return Outcome { done, wait: step.wait, error: None };
                 }
             }
-            Ok(Step::Wait(wait)) if done == 0 => {
-                tasks.park(caller.thread, wait);
-                return Ok(Reply::Parked);
-            }
-            Err(error) if done == 0 => return Err(error),
-            Ok(Step::Wait(_)) | Err(_) => break,
+            Err(error) => return Outcome { done, wait: None, error: Some(error) },
         }
     }
-    value(done)
+    Outcome { done, wait: None, error: None }
 }
 
 /// `lseek(fd, offset, whence)`
@@ -283,7 +318,7 @@ pub fn lseek(caller: &Caller, memory: &Memory, tasks: &Tasks, files: &mut Files)
     if opened.bytes == Bytes::Nowhere {
         return Err(Errno::EBADF);
     }
-    if opened.bytes.is_console() {
+    if opened.bytes.is_stream() {
         return Err(Errno::ESPIPE);
     }
     let whence = Whence::from_raw(caller.arguments[2] as u32)?;

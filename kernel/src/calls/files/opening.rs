@@ -28,10 +28,33 @@ pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &m
     value(files.install(memory, descriptors, file, flags.contains(OpenFlags::CLOSE_ON_EXEC))?)
 }
 
+/// `pipe2(fds, flags)`. Packets (`O_DIRECT`) are not kept apart.
+pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
+    let flags = OpenFlags::from_bits_retain(caller.arguments[1] as u32);
+    if !(flags - OpenFlags::CLOSE_ON_EXEC - OpenFlags::NONBLOCK).is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let close_on_exec = flags.contains(OpenFlags::CLOSE_ON_EXEC);
+    let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+    // Nobody waits yet for a pipe that is only just being made: there is no news of it.
+    let [output, input] = files.make_pipe(memory, flags)?;
+    let output = files.install(memory, descriptors, output, close_on_exec).inspect_err(|_| {
+        let _ = files.give_back(memory, &input);
+    })?;
+    let installed = files.install(memory, descriptors, input, close_on_exec);
+    let told = installed.and_then(|input| {
+        caller.write(memory, caller.arguments[0], &[output, input]).inspect_err(|_| {
+            let _ = files.close(memory, descriptors, input);
+        })
+    });
+    told.inspect_err(|_| _ = files.close(memory, descriptors, output))?;
+    DONE
+}
+
 /// `close(fd)`
 pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    files.close(memory, descriptors, caller.arguments[0] as u32)?;
+    files.close(memory, descriptors, caller.arguments[0] as u32)?.tell(tasks);
     DONE
 }
 
@@ -44,15 +67,15 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
     if flags & !(UNSHARE | CLOSE_ON_EXEC) != 0 || first > last {
         return Err(Errno::EINVAL);
     }
-    let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     let mut from = first;
-    while let Some(fd) = descriptors.next_used(from).filter(|fd| *fd <= last) {
+    loop {
+        let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+        let Some(fd) = descriptors.next_used(from).filter(|fd| *fd <= last) else { return DONE };
         if flags & CLOSE_ON_EXEC != 0 {
             descriptors.set_close_on_exec(fd, true)?;
         } else {
-            files.close(memory, descriptors, fd)?;
+            files.close(memory, descriptors, fd)?.tell(tasks);
         }
         from = fd + 1;
     }
-    DONE
 }

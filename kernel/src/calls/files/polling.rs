@@ -1,6 +1,6 @@
 //! `poll` and `select`: waiting until one of several files is ready.
 //!
-//! Only the console is ever not ready. A call that finds nothing parks on [`Channel::Poll`] and is
+//! Only the console and pipes are ever not ready. A call that finds nothing parks on [`Channel::Poll`] and is
 //! made again at every event there, with the deadline that it had. The signal masks of `ppoll` and
 //! `pselect6` are in place while it waits.
 
@@ -10,19 +10,22 @@ use crate::console::Console;
 use crate::files::{Bytes, Files};
 use crate::kernel::{Memory, Tasks};
 use crate::signals;
-use ::files::{Descriptors, Errno};
+use ::files::pipe::ATOMIC;
+use ::files::{Descriptors, Errno, OpenFile};
 use alloc::vec::Vec;
 use containers::{Channel, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const IN: u16 = 0x001;
 const OUT: u16 = 0x004;
+const ERROR: u16 = 0x008;
+const HANG_UP: u16 = 0x010;
 const INVALID: u16 = 0x020;
 const READ_NORMAL: u16 = 0x040;
 const WRITE_NORMAL: u16 = 0x100;
 
-/// Events that are told whether they were asked for or not: `POLLERR`, `POLLHUP`, `POLLNVAL`.
-const ALWAYS: u16 = 0x038;
+/// Events that are told whether they were asked for or not.
+const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;
@@ -44,15 +47,28 @@ struct PollFd {
 
 /// What a descriptor is ready for.
 fn readiness(descriptors: &Descriptors, files: &Files, console: &mut Console, fd: i32) -> u16 {
-    match files.opened(descriptors, fd).map(|opened| opened.bytes) {
-        Err(_) | Ok(Bytes::Nowhere) => INVALID,
-        Ok(bytes) if bytes.is_console() => {
-            let input = if console.readable() { IN | READ_NORMAL } else { 0 };
-            let output = if console.writable() { OUT | WRITE_NORMAL } else { 0 };
-            input | output
-        }
-        Ok(_) => IN | READ_NORMAL | OUT | WRITE_NORMAL,
+    let Ok(opened) = files.opened(descriptors, fd) else { return INVALID };
+    match opened.bytes {
+        Bytes::Nowhere => INVALID,
+        bytes if bytes.is_console() => ready(console.readable(), console.writable()),
+        Bytes::Pipe(_) => pipe_readiness(files, &opened.file),
+        _ => ready(true, true),
     }
+}
+
+fn ready(readable: bool, writable: bool) -> u16 {
+    let input = if readable { IN | READ_NORMAL } else { 0 };
+    let output = if writable { OUT | WRITE_NORMAL } else { 0 };
+    input | output
+}
+
+/// The same of a pipe's end, or both: a pipe can be written if a whole write of [`ATOMIC`] bytes finds room.
+fn pipe_readiness(files: &Files, file: &OpenFile) -> u16 {
+    let Some(pipe) = files.pipe(file.inode) else { return INVALID };
+    let (reads, writes) = (file.flags.readable(), file.flags.writable());
+    let hung_up = if reads && !pipe.has_writers() { HANG_UP } else { 0 };
+    let error = if writes && !pipe.has_readers() { ERROR } else { 0 };
+    ready(reads && !pipe.is_empty(), writes && pipe.room() >= ATOMIC) | hung_up | error
 }
 
 /// How long a call waits, and what is let through meanwhile.
@@ -193,7 +209,7 @@ fn select_until(
         if readiness & INVALID != 0 {
             return Err(Errno::EBADF);
         }
-        for (set, event) in found.iter_mut().zip([IN, OUT, 0]) {
+        for (set, event) in found.iter_mut().zip([IN | HANG_UP | ERROR, OUT | ERROR, 0]) {
             if let Some(word) = set.get_mut(word) {
                 if readiness & event == 0 {
                     *word &= !bit;

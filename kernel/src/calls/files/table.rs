@@ -43,6 +43,8 @@ calls! {
     open: LONG => opening::openat(&c.with([HERE, c.arguments[0], c.arguments[1], c.arguments[2], 0, 0]), memory, tasks, files),
     openat: LONG => opening::openat(c, memory, tasks, files),
     creat => opening::openat(&c.with([HERE, c.arguments[0], CREAT, c.arguments[1], 0, 0]), memory, tasks, files),
+    pipe => opening::pipe2(&c.with([c.arguments[0], 0, 0, 0, 0, 0]), memory, tasks, files),
+    pipe2 => opening::pipe2(c, memory, tasks, files),
     close: ALWAYS | LONG => opening::close(c, memory, tasks, files),
     close_range => opening::close_range(c, memory, tasks, files),
 

@@ -9,9 +9,11 @@ use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::kernel::Memory;
 use crate::random::Random;
+use ::files::pipe::event;
 use ::files::tty::Read;
 use ::files::{Device, Errno, InodeId};
 use containers::{Channel, Fault, ObjectId, Space, Wait};
+use core::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a buffer on the kernel stack.
@@ -36,11 +38,32 @@ pub struct Buffer {
 }
 
 /// How far a transfer has come.
-pub enum Step {
-    /// So many bytes; fewer than asked for if there were no more, or no more room.
-    Done(u64),
-    /// None, and this is to be waited for.
-    Wait(Wait),
+pub struct Step {
+    /// Bytes; fewer than asked for if there were no more, or no more room.
+    pub done: u64,
+    /// What a call that wants more has to wait for, if it may wait.
+    pub wait: Option<Wait>,
+}
+
+impl Step {
+    /// So many bytes, and nothing to wait for.
+    fn done(done: u64) -> Result<Step, Errno> {
+        Ok(Step { done, wait: None })
+    }
+
+    /// So many bytes, and then this is to be waited for: `EAGAIN` if there are none and it may not be.
+    pub fn short(done: u64, wait: Wait, nonblocking: bool) -> Result<Step, Errno> {
+        match (done, nonblocking) {
+            (0, true) => Err(Errno::EAGAIN),
+            (_, true) => Step::done(done),
+            (_, false) => Ok(Step { done, wait: Some(wait) }),
+        }
+    }
+}
+
+/// The wait of a call for an event on a pipe.
+pub fn pipe_wait(inode: InodeId, event: u32) -> Wait {
+    Wait { bits: event, ..Wait::restart(Channel::Pipe(inode.number()), None) }
 }
 
 /// What a transfer works with.
@@ -59,6 +82,11 @@ impl Bytes {
     /// Whether they are the console's.
     pub fn is_console(self) -> bool {
         matches!(self, Bytes::Device(Device::Console | Device::Tty))
+    }
+
+    /// Whether they come and go in order: there are no positions.
+    pub fn is_stream(self) -> bool {
+        self.is_console() || matches!(self, Bytes::Pipe(_))
     }
 }
 
@@ -104,10 +132,11 @@ impl Transfer<'_> {
                 })?
             }
             Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
+            Bytes::Pipe(ring) => return self.read_pipe(opened.file.inode, ring, to, nonblocking),
             Bytes::Directory => return Err(Errno::EISDIR),
             Bytes::Proc(_) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
-        Ok(Step::Done(count))
+        Step::done(count)
     }
 
     /// Fills a buffer with what `give` puts onto the stage.
@@ -144,15 +173,42 @@ impl Transfer<'_> {
                     let time = |tenths| clock::nanoseconds() + u64::from(tenths) * DECISECOND;
                     let deadline = restarted.or(deciseconds.map(time));
                     if is_over(deadline) {
-                        return Ok(Step::Done(0));
+                        return Step::done(0);
                     }
-                    return Ok(Step::Wait(Wait::restart(Channel::ConsoleInput, deadline)));
+                    return Step::short(0, Wait::restart(Channel::ConsoleInput, deadline), false);
                 }
                 there
             }
         };
         self.memory.copy_out(self.space, to.address, &stage[..count]).map_err(failed)?;
-        Ok(Step::Done(count as u64))
+        Step::done(count as u64)
+    }
+
+    fn read_pipe(&mut self, inode: InodeId, ring: ObjectId, to: Buffer, nonblocking: bool) -> Result<Step, Errno> {
+        let mut done = 0;
+        loop {
+            let pipe = self.files.tree.pipe_mut(inode)?;
+            let filled = pipe.filled(to.length - done);
+            match (filled.is_empty(), done) {
+                (true, 0) if pipe.has_writers() => {
+                    return Step::short(0, pipe_wait(inode, event::READABLE), nonblocking);
+                }
+                (true, _) => return Step::done(done),
+                _ => {}
+            }
+            let (address, length) = (to.address.wrapping_add(done), (filled.end - filled.start) as usize);
+            match self.memory.object_to_user(ring, filled.start, self.space, address, length) {
+                Ok(count) => {
+                    self.files.tree.pipe_mut(inode)?.consume(count as u64);
+                    done += count as u64;
+                    if count < length {
+                        return Step::done(done);
+                    }
+                }
+                Err(fault) if done == 0 => return Err(failed(fault)),
+                Err(_) => return Step::done(done),
+            }
+        }
     }
 
     /// Writes from a buffer.
@@ -160,11 +216,12 @@ impl Transfer<'_> {
         let count = match opened.bytes {
             Bytes::Regular(object) => self.write_object(opened.file.inode, object, position, from)?,
             Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
+            Bytes::Pipe(ring) => return self.write_pipe(opened.file.inode, ring, from, nonblocking),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
             Bytes::Directory | Bytes::Proc(_) | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
-        Ok(Step::Done(count))
+        Step::done(count)
     }
 
     fn write_object(&mut self, inode: InodeId, object: ObjectId, position: u64, from: Buffer) -> Result<u64, Errno> {
@@ -204,10 +261,39 @@ impl Transfer<'_> {
             let taken = self.console.write(&stage[..length]);
             done += taken as u64;
             if taken < length {
-                break;
+                return Step::short(done, Wait::restart(Channel::ConsoleOutput, None), nonblocking);
             }
         }
-        no_room_at(done, nonblocking)
+        Step::done(done)
+    }
+
+    fn write_pipe(&mut self, inode: InodeId, ring: ObjectId, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
+        let mut done = 0;
+        while done < from.length {
+            let vacant = self.pipe_room(inode, from.length - done)?;
+            if vacant.is_empty() {
+                return Step::short(done, pipe_wait(inode, event::WRITABLE), nonblocking);
+            }
+            let (address, length) = (from.address.wrapping_add(done), (vacant.end - vacant.start) as usize);
+            match self.memory.user_to_object(ring, vacant.start, self.space, address, length) {
+                Ok(count) => {
+                    self.files.tree.pipe_mut(inode)?.produce(count as u64);
+                    done += count as u64;
+                    if count < length {
+                        break;
+                    }
+                }
+                Err(fault) if done == 0 => return Err(failed(fault)),
+                Err(_) => break,
+            }
+        }
+        Step::done(done)
+    }
+
+    /// Where a pipe takes up to `most` bytes: `EPIPE` if nobody will read them.
+    fn pipe_room(&self, inode: InodeId, most: u64) -> Result<Range<u64>, Errno> {
+        let pipe = self.files.tree.pipe(inode)?;
+        if pipe.has_readers() { Ok(pipe.vacant(most)) } else { Err(Errno::EPIPE) }
     }
 
     /// Copies from a file to what is open, through the kernel: up to `count` bytes, fewer at the end of the
@@ -225,21 +311,24 @@ impl Transfer<'_> {
             let wanted = (count - done).min(STAGE as u64) as usize;
             let length = self.memory.read_object(from, from_position + done, &mut stage[..wanted]);
             if length == 0 {
-                return Ok(Step::Done(done));
+                return Step::done(done);
             }
             match self.put(to, to_position + done, &stage[..length]) {
                 Ok(taken) => {
                     done += taken as u64;
                     if taken < length {
-                        break;
+                        let wait = match to.bytes {
+                            Bytes::Pipe(_) => pipe_wait(to.file.inode, event::WRITABLE),
+                            _ => Wait::restart(Channel::ConsoleOutput, None),
+                        };
+                        return Step::short(done, wait, nonblocking);
                     }
                 }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
         }
-        // Nothing asked for is nothing to wait for.
-        if count == 0 { Ok(Step::Done(0)) } else { no_room_at(done, nonblocking) }
+        Step::done(done)
     }
 
     /// Writes bytes of the kernel's; returns how many found room.
@@ -254,6 +343,13 @@ impl Transfer<'_> {
                 self.files.tree.set_size(to.file.inode, self.memory.object_size(object), now())?;
                 result.map_err(|_| Errno::ENOSPC)
             }
+            Bytes::Pipe(ring) => {
+                let vacant = self.pipe_room(to.file.inode, bytes.len() as u64)?;
+                let bytes = &bytes[..(vacant.end - vacant.start) as usize];
+                let count = self.memory.write_object(ring, vacant.start, bytes).map_err(|_| Errno::ENOMEM)?;
+                self.files.tree.pipe_mut(to.file.inode)?.produce(count as u64);
+                Ok(count)
+            }
             Bytes::Device(Device::Console | Device::Tty) => Ok(self.console.write(bytes)),
             Bytes::Device(Device::Full) => Err(Errno::ENOSPC),
             Bytes::Device(_) => Ok(bytes.len()),
@@ -265,13 +361,4 @@ impl Transfer<'_> {
 /// Bytes that a file can still grow by from `position` on: `EFBIG` if none.
 fn room(position: u64) -> Result<u64, Errno> {
     SIZE_MAX.checked_sub(position).filter(|room| *room > 0).ok_or(Errno::EFBIG)
-}
-
-/// The end of a write that has done so much when there was no more room.
-fn no_room_at(done: u64, nonblocking: bool) -> Result<Step, Errno> {
-    match done {
-        0 if nonblocking => Err(Errno::EAGAIN),
-        0 => Ok(Step::Wait(Wait::restart(Channel::ConsoleOutput, None))),
-        _ => Ok(Step::Done(done)),
-    }
 }

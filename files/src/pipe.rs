@@ -1,0 +1,108 @@
+//! Pipes: which part of a ring holds bytes, and who is at the two ends.
+//!
+//! The bytes themselves are the kernel's, as a regular file's are: a content of [`CAPACITY`] bytes that
+//! is used as a ring. A ring that has been emptied starts afresh, so that a pipe which is read as soon
+//! as it is written touches only its content's first page.
+
+use crate::open::OpenFlags;
+use core::ops::Range;
+
+/// Bytes that a pipe holds.
+pub const CAPACITY: u32 = 65_536;
+
+/// A write of so many bytes goes in whole or not at all (`PIPE_BUF`).
+pub const ATOMIC: u32 = 4096;
+
+/// What a [`Pipe`]'s change can mean for those who wait: bits, to be combined.
+pub mod event {
+    /// A read would not wait any more.
+    pub const READABLE: u32 = 1;
+    /// A write would not wait any more.
+    pub const WRITABLE: u32 = 2;
+}
+
+/// A pipe without its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Pipe {
+    start: u32,
+    length: u32,
+    readers: u32,
+    writers: u32,
+}
+
+impl Pipe {
+    /// Bytes to be read.
+    pub fn len(&self) -> u32 {
+        self.length
+    }
+
+    /// Whether there is nothing to be read.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Bytes that can be written.
+    pub fn room(&self) -> u32 {
+        CAPACITY - self.length
+    }
+
+    /// Whether anybody may still write.
+    pub fn has_writers(&self) -> bool {
+        self.writers > 0
+    }
+
+    /// Whether anybody may still read.
+    pub fn has_readers(&self) -> bool {
+        self.readers > 0
+    }
+
+    /// Counts an open file at the ends that its flags name.
+    pub fn open(&mut self, flags: OpenFlags) {
+        self.readers += u32::from(flags.readable());
+        self.writers += u32::from(flags.writable());
+    }
+
+    /// Takes back one [`Pipe::open`].
+    pub fn close(&mut self, flags: OpenFlags) {
+        self.readers = self.readers.saturating_sub(flags.readable().into());
+        self.writers = self.writers.saturating_sub(flags.writable().into());
+    }
+
+    /// The next bytes to be read, `most` at most: a piece of the content that does not wrap around.
+    pub fn filled(&self, most: u64) -> Range<u64> {
+        piece(self.start, self.length, most)
+    }
+
+    /// Where the next bytes are to be written, likewise.
+    pub fn vacant(&self, most: u64) -> Range<u64> {
+        piece((self.start + self.length) % CAPACITY, self.room(), most)
+    }
+
+    /// So many bytes of [`Pipe::filled`] have been read.
+    pub fn consume(&mut self, bytes: u64) {
+        let bytes = (bytes as u32).min(self.length);
+        self.length -= bytes;
+        self.start = if self.length == 0 { 0 } else { (self.start + bytes) % CAPACITY };
+    }
+
+    /// So many bytes of [`Pipe::vacant`] have been written.
+    pub fn produce(&mut self, bytes: u64) {
+        self.length += (bytes as u32).min(self.room());
+    }
+
+    /// What has become of the pipe since it was `before`, for those who have been waiting: bits of
+    /// [`event`]. Readers wait only for the first byte, and writers for [`ATOMIC`] bytes of room at most;
+    /// who is at an end that has been closed, and who is at the other, is told as well.
+    pub fn news(&self, before: &Pipe) -> u32 {
+        let closed = before.has_readers() && !self.has_readers() || before.has_writers() && !self.has_writers();
+        let readable = closed || before.is_empty() && !self.is_empty();
+        let writable = closed || before.room() < ATOMIC && self.room() >= ATOMIC;
+        (u32::from(readable) * event::READABLE) | (u32::from(writable) * event::WRITABLE)
+    }
+}
+
+/// The part of a ring from `start` on, of `length` bytes and `most` at most, that ends with the ring.
+fn piece(start: u32, length: u32, most: u64) -> Range<u64> {
+    let straight = u64::from(length.min(CAPACITY - start)).min(most);
+    u64::from(start)..u64::from(start) + straight
+}
