@@ -135,7 +135,7 @@ impl Machine {
     }
 
     /// The last-level table for an address.
-    fn walk(&self, pml4: Frame, address: u64) -> Option<Frame> {
+    pub(crate) fn walk(&self, pml4: Frame, address: u64) -> Option<Frame> {
         (2..=4).rev().try_fold(pml4, |table, level| target(&self.table(table)[slot(address, level)]))
     }
 

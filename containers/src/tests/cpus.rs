@@ -179,6 +179,55 @@ fn leaving_the_window_is_noticed_by_the_other_cpus() {
 }
 
 #[test]
+fn a_window_that_is_unmapped_stays_a_table_for_who_runs_in_it() {
+    let mut memory = Machine::memory_with(600, 2);
+    let id = native(&mut memory);
+    run(&mut memory, Cpu(1), id);
+    access(&mut memory, Cpu(1), id, WINDOW.end - 8, Rights::WRITE).unwrap();
+    memory.physical.here = Cpu(0);
+    memory.leave_window(id, Cpu(0)).unwrap();
+    run(&mut memory, Cpu(0), id);
+    memory.unmap(id, WINDOW).unwrap();
+    assert_eq!(memory.physical.touch(Cpu(1), WINDOW.end - 8, Rights::READ), None);
+    memory.map(id, region(WINDOW.end - PAGE, 1, RW)).unwrap();
+    let frames = [0, 1].map(|cpu| access(&mut memory, Cpu(cpu), id, WINDOW.end - 8, Rights::WRITE).unwrap());
+    assert_eq!(frames[0], frames[1]);
+}
+
+#[test]
+fn nothing_leads_to_the_window_of_a_container_that_is_gone() {
+    let mut memory = Machine::memory_with(600, 2);
+    let (gone, stays) = (native(&mut memory), memory.make_container_with_directory(Cpu(0)).unwrap());
+    run(&mut memory, Cpu(0), gone);
+    run(&mut memory, Cpu(0), stays);
+    let (loaded, global) = (memory.physical.loaded(), memory.physical.mmus[0].global.pml4);
+    assert!(memory.physical.walk(global, WINDOW.start).is_some());
+    memory.physical.here = Cpu(1);
+    memory.destroy_container(gone, Cpu(1));
+    assert_eq!(memory.physical.walk(global, WINDOW.start), None);
+    memory.physical.here = Cpu(0);
+    assert_eq!((memory.physical.loaded(), memory.counts.shootdowns), (loaded, 0));
+}
+
+#[test]
+fn a_page_that_is_copied_is_copied_for_all_cpus() {
+    let mut memory = Machine::memory_with(600, 2);
+    let object = memory.make_object().unwrap();
+    memory.write_object(object, 0, &[9; PAGE_SIZE]).unwrap();
+    let id = memory.make_container_with_directory(Cpu(0)).unwrap();
+    let backing = Backing::Object { object, offset: 0, shared: false };
+    memory.map(id, Region { backing, ..region(OUTSIDE, 1, RW) }).unwrap();
+    let read = [0, 1].map(|cpu| {
+        run(&mut memory, Cpu(cpu), id);
+        access(&mut memory, Cpu(cpu), id, OUTSIDE, Rights::READ).unwrap()
+    });
+    let copy = access(&mut memory, Cpu(0), id, OUTSIDE, Rights::WRITE).unwrap();
+    assert_eq!(access(&mut memory, Cpu(1), id, OUTSIDE, Rights::READ), Ok(copy));
+    assert!(read[0] == read[1] && copy != read[0]);
+    assert_eq!((memory.counts.pages_copied, memory.counts.shootdowns), (1, 1));
+}
+
+#[test]
 fn a_copy_for_which_there_is_no_frame_is_reported() {
     let mut memory = Machine::memory_with(600, 2);
     let id = memory.make_container_with_directory(Cpu(0)).unwrap();
@@ -362,6 +411,13 @@ impl World {
         for n in 0..CPUS {
             let mmu = &self.memory.physical.mmus[usize::from(n)];
             assert!(self.memory.physical.reaches_its_own(Cpu(n)));
+            // A global directory that a CPU runs on leads to the window that it runs in, and to no other.
+            let here = |id: &ContainerId| self.memory.container(*id).is_some_and(|c| c.active.contains(Cpu(n)));
+            if mmu.loaded == mmu.global.pml4 {
+                let active = self.containers.into_iter().find(here).and_then(|id| self.memory.container(id));
+                let window = self.memory.physical.walk(mmu.loaded, WINDOW.start);
+                assert_eq!(window, active.and_then(|container| container.window));
+            }
             for (page, (frame, flags)) in &mmu.translations {
                 let id = self.running[usize::from(n)].expect("an idle CPU knows no user page");
                 let container = self.memory.container(id).expect("a container that is there");
