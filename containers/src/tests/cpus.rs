@@ -182,6 +182,9 @@ fn leaving_the_window_is_noticed_by_the_other_cpus() {
 fn a_window_that_is_unmapped_stays_a_table_for_who_runs_in_it() {
     let mut memory = Machine::memory_with(600, 2);
     let id = native(&mut memory);
+    // One region with the stack's: only a range that spans the whole table takes tables along.
+    memory.map_fresh(id, region(WINDOW.start, 512 - 64, RW)).unwrap();
+    assert_eq!(memory.container(id).unwrap().regions.len(), 1);
     run(&mut memory, Cpu(1), id);
     access(&mut memory, Cpu(1), id, WINDOW.end - 8, Rights::WRITE).unwrap();
     memory.physical.here = Cpu(0);
