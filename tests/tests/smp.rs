@@ -1,0 +1,256 @@
+//! Several CPUs: programs that hang, lose something or see what is gone if the kernel gets them wrong,
+//! on 1, 2, 8 and 16 CPUs; and what is counted there, exactly where the design promises it.
+//!
+//! Nothing here is timed. A lost wake-up shows as status 124: the machine is stopped by its time-out.
+//! What takes minutes is ignored: `cargo test -p boot-tests --test smp -- --ignored` runs it.
+
+use std::collections::BTreeSet;
+
+use boot_tests::{Jotun, Outcome, busybox, c_program};
+
+/// Seconds for one machine. 16 CPUs on two of the host's, beside other tests, take their time.
+const PATIENCE: f64 = 240.0;
+
+/// Runs a program that checks itself on so many CPUs: its last line begins with `ok` and its name, the
+/// log is calm, and everything it held is back.
+#[track_caller]
+fn passes(cpus: u8, words: &[&str]) -> Outcome {
+    let outcome = Jotun::new().smp(cpus).timeout(PATIENCE).args(words).run().expect(0);
+    let name = words[0].rsplit('/').next().unwrap();
+    let text = outcome.text();
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with(&format!("ok {}", name.trim_end_matches("-musl"))), "{outcome}");
+    assert_eq!(outcome.stat("cpus"), i64::from(cpus), "CPUs that are up\n{outcome}");
+    outcome.expect_calm_log().expect_all_back()
+}
+
+/// The same test on several numbers of CPUs, each a test of its own.
+macro_rules! on_cpus {
+    ($($name:ident($($cpus:literal $test:ident),+): $check:expr;)*) => {
+        $(
+            mod $name {
+                use super::*;
+                $(
+                    #[test]
+                    fn $test() {
+                        let check: fn(u8) = $check;
+                        check($cpus);
+                    }
+                )+
+            }
+        )*
+    };
+}
+
+/// Of four numbers the one for 1, 2, 8 or 16 CPUs.
+fn for_cpus(cpus: u8, numbers: [u32; 4]) -> String {
+    let index = [1, 2, 8, 16].iter().position(|count| *count == cpus).expect("1, 2, 8 or 16 CPUs");
+    numbers[index].to_string()
+}
+
+on_cpus! {
+    // Waiting: futexes, channels, time-outs, threads that come and go.
+    stress(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        passes(cpus, &["smp-stress", &for_cpus(cpus, [6, 8, 16, 32]), &for_cpus(cpus, [1, 3, 2, 1])]);
+    };
+    traffic(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        let outcome = passes(cpus, &["/pkg/traffic"]);
+        let others = if cpus < 3 { 4 } else { i64::from(cpus) + 1 };
+        // A message from each to each, 60 times, and the table for each.
+        assert_eq!(outcome.stat("messages_sent"), others * (others - 1) * 60 + others, "{outcome}");
+        assert_eq!(outcome.stat("processes_made"), 1 + others, "{outcome}");
+    };
+
+    // Memory: what is taken away is gone on all CPUs, what is kept is kept.
+    shootdown(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        let outcome = passes(cpus, &["shootdown", &for_cpus(cpus, [24, 240, 60, 36])]);
+        let rounds = if cpus == 1 { 0 } else { 1 };
+        assert!(outcome.stat("shootdowns") >= rounds, "{outcome}");
+        assert!(cpus > 1 || outcome.stat("shootdowns") == 0, "nobody to interrupt\n{outcome}");
+    };
+    cow_race(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        passes(cpus, &["cow-race", &for_cpus(cpus, [30, 300, 100, 60])]);
+    };
+    slots(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        // It has compared the counts at every step itself; here is what the whole run came to.
+        let outcome = passes(cpus, &["slots", "8"]);
+        assert_eq!(outcome.stat("container_directories_made"), 1, "{outcome}");
+        assert_eq!(outcome.stat("directory_copies_made"), i64::from(cpus) - 1, "{outcome}");
+        let first_is_owner = (0..8).filter(|slot| slot % i64::from(cpus) == 0).count() as i64;
+        let others = i64::from(cpus) - 1;
+        let expected = first_is_owner * others + (8 - first_is_owner) * (others - 1).max(0);
+        assert_eq!(outcome.stat("spurious_faults_directory"), expected, "{outcome}");
+    };
+
+    // Scheduling: who runs where.
+    spread(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        let outcome = passes(cpus, &["spread"]);
+        assert!(outcome.text().contains(&format!("\n{cpus} CPUs in use\n")), "{outcome}");
+    };
+    more_threads_than_cpus(2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["spread", &(3 * cpus).to_string()]);
+    };
+    parallel(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        let outcome = passes(cpus, &["/pkg/parallel"]);
+        assert_eq!(outcome.stat("container_directories_made"), 1, "{outcome}");
+        assert_eq!(outcome.stat("directory_copies_made"), i64::from(cpus) - 1, "one for each CPU but one\n{outcome}");
+        assert_eq!(outcome.stat("shootdowns"), 0, "native containers take nothing away\n{outcome}");
+    };
+    speed(1 on_1, 2 on_2, 8 on_8): |cpus| {
+        let outcome = passes(cpus, &["speed", "2"]);
+        // How much faster is for people to judge; that there are all the lines is not.
+        assert_eq!(outcome.text().lines().filter(|line| line.contains("x ")).count(), 6, "{outcome}");
+    };
+
+    // Ends: of a process that runs elsewhere, and of memory.
+    abrupt(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
+        let many = for_cpus(cpus, [24, 240, 120, 60]);
+        let outcome = passes(cpus, &["/pkg/abrupt", &many]);
+        // Twelve to warm up, and the one that starts them.
+        assert_eq!(outcome.stat("processes_made"), 13 + many.parse::<i64>().unwrap(), "{outcome}");
+    };
+    flood(1 on_1, 2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["/pkg/flood"]);
+    };
+    threads_until_memory_ends(2 on_2): |cpus| {
+        let outcome = Jotun::new().smp(cpus).timeout(PATIENCE).args(["hostile", "many-threads"]).run().expect(0);
+        outcome.expect_in_output("ok hostile many-threads\n").expect_calm_log().expect_all_back();
+    };
+
+    // What is counted.
+    counts(1 on_1, 2 on_2, 8 on_8, 16 on_16): counts;
+    directories(1 on_1, 2 on_2, 8 on_8): directories;
+    tour(1 on_1, 2 on_2, 16 on_16): tour;
+    told(1 on_1, 2 on_2, 16 on_16): told;
+}
+
+/// Each CPU has its own pages behind `.cpulocal`, and a count of its own of what it did.
+fn counts(cpus: u8) {
+    let outcome = passes(cpus, &["/pkg/hello"]);
+    let all: Vec<_> = (0..cpus).map(|cpu| outcome.stat(&format!("cpu{cpu}_cpulocal_frame"))).collect();
+    assert!(all.iter().all(|frame| *frame > 0 && frame % 4096 == 0), "pages are aligned: {all:x?}\n{outcome}");
+    assert_eq!(BTreeSet::from_iter(&all).len(), all.len(), "no two CPUs share pages: {all:x?}\n{outcome}");
+    assert_eq!(outcome.stat("cpulocal_address") as u64, 0xffff_ffff_c000_0000, "{outcome}");
+    for state in ["user", "kernel", "spin", "idle"] {
+        let each: i64 = (0..cpus).map(|cpu| outcome.stat(&format!("cpu{cpu}_{state}_cycles"))).sum();
+        assert!(each > 0 || state == "spin" || state == "idle", "{state}\n{outcome}");
+    }
+    assert!(!outcome.stats.contains_key(&format!("cpu{cpus}_user_cycles")), "a CPU that is not there\n{outcome}");
+    let (asked, contended) = (outcome.stat("lock_acquisitions"), outcome.stat("lock_contended"));
+    assert!(asked > 0 && contended <= asked, "{contended} of {asked}\n{outcome}");
+    assert!(cpus > 1 || contended == 0, "nobody to wait for\n{outcome}");
+}
+
+/// Pages and directories of single-threaded containers are those of one CPU, whichever runs them.
+fn directories(cpus: u8) {
+    let outcome = passes(cpus, &["/pkg/idle2pages"]);
+    assert_eq!(outcome.stat("container_directories_made"), 0, "it stays in a global directory\n{outcome}");
+    assert_eq!(outcome.stat("page_faults"), 0, "both pages were there before it asked\n{outcome}");
+    let outcome = passes(cpus, &["/pkg/outgrow"]);
+    assert_eq!(outcome.stat("container_directories_made"), 1, "{outcome}");
+    for name in ["directory_copies_made", "spurious_faults_directory", "shootdowns"] {
+        assert_eq!(outcome.stat(name), 0, "{name}: it never leaves its CPU\n{outcome}");
+    }
+}
+
+/// The numbers in the tour's text are the run's own.
+fn tour(cpus: u8) {
+    let outcome = Jotun::new().smp(cpus).timeout(PATIENCE).run().expect(0).expect_all_back();
+    let up = if cpus == 1 { "One CPU is up.".into() } else { format!("{cpus} CPUs are up.") };
+    let outcome = outcome.expect_in_output(&up);
+    for cpu in 0..cpus.min(8) {
+        let frame = outcome.stat(&format!("cpu{cpu}_cpulocal_frame"));
+        let line = format!("    CPU {cpu}   0xffffffffc0000000");
+        let text = outcome.text();
+        let line = text.lines().find(|all| all.starts_with(&line)).unwrap_or_else(|| panic!("{line}?\n{outcome}"));
+        assert!(line.ends_with(&format!(" {frame:#x}")), "{line}: {frame:#x}?\n{outcome}");
+    }
+    if cpus == 1 {
+        outcome.expect_in_output("There is no other CPU here, so the second thread stayed on CPU 0");
+    } else {
+        // Broken into lines wherever they end.
+        let words = outcome.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["got a copy of its top-level page and nothing else (1 made)", "put it there (1 such)"] {
+            assert!(words.contains(part), "{part}?\n{outcome}");
+        }
+    }
+}
+
+/// What programs are told of the number of CPUs, by whichever way they ask.
+fn told(cpus: u8) {
+    let run = |words: &[&str]| Jotun::new().smp(cpus).timeout(PATIENCE).args(words).run().expect(0);
+    let busybox = busybox().to_str().unwrap();
+    run(&[busybox, "nproc"]).expect_output(format!("{cpus}\n"));
+    run(&[busybox, "grep", "-c", "^processor", "/proc/cpuinfo"]).expect_output(format!("{cpus}\n"));
+    run(&[busybox, "grep", "-c", "^cpu[0-9]", "/proc/stat"]).expect_output(format!("{cpus}\n"));
+    passes(cpus, &["proc-files"]);
+}
+
+/// The programs of the image that were written for one CPU, on four.
+mod programs {
+    use super::*;
+
+    macro_rules! programs {
+        ($($name:ident: $path:literal,)*) => {
+            $(
+                #[test]
+                fn $name() {
+                    let outcome = Jotun::new().smp(4).timeout(PATIENCE).args([$path]).run().expect(0);
+                    let name = $path.rsplit('/').next().unwrap();
+                    let text = outcome.text();
+                    assert!(text.lines().last().is_some_and(|last| last.starts_with(&format!("ok {name}"))), "{outcome}");
+                    outcome.expect_all_back();
+                }
+            )*
+        };
+    }
+
+    programs! {
+        native_family: "/pkg/family",
+        native_lazy_data: "/pkg/lazy-data",
+        native_lock_burn: "/pkg/lock-burn",
+        native_messages: "/pkg/messages",
+        native_nx: "/pkg/nx",
+        native_spawner: "/pkg/spawner",
+        native_threads: "/pkg/threads",
+        native_write_code: "/pkg/write-code",
+        std_files_abi: "/bin/files-abi",
+        std_futexes: "/bin/futexes",
+        std_mem: "/bin/mem",
+        std_signals: "/bin/signals",
+        std_threads: "/bin/threads-std",
+        std_times: "/bin/times",
+        c_fpu: "/bin/fpu",
+        c_pthreads: "/bin/pthreads",
+    }
+
+    #[test]
+    fn c_pthreads_linked_with_musl() {
+        passes(4, &[c_program("pthreads-musl").to_str().unwrap()]);
+    }
+}
+
+/// Ten times in a row on 16 CPUs, with more threads: about ten minutes on two of the host's CPUs.
+#[test]
+#[ignore = "ten minutes"]
+fn stress_ten_times_on_16() {
+    for _ in 0..10 {
+        passes(16, &["smp-stress", "64", "2"]);
+    }
+}
+
+/// The same programs for much longer.
+#[test]
+#[ignore = "ten minutes"]
+fn long_runs_on_4() {
+    for words in [
+        &["shootdown", "3000"][..],
+        &["cow-race", "5000"],
+        &["smp-stress", "32", "20"],
+        &["/pkg/abrupt", "2000"],
+        &["/pkg/traffic", "32"],
+    ] {
+        let outcome = Jotun::new().smp(4).timeout(600.0).args(words).run().expect(0);
+        outcome.expect_calm_log().expect_all_back();
+    }
+}

@@ -1,0 +1,57 @@
+//! Takes pages away while every CPU uses them: `shootdown [rounds] [touchers] [areas]`.
+//!
+//! Touchers load and store words of an area without a pause. The area's owner takes some of its pages
+//! away (`munmap`, `mprotect`, `mremap`, a new mapping over the old one, `madvise`), looks, and gives
+//! them back. What an area's pages are to a toucher stands in its [`area::Area::state`], which the owner
+//! changes to [`Taking`](area::Kind::Taking) *before* the call that takes away and to what holds then *after*
+//! that call has returned. A toucher reads the state, makes its accesses, and reads the state again:
+//! if it was the same both times, the accesses were made wholly within it. So an access that succeeds
+//! where the state forbids it was made by a translation that the kernel has left behind, and no
+//! other explanation is possible.
+//!
+//! The owner makes new pages of the frames that came back and looks whether they change (a *canary*);
+//! and what a toucher has stored is compared with what is there after every call that keeps contents.
+
+mod area;
+mod owner;
+mod toucher;
+
+use area::{Area, TOUCHERS};
+use owner::Owner;
+use programs::cpus;
+use programs::probe;
+use std::sync::Barrier;
+use std::thread;
+use toucher::touch;
+
+fn main() {
+    let cpus = cpus::allowed().len();
+    let rounds = cpus::argument(1, 240);
+    let owners = cpus::argument(3, if cpus > 2 { 2 } else { 1 }).max(1);
+    let touchers = cpus::argument(2, cpus.saturating_sub(owners)).clamp(1, TOUCHERS);
+    probe::catch_faults();
+    let areas: Vec<_> = (0..owners).map(|_| Area::new(touchers)).collect();
+    let before = cpus::statistic("shootdowns");
+    // Nobody may map anything at an address of the kernel's choosing while there are holes.
+    let start = Barrier::new(touchers + owners);
+    let accesses = thread::scope(|scope| {
+        let areas = &areas[..];
+        let start = &start;
+        let toucher = |me| scope.spawn(move || touch(areas, me, touchers + owners > cpus, start));
+        let threads: Vec<_> = (0..touchers).map(toucher).collect();
+        for (seed, area) in areas.iter().enumerate() {
+            let mut owner = Owner::new(area);
+            scope.spawn(move || {
+                start.wait();
+                owner.work(rounds, seed as u64);
+            });
+        }
+        threads.into_iter().map(|thread| thread.join().expect("a toucher finds nothing wrong")).sum::<u64>()
+    });
+    if let (Some(before), Some(after)) = (before, cpus::statistic("shootdowns")) {
+        println!("{} shootdowns", after - before);
+    }
+    println!(
+        "ok shootdown: {rounds} rounds in {owners} areas, {touchers} touchers on {cpus} CPUs, {accesses} accesses"
+    );
+}
