@@ -12,7 +12,7 @@
 ///
 /// Makes a container, a process and its main thread from the resident code package `name`, and makes
 /// the thread ready. The thread begins at the package's ELF entry with `rdi` = `argument` and `rsp` =
-/// [`MAIN_STACK_TOP`](crate::layout::MAIN_STACK_TOP).
+/// [`MAIN_STACK_TOP`](crate::layout::MAIN_STACK_TOP). It may run on the CPUs that the caller may run on.
 ///
 /// Flags: [`SAME_CONTAINER`]. Errors: `ENOENT` no such package, `EINVAL` priority, flags
 /// or a name longer than [`NAME_MAX`], `EFAULT`, `EAGAIN` too many threads, `ENOMEM`.
@@ -59,7 +59,7 @@ pub const BURN: u64 = 0x1005;
 /// `thread(entry, stack_top, argument, priority) → tid`
 ///
 /// A further thread in the caller's process: `rip` = `entry`, `rsp` = `stack_top`, `rdi` =
-/// `argument`. It ends itself with Linux's `exit`.
+/// `argument`. It may run on the CPUs that the caller may run on, and ends itself with Linux's `exit`.
 ///
 /// Errors: `EINVAL` priority, `EAGAIN` too many threads, `ENOMEM`.
 pub const THREAD: u64 = 0x1006;

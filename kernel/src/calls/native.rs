@@ -47,6 +47,7 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         name: bytes,
         argument,
         priority: priority_or_keep(priority)?,
+        affinity: kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity,
         container: (flags & SAME_CONTAINER != 0).then_some(caller.space.container),
         parent: Some(caller.process),
     };
@@ -171,9 +172,11 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
         return Err(Errno::EFAULT);
     }
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
+    let affinity = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
     let id = kernel.tasks.make_thread(caller.process).map_err(|_| Errno::EAGAIN)?;
     let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
+    thread.affinity = affinity;
     thread.registers = Registers { rdi: argument, ..Registers::for_user(entry, stack) };
     thread.priority = priority.unwrap_or(thread.priority);
     crate::arch::fpu::initial(&mut thread.extended.0);

@@ -6,7 +6,7 @@ use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, lifecycle, schedule};
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::{Channel, Ending, ProcessId, Resume, Space, ThreadId, Wait};
+use containers::{Channel, CpuSet, Ending, ProcessId, Resume, Space, ThreadId, Wait};
 use cpulocal::InKernel;
 
 const CLONE_VM: u64 = 0x100;
@@ -34,7 +34,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let parent = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
     let (mut registers, extended) = (parent.registers, parent.extended.clone());
     let (mut fs_base, gs_base) = (parent.fs_base, parent.gs_base);
-    let (mask, priority) = (parent.signal_mask, parent.priority);
+    let (mask, priority, affinity) = (parent.signal_mask, parent.priority, parent.affinity);
     registers.rax = 0;
     if stack != 0 {
         registers.rsp = stack;
@@ -48,7 +48,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     thread.registers = registers;
     thread.extended = extended;
     (thread.fs_base, thread.gs_base) = (fs_base, gs_base);
-    (thread.signal_mask, thread.priority) = (mask, priority);
+    (thread.signal_mask, thread.priority, thread.affinity) = (mask, priority, affinity);
     if flags & CLONE_CHILD_CLEARTID != 0 {
         thread.clear_child_tid = child_tid;
     }
@@ -326,29 +326,47 @@ fn named(caller: &Caller, tasks: &Tasks) -> Result<ThreadId, Errno> {
     match caller.int(0) {
         0 => Ok(caller.thread),
         number if number < 0 => Err(Errno::EINVAL),
-        number => tasks.by_number(number as u32).ok_or(Errno::ESRCH),
+        _ => by_number(caller, tasks),
     }
 }
 
-/// `sched_getaffinity(thread, size, mask)`: this kernel's one CPU.
+/// The thread that an affinity call names: here Linux calls a negative number one that nobody has.
+fn by_number(caller: &Caller, tasks: &Tasks) -> Result<ThreadId, Errno> {
+    match caller.int(0) {
+        0 => Ok(caller.thread),
+        number => u32::try_from(number).ok().and_then(|number| tasks.by_number(number)).ok_or(Errno::ESRCH),
+    }
+}
+
+/// Bytes of the kernel's own mask of CPUs, a bit for each.
+const MASK_BYTES: usize = size_of::<CpuSet>();
+
+/// `sched_getaffinity(thread, size, mask)`: how many bytes of the mask there are.
 pub fn sched_getaffinity(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    named(caller, tasks)?;
     let size = caller.arguments[1];
-    if size < 8 || !size.is_multiple_of(8) {
+    if size < MASK_BYTES as u64 || !size.is_multiple_of(MASK_BYTES as u64) {
         return Err(Errno::EINVAL);
     }
-    caller.write(memory, caller.arguments[2], &1_u64)?;
-    value(8_u64)
+    let thread = tasks.thread(by_number(caller, tasks)?).ok_or(Errno::ESRCH)?;
+    let mask = thread.affinity.intersection(CpuSet::first(memory.cpu_count()));
+    caller.write(memory, caller.arguments[2], &mask.0)?;
+    value(MASK_BYTES)
 }
 
-/// `sched_setaffinity(thread, size, mask)`: any mask with this kernel's one CPU in it.
-pub fn sched_setaffinity(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    named(caller, tasks)?;
-    if caller.arguments[1] == 0 {
+/// `sched_setaffinity(thread, size, mask)`: bits that are missing are 0, and what is more than the
+/// kernel's mask says nothing. Who moves itself is there when the call returns; another thread that runs
+/// moves when its CPU leaves the kernel next, to which it is called.
+pub fn sched_setaffinity(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let mut bytes = [0; MASK_BYTES];
+    let length = caller.arguments[1].min(MASK_BYTES as u64) as usize;
+    memory.copy_in(caller.space, caller.arguments[2], &mut bytes[..length]).map_err(super::bad_address)?;
+    let thread = by_number(caller, tasks)?;
+    let mask = CpuSet(u64::from_le_bytes(bytes)).intersection(CpuSet::first(memory.cpu_count()));
+    if mask == CpuSet::NONE {
         return Err(Errno::EINVAL);
     }
-    let mask = caller.read::<u8>(memory, caller.arguments[2])?;
-    if mask & 1 != 0 { DONE } else { Err(Errno::EINVAL) }
+    tasks.set_affinity(thread, mask);
+    DONE
 }
 
 /// `sched_getscheduler(thread)`: `SCHED_OTHER`.

@@ -9,7 +9,7 @@ use crate::kernel::Kernel;
 use ::files::Errno;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use containers::ProcessId;
+use containers::{CpuSet, ProcessId};
 use cpulocal::InKernel;
 
 /// What to run first when nothing else is asked for.
@@ -42,7 +42,14 @@ pub fn start_first(kernel: &mut Kernel, cpu: &InKernel) -> Result<ProcessId, Fir
     let failed = |why| FirstError { path: path.into(), why };
     if let Some(name) = path.strip_prefix(packages::DIRECTORY) {
         let argument = arguments.get(1).and_then(|text| core::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(0);
-        let request = native::Request { name, argument, priority: None, container: None, parent: None };
+        let request = native::Request {
+            name,
+            argument,
+            priority: None,
+            affinity: CpuSet(u64::MAX),
+            container: None,
+            parent: None,
+        };
         return native::start(kernel, cpu, &request).map_err(failed);
     }
     linux::start(kernel, cpu, path, &arguments, &environment).map_err(failed)

@@ -10,7 +10,7 @@ use crate::{arch, schedule};
 use ::files::Errno;
 use abi::layout::MAIN_STACK;
 use containers::directory::WINDOW;
-use containers::{Backing, ContainerId, Label, PAGE_SIZE, ProcessId, Region, Registers, Rights, ThreadId};
+use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, ProcessId, Region, Registers, Rights, ThreadId};
 use cpulocal::InKernel;
 
 const DATA: Rights = Rights::READ.union(Rights::WRITE);
@@ -23,6 +23,8 @@ pub struct Request<'a> {
     pub argument: u64,
     /// The main thread's priority, if not the usual.
     pub priority: Option<u8>,
+    /// The CPUs that it may run on.
+    pub affinity: CpuSet,
     /// The container to start it in, if not one of its own: one made from the same package.
     pub container: Option<ContainerId>,
     /// Who is told when it ends.
@@ -57,6 +59,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     if let Some(thread) = kernel.tasks.thread_mut(main) {
         thread.registers = Registers { rdi: request.argument, ..Registers::for_user(package.entry, stack) };
         thread.priority = request.priority.unwrap_or(thread.priority);
+        thread.affinity = request.affinity;
         arch::fpu::initial(&mut thread.extended.0);
     }
     kernel.tasks.make_ready(main);

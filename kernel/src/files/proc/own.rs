@@ -4,7 +4,7 @@ use super::Text;
 use crate::kernel::Tasks;
 use crate::process::Resources;
 use containers::directory::USER_END;
-use containers::{Backing, ContainerId, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, ThreadId};
+use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, ThreadId};
 use core::fmt::{self, Write};
 
 /// Clock ticks of a second in these files (`USER_HZ`).
@@ -124,5 +124,20 @@ pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Resul
     writeln!(out, "Groups:\t\nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmLck:\t       0 kB")?;
     writeln!(out, "VmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}", process.threads)?;
     writeln!(out, "SigPnd:\t{:016x}\nSigBlk:\t{:016x}", main.0, main.1)?;
-    writeln!(out, "Cpus_allowed:\t1\nCpus_allowed_list:\t0")
+    let cpus = out.memory.cpu_count();
+    let all = CpuSet::first(cpus);
+    let allowed = tasks.thread(ThreadId::Main(id)).map_or(all, |main| main.affinity.intersection(all));
+    // A digit for four CPUs, a comma between words of 32.
+    match cpus {
+        0..=32 => writeln!(out, "Cpus_allowed:\t{:0digits$x}", allowed.0, digits = cpus.div_ceil(4))?,
+        _ => {
+            let (high, low) = (allowed.0 >> 32, allowed.0 as u32);
+            writeln!(out, "Cpus_allowed:\t{high:0digits$x},{low:08x}", digits = (cpus - 32).div_ceil(4))?;
+        }
+    }
+    write!(out, "Cpus_allowed_list:\t")?;
+    for (index, cpu) in allowed.iter().enumerate() {
+        write!(out, "{}{}", if index == 0 { "" } else { "," }, cpu.0)?;
+    }
+    out.write_char('\n')
 }

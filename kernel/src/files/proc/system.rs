@@ -1,6 +1,6 @@
 //! The files of `/proc` that are about the whole system.
 
-use super::{Text, own};
+use super::Text;
 use crate::arch::clock;
 use crate::kernel::Tasks;
 use containers::{PAGE_SIZE, State};
@@ -22,10 +22,17 @@ pub(super) fn memory(out: &mut Text) -> fmt::Result {
     ["Buffers:", "Cached:", "SwapCached:", "SwapTotal:", "SwapFree:"].into_iter().try_for_each(|name| line(name, 0))
 }
 
-/// Nanoseconds since boot, and those that some living thread has had a CPU.
-fn times(tasks: &Tasks) -> (u64, u64) {
-    let busy = tasks.processes().map(|id| own::run_time(tasks, id)).sum();
-    (clock::nanoseconds(), busy)
+/// Nanoseconds that a CPU has been busy: the time of the living threads that ran there last.
+fn busy(tasks: &Tasks, cpu: usize) -> u64 {
+    let threads = tasks.processes().flat_map(|id| tasks.threads_of(id)).filter_map(|id| tasks.thread(id));
+    let here = threads.filter(|thread| thread.ran_on.is_some_and(|ran_on| usize::from(ran_on.0) == cpu));
+    here.map(|thread| thread.run_time).sum()
+}
+
+/// Nanoseconds of all CPUs since boot, and those of them that were busy.
+fn times(out: &Text, tasks: &Tasks) -> (u64, u64) {
+    let cpus = out.memory.cpu_count();
+    (cpus as u64 * clock::nanoseconds(), (0..cpus).map(|cpu| busy(tasks, cpu)).sum())
 }
 
 /// Threads that run or could.
@@ -35,21 +42,24 @@ fn runnable(tasks: &Tasks) -> usize {
     states.filter(|state| matches!(state, State::Ready | State::Running)).count()
 }
 
-/// `/proc/uptime`
+/// `/proc/uptime`: idle is the time of all CPUs together.
 pub(super) fn uptime(out: &mut Text, tasks: &Tasks) -> fmt::Result {
-    let (up, busy) = times(tasks);
-    let idle = up.saturating_sub(busy);
+    let (all, busy) = times(out, tasks);
     let parts = |time: u64| (time / SECOND, time % SECOND / TICK);
-    let (up, idle) = (parts(up), parts(idle));
+    let (up, idle) = (parts(clock::nanoseconds()), parts(all.saturating_sub(busy)));
     writeln!(out, "{}.{:02} {}.{:02}", up.0, up.1, idle.0, idle.1)
 }
 
-/// `/proc/stat`: one CPU, which has been in user mode or idle.
+/// `/proc/stat`: CPUs, which have been in user mode or idle.
 pub(super) fn stat(out: &mut Text, tasks: &Tasks) -> fmt::Result {
-    let (up, busy) = times(tasks);
-    let (user, idle) = (busy / TICK, up.saturating_sub(busy) / TICK);
-    for name in ["cpu ", "cpu0"] {
-        writeln!(out, "{name} {user} 0 0 {idle} 0 0 0 0 0 0")?;
+    let up = clock::nanoseconds();
+    let (all, used) = times(out, tasks);
+    let line = |out: &mut Text, name: fmt::Arguments, all: u64, used: u64| {
+        writeln!(out, "{name} {} 0 0 {} 0 0 0 0 0 0", used / TICK, all.saturating_sub(used) / TICK)
+    };
+    line(out, format_args!("cpu "), all, used)?;
+    for cpu in 0..out.memory.cpu_count() {
+        line(out, format_args!("cpu{cpu}"), up, busy(tasks, cpu))?;
     }
     let boot = clock::wall_clock().saturating_sub(up) / SECOND;
     writeln!(out, "intr 0\nctxt 0\nbtime {boot}\nprocesses {}", tasks.counts.processes_made)?;
