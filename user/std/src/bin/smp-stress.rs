@@ -223,14 +223,14 @@ fn time_outs(threads: usize, seed: u64) {
         for pair in 0..pairs {
             let (sender, receiver) = mpsc::channel();
             scope.spawn(move || {
-                let mut random = Random::new(seed << 9 | pair as u64 * 2);
+                let mut random = Random::new(seed << 9 | (pair as u64) << 1);
                 for number in 0..TURNS {
                     thread::sleep(Duration::from_micros(random.below(1500)));
                     sender.send(number).expect("it is received");
                 }
             });
             scope.spawn(move || {
-                let mut random = Random::new(seed << 9 | pair as u64 * 2 + 1);
+                let mut random = Random::new(seed << 9 | (pair as u64) << 1 | 1);
                 let mut next = 0;
                 while next < TURNS {
                     let patience = Duration::from_micros(random.below(1500));
