@@ -28,6 +28,7 @@ macro_rules! programs {
 
 programs! {
     native_family: "/pkg/family",
+    native_flood: "/pkg/flood",
     native_hello: "/pkg/hello",
     native_idle2pages: "/pkg/idle2pages",
     native_lazy_data: "/pkg/lazy-data",
@@ -35,8 +36,10 @@ programs! {
     native_messages: "/pkg/messages",
     native_nx: "/pkg/nx",
     native_outgrow: "/pkg/outgrow",
+    native_parallel: "/pkg/parallel",
     native_spawner: "/pkg/spawner",
     native_threads: "/pkg/threads",
+    native_traffic: "/pkg/traffic",
     native_write_code: "/pkg/write-code",
     std_files_abi: "/bin/files-abi",
     std_futexes: "/bin/futexes",
@@ -44,6 +47,8 @@ programs! {
     std_pipes: "/bin/pipes",
     std_proc_files: "/bin/proc-files",
     std_signals: "/bin/signals",
+    std_slots: "/bin/slots",
+    std_spread: "/bin/spread",
     std_threads: "/bin/threads-std",
     std_times: "/bin/times",
     c_fpu: "/bin/fpu",

@@ -94,7 +94,7 @@ fn masks(allowed: &[u32]) {
     assert_eq!(sys!(SYS_sched_getaffinity, 0, 0, &mut mask), Err(EINVAL), "no room");
     assert_eq!(sys!(SYS_sched_getaffinity, 0, 12, &mut mask), Err(EINVAL), "half a word");
     let written = sys!(SYS_sched_getaffinity, 0, 128, &mut mask).expect("room for 1024 CPUs");
-    assert!(written >= 8 && written % 8 == 0 && written <= 128, "{written} bytes");
+    assert!(written >= 8 && written.is_multiple_of(8) && written <= 128, "{written} bytes");
     for call in [SYS_sched_getaffinity, SYS_sched_setaffinity] {
         assert_eq!(sys!(call, 0x3fff_ffff, 128, &mut mask), Err(ESRCH), "no such thread");
         assert_eq!(sys!(call, -1, 128, &mut mask), Err(ESRCH), "a number that none can have");
