@@ -1,6 +1,14 @@
 //! Machines of many kinds: firmware, CPUs with much and with little, memory from too little to plenty.
 
-use boot_tests::{Jotun, Outcome, Scratch, busybox};
+use std::fs;
+
+use boot_tests::{Jotun, Outcome, Scratch, busybox, target};
+
+/// MiB of the image's files, rounded up. While they are unpacked they are in memory twice.
+fn archive() -> u32 {
+    let bytes = fs::metadata(target().join("jotun/base.cpio")).expect("the base was built").len();
+    bytes.div_ceil(1 << 20).try_into().expect("less than 4 PiB")
+}
 
 /// Runs `fpu`, which needs threads, time slices and whatever vector registers the CPU has.
 #[track_caller]
@@ -88,13 +96,15 @@ fn a_program_is_killed_the_same_without_the_newer_protections() {
 
 #[test]
 fn little_memory() {
-    for mebibytes in [32, 64] {
+    // A few MiB are left when all is unpacked.
+    let least = archive() * 2 + 10;
+    for mebibytes in [least, 64] {
         let outcome = fpu(Jotun::new().memory(mebibytes), "AVX");
         assert!(outcome.stat("frames_total") * 4096 < i64::from(mebibytes) << 20, "{outcome}");
     }
-    let outcome = Jotun::new().memory(32).args(["hostile", "out-of-memory"]).run().expect(137).expect_all_back();
+    let outcome = Jotun::new().memory(least).args(["hostile", "out-of-memory"]).run().expect(137).expect_all_back();
     outcome.expect_log_lines(1, &["] WARN ", "hostile (1) killed: no memory left for the page at 0x"]);
-    for (deed, mebibytes) in [("many-files", 32), ("many-threads", 128), ("many-mappings", 128)] {
+    for (deed, mebibytes) in [("many-files", least), ("many-threads", 128), ("many-mappings", 128)] {
         let outcome = Jotun::new().memory(mebibytes).args(["hostile", deed]).run().expect(0).expect_all_back();
         outcome.expect_calm_log().expect_in_output(&format!("ok hostile {deed}\n"));
     }
@@ -104,7 +114,7 @@ fn little_memory() {
 fn from_too_little_memory_to_just_enough() {
     // xtask has refused less than the first; at the last all programs fit.
     let mut sentences = 0;
-    for mebibytes in 22..=26 {
+    for mebibytes in archive() * 2..=archive() * 2 + 4 {
         let outcome = Jotun::new().memory(mebibytes).args(["/pkg/hello"]).timeout(30.0).run();
         match outcome.status {
             0 | 125 => {}

@@ -18,9 +18,8 @@ use crate::{options::Variant, project};
 pub(crate) const NATIVE_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
      ['-Crelocation-model=pic','-Ccode-model=small','-Cforce-frame-pointers=yes']";
 
-/// Programs go into the image without debug information: it would be most of the image.
-const NO_DEBUG: [&str; 4] =
-    ["--config", "profile.release.debug=false", "--config", "profile.release.strip='debuginfo'"];
+/// Programs go into the image without debug information and symbols: they would be most of the image.
+const NO_DEBUG: [&str; 4] = ["--config", "profile.release.debug=false", "--config", "profile.release.strip='symbols'"];
 
 /// Builds a kernel; it lies where Cargo leaves any of them.
 pub(super) fn kernel(variant: Variant) -> Result<()> {
