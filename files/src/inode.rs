@@ -62,8 +62,9 @@ pub enum Kind<C> {
         /// What is in it, and who is at its ends.
         pipe: Pipe,
     },
-    /// A file whose bytes the kernel makes up when it is read.
-    Proc(ProcFile),
+    /// A file whose bytes the kernel makes up when it is read, and the number of the process that it speaks
+    /// of: 0 is the one that reads it.
+    Proc(ProcFile, u32),
 }
 
 /// The devices there are.
@@ -117,7 +118,7 @@ impl Device {
     }
 }
 
-/// The files of `/proc`. Those of `/proc/self` speak of the process that reads them.
+/// The files of `/proc`. Those that begin with `Self` are in `/proc/self`, and in other processes' directories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcFile {
     /// `/proc/self/exe`: a symbolic link to the program; see [`Walk::exe`](crate::Walk::exe).
@@ -173,7 +174,7 @@ impl<C> Inode<C> {
     pub fn is_link(&self) -> bool {
         match self.kind {
             Kind::Symlink(_) => true,
-            Kind::Proc(file) => file.is_link(),
+            Kind::Proc(file, _) => file.is_link(),
             _ => false,
         }
     }

@@ -82,7 +82,7 @@ impl<C: Copy> Tree<C> {
         if is_directory && writes {
             return Err(Errno::EISDIR);
         }
-        if matches!(inode.kind, Kind::Proc(_)) && writes {
+        if matches!(inode.kind, Kind::Proc(..)) && writes {
             return Err(Errno::EACCES);
         }
         let regular = matches!(inode.kind, Kind::Regular { .. });

@@ -158,8 +158,8 @@ impl<C: Copy> Tree<C> {
     pub fn link_target<'a>(&'a self, walk: &Walk<'a>, id: InodeId) -> Result<&'a [u8]> {
         match &self.get(id)?.kind {
             Kind::Symlink(target) => Ok(target),
-            Kind::Proc(ProcFile::SelfExe) if walk.exe.is_empty() => Err(Errno::ENOENT),
-            Kind::Proc(ProcFile::SelfExe) => Ok(walk.exe),
+            Kind::Proc(ProcFile::SelfExe, _) if walk.exe.is_empty() => Err(Errno::ENOENT),
+            Kind::Proc(ProcFile::SelfExe, _) => Ok(walk.exe),
             _ => Err(Errno::EINVAL),
         }
     }

@@ -13,6 +13,7 @@ use crate::open::OpenFlags;
 use crate::pipe::Pipe;
 use crate::{Attributes, Errno, NAME_MAX, PATH_MAX, Result};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// The most inodes a tree has; beyond it is `ENOSPC`.
 pub const INODES_MAX: usize = 131_072;
@@ -39,8 +40,8 @@ pub enum New<'a, C> {
     Symlink(&'a [u8]),
     /// A device.
     Device(Device),
-    /// A file of `/proc`.
-    Proc(ProcFile),
+    /// A file of `/proc`, see [`Kind::Proc`].
+    Proc(ProcFile, u32),
 }
 
 impl<C: Copy> Tree<C> {
@@ -140,7 +141,7 @@ impl<C: Copy> Tree<C> {
             New::Symlink(to) if to.len() >= PATH_MAX => return Err(Errno::ENAMETOOLONG),
             New::Symlink(to) => (Kind::Symlink(to.into()), 0o777),
             New::Device(device) => (Kind::Device(device), mode),
-            New::Proc(file) => (Kind::Proc(file), mode),
+            New::Proc(file, process) => (Kind::Proc(file, process), mode),
         };
         let mut inode = Inode::new(kind, mode, now);
         let above = self.get_mut(directory)?;
@@ -186,7 +187,7 @@ impl<C: Copy> Tree<C> {
             self.check_vacant(directory, name)?;
         }
         let inode = self.get_mut(id)?;
-        if sealed || matches!(inode.kind, Kind::Proc(_)) {
+        if sealed || matches!(inode.kind, Kind::Proc(..)) {
             return Err(Errno::EXDEV);
         }
         if inode.is_directory() {
@@ -311,6 +312,26 @@ impl<C: Copy> Tree<C> {
     pub fn seal(&mut self, directory: InodeId) -> Result<()> {
         self.directory_mut(directory)?.sealed = true;
         Ok(())
+    }
+
+    /// Opens a sealed directory again.
+    pub fn unseal(&mut self, directory: InodeId) -> Result<()> {
+        self.directory_mut(directory)?.sealed = false;
+        Ok(())
+    }
+
+    /// Takes a directory away with all that is in it, sealed or not. It holds neither directories nor regular
+    /// files; what is open of it stays until it is closed.
+    pub fn prune(&mut self, above: InodeId, name: &[u8], now: i64) -> Result<()> {
+        let id = self.lookup(above, name)?;
+        let entries: Vec<(Box<[u8]>, InodeId)> =
+            self.directory(id)?.after(0).map(|(_, entry)| (entry.name.clone(), entry.inode)).collect();
+        for (name, inode) in entries {
+            self.leave(id, &name, now)?;
+            let Freed(_no_content) = self.drop_link(inode, now)?;
+        }
+        self.leave(above, name, now)?;
+        self.drop_directory(above, id, now)
     }
 
     /// The entries that a listing at `offset` has still to give: `ENOTDIR`, or `ENOENT` if the directory

@@ -202,8 +202,8 @@ fn proc_is_closed_and_its_link_leads_to_the_program() {
     let mut tree = Tree::new(0);
     let proc = mkdir(&mut tree, "/proc");
     let own = mkdir(&mut tree, "/proc/self");
-    tree.add(own, b"exe", New::Proc(ProcFile::SelfExe), 0o777, 0).unwrap();
-    let cpuinfo = tree.add(proc, b"cpuinfo", New::Proc(ProcFile::Cpuinfo), 0o444, 0).unwrap();
+    tree.add(own, b"exe", New::Proc(ProcFile::SelfExe, 0), 0o777, 0).unwrap();
+    let cpuinfo = tree.add(proc, b"cpuinfo", New::Proc(ProcFile::Cpuinfo, 0), 0o444, 0).unwrap();
     [proc, own].into_iter().for_each(|id| tree.seal(id).unwrap());
     let program = create(&mut tree, "/prog", 1);
     let walk = Walk { exe: b"/prog", ..walk(&tree) };
@@ -288,4 +288,26 @@ fn names_that_are_none_are_refused() {
     ] {
         assert_eq!(tree.add(root, name, New::Regular(0), 0o644, 0), Err(error));
     }
+}
+
+#[test]
+fn a_sealed_directory_is_pruned_whole() {
+    let mut tree: Tree<u32> = Tree::new(0);
+    let before = tree.len();
+    let root = tree.root();
+    let own = tree.add(root, b"7", New::Directory, 0o555, 0).unwrap();
+    let stat = tree.add(own, b"stat", New::Proc(ProcFile::SelfStat, 7), 0o444, 0).unwrap();
+    tree.add(own, b"exe", New::Symlink(b"/bin/x"), 0o777, 0).unwrap();
+    tree.seal(own).unwrap();
+    assert_eq!(tree.unlink(own, b"stat", 1), Err(Errno::EPERM));
+    tree.hold(stat).unwrap();
+    tree.prune(root, b"7", 1).unwrap();
+    assert_eq!((tree.lookup(root, b"7"), tree.get(own).is_err()), (Err(Errno::ENOENT), true));
+    assert!(tree.get(stat).is_ok(), "it is open");
+    let _ = tree.release(stat);
+    assert_eq!((tree.len(), tree.get(root).unwrap().links), (before, 2));
+    tree.seal(root).unwrap();
+    assert_eq!(tree.add(root, b"8", New::Directory, 0o555, 0), Err(Errno::ENOENT));
+    tree.unseal(root).unwrap();
+    assert!(tree.add(root, b"8", New::Directory, 0o555, 0).is_ok());
 }

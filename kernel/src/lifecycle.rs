@@ -41,6 +41,9 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     process.resources.handlers = Default::default();
     kernel.files.close_all(&mut kernel.memory, &mut kernel.tasks, descriptors);
     kernel.files.leave(&mut kernel.memory, kernel.tasks.process(id).map(|process| process.resources.directory));
+    if let Some(main) = kernel.tasks.thread(ThreadId::Main(id)) {
+        kernel.files.conceal(main.number);
+    }
     kernel.messages.forget(id);
     if let Some(shared) = kernel.memory.container_mut(container) {
         shared.processes -= 1;

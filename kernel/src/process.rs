@@ -22,6 +22,8 @@ pub struct Resources {
     pub handlers: Handlers,
     /// Path of the program, for `/proc/self/exe`.
     pub executable: Box<[u8]>,
+    /// The arguments as `/proc/self/cmdline` gives them; see [`command_line`].
+    pub command_line: Box<[u8]>,
     /// Most bytes of address space (`RLIMIT_AS`).
     pub address_space_limit: u64,
     /// Bytes of stack promised to the main thread (`RLIMIT_STACK`).
@@ -37,11 +39,21 @@ impl Resources {
             directory: files.root(),
             umask: 0o022,
             handlers: Handlers::default(),
+            command_line: command_line(&[&executable]),
             executable,
             address_space_limit: u64::MAX,
             stack_limit: crate::program::linux::STACK,
         }
     }
+}
+
+/// Bytes of a command line that are kept, as in old Linux.
+const COMMAND_LINE: usize = 4096;
+
+/// Arguments as `/proc/self/cmdline` gives them: a NUL behind each, and cut to a page.
+pub fn command_line(arguments: &[&[u8]]) -> Box<[u8]> {
+    let bytes = arguments.iter().flat_map(|argument| argument.iter().chain(&[0])).copied();
+    bytes.take(COMMAND_LINE).collect()
 }
 
 /// A short name.

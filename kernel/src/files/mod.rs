@@ -16,7 +16,7 @@ use crate::kernel::{Memory, Tasks};
 use ::files::inode::Kind;
 use ::files::{Device, Errno, Freed, InodeId, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Tree, Walk};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use containers::{Channel, ObjectId, PAGE_SIZE, ProcessId};
 
@@ -37,6 +37,8 @@ pub struct Files {
     pub open: OpenFiles,
     /// What the open files of `/proc` said when they were last read from the start.
     written_out: BTreeMap<OpenFileId, ObjectId>,
+    /// Numbers of the processes that have a directory in `/proc`: those that somebody has looked for.
+    revealed: BTreeSet<u32>,
 }
 
 /// Where an open file's bytes are.
@@ -44,8 +46,9 @@ pub struct Files {
 pub enum Bytes {
     /// In a regular file.
     Regular(ObjectId),
-    /// In a file of `/proc`, as soon as it is read.
-    Proc(ProcFile),
+    /// In a file of `/proc`, as soon as it is read; the number is of the process that it speaks of, 0 for the
+    /// one that reads.
+    Proc(ProcFile, u32),
     /// In a file of `/proc` that has been read.
     WrittenOut(ObjectId),
     /// In a pipe's ring.
@@ -249,7 +252,7 @@ impl Files {
             Kind::Directory(_) => Bytes::Directory,
             Kind::Device(device) => Bytes::Device(*device),
             Kind::Pipe { content, .. } => Bytes::Pipe(*content),
-            Kind::Proc(file) => Bytes::Proc(*file),
+            Kind::Proc(file, process) => Bytes::Proc(*file, *process),
             Kind::Symlink(_) => Bytes::Nowhere,
         };
         Ok(Opened { id, file, bytes })
@@ -271,20 +274,20 @@ impl Files {
         installed.inspect_err(|_| _ = self.give_back(memory, &file))
     }
 
-    /// What an open file of `/proc` says: written out for `reader` when it is read from the start, and
+    /// What an open file of `/proc` says of `process`: written out when it is read from the start, and
     /// the same in the reads that follow.
     pub fn written_out(
         &mut self,
         memory: &mut Memory,
         tasks: &Tasks,
-        reader: ProcessId,
+        process: ProcessId,
         (id, file): (OpenFileId, ProcFile),
         position: u64,
     ) -> Result<ObjectId, Errno> {
         match self.written_out.get(&id) {
             Some(object) if position > 0 => Ok(*object),
             _ => {
-                let object = proc::write_out(file, memory, tasks, reader)?;
+                let object = proc::write_out(file, memory, tasks, process)?;
                 if let Some(old) = self.written_out.insert(id, object) {
                     memory.release_object(old);
                 }

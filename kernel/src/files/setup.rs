@@ -6,7 +6,8 @@ use crate::kernel::Memory;
 use ::files::cpio::Reader;
 use ::files::unpack::{self, Store};
 use ::files::{Device, Errno, InodeId, New, OpenFiles, ProcFile, Tree};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use containers::ObjectId;
 
 /// Why an archive could not be unpacked.
@@ -20,6 +21,15 @@ pub const CHUNK: usize = 1 << 20;
 
 /// Directories that are there whatever the archives say, with their modes.
 const DIRECTORIES: [(&[u8], u32); 4] = [(b"dev", 0o755), (b"proc", 0o555), (b"tmp", 0o1777), (b"etc", 0o755)];
+
+/// What `/proc` says of each process, besides the link to its program.
+const OWN: [(&[u8], ProcFile); 5] = [
+    (b"maps", ProcFile::SelfMaps),
+    (b"stat", ProcFile::SelfStat),
+    (b"status", ProcFile::SelfStatus),
+    (b"cmdline", ProcFile::SelfCmdline),
+    (b"comm", ProcFile::SelfComm),
+];
 
 /// Names in `/dev` for what a process has on its standard descriptors.
 const STANDARD: [&[u8]; 3] = [b"stdin", b"stdout", b"stderr"];
@@ -51,8 +61,12 @@ impl Files {
     /// A file system with the devices and `/proc`.
     pub fn new(memory: &mut Memory) -> Files {
         heap::reserve(&mut memory.physical);
-        let mut files =
-            Files { tree: Tree::new(now()), open: OpenFiles::new(OPEN_FILES_MAX), written_out: BTreeMap::new() };
+        let mut files = Files {
+            tree: Tree::new(now()),
+            open: OpenFiles::new(OPEN_FILES_MAX),
+            written_out: BTreeMap::new(),
+            revealed: BTreeSet::new(),
+        };
         files.furnish().expect("an empty tree has room for devices");
         files
     }
@@ -68,17 +82,8 @@ impl Files {
             self.tree.add(dev, name, New::Symlink(b"console"), 0o777, now())?;
         }
         let own = self.tree.add(proc, b"self", New::Directory, 0o555, now())?;
-        self.fill(
-            own,
-            &[
-                (b"exe", ProcFile::SelfExe),
-                (b"maps", ProcFile::SelfMaps),
-                (b"stat", ProcFile::SelfStat),
-                (b"status", ProcFile::SelfStatus),
-                (b"cmdline", ProcFile::SelfCmdline),
-                (b"comm", ProcFile::SelfComm),
-            ],
-        )?;
+        self.tree.add(own, b"exe", New::Proc(ProcFile::SelfExe, 0), 0o444, now())?;
+        self.fill(own, &OWN, 0)?;
         self.fill(
             proc,
             &[
@@ -90,14 +95,44 @@ impl Files {
                 (b"mounts", ProcFile::Mounts),
                 (b"version", ProcFile::Version),
             ],
+            0,
         )
     }
 
-    fn fill(&mut self, directory: InodeId, entries: &[(&[u8], ProcFile)]) -> Result<(), Errno> {
+    /// Puts files that speak of a process into a directory, and closes it.
+    fn fill(&mut self, directory: InodeId, entries: &[(&[u8], ProcFile)], process: u32) -> Result<(), Errno> {
         for (name, file) in entries {
-            self.tree.add(directory, name, New::Proc(*file), 0o444, now())?;
+            self.tree.add(directory, name, New::Proc(*file, process), 0o444, now())?;
         }
         self.tree.seal(directory)
+    }
+
+    /// Puts the directory of a process into `/proc`, if it is not there yet.
+    pub fn reveal(&mut self, number: u32, executable: &[u8]) -> Result<(), Errno> {
+        if self.revealed.contains(&number) {
+            return Ok(());
+        }
+        let proc = self.lookup(b"/proc")?;
+        self.tree.unseal(proc)?;
+        let own = self.tree.add(proc, format!("{number}").as_bytes(), New::Directory, 0o555, now());
+        self.tree.seal(proc)?;
+        let own = own?;
+        self.revealed.insert(number);
+        let link = match executable {
+            b"" => Ok(()),
+            _ => self.tree.add(own, b"exe", New::Symlink(executable), 0o777, now()).map(drop),
+        };
+        link.and_then(|()| self.fill(own, &OWN, number)).inspect_err(|_| self.conceal(number))
+    }
+
+    /// Takes it away again: the process has ended.
+    pub fn conceal(&mut self, number: u32) {
+        if self.revealed.remove(&number)
+            && let Ok(proc) = self.lookup(b"/proc")
+        {
+            // It is there, for nobody else takes it away.
+            let _ = self.tree.prune(proc, format!("{number}").as_bytes(), now());
+        }
     }
 
     /// Lays an archive over the tree.

@@ -3,7 +3,7 @@
 use super::elf::{self, Program};
 use crate::arch;
 use crate::kernel::{Kernel, Memory};
-use crate::process::{Name, Resources};
+use crate::process::{Name, Resources, command_line};
 use crate::schedule;
 use ::files::Errno;
 use alloc::vec::Vec;
@@ -42,7 +42,8 @@ pub fn start(
     let container = kernel.memory.make_container_with_directory(here).map_err(|_| Errno::ENOMEM)?;
     let space = Space { container, cpu: here };
     let started = load(kernel, space, path, object, size, arguments, environment).and_then(|(entry, stack)| {
-        let resources = Resources::new(&mut kernel.files, Name::of_path(path), path.into());
+        let mut resources = Resources::new(&mut kernel.files, Name::of_path(path), path.into());
+        resources.command_line = command_line(arguments);
         let id = kernel.tasks.make_process(container, None, resources).map_err(|_| Errno::EAGAIN)?;
         let main = kernel.tasks.thread_mut(ThreadId::Main(id)).ok_or(Errno::ESRCH)?;
         main.registers = Registers::for_user(entry, stack);

@@ -29,7 +29,7 @@ fn target(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &Tasks,
-    files: &Files,
+    files: &mut Files,
     flags: u64,
     allowed: u64,
 ) -> Result<InodeId, Errno> {
@@ -46,7 +46,7 @@ fn target(
 }
 
 /// `fstatat(directory, path, stat, flags)`
-pub fn fstatat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+pub fn fstatat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let inode = target(caller, memory, tasks, files, caller.arguments[3], AT_NO_AUTOMOUNT)?;
     caller.write(memory, caller.arguments[2], &Stat::from(files.tree.attributes(inode)?))?;
     DONE
@@ -60,7 +60,7 @@ pub fn fstat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files)
 }
 
 /// `statx(directory, path, flags, mask, statx)`
-pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     const RESERVED: u64 = 1 << 31;
     let [_, _, flags, mask, to, _] = caller.arguments;
     if mask & RESERVED != 0 || flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE {
@@ -72,7 +72,7 @@ pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files)
 }
 
 /// `faccessat2(directory, path, mode, flags)`: root may do everything but execute what nobody may.
-pub fn faccessat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+pub fn faccessat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     const EXECUTE: u64 = 1;
     let [_, _, mode, flags, ..] = caller.arguments;
     if mode & !7 != 0 {
@@ -182,7 +182,7 @@ pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
 }
 
 /// `statfs(path, statfs)`
-pub fn statfs(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+pub fn statfs(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let path = Path::read(caller, memory, caller.arguments[0])?;
     find(caller, tasks, files, AT_FDCWD, &path, true, false)?;
     give_statfs(caller, memory, files)

@@ -324,10 +324,10 @@ pub fn lseek(caller: &Caller, memory: &Memory, tasks: &Tasks, files: &mut Files)
     let whence = Whence::from_raw(caller.arguments[2] as u32)?;
     let size = match opened.bytes {
         Bytes::Regular(object) => memory.object_size(object),
-        Bytes::Directory | Bytes::Proc(_) if !matches!(whence, Whence::Start | Whence::Current) => {
+        Bytes::Directory | Bytes::Proc(..) if !matches!(whence, Whence::Start | Whence::Current) => {
             return Err(Errno::EINVAL);
         }
-        Bytes::Directory | Bytes::Proc(_) => 0,
+        Bytes::Directory | Bytes::Proc(..) => 0,
         // In what has no end every place is the same.
         _ => return value(0_u64),
     };

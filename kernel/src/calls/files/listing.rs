@@ -1,6 +1,7 @@
 //! Listing directories.
 
 use super::opened;
+use crate::arch::heap;
 use crate::calls::{Answer, Caller, bad_address, value};
 use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
@@ -16,6 +17,9 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
         Bytes::Directory => {}
         Bytes::Nowhere => return Err(Errno::EBADF),
         _ => return Err(Errno::ENOTDIR),
+    }
+    if opened.file.offset == 0 && opened.file.inode == files.lookup(b"/proc")? {
+        reveal_all(memory, tasks, files)?;
     }
     let mut record = [0; RECORD_MAX];
     let mut offset = opened.file.offset;
@@ -40,4 +44,15 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
     files.open.get_mut(opened.id)?.offset = offset;
     files.tree.accessed(opened.file.inode, now());
     value(done)
+}
+
+/// Puts all processes into `/proc`, for as many as there is memory.
+fn reveal_all(memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Result<(), Errno> {
+    for process in tasks.processes().filter_map(|id| tasks.process(id)).filter(|process| process.ended.is_none()) {
+        if !heap::reserve(&mut memory.physical) {
+            return Err(Errno::ENOMEM);
+        }
+        files.reveal(process.main.number, &process.resources.executable)?;
+    }
+    Ok(())
 }

@@ -24,6 +24,7 @@ use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
+use containers::{ProcessId, ThreadId};
 use core::ops::Deref;
 
 /// In place of a descriptor: the working directory.
@@ -77,15 +78,42 @@ fn readable(
     opened: &mut Opened,
     position: u64,
 ) -> Result<(), Errno> {
-    if let Bytes::Proc(file) = opened.bytes {
-        let object = files.written_out(memory, tasks, caller.process, (opened.id, file), position)?;
+    if let Bytes::Proc(file, number) = opened.bytes {
+        let process = match number {
+            0 => caller.process,
+            _ => process_of(tasks, number).ok_or(Errno::ESRCH)?,
+        };
+        let object = files.written_out(memory, tasks, process, (opened.id, file), position)?;
         opened.bytes = Bytes::WrittenOut(object);
     }
     Ok(())
 }
 
+/// The process of that number, if it has not ended.
+fn process_of(tasks: &Tasks, number: u32) -> Option<ProcessId> {
+    match tasks.by_number(number)? {
+        ThreadId::Main(process) => tasks.process(process).filter(|it| it.ended.is_none()).map(|_| process),
+        ThreadId::Further(_) => None,
+    }
+}
+
+/// Puts the processes that a path names by number into `/proc`: they are there only if somebody looks.
+fn reveal(tasks: &Tasks, files: &mut Files, path: &[u8]) {
+    /// Most of one path: what a call may allocate has a limit.
+    const MOST: usize = 8;
+    let numbers = path.split(|byte| *byte == b'/').filter(|name| name.first().is_some_and(u8::is_ascii_digit));
+    for name in numbers.take(MOST) {
+        let number = core::str::from_utf8(name).ok().and_then(|name| name.parse().ok()).unwrap_or(0);
+        if let Some(process) = process_of(tasks, number).and_then(|id| tasks.process(id)) {
+            // Without room for it the path leads nowhere.
+            let _ = files.reveal(number, &process.resources.executable);
+        }
+    }
+}
+
 /// Where a path starts: at the root, in the directory of `fd`, or in the working directory.
-fn walk<'a>(caller: &Caller, tasks: &'a Tasks, files: &Files, fd: i32, path: &[u8]) -> Result<Walk<'a>, Errno> {
+fn walk<'a>(caller: &Caller, tasks: &'a Tasks, files: &mut Files, fd: i32, path: &[u8]) -> Result<Walk<'a>, Errno> {
+    reveal(tasks, files, path);
     let resources = resources(caller, tasks)?;
     let root = files.root();
     let start = match fd {
@@ -100,7 +128,7 @@ fn walk<'a>(caller: &Caller, tasks: &'a Tasks, files: &Files, fd: i32, path: &[u
 fn find(
     caller: &Caller,
     tasks: &Tasks,
-    files: &Files,
+    files: &mut Files,
     fd: i32,
     path: &[u8],
     follow: bool,
@@ -113,5 +141,6 @@ fn find(
             _ => Ok(files.opened(&resources.descriptors, fd)?.file.inode),
         };
     }
-    files.tree.resolve(&walk(caller, tasks, files, fd, path)?, path, follow)
+    let walk = walk(caller, tasks, files, fd, path)?;
+    files.tree.resolve(&walk, path, follow)
 }

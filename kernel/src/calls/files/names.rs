@@ -85,7 +85,7 @@ pub fn symlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
 }
 
 /// `readlinkat(directory, path, buffer, size)`
-pub fn readlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
+pub fn readlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let [_, path, buffer, _, ..] = caller.arguments;
     let size = usize::try_from(caller.int(3)).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
     let path = Path::read(caller, memory, path)?;

@@ -134,7 +134,7 @@ impl Transfer<'_> {
             Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
             Bytes::Pipe(ring) => return self.read_pipe(opened.file.inode, ring, to, nonblocking),
             Bytes::Directory => return Err(Errno::EISDIR),
-            Bytes::Proc(_) | Bytes::Nowhere => return Err(Errno::EBADF),
+            Bytes::Proc(..) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Step::done(count)
     }
@@ -219,7 +219,7 @@ impl Transfer<'_> {
             Bytes::Pipe(ring) => return self.write_pipe(opened.file.inode, ring, from, nonblocking),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
-            Bytes::Directory | Bytes::Proc(_) | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
+            Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Step::done(count)
     }
@@ -353,7 +353,7 @@ impl Transfer<'_> {
             Bytes::Device(Device::Console | Device::Tty) => Ok(self.console.write(bytes)),
             Bytes::Device(Device::Full) => Err(Errno::ENOSPC),
             Bytes::Device(_) => Ok(bytes.len()),
-            Bytes::Directory | Bytes::Proc(_) | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),
+            Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! `/proc/self`: what is to be said of the process that reads it.
+//! `/proc/self` and the other processes' directories: what is to be said of one process.
 
 use super::Text;
 use crate::kernel::Tasks;
 use crate::process::Resources;
 use containers::directory::USER_END;
-use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, ThreadId};
+use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, State, ThreadId};
 use core::fmt::{self, Write};
 
 /// Clock ticks of a second in these files (`USER_HZ`).
@@ -21,6 +21,15 @@ const TERMINAL: u32 = 5 << 8 | 1;
 
 fn process(tasks: &Tasks, id: ProcessId) -> Result<&Process<Resources>, fmt::Error> {
     tasks.process(id).ok_or(fmt::Error)
+}
+
+/// Whether the main thread runs or could, in Linux's letter and word.
+fn state(process: &Process<Resources>) -> (char, &'static str) {
+    match process.main.state {
+        State::Ready | State::Running => ('R', "running"),
+        State::Parked => ('S', "sleeping"),
+        State::Ended => ('Z', "zombie"),
+    }
 }
 
 fn number(tasks: &Tasks, id: ProcessId) -> u32 {
@@ -44,10 +53,9 @@ pub(super) fn name(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     writeln!(out, "{}", process(tasks, id)?.resources.name)
 }
 
-/// The program's path: the arguments are the program's own and nobody else has kept them.
+/// The arguments that the program was started with, each with a NUL behind it.
 pub(super) fn command_line(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
-    out.write_bytes(&process(tasks, id)?.resources.executable)?;
-    out.write_bytes(b"\0")
+    out.write_bytes(&process(tasks, id)?.resources.command_line)
 }
 
 pub(super) fn maps(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
@@ -99,7 +107,8 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     let (pid, parent) = (number(tasks, id), process.parent.map_or(0, |parent| number(tasks, parent)));
     let (bytes, pages) = sizes(out, process.container);
     // From its number to its flags; five counts of page faults and flags follow.
-    write!(out, "{pid} ({}) R {parent} {pid} {pid} {TERMINAL} {pid} 0 0 0 0 0 ", process.resources.name)?;
+    write!(out, "{pid} ({}) {} {parent} ", process.resources.name, state(process).0)?;
+    write!(out, "{pid} {pid} {TERMINAL} {pid} 0 0 0 0 0 ")?;
     // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
     write!(out, "{} 0 0 0 20 0 {} 0 0 ", run_time(tasks, id) / TICK, process.threads)?;
     write!(out, "{bytes} {pages} {} ", process.resources.address_space_limit)?;
@@ -119,7 +128,8 @@ pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Resul
     let main = tasks.thread(ThreadId::Main(id)).map_or((0, 0), |main| (main.pending, main.signal_mask));
     writeln!(out, "Name:\t{}", process.resources.name)?;
     writeln!(out, "Umask:\t{:04o}", process.resources.umask)?;
-    writeln!(out, "State:\tR (running)\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{parent}\nTracerPid:\t0")?;
+    let (letter, word) = state(process);
+    writeln!(out, "State:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{parent}\nTracerPid:\t0")?;
     writeln!(out, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t{}", process.resources.descriptors.limit())?;
     writeln!(out, "Groups:\t\nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmLck:\t       0 kB")?;
     writeln!(out, "VmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}", process.threads)?;

@@ -11,6 +11,7 @@ fn main() {
     own_executable();
     maps();
     descriptions();
+    by_number();
     println!("ok proc-files");
 }
 
@@ -103,6 +104,32 @@ fn range(line: &str) -> std::ops::Range<usize> {
         Some((Ok(start), Ok(end))) => start..end,
         _ => panic!("no range in {line}"),
     }
+}
+
+/// Every process has a directory under its number, which tells the same as `/proc/self`.
+fn by_number() {
+    let pid = std::process::id();
+    let home = format!("/proc/{pid}");
+    let listed = fs::read_dir("/proc")
+        .expect("it lists")
+        .filter_map(|entry| entry.expect("an entry").file_name().into_string().ok());
+    assert!(listed.into_iter().any(|name| name == pid.to_string()), "it is listed");
+    let stat = fs::read_to_string(format!("{home}/stat")).expect("it reads");
+    assert!(stat.starts_with(&format!("{pid} (proc-files) R ")), "{stat}");
+    assert!(stat.split(' ').count() >= 44, "{stat}");
+    let status = fs::read_to_string(format!("{home}/status")).expect("it reads");
+    assert!(status.contains(&format!("\nPid:\t{pid}\n")) && status.starts_with("Name:\tproc-files\n"), "{status}");
+    assert_eq!(fs::read_to_string(format!("{home}/comm")).expect("it reads"), "proc-files\n");
+    assert_eq!(fs::read_link(format!("{home}/exe")).expect("a link"), fs::read_link("/proc/self/exe").expect("a link"));
+    let maps = fs::read_to_string(format!("{home}/maps")).expect("it reads");
+    assert!(maps.lines().any(|line| range(line).contains(&(main as *const () as usize))), "{maps}");
+    let arguments: Vec<u8> = std::env::args().flat_map(|argument| [argument.as_bytes(), b"\0"].concat()).collect();
+    assert_eq!(fs::read(format!("{home}/cmdline")).expect("it reads"), arguments);
+    assert_eq!(fs::read("/proc/self/cmdline").expect("it reads"), arguments);
+    for path in ["/proc/999999999/stat", "/proc/0/stat", "/proc/99999999999999999999/stat"] {
+        assert_eq!(fs::read(path).expect_err("no such process").kind(), ErrorKind::NotFound, "{path}");
+    }
+    assert!(fs::create_dir(format!("{home}/new")).is_err() && fs::remove_file(format!("{home}/stat")).is_err());
 }
 
 fn descriptions() {
