@@ -83,7 +83,7 @@ const END: u32 = u32::MAX;
 
 /// Objects of one type, by [`Id`].
 pub struct Arena<T> {
-    chunks: Vec<Box<[Slot<T>]>>,
+    chunks: Vec<Box<[Slot<T>; CHUNK]>>,
     first_free: u32,
     live: u32,
     limit: u32,
@@ -129,7 +129,7 @@ impl<T> Arena<T> {
     /// The object of that name.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        let slot = self.chunks.get(id.index as usize / CHUNK)?.get(id.index as usize % CHUNK)?;
+        let slot = &self.chunks.get(id.index as usize / CHUNK)?[id.index as usize % CHUNK];
         if slot.generation == id.generation { slot.object.as_ref() } else { None }
     }
 
@@ -142,7 +142,7 @@ impl<T> Arena<T> {
 
     /// The name of the object in a slot, if there is one.
     pub fn id_at(&self, index: u32) -> Option<Id<T>> {
-        let slot = self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
+        let slot = &self.chunks.get(index as usize / CHUNK)?[index as usize % CHUNK];
         slot.object.as_ref().map(|_| Id { index, generation: slot.generation, of: PhantomData })
     }
 
@@ -153,7 +153,7 @@ impl<T> Arena<T> {
 
     #[inline]
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
-        self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)
+        self.chunks.get_mut(index as usize / CHUNK).map(|chunk| &mut chunk[index as usize % CHUNK])
     }
 
     fn grow(&mut self) -> Result<(), Full> {
@@ -163,7 +163,9 @@ impl<T> Arena<T> {
         }
         let last = first + CHUNK as u32 - 1;
         let slot = |index| Slot { generation: 0, object: None, next_free: if index == last { END } else { index + 1 } };
-        self.chunks.push((first..=last).map(slot).collect());
+        // Made in place: on the stack it would be large.
+        let chunk: Box<[Slot<T>]> = (first..=last).map(slot).collect();
+        self.chunks.push(chunk.try_into().map_err(|_| Full)?);
         self.first_free = first;
         Ok(())
     }

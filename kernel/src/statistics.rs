@@ -32,7 +32,7 @@ pub struct Statistics {
 /// Calls `give` with every statistic's name and value.
 pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     let entries = COUNTS.get(cpu);
-    let cycles = entries.cycles();
+    let cycles = entries.cycles(cpu);
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
     let level1 = |cause: Cause| entries.level1[cause as usize].get();
     give("entries_system_call", level1(Cause::SystemCall));

@@ -100,6 +100,13 @@ cpu_local! {
     /// The execution level: 0 in user mode and the idle loop, 1 in the kernel, 2 when that was
     /// interrupted. Kept by the boundary, read here to tell the idle loop from level 1.
     pub static LEVEL: Cell<u64> = Cell::new(1);
+    /// Cycles in user mode.
+    ///
+    /// The time-stamp counter is added where a time ends and subtracted where it begins, so that no start
+    /// need be remembered; while a time runs, what is here is that much short.
+    pub static USER_TIME: Cell<u64> = Cell::new(0);
+    /// Cycles halted; kept in the same way.
+    pub static IDLE_TIME: Cell<u64> = Cell::new(0);
     /// The user's stack pointer, for the few instructions until it is on the kernel stack.
     static USER_STACK: Cell<u64> = Cell::new(0);
 }
@@ -151,10 +158,20 @@ extern "C" fn system_call() {
         "push rcx",
         "push r9; push r8; push r10; push rdx; push rsi; push rdi",
         "mov rdi, rsp",
+        // Time in user mode ends.
+        "rdtsc",
+        "add dword ptr [rip + {user_time}], eax",
+        "adc dword ptr [rip + {user_time} + 4], edx",
         "call {enter}",
         "cmp rax, {stays}",
         "je 2f",
-        // The quick way back, with the result in rax. Nothing of the kernel's is left in a register.
+        // The quick way back, with the result in rax. Time in user mode begins.
+        "mov rcx, rax",
+        "rdtsc",
+        "sub dword ptr [rip + {user_time}], eax",
+        "sbb dword ptr [rip + {user_time} + 4], edx",
+        "mov rax, rcx",
+        // Nothing of the kernel's is left in a register.
         "pop rdi; pop rsi; pop rdx; pop r10; pop r8; pop r9",
         "pop rcx",
         "pop r11",
@@ -168,6 +185,7 @@ extern "C" fn system_call() {
         "jmp {leave}",
         user_stack = sym USER_STACK,
         kernel_stack = sym KERNEL_STACK,
+        user_time = sym USER_TIME,
         stays = const STAYS as i64,
         enter = sym crate::boundary::enter_system_call,
         finish = sym crate::boundary::finish_system_call,

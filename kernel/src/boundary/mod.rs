@@ -20,8 +20,9 @@ mod giant;
 #[cfg(not(feature = "smp"))]
 mod up;
 
-use crate::arch::entry::{LEVEL, STAYS, SystemCall, WholeSystemCall};
+use crate::arch::entry::{IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME, WholeSystemCall};
 use crate::arch::{clock, devices, entry, interrupts};
+use crate::calls::Entry;
 use crate::kernel::Kernel;
 use crate::schedule::Running;
 use crate::{calls, schedule, signals, trap};
@@ -44,10 +45,7 @@ pub enum Cause {
     Interrupt,
 }
 
-/// Entries to levels 1 and 2 by cause, and how the CPU's cycles divide.
-///
-/// A time is kept by adding the cycle counter where it ends and subtracting it where it begins: no start
-/// need be remembered. What is neither user mode nor idle nor waiting is the kernel's.
+/// Entries to levels 1 and 2 by cause.
 pub struct Counts {
     /// Entries to level 1, by [`Cause`].
     pub level1: [Cell<u64>; 3],
@@ -57,10 +55,6 @@ pub struct Counts {
     pub from_idle: Cell<u64>,
     /// When the boot was over.
     since: Cell<u64>,
-    /// Cycles in user mode.
-    user: Cell<u64>,
-    /// Cycles halted.
-    idle: Cell<u64>,
 }
 
 /// How a CPU's cycles divide.
@@ -80,17 +74,16 @@ cpu_local! {
         level2: Cell::new(0),
         from_idle: Cell::new(0),
         since: Cell::new(0),
-        user: Cell::new(0),
-        idle: Cell::new(0),
     };
     /// What is known of a system call that [`enter_system_call`] has returned from with [`STAYS`].
     static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
 }
 
 impl Counts {
-    /// How the cycles of this CPU, which is in the kernel, divide up to now.
-    pub fn cycles(&self) -> Cycles {
-        let (user, idle) = (self.user.get(), self.idle.get());
+    /// How the cycles of this CPU, which is in the kernel, divide up to now. What is neither user mode nor
+    /// idle is the kernel's.
+    pub fn cycles(&self, cpu: &InKernel) -> Cycles {
+        let (user, idle) = (USER_TIME.get(cpu).get(), IDLE_TIME.get(cpu).get());
         let all = clock::rdtsc().wrapping_sub(self.since.get());
         Cycles { user, kernel: all.wrapping_sub(user).wrapping_sub(idle), idle }
     }
@@ -177,12 +170,12 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel) -> *const Registers {
     }
     match schedule::current(cpu) {
         Some(_) => {
-            begin(&COUNTS.get(cpu).user);
+            begin(USER_TIME.get(cpu));
             fall(cpu);
             entry::frame(cpu)
         }
         None => {
-            begin(&COUNTS.get(cpu).idle);
+            begin(IDLE_TIME.get(cpu));
             fall(cpu);
             entry::idle()
         }
@@ -236,26 +229,31 @@ impl Outcome {
 }
 
 /// A system call of the current thread. Returns its result, and the thread goes straight back to user
-/// mode; or [`STAYS`], and [`finish_system_call`] goes on from there.
+/// mode; or [`STAYS`], and [`finish_system_call`] goes on from there. The entry code keeps the time.
 pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
-    let cpu = &call.cpu;
-    let counts = COUNTS.get(cpu);
-    end(&counts.user);
     // SAFETY: this is an entry.
-    let Ok(kernel) = (unsafe { rise(cpu, Cause::SystemCall) }) else { return stay(cpu, Outcome::Gone) };
+    let Ok(kernel) = (unsafe { rise(&call.cpu, Cause::SystemCall) }) else { return stay(&call.cpu, Outcome::Gone) };
     let entry = calls::find(call.number);
-    let result = if entry.is_simple() {
-        entry.make(kernel, call)
-    } else if entry.wants_registers() {
-        return stay(cpu, Outcome::Unmade);
-    } else {
-        calls::make(kernel, call, entry)
-    };
-    if !kernel.tasks.attention.is_empty() {
-        return stay(cpu, if result == STAYS { Outcome::Parked } else { Outcome::Result(result) });
+    if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel, entry) }
+}
+
+/// A system call with something to be seen to beforehand.
+#[inline(never)]
+fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
+    if entry.wants_registers() {
+        return stay(&call.cpu, Outcome::Unmade);
     }
-    begin(&counts.user);
-    fall(cpu);
+    settle(call, kernel, |call, kernel| calls::make(call, kernel, entry))
+}
+
+/// Makes a system call and leaves, if nothing keeps the thread from going on.
+#[inline(always)]
+fn settle(call: &SystemCall, kernel: &mut Kernel, make: impl FnOnce(&SystemCall, &mut Kernel) -> u64) -> u64 {
+    let result = make(call, kernel);
+    if !kernel.tasks.attention.is_empty() {
+        return stay(&call.cpu, if result == STAYS { Outcome::Parked } else { Outcome::Result(result) });
+    }
+    fall(&call.cpu);
     result
 }
 
@@ -277,7 +275,7 @@ pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Register
         set_registers(kernel, cpu, |registers| *registers = whole.registers());
     }
     let result = match outcome {
-        Outcome::Unmade => calls::make(kernel, call, calls::find(call.number)),
+        Outcome::Unmade => calls::make(call, kernel, calls::find(call.number)),
         Outcome::Result(result) => result,
         Outcome::Parked | Outcome::Gone => STAYS,
     };
@@ -306,7 +304,7 @@ pub fn caller(call: &SystemCall) -> Running {
 pub extern "C" fn enter_trap() -> *const Registers {
     // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
     let cpu = unsafe { InKernel::new() };
-    end(&COUNTS.get(&cpu).user);
+    end(USER_TIME.get(&cpu));
     let (vector, code) = entry::cause(&cpu);
     if vector < trap::EXCEPTIONS {
         let address = trap::fault_address();
@@ -331,7 +329,7 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     // SAFETY: as in `enter_trap`.
     let cpu = unsafe { InKernel::new() };
     let counts = COUNTS.get(&cpu);
-    end(&counts.idle);
+    end(IDLE_TIME.get(&cpu));
     count(&counts.from_idle);
     // SAFETY: this is an entry.
     let (Ok(kernel) | Err(kernel)) = unsafe { rise(&cpu, Cause::Interrupt) };

@@ -20,8 +20,8 @@ use crate::schedule::{self, Running};
 use ::files::Errno;
 use containers::thread::Restart;
 use containers::{Cpu, Fault, NoMemory, PhysicalMemory, ProcessId, Space, ThreadId};
-pub use table::find;
-use table::{ALWAYS, Entry, LONG};
+use table::{ALWAYS, LONG};
+pub use table::{Entry, find};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Who makes a call, and with what.
@@ -106,14 +106,14 @@ impl Caller {
 /// Makes a system call that may be long or use the kernel's heap, and returns what the shared entry code
 /// takes for a result.
 #[inline(never)]
-pub fn make(kernel: &mut Kernel, call: &SystemCall, entry: &Entry) -> u64 {
+pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     let cpu = &call.cpu;
     if entry.is(LONG) {
         boundary::let_interrupts_in(cpu);
     }
     // Every call may use some kernel heap; what it may use is there before it starts.
     let result = if entry.is(ALWAYS) || kernel.memory.physical.has_room_for_bookkeeping() {
-        entry.make(kernel, call)
+        (entry.make)(call, kernel)
     } else {
         conclude(kernel, schedule::this_cpu(cpu), Err(Errno::ENOMEM))
     };

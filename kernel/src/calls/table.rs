@@ -13,12 +13,13 @@ use abi::native as own;
 use syscalls::Sysno;
 
 /// Makes a call, and returns what [`conclude`] makes of its answer.
-type Make = fn(&mut Kernel, &SystemCall) -> u64;
+type Make = fn(&SystemCall, &mut Kernel) -> u64;
 
 /// A call of the table.
 #[derive(Clone, Copy)]
 pub struct Entry {
-    make: Make,
+    /// Makes the call.
+    pub make: Make,
     flags: u8,
 }
 
@@ -34,7 +35,7 @@ const ABSENT: u8 = 1 << 3;
 
 impl Entry {
     /// A number without a call.
-    pub(super) const NONE: Entry = Entry { make: |k, call| unknown(k, &Caller::of(call)), flags: ABSENT };
+    pub(super) const NONE: Entry = Entry { make: |call, k| unknown(k, &Caller::of(call)), flags: ABSENT };
 
     /// Puts a call into the table at its numbers, where there was none.
     pub(super) const fn set(table: &mut [Entry], numbers: &[usize], flags: u8, make: Make) {
@@ -44,12 +45,6 @@ impl Entry {
             table[numbers[n]] = Entry { make, flags };
             n += 1;
         }
-    }
-
-    /// Makes the call.
-    #[inline(always)]
-    pub fn make(&self, kernel: &mut Kernel, call: &SystemCall) -> u64 {
-        (self.make)(kernel, call)
     }
 
     /// Whether a flag is set.
@@ -78,7 +73,7 @@ macro_rules! calls {
         $(#[$meta])*
         $visibility const fn $fill(table: &mut [$crate::calls::Entry]) {
             use $numbers as number;
-            $($crate::calls::Entry::set(table, &[$(number::$name as usize - $first as usize),+], 0 $(| $flags)?, |$k, call| {
+            $($crate::calls::Entry::set(table, &[$(number::$name as usize - $first as usize),+], 0 $(| $flags)?, |call, $k| {
                 #[allow(unused_variables, reason = "not every call needs all of it")]
                 let ($c, $cpu) = (&$crate::calls::Caller::of(call), &call.cpu);
                 #[allow(unused_variables, reason = "not every call needs all of it")]
