@@ -1,26 +1,49 @@
 //! The CPU that calls.
 
 use crate::sync::MAX_CPUS;
+use core::fmt;
 
 /// The id of a CPU, below [`MAX_CPUS`]. Dense: the kernel's own numbering, not APIC ids.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cpu(u8);
+///
+/// Kept as the word with which the lock says that this CPU holds it once, so that taking and releasing
+/// it compute nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Cpu(u32);
+
+/// A depth of 1, in the lock's word.
+pub(crate) const ONCE: u32 = 1 << 8;
 
 impl Cpu {
     /// The CPU with this id; `None` if it is [`MAX_CPUS`] or more.
     pub const fn new(id: u8) -> Option<Cpu> {
-        if (id as usize) < MAX_CPUS { Some(Cpu(id)) } else { None }
+        if (id as usize) < MAX_CPUS { Some(Cpu(ONCE | (id as u32 + 1))) } else { None }
     }
 
     /// The id.
     pub const fn id(self) -> u8 {
+        self.0 as u8 - 1
+    }
+
+    /// The low byte of the lock's word while this CPU holds it: never 0.
+    pub(crate) const fn tag(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// The lock's word while this CPU holds it once.
+    pub(crate) const fn holds_once(self) -> u32 {
         self.0
     }
 
     /// The id as an index into an array with an entry per CPU. The mask changes nothing; it lets the
     /// compiler see that no bound needs checking.
     pub(crate) const fn index(self) -> usize {
-        self.0 as usize & (MAX_CPUS - 1)
+        self.id() as usize & (MAX_CPUS - 1)
+    }
+}
+
+impl fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cpu({})", self.id())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The recursive lock around a queue lock: who holds it and how often.
 
+use crate::cpu::ONCE;
 use crate::sync::{AtomicU32, Ordering::Relaxed, Padded, const_fn};
 use crate::{Cpu, QueueLock, Wait};
 
@@ -38,13 +39,6 @@ pub struct GiantLock<L> {
 
 /// The lock is free.
 const FREE: u32 = 0;
-/// A depth of 1, in the word.
-const ONCE: u32 = 1 << 8;
-
-/// The low byte while `cpu` holds the lock.
-const fn tag(cpu: Cpu) -> u8 {
-    cpu.id() + 1
-}
 
 impl<L> GiantLock<L> {
     const_fn! {
@@ -79,12 +73,12 @@ impl<L: QueueLock> GiantLock<L> {
     #[inline]
     pub fn acquire(&self, cpu: Cpu, wait: &mut impl Wait) -> Acquired {
         let word = self.holder.0.load(Relaxed);
-        if word as u8 == tag(cpu) {
+        if word as u8 == cpu.tag() {
             self.holder.0.store(word + ONCE, Relaxed);
             return Acquired { depth: word / ONCE + 1, contended: false };
         }
         let contended = self.queue.lock(cpu, wait);
-        self.holder.0.store(ONCE | tag(cpu) as u32, Relaxed);
+        self.holder.0.store(cpu.holds_once(), Relaxed);
         Acquired { depth: 1, contended }
     }
 
@@ -96,18 +90,23 @@ impl<L: QueueLock> GiantLock<L> {
     #[inline]
     pub fn release(&self, cpu: Cpu) -> u32 {
         let word = self.holder.0.load(Relaxed);
-        if word as u8 != tag(cpu) {
-            not_the_owner(cpu, self.owner());
-        }
-        let left = word - ONCE;
-        if left >= ONCE {
-            self.holder.0.store(left, Relaxed);
-            return left / ONCE;
+        if word != cpu.holds_once() {
+            return self.release_inner(cpu, word);
         }
         // Before the queue lock is released, or it could wipe out the next owner's word.
         self.holder.0.store(FREE, Relaxed);
         self.queue.unlock(cpu);
         0
+    }
+
+    /// The rest of [`release`](GiantLock::release): the lock stays with `cpu`.
+    #[cold]
+    fn release_inner(&self, cpu: Cpu, word: u32) -> u32 {
+        if word as u8 != cpu.tag() {
+            not_the_owner(cpu, self.owner());
+        }
+        self.holder.0.store(word - ONCE, Relaxed);
+        word / ONCE - 1
     }
 }
 

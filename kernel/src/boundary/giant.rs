@@ -2,7 +2,8 @@
 //! rises and given back when it falls.
 
 use crate::schedule;
-use cpulocal::InKernel;
+use core::cell::Cell;
+use cpulocal::{InKernel, cpu_local};
 use giantlock::{Cpu, GiantLock};
 
 #[cfg(any(
@@ -26,18 +27,29 @@ use giantlock::Ticket as Algorithm;
 /// The giant lock.
 static LOCK: GiantLock<Algorithm> = GiantLock::new(Algorithm::new());
 
-fn me(cpu: &InKernel) -> Cpu {
-    Cpu::new(schedule::this_cpu(cpu).0).expect("as many CPUs as the lock has room for")
+cpu_local! {
+    /// This CPU, as the lock knows it.
+    static ME: Cell<Cpu> = Cell::new(numbered(0));
 }
 
-/// The level rises to 1: waits until no other CPU is in the kernel. Tells whether it had to wait.
+const fn numbered(number: u8) -> Cpu {
+    Cpu::new(number).expect("as many CPUs as the lock has room for")
+}
+
+/// Makes this CPU known, which has got its number; before it enters for the first time.
+pub(super) fn init(cpu: &InKernel) {
+    ME.get(cpu).set(numbered(schedule::this_cpu(cpu).0));
+}
+
+/// The level rises to 1: waits until no other CPU is in the kernel. Tells whether it had to wait, and so
+/// whether anything may have changed under the thread that it runs.
 #[inline(always)]
 pub(super) fn enter(cpu: &InKernel) -> bool {
-    LOCK.acquire(me(cpu), &mut || ()).contended
+    LOCK.acquire(ME.get(cpu).get(), &mut || ()).contended
 }
 
 /// The level is about to fall to 0.
 #[inline(always)]
 pub(super) fn leave(cpu: &InKernel) {
-    LOCK.release(me(cpu));
+    LOCK.release(ME.get(cpu).get());
 }

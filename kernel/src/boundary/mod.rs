@@ -201,6 +201,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
 pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     interrupts::disable();
     COUNTS.get(&cpu).since.set(clock::rdtsc());
+    strategy::init(&cpu);
     strategy::enter(&cpu);
     // SAFETY: the boot is at level 1, nobody has entered yet, and this runs once.
     let kernel = unsafe { (*KERNEL.0.get()).insert(kernel) };

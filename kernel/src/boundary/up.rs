@@ -3,6 +3,9 @@
 
 use cpulocal::InKernel;
 
+/// There is nothing to make ready.
+pub(super) fn init(_cpu: &InKernel) {}
+
 /// The level has risen to 1. Tells whether the CPU had to wait, and so whether anything may have changed
 /// under the thread that it runs.
 #[inline(always)]
