@@ -182,8 +182,8 @@ fn cpu_local_variables_are_reached_by_ordinary_addresses() {
 }
 
 /// What a kernel's system-call entry does with CPU-local variables: opcode and operands, length in bytes,
-/// the register, and the variable's name.
-fn system_call_entry(kernel: &str) -> Vec<(Code, usize, Register, String)> {
+/// the register, the variable's name and the byte of it.
+fn system_call_entry(kernel: &str) -> Vec<(Code, usize, Register, String, u64)> {
     let bytes = bytes(kernel);
     let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
     let variables: BTreeMap<u64, String> = file
@@ -196,8 +196,9 @@ fn system_call_entry(kernel: &str) -> Vec<(Code, usize, Register, String)> {
     let accesses = local_accesses(entry.expect("the entry of system calls")).map(|instruction| {
         let register = (0..instruction.op_count()).map(|operand| instruction.op_register(operand));
         let register = register.into_iter().find(|register| *register != Register::None);
-        let variable = &variables[&instruction.ip_rel_memory_address()];
-        (instruction.code(), instruction.len(), register.unwrap_or_default(), variable.clone())
+        let address = instruction.ip_rel_memory_address();
+        let (start, variable) = variables.range(..=address).next_back().expect("a variable");
+        (instruction.code(), instruction.len(), register.unwrap_or_default(), variable.clone(), address - start)
     });
     accesses.collect()
 }
@@ -206,8 +207,8 @@ fn system_call_entry(kernel: &str) -> Vec<(Code, usize, Register, String)> {
 #[test]
 fn the_system_call_entry_is_the_same_in_every_kernel() {
     let up = system_call_entry(UP);
-    let used: BTreeSet<&str> = up.iter().map(|(.., variable)| variable.as_str()).collect();
-    for variable in ["entry::FRAME_END", "stack::KERNEL_STACK", "entry::USER_STACK"] {
+    let used: BTreeSet<&str> = up.iter().map(|(.., variable, _)| variable.as_str()).collect();
+    for variable in ["entry::USER_STACK", "stack::KERNEL_STACK", "entry::USER_TIME"] {
         assert!(used.contains(&*format!("kernel::arch::{variable}")), "{variable}: {used:?}");
     }
     for kernel in SMP {
