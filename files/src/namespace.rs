@@ -64,6 +64,14 @@ impl<C: Copy> Tree<C> {
         }
     }
 
+    /// Opens an inode anew that somebody has open already; see [`Tree::open`].
+    pub fn reopen(&mut self, id: InodeId, flags: OpenFlags, now: i64) -> Result<Opened> {
+        if flags.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
+            return Err(Errno::EEXIST);
+        }
+        self.open_found(id, flags.effective()? - OpenFlags::CREATE, false, now)
+    }
+
     /// Opens what is there already.
     fn open_found(&mut self, id: InodeId, flags: OpenFlags, slash: bool, now: i64) -> Result<Opened> {
         let inode = self.get(id)?;
@@ -88,6 +96,9 @@ impl<C: Copy> Tree<C> {
         let regular = matches!(inode.kind, Kind::Regular { .. });
         let truncated = regular && flags.contains(OpenFlags::TRUNCATE);
         self.hold(id)?;
+        if let Ok(pipe) = self.pipe_mut(id) {
+            pipe.open(flags);
+        }
         if truncated {
             self.set_size(id, 0, now)?;
         }

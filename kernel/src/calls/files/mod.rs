@@ -124,6 +124,26 @@ fn walk<'a>(caller: &Caller, tasks: &'a Tasks, files: &mut Files, fd: i32, path:
     Ok(Walk { root, start, exe: &resources.executable })
 }
 
+/// The descriptor that a path stands for: in `/dev/fd` and `/proc/self/fd`, which are no directories here,
+/// and the names of the first three.
+fn descriptor_in(path: &[u8]) -> Option<i32> {
+    match path {
+        b"/dev/stdin" => return Some(0),
+        b"/dev/stdout" => return Some(1),
+        b"/dev/stderr" => return Some(2),
+        _ => {}
+    }
+    let number = path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))?;
+    let digits = number.iter().all(u8::is_ascii_digit);
+    core::str::from_utf8(number).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// The open file behind such a path, if it is one: `ENOENT`.
+fn opened_by_path(caller: &Caller, tasks: &Tasks, files: &Files, path: &[u8]) -> Result<Option<Opened>, Errno> {
+    let opened = descriptor_in(path).map(|fd| opened(caller, tasks, files, fd));
+    opened.transpose().map_err(|_| Errno::ENOENT)
+}
+
 /// The inode that a path leads to. With `empty` the empty path is the file of `fd` itself.
 fn find(
     caller: &Caller,
@@ -140,6 +160,9 @@ fn find(
             AT_FDCWD => Ok(resources.directory),
             _ => Ok(files.opened(&resources.descriptors, fd)?.file.inode),
         };
+    }
+    if let Some(opened) = opened_by_path(caller, tasks, files, path)? {
+        return Ok(opened.file.inode);
     }
     let walk = walk(caller, tasks, files, fd, path)?;
     files.tree.resolve(&walk, path, follow)

@@ -6,6 +6,7 @@ pub(crate) fn check() {
     flags();
     duplicates();
     replaced();
+    by_path();
 }
 
 fn flags() {
@@ -57,5 +58,27 @@ fn replaced() {
     assert_eq!(sys!(SYS_close_range, first, last, 0), Ok(0));
     close(input);
     assert_eq!(read(output, 1), Ok(Vec::new()));
+    close(output);
+}
+
+/// `/dev/fd` opens an end anew.
+fn by_path() {
+    let [output, input] = pipe(O_NONBLOCK);
+    for home in ["/dev/fd", "/proc/self/fd"] {
+        let path = std::ffi::CString::new(format!("{home}/{input}")).expect("no zero in it");
+        let again = sys!(SYS_open, &*path, O_WRONLY | O_CREAT | O_TRUNC, 0o600).expect("it opens") as i32;
+        assert_eq!(write(again, b"x"), Ok(1));
+        close(again);
+        assert_eq!(read(output, 9), Ok(b"x".to_vec()));
+        let mut target = [0_u8; 64];
+        let length = sys!(SYS_readlink, &*path, target.as_mut_ptr(), 64).expect("a link") as usize;
+        // SAFETY: zeroes are a valid `stat`.
+        let mut stat: stat = unsafe { std::mem::zeroed() };
+        assert_eq!(sys!(SYS_stat, &*path, &mut stat), Ok(0));
+        assert_eq!((stat.st_mode & S_IFMT, &target[..length]), (S_IFIFO, format!("pipe:[{}]", stat.st_ino).as_bytes()));
+    }
+    close(input);
+    assert_eq!(read(output, 1), Ok(Vec::new()), "nobody writes any more");
+    assert_eq!(sys!(SYS_open, c"/dev/fd/999", O_RDONLY), Err(ENOENT));
     close(output);
 }
