@@ -115,7 +115,9 @@ fn parse(json: &str) -> BTreeMap<String, i64> {
     let Ok(Value::Object(fields)) = serde_json::from_str(json) else {
         return BTreeMap::new();
     };
-    fields.into_iter().filter_map(|(name, value)| Some((name, value.as_i64()?))).collect()
+    // An address of the kernel's half is more than an i64 holds: the same 64 bits.
+    let integer = |value: Value| value.as_i64().or_else(|| value.as_u64().map(|bits| bits as i64));
+    fields.into_iter().filter_map(|(name, value)| Some((name, integer(value)?))).collect()
 }
 
 /// The numbers in `CPU 0 was …` and `CPUs 1, 3-5 were …`, ascending.
@@ -155,6 +157,7 @@ mod tests {
 
     #[test]
     fn statistics_are_integers_by_name() {
+        assert_eq!(parse("{\"address\":18446744072635809792}")["address"] as u64, 0xffff_ffff_c000_0000);
         let stats = parse("{\"frames_free\":12,\"boot\":0}\n");
         assert_eq!(stats, BTreeMap::from([("frames_free".into(), 12), ("boot".into(), 0)]));
         assert!(parse("").is_empty() && parse("[1]").is_empty());

@@ -11,6 +11,17 @@ use boot_tests::{Jotun, Outcome, busybox, c_program};
 /// Seconds for one machine. 16 CPUs on two of the host's, beside other tests, take their time.
 const PATIENCE: f64 = 240.0;
 
+/// Asserts that the kernel had nothing to complain of but programs that were killed, and that the lock
+/// was held for long: the host may take the CPU away from who holds it.
+#[track_caller]
+fn calm(outcome: Outcome) -> Outcome {
+    let loud = |line: &&str| line.contains("] WARN ") || line.contains("] ERROR ");
+    let allowed = |line: &&str| line.contains(" killed by SIGKILL, ") || line.contains(" for the giant lock; ");
+    let found: Vec<_> = outcome.log.lines().filter(|line| loud(line) && !allowed(line)).collect();
+    assert!(found.is_empty() && !outcome.stderr.contains("panic"), "{found:?}\n{outcome}");
+    outcome
+}
+
 /// Runs a program that checks itself on so many CPUs: its last line begins with `ok` and its name, the
 /// log is calm, and everything it held is back.
 #[track_caller]
@@ -21,7 +32,7 @@ fn passes(cpus: u8, words: &[&str]) -> Outcome {
     let last = text.lines().last().unwrap_or_default();
     assert!(last.starts_with(&format!("ok {}", name.trim_end_matches("-musl"))), "{outcome}");
     assert_eq!(outcome.stat("cpus"), i64::from(cpus), "CPUs that are up\n{outcome}");
-    outcome.expect_calm_log().expect_all_back()
+    calm(outcome).expect_all_back()
 }
 
 /// The same test on several numbers of CPUs, each a test of its own.
@@ -114,7 +125,7 @@ on_cpus! {
     };
     threads_until_memory_ends(2 on_2): |cpus| {
         let outcome = Jotun::new().smp(cpus).timeout(PATIENCE).args(["hostile", "many-threads"]).run().expect(0);
-        outcome.expect_in_output("ok hostile many-threads\n").expect_calm_log().expect_all_back();
+        calm(outcome.expect_in_output("ok hostile many-threads\n")).expect_all_back();
     };
 
     // What is counted.
@@ -136,8 +147,11 @@ fn counts(cpus: u8) {
         assert!(each > 0 || state == "spin" || state == "idle", "{state}\n{outcome}");
     }
     assert!(!outcome.stats.contains_key(&format!("cpu{cpus}_user_cycles")), "a CPU that is not there\n{outcome}");
-    let (asked, contended) = (outcome.stat("lock_acquisitions"), outcome.stat("lock_contended"));
-    assert!(asked > 0 && contended <= asked, "{contended} of {asked}\n{outcome}");
+    // Every entry at level 0 asks for the lock.
+    let entries = ["entries_system_call", "entries_exception", "entries_interrupt"];
+    let asked: i64 = entries.iter().map(|name| outcome.stat(name)).sum();
+    let contended = outcome.stat("lock_contended");
+    assert!(contended <= asked, "{contended} of {asked}\n{outcome}");
     assert!(cpus > 1 || contended == 0, "nobody to wait for\n{outcome}");
 }
 
@@ -251,6 +265,6 @@ fn long_runs_on_4() {
         &["/pkg/traffic", "32"],
     ] {
         let outcome = Jotun::new().smp(4).timeout(600.0).args(words).run().expect(0);
-        outcome.expect_calm_log().expect_all_back();
+        calm(outcome).expect_all_back();
     }
 }
