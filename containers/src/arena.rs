@@ -146,9 +146,14 @@ impl<T> Arena<T> {
         slot.object.as_ref().map(|_| Id { index, generation: slot.generation, of: PhantomData })
     }
 
+    /// Slots there are, taken or not: [`Arena::id_at`] tells.
+    pub fn slots(&self) -> u32 {
+        (self.chunks.len() * CHUNK) as u32
+    }
+
     /// The names of all objects, in the order of their slots.
     pub fn ids(&self) -> impl Iterator<Item = Id<T>> + '_ {
-        (0..(self.chunks.len() * CHUNK) as u32).filter_map(|index| self.id_at(index))
+        (0..self.slots()).filter_map(|index| self.id_at(index))
     }
 
     #[inline]

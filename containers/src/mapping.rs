@@ -6,11 +6,13 @@
 //! granting one interrupts nobody, for a translation that is too narrow ends in a spurious fault.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, parked};
+use crate::directory::{self, USER_END, parked};
 use crate::fault::flags;
+use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
+use crate::object::ObjectId;
 use crate::physical::{PhysicalMemory, Translation};
-use crate::region::{MAX_REGIONS, Region, Rights};
+use crate::region::{Backing, MAX_REGIONS, Region, Rights};
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
@@ -83,6 +85,26 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if let Some(container) = self.containers.get_mut(id) {
             container.pages -= pages + tables;
             container.tables -= tables;
+        }
+    }
+
+    /// Drops the pages of an object beyond `size` wherever it is mapped, private copies too: who touches them
+    /// again gets what that is worth then. Programs' segments keep theirs.
+    pub(crate) fn discard_beyond(&mut self, object: ObjectId, size: u64) {
+        let end = size.next_multiple_of(PAGE_SIZE as u64);
+        for index in 0..self.containers.slots() {
+            let Some(id) = self.containers.id_at(index) else { continue };
+            let mut at = 0;
+            while let Some(region) = self.containers.get(id).and_then(|it| it.regions.within(at..USER_END).next()) {
+                at = region.end;
+                match region.backing {
+                    Backing::Object { object: mapped, offset, .. } if mapped == object => {
+                        let first = region.start + end.saturating_sub(offset);
+                        self.discard(id, first.min(region.end)..region.end);
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 

@@ -62,8 +62,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.objects.get(id).map_or(0, |object| object.size)
     }
 
-    /// Makes it longer or shorter; what lies beyond the new end is zero if it grows again.
+    /// Makes it longer or shorter; what lies beyond the new end is zero if it grows again, and gone from where
+    /// it is mapped.
     pub fn resize_object(&mut self, id: ObjectId, size: u64) {
+        let Some(object) = self.objects.get(id) else { return };
+        if size < object.size && object.references > 1 {
+            self.discard_beyond(id, size);
+        }
         let Some(object) = self.objects.get_mut(id) else { return };
         object.size = size;
         let mut beyond = object.pages.split_off(&(size.div_ceil(PAGE) as u32));

@@ -12,3 +12,10 @@ fn pipes_are_linuxs() {
     assert_eq!(outcome.text(), String::from_utf8_lossy(&linux.stdout), "{outcome}");
     outcome.expect_calm_log().expect_all_back();
 }
+
+#[test]
+fn writing_where_nobody_reads_kills() {
+    let outcome = Jotun::new().args(["pipes", "broken"]).run().expect(128 + 13);
+    assert_eq!(outcome.text(), "", "{outcome}");
+    outcome.expect_log_lines(1, &["] WARN ", "pipes (1) killed by SIGPIPE, sent to it"]).expect_all_back();
+}

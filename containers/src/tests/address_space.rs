@@ -180,6 +180,36 @@ fn shared_mappings_are_the_object() {
 }
 
 #[test]
+fn what_is_cut_off_an_object_is_gone_from_where_it_is_mapped() {
+    let mut memory = Machine::memory(400);
+    let object = object(&mut memory, 4);
+    let (a, b) =
+        (memory.make_container_with_directory(CPU).unwrap(), memory.make_container_with_directory(CPU).unwrap());
+    for (id, offset, shared) in [(a, 0, true), (b, PAGE, false)] {
+        memory.share_object(object);
+        let backing = Backing::Object { object, offset, shared };
+        memory.map(id, region(OUTSIDE, 4 - offset / PAGE, RW, backing)).unwrap();
+        for page in 0..4 - offset / PAGE {
+            memory.fault(id, CPU, OUTSIDE + page * PAGE, Rights::WRITE).unwrap();
+        }
+    }
+    let free = memory.physical.free_frames();
+    memory.resize_object(object, PAGE + 5);
+    // Two pages of the object, and two private copies.
+    assert_eq!(memory.physical.free_frames() - free, 4);
+    for (id, kept) in [(a, 2), (b, 1)] {
+        assert!(memory.fault(id, CPU, OUTSIDE + (kept - 1) * PAGE, Rights::READ).is_ok());
+        assert_eq!(memory.fault(id, CPU, OUTSIDE + kept * PAGE, Rights::READ), Err(Fault::BeyondEnd));
+    }
+    let mut bytes = [9; 8];
+    memory.copy_in(space(a), OUTSIDE + PAGE, &mut bytes).unwrap();
+    assert_eq!(bytes, [2, 2, 2, 2, 2, 0, 0, 0], "the rest of the last page is zero");
+    memory.resize_object(object, 4 * PAGE);
+    memory.copy_in(space(a), OUTSIDE + 2 * PAGE, &mut bytes).unwrap();
+    assert_eq!(bytes, [0; 8], "and so is what comes back");
+}
+
+#[test]
 fn a_segment_is_zero_past_its_bytes() {
     let mut memory = Machine::memory(400);
     let object = object(&mut memory, 3);

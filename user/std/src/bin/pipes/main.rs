@@ -22,6 +22,9 @@ const ATOMIC: usize = 4096;
 fn main() {
     let limit = rlimit { rlim_cur: 1024, rlim_max: 1024 };
     assert_eq!(sys!(SYS_setrlimit, RLIMIT_NOFILE, &limit), Ok(0));
+    if std::env::args().nth(1).is_some() {
+        broken();
+    }
     ignore(SIGPIPE);
     plain::check();
     descriptors::check();
@@ -29,6 +32,15 @@ fn main() {
     polling::check();
     hostile::check();
     println!("ok pipes");
+}
+
+/// What is left to itself: to write where nobody reads kills.
+fn broken() {
+    // SAFETY: nothing is called.
+    assert_ne!(unsafe { signal(SIGPIPE, SIG_DFL) }, SIG_ERR);
+    let [output, input] = pipe(0);
+    close(output);
+    println!("still here after {:?}", write(input, b"x"));
 }
 
 /// A pipe: the end to be read and the end to be written.
