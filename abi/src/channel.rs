@@ -64,6 +64,18 @@ pub const CONSOLE_TTY: &str = "tty";
 /// Kernel command line word: send the [`STATS`] record at the end.
 pub const STATS_WORD: &str = "stats=1";
 
+/// Record `trace ADDRESS BYTES`: where the trace region is in physical memory, hexadecimal without `0x`.
+pub const TRACE: &str = "trace";
+
+/// Kernel command line: record events, `trace=CPUSxRECORDS` with so many rings of so many records each.
+pub const TRACE_WORD: &str = "trace=";
+
+/// Kernel command line: the only CPU that records.
+pub const TRACE_CPU_WORD: &str = "trace_cpu=";
+
+/// Kernel command line word: recording begins when a program asks for it.
+pub const TRACE_REGION_WORD: &str = "trace_region=1";
+
 /// Kernel command line: height of the terminal.
 pub const ROWS_WORD: &str = "rows=";
 

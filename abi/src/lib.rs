@@ -8,3 +8,4 @@
 pub mod channel;
 pub mod layout;
 pub mod native;
+pub mod vectors;

@@ -77,11 +77,28 @@ pub const CONTAINER: u64 = 0x1007;
 /// of [`KEEP_PRIORITY`] only ask for it. Errors: `ESRCH`, `EINVAL`.
 pub const PRIORITY: u64 = 0x1008;
 
+/// `trace(action, value) → 0`
+///
+/// Switches the recording of events on ([`TRACE_BEGIN`]) or off ([`TRACE_END`]) for all CPUs, or records
+/// a mark with the low 32 bits of `value` ([`TRACE_MARK`]). What is on may be switched on again.
+///
+/// Errors: `ENOSYS` nothing is recorded in this run, `EINVAL` no such action.
+pub const TRACE: u64 = 0x1009;
+
 /// First number of Jotun's own calls.
 pub const FIRST: u64 = START;
 
 /// Last number of Jotun's own calls.
-pub const LAST: u64 = PRIORITY;
+pub const LAST: u64 = TRACE;
+
+/// Action of [`TRACE`]: events are recorded from now on.
+pub const TRACE_BEGIN: u64 = 0;
+
+/// Action of [`TRACE`]: events are recorded no longer.
+pub const TRACE_END: u64 = 1;
+
+/// Action of [`TRACE`]: a mark.
+pub const TRACE_MARK: u64 = 2;
 
 /// Flag of [`START`]: the new process shares the caller's container instead of getting its own. It
 /// finds the same data; the kernel maps a stack of its own for it. The package must be the one that
@@ -124,7 +141,7 @@ pub fn value(text: &str, name: &str) -> Option<u64> {
 /// The name of the native call `number`, for messages.
 pub fn name(number: u64) -> Option<&'static str> {
     const NAMES: [&str; (LAST - FIRST + 1) as usize] =
-        ["start", "send", "receive", "wait", "statistics", "burn", "thread", "container", "priority"];
+        ["start", "send", "receive", "wait", "statistics", "burn", "thread", "container", "priority", "trace"];
     NAMES.get(usize::try_from(number.checked_sub(FIRST)?).ok()?).copied()
 }
 
@@ -146,6 +163,7 @@ mod tests {
     fn names_follow_the_numbers() {
         assert_eq!(name(START), Some("start"));
         assert_eq!(name(PRIORITY), Some("priority"));
+        assert_eq!(name(LAST), Some("trace"));
         assert_eq!(name(LAST + 1), None);
         assert_eq!(name(0), None);
     }

@@ -80,6 +80,7 @@ fn is_child(kernel: &Kernel, id: ProcessId, parent: ProcessId) -> bool {
 
 /// The first process has ended: so does the run.
 fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
+    arch::trace::stop(cpu);
     let running = |kernel: &Kernel| {
         let ended = |id: &ProcessId| kernel.tasks.process(*id).is_none_or(|process| process.ended.is_some());
         kernel.tasks.processes().find(|id| !ended(id))

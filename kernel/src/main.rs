@@ -29,7 +29,7 @@ mod trap;
 use arch::physical::Frames;
 use arch::{
     acpi, apic, bootinfo::BootInfo, clock, cpu, cpulocal, debugcon, exit, fpu, gdt, heap, idt, ioapic, paging, serial,
-    stack,
+    stack, trace,
 };
 use containers::GlobalDirectory;
 
@@ -43,6 +43,7 @@ extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
     fpu::init(); // what programs may use; the kernel itself does not
     clock::init(); // early, for the times in the log
     let mut info = BootInfo::read(magic, information).unwrap_or_else(|error| exit::fatal(error));
+    trace::reserve(&mut info); // before the memory is given to others
     let mut frames = Frames::new(&mut info); // needs to know what is free
     let global = paging::build(&mut frames, &info).expect("frames for the kernel's page tables"); // W^X from here on
     heap::init(&mut frames); // needs the tables it is mapped in

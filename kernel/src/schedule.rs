@@ -89,6 +89,9 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     {
         SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
         switch_to(kernel, cpu, id);
+        if cfg!(feature = "trace") {
+            record_switch(kernel, cpu, id);
+        }
     } else if let Some(thread) = next.and_then(|id| kernel.tasks.thread(id)) {
         // Its process may have got another container's face meanwhile (a directory of its own, exec).
         activate(&mut kernel.memory, thread.container, cpu);
@@ -118,6 +121,15 @@ fn switch_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
     entry::set_frame(cpu, &mut thread.registers);
     let container = thread.container;
     activate(&mut kernel.memory, container, cpu);
+}
+
+/// Records that another thread runs here now, and its program's name when it is new to this CPU.
+fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
+    let Some(thread) = kernel.tasks.thread(id) else { return };
+    let Some(process) = kernel.tasks.process(thread.process) else { return };
+    let path = &process.resources.executable;
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    arch::trace::switch(cpu, thread.number, process.main.number, name);
 }
 
 fn activate(memory: &mut Memory, container: ContainerId, cpu: &InKernel) {

@@ -67,12 +67,22 @@ impl Options {
                 }
             } else if word == channel::STATS_WORD {
                 options.statistics = true;
+            } else if is_of_trace(word) {
+                if !cfg!(feature = "trace") {
+                    log::warn!("this kernel records no events: {word}");
+                }
             } else if !word.starts_with('/') {
                 log::warn!("unknown word on the command line: {word}");
             }
         }
         options
     }
+}
+
+/// Whether a word is for [`arch::trace`](crate::arch::trace), which has read it long before.
+fn is_of_trace(word: &str) -> bool {
+    word == channel::TRACE_REGION_WORD
+        || [channel::TRACE_WORD, channel::TRACE_CPU_WORD].iter().any(|begin| word.starts_with(begin))
 }
 
 /// Makes the kernel's state and the proof of being in it.

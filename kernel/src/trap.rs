@@ -3,6 +3,7 @@
 use crate::kernel::Kernel;
 use crate::signals::{self, Signal};
 use crate::{arch, schedule};
+use ::trace::{Event, FaultEnd};
 use containers::{Fault, Registers, Rights};
 use cpulocal::InKernel;
 
@@ -26,7 +27,19 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
         PAGE_FAULT => {
             kernel.statistics.page_faults += 1;
             let access = access(code);
-            match kernel.memory.fault(container, schedule::this_cpu(cpu), address, access) {
+            let before = kernel.memory.counts;
+            let resolved = kernel.memory.fault(container, schedule::this_cpu(cpu), address, access);
+            if cfg!(feature = "trace") {
+                let after = kernel.memory.counts;
+                let end = match resolved {
+                    Err(_) => FaultEnd::Refused,
+                    Ok(_) if after.spurious_directory > before.spurious_directory => FaultEnd::SpuriousDirectory,
+                    Ok(_) if after.spurious_tlb > before.spurious_tlb => FaultEnd::SpuriousTlb,
+                    Ok(_) => FaultEnd::Resolved,
+                };
+                arch::trace::event(cpu, Event::Fault { end, page: address >> 12 & ((1 << 44) - 1) });
+            }
+            match resolved {
                 Ok(_) => return,
                 Err(fault) => page_fault_signal(fault, address),
             }

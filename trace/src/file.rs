@@ -15,6 +15,8 @@ pub struct Trace {
     pub tsc_hz: u64,
     /// What the CPUs recorded.
     pub streams: Vec<Stream>,
+    /// Cycles that writing 1024 records took; 0: not measured.
+    pub record_cost: u64,
     /// Text about the run: lines `name value`. Empty in a region, where the kernel writes none.
     pub about: String,
 }
@@ -126,7 +128,7 @@ impl Trace {
                 .ok_or(Error::Header("the text about the run is not there"))?,
         };
         let streams = (0..cpus).map(|cpu| stream(bytes, cpu)).collect::<Result<_, _>>()?;
-        Ok(Trace { tsc_hz, streams, about: about.to_string() })
+        Ok(Trace { tsc_hz, streams, record_cost: word(bytes, COST_WORD), about: about.to_string() })
     }
 
     /// The bytes of a file.
@@ -146,6 +148,7 @@ impl Trace {
         header[MAGIC_WORD] = MAGIC;
         header[VERSION_WORD] = u64::from(VERSION) | (cpus as u64) << 32;
         header[HZ_WORD] = self.tsc_hz;
+        header[COST_WORD] = self.record_cost;
         header[BYTES_WORD] = (offset + self.about.len()) as u64;
         if !self.about.is_empty() {
             header[ABOUT_WORD] = offset as u64;

@@ -36,6 +36,8 @@ pub const BYTES_WORD: usize = 3;
 pub const ABOUT_WORD: usize = 4;
 /// Index of the word with the length in bytes of that text.
 pub const ABOUT_BYTES_WORD: usize = 5;
+/// Index of the word with the cycles that writing 1024 records took at boot; 0: not measured.
+pub const COST_WORD: usize = 6;
 
 /// Of a CPU: the offset in bytes of its records.
 pub const CPU_OFFSET: usize = 0;

@@ -4,8 +4,9 @@
 //! bits 8 to 15, a medium one in bits 16 to 31 and a large one in bits 32 to 63. A word of zero is no event:
 //! memory that nothing was written to.
 
-/// A record.
+/// A record, as it lies in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Record {
     /// The cycle counter, all 64 bits; of [`Event::Name`] eight bytes of the name instead.
     pub stamp: u64,
@@ -86,7 +87,7 @@ pub enum Event {
         /// From where, and so to which level.
         from: From,
     },
-    /// The CPU has found the giant lock taken and waits. The wait counts from [`Event::Enter`].
+    /// The CPU has found the giant lock taken and waits.
     Requested,
     /// The CPU has the giant lock.
     Acquired {

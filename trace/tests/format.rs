@@ -48,11 +48,8 @@ fn stream() -> impl Strategy<Value = Stream> {
 }
 
 fn traces() -> impl Strategy<Value = Trace> {
-    (1..=u64::MAX, prop::collection::vec(stream(), 1..5), ".{0,40}").prop_map(|(tsc_hz, streams, about)| Trace {
-        tsc_hz,
-        streams,
-        about,
-    })
+    (1..=u64::MAX, prop::collection::vec(stream(), 1..5), any::<u64>(), ".{0,40}")
+        .prop_map(|(tsc_hz, streams, record_cost, about)| Trace { tsc_hz, streams, record_cost, about })
 }
 
 proptest! {
@@ -139,7 +136,8 @@ fn a_region_is_read_like_a_file() {
 
 #[test]
 fn another_version_is_named() {
-    let trace = Trace { tsc_hz: 1, streams: vec![Stream::default()], about: "program /bin/x y\n".into() };
+    let trace =
+        Trace { tsc_hz: 1, streams: vec![Stream::default()], about: "program /bin/x y\n".into(), ..Trace::default() };
     assert_eq!(trace.about("program"), Some("/bin/x y"));
     let mut bytes = trace.write();
     bytes[8] = 77;
@@ -154,7 +152,7 @@ fn a_record_in_the_wrong_place_is_named() {
     let mut trace = Trace {
         tsc_hz: 1,
         streams: vec![Stream::default(), Stream { records: records.to_vec(), ..Stream::default() }],
-        about: String::new(),
+        ..Trace::default()
     };
     let error = Trace::read(&trace.write()).unwrap_err().to_string();
     assert_eq!(error, "the trace is corrupt: record 1 of CPU 1 is older than the one before it");

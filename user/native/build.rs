@@ -7,7 +7,7 @@ use abi::layout;
 use std::path::Path;
 
 /// The packages in the order of their addresses; the names of the files in `src/bin`.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 19] = [
     "hello",
     "idle2pages",
     "outgrow",
@@ -25,6 +25,8 @@ const PACKAGES: [&str; 17] = [
     "parallel",
     "worker",
     "stages",
+    "two-processes",
+    "burns",
 ];
 
 fn main() {

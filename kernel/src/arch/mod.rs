@@ -32,3 +32,8 @@ pub mod ring;
 pub mod rtc;
 pub mod serial;
 pub mod stack;
+#[cfg(feature = "trace")]
+pub mod trace;
+#[cfg(not(feature = "trace"))]
+#[path = "untraced.rs"]
+pub mod trace;

@@ -21,11 +21,12 @@ mod giant;
 mod up;
 
 use crate::arch::entry::{IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME, WholeSystemCall};
-use crate::arch::{clock, devices, entry, interrupts};
+use crate::arch::{clock, devices, entry, interrupts, trace};
 use crate::calls::Entry;
 use crate::kernel::Kernel;
 use crate::schedule::Running;
 use crate::{calls, schedule, signals, trap};
+use ::trace::{Class, Event, From, To};
 use containers::{Registers, State};
 use core::cell::{Cell, UnsafeCell};
 use cpulocal::{InKernel, cpu_local};
@@ -139,6 +140,9 @@ unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<&'static mut Kernel, &'st
     LEVEL.get(cpu).set(1);
     count(&COUNTS.get(cpu).level1[cause as usize]);
     let waited = strategy::enter(cpu);
+    if cfg!(feature = "smp") {
+        trace::here(cpu, Event::Acquired { depth: 1, contended: waited });
+    }
     // SAFETY: the level was 0, so nobody on this CPU holds a reference.
     let kernel = unsafe { the_kernel() };
     if waited && !still_runs(kernel, cpu) { Err(kernel) } else { Ok(kernel) }
@@ -158,7 +162,8 @@ fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
 
 /// From level 1 to level 0.
 #[inline(always)]
-fn fall(cpu: &InKernel) {
+fn fall(cpu: &InKernel, to: To) {
+    trace::leave(cpu, to);
     strategy::leave(cpu);
     LEVEL.get(cpu).set(0);
 }
@@ -171,12 +176,12 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel) -> *const Registers {
     match schedule::current(cpu) {
         Some(_) => {
             begin(USER_TIME.get(cpu));
-            fall(cpu);
+            fall(cpu, To::User);
             entry::frame(cpu)
         }
         None => {
             begin(IDLE_TIME.get(cpu));
-            fall(cpu);
+            fall(cpu, To::Idle);
             entry::idle()
         }
     }
@@ -203,6 +208,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     COUNTS.get(&cpu).since.set(clock::rdtsc());
     strategy::init(&cpu);
     strategy::enter(&cpu);
+    trace::start(&cpu);
     // SAFETY: the boot is at level 1, nobody has entered yet, and this runs once.
     let kernel = unsafe { (*KERNEL.0.get()).insert(kernel) };
     kernel.tasks.attention.insert(schedule::this_cpu(&cpu));
@@ -232,6 +238,7 @@ impl Outcome {
 /// A system call of the current thread. Returns its result, and the thread goes straight back to user
 /// mode; or [`STAYS`], and [`finish_system_call`] goes on from there. The entry code keeps the time.
 pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
+    trace::enter(&call.cpu, Class::SystemCall, call.number, From::User);
     // SAFETY: this is an entry.
     let Ok(kernel) = (unsafe { rise(&call.cpu, Cause::SystemCall) }) else { return stay(&call.cpu, Outcome::Gone) };
     let entry = calls::find(call.number);
@@ -254,7 +261,7 @@ fn settle(call: &SystemCall, kernel: &mut Kernel, make: impl FnOnce(&SystemCall,
     if !kernel.tasks.attention.is_empty() {
         return stay(&call.cpu, if result == STAYS { Outcome::Parked } else { Outcome::Result(result) });
     }
-    fall(&call.cpu);
+    fall(&call.cpu, To::User);
     result
 }
 
@@ -308,6 +315,7 @@ pub extern "C" fn enter_trap() -> *const Registers {
     end(USER_TIME.get(&cpu));
     let (vector, code) = entry::cause(&cpu);
     if vector < trap::EXCEPTIONS {
+        trace::enter(&cpu, Class::Exception, vector, From::User);
         let address = trap::fault_address();
         // SAFETY: this is an entry.
         match unsafe { rise(&cpu, Cause::Exception) } {
@@ -318,6 +326,7 @@ pub extern "C" fn enter_trap() -> *const Registers {
             Err(kernel) => leave(kernel, &cpu),
         }
     } else {
+        trace::enter(&cpu, Class::Interrupt, vector, From::User);
         // SAFETY: this is an entry.
         let (Ok(kernel) | Err(kernel)) = unsafe { rise(&cpu, Cause::Interrupt) };
         deferred::note(&cpu, devices::interrupt(vector as u8));
@@ -332,6 +341,7 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     let counts = COUNTS.get(&cpu);
     end(IDLE_TIME.get(&cpu));
     count(&counts.from_idle);
+    trace::enter(&cpu, Class::Interrupt, registers.vector, From::Idle);
     // SAFETY: this is an entry.
     let (Ok(kernel) | Err(kernel)) = unsafe { rise(&cpu, Cause::Interrupt) };
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
@@ -346,11 +356,16 @@ pub extern "C" fn interrupted(registers: &Registers) {
     // SAFETY: as in `enter_trap`; the proof serves the counters and the notes only.
     let cpu = unsafe { InKernel::new() };
     let level = LEVEL.get(&cpu);
+    trace::here(
+        &cpu,
+        Event::Enter { cause: ::trace::Cause::new(Class::Interrupt, registers.vector), from: From::Kernel },
+    );
     level.set(level.get() + 1);
     strategy::enter(&cpu);
     count(&COUNTS.get(&cpu).level2);
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
     strategy::leave(&cpu);
+    trace::here(&cpu, Event::Leave { to: To::Kernel });
     level.set(level.get() - 1);
 }
 

@@ -1,13 +1,17 @@
 //! Jotun's own calls; the crate `abi` says what each does and what it can answer.
 
 use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, value};
+use crate::arch;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::messages::{Message, Messages};
 use crate::program::native::{self, Request};
 use crate::program::packages::DIRECTORY;
 use crate::statistics;
 use ::files::Errno;
-use abi::native::{BURN_MAX, FOREVER, KEEP_PRIORITY, MESSAGE_MAX, NAME_MAX, POLL, SAME_CONTAINER};
+use ::trace::Event;
+use abi::native::{
+    BURN_MAX, FOREVER, KEEP_PRIORITY, MESSAGE_MAX, NAME_MAX, POLL, SAME_CONTAINER, TRACE_BEGIN, TRACE_END, TRACE_MARK,
+};
 use alloc::string::String;
 use containers::directory::USER_END;
 use containers::thread::PRIORITIES;
@@ -160,7 +164,7 @@ pub fn burn(caller: &Caller) -> Answer {
     if instructions > BURN_MAX {
         return Err(Errno::EINVAL);
     }
-    crate::arch::cpu::burn(instructions);
+    arch::cpu::burn(instructions);
     DONE
 }
 
@@ -179,7 +183,7 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
     thread.affinity = affinity;
     thread.registers = Registers { rdi: argument, ..Registers::for_user(entry, stack) };
     thread.priority = priority.unwrap_or(thread.priority);
-    crate::arch::fpu::initial(&mut thread.extended.0);
+    arch::fpu::initial(&mut thread.extended.0);
     kernel.tasks.make_ready(id);
     value(number)
 }
@@ -222,6 +226,18 @@ pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
         tasks.set_priority(id, wanted);
     }
     value(old)
+}
+
+/// `trace(action, value)`
+pub fn trace(caller: &Caller, cpu: &InKernel) -> Answer {
+    let [action, value, ..] = caller.arguments;
+    let event = match action {
+        TRACE_BEGIN => Event::Begin,
+        TRACE_END => Event::End,
+        TRACE_MARK => Event::Mark { value: value as u32 },
+        _ => return Err(Errno::EINVAL),
+    };
+    if arch::trace::control(cpu, event, caller.number) { DONE } else { Err(Errno::ENOSYS) }
 }
 
 const _: () = {

@@ -195,6 +195,7 @@ calls! {
     THREAD => native::thread(c, k),
     CONTAINER => native::container(c, memory, tasks),
     PRIORITY => native::priority(c, tasks),
+    TRACE => native::trace(c, cpu),
 }
 
 /// A call that is not there: logged once by name, or by number if it has none.

@@ -4,7 +4,9 @@ use crate::system::{call, plain};
 use abi::native;
 use core::fmt;
 
-pub use abi::native::{FOREVER, KEEP_PRIORITY, NORMAL_PRIORITY, POLL, SAME_CONTAINER};
+pub use abi::native::{
+    FOREVER, KEEP_PRIORITY, NORMAL_PRIORITY, POLL, SAME_CONTAINER, TRACE_BEGIN, TRACE_END, TRACE_MARK,
+};
 
 /// An error number of the kernel's.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,6 +154,11 @@ pub fn container(pid: i32) -> Result<Usage, Errno> {
 /// Executes `n` instructions inside the kernel.
 pub fn burn(n: u64) -> Result<(), Errno> {
     plain(native::BURN, [n, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Switches recording on ([`TRACE_BEGIN`]) or off ([`TRACE_END`]), or records a mark ([`TRACE_MARK`]).
+pub fn trace(action: u64, value: u64) -> Result<(), Errno> {
+    plain(native::TRACE, [action, value, 0, 0, 0, 0]).map(drop)
 }
 
 /// Sets the priority of a thread of the caller's process, 0 being the caller; its old one.
