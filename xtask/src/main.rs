@@ -17,6 +17,7 @@ mod machine;
 mod notes;
 mod options;
 mod packages;
+mod profile;
 mod project;
 mod suggest;
 
@@ -45,6 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(commands::run::Run),
+    Profile(commands::profile::ProfileCommand),
     Test(commands::test::Test),
     Image(commands::image::Image),
     Debug(commands::debug::Debug),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     let done = match cli.command {
         Command::Run(run) => run.execute(),
+        Command::Profile(profile) => profile.execute(),
         Command::Test(test) => test.execute(),
         Command::Image(image) => image.execute(),
         Command::Debug(debug) => debug.execute(),

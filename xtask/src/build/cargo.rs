@@ -22,9 +22,10 @@ pub(crate) const NATIVE_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
 const NO_DEBUG: [&str; 4] = ["--config", "profile.release.debug=false", "--config", "profile.release.strip='symbols'"];
 
 /// Builds a kernel; it lies where Cargo leaves any of them.
-pub(super) fn kernel(variant: Variant) -> Result<()> {
+pub(super) fn kernel(variant: Variant, feature: &str) -> Result<()> {
     let mut cargo = project::cargo("build");
-    cargo.args(["--package", "kernel", "--release", "--target", BARE, "--features", variant.features()]);
+    let features = [variant.features(), feature].join(",");
+    cargo.args(["--package", "kernel", "--release", "--target", BARE, "--features", &features]);
     executables(&mut cargo).map(drop)
 }
 

@@ -37,6 +37,9 @@ pub(crate) const BARE: &str = "x86_64-unknown-none";
 /// The `std` programs' target.
 pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 
+/// The feature of the package `kernel` that records what happens.
+const TRACE: &str = "trace";
+
 /// What a machine boots.
 pub(crate) struct Built {
     /// The kernel with its debug information, for backtraces and gdb.
@@ -51,12 +54,21 @@ pub(crate) struct Built {
 
 /// Builds all of it, or with `--no-build` takes what the last build left.
 pub(crate) fn build(options: &options::Build) -> Result<Built> {
+    build_kernel(options, "")
+}
+
+/// The same with a kernel that records what it does.
+pub(crate) fn build_traced(options: &options::Build) -> Result<Built> {
+    build_kernel(options, TRACE)
+}
+
+fn build_kernel(options: &options::Build, feature: &str) -> Result<Built> {
     let stage = project::stage()?;
     let variant = options.variant();
     if !options.no_build {
-        build_variants(&[variant])?;
+        build_with(&[variant], feature)?;
     }
-    let name = variant.name();
+    let name = name(variant, feature);
     let kernel = stage.join(format!("kernel-{name}"));
     if !kernel.exists() {
         bail!("the kernel `{name}` was not built yet; say it without --no-build");
@@ -73,15 +85,24 @@ pub(crate) fn build(options: &options::Build) -> Result<Built> {
 
 /// Builds these kernels, the programs and the base archive.
 pub(crate) fn build_variants(variants: &[Variant]) -> Result<()> {
+    build_with(variants, "")
+}
+
+/// The name that a kernel's files bear.
+fn name(variant: Variant, feature: &str) -> String {
+    [variant.name(), feature].join(if feature.is_empty() { "" } else { "-" })
+}
+
+fn build_with(variants: &[Variant], feature: &str) -> Result<()> {
     let stage = project::stage()?;
     targets::ensure(&[BARE, MUSL])?;
     // From Cargo's name for all variants to the variant's own no other build may come between.
     let turn = File::create(stage.join("build.lock")).and_then(|file| file.lock().map(|()| file));
     let turn = turn.context("cannot wait for another build")?;
     for &variant in variants {
-        cargo::kernel(variant)?;
+        cargo::kernel(variant, feature)?;
         let made = project::target().join(BARE).join("release/kernel");
-        let kernel = stage.join(format!("kernel-{}", variant.name()));
+        let kernel = stage.join(format!("kernel-{}", name(variant, feature)));
         keep(&made, &symbols(&kernel), |new| fs::copy(&made, new).map(drop).context("cannot copy the kernel"))?;
         keep(&made, &kernel, |new| strip(&made, new))?;
     }

@@ -3,6 +3,7 @@
 pub(crate) mod debug;
 pub(crate) mod doctor;
 pub(crate) mod image;
+pub(crate) mod profile;
 pub(crate) mod run;
 pub(crate) mod test;
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What the machine boots, in the directory of the run.
-const ISO: &str = "jotun.iso";
+pub(super) const ISO: &str = "jotun.iso";
 
 /// Boot Jotun under QEMU or Bochs and run a program in it
 ///
@@ -119,6 +119,7 @@ impl Run {
             log,
             stats,
             print: self.machine.print,
+            region: Default::default(),
         };
         session.run()
     }

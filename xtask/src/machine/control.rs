@@ -13,6 +13,8 @@ pub(crate) enum Record {
     Backtrace(u64),
     /// Statistics, a JSON object.
     Stats(String),
+    /// Where the trace region is: physical address and bytes.
+    Trace { address: u64, bytes: u64 },
     /// Begins like a record and is none that is known: kernel and xtask are of different versions.
     Unknown(String),
 }
@@ -37,6 +39,10 @@ pub(crate) fn parse(line: &[u8]) -> Line<'_> {
         channel::EXIT => rest.parse().ok().map(Record::Exit),
         channel::PANIC => Some(Record::Panic(rest.to_owned())),
         channel::BACKTRACE => u64::from_str_radix(rest, 16).ok().map(Record::Backtrace),
+        channel::TRACE => rest.split_once(' ').and_then(|(address, bytes)| {
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            Some(Record::Trace { address: number(address)?, bytes: number(bytes)? })
+        }),
         channel::STATS => rest.starts_with('{').then(|| Record::Stats(rest.to_owned())),
         _ => None,
     };
@@ -65,6 +71,8 @@ impl Verdict {
             Record::Panic(message) => _ = self.panic.get_or_insert(message),
             Record::Backtrace(address) => self.backtrace.push(address),
             Record::Stats(json) => self.stats = Some(json),
+            // The session keeps it for whoever takes the region out.
+            Record::Trace { .. } => {}
             Record::Unknown(_) => {}
         }
     }
@@ -103,6 +111,8 @@ mod tests {
         assert_eq!(parse(b"\x1epanic"), Line::Record(Record::Panic(String::new())));
         let address = Record::Backtrace(0xffff_ffff_8020_0000);
         assert_eq!(parse(b"\x1ebacktrace ffffffff80200000"), Line::Record(address));
+        let region = Record::Trace { address: 0xfe00_0000, bytes: 0x1000 };
+        assert_eq!(parse(b"\x1etrace fe000000 1000"), Line::Record(region));
         assert_eq!(parse(b"\x1estats {\"a\":1}"), Line::Record(Record::Stats("{\"a\":1}".into())));
     }
 

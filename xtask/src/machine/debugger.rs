@@ -13,6 +13,7 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
+    path::Path,
     process::ChildStdin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -34,6 +35,9 @@ const HLT: u8 = 0xf4;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the answer to a command may take that comes after a part of memory has been written.
+const WRITING: Duration = Duration::from_secs(60);
+
 /// Both ends of the console's connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Connection {
@@ -43,6 +47,14 @@ pub(super) struct Connection {
 
 /// Where commands go.
 type Commands = Arc<Mutex<ChildStdin>>;
+
+/// Where the kernel has all of physical memory.
+const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+
+/// The command that writes a part of physical memory to a file.
+fn write_memory(commands: &Commands, address: u64, bytes: u64, file: &Path) -> Result<()> {
+    command(commands, &format!("writemem \"{}\" {:#x} {bytes}", file.display(), DIRECT_MAP + address))
+}
 
 fn command(commands: &Commands, line: &str) -> Result<()> {
     let mut to = commands.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,6 +69,12 @@ pub(super) struct Paused {
 }
 
 impl Paused {
+    /// Writes a part of physical memory to a file, before the machine goes on.
+    pub(super) fn write_memory(&self, address: u64, bytes: u64, file: &Path) {
+        // Without the file, its reader will say so.
+        let _ = write_memory(&self.commands, address, bytes, file);
+    }
+
     /// Lets the machine go on.
     pub(super) fn go_on(self) {
         // A machine that is gone needs no word.
@@ -207,6 +225,20 @@ impl Debugger {
             let line = self.answers.recv_timeout(PATIENCE).context("Bochs' debugger does not answer")?;
             if let Some(value) = read(&line) {
                 return Ok(value);
+            }
+        }
+    }
+
+    /// Writes a part of physical memory to a file; the machine stands still, in the kernel's address space on
+    /// whatever CPU.
+    pub(super) fn write_memory(&self, address: u64, bytes: u64, file: &Path) -> Result<()> {
+        write_memory(&self.commands, address, bytes, file)?;
+        // Commands are worked off in order: when this is answered, the file is there.
+        command(&self.commands, "r")?;
+        loop {
+            let line = self.answers.recv_timeout(WRITING).context("Bochs' debugger does not answer")?;
+            if register(&line, "rip").is_some() {
+                return Ok(());
             }
         }
     }

@@ -13,6 +13,7 @@ use std::{
         fd::{AsFd, AsRawFd},
         unix::process::CommandExt,
     },
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -66,6 +67,16 @@ impl Probe {
         match self {
             Self::Qemu(monitor) => monitor.cpus(),
             Self::Bochs(debugger) => debugger.cpus(),
+        }
+    }
+}
+
+impl Probe {
+    /// Writes a part of the stopped machine's memory to a file. QEMU's is a file already.
+    pub(super) fn write_memory(&self, address: u64, bytes: u64, file: &Path) -> Result<()> {
+        match self {
+            Self::Qemu(_) => Ok(()),
+            Self::Bochs(debugger) => debugger.write_memory(address, bytes, file),
         }
     }
 }

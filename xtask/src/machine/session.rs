@@ -5,10 +5,12 @@
 //! its player itself ended says nothing about the program, so that is never taken for success.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitStatus,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -47,6 +49,15 @@ pub(crate) enum StatsSink {
     File(File),
 }
 
+/// A part of the machine's memory that is wanted when the run is over.
+#[derive(Clone, Default)]
+pub(crate) struct Region {
+    /// Its physical address and its bytes, once the kernel has told them.
+    pub(crate) place: Rc<Cell<Option<(u64, u64)>>>,
+    /// Where Bochs writes it.
+    pub(crate) file: Option<PathBuf>,
+}
+
 /// What is to be run, and how.
 pub(crate) struct Session<'a> {
     /// Who plays the machine.
@@ -63,6 +74,8 @@ pub(crate) struct Session<'a> {
     pub(crate) stats: StatsSink,
     /// Show the command that starts the machine.
     pub(crate) print: bool,
+    /// Where the kernel records what it does.
+    pub(crate) region: Region,
 }
 
 /// Why the session stopped listening.
@@ -91,6 +104,7 @@ struct Learnt {
     overdue: Option<Instant>,
     /// Set while output waits for its reader: a pager may take all the time it wants.
     reader_is_slow: Arc<AtomicBool>,
+    region: Region,
 }
 
 impl Session<'_> {
@@ -98,7 +112,7 @@ impl Session<'_> {
     pub(crate) fn run(self) -> Result<u8> {
         let (events, queue) = mpsc::channel();
         streams::signals(events.clone())?;
-        let mut learnt = Learnt::default();
+        let mut learnt = Learnt { region: self.region.clone(), ..Learnt::default() };
         let Launched { mut child, input, output, log, talk, probe } = self.player.launch(self.print)?;
         streams::log(log, talk, self.log, events.clone());
         streams::output(output, learnt.reader_is_slow.clone(), events.clone());
@@ -108,7 +122,12 @@ impl Session<'_> {
         let mut input = Some(input);
         let mut begin = |paused: Option<Paused>| {
             let Some(input) = input.take() else {
-                paused.into_iter().for_each(Paused::go_on_when_read);
+                if let Some(paused) = paused {
+                    if let (Some((address, bytes)), Some(file)) = (self.region.place.get(), &self.region.file) {
+                        paused.write_memory(address, bytes, file);
+                    }
+                    paused.go_on_when_read();
+                }
                 return Ok(());
             };
             // From now on keys are the guest's; until here ^C was still ours.
@@ -125,6 +144,12 @@ impl Session<'_> {
             Ok(End::TimedOut | End::Signal(SIGINT)) => probe.cpus().unwrap_or_default(),
             _ => Vec::new(),
         };
+        if let (false, Some((address, bytes)), Some(file)) =
+            (cpus.is_empty(), self.region.place.get(), &self.region.file)
+            && let Err(why) = probe.write_memory(address, bytes, file)
+        {
+            note(format_args!("what was recorded is lost: {why:#}"));
+        }
         if !matches!(end, Ok(End::Closed)) {
             // The image is read-only: there is nothing to put in order.
             child.kill().context("cannot stop the machine")?;
@@ -211,6 +236,7 @@ impl Learnt {
             Event::Record(Record::Unknown(text)) => {
                 note(format_args!("a control record that is not understood: {}", plain(&text)));
             }
+            Event::Record(Record::Trace { address, bytes }) => self.region.place.set(Some((address, bytes))),
             Event::Record(record) => {
                 self.verdict.apply(record);
                 if self.verdict.status().is_some() {
