@@ -44,6 +44,7 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("user_cycles", cycles.user);
     give("kernel_cycles", cycles.kernel);
     give("idle_cycles", cycles.idle);
+    give("waiting_cycles", cycles.waiting);
     give("tsc_hz", clock::tsc_hz());
     give("boot_microseconds", kernel.statistics.boot_microseconds);
     give("page_faults", kernel.statistics.page_faults);

@@ -39,7 +39,7 @@ impl QueueLock for Ticket {
     fn lock(&self, _: Cpu, wait: &mut impl Wait) -> bool {
         // Relaxed: only the number matters, that it is nobody else's. `serving` carries the data.
         let number = self.next.0.fetch_add(1, Relaxed);
-        wait::until(wait, || self.serving.0.load(Acquire) == number)
+        wait::until(wait, move || self.serving.0.load(Acquire) == number)
     }
 
     #[inline]

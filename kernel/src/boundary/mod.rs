@@ -22,7 +22,6 @@ mod up;
 
 use crate::arch::entry::{IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME, WholeSystemCall};
 use crate::arch::{clock, devices, entry, interrupts, trace};
-use crate::calls::Entry;
 use crate::kernel::Kernel;
 use crate::schedule::Running;
 use crate::{calls, schedule, signals, trap};
@@ -66,6 +65,8 @@ pub struct Cycles {
     pub kernel: u64,
     /// Halted.
     pub idle: u64,
+    /// Waiting to be let into the kernel.
+    pub waiting: u64,
 }
 
 cpu_local! {
@@ -82,11 +83,11 @@ cpu_local! {
 
 impl Counts {
     /// How the cycles of this CPU, which is in the kernel, divide up to now. What is neither user mode nor
-    /// idle is the kernel's.
+    /// idle nor waiting is the kernel's.
     pub fn cycles(&self, cpu: &InKernel) -> Cycles {
         let (user, idle) = (USER_TIME.get(cpu).get(), IDLE_TIME.get(cpu).get());
-        let all = clock::rdtsc().wrapping_sub(self.since.get());
-        Cycles { user, kernel: all.wrapping_sub(user).wrapping_sub(idle), idle }
+        let (all, waiting) = (clock::rdtsc().wrapping_sub(self.since.get()), strategy::waited(cpu));
+        Cycles { user, kernel: all.wrapping_sub(user + idle + waiting), idle, waiting }
     }
 }
 
@@ -242,12 +243,14 @@ pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
     // SAFETY: this is an entry.
     let Ok(kernel) = (unsafe { rise(&call.cpu, Cause::SystemCall) }) else { return stay(&call.cpu, Outcome::Gone) };
     let entry = calls::find(call.number);
-    if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel, entry) }
+    if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel) }
 }
 
-/// A system call with something to be seen to beforehand.
+/// A system call with something to be seen to beforehand. It is looked up anew, so that simple calls load
+/// nothing for this.
 #[inline(never)]
-fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
+fn less_simple(call: &SystemCall, kernel: &mut Kernel) -> u64 {
+    let entry = calls::find(call.number);
     if entry.wants_registers() {
         return stay(&call.cpu, Outcome::Unmade);
     }
