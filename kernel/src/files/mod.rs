@@ -168,7 +168,7 @@ impl Files {
 
     /// Gives back what an open file holds that is in no table, or not any more.
     pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
-        let before = self.pipe(file.inode);
+        let before = self.tree.pipe(file.inode).ok().copied();
         if let Ok(pipe) = self.tree.pipe_mut(file.inode) {
             pipe.close(file.flags);
         }
@@ -178,15 +178,18 @@ impl Files {
         news
     }
 
-    /// A pipe's state, if that is what an inode is: for [`Files::news`].
-    pub fn pipe(&self, inode: InodeId) -> Option<Pipe> {
-        self.tree.pipe(inode).ok().copied()
+    /// A pipe's state, if that is what is open: for [`Files::news`].
+    pub fn pipe(&self, opened: &Opened) -> Option<Pipe> {
+        match opened.bytes {
+            Bytes::Pipe(_) => self.tree.pipe(opened.file.inode).ok().copied(),
+            _ => None,
+        }
     }
 
     /// What has happened to a pipe since it was `before`.
     pub fn news(&self, inode: InodeId, before: Option<Pipe>) -> News {
-        match (before, self.tree.pipe(inode)) {
-            (Some(before), Ok(now)) => News { pipe: inode.number(), events: now.news(&before) },
+        match before.map(|before| (before, self.tree.pipe(inode))) {
+            Some((before, Ok(now))) => News { pipe: inode.number(), events: now.news(&before) },
             _ => News::NONE,
         }
     }

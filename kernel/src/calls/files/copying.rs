@@ -105,7 +105,7 @@ fn copy(
 ) -> Answer {
     let nonblocking = to.file.flags.contains(OpenFlags::NONBLOCK);
     let places = ((object, here.position), (to, there.position));
-    let before = transfer.files.pipe(to.file.inode);
+    let before = transfer.files.pipe(to);
     let (done, wait, error) = match transfer.copy(places.0, places.1, count.min(BYTES_MAX), nonblocking) {
         // What has been copied is told at once; the program asks for the rest.
         Ok(Step { done, wait }) => (done, wait.filter(|_| done == 0), None),

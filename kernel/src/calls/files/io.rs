@@ -202,7 +202,7 @@ fn read_into(
     };
     super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let before = transfer.files.pipe(file.inode);
+    let before = transfer.files.pipe(&opened);
     let Outcome { done, wait, error } =
         each(buffers, 0, |buffer, done| transfer.read(&opened, start + done, buffer, random, nonblocking, restarted));
     match (error, wait) {
@@ -244,7 +244,7 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
     };
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
     let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
-    let before = transfer.files.pipe(file.inode);
+    let before = transfer.files.pipe(&opened);
     let total = buffers.iter().fold(0, |total: u64, buffer| total.saturating_add(buffer.length));
     // What has to go into a pipe at once; of more than that any part will do.
     let together = if total <= ATOMIC.into() { total } else { 1 };

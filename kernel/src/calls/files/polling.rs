@@ -7,11 +7,11 @@
 use super::resources;
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
 use crate::console::Console;
-use crate::files::{Bytes, Files};
+use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::signals;
 use ::files::pipe::ATOMIC;
-use ::files::{Descriptors, Errno, OpenFile};
+use ::files::{Descriptors, Errno};
 use alloc::vec::Vec;
 use containers::{Channel, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -51,7 +51,7 @@ fn readiness(descriptors: &Descriptors, files: &Files, console: &mut Console, fd
     match opened.bytes {
         Bytes::Nowhere => INVALID,
         bytes if bytes.is_console() => ready(console.readable(), console.writable()),
-        Bytes::Pipe(_) => pipe_readiness(files, &opened.file),
+        Bytes::Pipe(_) => pipe_readiness(files, &opened),
         _ => ready(true, true),
     }
 }
@@ -63,9 +63,10 @@ fn ready(readable: bool, writable: bool) -> u16 {
 }
 
 /// The same of a pipe's end, or both: a pipe can be written if a whole write of [`ATOMIC`] bytes finds room.
-fn pipe_readiness(files: &Files, file: &OpenFile) -> u16 {
-    let Some(pipe) = files.pipe(file.inode) else { return INVALID };
-    let (reads, writes) = (file.flags.readable(), file.flags.writable());
+fn pipe_readiness(files: &Files, opened: &Opened) -> u16 {
+    let Some(pipe) = files.pipe(opened) else { return INVALID };
+    let flags = opened.file.flags;
+    let (reads, writes) = (flags.readable(), flags.writable());
     let hung_up = if reads && !pipe.has_writers() { HANG_UP } else { 0 };
     let error = if writes && !pipe.has_readers() { ERROR } else { 0 };
     ready(reads && !pipe.is_empty(), writes && pipe.room() >= ATOMIC) | hung_up | error
