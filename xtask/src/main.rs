@@ -12,6 +12,7 @@
 mod backtrace;
 mod build;
 mod commands;
+mod comparison;
 mod image;
 mod machine;
 mod notes;
@@ -46,6 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(commands::run::Run),
+    Compare(commands::compare::Compare),
     Profile(commands::profile::ProfileCommand),
     Test(commands::test::Test),
     Image(commands::image::Image),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     let done = match cli.command {
         Command::Run(run) => run.execute(),
+        Command::Compare(compare) => compare.execute(),
         Command::Profile(profile) => profile.execute(),
         Command::Test(test) => test.execute(),
         Command::Image(image) => image.execute(),

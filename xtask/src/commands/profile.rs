@@ -37,7 +37,7 @@ const RECORDS_OF_MANY: u32 = 1 << 18;
 const FEW: u8 = 4;
 
 /// What runs when nothing else is asked for: the benchmark of papers/001 section 4.
-const BENCHMARK: &str = "two-processes";
+pub(super) const BENCHMARK: &str = "two-processes";
 
 /// Where the report goes unless told otherwise, in Cargo's target directory.
 const DIRECTORY: &str = "profile";
@@ -206,8 +206,8 @@ impl ProfileCommand {
         about += &format!("status {status}\nmachine {machine}\ncpus {cpus}\nkernel {}\n", self.build.variant().name());
         about += &self.trace_cpu.map_or(String::new(), |only| format!("trace_cpu {only}\n"));
         let stats: Option<Value> = fs::read(stats).ok().and_then(|json| serde_json::from_slice(&json).ok());
-        let skew = stats.as_ref().and_then(|stats| stats.get("largest_skew_cycles")?.as_u64());
-        about += &skew.map_or(String::new(), |skew| format!("largest_skew_cycles {skew}\n"));
+        let skew = stats.as_ref().and_then(|stats| stats.get("tsc_skew")?.as_u64());
+        about += &skew.map_or(String::new(), |skew| format!("tsc_skew {skew}\n"));
         about
     }
 }

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn causes_are_known_by_name() {
-        let name = |class, number| super::name(Cause::new(class, number));
+        let name = |class, number| name(Cause::new(class, number));
         assert_eq!(name(Class::SystemCall, 39), "getpid");
         assert_eq!(name(Class::SystemCall, abi::native::BURN), "jotun_burn");
         assert_eq!(name(Class::SystemCall, 1 << 40), "system call 65535");

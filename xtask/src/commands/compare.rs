@@ -1,0 +1,218 @@
+//! `cargo xtask compare`.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, File},
+    io::{IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use signal_hook::{consts::SIGINT, flag};
+
+use super::profile::BENCHMARK;
+use crate::{
+    build,
+    comparison::{Comparison, Sample, Setup},
+    machine::bochs,
+    notes::note,
+    options::{self, Kind},
+    packages::{self, Use},
+    project::{self, RunDir},
+};
+
+/// Where the comparison goes unless told otherwise, in Cargo's target directory.
+const DIRECTORY: &str = "compare";
+
+/// Compare kernels: the same program on the uniprocessor kernel and on several CPUs, with any giant lock
+///
+/// Runs the program on each variant in turn, several rounds, so that what the host does meanwhile strikes all
+/// alike, and shows the medians with their spread: wall time, speed-up against the first variant, where the
+/// time went, waits for the lock, page directories. On the terminal, and in a directory as compare.html and
+/// compare.json. What is read from standard input is the same for all; the program's output is not shown.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask compare                                                the benchmark of two processes
+  cargo xtask compare --variants up,smp:1,smp:2,smp:4 -- ./prog args
+  cargo xtask compare --variants smp:4/ticket,smp:4/clh,smp:4/tas -- ./prog
+  cargo xtask compare --machine bochs --rounds 1 --variants up,smp:1 -- null-call
+
+A variant is `up`, the uniprocessor kernel; or `smp:N`, the kernel for several CPUs on N of them, with the
+ticket lock; or `smp:N/LOCK` with another lock: mcs, clh, tas.")]
+pub(crate) struct Compare {
+    /// What is compared, the first being what the others are held against
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "up,smp:1,smp:2", value_parser = Setup::parse)]
+    variants: Vec<Setup>,
+
+    /// Rounds; in each, every variant has its turn
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+
+    #[command(flatten)]
+    machine: options::Machine,
+
+    /// Stop a run after this time
+    #[arg(long, value_name = "SECONDS", value_parser = options::seconds)]
+    timeout: Option<Duration>,
+
+    /// The directory for the result [default: target/compare]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Take what the last build left, look at no source
+    #[arg(long, hide = true)]
+    no_build: bool,
+
+    #[command(flatten)]
+    payload: options::Payload,
+}
+
+impl Compare {
+    /// Runs all and compares. The status is 0 if all runs ended with 0, else that of the first that did not.
+    pub(crate) fn execute(mut self) -> Result<u8> {
+        for (index, setup) in self.variants.iter().enumerate() {
+            if self.variants[..index].contains(setup) {
+                bail!("--variants names `{}` twice", setup.name());
+            }
+        }
+        let out = self.out.clone().unwrap_or_else(|| project::target().join(DIRECTORY));
+        fs::create_dir_all(&out).with_context(|| format!("cannot make the directory {}", out.display()))?;
+        // Now, rather than when everything has been measured.
+        let json = out.join("compare.json");
+        File::create(&json).with_context(|| format!("cannot write {}", json.display()))?;
+        packages::ensure(match self.machine.kind {
+            Kind::Bochs => {
+                self.variants.iter().try_for_each(|setup| bochs::check(&self.machine, setup.cpus))?;
+                &[Use::Bochs]
+            }
+            Kind::Qemu if self.machine.uefi => &[Use::Boot, Use::Efi, Use::Ovmf],
+            Kind::Qemu => &[Use::Boot],
+        })?;
+        if self.payload.program.is_empty() {
+            self.payload.program = vec![BENCHMARK.into()];
+        }
+        if !self.no_build {
+            let mut kernels: Vec<_> = self.variants.iter().map(|setup| setup.variant).collect();
+            kernels.dedup();
+            build::build_variants(&kernels)?;
+        }
+        let dir = RunDir::new()?;
+        let input = dir.path().join("input");
+        let mut bytes = Vec::new();
+        if !std::io::stdin().is_terminal() {
+            std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+        }
+        fs::write(&input, bytes).context("cannot keep the input")?;
+        let (runs, status) = self.run_all(&input, dir.path())?;
+        let program: Vec<_> = self.payload.program.iter().map(|word| word.to_string_lossy()).collect();
+        let machine = if self.machine.kind == Kind::Bochs { "bochs" } else { "qemu" };
+        let comparison = Comparison::new(program.join(" "), machine, self.variants, runs);
+        let _ = std::io::stdout().lock().write_all(comparison.text().as_bytes());
+        comparison.write(&out)?;
+        note(format_args!("written to {}: compare.html, compare.json", out.display()));
+        Ok(status)
+    }
+
+    /// Runs all rounds; samples by variant, and the status. Ctrl-C ends it with what there is.
+    fn run_all(&self, input: &Path, dir: &Path) -> Result<(Vec<Vec<Sample>>, u8)> {
+        let stop = Arc::new(AtomicBool::new(false));
+        flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;
+        let mut runs = vec![Vec::new(); self.variants.len()];
+        let mut status = 0;
+        let mut output: Option<Vec<u8>> = None;
+        for round in 1..=self.rounds {
+            for (setup, samples) in self.variants.iter().zip(&mut runs) {
+                if stop.load(Ordering::Relaxed) {
+                    note("stopped; this is what was measured until then");
+                    return Ok((runs, if status == 0 { 130 } else { status }));
+                }
+                note(format_args!("round {round} of {}: {}", self.rounds, setup.name()));
+                let run = self.run(setup, input, dir)?;
+                if run.status != 0 {
+                    note(format_args!("{} ended with status {}:\n{}", setup.name(), run.status, run.words));
+                    status = if status == 0 { run.status } else { status };
+                }
+                match run.sample {
+                    Some(sample) => samples.push(sample),
+                    None => {
+                        note(format_args!("{} gave no statistics, and does not count in round {round}", setup.name()))
+                    }
+                }
+                if output.get_or_insert_with(|| run.output.clone()) != &run.output && round == 1 {
+                    note(format_args!("{} wrote something else than {}", setup.name(), self.variants[0].name()));
+                }
+            }
+        }
+        Ok((runs, status))
+    }
+
+    /// One run, by a `cargo xtask run` of its own: a signal or a failure ends that alone.
+    fn run(&self, setup: &Setup, input: &Path, dir: &Path) -> Result<Run> {
+        let stats = dir.join("stats");
+        let _ = fs::remove_file(&stats);
+        let me = std::env::current_exe().context("xtask does not know where it is")?;
+        let mut command = Command::new(me);
+        command.args(["run", "--no-build", "--quiet", "--stats"]).arg(&stats).args(setup.options());
+        command.args(self.machine_options()).args(self.payload_options());
+        command.arg("--").args(&self.payload.program);
+        command.stdin(File::open(input).context("cannot read the input again")?);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = command.output().context("cannot start a run")?;
+        let json = fs::read_to_string(&stats).unwrap_or_default();
+        let statistics: BTreeMap<String, u64> = serde_json::from_str(&json).unwrap_or_default();
+        Ok(Run {
+            status: output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125),
+            sample: Sample::of(&statistics),
+            output: output.stdout,
+            words: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+        })
+    }
+
+    fn machine_options(&self) -> Vec<OsString> {
+        let machine = &self.machine;
+        let mut words: Vec<OsString> = Vec::new();
+        let mut option = |name: &str, value: &str| words.push(format!("{name}={value}").into());
+        option("--machine", if machine.kind == Kind::Bochs { "bochs" } else { "qemu" });
+        option("--memory", &machine.memory.to_string());
+        match machine.accel {
+            options::Accel::Auto => {}
+            options::Accel::Tcg => option("--accel", "tcg"),
+            options::Accel::Kvm => option("--accel", "kvm"),
+        }
+        machine.cpu.iter().for_each(|cpu| option("--cpu", cpu));
+        self.timeout.iter().for_each(|timeout| option("--timeout", &timeout.as_secs_f64().to_string()));
+        words.extend(machine.uefi.then(|| "--uefi".into()));
+        for argument in &machine.further {
+            words.extend(["--qemu".into(), argument.clone()]);
+        }
+        words
+    }
+
+    fn payload_options(&self) -> Vec<OsString> {
+        let payload = &self.payload;
+        let mut words: Vec<OsString> = Vec::new();
+        payload.rootfs.iter().for_each(|dir| words.extend(["--rootfs".into(), dir.into()]));
+        payload.environment.iter().for_each(|variable| words.extend(["--env".into(), variable.clone()]));
+        payload.append.iter().for_each(|append| words.extend(["--append".into(), append.into()]));
+        words
+    }
+}
+
+/// What one run came to.
+struct Run {
+    status: u8,
+    /// None if it ended without statistics.
+    sample: Option<Sample>,
+    output: Vec<u8>,
+    /// xtask's and the machine's own words.
+    words: String,
+}
