@@ -171,6 +171,8 @@ fn restarted_read() {
 fn interrupted_write() {
     let [output, input] = pipe(0);
     catch(SIGUSR1, SA_RESTART);
+    let echo = pipe(O_NONBLOCK);
+    ECHO.store(echo[1], SeqCst);
     let (number, writer) = numbered(move || write(input, &pattern(0, 3 * CAPACITY)));
     while waiting(output) < CAPACITY as i32 {
         thread::yield_now();
@@ -178,6 +180,9 @@ fn interrupted_write() {
     kill(number, SIGUSR1);
     assert_eq!(writer.join().expect("it ends"), Ok(CAPACITY as u64));
     assert_eq!(CAUGHT.load(SeqCst), 1);
+    ECHO.store(-1, SeqCst);
+    assert_eq!(read(echo[0], 9), Ok(b"h".to_vec()), "the handler's own");
+    echo.into_iter().for_each(close);
     assert_eq!(read(output, 2 * CAPACITY), Ok(pattern(0, CAPACITY)));
     close(output);
     close(input);

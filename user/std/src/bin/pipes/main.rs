@@ -11,7 +11,7 @@ mod polling;
 use libc::*;
 use programs::sys;
 use programs::system::Result;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 
 /// Bytes that a pipe holds.
 const CAPACITY: usize = 65_536;
@@ -78,16 +78,23 @@ fn pattern(start: usize, length: usize) -> Vec<u8> {
     (start..start + length).map(|n| (n % 251) as u8).collect()
 }
 
+/// Where [`count`] writes a byte, if it is a descriptor.
+static ECHO: AtomicI32 = AtomicI32::new(-1);
+
 /// How often [`count`] has run.
 static CAUGHT: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_: i32) {
+    let echo = ECHO.load(SeqCst);
+    if echo >= 0 {
+        assert_eq!(write(echo, b"h"), Ok(1));
+    }
     CAUGHT.fetch_add(1, SeqCst);
 }
 
 /// Counts a signal in [`CAUGHT`] from now on.
 fn catch(number: i32, flags: i32) {
-    // SAFETY: the handler only counts.
+    // SAFETY: the handler only counts, and makes a system call.
     unsafe {
         let mut action: sigaction = std::mem::zeroed();
         action.sa_sigaction = count as *const () as usize;
