@@ -306,3 +306,24 @@ fn the_users_vector_registers_are_left_alone() {
         assert!(!saving.is_empty(), "{kernel}: the user's registers are saved somewhere");
     }
 }
+
+/// Without the feature `trace` nothing of it is there: no function, no variable, and so no instruction.
+#[test]
+fn only_a_kernel_that_records_has_anything_of_it() {
+    let of_trace = |kernel: &str| -> BTreeSet<String> {
+        let bytes = bytes(kernel);
+        let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
+        let names = file.symbols().map(|symbol| demangled(&symbol));
+        names.filter(|name| name.contains("arch::trace::")).collect()
+    };
+    for kernel in all() {
+        let found = of_trace(kernel);
+        assert!(found.is_empty(), "{kernel}: {found:?}");
+    }
+    for kernel in ["up-trace", "smp-ticket-trace"] {
+        let found = of_trace(kernel);
+        for part in ["::NEXT", "::LIMIT", "::ON", "::full"] {
+            assert!(found.iter().any(|name| name.ends_with(part)), "{kernel}: {part} in {found:?}");
+        }
+    }
+}

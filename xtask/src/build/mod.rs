@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     image::archive::Archive,
-    options::{self, Variant},
+    options::{self, Lock, Variant},
     project,
 };
 
@@ -38,7 +38,10 @@ pub(crate) const BARE: &str = "x86_64-unknown-none";
 pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// The feature of the package `kernel` that records what happens.
-const TRACE: &str = "trace";
+pub(crate) const TRACE: &str = "trace";
+
+/// The kernels that tests have record what happens.
+pub(crate) const TRACED: [Variant; 2] = [Variant::Up, Variant::Smp(Lock::Ticket)];
 
 /// What a machine boots.
 pub(crate) struct Built {
@@ -86,6 +89,11 @@ fn build_kernel(options: &options::Build, feature: &str) -> Result<Built> {
 /// Builds these kernels, the programs and the base archive.
 pub(crate) fn build_variants(variants: &[Variant]) -> Result<()> {
     build_with(variants, "")
+}
+
+/// The same with kernels that record what they do.
+pub(crate) fn build_traced_variants(variants: &[Variant]) -> Result<()> {
+    build_with(variants, TRACE)
 }
 
 /// The name that a kernel's files bear.

@@ -126,6 +126,11 @@ fn checks() -> Vec<(String, Command)> {
         let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", variant.features()];
         lints.push((format!("the kernel `{}`", variant.name()), clippy(&arguments)));
     }
+    for variant in build::TRACED {
+        let features = [variant.features(), build::TRACE].join(",");
+        let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", &features];
+        lints.push((format!("the kernel `{}` with traces", variant.name()), clippy(&arguments)));
+    }
     let mut all = vec![("format".to_owned(), format)];
     for (name, mut command) in lints {
         command.args(["--", "-D", "warnings"]);
@@ -142,6 +147,7 @@ fn exclude_guests(cargo: &mut Command) {
 
 fn build_all() -> Result<Outcome> {
     build::build_variants(&Variant::ALL)?;
+    build::build_traced_variants(&build::TRACED)?;
     if tool("musl-gcc").is_some() {
         // Not part of the image: what the image holds must not depend on this compiler being here.
         build::c_programs("musl-gcc", "-musl", &project::stage()?.join(build::C_DIRECTORY))?;

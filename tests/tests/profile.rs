@@ -1,0 +1,231 @@
+//! `profile` and `compare`: the figures are right, and what goes wrong is said.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use boot_tests::{Scratch, busybox, target, xtask};
+use serde_json::Value;
+
+/// What came of a command.
+struct Told {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Told {
+    fn of(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let status = output.status.code().unwrap_or(-1);
+        Self { status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    fn expect(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn says(&self, part: &str) {
+        assert!(
+            self.stdout.contains(part) || self.stderr.contains(part),
+            "{part} in\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
+    }
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(xtask());
+    command.args(words).env("CARGO_TARGET_DIR", target()).stdin(Stdio::null());
+    command
+}
+
+/// `profile` with its report in `out`.
+fn profile(out: &Path, words: &[&str]) -> Told {
+    let out = out.to_str().expect("a plain path");
+    let all = [&["profile", "--no-build", "--timeout", "180", "--out", out], words].concat();
+    Told::of(command(&all).output().expect("xtask starts"))
+}
+
+fn report(out: &Path) -> Value {
+    let json = fs::read_to_string(out.join("report.json")).expect("a report");
+    serde_json::from_str(&json).expect("JSON")
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("a number: {value}"))
+}
+
+/// The figures of a cause.
+fn cause<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let causes = report["lock"]["by_cause"].as_array().expect("causes");
+    causes.iter().find(|cause| cause["name"] == name).unwrap_or_else(|| panic!("{name} in {causes:?}"))
+}
+
+fn assert_sums(report: &Value) {
+    assert_eq!(report["sums_agree"], true, "{report}");
+    for cpu in report["cpus"].as_array().expect("CPUs") {
+        let sum: u64 = ["user", "kernel", "spin", "idle"].iter().map(|state| number(&cpu[state])).sum();
+        assert_eq!(sum, number(&report["wall"]), "{cpu}");
+    }
+}
+
+/// `burns` is in the kernel 100 times for 20,000 instructions and 100 times for 30,000, and a cycle of Bochs
+/// is an instruction. What a call takes besides is the same each time.
+#[test]
+fn holds_are_exact_to_the_instruction() {
+    for cpus in ["--up", "--smp=1"] {
+        let scratch = Scratch::new("burns");
+        let out = scratch.path();
+        let words = [cpus, "--machine", "bochs", "--region", "--", "burns"];
+        profile(out, &words).expect(0).says("ok burns: recorded");
+        let report = report(out);
+        assert_sums(&report);
+        let burn = cause(&report, "jotun_burn");
+        let hold = |figure: &str| number(&burn["hold"][figure]);
+        assert_eq!(number(&burn["acquisitions"]), 200, "{report}");
+        let besides = hold("median") - 20_000;
+        assert!(besides < 300, "{besides} instructions around the work");
+        assert_eq!((hold("p99"), hold("max")), (30_000 + besides, 30_000 + besides), "{report}");
+        assert_eq!(hold("total"), 100 * (20_000 + 30_000) + 200 * besides, "{report}");
+        // 16,384 to 32,767, all of them.
+        assert_eq!(burn["hold"]["histogram"][15], 200, "{report}");
+        let longest = report["lock"]["longest_holds"].as_array().expect("the longest");
+        assert!(
+            longest.iter().all(|hold| hold["cycles"] == 30_000 + besides && hold["cause"] == "jotun_burn"),
+            "{report}"
+        );
+        assert_eq!(report["lock"]["present"], cpus == "--smp=1", "{report}");
+        assert_eq!(number(&report["lock"]["all"]["contended"]), 0, "{report}");
+        assert_eq!((number(&report["counts"]["marks"]), number(&report["cost"]["dropped"])), (2, 0), "{report}");
+        let each = report["cost"]["cycles_per_event"].as_f64().expect("measured");
+        assert!((5.0..=25.0).contains(&each), "{each} instructions a record");
+    }
+}
+
+/// The kernel counts the same cycles another way.
+#[test]
+fn shares_agree_with_the_statistics() {
+    for cpus in ["--up", "--smp=2"] {
+        let scratch = Scratch::new("shares");
+        profile(scratch.path(), &[cpus]).expect(0).says("ok two-processes");
+        let report = report(scratch.path());
+        assert_sums(&report);
+        let stats: Value = serde_json::from_slice(&fs::read(scratch.path().join("stats.json")).unwrap()).unwrap();
+        let states = ["user", "kernel", "spin", "idle"];
+        let counted = states.map(|state| stats[format!("{state}_cycles")].as_f64().unwrap_or(0.0));
+        let traced = states.map(|state| report["total"][state].as_f64().unwrap());
+        let (all_counted, all_traced) = (counted.iter().sum::<f64>(), traced.iter().sum::<f64>());
+        for (state, (counted, traced)) in states.iter().zip(counted.iter().zip(traced)) {
+            let (counted, traced) = (counted / all_counted, traced / all_traced);
+            assert!((counted - traced).abs() < 0.01, "{state}: {counted} counted, {traced} traced\n{report}");
+        }
+        assert_eq!(number(&cause(&report, "jotun_burn")["acquisitions"]), 4000, "{report}");
+        for name in ["report.html", "trace.json", "stacks.folded", "trace.jotun", "kernel.log"] {
+            assert!(scratch.path().join(name).exists(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_earlier_trace_gives_the_same_report() {
+    let scratch = Scratch::new("again");
+    let (first, again) = (scratch.path().join("first"), scratch.path().join("again"));
+    profile(&first, &["--up", "--", "hello"]).expect(0);
+    let trace = first.join("trace.jotun");
+    let read = |trace: &Path| {
+        let words = ["profile", "--read", trace.to_str().unwrap(), "--out", again.to_str().unwrap()];
+        Told::of(command(&words).output().expect("xtask starts"))
+    };
+    read(&trace).expect(0);
+    assert_eq!(report(&first), report(&again));
+    let bytes = fs::read(&trace).unwrap();
+    let broken = |bytes: &[u8]| read(&scratch.file("broken", bytes)).expect(125).stderr;
+    assert!(broken(&bytes[..bytes.len() / 2]).contains("the trace is cut short"));
+    assert!(broken(b"something else").contains("this is no trace"));
+    let mut other = bytes.clone();
+    other[8] = 9;
+    assert!(broken(&other).contains("this trace has version 9 of the format"));
+}
+
+#[test]
+fn a_full_ring_is_told() {
+    let scratch = Scratch::new("full");
+    profile(scratch.path(), &["--up", "--records", "2048"]).expect(0).says("A ring was full");
+    let report = report(scratch.path());
+    assert!(number(&report["cost"]["dropped"]) > 1000, "{report}");
+    assert!(number(&report["cost"]["events"]) == 2048, "{report}");
+    assert_sums(&report);
+}
+
+#[test]
+fn what_fails_or_never_ends_is_reported_too() {
+    let scratch = Scratch::new("fails");
+    let told = profile(scratch.path(), &["--up", "--", "exit-code", "3"]).expect(3);
+    told.says("status: 3");
+    assert!(number(&report(scratch.path())["wall"]) > 0);
+    let busybox = busybox().to_str().unwrap();
+    let endless = ["--up", "--", busybox, "sleep", "100000"];
+    let out = scratch.path().to_str().unwrap();
+    let all = [&["profile", "--no-build", "--timeout", "8", "--out", out], &endless[..]].concat();
+    Told::of(command(&all).output().expect("xtask starts")).expect(124).says("status: 124");
+    let report = report(scratch.path());
+    assert!(number(&report["counts"]["system_calls"]) > 10, "{report}");
+    let all = [&["profile", "--no-build", "--out", out], &endless[..]].concat();
+    let child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask starts");
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("kill is there").success());
+    Told::of(child.wait_with_output().expect("xtask ends")).expect(130).says("status: 130");
+}
+
+#[test]
+fn one_cpu_alone_is_recorded() {
+    let scratch = Scratch::new("one");
+    profile(scratch.path(), &["--smp=2", "--trace-cpu=0"]).expect(0);
+    let report = report(scratch.path());
+    assert_eq!(report["cpus"].as_array().map(Vec::len), Some(1), "{report}");
+    assert_eq!(report["cpus"][0]["name"], "CPU 0", "{report}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_first() {
+    let scratch = Scratch::new("refused");
+    let out = scratch.path();
+    profile(out, &["--smp=2", "--trace-cpu=2"]).expect(125).says("there is no CPU 2 to record");
+    profile(Path::new("/proc/nowhere"), &["--up"]).expect(125).says("cannot make the directory /proc/nowhere");
+    let compare = |variants: &str| {
+        let words = ["compare", "--no-build", "--out", out.to_str().unwrap(), "--variants", variants];
+        Told::of(command(&words).output().expect("xtask starts"))
+    };
+    compare("up,smp:2/futex").expect(2).says("a variant is `up`, `smp:N` or `smp:N/LOCK`");
+    compare("up,smp:2,up").expect(125).says("names `up` twice");
+    compare("smp:2,smp:2/ticket").expect(125).says("names `smp:2` twice");
+}
+
+#[test]
+fn kernels_are_compared() {
+    let scratch = Scratch::new("compare");
+    let out = scratch.path().to_str().unwrap();
+    let words = ["compare", "--no-build", "--out", out, "--variants", "up,smp:1", "--rounds", "2", "--timeout", "120"];
+    let told = Told::of(command(&[&words[..], &["--", "exit-code", "4"]].concat()).output().expect("xtask starts"));
+    told.expect(4).says("ended with status 4");
+    let json = fs::read_to_string(scratch.path().join("compare.json")).expect("a comparison");
+    let comparison: Value = serde_json::from_str(&json).expect("JSON");
+    let rows = comparison["rows"].as_array().expect("rows");
+    assert_eq!(rows.iter().map(|row| row["variant"].as_str().unwrap()).collect::<Vec<_>>(), ["up", "smp:1"]);
+    for row in rows {
+        assert_eq!(row["samples"].as_array().map(Vec::len), Some(2), "{row}");
+        let shares = ["user", "kernel", "spin", "idle"].map(|state| row["samples"][0][state].as_f64().unwrap());
+        assert!(shares.iter().sum::<f64>() > 0.0, "{row}");
+        assert!(row["seconds"]["least"].as_f64() <= row["seconds"]["most"].as_f64(), "{row}");
+    }
+    assert_eq!(rows[0]["speed_up"]["median"].as_f64().map(|gain| (0.5..=2.0).contains(&gain)), Some(true));
+    assert!(scratch.path().join("compare.html").exists());
+}
