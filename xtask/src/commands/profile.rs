@@ -52,8 +52,8 @@ const PROGRESS: Duration = Duration::from_secs(10);
 ///
 /// Runs the program on a kernel that records what every CPU does, and makes a report of it: on the terminal,
 /// and in a directory as report.html (timeline and tables; open it in a browser), report.json, trace.json
-/// (for ui.perfetto.dev and chrome://tracing), stacks.folded (for flame graphs) and trace.jotun, the
-/// records themselves.
+/// (for ui.perfetto.dev and chrome://tracing), flames.svg (a flame graph, made of stacks.folded) and
+/// trace.jotun, the records themselves.
 ///
 /// Without a program: the benchmark of two processes. The exit status is the program's, as of `run`; what
 /// was recorded is reported also if it failed, was stopped by --timeout or by Ctrl-C.
@@ -254,7 +254,7 @@ fn report(trace: Trace, out: &Path) -> Result<()> {
     let _ = stdout.write_all(format!("{begin}{text}").as_bytes());
     profile.write(out)?;
     note(format_args!(
-        "written to {}: report.html, report.json, trace.json, stacks.folded, trace.jotun",
+        "written to {}: report.html, report.json, flames.svg, stacks.folded, trace.json, trace.jotun",
         out.display()
     ));
     Ok(())

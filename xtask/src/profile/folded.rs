@@ -1,7 +1,9 @@
-//! Folded stacks for flame graphs: `program;state;cause cycles`, a line each. `inferno-flamegraph` and
-//! `flamegraph.pl` draw them.
+//! Folded stacks, `program;state;cause cycles`, a line each, and the flame graph that they make.
 
 use std::{collections::BTreeMap, fmt::Write};
+
+use anyhow::{Context, Result};
+use inferno::flamegraph::{self, Options};
 
 use super::{
     causes,
@@ -45,4 +47,16 @@ pub(crate) fn folded(timeline: &Timeline) -> String {
         let _ = writeln!(text, "{stack} {cycles}");
         text
     })
+}
+
+/// The flame graph of such lines, an SVG image; none if there are no lines.
+pub(crate) fn graph(stacks: &str) -> Result<Option<Vec<u8>>> {
+    if stacks.is_empty() {
+        return Ok(None);
+    }
+    let mut options = Options::default();
+    (options.title, options.count_name) = ("Where the time of all CPUs went".to_owned(), "cycles".to_owned());
+    let mut image = Vec::new();
+    flamegraph::from_lines(&mut options, stacks.lines(), &mut image).context("cannot draw the flame graph")?;
+    Ok(Some(image))
 }

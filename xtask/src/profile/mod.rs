@@ -58,7 +58,12 @@ impl Profile {
         write(directory, "report.html", page::html(&self.report, &self.timeline, &visits)?.as_bytes())?;
         let events = chrome::json(&self.timeline, self.trace.tsc_hz, lock::hand_overs(&visits));
         write(directory, "trace.json", events.as_bytes())?;
-        write(directory, "stacks.folded", folded::folded(&self.timeline).as_bytes())
+        let stacks = folded::folded(&self.timeline);
+        write(directory, "stacks.folded", stacks.as_bytes())?;
+        match folded::graph(&stacks)? {
+            Some(image) => write(directory, "flames.svg", &image),
+            None => Ok(()),
+        }
     }
 }
 

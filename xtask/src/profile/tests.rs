@@ -273,6 +273,9 @@ fn stacks_hold_all_the_time() {
         assert!(stacks.lines().any(|stack| stack == line), "{line} in\n{stacks}");
     }
     assert!(stacks.contains("a-long-name/7;kernel;getpid;timer_interrupt 20"), "{stacks}");
+    let image = String::from_utf8(folded::graph(&stacks).unwrap().unwrap()).unwrap();
+    assert!(image.contains("<svg") && image.contains("timer_interrupt (20 cycles, 1.00%)"), "{image}");
+    assert!(folded::graph("").unwrap().is_none());
 }
 
 #[test]
