@@ -323,7 +323,7 @@ fn only_a_kernel_that_records_has_anything_of_it() {
     for kernel in ["up-trace", "smp-ticket-trace"] {
         let found = of_trace(kernel);
         for part in ["::NEXT", "::LIMIT", "::ON", "::full"] {
-            assert!(found.iter().any(|name| name.ends_with(part)), "{kernel}: {part} in {found:?}");
+            assert!(found.iter().any(|name| name.contains(part)), "{kernel}: {part} in {found:?}");
         }
     }
 }

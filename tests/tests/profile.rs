@@ -160,7 +160,8 @@ fn a_full_ring_is_told() {
     profile(scratch.path(), &["--up", "--records", "2048"]).expect(0).says("A ring was full");
     let report = report(scratch.path());
     assert!(number(&report["cost"]["dropped"]) > 1000, "{report}");
-    assert!(number(&report["cost"]["events"]) == 2048, "{report}");
+    // The ring is rounded up to whole pages.
+    assert!((2048..2560).contains(&number(&report["cost"]["events"])), "{report}");
     assert_sums(&report);
 }
 

@@ -177,7 +177,7 @@ fn longest(
 
 /// The visits that had the lock while `visit` waited, each with the cycles of that.
 fn holders<'a>(visits: &'a [Visit], visit: &Visit) -> impl Iterator<Item = (&'a Visit, u64)> + use<'a> {
-    let (from, to, cpu) = (visit.enter, visit.start(), visit.cpu);
+    let (from, to, cpu) = (visit.requested, visit.start(), visit.cpu);
     // Holds are disjoint and in order; a stamp's width of doubt is no harm.
     let first = visits.partition_point(|holder| holder.leave <= from);
     let holders = visits[first..].iter().take_while(move |holder| holder.start() < to);

@@ -43,8 +43,10 @@ pub(crate) struct Visit {
     pub(crate) cpu: usize,
     pub(crate) who: Who,
     pub(crate) cause: Cause,
-    /// The level rose, and the lock was asked for.
+    /// The level rose.
     pub(crate) enter: u64,
+    /// The lock was found taken; if the trace does not say when, at once.
+    pub(crate) requested: u64,
     /// The lock was there; `None` in a kernel without.
     pub(crate) acquired: Option<u64>,
     pub(crate) contended: bool,
@@ -56,7 +58,7 @@ pub(crate) struct Visit {
 impl Visit {
     /// Cycles of waiting for the lock. An acquisition without waiting is the kernel's own work.
     pub(crate) fn wait(&self) -> u64 {
-        if self.contended { self.start() - self.enter } else { 0 }
+        if self.contended { self.start() - self.requested } else { 0 }
     }
 
     /// Cycles with the lock or, in a kernel without, in the kernel.
@@ -214,6 +216,7 @@ fn windows(trace: &Trace, moments: &[Vec<(u64, Event)>]) -> Vec<(u64, u64)> {
 struct Open {
     cause: Cause,
     enter: u64,
+    requested: Option<u64>,
     acquired: Option<u64>,
     contended: bool,
     depth: u8,
@@ -253,16 +256,25 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
                 let before = if from == From::Idle { State::Idle } else { State::User };
                 change(&mut since, before, if from == From::Idle { Who::default() } else { who }, at);
                 state = State::Kernel(Some(cause));
-                open = Some(Open { cause, enter: at, acquired: None, contended: false, depth: 0, who });
+                open =
+                    Some(Open { cause, enter: at, requested: None, acquired: None, contended: false, depth: 0, who });
             }
             Event::Acquired { depth, contended } => {
                 if let Some(visit) = &mut open {
                     if contended && visit.acquired.is_none() {
                         change(&mut since, State::Spin(visit.cause), who, at);
+                        state = State::Kernel(Some(visit.cause));
                         visit.contended = true;
                     }
                     visit.acquired.get_or_insert(at);
                     visit.depth = visit.depth.max(depth);
+                }
+            }
+            Event::Requested => {
+                if let Some(visit) = open.as_mut().filter(|visit| visit.requested.is_none()) {
+                    change(&mut since, state, who, at);
+                    state = State::Spin(visit.cause);
+                    visit.requested = Some(at);
                 }
             }
             Event::Leave { to } => {
@@ -272,6 +284,7 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
                     who: visit.who,
                     cause: visit.cause,
                     enter: visit.enter,
+                    requested: visit.requested.unwrap_or(visit.enter),
                     acquired: visit.acquired,
                     contended: visit.contended,
                     depth: visit.depth,
