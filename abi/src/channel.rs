@@ -21,6 +21,10 @@ pub const PANIC: &str = "panic";
 /// Record `backtrace ADDRESS`: one frame, hexadecimal without `0x`, innermost first, after `panic`.
 pub const BACKTRACE: &str = "backtrace";
 
+/// Record `report MESSAGE`: where a CPU is, because it was asked; `backtrace` records that follow are its.
+/// After `panic` there is one for each other CPU.
+pub const REPORT: &str = "report";
+
 /// Record `stats {…}`: the kernel's statistics as one flat JSON object of integers.
 pub const STATS: &str = "stats";
 
@@ -90,6 +94,10 @@ pub const UP_STRATEGY: &str = "up";
 
 /// Value of [`STRATEGY_WORD`]: one CPU at a time is in the kernel.
 pub const GIANT_STRATEGY: &str = "giant";
+
+/// Kernel command line of a kernel for several CPUs: milliseconds that a CPU may wait for the giant lock, or
+/// for another CPU's answer, before that is reported.
+pub const PATIENCE_WORD: &str = "patience=";
 
 /// The kernel's first bytes on a framed console. The host drops everything up to and including them,
 /// since firmware may have written there before.

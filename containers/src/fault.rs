@@ -1,7 +1,7 @@
 //! Page faults: delivering what a region promises, one page at a time, without ever sleeping.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, PACKAGES, Root, WINDOW, frame_of};
+use crate::directory::{self, PACKAGES, Root, WINDOW, frame_of, parked};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
@@ -151,11 +151,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
         let copy = self.allocate_user()?;
         self.physical.copy((old, 0), (copy, 0), PAGE_SIZE);
-        self.enter(id, cpu, page, region, &Page { frame: copy, writable: true })?;
+        // Nobody may know the copy while somebody knows the old page: what one CPU has written there, all
+        // others must see.
+        self.park(id, page);
         self.forget(id, page..page + PAGE);
+        let new = Page { frame: copy, writable: true };
+        self.enter(id, cpu, page, region, &new).inspect_err(|_| self.physical.release(copy))?;
         self.physical.release(old);
         self.counts.pages_copied += 1;
         Ok(copy)
+    }
+
+    /// Makes a page not present; its entry keeps naming its frame.
+    fn park(&mut self, id: ContainerId, page: u64) {
+        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(page)) else { return };
+        let one = page..page + PAGE;
+        directory::change_entries(&mut self.physical, root, one, &mut |_, _, entry| parked(&entry));
     }
 
     /// What a page of a region holds when it is touched for the first time.

@@ -18,8 +18,12 @@
 //! reports by name.
 #![cfg_attr(not(test), no_std)]
 
+mod level;
+
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
+
+pub use level::{AtLevel1, Guarded};
 
 /// Proof that this code runs on one CPU, inside the kernel, and stays there.
 pub struct InKernel {

@@ -82,6 +82,13 @@ impl<L: QueueLock> GiantLock<L> {
         Acquired { depth: 1, contended }
     }
 
+    /// The CPU whose turn it is if the lock has just been given away, as far as the algorithm knows. A hint for
+    /// waking a waiter that has gone to sleep: it may be out of date, but names every waiter that had been
+    /// through a round of its hook when its turn came.
+    pub fn next(&self) -> Option<Cpu> {
+        self.queue.next()
+    }
+
     /// Takes back one acquisition of `cpu`'s and gives the lock away with the last. Returns the depth
     /// that is left: 0 when it has been given away.
     ///

@@ -3,8 +3,8 @@
 //! Only the boundary hands it out, only at level 1. A system call takes the fields that it touches as
 //! parameters (see [`crate::calls`]), so which calls are independent can be read off their signatures.
 
-use crate::arch::clock;
 use crate::arch::physical::Frames;
+use crate::arch::{clock, serial};
 use crate::boundary::deferred::Notes;
 use crate::console::Console;
 use crate::files::Files;
@@ -50,11 +50,11 @@ impl Kernel {
     pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
         if notes.contains(Notes::TIMER) {
             schedule::alarm_rang(cpu);
-            let here = schedule::this_cpu(cpu);
-            self.tasks.expire(here, clock::nanoseconds());
-            self.tasks.attention.insert(here);
+            self.tasks.expire(schedule::this_cpu(cpu), clock::nanoseconds());
         }
         if notes.contains(Notes::SERIAL) {
+            // Perhaps the device has not been answered yet.
+            serial::interrupt();
             let events = self.console.service();
             if events.readable {
                 self.tasks.wake_all(Channel::ConsoleInput);

@@ -4,7 +4,7 @@ use crate::arch;
 use crate::files::Descriptors;
 use crate::kernel::Kernel;
 use crate::signals::SIGKILL;
-use crate::{calls, statistics};
+use crate::{calls, schedule, statistics};
 use alloc::vec::Vec;
 use containers::{Channel, Ending, ProcessId, Space, ThreadId};
 use cpulocal::InKernel;
@@ -13,7 +13,7 @@ use cpulocal::InKernel;
 pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let process = thread.process;
-    let space = Space { container: thread.container, cpu: crate::schedule::this_cpu(cpu) };
+    let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     calls::threads::farewell(&mut kernel.memory, &mut kernel.tasks, space, id);
     if kernel.tasks.end_thread(id) == 0 {
         end_process(kernel, cpu, process, how);
@@ -25,6 +25,11 @@ pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending
 pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Ending) {
     if kernel.tasks.process(id).is_none_or(|process| process.ended.is_some()) {
         return;
+    }
+    let elsewhere = kernel.tasks.running_on(id).without(schedule::this_cpu(cpu));
+    if !elsewhere.is_empty() {
+        // Their control blocks and their container are in use there until then.
+        kernel.memory.vacate(elsewhere);
     }
     loop {
         // Some at a time: neither a search for each nor a list of all.
@@ -48,7 +53,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     if let Some(shared) = kernel.memory.container_mut(container) {
         shared.processes -= 1;
         if shared.processes == 0 {
-            kernel.memory.destroy_container(container, crate::schedule::this_cpu(cpu));
+            kernel.memory.destroy_container(container, schedule::this_cpu(cpu));
         }
     }
     disown_children(kernel, id);
@@ -90,7 +95,7 @@ fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
     }
     kernel.console.flush();
     if kernel.statistics.wanted {
-        statistics::report(kernel, cpu);
+        statistics::report(kernel);
     }
     arch::exit::exit(how.shell_status())
 }

@@ -31,7 +31,7 @@ use arch::{
     acpi, apic, bootinfo::BootInfo, clock, cpu, cpulocal, debugcon, exit, fpu, gdt, heap, idt, ioapic, paging, serial,
     stack, trace,
 };
-use containers::GlobalDirectory;
+use containers::{Cpu, GlobalDirectory};
 
 /// Called by `arch::boot` in long mode, on the boot stack, with what the boot loader left.
 extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
@@ -47,9 +47,9 @@ extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
     let mut frames = Frames::new(&mut info); // needs to know what is free
     let global = paging::build(&mut frames, &info).expect("frames for the kernel's page tables"); // W^X from here on
     heap::init(&mut frames); // needs the tables it is mapped in
-    cpulocal::map(&mut frames).expect("frames for CPU-local data"); // before the first look at a CPU-local variable
-    stack::map(&mut frames, 0).expect("frames for the kernel stacks");
-    gdt::init_tss(0); // double faults and NMIs get their stacks
+    cpulocal::map(&mut frames, Cpu(0), global.pml4).expect("frames for CPU-local data"); // before anybody looks there
+    stack::map(&mut frames, Cpu(0)).expect("frames for the kernel stacks");
+    gdt::init_tss(Cpu(0)); // double faults and NMIs get their stacks
     stack::continue_on_kernel_stack((info, frames, global), kernel_continue)
 }
 
@@ -64,7 +64,11 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
         log::warn!("no serial port; the console is silent");
     }
     let options = start::Options::read(info.command_line); // what the host asks for
-    let (mut kernel, cpu) = start::kernel(frames, global, &options); // all subsystems, still empty
+    #[cfg(not(feature = "smp"))]
+    let globals = alloc::vec![global];
+    #[cfg(feature = "smp")]
+    let globals = arch::smp::start(&mut frames, global, &platform, info.trampoline); // the other CPUs, up and idle
+    let (mut kernel, cpu) = start::kernel(frames, globals, &options); // all subsystems, still empty
     start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
     start::make_resident(&mut kernel, &global); // the native programs
     start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| start::refuse(error)); // the first process

@@ -1,24 +1,48 @@
-//! A kernel panic: say what and where on the log channel, and end the machine.
+//! A kernel panic: say what and where on the log channel, and where the other CPUs are, and end the machine.
 
 use crate::arch::{backtrace, debugcon, exit, interrupts};
+#[cfg(feature = "smp")]
+use crate::arch::{cpu::initial_id, stop};
 use abi::channel::{BACKTRACE, PANIC};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Set by the first panic, so that one inside the panic handler ends the machine at once.
-static PANICKING: AtomicBool = AtomicBool::new(false);
+/// The CPU that panicked first, by its local APIC id.
+static FIRST: AtomicU64 = AtomicU64::new(NOBODY);
+const NOBODY: u64 = u64::MAX;
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     interrupts::disable();
-    if PANICKING.load(Ordering::Relaxed) {
-        exit::end_machine();
-    }
-    PANICKING.store(true, Ordering::Relaxed);
+    begin();
     match info.location() {
         Some(place) => debugcon::record(PANIC, format_args!("{} ({}:{})", info.message(), place.file(), place.line())),
         None => debugcon::record(PANIC, format_args!("{}", info.message())),
     }
     backtrace::walk(backtrace::here(), |address| debugcon::record(BACKTRACE, format_args!("{address:x}")));
+    #[cfg(feature = "smp")]
+    stop::others();
     exit::end_machine()
+}
+
+/// Returns on the first CPU that panics, the first time.
+#[cfg(feature = "smp")]
+fn begin() {
+    let me = u64::from(initial_id());
+    match FIRST.compare_exchange(NOBODY, me, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => {}
+        // A panic inside the panic handler.
+        Err(first) if first == me => exit::end_machine(),
+        // The first one stops this CPU, and has it tell where it is.
+        Err(_) => stop::halt(),
+    }
+}
+
+/// Returns the first time.
+#[cfg(not(feature = "smp"))]
+fn begin() {
+    if FIRST.load(Ordering::Relaxed) != NOBODY {
+        exit::end_machine();
+    }
+    FIRST.store(0, Ordering::Relaxed);
 }

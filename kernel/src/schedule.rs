@@ -5,20 +5,17 @@
 //! bases before the CPU; the kernel is then left through that control block.
 
 use crate::arch::{self, apic, clock, entry};
-use crate::kernel::{Kernel, Memory};
-use containers::{ContainerId, Cpu, ProcessId, Space, State, ThreadId};
+use crate::kernel::Kernel;
+use crate::{lifecycle, signals};
+use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, ThreadId};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
 cpu_local! {
-    /// This CPU's number.
-    static CPU: Cell<Cpu> = Cell::new(Cpu(0));
     /// The thread that runs here.
     static CURRENT: Cell<Option<Running>> = Cell::new(None);
     /// Until when it has been charged for its time, in nanoseconds since boot.
     static CHARGED: Cell<u64> = Cell::new(0);
-    /// Whose extended state the registers hold.
-    static EXTENDED_OWNER: Cell<Option<ThreadId>> = Cell::new(None);
     /// What the timer is set to, in nanoseconds since boot; 0: nothing.
     static ALARM: Cell<u64> = Cell::new(0);
     /// Switches from one thread to another.
@@ -39,7 +36,7 @@ pub struct Running {
 /// This CPU's number.
 #[inline]
 pub fn this_cpu(cpu: &InKernel) -> Cpu {
-    CPU.get(cpu).get()
+    arch::cpulocal::number(cpu)
 }
 
 /// The thread that runs on this CPU.
@@ -67,60 +64,71 @@ pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
 
 /// Chooses who runs next: the current thread if it still may, else the best that is ready.
 pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
-    let here = this_cpu(cpu);
-    kernel.tasks.attention.remove(here);
-    let current = current(cpu);
+    let me = this_cpu(cpu);
+    kernel.tasks.attention.remove(me);
+    let old = current(cpu);
     let now = charge(kernel, cpu);
-    if let Some(id) = current
-        && let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running)
-    {
-        let (priority, over) = (thread.priority, thread.slice == 0);
-        match kernel.tasks.best_ready(here) {
-            _ if kernel.tasks.must_move(id) => kernel.tasks.preempt(id),
-            Some(best) if best < priority || (over && best == priority) => kernel.tasks.preempt(id),
-            _ if over => kernel.tasks.renew_slice(id),
-            _ => {}
-        }
+    if let Some(id) = old.filter(|id| is_running(kernel, *id)) {
+        reconsider(kernel, id, me);
     }
-    let still = current.filter(|id| kernel.tasks.thread(*id).is_some_and(|thread| thread.state == State::Running));
-    let next = still.or_else(|| kernel.tasks.take_ready(here));
-    if next != current
-        && let Some(id) = next
-    {
-        SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
-        switch_to(kernel, cpu, id);
-        if cfg!(feature = "trace") {
-            record_switch(kernel, cpu, id);
+    let next = loop {
+        let Some(id) = old.filter(|id| is_running(kernel, *id)).or_else(|| kernel.tasks.take_ready(me)) else {
+            break None;
+        };
+        if old != Some(id) {
+            save_extended(kernel, cpu);
         }
-    } else if let Some(thread) = next.and_then(|id| kernel.tasks.thread(id)) {
-        // Its process may have got another container's face meanwhile (a directory of its own, exec).
-        activate(&mut kernel.memory, thread.container, cpu);
+        match put_before(kernel, cpu, id) {
+            Ok(running) => break Some(running),
+            Err(OutOfFrames) => out_of_memory(kernel, cpu, id),
+        }
+    };
+    if next.is_none() {
+        save_extended(kernel, cpu);
+        kernel.memory.rest(me);
     }
-    CURRENT.get(cpu).set(next.and_then(|id| {
-        let thread = kernel.tasks.thread(id)?;
-        Some(Running {
-            thread: id,
-            process: thread.process,
-            space: Space { container: thread.container, cpu: this_cpu(cpu) },
-        })
-    }));
+    CURRENT.get(cpu).set(next);
     set_alarm(kernel, cpu, now);
 }
 
-/// Puts a thread before the CPU.
-fn switch_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
-    let owner = EXTENDED_OWNER.get(cpu);
-    if owner.get() != Some(id) {
-        save_extended(kernel, cpu);
+fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
+    kernel.tasks.thread(id).is_some_and(|thread| thread.state == State::Running)
+}
+
+/// Whether the thread that runs here has been ended by another CPU while this one waited to be let in.
+pub fn is_gone(kernel: &Kernel, cpu: &InKernel) -> bool {
+    current(cpu).is_some_and(|id| !is_running(kernel, id))
+}
+
+/// Puts the running thread back into the ready queue if somebody else's turn has come, or if it may not run
+/// here any more.
+fn reconsider(kernel: &mut Kernel, id: ThreadId, me: Cpu) {
+    let Some(thread) = kernel.tasks.thread(id) else { return };
+    let (priority, over) = (thread.priority, thread.slice == 0);
+    match kernel.tasks.best_ready(me) {
+        _ if kernel.tasks.must_move(id) => kernel.tasks.preempt(id),
+        Some(best) if best < priority || (over && best == priority) => kernel.tasks.preempt(id),
+        _ if over => kernel.tasks.renew_slice(id),
+        _ => {}
     }
-    let Some(thread) = kernel.tasks.thread_mut(id) else { return };
-    if owner.replace(Some(id)) != Some(id) {
+}
+
+/// Puts a thread and its container before this CPU, unless they are there.
+fn put_before(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<Running, OutOfFrames> {
+    let thread = kernel.tasks.thread_mut(id).ok_or(OutOfFrames)?;
+    let (process, space) = (thread.process, Space { container: thread.container, cpu: this_cpu(cpu) });
+    // Its process may have got another container's face meanwhile (a directory of its own, exec).
+    kernel.memory.activate(space.container, space.cpu)?;
+    if current(cpu) != Some(id) {
+        SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
         arch::fpu::restore(&thread.extended.0);
+        arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
+        entry::set_frame(cpu, &mut thread.registers);
+        if cfg!(feature = "trace") {
+            record_switch(kernel, cpu, id);
+        }
     }
-    arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
-    entry::set_frame(cpu, &mut thread.registers);
-    let container = thread.container;
-    activate(&mut kernel.memory, container, cpu);
+    Ok(Running { thread: id, process, space })
 }
 
 /// Records that another thread runs here now, and its program's name when it is new to this CPU.
@@ -132,13 +140,18 @@ fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
     arch::trace::switch(cpu, thread.number, process.main.number, name);
 }
 
-fn activate(memory: &mut Memory, container: ContainerId, cpu: &InKernel) {
-    memory.activate(container, this_cpu(cpu)).expect("the only CPU needs no copies of page directories");
+/// Not a page is left for the page directory that this CPU needs to run a thread.
+#[cold]
+fn out_of_memory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
+    let Some(process) = kernel.tasks.thread(id).map(|thread| thread.process) else { return };
+    log::warn!("a process is killed: no memory left for a page directory on CPU {}", this_cpu(cpu).0);
+    lifecycle::end_process(kernel, cpu, process, Ending::Killed(signals::SIGKILL));
 }
 
-/// Saves the extended state that the registers hold into its owner's control block, if it lives.
+/// Saves the extended state of the current thread, if it lives, into its control block. While it runs, the
+/// registers hold it; whenever it does not, the control block does, wherever it is to run next.
 pub fn save_extended(kernel: &mut Kernel, cpu: &InKernel) {
-    if let Some(thread) = EXTENDED_OWNER.get(cpu).get().and_then(|id| kernel.tasks.thread_mut(id)) {
+    if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
         arch::fpu::save(&mut thread.extended.0);
     }
 }
@@ -154,12 +167,12 @@ pub fn reload(kernel: &mut Kernel, cpu: &InKernel) {
 /// Sets the timer to the next deadline or, when somebody else waits for the CPU, to the slice's end.
 /// With nothing to wait for there is no tick at all.
 fn set_alarm(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
-    let here = this_cpu(cpu);
+    let deadline = kernel.tasks.deadline_for(this_cpu(cpu));
     let running = current(cpu).and_then(|id| kernel.tasks.thread(id));
     let slice_end = running
-        .filter(|thread| kernel.tasks.best_ready(here).is_some_and(|best| best <= thread.priority))
+        .filter(|thread| kernel.tasks.best_ready(this_cpu(cpu)).is_some_and(|best| best <= thread.priority))
         .map(|thread| now + thread.slice);
-    let wanted = kernel.tasks.deadline_for(here).into_iter().chain(slice_end).min().map_or(0, |wanted| wanted.max(1));
+    let wanted = deadline.into_iter().chain(slice_end).min().map_or(0, |wanted| wanted.max(1));
     if ALARM.get(cpu).replace(wanted) != wanted {
         match wanted {
             0 => apic::disarm(),

@@ -13,6 +13,7 @@ use crate::random::Random;
 use crate::statistics::Statistics;
 use ::files::Errno;
 use abi::channel;
+use alloc::vec::Vec;
 use containers::directory::{PACKAGES_SLOT, target};
 use containers::{GlobalDirectory, PhysicalMemory};
 use core::fmt;
@@ -65,6 +66,11 @@ impl Options {
                 if strategy != STRATEGY {
                     exit::fatal(format_args!("this kernel has no strategy `{strategy}`, only `{STRATEGY}`"));
                 }
+            } else if let Some(patience) = word.strip_prefix(channel::PATIENCE_WORD) {
+                #[cfg(feature = "smp")]
+                crate::boundary::patience::set(patience);
+                #[cfg(not(feature = "smp"))]
+                log::warn!("one CPU waits for no other: patience={patience} means nothing");
             } else if word == channel::STATS_WORD {
                 options.statistics = true;
             } else if is_of_trace(word) {
@@ -86,16 +92,17 @@ fn is_of_trace(word: &str) -> bool {
 }
 
 /// Makes the kernel's state and the proof of being in it.
-pub fn kernel(physical: Frames, global: GlobalDirectory, options: &Options) -> (Kernel, InKernel) {
+pub fn kernel(physical: Frames, globals: Vec<GlobalDirectory>, options: &Options) -> (Kernel, InKernel) {
     // SAFETY: the boot runs in the kernel on its CPU, with CPU-local data mapped; this is the boot's
     // one proof, and the boundary takes it over.
     #[expect(unsafe_code, reason = "the boot enters the kernel here, as the boundary does later")]
     let cpu = unsafe { InKernel::new() };
-    let mut memory = Memory::new(physical, [global]);
+    let tasks = Tasks::new(globals.len());
+    let mut memory = Memory::new(physical, globals);
     let kernel = Kernel {
         files: Files::new(&mut memory),
         memory,
-        tasks: Tasks::default(),
+        tasks,
         console: Console::new(options),
         messages: Messages::default(),
         packages: Packages::default(),

@@ -2,13 +2,18 @@
 //!
 //! Counters live where they are counted; [`each`] is the one place that knows them all.
 
-use crate::arch::{clock, heap};
-use crate::boundary::{COUNTS, Cause};
+use crate::arch::cpulocal::{self, counters};
+use crate::arch::{clock, heap, image};
+use crate::boundary::{self, COUNTS, Cause, Counts, Cycles};
 use crate::kernel::Kernel;
 use crate::{arch, schedule};
+use ::cpulocal::CpuLocal;
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
+use containers::Cpu;
+use core::cell::Cell;
 use core::fmt::Write;
-use cpulocal::InKernel;
 
 /// Counts that have no better home, and what is asked of a report.
 #[derive(Default)]
@@ -30,21 +35,33 @@ pub struct Statistics {
 }
 
 /// Calls `give` with every statistic's name and value.
-pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
-    let entries = COUNTS.get(cpu);
-    let cycles = entries.cycles(cpu);
+pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
-    let level1 = |cause: Cause| entries.level1[cause as usize].get();
+    let cpus: Vec<Counts> = (0..memory.cpu_count()).map(|n| counters(Cpu(n as u8), &COUNTS)).collect();
+    let sum = |of: &dyn Fn(&Counts) -> u64| cpus.iter().map(of).sum();
+    let level1 = |cause: Cause| sum(&|counts| counts.level1[cause as usize].get());
+    give("cpus", cpus.len() as u64);
     give("entries_system_call", level1(Cause::SystemCall));
     give("entries_exception", level1(Cause::Exception));
     give("entries_interrupt", level1(Cause::Interrupt));
-    give("level2_interrupts", entries.level2.get());
-    give("idle_wakeups", entries.from_idle.get());
-    give("context_switches", schedule::SWITCHES.get(cpu).get());
-    give("user_cycles", cycles.user);
-    give("kernel_cycles", cycles.kernel);
-    give("idle_cycles", cycles.idle);
-    give("waiting_cycles", cycles.waiting);
+    give("level2_interrupts", sum(&|counts| counts.level2.get()));
+    give("idle_wakeups", sum(&|counts| counts.from_idle.get()));
+    give("context_switches", total(kernel, &schedule::SWITCHES));
+    let cycles: Vec<Cycles> = (0..memory.cpu_count()).map(|n| boundary::cycles(Cpu(n as u8))).collect();
+    give("user_cycles", cycles.iter().map(|cycles| cycles.user).sum());
+    give("kernel_cycles", cycles.iter().map(|cycles| cycles.kernel).sum());
+    give("spin_cycles", cycles.iter().map(|cycles| cycles.waiting).sum());
+    give("idle_cycles", cycles.iter().map(|cycles| cycles.idle).sum());
+    for (number, cycles) in cycles.iter().enumerate() {
+        give(&format!("cpu{number}_user_cycles"), cycles.user);
+        give(&format!("cpu{number}_kernel_cycles"), cycles.kernel);
+        give(&format!("cpu{number}_spin_cycles"), cycles.waiting);
+        give(&format!("cpu{number}_idle_cycles"), cycles.idle);
+        give(&format!("cpu{number}_cpulocal_frame"), cpulocal::frame(&memory.physical, Cpu(number as u8)));
+    }
+    give("cpulocal_address", image::cpulocal().start);
+    #[cfg(feature = "smp")]
+    several(kernel, &mut give);
     give("tsc_hz", clock::tsc_hz());
     give("boot_microseconds", kernel.statistics.boot_microseconds);
     give("page_faults", kernel.statistics.page_faults);
@@ -78,10 +95,27 @@ pub fn each(kernel: &Kernel, cpu: &InKernel, mut give: impl FnMut(&str, u64)) {
     give("system_calls_unknown", kernel.statistics.unknown_calls);
 }
 
+/// What there is only with several CPUs.
+#[cfg(feature = "smp")]
+fn several(kernel: &Kernel, give: &mut impl FnMut(&str, u64)) {
+    use crate::arch::{remote, smp};
+    use crate::boundary::lock;
+    give("lock_contended", total(kernel, &lock::CONTENDED));
+    give("lock_halts", total(kernel, &lock::HALTS));
+    give("lock_requests_answered", total(kernel, &lock::ANSWERED_WAITING));
+    give("interrupts_sent", total(kernel, &remote::SENT));
+    give("tsc_skew", smp::largest_skew());
+}
+
+/// The sum of a counter that each CPU has.
+fn total(kernel: &Kernel, counter: &'static CpuLocal<Cell<u64>>) -> u64 {
+    (0..kernel.memory.cpu_count()).map(|n| counters(Cpu(n as u8), counter).get()).sum()
+}
+
 /// Sends the report to the host, as one line of JSON.
-pub fn report(kernel: &Kernel, cpu: &InKernel) {
+pub fn report(kernel: &Kernel) {
     let mut line = String::with_capacity(2048);
-    each(kernel, cpu, |name, value| {
+    each(kernel, |name, value| {
         let separator = if line.is_empty() { '{' } else { ',' };
         let _ = write!(line, "{separator}\"{name}\":{value}");
     });

@@ -33,4 +33,10 @@ pub trait QueueLock: Default {
 
     /// Gives the lock to the CPU whose turn it is. `cpu` must have it.
     fn unlock(&self, cpu: Cpu);
+
+    /// The CPU that has been given the lock last, or whose turn it is, if the algorithm can tell: see
+    /// [`GiantLock::next`](crate::GiantLock::next).
+    fn next(&self) -> Option<Cpu> {
+        None
+    }
 }

@@ -5,7 +5,7 @@
 //! CPU each time: with many of them a queue lock does better.
 
 use super::QueueLock;
-use crate::sync::{AtomicU32, Ordering::*, Padded, const_fn};
+use crate::sync::{AtomicU32, MAX_CPUS, Ordering::*, Padded, array, const_fn};
 use crate::{Cpu, Wait, wait};
 
 /// The ticket lock.
@@ -14,14 +14,29 @@ pub struct Ticket {
     next: Padded<AtomicU32>,
     /// The number that has the lock. Apart from `next`, so that newcomers do not disturb the waiters.
     serving: Padded<AtomicU32>,
+    /// Who waits with which number, modulo their count: written by those that do have to wait.
+    waiters: Padded<[AtomicU32; MAX_CPUS]>,
 }
 
 impl Ticket {
     const_fn! {
         /// A free lock.
         pub fn new() -> Ticket {
-            Ticket { next: Padded(AtomicU32::new(0)), serving: Padded(AtomicU32::new(0)) }
+            Ticket {
+                next: Padded(AtomicU32::new(0)),
+                serving: Padded(AtomicU32::new(0)),
+                waiters: Padded(array![AtomicU32::new(0); MAX_CPUS]),
+            }
         }
+    }
+}
+
+impl Ticket {
+    #[cold]
+    #[inline(never)]
+    fn wait_for(&self, number: u32, cpu: Cpu, wait: &mut impl Wait) -> bool {
+        self.waiters.0[number as usize % MAX_CPUS].store(u32::from(cpu.id()), Relaxed);
+        wait::until(wait, move || self.serving.0.load(Acquire) == number)
     }
 }
 
@@ -36,10 +51,10 @@ impl QueueLock for Ticket {
     const FAIR: bool = true;
 
     #[inline]
-    fn lock(&self, _: Cpu, wait: &mut impl Wait) -> bool {
+    fn lock(&self, cpu: Cpu, wait: &mut impl Wait) -> bool {
         // Relaxed: only the number matters, that it is nobody else's. `serving` carries the data.
         let number = self.next.0.fetch_add(1, Relaxed);
-        wait::until(wait, move || self.serving.0.load(Acquire) == number)
+        self.serving.0.load(Acquire) != number && self.wait_for(number, cpu, wait)
     }
 
     #[inline]
@@ -48,5 +63,10 @@ impl QueueLock for Ticket {
         // addition.
         let number = self.serving.0.load(Relaxed);
         self.serving.0.store(number.wrapping_add(1), Release);
+    }
+
+    fn next(&self) -> Option<Cpu> {
+        let number = self.serving.0.load(Relaxed);
+        Cpu::new(self.waiters.0[number as usize % MAX_CPUS].load(Relaxed) as u8)
     }
 }

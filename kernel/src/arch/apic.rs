@@ -1,6 +1,7 @@
 //! This CPU's local APIC: acknowledging interrupts, and the one-shot timer.
 //!
-//! Registers are in memory, or model-specific where the firmware has left the APIC in x2APIC mode. The
+//! Registers are in memory, or model-specific in x2APIC mode: where the firmware has left the APIC in
+//! that mode and, with several CPUs, wherever there is one, for its ids have more than eight bits. The
 //! timer is armed with a distance in ticks of the time-stamp counter: where the APIC compares with that
 //! counter itself (TSC deadline) that is all, elsewhere the APIC's own count is scaled, once measured.
 
@@ -14,6 +15,9 @@ use containers::OutOfFrames;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use x86_64::registers::model_specific::Msr;
 use x86_64::{PhysAddr, VirtAddr};
+
+#[cfg(feature = "smp")]
+pub use command::{Command, send};
 
 const APIC_BASE: u32 = 0x1b;
 const BASE_ENABLED: u64 = 1 << 11;
@@ -80,41 +84,70 @@ pub fn end_of_interrupt() {
     write(EOI, 0);
 }
 
-/// Maps and enables this CPU's local APIC, everything masked, the timer measured and not armed.
+/// Maps and enables the boot CPU's local APIC, everything masked, the timer measured and not armed.
 pub fn init(frames: &mut Frames) -> Result<(), OutOfFrames> {
     legacy::silence_8259();
-    let mut base_register = Msr::new(APIC_BASE);
-    // SAFETY: every CPU with an APIC has the register; only the enable bit changes.
-    let base = unsafe {
-        let base = base_register.read();
-        if base & BASE_ENABLED == 0 {
-            base_register.write(base | BASE_ENABLED);
-        }
-        base
-    };
+    let base = enable();
     let x2apic = base & BASE_X2APIC != 0;
     if !x2apic {
         let registers: VirtAddr = paging::map_device(frames, PhysAddr::new_truncate(base & !0xfff), 4096, REGISTERS)?;
         REGISTERS_AT.store(registers.as_u64(), Relaxed);
     }
-    write(TASK_PRIORITY, 0);
-    write(LVT_LINT0, MASKED);
-    write(LVT_ERROR, MASKED);
-    write(LVT_TIMER, MASKED);
-    write(SPURIOUS_VECTOR, SOFTWARE_ENABLED | u32::from(SPURIOUS));
-    init_timer();
+    mask_all();
+    measure_timer();
+    set_timer_mode();
     let mode = if x2apic { "x2APIC" } else { "xAPIC" };
     let timer = if DEADLINE.load(Relaxed) { "TSC deadline" } else { "one-shot" };
     log::info!("local APIC {}: {mode}, timer by {timer}", id());
     Ok(())
 }
 
-fn init_timer() {
-    if features().contains(Features::TSC_DEADLINE) {
-        DEADLINE.store(true, Relaxed);
+/// Enables a further CPU's local APIC as [`init`] did the boot CPU's.
+#[cfg(feature = "smp")]
+pub fn init_further() {
+    enable();
+    mask_all();
+    set_timer_mode();
+}
+
+/// Enables this CPU's local APIC in the mode that all use; returns what its base register says then.
+fn enable() -> u64 {
+    let mut register = Msr::new(APIC_BASE);
+    let wants_x2apic = cfg!(feature = "smp") && features().contains(Features::X2APIC);
+    // SAFETY: every CPU with an APIC has the register. Only the mode changes, and never back; it goes to
+    // x2APIC by way of xAPIC (SDM volume 3, section 11.12.5).
+    unsafe {
+        register.write(register.read() | BASE_ENABLED);
+        if wants_x2apic {
+            register.write(register.read() | BASE_X2APIC);
+        }
+        register.read()
+    }
+}
+
+fn mask_all() {
+    write(TASK_PRIORITY, 0);
+    write(LVT_LINT0, MASKED);
+    write(LVT_ERROR, MASKED);
+    write(LVT_TIMER, MASKED);
+    write(SPURIOUS_VECTOR, SOFTWARE_ENABLED | u32::from(SPURIOUS));
+}
+
+fn set_timer_mode() {
+    if DEADLINE.load(Relaxed) {
         write(LVT_TIMER, DEADLINE_MODE | u32::from(TIMER));
         // The mode must be there before the first deadline (SDM volume 3, 11.5.4.1).
         core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    } else {
+        write(DIVIDE, DIVIDE_BY_16);
+        write(LVT_TIMER, u32::from(TIMER));
+    }
+}
+
+/// Finds out what the timer counts by.
+fn measure_timer() {
+    if features().contains(Features::TSC_DEADLINE) {
+        DEADLINE.store(true, Relaxed);
         return;
     }
     write(DIVIDE, DIVIDE_BY_16);
@@ -133,7 +166,6 @@ fn init_timer() {
     RATIO.store(ratio.max(1), Relaxed);
     // So far that neither the product below nor the 32-bit count overflows.
     FARTHEST.store((u64::from(u32::MAX) << 31) / ratio.max(1), Relaxed);
-    write(LVT_TIMER, u32::from(TIMER));
     log::info!("local APIC timer: {}.{:03} MHz", hz / 1_000_000, hz / 1000 % 1000);
 }
 
@@ -160,5 +192,57 @@ pub fn disarm() {
         unsafe { Msr::new(TSC_DEADLINE).write(0) };
     } else {
         write(INITIAL_COUNT, 0);
+    }
+}
+
+/// Interrupts from CPU to CPU (SDM volume 3, section 11.6).
+#[cfg(feature = "smp")]
+mod command {
+    use super::{Msr, REGISTERS_AT, Relaxed, read, write};
+    use core::sync::atomic::{Ordering::SeqCst, fence};
+
+    const COMMAND_LOW: u32 = 0x300;
+    const COMMAND_HIGH: u32 = 0x310;
+    const X2APIC_COMMAND: u32 = 0x830;
+
+    const PENDING: u32 = 1 << 12;
+    const ASSERT: u32 = 1 << 14;
+    const NON_MASKABLE: u32 = 0b100 << 8;
+    const INIT: u32 = 0b101 << 8;
+    const STARTUP: u32 = 0b110 << 8;
+
+    /// What is sent.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Command {
+        /// An interrupt.
+        Interrupt(u8),
+        /// A non-maskable interrupt.
+        NonMaskable,
+        /// Back to the state after reset, and wait.
+        Init,
+        /// Begin in real mode, at this page below 1 MiB.
+        Startup(u8),
+    }
+
+    /// Sends `command` to the CPU with that local APIC id. What was written before is visible there by then.
+    pub fn send(to: u32, command: Command) {
+        let word = match command {
+            Command::Interrupt(vector) => u32::from(vector),
+            Command::NonMaskable => NON_MASKABLE,
+            Command::Init => INIT,
+            Command::Startup(page) => STARTUP | u32::from(page),
+        } | ASSERT;
+        if REGISTERS_AT.load(Relaxed) == 0 {
+            // A write to the register does not wait for earlier stores (SDM volume 3, section 11.12.3).
+            fence(SeqCst);
+            // SAFETY: the APIC is in x2APIC mode; what the command does is the caller's intent.
+            unsafe { Msr::new(X2APIC_COMMAND).write(u64::from(to) << 32 | u64::from(word)) };
+        } else {
+            while read(COMMAND_LOW) & PENDING != 0 {
+                core::hint::spin_loop();
+            }
+            write(COMMAND_HIGH, to << 24);
+            write(COMMAND_LOW, word);
+        }
     }
 }

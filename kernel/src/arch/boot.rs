@@ -10,6 +10,9 @@
 //! 4. enters long mode and calls `crate::kernel_main(magic, information)` on the boot stack.
 //!
 //! These tables allow everything; [`super::paging`] replaces them by ones that do not.
+//!
+//! A further CPU comes the same way with fewer steps: it begins in real mode with the trampoline, a copy of
+//! which [`super::smp`] has put below 1 MiB, and enters long mode at once, on the same tables.
 
 use core::arch::global_asm;
 
@@ -185,3 +188,104 @@ boot_high:
     cr0 = const CR0,
     main = sym crate::kernel_main,
 );
+
+// Where a further CPU begins, cs being the trampoline's segment, and the rest of its way.
+#[cfg(feature = "smp")]
+global_asm!(
+    r#"
+.section .rodata.trampoline, "a"
+.code16
+.balign 8
+.global trampoline_start
+trampoline_start:
+    cli
+    jmp 2f
+    // The descriptor-table pointer, at offset 8.
+.balign 8
+    .word 23
+    .long boot_gdt
+2:  cld
+    mov ax, cs
+    mov ds, ax
+    mov eax, {cr4_pae}
+    mov cr4, eax
+    mov eax, offset boot_pml4
+    mov cr3, eax
+    mov ecx, 0xc0000080
+    xor edx, edx
+    mov eax, {efer}
+    wrmsr
+    mov bx, 8
+    lgdtd [bx]
+    mov eax, {cr0}
+    mov cr0, eax
+    .byte 0x66, 0xea
+    .long further_long
+    .word 0x08
+.global trampoline_end
+trampoline_end:
+
+.section .boot.text, "ax"
+.code64
+further_long:
+    mov ax, 0x10
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    xor eax, eax
+    mov fs, ax
+    mov gs, ax
+    movabs rax, offset further_high
+    jmp rax
+
+.section .text.boot_high, "ax"
+further_high:
+    mov eax, 1
+    lock xadd [rip + {arrived}], eax
+    cmp eax, {closed}
+    jae 4f
+    mov edi, eax
+    lea rcx, [rip + {directories}]
+2:  mov rdx, [rcx + rdi * 8]
+    test rdx, rdx
+    jnz 3f
+    cmp dword ptr [rip + {arrived}], {closed}
+    jae 5f
+    pause
+    jmp 2b
+    // Closed. The directory may have come just before.
+5:  mov rdx, [rcx + rdi * 8]
+    test rdx, rdx
+    jz 4f
+3:  mov cr3, rdx
+    lea rcx, [rip + {stacks}]
+    mov rsp, [rcx + rdi * 8]
+    inc rdi
+    xor ebp, ebp
+    call {further_main}
+    ud2
+4:  cli
+    hlt
+    jmp 4b
+"#,
+    cr4_pae = const CR4_PAE,
+    efer = const EFER,
+    cr0 = const CR0,
+    arrived = sym super::smp::ARRIVED,
+    closed = const super::smp::CLOSED,
+    directories = sym super::smp::DIRECTORIES,
+    stacks = sym super::smp::STACKS,
+    further_main = sym super::smp::further_main,
+);
+
+/// The code that a further CPU begins with, less than a page, to be copied to a page below 1 MiB.
+#[cfg(feature = "smp")]
+pub fn trampoline() -> &'static [u8] {
+    unsafe extern "C" {
+        static trampoline_start: u8;
+        static trampoline_end: u8;
+    }
+    let (start, end) = (&raw const trampoline_start, &raw const trampoline_end);
+    // SAFETY: the two symbols enclose constants of the image.
+    unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) }
+}

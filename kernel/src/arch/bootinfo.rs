@@ -66,6 +66,9 @@ pub struct BootInfo {
     pub command_line: &'static str,
     /// ACPI, if the firmware has it.
     pub acpi: Option<AcpiRoot>,
+    /// A page below 1 MiB that nobody uses: where further CPUs begin.
+    #[cfg(feature = "smp")]
+    pub trampoline: Option<u64>,
     modules: [Option<Module>; MAX_MODULES],
 }
 
@@ -133,13 +136,23 @@ impl BootInfo {
         let information = u64::from(information);
         let information = whole_pages(&(information..information + tags.total_size() as u64));
         free.remove(&information);
+        #[cfg(feature = "smp")]
+        let trampoline = low_page(&free);
         // Last, for small modules may lie down there.
         free.remove(&(0..LOW_MEMORY));
         if free.total() < NEEDED {
             return Err(BootError::TooLittleMemory(NEEDED, free.total()));
         }
         let command_line = tags.command_line_tag().and_then(|tag| command_line(tag)).unwrap_or("");
-        Ok(BootInfo { memory, free, command_line, acpi: acpi_root(&tags), modules })
+        Ok(BootInfo {
+            memory,
+            free,
+            command_line,
+            acpi: acpi_root(&tags),
+            #[cfg(feature = "smp")]
+            trampoline,
+            modules,
+        })
     }
 
     /// Takes the module of that name out, if there is one.
@@ -166,6 +179,13 @@ fn memory(tags: &BootInformation<'_>) -> Result<Ranges, BootError> {
         }
     }
     Ok(memory)
+}
+
+/// The first free page that real mode can begin in; page 0 holds the BIOS's data.
+#[cfg(feature = "smp")]
+fn low_page(free: &Ranges) -> Option<u64> {
+    let starts = free.iter().map(|range| (range.start.max(0x1000), range.end));
+    starts.filter(|(start, end)| start + 0x1000 <= (*end).min(LOW_MEMORY)).map(|(start, _)| start).min()
 }
 
 fn modules(tags: &BootInformation<'_>, free: &mut Ranges) -> Result<[Option<Module>; MAX_MODULES], BootError> {

@@ -46,6 +46,8 @@ bitflags! {
         const TSC_DEADLINE = 1 << 16;
         /// The time-stamp counter runs evenly.
         const INVARIANT_TSC = 1 << 17;
+        /// The time-stamp counter can be set forward and back.
+        const TSC_ADJUST = 1 << 18;
     }
 }
 
@@ -90,6 +92,7 @@ fn read() -> Features {
         found.set(Features::SMEP, more.has_smep());
         found.set(Features::SMAP, more.has_smap());
         found.set(Features::UMIP, more.has_umip());
+        found.set(Features::TSC_ADJUST, more.has_tsc_adjust_msr());
     }
     if let Some(extended) = id.get_extended_processor_and_feature_identifiers() {
         found.set(Features::SYSCALL, extended.has_syscall_sysret());
@@ -151,6 +154,14 @@ pub fn hardware_capabilities() -> u64 {
 /// A random number from the CPU, if it has an instruction for that and the instruction delivers.
 pub fn hardware_random() -> Option<u64> {
     x86_64::instructions::random::RdRand::new()?.get_u64()
+}
+
+/// The local APIC id of this CPU as CPUID tells it, at any time, with nothing set up.
+#[cfg(feature = "smp")]
+pub fn initial_id() -> u32 {
+    let topology = core::arch::x86_64::__cpuid(0).eax >= 0xb;
+    let extended = core::arch::x86_64::__cpuid_count(0xb, 0);
+    if topology && extended.ebx != 0 { extended.edx } else { core::arch::x86_64::__cpuid(1).ebx >> 24 }
 }
 
 /// Sets the control registers, and the system-call registers to [`entry::syscall_entry`].

@@ -298,6 +298,26 @@ extern "C" fn special() {
     )
 }
 
+/// A non-maskable interrupt with several CPUs: one of them may have sent it, and this one may go on.
+#[cfg(feature = "smp")]
+#[unsafe(naked)]
+extern "C" fn non_maskable() {
+    naked_asm!(
+        push_registers!(),
+        "push 2",
+        "popfq",
+        "mov rdi, rsp",
+        "call {handler}",
+        pop_registers!(),
+        "add rsp, 16",
+        "iretq",
+        handler = sym super::stop::non_maskable,
+    )
+}
+
+#[cfg(not(feature = "smp"))]
+use special as non_maskable;
+
 /// An exception in the kernel; the registers are at rdi and rsp. Where it happened is linked into the
 /// chain of frames, so that the backtrace shows it.
 #[unsafe(naked)]
@@ -330,7 +350,9 @@ global_asm!(
     "push 0",
     ".endif",
     "push vector",
-    ".if vector == 2 || vector == 8 || vector == 18",
+    ".if vector == 2",
+    "jmp {non_maskable}",
+    ".elseif vector == 8 || vector == 18",
     "jmp {special}",
     ".else",
     "jmp {common}",
@@ -338,6 +360,7 @@ global_asm!(
     ".set vector, vector + 1",
     ".endr",
     ".popsection",
+    non_maskable = sym non_maskable,
     special = sym special,
     common = sym common,
 );

@@ -5,11 +5,14 @@
 //! is the same everywhere and what lies there is each CPU's own.
 
 use super::stack::{self, Special};
+use containers::Cpu;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use cpulocal::cpu_local;
 use lazy_static::lazy_static;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
-use x86_64::instructions::tables::load_tss;
+use x86_64::instructions::tables::{lgdt, load_tss};
+use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{PrivilegeLevel, VirtAddr};
@@ -29,8 +32,12 @@ cpu_local! {
     static TSS: UnsafeCell<TaskStateSegment> = UnsafeCell::new(TaskStateSegment::new());
 }
 
+/// Bit of a TSS's descriptor: a CPU is using it.
+const BUSY: u64 = 1 << 41;
+
 lazy_static! {
-    static ref GDT: GlobalDescriptorTable = {
+    // The CPUs themselves write to the table: `ltr` sets `BUSY`.
+    static ref GDT: [AtomicU64; 8] = {
         let mut gdt = GlobalDescriptorTable::new();
         let selectors = [
             gdt.append(Descriptor::kernel_code_segment()),
@@ -40,7 +47,7 @@ lazy_static! {
             gdt.append(tss_descriptor(TSS.as_ptr() as u64)),
         ];
         assert!(selectors == [KERNEL_CODE, KERNEL_DATA, USER_DATA, USER_CODE, TSS_SELECTOR]);
-        gdt
+        core::array::from_fn(|index| AtomicU64::new(gdt.entries().get(index).map_or(0, |entry| entry.raw())))
     };
 }
 
@@ -56,9 +63,11 @@ fn tss_descriptor(base: u64) -> Descriptor {
 
 /// Loads the segments; the TSS needs CPU-local data and comes later.
 pub fn init() {
-    GDT.load();
-    // SAFETY: the selectors are those of the table just loaded, flat segments of the right kind.
+    let table: &'static [AtomicU64; 8] = &GDT;
+    let pointer = DescriptorTablePointer { limit: (size_of_val(table) - 1) as u16, base: VirtAddr::from_ptr(table) };
+    // SAFETY: the table lives for ever; the selectors are its, flat segments of the right kind.
     unsafe {
+        lgdt(&pointer);
         CS::set_reg(KERNEL_CODE);
         SS::set_reg(KERNEL_DATA);
         for load in [DS::set_reg, ES::set_reg, FS::set_reg, GS::set_reg] {
@@ -69,7 +78,7 @@ pub fn init() {
 
 /// Gives this CPU its TSS, so that interrupts find their stacks. Its stacks and its CPU-local section
 /// are mapped.
-pub fn init_tss(cpu: u64) {
+pub fn init_tss(cpu: Cpu) {
     let tss: *mut TaskStateSegment = TSS.as_ptr().cast();
     for which in [Special::DoubleFault, Special::NonMaskable, Special::MachineCheck] {
         let top = VirtAddr::new(stack::special(cpu, which).end);
@@ -77,6 +86,9 @@ pub fn init_tss(cpu: u64) {
         unsafe { (&raw mut (*tss).interrupt_stack_table[which as usize]).write_unaligned(top) };
     }
     set_rsp0(stack::kernel(cpu).end);
+    // One descriptor serves all CPUs, and they come up one after the other.
+    let descriptor = &GDT[usize::from(TSS_SELECTOR.index())];
+    descriptor.store(descriptor.load(Relaxed) & !BUSY, Relaxed);
     // SAFETY: the selector is that of the TSS, which lives for ever.
     unsafe { load_tss(TSS_SELECTOR) };
 }

@@ -14,6 +14,14 @@ use x86_64::{PrivilegeLevel, structures::gdt::SegmentSelector};
 pub const TIMER: u8 = 0x40;
 /// COM1.
 pub const SERIAL: u8 = 0x44;
+#[cfg(feature = "smp")]
+/// Another CPU asks this one to look again at who runs.
+pub const RESCHEDULE: u8 = 0x48;
+#[cfg(feature = "smp")]
+/// Another CPU waits for this one to do something at once ([`super::remote`]). Of a higher priority class
+/// than all others (SDM volume 3, section 11.8.3): a CPU that waits for the giant lock on its way in from one
+/// of them is reached.
+pub const REQUEST: u8 = 0xe0;
 /// What the local APIC sends when an interrupt went away again.
 pub const SPURIOUS: u8 = 0xff;
 

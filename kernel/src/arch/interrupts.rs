@@ -19,3 +19,10 @@ pub fn disable() {
 pub fn without<R>(f: impl FnOnce() -> R) -> R {
     cpu::without_interrupts(f)
 }
+
+/// Halts until an interrupt comes, one that is there already included; interrupts are off before and after.
+#[cfg(feature = "smp")]
+pub fn wait() {
+    cpu::enable_and_hlt();
+    cpu::disable();
+}

@@ -28,10 +28,16 @@ pub mod legacy;
 pub mod paging;
 pub mod physical;
 pub mod ranges;
+#[cfg(feature = "smp")]
+pub mod remote;
 pub mod ring;
 pub mod rtc;
 pub mod serial;
+#[cfg(feature = "smp")]
+pub mod smp;
 pub mod stack;
+#[cfg(feature = "smp")]
+pub mod stop;
 #[cfg(feature = "trace")]
 pub mod trace;
 #[cfg(not(feature = "trace"))]

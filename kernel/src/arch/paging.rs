@@ -9,8 +9,8 @@
 //! | 127 | the window; its tables end at the page directory | no |
 //! | 128 | resident code packages | yes |
 //! | 256… | direct map of memory | yes |
-//! | 510 | kernel heap, kernel stacks, device registers | yes |
-//! | 511 | kernel image, CPU-local section | yes (with several CPUs: one per CPU) |
+//! | 510 | kernel heap, kernel stacks, device registers, all copies of CPU-local data | yes |
+//! | 511 | kernel image, CPU-local section | no: the image yes, the section's tables are each CPU's own |
 //!
 //! **All upper slots get their third-level tables here, before the first copy of the directory is
 //! made**, so that copies never have to be brought up to date. x86's large pages serve the direct map;
@@ -20,7 +20,7 @@ use super::bootinfo::BootInfo;
 use super::cpu;
 use super::image;
 use super::physical::{DIRECT_MAP, Frames};
-use containers::directory::{self, PACKAGES_SLOT, TABLE, WINDOW, WINDOW_SLOT, slot, span};
+use containers::directory::{self, PACKAGES_SLOT, Root, TABLE, WINDOW, WINDOW_SLOT, slot, span};
 use containers::{Frame, GlobalDirectory, OutOfFrames, PhysicalMemory, Translation};
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -30,10 +30,14 @@ use x86_64::{PhysAddr, VirtAddr};
 pub const HEAP: Range<u64> = 0xffff_ff00_0000_0000..0xffff_ff40_0000_0000;
 
 /// Kernel stacks, a guard page below each.
-pub const STACKS: Range<u64> = 0xffff_ff40_0000_0000..0xffff_ff60_0000_0000;
+pub const STACKS: Range<u64> = 0xffff_ff40_0000_0000..0xffff_ff50_0000_0000;
 
 /// Device registers and firmware tables: this plus their physical address.
 pub const DEVICES: Range<u64> = 0xffff_ff60_0000_0000..0xffff_ff80_0000_0000;
+
+/// Where each CPU's copy of the CPU-local section can be read by all: one after the other, each with the
+/// addresses of a last-level page table to itself.
+pub const COPIES: Range<u64> = 0xffff_ff50_0000_0000..0xffff_ff60_0000_0000;
 
 /// An entry of the kernel's half that points to a further table.
 const KERNEL_TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE);
@@ -61,15 +65,37 @@ pub fn build(frames: &mut Frames, info: &BootInfo) -> Result<GlobalDirectory, Ou
     map_image(frames)?;
     map_memory(frames, info)?;
 
-    let third = frames.allocate()?;
-    let window_directory = frames.allocate()?;
     let packages = frames.allocate()?;
-    directory::set(frames, pml4, WINDOW_SLOT, third, TABLE);
-    directory::set(frames, third, slot(WINDOW.start, 3), window_directory, TABLE);
     directory::set(frames, pml4, PACKAGES_SLOT, packages, TABLE);
+    let window_directory = make_window(frames, pml4)?;
 
     frames.load(pml4);
     frames.add_rest();
+    Ok(GlobalDirectory { pml4, window_directory })
+}
+
+/// Makes the tables above the window in a global page directory.
+fn make_window(frames: &mut Frames, pml4: Frame) -> Result<Frame, OutOfFrames> {
+    let third = frames.allocate()?;
+    let window_directory = frames.allocate()?;
+    directory::set(frames, pml4, WINDOW_SLOT, third, TABLE);
+    directory::set(frames, third, slot(WINDOW.start, 3), window_directory, TABLE);
+    Ok(window_directory)
+}
+
+/// Makes the global page directory of a further CPU. It shares with the boot CPU's all that all share;
+/// its window and its CPU-local section are its own and empty.
+#[cfg(feature = "smp")]
+pub fn build_further(frames: &mut Frames) -> Result<GlobalDirectory, OutOfFrames> {
+    let boot = frames.kernel_directory();
+    let pml4 = directory::copy_of_global(frames, boot)?;
+    let image_slot = slot(image::KERNEL_BASE, 4);
+    let shared = directory::target(&frames.table(boot)[image_slot]).expect("the kernel image is mapped");
+    let third = frames.allocate()?;
+    *frames.table_mut(third) = frames.table(shared).clone();
+    frames.table_mut(third)[slot(image::cpulocal().start, 3)].set_unused();
+    directory::set(frames, pml4, image_slot, third, KERNEL_TABLE);
+    let window_directory = make_window(frames, pml4)?;
     Ok(GlobalDirectory { pml4, window_directory })
 }
 
@@ -117,7 +143,19 @@ fn map_range(frames: &mut Frames, start: u64, physical: Range<PhysAddr>, rights:
 
 /// Sets the entry for an address of the kernel's half at a level, making the tables above it.
 fn set_entry(frames: &mut Frames, address: u64, level: u8, to: PhysAddr, flags: Flags) -> Result<(), OutOfFrames> {
-    let mut table = frames.kernel_directory();
+    set_entry_in(frames, frames.kernel_directory(), address, level, to, flags)
+}
+
+/// The same in a page directory of the caller's choice.
+fn set_entry_in(
+    frames: &mut Frames,
+    directory: Frame,
+    address: u64,
+    level: u8,
+    to: PhysAddr,
+    flags: Flags,
+) -> Result<(), OutOfFrames> {
+    let mut table = directory;
     for above in (level + 1..=4).rev() {
         let index = slot(address, above);
         let entry = &frames.table(table)[index];
@@ -142,15 +180,26 @@ fn global() -> Flags {
 
 /// Maps a page of the kernel's half to a frame; the page was not mapped before.
 ///
-/// Only for addresses in [`HEAP`], [`STACKS`] and the CPU-local section.
+/// Only for addresses in [`HEAP`], [`STACKS`] and [`COPIES`], which all page directories share.
 pub fn map_kernel(frames: &mut Frames, page: VirtAddr, frame: Frame, rights: Flags) -> Result<(), OutOfFrames> {
     let address = page.as_u64();
-    let cpulocal = image::cpulocal();
     assert!(
-        HEAP.contains(&address) || STACKS.contains(&address) || cpulocal.contains(&address),
+        HEAP.contains(&address) || STACKS.contains(&address) || COPIES.contains(&address),
         "{address:#x} is not an address where kernel pages are put"
     );
     set_entry(frames, address, 1, frame.address(), rights)
+}
+
+/// The frame behind a page that [`map_kernel`] has mapped.
+pub fn kernel_frame(frames: &Frames, address: u64) -> Option<Frame> {
+    let root = Root { table: frames.kernel_directory(), level: 4 };
+    directory::target(&directory::entry(frames, root, address))
+}
+
+/// Maps a page of the CPU-local section in one CPU's global page directory.
+pub fn map_cpulocal(frames: &mut Frames, global: Frame, page: VirtAddr, frame: Frame) -> Result<(), OutOfFrames> {
+    assert!(image::cpulocal().contains(&page.as_u64()), "{page:#x} is not in the CPU-local section");
+    set_entry_in(frames, global, page.as_u64(), 1, frame.address(), DATA)
 }
 
 /// Makes a physical range that is not memory visible, and tells where.

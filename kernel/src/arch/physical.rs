@@ -10,6 +10,7 @@ use super::ranges::Ranges;
 use containers::frames::FrameInfo;
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::ops::Range;
+use cpulocal::InKernel;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::{PageTable, PhysFrame};
@@ -186,25 +187,49 @@ impl PhysicalMemory for Frames {
     }
 }
 
+/// Forgets this CPU's translations of a range of user pages.
+pub fn invalidate_here(range: Range<u64>) {
+    if (range.end.saturating_sub(range.start)) / PAGE_SIZE as u64 > INVALIDATE_ALL {
+        tlb::flush_all();
+    } else {
+        for address in range.step_by(PAGE_SIZE) {
+            tlb::flush(VirtAddr::new_truncate(address));
+        }
+    }
+}
+
+/// The proof that page tables are changed inside the kernel: who has the frames is at level 1, or boots.
+fn in_kernel() -> InKernel {
+    // SAFETY: the frames are part of the kernel's state, which a CPU reaches at level 1 only; it goes no
+    // further than the function that asked.
+    unsafe { InKernel::new() }
+}
+
 impl Translation for Frames {
     fn load(&mut self, pml4: Frame) {
         assert!(self.table.references(pml4) != 0, "a page directory that is not in use");
-        // SAFETY: page directories are copies of the kernel's in their upper half, so kernel code, data
-        // and stack stay mapped. Writing CR3 forgets all translations but the global ones, and user
+        // SAFETY: page directories are copies of the CPU's global one in their upper half, so kernel code,
+        // data and stack stay mapped. Writing CR3 forgets all translations but the global ones, and user
         // pages that can change are not global.
         unsafe { Cr3::write(PhysFrame::containing_address(pml4.address()), Cr3Flags::empty()) }
     }
 
-    fn invalidate(&mut self, _cpus: CpuSet, range: Range<u64>) {
-        if (range.end.saturating_sub(range.start)) / PAGE_SIZE as u64 > INVALIDATE_ALL {
-            tlb::flush_all();
-        } else {
-            for address in range.step_by(PAGE_SIZE) {
-                tlb::flush(VirtAddr::new_truncate(address));
-            }
+    fn invalidate(&mut self, cpus: CpuSet, range: Range<u64>) {
+        let cpu = in_kernel();
+        let here = super::cpulocal::number(&cpu);
+        #[cfg(feature = "smp")]
+        if !cpus.without(here).is_empty() {
+            super::remote::invalidate(&cpu, cpus.without(here), range.clone());
+        }
+        if cpus.contains(here) {
+            invalidate_here(range);
         }
     }
 
-    // There is no other CPU.
-    fn vacate(&mut self, _cpus: CpuSet) {}
+    fn vacate(&mut self, cpus: CpuSet) {
+        #[cfg(feature = "smp")]
+        super::remote::vacate(&in_kernel(), cpus);
+        #[cfg(not(feature = "smp"))]
+        unreachable!("CPUs {cpus:?} besides the only one");
+    }
 }

@@ -6,7 +6,7 @@
 use super::image;
 use super::paging::{self, DATA, STACKS};
 use super::physical::Frames;
-use containers::{OutOfFrames, PAGE_SIZE, PhysicalMemory};
+use containers::{Cpu, OutOfFrames, PAGE_SIZE, PhysicalMemory};
 use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -41,18 +41,18 @@ cpu_local! {
     pub static KERNEL_STACK: Cell<u64> = Cell::new(0);
 }
 
-fn stack(cpu: u64, index: u64, size: u64) -> Range<u64> {
-    let top = STACKS.start + cpu * CPU_STRIDE + (index + 1) * STRIDE;
+fn stack(cpu: Cpu, index: u64, size: u64) -> Range<u64> {
+    let top = STACKS.start + u64::from(cpu.0) * CPU_STRIDE + (index + 1) * STRIDE;
     top - size..top
 }
 
 /// The addresses of a CPU's kernel stack.
-pub fn kernel(cpu: u64) -> Range<u64> {
+pub fn kernel(cpu: Cpu) -> Range<u64> {
     stack(cpu, 0, KERNEL_STACK_SIZE)
 }
 
 /// The addresses of a CPU's stack for a special interrupt.
-pub fn special(cpu: u64, which: Special) -> Range<u64> {
+pub fn special(cpu: Cpu, which: Special) -> Range<u64> {
     stack(cpu, 1 + which as u64, SPECIAL_STACK_SIZE)
 }
 
@@ -60,7 +60,7 @@ pub fn special(cpu: u64, which: Special) -> Range<u64> {
 static MAPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Maps all stacks of a CPU.
-pub fn map(frames: &mut Frames, cpu: u64) -> Result<(), OutOfFrames> {
+pub fn map(frames: &mut Frames, cpu: Cpu) -> Result<(), OutOfFrames> {
     let special = [Special::DoubleFault, Special::NonMaskable, Special::MachineCheck].map(|which| special(cpu, which));
     for range in special.into_iter().chain([kernel(cpu)]) {
         for page in range.step_by(PAGE_SIZE) {
@@ -68,7 +68,7 @@ pub fn map(frames: &mut Frames, cpu: u64) -> Result<(), OutOfFrames> {
             paging::map_kernel(frames, VirtAddr::new(page), frame, DATA)?;
         }
     }
-    MAPPED.store(cpu + 1, Ordering::Relaxed);
+    MAPPED.store(u64::from(cpu.0) + 1, Ordering::Relaxed);
     Ok(())
 }
 
@@ -83,12 +83,17 @@ pub fn containing(address: u64) -> Option<Range<u64>> {
         return None;
     }
     let size = if index == 0 { KERNEL_STACK_SIZE } else { SPECIAL_STACK_SIZE };
-    Some(stack(cpu, index, size)).filter(|range| range.contains(&address))
+    Some(stack(Cpu(cpu as u8), index, size)).filter(|range| range.contains(&address))
 }
 
 /// Whether an address lies in the guard page below a kernel stack.
 pub fn is_guard(address: u64) -> bool {
     STACKS.contains(&address) && containing(address).is_none() && containing(address + PAGE_SIZE as u64).is_some()
+}
+
+/// Tells the entry code where this CPU's kernel stack is.
+pub fn set_kernel_stack(cpu: &InKernel, number: Cpu) {
+    KERNEL_STACK.get(cpu).set(kernel(number).end);
 }
 
 /// Leaves the present stack for good and goes on with `then(argument)` on this CPU's kernel stack.
@@ -101,7 +106,7 @@ pub fn continue_on_kernel_stack<T>(argument: T, then: fn(T) -> !) -> ! {
     }
     let arguments = core::mem::ManuallyDrop::new((argument, then));
     // SAFETY: the boot is in the kernel, and CPU-local data is mapped.
-    KERNEL_STACK.get(&unsafe { InKernel::new() }).set(kernel(0).end);
+    set_kernel_stack(&unsafe { InKernel::new() }, Cpu(0));
     // SAFETY: `map` has mapped the stack, nothing lies on it yet, and `landing` never returns.
     unsafe {
         core::arch::asm!(
@@ -109,7 +114,7 @@ pub fn continue_on_kernel_stack<T>(argument: T, then: fn(T) -> !) -> ! {
             "xor ebp, ebp",
             "call {landing}",
             "ud2",
-            top = in(reg) kernel(0).end,
+            top = in(reg) kernel(Cpu(0)).end,
             landing = in(reg) landing::<T> as extern "C" fn(*const (T, fn(T) -> !)) -> !,
             in("rdi") &raw const *arguments,
             options(noreturn)

@@ -15,6 +15,8 @@ bitflags::bitflags! {
         const TIMER = 1;
         /// The serial line has input, or room for output.
         const SERIAL = 2;
+        /// Who runs here is to be chosen anew.
+        const LOOK = 4;
     }
 }
 

@@ -1,9 +1,15 @@
 //! The strategy of papers/001: one CPU at a time in the kernel. The giant lock is requested when the level
 //! rises and given back when it falls.
 
-use crate::arch::clock;
+use super::deferred::{self, Notes};
+use super::patience::{self, Patience};
+use crate::arch::cpulocal::counters;
+use crate::arch::remote::{self, Answer};
+use crate::arch::{apic, clock, devices, idt, interrupts, stop};
 use crate::schedule;
+use containers::CpuSet;
 use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 use cpulocal::{InKernel, cpu_local};
 use giantlock::{Cpu, GiantLock, Wait};
 
@@ -28,38 +34,31 @@ use giantlock::Ticket as Algorithm;
 /// The giant lock.
 static LOCK: GiantLock<Algorithm> = GiantLock::new(Algorithm::new());
 
+/// CPUs that wait for it.
+static WAITING: AtomicU64 = AtomicU64::new(0);
+
+/// Those of them that are about to halt, or have.
+static HALTED: AtomicU64 = AtomicU64::new(0);
+
+/// How long a CPU spins before it halts, in cycles: longer than the kernel is usually held. Where a host
+/// plays more CPUs than it has, the one whose turn it is would else be kept from running by those that spin.
+const SPIN: u64 = 1 << 17;
+
 cpu_local! {
     /// This CPU, as the lock knows it.
     static ME: Cell<Cpu> = Cell::new(numbered(0));
-    /// When the present wait began; 0: there is none.
-    static SINCE: Cell<u64> = Cell::new(0);
-    /// Cycles of all waits.
+    /// The patience of the wait that this CPU is in.
+    static PATIENCE: Cell<Patience> = Cell::new(Patience::new());
+    /// When this CPU will have spun for long enough.
+    static SPIN_UNTIL: Cell<u64> = Cell::new(0);
+    /// Cycles of all waits; while one goes on, less the time of its beginning.
     static WAITED: Cell<u64> = Cell::new(0);
-}
-
-/// What a CPU does while it waits for the lock. It holds nothing, so that who need not wait prepares nothing.
-struct Waiter;
-
-impl Wait for Waiter {
-    fn round(&mut self) {
-        // SAFETY: a CPU that asks for the lock is entering the kernel, and the proof ends with the round.
-        let cpu = unsafe { InKernel::new() };
-        let since = SINCE.get(&cpu);
-        if since.get() == 0 {
-            since.set(clock::rdtsc());
-        }
-    }
-}
-
-#[cold]
-fn end_of_wait(cpu: &InKernel) {
-    let waited = clock::rdtsc().wrapping_sub(SINCE.get(cpu).replace(0));
-    WAITED.get(cpu).set(WAITED.get(cpu).get() + waited);
-}
-
-/// Cycles that this CPU has waited for the lock.
-pub(super) fn waited(cpu: &InKernel) -> u64 {
-    WAITED.get(cpu).get()
+    /// Requests that this CPU has answered while it waited.
+    pub static ANSWERED_WAITING: Cell<u64> = Cell::new(0);
+    /// Times that this CPU had to wait, and how often it halted meanwhile.
+    pub static CONTENDED: Cell<u64> = Cell::new(0);
+    /// Times that this CPU has halted while it waited.
+    pub static HALTS: Cell<u64> = Cell::new(0);
 }
 
 const fn numbered(number: u8) -> Cpu {
@@ -86,4 +85,124 @@ pub(super) fn enter(cpu: &InKernel) -> bool {
 #[inline(always)]
 pub(super) fn leave(cpu: &InKernel) {
     LOCK.release(ME.get(cpu).get());
+    // A CPU that halts says so first and then looks whether its turn has come; this one does the opposite in
+    // the opposite order, so one of the two sees the other.
+    fence(SeqCst);
+    if HALTED.load(Relaxed) != 0 {
+        wake_next(cpu);
+    }
+}
+
+/// The level falls from 2 to 1: the lock stays.
+#[inline(always)]
+pub(super) fn leave_level2(cpu: &InKernel) {
+    LOCK.release(ME.get(cpu).get());
+}
+
+/// Wakes the CPU whose turn it is, if it has halted; all that have, if the algorithm cannot tell.
+#[cold]
+#[inline(never)]
+fn wake_next(cpu: &InKernel) {
+    let halted = CpuSet(HALTED.load(Relaxed));
+    let next = LOCK.next().map_or(halted, |next| halted.intersection(CpuSet(1 << next.id())));
+    remote::wake(cpu, next);
+}
+
+/// Cycles that a CPU has waited for the lock, less the time of its beginning where a wait goes on.
+pub(super) fn waited(cpu: containers::Cpu) -> u64 {
+    counters(cpu, &WAITED).get()
+}
+
+/// Whether an interrupt at level 1 came while this CPU had halted, waiting for the lock: it does not have it
+/// although the level has risen. The interrupt is acknowledged, and seen to when it has.
+pub(super) fn is_postponed(cpu: &InKernel, vector: u64) -> bool {
+    let waits = !PATIENCE.get(cpu).get().is_fresh();
+    if waits {
+        deferred::note(cpu, devices::postpone(vector as u8));
+    }
+    waits
+}
+
+/// What a CPU does while it waits for the lock. It holds nothing, so that who need not wait prepares nothing.
+///
+/// Interrupts are off but while it halts, and who holds the lock may be waiting for it.
+struct Waiter;
+
+impl Wait for Waiter {
+    #[inline(never)]
+    fn round(&mut self) {
+        // SAFETY: a CPU that asks for the lock is entering the kernel, and the proof ends with the round.
+        let cpu = unsafe { InKernel::new() };
+        let me = 1 << ME.get(&cpu).get().id();
+        let mut patience = PATIENCE.get(&cpu).get();
+        if patience.is_fresh() {
+            super::begin(WAITED.get(&cpu));
+            SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
+            WAITING.fetch_or(me, Relaxed);
+        }
+        if remote::answer(&cpu) != Answer::Nothing {
+            ANSWERED_WAITING.get(&cpu).set(ANSWERED_WAITING.get(&cpu).get() + 1);
+        }
+        if patience.is_over() {
+            report(&cpu);
+        }
+        PATIENCE.get(&cpu).set(patience);
+        if HALTED.load(Relaxed) & me != 0 {
+            // Said in an earlier round, and its turn had not come since.
+            HALTS.get(&cpu).set(HALTS.get(&cpu).get() + 1);
+            interrupts::wait();
+            HALTED.fetch_and(!me, Relaxed);
+            SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
+        } else if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
+            HALTED.fetch_or(me, SeqCst);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn end_of_wait(cpu: &InKernel) {
+    let me = 1 << ME.get(cpu).get().id();
+    super::end(WAITED.get(cpu));
+    CONTENDED.get(cpu).set(CONTENDED.get(cpu).get() + 1);
+    PATIENCE.get(cpu).set(Patience::new());
+    WAITING.fetch_and(!me, Relaxed);
+    HALTED.fetch_and(!me, Relaxed);
+}
+
+/// Whether an interrupt at level 0 was another CPU's request, and has been answered without the lock. A CPU
+/// that has been taken out of what it ran must go in all the same.
+pub(super) fn is_answered_outside(cpu: &InKernel, vector: u64) -> bool {
+    if vector != u64::from(idt::REQUEST) {
+        return false;
+    }
+    // At once: while it is in service, no other request could reach this CPU.
+    apic::end_of_interrupt();
+    let left = remote::answer(cpu) == Answer::Left;
+    if left {
+        deferred::note(cpu, Notes::LOOK);
+    }
+    !left
+}
+
+/// Makes other CPUs choose anew who they run.
+pub(super) fn make_look(cpu: &InKernel, others: CpuSet) {
+    remote::reschedule(cpu, others);
+}
+
+/// Tells of a lock that is held or waited for too long: who has it, and who waits.
+#[cold]
+fn report(cpu: &InKernel) {
+    let Some(holder) = LOCK.holder() else { return };
+    if patience::may_report() {
+        log::warn!(
+            "CPU {} has waited {} ms for the giant lock; CPU {} holds it, depth {}; waiting: {:?}",
+            ME.get(cpu).get().id(),
+            patience::bound() / 1_000_000,
+            holder.cpu.id(),
+            holder.depth,
+            CpuSet(WAITING.load(Relaxed)),
+        );
+        stop::ask_for_report(containers::Cpu(holder.cpu.id()));
+    }
 }

@@ -16,19 +16,27 @@
 
 pub mod deferred;
 #[cfg(feature = "smp")]
-mod giant;
+pub mod giant;
+#[cfg(feature = "smp")]
+pub mod patience;
 #[cfg(not(feature = "smp"))]
 mod up;
 
+#[cfg(feature = "smp")]
+pub use giant as lock;
+#[cfg(feature = "smp")]
+pub use patience::Patience;
+
+use crate::arch::cpulocal::{Counters, counters};
 use crate::arch::entry::{IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME, WholeSystemCall};
 use crate::arch::{clock, devices, entry, interrupts, trace};
 use crate::kernel::Kernel;
 use crate::schedule::Running;
 use crate::{calls, schedule, signals, trap};
 use ::trace::{Class, Event, From, To};
-use containers::{Registers, State};
-use core::cell::{Cell, UnsafeCell};
-use cpulocal::{InKernel, cpu_local};
+use containers::{Cpu, CpuSet, Registers};
+use core::cell::Cell;
+use cpulocal::{AtLevel1, Guarded, InKernel, cpu_local};
 #[cfg(feature = "smp")]
 use giant as strategy;
 #[cfg(not(feature = "smp"))]
@@ -57,16 +65,19 @@ pub struct Counts {
     since: Cell<u64>,
 }
 
+// SAFETY: cells of words, and nothing else.
+unsafe impl Counters for Counts {}
+
 /// How a CPU's cycles divide.
 pub struct Cycles {
     /// In user mode.
     pub user: u64,
     /// In the kernel.
     pub kernel: u64,
-    /// Halted.
-    pub idle: u64,
     /// Waiting to be let into the kernel.
     pub waiting: u64,
+    /// Halted.
+    pub idle: u64,
 }
 
 cpu_local! {
@@ -81,14 +92,17 @@ cpu_local! {
     static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
 }
 
-impl Counts {
-    /// How the cycles of this CPU, which is in the kernel, divide up to now. What is neither user mode nor
-    /// idle nor waiting is the kernel's.
-    pub fn cycles(&self, cpu: &InKernel) -> Cycles {
-        let (user, idle) = (USER_TIME.get(cpu).get(), IDLE_TIME.get(cpu).get());
-        let (all, waiting) = (clock::rdtsc().wrapping_sub(self.since.get()), strategy::waited(cpu));
-        Cycles { user, kernel: all.wrapping_sub(user + idle + waiting), idle, waiting }
-    }
+/// How a CPU's cycles divide up to now. What is neither user mode nor idle nor waiting is the kernel's.
+pub fn cycles(of: Cpu) -> Cycles {
+    let now = clock::rdtsc();
+    // What has begun and not ended yet has had the time of its beginning subtracted, which is more than it
+    // can ever add up to: it is negative until then.
+    let up_to_now = |time: u64| if (time as i64) < 0 { time.wrapping_add(now) } else { time };
+    let user = up_to_now(counters(of, &USER_TIME).get());
+    let idle = up_to_now(counters(of, &IDLE_TIME).get());
+    let waiting = up_to_now(strategy::waited(of));
+    let all = now.wrapping_sub(counters(of, &COUNTS).since.get());
+    Cycles { user, kernel: all.saturating_sub(user + waiting + idle), waiting, idle }
 }
 
 #[inline(always)]
@@ -110,55 +124,39 @@ fn end(time: &Cell<u64>) {
     time.set(time.get().wrapping_add(now));
 }
 
-/// The kernel's state. Reached only through [`rise`].
-struct TheKernel(UnsafeCell<Option<Kernel>>);
-
-// SAFETY: only a CPU at level 1 that the strategy has let in makes a reference to the content.
-unsafe impl Sync for TheKernel {}
-
-static KERNEL: TheKernel = TheKernel(UnsafeCell::new(None));
-
 /// The kernel's state.
-///
-/// # Safety
-/// The CPU is at level 1 and has been let in, and there is no other reference on it.
-#[inline(always)]
-unsafe fn the_kernel() -> &'static mut Kernel {
-    // SAFETY: as promised, and the strategy sees to other CPUs. The state is there: the boot puts it there
-    // before the first entry.
-    unsafe { (*KERNEL.0.get()).as_mut().unwrap_unchecked() }
-}
+static KERNEL: Guarded<Kernel> = Guarded::new();
 
-/// From level 0 to level 1: waits until the strategy lets this CPU in, and hands out the kernel. `Err`:
-/// the kernel too, but meanwhile another CPU has ended or stopped the thread that ran here. Its registers
-/// are nobody's then, and the CPU [leaves](leave) by choosing another.
+/// From level 0 to level 1: waits until the strategy lets this CPU in, and gives the proof that opens the
+/// kernel. `Err`: the proof too, but meanwhile another CPU has ended or stopped the thread that ran here.
+/// Its registers are nobody's then, and the CPU [leaves](leave) by choosing another.
 ///
 /// # Safety
-/// Called by the entry functions below and nowhere else, once per visit, so that the reference is
-/// the only one there is; it must not be kept beyond [`fall`].
+/// Called by the entry functions below and nowhere else, once per visit; the proof must not be kept beyond
+/// [`fall`].
 #[inline(always)]
-unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<&'static mut Kernel, &'static mut Kernel> {
+unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, AtLevel1> {
     LEVEL.get(cpu).set(1);
     count(&COUNTS.get(cpu).level1[cause as usize]);
     let waited = strategy::enter(cpu);
     if cfg!(feature = "smp") {
         trace::here(cpu, Event::Acquired { depth: 1, contended: waited });
     }
-    // SAFETY: the level was 0, so nobody on this CPU holds a reference.
-    let kernel = unsafe { the_kernel() };
-    if waited && !still_runs(kernel, cpu) { Err(kernel) } else { Ok(kernel) }
+    // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy sees to others. The
+    // boot has put the kernel's state there before the first entry.
+    let mut level = unsafe { AtLevel1::new() };
+    if waited && !still_runs(KERNEL.get(&mut level), cpu) { Err(level) } else { Ok(level) }
 }
 
 /// Whether the current thread, if there is one, is still to run here; asked after a wait. If not, another
 /// thread is chosen before the CPU leaves.
 #[cold]
 fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
-    let runs = |id| kernel.tasks.thread(id).is_some_and(|thread| thread.state == State::Running);
-    let still = schedule::current(cpu).is_none_or(runs);
-    if !still {
+    let gone = schedule::is_gone(kernel, cpu);
+    if gone {
         kernel.tasks.attention.insert(schedule::this_cpu(cpu));
     }
-    still
+    !gone
 }
 
 /// From level 1 to level 0.
@@ -191,14 +189,22 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel) -> *const Registers {
 /// The slow part of [`leave`].
 #[inline(never)]
 fn choose(kernel: &mut Kernel, cpu: &InKernel) {
+    let here = schedule::this_cpu(cpu);
     loop {
         interrupts::disable();
         let notes = deferred::take(cpu);
+        if notes.is_empty() && !kernel.tasks.attention.contains(here) {
+            break;
+        }
         kernel.work_off(cpu, notes);
         schedule::choose(kernel, cpu);
-        if signals::deliver(kernel, cpu) && kernel.tasks.attention.is_empty() && !deferred::any(cpu) {
-            return;
+        if !signals::deliver(kernel, cpu) {
+            kernel.tasks.attention.insert(here);
         }
+    }
+    let others = core::mem::replace(&mut kernel.tasks.attention, CpuSet::NONE);
+    if !others.is_empty() {
+        strategy::make_look(cpu, others);
     }
 }
 
@@ -210,12 +216,25 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     strategy::init(&cpu);
     strategy::enter(&cpu);
     trace::start(&cpu);
-    // SAFETY: the boot is at level 1, nobody has entered yet, and this runs once.
-    let kernel = unsafe { (*KERNEL.0.get()).insert(kernel) };
+    // SAFETY: the boot is at level 1 and has been let in, nobody has entered yet, and the state is put there
+    // before it is looked at.
+    let mut level = unsafe { AtLevel1::new() };
+    KERNEL.set(&mut level, kernel);
+    let kernel = KERNEL.get(&mut level);
     kernel.tasks.attention.insert(schedule::this_cpu(&cpu));
     let registers = leave(kernel, &cpu);
     // SAFETY: these are the registers of the thread chosen, and interrupts are off.
     unsafe { entry::depart(registers) }
+}
+
+/// A further CPU has come up: it goes idle until there is something for it to do.
+#[cfg(feature = "smp")]
+pub fn start_further(cpu: &InKernel) -> ! {
+    COUNTS.get(cpu).since.set(clock::rdtsc());
+    strategy::init(cpu);
+    begin(IDLE_TIME.get(cpu));
+    LEVEL.get(cpu).set(0);
+    entry::idle()
 }
 
 /// How far a system call has come that does not go straight back.
@@ -241,7 +260,10 @@ impl Outcome {
 pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
     trace::enter(&call.cpu, Class::SystemCall, call.number, From::User);
     // SAFETY: this is an entry.
-    let Ok(kernel) = (unsafe { rise(&call.cpu, Cause::SystemCall) }) else { return stay(&call.cpu, Outcome::Gone) };
+    let Ok(mut level) = (unsafe { rise(&call.cpu, Cause::SystemCall) }) else {
+        return stay(&call.cpu, Outcome::Gone);
+    };
+    let kernel = KERNEL.get(&mut level);
     let entry = calls::find(call.number);
     if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel) }
 }
@@ -279,8 +301,9 @@ fn stay(cpu: &InKernel, outcome: Outcome) -> u64 {
 pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Registers {
     let call = &whole.call;
     let cpu = &call.cpu;
-    // SAFETY: the visit goes on, and the reference of `enter_system_call` went when it returned.
-    let kernel = unsafe { the_kernel() };
+    // SAFETY: the visit goes on, and the proof of `enter_system_call` went when it returned.
+    let mut level = unsafe { AtLevel1::new() };
+    let kernel = KERNEL.get(&mut level);
     let outcome = OUTCOME.get(cpu).replace(Outcome::RESTING);
     if !matches!(outcome, Outcome::Gone) {
         set_registers(kernel, cpu, |registers| *registers = whole.registers());
@@ -322,18 +345,18 @@ pub extern "C" fn enter_trap() -> *const Registers {
         let address = trap::fault_address();
         // SAFETY: this is an entry.
         match unsafe { rise(&cpu, Cause::Exception) } {
-            Ok(kernel) => {
+            Ok(mut level) => {
+                let kernel = KERNEL.get(&mut level);
                 trap::exception(kernel, &cpu, vector, code, address);
                 leave(kernel, &cpu)
             }
-            Err(kernel) => leave(kernel, &cpu),
+            Err(mut level) => leave(KERNEL.get(&mut level), &cpu),
         }
+    } else if strategy::is_answered_outside(&cpu, vector) {
+        begin(USER_TIME.get(&cpu));
+        entry::frame(&cpu)
     } else {
-        trace::enter(&cpu, Class::Interrupt, vector, From::User);
-        // SAFETY: this is an entry.
-        let (Ok(kernel) | Err(kernel)) = unsafe { rise(&cpu, Cause::Interrupt) };
-        deferred::note(&cpu, devices::interrupt(vector as u8));
-        leave(kernel, &cpu)
+        interrupt(&cpu, vector, From::User)
     }
 }
 
@@ -344,11 +367,20 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     let counts = COUNTS.get(&cpu);
     end(IDLE_TIME.get(&cpu));
     count(&counts.from_idle);
-    trace::enter(&cpu, Class::Interrupt, registers.vector, From::Idle);
+    if strategy::is_answered_outside(&cpu, registers.vector) {
+        begin(IDLE_TIME.get(&cpu));
+        entry::idle()
+    }
+    interrupt(&cpu, registers.vector, From::Idle)
+}
+
+/// An interrupt at level 0.
+fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
+    trace::enter(cpu, Class::Interrupt, vector, from);
     // SAFETY: this is an entry.
-    let (Ok(kernel) | Err(kernel)) = unsafe { rise(&cpu, Cause::Interrupt) };
-    deferred::note(&cpu, devices::interrupt(registers.vector as u8));
-    leave(kernel, &cpu)
+    let (Ok(mut level) | Err(mut level)) = unsafe { rise(cpu, Cause::Interrupt) };
+    deferred::note(cpu, devices::interrupt(vector as u8));
+    leave(KERNEL.get(&mut level), cpu)
 }
 
 /// An interrupt at level 1, which makes it level 2. The strategy is asked as for every rise of the level;
@@ -358,6 +390,9 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
 pub extern "C" fn interrupted(registers: &Registers) {
     // SAFETY: as in `enter_trap`; the proof serves the counters and the notes only.
     let cpu = unsafe { InKernel::new() };
+    if strategy::is_postponed(&cpu, registers.vector) {
+        return;
+    }
     let level = LEVEL.get(&cpu);
     trace::here(
         &cpu,
@@ -367,7 +402,7 @@ pub extern "C" fn interrupted(registers: &Registers) {
     strategy::enter(&cpu);
     count(&COUNTS.get(&cpu).level2);
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
-    strategy::leave(&cpu);
+    strategy::leave_level2(&cpu);
     trace::here(&cpu, Event::Leave { to: To::Kernel });
     level.set(level.get() - 1);
 }

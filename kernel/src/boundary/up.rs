@@ -1,6 +1,7 @@
 //! The strategy of the uniprocessor: levels are kept, and that is all. Nobody else can be in the
 //! kernel, so entering and leaving cost nothing.
 
+use containers::{Cpu, CpuSet};
 use cpulocal::InKernel;
 
 /// There is nothing to make ready.
@@ -17,7 +18,28 @@ pub(super) fn enter(_cpu: &InKernel) -> bool {
 #[inline(always)]
 pub(super) fn leave(_cpu: &InKernel) {}
 
+/// The level falls from 2 to 1.
+#[inline(always)]
+pub(super) fn leave_level2(_cpu: &InKernel) {}
+
+/// Whether an interrupt at level 1 came before this CPU was let in.
+#[inline(always)]
+pub(super) fn is_postponed(_cpu: &InKernel, _vector: u64) -> bool {
+    false
+}
+
 /// Nobody waits.
-pub(super) fn waited(_cpu: &InKernel) -> u64 {
+pub(super) fn waited(_cpu: Cpu) -> u64 {
     0
+}
+
+/// Whether an interrupt at level 0 has been dealt with without the kernel's state.
+#[inline(always)]
+pub(super) fn is_answered_outside(_cpu: &InKernel, _vector: u64) -> bool {
+    false
+}
+
+/// Makes other CPUs choose anew who they run.
+pub(super) fn make_look(_cpu: &InKernel, others: CpuSet) {
+    unreachable!("CPUs {others:?} besides the only one")
 }

@@ -141,7 +141,7 @@ fn give(caller: &Caller, memory: &mut Memory, address: u64, capacity: u64, text:
 }
 
 /// `statistics(buffer, capacity, prefix, prefix length)`
-pub fn statistics(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+pub fn statistics(caller: &Caller, kernel: &mut Kernel) -> Answer {
     let [buffer, capacity, prefix, length, ..] = caller.arguments;
     if length > NAME_MAX as u64 {
         return Err(Errno::EINVAL);
@@ -150,7 +150,7 @@ pub fn statistics(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answe
     let bytes = &mut bytes[..length as usize];
     kernel.memory.copy_in(caller.space, prefix, bytes).map_err(bad_address)?;
     let mut text = String::with_capacity(2048);
-    statistics::each(kernel, cpu, |name, value| {
+    statistics::each(kernel, |name, value| {
         if name.as_bytes().starts_with(bytes) {
             let _ = writeln!(text, "{name} {value}");
         }

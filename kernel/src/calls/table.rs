@@ -190,7 +190,7 @@ calls! {
     SEND => native::send(c, memory, tasks, messages),
     RECEIVE => native::receive(c, memory, tasks, messages),
     WAIT => native::wait(c, memory, tasks),
-    STATISTICS: LONG => native::statistics(c, k, cpu),
+    STATISTICS: LONG => native::statistics(c, k),
     BURN: LONG => native::burn(c),
     THREAD => native::thread(c, k),
     CONTAINER => native::container(c, memory, tasks),

@@ -9,7 +9,9 @@ pub(crate) enum Record {
     Exit(u8),
     /// The kernel panicked.
     Panic(String),
-    /// A frame of the panic's backtrace.
+    /// Where a CPU is that was asked.
+    Report(String),
+    /// A frame of the backtrace of the latest panic or report.
     Backtrace(u64),
     /// Statistics, a JSON object.
     Stats(String),
@@ -38,6 +40,7 @@ pub(crate) fn parse(line: &[u8]) -> Line<'_> {
     let known = match word {
         channel::EXIT => rest.parse().ok().map(Record::Exit),
         channel::PANIC => Some(Record::Panic(rest.to_owned())),
+        channel::REPORT => Some(Record::Report(rest.to_owned())),
         channel::BACKTRACE => u64::from_str_radix(rest, 16).ok().map(Record::Backtrace),
         channel::TRACE => rest.split_once(' ').and_then(|(address, bytes)| {
             let number = |text| u64::from_str_radix(text, 16).ok();
@@ -58,6 +61,10 @@ pub(crate) struct Verdict {
     pub(crate) panic: Option<String>,
     /// The panic's backtrace, innermost frame first.
     pub(crate) backtrace: Vec<u64>,
+    /// Where CPUs were that were asked, with the backtrace of each.
+    pub(crate) reports: Vec<(String, Vec<u64>)>,
+    /// Whether frames that come are the latest report's.
+    reporting: bool,
     /// The statistics.
     pub(crate) stats: Option<String>,
 }
@@ -68,8 +75,18 @@ impl Verdict {
         match record {
             Record::Exit(status) => self.exit = Some(status),
             // The first panic is the story; what follows from it is not.
-            Record::Panic(message) => _ = self.panic.get_or_insert(message),
-            Record::Backtrace(address) => self.backtrace.push(address),
+            Record::Panic(message) => {
+                self.panic.get_or_insert(message);
+                self.reporting = false;
+            }
+            Record::Report(message) => {
+                self.reports.push((message, Vec::new()));
+                self.reporting = true;
+            }
+            Record::Backtrace(address) => match self.reports.last_mut().filter(|_| self.reporting) {
+                Some((_, backtrace)) => backtrace.push(address),
+                None => self.backtrace.push(address),
+            },
             Record::Stats(json) => self.stats = Some(json),
             // The session keeps it for whoever takes the region out.
             Record::Trace { .. } => {}
@@ -121,6 +138,15 @@ mod tests {
         for line in [&b"\x1eexit"[..], b"\x1eexit 256", b"\x1eexit -1", b"\x1ebacktrace 0x10", b"\x1estats", b"\x1e"] {
             assert!(matches!(parse(line), Line::Record(Record::Unknown(_))), "{line:?}");
         }
+    }
+
+    #[test]
+    fn each_report_has_its_backtrace() {
+        let before: &[&[u8]] = &[b"\x1ereport CPU 1: slow", b"\x1ebacktrace 1", b"\x1ebacktrace 2"];
+        let after: &[&[u8]] = &[b"\x1epanic bug", b"\x1ebacktrace 3", b"\x1ereport CPU 0: idle", b"\x1ebacktrace 4"];
+        let verdict = verdict(&[before, after].concat());
+        assert_eq!(verdict.backtrace, [3]);
+        assert_eq!(verdict.reports, [("CPU 1: slow".into(), vec![1, 2]), ("CPU 0: idle".into(), vec![4])]);
     }
 
     #[test]

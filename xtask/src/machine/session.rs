@@ -166,6 +166,10 @@ impl Session<'_> {
             note(format_args!("{what}: {}", plain(message)));
             backtrace::print(self.symbols, &learnt.verdict.backtrace);
         }
+        for (message, frames) in &learnt.verdict.reports {
+            note(plain(message));
+            backtrace::print(self.symbols, frames);
+        }
         Ok(match (end, learnt.verdict.status()) {
             (End::OutputClosed, _) => SIGNAL_STATUS + SIGPIPE as u8,
             (End::Left, _) => SIGNAL_STATUS + SIGINT as u8,

@@ -1,0 +1,139 @@
+//! What CPUs ask of each other: to forget translations, to leave what they run, to look again at who runs.
+//!
+//! A request is waited for, and only the CPU that holds the giant lock makes one, so there is one at a
+//! time. A CPU answers from wherever it is:
+//!
+//! | where | by |
+//! | --- | --- |
+//! | user mode or the idle loop | the interrupt |
+//! | waiting for the giant lock, interrupts off | looking in each round of its spin |
+//! | level 1 | never asked: it holds the lock |
+//!
+//! The second row is what keeps the machine from a deadlock: who asks holds what the other waits for.
+
+use super::apic::{self, Command};
+use super::{idt, physical};
+use crate::boundary::Patience;
+use containers::{Cpu, CpuSet};
+use core::cell::Cell;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use cpulocal::{InKernel, cpu_local};
+use giantlock::MAX_CPUS;
+use x86_64::PhysAddr;
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::PhysFrame;
+
+/// The local APIC ids of the CPUs that have come up, by number.
+static IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
+
+/// The CPUs that have come up, the boot CPU included.
+static ONLINE: AtomicU64 = AtomicU64::new(1);
+
+/// The CPUs that have not answered the request yet. Written last by who asks, with `Release`, so that who
+/// finds itself in it sees the range; cleared with `Release`, so that who asks sees what has been done.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+/// What is to be forgotten; an empty range asks a CPU to leave what it runs.
+static RANGE: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+cpu_local! {
+    /// The address of this CPU's global page directory.
+    static GLOBAL: Cell<u64> = Cell::new(0);
+    /// Interrupts that this CPU has sent to others.
+    pub static SENT: Cell<u64> = Cell::new(0);
+}
+
+/// What a look for requests came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// There was none.
+    Nothing,
+    /// Translations were forgotten; this CPU may go on as it was.
+    Forgot,
+    /// This CPU is on its global page directory. What it ran may be gone: it must go through level 1 before
+    /// it looks at its thread.
+    Left,
+}
+
+/// Enters this CPU, which has come up and runs on its global page directory, into the list of those who can
+/// be asked.
+pub fn enlist(cpu: &InKernel) {
+    let number = super::cpulocal::number(cpu);
+    GLOBAL.get(cpu).set(Cr3::read().0.start_address().as_u64());
+    IDS[usize::from(number.0)].store(apic::id(), Relaxed);
+    ONLINE.fetch_or(CpuSet::only(number).0, Release);
+}
+
+/// The local APIC id of a CPU.
+pub fn id(cpu: Cpu) -> u32 {
+    IDS[usize::from(cpu.0)].load(Relaxed)
+}
+
+/// The CPUs that have come up.
+pub fn online() -> CpuSet {
+    CpuSet(ONLINE.load(Acquire))
+}
+
+/// Sends an interrupt to each of these CPUs.
+fn interrupt(cpu: &InKernel, cpus: CpuSet, vector: u8) {
+    let sent = SENT.get(cpu);
+    sent.set(sent.get() + u64::from(cpus.len()));
+    cpus.iter().for_each(|to| apic::send(id(to), Command::Interrupt(vector)));
+}
+
+/// Makes these CPUs look again at who runs. Nobody waits for that.
+pub fn reschedule(cpu: &InKernel, cpus: CpuSet) {
+    interrupt(cpu, cpus, idt::RESCHEDULE);
+}
+
+/// Wakes CPUs that have halted while they wait for the giant lock.
+pub fn wake(cpu: &InKernel, cpus: CpuSet) {
+    interrupt(cpu, cpus, idt::REQUEST);
+}
+
+/// Makes other CPUs forget their translations of a range of user pages; returns when they have.
+pub fn invalidate(cpu: &InKernel, cpus: CpuSet, range: Range<u64>) {
+    ask(cpu, cpus, range);
+}
+
+/// Takes other CPUs out of user mode and onto their global page directories; returns when they are there.
+/// They wait to be let into the kernel, and will not touch the threads that they ran before that.
+pub fn vacate(cpu: &InKernel, cpus: CpuSet) {
+    ask(cpu, cpus, 0..0);
+}
+
+fn ask(cpu: &InKernel, cpus: CpuSet, range: Range<u64>) {
+    RANGE[0].store(range.start, Relaxed);
+    RANGE[1].store(range.end, Relaxed);
+    ASKED.store(cpus.0, Release);
+    interrupt(cpu, cpus, idt::REQUEST);
+    let mut patience = Patience::new();
+    while ASKED.load(Acquire) != 0 {
+        core::hint::spin_loop();
+        if patience.is_over() {
+            log::warn!("CPUs {:?} do not answer CPU {}", CpuSet(ASKED.load(Relaxed)), super::cpulocal::number(cpu).0);
+        }
+    }
+}
+
+/// Does what another CPU has asked of this one, if anything.
+#[inline]
+pub fn answer(cpu: &InKernel) -> Answer {
+    let me = CpuSet::only(super::cpulocal::number(cpu)).0;
+    if ASKED.load(Acquire) & me == 0 {
+        return Answer::Nothing;
+    }
+    let range = RANGE[0].load(Relaxed)..RANGE[1].load(Relaxed);
+    let answer = if range.is_empty() {
+        let global = PhysFrame::containing_address(PhysAddr::new(GLOBAL.get(cpu).get()));
+        // SAFETY: the global page directory is this CPU's own and stays for ever.
+        unsafe { Cr3::write(global, Cr3Flags::empty()) }
+        Answer::Left
+    } else {
+        physical::invalidate_here(range);
+        Answer::Forgot
+    };
+    ASKED.fetch_and(!me, Release);
+    answer
+}

@@ -1,0 +1,257 @@
+//! Starts the further CPUs.
+//!
+//! INIT, SIPI, SIPI (SDM volume 3, section 9.4.4). The reset, which takes longest, all go through together;
+//! then one after the other runs [`boot`](super::boot)'s trampoline into long mode, draws its number, and
+//! waits. The boot CPU makes its page directory, CPU-local section and stacks, lets it in, and compares
+//! the time-stamp counters while nothing else goes on. Then it halts, and the next one's turn has come:
+//! CPUs that spin side by side would only keep each other up where a host plays many of them.
+//!
+//! A CPU that does not come is left out. One that comes late takes the place of one that is awaited, or
+//! finds the list closed, and halts for good.
+
+use super::acpi::Platform;
+use super::apic::{self, Command};
+use super::cpu::{self, Features, features};
+use super::physical::{DIRECT_MAP, Frames};
+use super::{clock, cpulocal, fpu, gdt, idt, paging, remote, stack};
+use crate::boundary;
+use ::cpulocal::InKernel;
+use alloc::{vec, vec::Vec};
+use containers::{Cpu, GlobalDirectory, OutOfFrames};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use giantlock::MAX_CPUS;
+use x86_64::registers::model_specific::Msr;
+
+/// From INIT to the first SIPI, and from one SIPI to the next, in nanoseconds.
+const AFTER_INIT: u64 = 10_000_000;
+const AFTER_STARTUP: u64 = 200_000;
+
+/// How long the next CPU may take to come up, in nanoseconds: far longer than any does, even where a busy
+/// host plays the machine.
+const PATIENCE: u64 = 5_000_000_000;
+
+/// Numbers drawn by CPUs that have reached long mode; [`CLOSED`] and above: no more are taken.
+pub(super) static ARRIVED: AtomicU32 = AtomicU32::new(0);
+pub(super) const CLOSED: u32 = 1 << 16;
+
+/// What the CPU that drew number n − 1 is waiting for: the address of its page directory, then used with the
+/// stack pointer beside it.
+pub(super) static DIRECTORIES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+pub(super) static STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// Starts all CPUs but this one, whose global page directory is `boot`; returns those of all by number.
+pub fn start(
+    frames: &mut Frames,
+    boot: GlobalDirectory,
+    platform: &Platform,
+    trampoline: Option<u64>,
+) -> Vec<GlobalDirectory> {
+    let mut globals = vec![boot];
+    // SAFETY: the boot is in the kernel, and CPU-local data is mapped.
+    remote::enlist(&unsafe { InKernel::new() });
+    let mut ids: Vec<u32> = platform.cpus.iter().copied().filter(|id| *id != apic::id()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() >= MAX_CPUS {
+        log::warn!("the machine has {} CPUs; {MAX_CPUS} are used", ids.len() + 1);
+        ids.truncate(MAX_CPUS - 1);
+    }
+    let Some(page) = trampoline.filter(|_| !ids.is_empty()) else {
+        if !ids.is_empty() {
+            log::warn!("no memory below 1 MiB for the further CPUs to begin in; this one stays alone");
+        }
+        return globals;
+    };
+    let code = super::boot::trampoline();
+    // SAFETY: a page of usable memory that the boot information set aside for this; the direct map has it.
+    unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), (DIRECT_MAP + page) as *mut u8, code.len()) };
+
+    ids.iter().for_each(|id| apic::send(*id, Command::Init));
+    wait(AFTER_INIT);
+    for id in &ids {
+        let arrived = || ARRIVED.load(Acquire) as usize >= globals.len();
+        for patience in [AFTER_STARTUP, PATIENCE] {
+            apic::send(*id, Command::Startup((page >> 12) as u8));
+            if wait_for(arrived, patience) {
+                break;
+            }
+        }
+        if arrived() {
+            let number = Cpu(globals.len() as u8);
+            match prepare(frames, number) {
+                Ok(global) if let_in(number, &global) => globals.push(global),
+                Ok(_) => break,
+                Err(OutOfFrames) => {
+                    log::warn!("no memory for more CPUs");
+                    break;
+                }
+            }
+        }
+    }
+    ARRIVED.fetch_add(CLOSED, Relaxed);
+    let up: Vec<u32> = remote::online().iter().map(remote::id).collect();
+    ids.iter().filter(|id| !up.contains(id)).for_each(|id| log::warn!("the CPU with APIC id {id} did not come up"));
+    log::info!("{} CPU(s) up", globals.len());
+    globals
+}
+
+/// Makes what a CPU needs.
+fn prepare(frames: &mut Frames, cpu: Cpu) -> Result<GlobalDirectory, OutOfFrames> {
+    let global = paging::build_further(frames)?;
+    cpulocal::map(frames, cpu, global.pml4)?;
+    stack::map(frames, cpu)?;
+    Ok(global)
+}
+
+/// Lets a CPU in and compares its clock; false if it does not come.
+fn let_in(cpu: Cpu, global: &GlobalDirectory) -> bool {
+    let index = usize::from(cpu.0) - 1;
+    STACKS[index].store(stack::kernel(cpu).end, Relaxed);
+    DIRECTORIES[index].store(global.pml4.address().as_u64(), Release);
+    skew::compare(cpu);
+    wait_for(|| remote::online().contains(cpu), PATIENCE)
+}
+
+/// Where a further CPU enters Rust: on its own stack and page directory, level 1, interrupts off.
+pub(super) extern "C" fn further_main(number: u64) -> ! {
+    let number = Cpu(number as u8);
+    idt::init();
+    gdt::init();
+    gdt::init_tss(number);
+    cpu::init();
+    fpu::init();
+    // SAFETY: this CPU's section is mapped, and this is its one proof until it goes idle.
+    let cpu = unsafe { InKernel::new() };
+    cpulocal::set_number(&cpu, number);
+    stack::set_kernel_stack(&cpu, number);
+    apic::init_further();
+    skew::answer();
+    remote::enlist(&cpu);
+    boundary::start_further(&cpu)
+}
+
+fn wait(nanoseconds: u64) {
+    let since = clock::nanoseconds();
+    while clock::nanoseconds() - since < nanoseconds {
+        core::hint::spin_loop();
+    }
+}
+
+/// Waits until something holds; false if it does not within so many nanoseconds.
+fn wait_for(holds: impl Fn() -> bool, patience: u64) -> bool {
+    let since = clock::nanoseconds();
+    while !holds() {
+        if clock::nanoseconds() - since > patience {
+            return false;
+        }
+        core::hint::spin_loop();
+    }
+    true
+}
+
+/// Time is to be the same on all CPUs: each one's time-stamp counter is compared with the boot CPU's as it
+/// comes up.
+///
+/// The boot CPU asks and notes when it asked and when the answer came; the other's counter, read between
+/// the two, should lie between them. Of several rounds the shortest says most.
+mod skew {
+    use super::*;
+
+    /// The round that the boot CPU asks for; [`DONE`]: none any more.
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    /// The round that has been answered, and the counter then.
+    static ANSWERED: AtomicU64 = AtomicU64::new(0);
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    /// What the other CPU is to add to its counter, as two's complement.
+    static CORRECTION: AtomicU64 = AtomicU64::new(0);
+    /// Largest difference that was left, in ticks.
+    pub(super) static LARGEST: AtomicU64 = AtomicU64::new(0);
+
+    const DONE: u64 = u64::MAX;
+    const CORRECT: u64 = u64::MAX - 1;
+    /// Rounds of a comparison.
+    const ROUNDS: u64 = 8;
+    const TSC_ADJUST: u32 = 0x3b;
+
+    /// How far the other CPU's counter is ahead, and by how much that may be wrong, in ticks.
+    struct Difference {
+        ahead: i64,
+        unsure: u64,
+    }
+
+    /// Compares the counter of a CPU that is about to call [`answer`], and has it corrected if it can be.
+    pub(super) fn compare(cpu: Cpu) {
+        let Some(mut difference) = measure() else { return };
+        let is_off = |difference: &Difference| difference.ahead.unsigned_abs() > difference.unsure;
+        if is_off(&difference) && features().contains(Features::TSC_ADJUST) {
+            CORRECTION.store(difference.ahead.wrapping_neg() as u64, Relaxed);
+            round(CORRECT);
+            difference = measure().unwrap_or(difference);
+        }
+        ASKED.store(DONE, Release);
+        // It clears the word, so that the next CPU does not take it for its own.
+        wait_for(|| ASKED.load(Acquire) == 0, PATIENCE);
+        if is_off(&difference) {
+            LARGEST.fetch_max(difference.ahead.unsigned_abs(), Relaxed);
+            let Difference { ahead, unsure } = difference;
+            log::warn!("the time-stamp counter of CPU {} is {ahead} ± {unsure} ticks ahead", cpu.0);
+        }
+    }
+
+    fn measure() -> Option<Difference> {
+        let mut best: Option<Difference> = None;
+        for number in 1..=ROUNDS {
+            let before = clock::rdtsc();
+            if !round(number) {
+                return None;
+            }
+            let after = clock::rdtsc();
+            let unsure = (after - before) / 2;
+            if best.as_ref().is_none_or(|best| unsure < best.unsure) {
+                let ahead = COUNTER.load(Relaxed).wrapping_sub(before + unsure) as i64;
+                best = Some(Difference { ahead, unsure });
+            }
+        }
+        best
+    }
+
+    /// Asks for a round; false if the other CPU does not answer.
+    fn round(number: u64) -> bool {
+        ASKED.store(number, Release);
+        wait_for(|| ANSWERED.load(Acquire) == number, PATIENCE)
+    }
+
+    /// The other side: answers until it is told that it is done.
+    pub(super) fn answer() {
+        let mut last = DONE;
+        loop {
+            let asked = ASKED.load(Acquire);
+            if asked == DONE {
+                ANSWERED.store(0, Relaxed);
+                ASKED.store(0, Release);
+                return;
+            }
+            if asked == 0 || asked == last {
+                core::hint::spin_loop();
+                continue;
+            }
+            if asked == CORRECT {
+                // SAFETY: asked for only where the CPU has the register, which moves its counter alone.
+                unsafe {
+                    let mut register = Msr::new(TSC_ADJUST);
+                    let adjusted = register.read().wrapping_add(CORRECTION.load(Relaxed));
+                    register.write(adjusted);
+                }
+            } else {
+                COUNTER.store(clock::rdtsc(), Relaxed);
+            }
+            last = asked;
+            ANSWERED.store(asked, Release);
+        }
+    }
+}
+
+/// Largest difference between two CPUs' time-stamp counters that could be seen and not be mended, in ticks.
+pub fn largest_skew() -> u64 {
+    skew::LARGEST.load(Relaxed)
+}

@@ -1,0 +1,119 @@
+//! Non-maskable interrupts between CPUs: to be told where another CPU is, and to stop all of them.
+//!
+//! They come at any instruction, interrupts off or not, and on a stack of their own. One that nobody asked
+//! for is the hardware's, and fatal.
+
+use super::apic::{self, Command};
+use super::entry::{self, LEVEL};
+use super::{backtrace, clock, cpulocal, debugcon, remote};
+use crate::schedule;
+use ::cpulocal::InKernel;
+use abi::channel::{BACKTRACE, REPORT};
+use containers::{Cpu, CpuSet, Registers};
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use syscalls::Sysno;
+
+/// How long a CPU may take to stop, in nanoseconds.
+const PATIENCE: u64 = 2_000_000_000;
+
+/// A CPU stops all others.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Whose turn it is to tell where it was, by number plus one: one speaks at a time.
+static TURN: AtomicU32 = AtomicU32::new(0);
+
+/// The CPUs that are asked where they are, and go on.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+/// Stops all CPUs but this one, and has each tell where it was.
+pub fn others() {
+    STOPPING.store(true, Release);
+    let me = super::cpu::initial_id();
+    for cpu in remote::online().iter().filter(|cpu| remote::id(*cpu) != me) {
+        TURN.store(u32::from(cpu.0) + 1, Release);
+        apic::send(remote::id(cpu), Command::NonMaskable);
+        let since = clock::nanoseconds();
+        while TURN.load(Acquire) != 0 {
+            if clock::nanoseconds() - since > PATIENCE {
+                debugcon::record(REPORT, format_args!("CPU {} does not stop", cpu.0));
+                break;
+            }
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Asks a CPU to tell where it is; it goes on afterwards.
+pub fn ask_for_report(cpu: Cpu) {
+    ASKED.fetch_or(CpuSet::only(cpu).0, Release);
+    apic::send(remote::id(cpu), Command::NonMaskable);
+}
+
+/// A non-maskable interrupt. Returns if the CPU may go on.
+pub extern "C" fn non_maskable(registers: &Registers) {
+    // SAFETY: other CPUs interrupt only those that have come up, and their sections are mapped; nothing of
+    // what was interrupted is changed.
+    let cpu = unsafe { InKernel::new() };
+    if STOPPING.load(Acquire) {
+        let me = cpulocal::number(&cpu);
+        if TURN.load(Acquire) == u32::from(me.0) + 1 {
+            tell(&cpu, registers);
+            TURN.store(0, Release);
+        }
+        halt();
+    }
+    if ASKED.load(Acquire) != 0 {
+        let me = CpuSet::only(cpulocal::number(&cpu)).0;
+        if ASKED.fetch_and(!me, Relaxed) & me != 0 {
+            return tell(&cpu, registers);
+        }
+    }
+    crate::trap::in_kernel(registers)
+}
+
+/// Stops this CPU; only a non-maskable interrupt reaches it from now on.
+pub fn halt() -> ! {
+    loop {
+        super::interrupts::disable();
+        x86_64::instructions::hlt();
+    }
+}
+
+/// Tells the host where this CPU was.
+fn tell(cpu: &InKernel, registers: &Registers) {
+    let number = cpulocal::number(cpu).0;
+    debugcon::record(REPORT, format_args!("CPU {number}: {}", Whereabouts { cpu, registers }));
+    if registers.cs & 3 == 0 {
+        // The innermost frame is told like the others, by the address behind it.
+        debugcon::record(BACKTRACE, format_args!("{:x}", registers.rip + 1));
+        backtrace::walk(registers.rbp, |address| debugcon::record(BACKTRACE, format_args!("{address:x}")));
+    }
+}
+
+/// What a CPU was doing, in words.
+struct Whereabouts<'a> {
+    cpu: &'a InKernel,
+    registers: &'a Registers,
+}
+
+impl fmt::Display for Whereabouts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Registers { cs, rip, .. } = *self.registers;
+        if cs & 3 != 0 {
+            return write!(f, "in user mode at {rip:#x}");
+        }
+        let level = LEVEL.get(self.cpu).get();
+        if level == 0 {
+            return write!(f, "level 0, idle or on its way out");
+        }
+        match schedule::current(self.cpu).map(|_| entry::cause(self.cpu)) {
+            Some((Registers::SYSTEM_CALL, number)) => {
+                let name = Sysno::new(number as usize).map_or("", |sysno| sysno.name());
+                write!(f, "level {level}, system call {number} {name}")
+            }
+            Some((vector, _)) => write!(f, "level {level}, {} ({vector:#x})", super::fault::name(vector as u8)),
+            None => write!(f, "level {level}, from idle"),
+        }
+    }
+}
