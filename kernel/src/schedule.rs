@@ -7,6 +7,7 @@
 use crate::arch::{self, apic, clock, entry};
 use crate::kernel::Kernel;
 use crate::{lifecycle, signals};
+use ::trace::Event;
 use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, ThreadId};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
@@ -118,7 +119,11 @@ fn put_before(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<Runni
     let thread = kernel.tasks.thread_mut(id).ok_or(OutOfFrames)?;
     let (process, space) = (thread.process, Space { container: thread.container, cpu: this_cpu(cpu) });
     // Its process may have got another container's face meanwhile (a directory of its own, exec).
+    let copies = kernel.memory.counts.copies_made;
     kernel.memory.activate(space.container, space.cpu)?;
+    if cfg!(feature = "trace") && kernel.memory.counts.copies_made > copies {
+        arch::trace::event(cpu, Event::DirectoryCopy { container: space.container.index() });
+    }
     if current(cpu) != Some(id) {
         SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
         arch::fpu::restore(&thread.extended.0);

@@ -4,6 +4,7 @@
 
 use super::entry;
 use super::stack::Special;
+use abi::vectors;
 use lazy_static::lazy_static;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::lidt;
@@ -11,17 +12,17 @@ use x86_64::structures::DescriptorTablePointer;
 use x86_64::{PrivilegeLevel, structures::gdt::SegmentSelector};
 
 /// The local APIC's timer.
-pub const TIMER: u8 = 0x40;
+pub const TIMER: u8 = vectors::TIMER;
 /// COM1.
-pub const SERIAL: u8 = 0x44;
+pub const SERIAL: u8 = vectors::SERIAL;
 #[cfg(feature = "smp")]
 /// Another CPU asks this one to look again at who runs.
-pub const RESCHEDULE: u8 = 0x48;
+pub const RESCHEDULE: u8 = vectors::RESCHEDULE;
 #[cfg(feature = "smp")]
 /// Another CPU waits for this one to do something at once ([`super::remote`]). Of a higher priority class
 /// than all others (SDM volume 3, section 11.8.3): a CPU that waits for the giant lock on its way in from one
 /// of them is reached.
-pub const REQUEST: u8 = 0xe0;
+pub const REQUEST: u8 = vectors::REQUEST;
 /// What the local APIC sends when an interrupt went away again.
 pub const SPURIOUS: u8 = 0xff;
 

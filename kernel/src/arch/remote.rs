@@ -12,8 +12,9 @@
 //! The second row is what keeps the machine from a deadlock: who asks holds what the other waits for.
 
 use super::apic::{self, Command};
-use super::{idt, physical};
+use super::{clock, idt, physical, trace};
 use crate::boundary::Patience;
+use ::trace::Event;
 use containers::{Cpu, CpuSet};
 use core::cell::Cell;
 use core::ops::Range;
@@ -79,6 +80,10 @@ pub fn online() -> CpuSet {
 fn interrupt(cpu: &InKernel, cpus: CpuSet, vector: u8) {
     let sent = SENT.get(cpu);
     sent.set(sent.get() + u64::from(cpus.len()));
+    if let Some(to) = cpus.iter().next() {
+        let to = if cpus.len() == 1 { u16::from(to.0) } else { Event::ALL };
+        trace::event(cpu, Event::IpiSent { vector, to });
+    }
     cpus.iter().for_each(|to| apic::send(id(to), Command::Interrupt(vector)));
 }
 
@@ -104,6 +109,7 @@ pub fn vacate(cpu: &InKernel, cpus: CpuSet) {
 }
 
 fn ask(cpu: &InKernel, cpus: CpuSet, range: Range<u64>) {
+    let start = if cfg!(feature = "trace") { clock::rdtsc() } else { 0 };
     RANGE[0].store(range.start, Relaxed);
     RANGE[1].store(range.end, Relaxed);
     ASKED.store(cpus.0, Release);
@@ -114,6 +120,10 @@ fn ask(cpu: &InKernel, cpus: CpuSet, range: Range<u64>) {
         if patience.is_over() {
             log::warn!("CPUs {:?} do not answer CPU {}", CpuSet(ASKED.load(Relaxed)), super::cpulocal::number(cpu).0);
         }
+    }
+    if cfg!(feature = "trace") {
+        let cycles = u32::try_from(clock::rdtsc() - start).unwrap_or(u32::MAX);
+        trace::event(cpu, Event::Shootdown { cpus: cpus.len() as u16, cycles });
     }
 }
 

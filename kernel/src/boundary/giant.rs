@@ -5,8 +5,9 @@ use super::deferred::{self, Notes};
 use super::patience::{self, Patience};
 use crate::arch::cpulocal::counters;
 use crate::arch::remote::{self, Answer};
-use crate::arch::{apic, clock, devices, idt, interrupts, stop};
+use crate::arch::{apic, clock, devices, idt, interrupts, stop, trace};
 use crate::schedule;
+use ::trace::Event;
 use containers::CpuSet;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
@@ -137,11 +138,13 @@ impl Wait for Waiter {
         let mut patience = PATIENCE.get(&cpu).get();
         if patience.is_fresh() {
             super::begin(WAITED.get(&cpu));
+            trace::here(&cpu, Event::Requested);
             SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
             WAITING.fetch_or(me, Relaxed);
         }
         if remote::answer(&cpu) != Answer::Nothing {
             ANSWERED_WAITING.get(&cpu).set(ANSWERED_WAITING.get(&cpu).get() + 1);
+            trace::here(&cpu, Event::Answered);
         }
         if patience.is_over() {
             report(&cpu);
