@@ -43,7 +43,7 @@ fn main(argument: u64) -> i32 {
     let many = if argument == 0 { MANY } else { argument };
     // The first rounds fill the kernel's caches, two of each kind; so does the first look.
     (0..2 * DEEDS.len() as u64).for_each(run);
-    KEPT.map(calls::statistic);
+    let _ = KEPT.map(calls::statistic);
     let heap = calls::statistic("heap_pages");
     let before = KEPT.map(calls::statistic);
     (0..many).for_each(run);
