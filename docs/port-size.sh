@@ -1,0 +1,45 @@
+#!/bin/sh
+# What the port to several CPUs with a giant lock took, in lines of code: without comments, blank lines and
+# tests. Makes the table of docs/ARCHITECTURE.md again:
+#
+#   docs/port-size.sh [COMMIT]
+#
+# "new": lines of files that are there for the port alone. "changed": lines of the other files whose last
+# writer is a commit of the port, as git blame tells; what has been written anew since by others no longer
+# counts, nor do lines that were taken out. The crate giantlock is new as a whole. Needs the history, so a
+# shallow clone will not do.
+set -eu
+cd "$(git rev-parse --show-toplevel)"
+at=$(git rev-parse --verify "${1:-HEAD}^{commit}")
+
+# The port, from the last commit with a uniprocessor kernel alone. Commits that mix it with other things are
+# left out; those of the program `profile`, of programs and of tests are no part of it.
+last_up=757aebe
+port='
+05c4aed Add the feature smp: the boundary asks the giant lock
+39c26b6 Let several CPUs run a container
+c5ae8c9 Schedule threads on several CPUs
+e63c368 Let affinity calls choose among the CPUs that there are
+d0aa11a Describe every CPU in /proc/cpuinfo
+425577e Ask for the giant lock with what the CPU keeps ready
+b4c5e63 Run the kernel on several CPUs
+'
+commits=$(echo "$port" | while read -r commit _; do
+    [ -z "$commit" ] || git rev-parse --verify "$commit^{commit}"
+done)
+
+for file in $(git ls-tree -r --name-only "$at" -- kernel/src containers/src cpulocal/src giantlock/src |
+    grep '\.rs$' | grep -vE '/tests/|/testing\.rs$'); do
+    added=$(git log --diff-filter=A --format=%H "$last_up..$at" -- "$file")
+    case $file in giantlock/*) kind=new ;; *) kind=changed ;; esac
+    for commit in $commits; do [ "$added" != "$commit" ] || kind=new; done
+    git blame --porcelain "$at" -- "$file" | awk -v file="$file" -v kind="$kind" -v commits="$commits" '
+        BEGIN { split(commits, list); for (i in list) port[list[i]] = 1 }
+        length($1) == 40 && /^[0-9a-f]/ { writer = $1 }
+        /^\t/ && !/^\t[ \t]*(\/\/|$)/ { all++; if (kind == "new" || writer in port) ours++ }
+        END { if (ours) print kind, file, ours, all }'
+done | sort -k1,1r -k2 | awk '
+    BEGIN { print "| file | new | changed | of |"; print "| --- | ---: | ---: | ---: |" }
+    $1 == "new" { new += $3; printf "| `%s` | %d | | %d |\n", $2, $3, $4; next }
+    { changed += $3; printf "| `%s` | | %d | %d |\n", $2, $3, $4 }
+    END { printf "| **all** | **%d** | **%d** | |\n", new, changed }'
