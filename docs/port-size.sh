@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the port to several CPUs with a giant lock took, in lines of code: without comments, blank lines and
-# tests. Makes the table of docs/ARCHITECTURE.md again:
+# tests, by file and by folder; the latter is the table of docs/ARCHITECTURE.md.
 #
 #   docs/port-size.sh [COMMIT]
 #
@@ -39,7 +39,19 @@ for file in $(git ls-tree -r --name-only "$at" -- kernel/src containers/src cpul
         /^\t/ && !/^\t[ \t]*(\/\/|$)/ { all++; if (kind == "new" || writer in port) ours++ }
         END { if (ours) print kind, file, ours, all }'
 done | sort -k1,1r -k2 | awk '
+    function row(what, new, changed) { printf "| `%s` | %s | %s |", what, new ? new : "", changed ? changed : "" }
     BEGIN { print "| file | new | changed | of |"; print "| --- | ---: | ---: | ---: |" }
-    $1 == "new" { new += $3; printf "| `%s` | %d | | %d |\n", $2, $3, $4; next }
-    { changed += $3; printf "| `%s` | | %d | %d |\n", $2, $3, $4 }
-    END { printf "| **all** | **%d** | **%d** | |\n", new, changed }'
+    {
+        if ($1 == "new") row($2, $3); else row($2, 0, $3)
+        print "", $4, "|"
+        folder = $2; sub("/[^/]*$", "", folder)
+        if (folder ~ "^giantlock") folder = "giantlock/src"
+        if (folder ~ "^kernel/src/(calls|files|program|signals)") folder = "kernel/src"
+        sum[$1] += $3; sum[$1, folder] += $3
+    }
+    END {
+        print "\n| folder | new | changed |\n| --- | ---: | ---: |"
+        count = split("kernel/src/arch kernel/src/boundary kernel/src containers/src cpulocal/src giantlock/src", order, " ")
+        for (i = 1; i <= count; i++) { row(order[i], sum["new", order[i]], sum["changed", order[i]]); print "" }
+        printf "| **all** | **%d** | **%d** |\n", sum["new"], sum["changed"]
+    }'
