@@ -107,5 +107,5 @@ fn a_null_call_is_short() {
     };
     let (up, smp) = (instructions(bochs()), instructions(bochs().smp(1)));
     assert!((50.0..=80.0).contains(&up), "{up} instructions with one CPU");
-    assert!((up..=up + 30.0).contains(&smp), "{smp} instructions with the giant lock, {up} without");
+    assert!((up..=up + 40.0).contains(&smp), "{smp} instructions with the giant lock, {up} without");
 }
