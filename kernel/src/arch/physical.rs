@@ -168,14 +168,27 @@ impl PhysicalMemory for Frames {
 
     fn read(&self, frame: Frame, offset: usize, to: &mut [u8]) {
         let from = self.bytes(frame, offset..offset + to.len());
-        // SAFETY: the range lies in a frame in use, and `to`, being the kernel's, lies elsewhere.
-        unsafe { core::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) }
+        match <&mut [u8; 4]>::try_from(&mut *to) {
+            // A futex: another CPU may be changing it, and sees or leaves all of it or nothing.
+            Ok(word) if offset.is_multiple_of(4) => {
+                // SAFETY: an aligned word in a frame in use.
+                *word = unsafe { from.cast::<u32>().read_volatile() }.to_ne_bytes();
+            }
+            // SAFETY: the range lies in a frame in use, and `to`, being the kernel's, lies elsewhere.
+            _ => unsafe { core::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) },
+        }
     }
 
     fn write(&mut self, frame: Frame, offset: usize, from: &[u8]) {
         let to = self.bytes(frame, offset..offset + from.len());
-        // SAFETY: as above.
-        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+        match <[u8; 4]>::try_from(from) {
+            // SAFETY: as above.
+            Ok(word) if offset.is_multiple_of(4) => unsafe {
+                to.cast::<u32>().write_volatile(u32::from_ne_bytes(word))
+            },
+            // SAFETY: as above.
+            _ => unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) },
+        }
     }
 
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize) {

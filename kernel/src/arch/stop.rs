@@ -11,14 +11,15 @@ use ::cpulocal::InKernel;
 use abi::channel::{BACKTRACE, REPORT};
 use containers::{Cpu, CpuSet, Registers};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use syscalls::Sysno;
 
 /// How long a CPU may take to stop, in nanoseconds.
 const PATIENCE: u64 = 2_000_000_000;
 
-/// A CPU stops all others.
-static STOPPING: AtomicBool = AtomicBool::new(false);
+/// The CPU that stops all others, by its local APIC id.
+static STOPPER: AtomicU64 = AtomicU64::new(NOBODY);
+const NOBODY: u64 = u64::MAX;
 
 /// Whose turn it is to tell where it was, by number plus one: one speaks at a time.
 static TURN: AtomicU32 = AtomicU32::new(0);
@@ -28,8 +29,8 @@ static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// Stops all CPUs but this one, and has each tell where it was.
 pub fn others() {
-    STOPPING.store(true, Release);
     let me = super::cpu::initial_id();
+    STOPPER.store(me.into(), Release);
     for cpu in remote::online().iter().filter(|cpu| remote::id(*cpu) != me) {
         TURN.store(u32::from(cpu.0) + 1, Release);
         apic::send(remote::id(cpu), Command::NonMaskable);
@@ -46,8 +47,11 @@ pub fn others() {
 
 /// Asks a CPU to tell where it is; it goes on afterwards.
 pub fn ask_for_report(cpu: Cpu) {
-    ASKED.fetch_or(CpuSet::only(cpu).0, Release);
-    apic::send(remote::id(cpu), Command::NonMaskable);
+    let bit = CpuSet::only(cpu).0;
+    // One interrupt for each time that the bit is set: a second one would find it cleared, and be nobody's.
+    if ASKED.fetch_or(bit, Release) & bit == 0 {
+        apic::send(remote::id(cpu), Command::NonMaskable);
+    }
 }
 
 /// A non-maskable interrupt. Returns if the CPU may go on.
@@ -55,7 +59,12 @@ pub extern "C" fn non_maskable(registers: &Registers) {
     // SAFETY: other CPUs interrupt only those that have come up, and their sections are mapped; nothing of
     // what was interrupted is changed.
     let cpu = unsafe { InKernel::new() };
-    if STOPPING.load(Acquire) {
+    let stopper = STOPPER.load(Acquire);
+    if stopper == super::cpu::initial_id().into() {
+        // Asked where it is, by one that has stopped meanwhile: it has told.
+        return;
+    }
+    if stopper != NOBODY {
         let me = cpulocal::number(&cpu);
         if TURN.load(Acquire) == u32::from(me.0) + 1 {
             tell(&cpu, registers);

@@ -157,7 +157,9 @@ impl Wait for Waiter {
             HALTED.fetch_and(!me, Relaxed);
             SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
         } else if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
-            HALTED.fetch_or(me, SeqCst);
+            HALTED.fetch_or(me, Relaxed);
+            // The counterpart of the one in `leave`; the lock looks next.
+            fence(SeqCst);
         }
     }
 }

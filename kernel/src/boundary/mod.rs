@@ -149,11 +149,12 @@ unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, AtLevel1> {
 }
 
 /// Whether the current thread, if there is one, is still to run here; asked after a wait. If not, another
-/// thread is chosen before the CPU leaves.
+/// thread is chosen before the CPU leaves; and notes that the wait has left are not left lying by a call
+/// that goes straight back.
 #[cold]
 fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     let gone = schedule::is_gone(kernel, cpu);
-    if gone {
+    if gone || deferred::any(cpu) {
         kernel.tasks.attention.insert(schedule::this_cpu(cpu));
     }
     !gone
@@ -315,6 +316,8 @@ pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Register
     };
     if result != STAYS {
         set_registers(kernel, cpu, |registers| registers.rax = result);
+    } else if let Some(thread) = schedule::current(cpu) {
+        signals::interrupt_wait(kernel, thread);
     }
     leave(kernel, cpu)
 }

@@ -198,17 +198,27 @@ pub fn post(tasks: &mut Tasks, id: ThreadId, signal: u8) {
 pub fn send(kernel: &mut Kernel, id: ThreadId, signal: u8) {
     let Some(thread) = kernel.tasks.thread_mut(id) else { return };
     thread.pending |= bit(signal);
-    let (parked, deliverable) = (thread.state == State::Parked, thread.pending & !thread.signal_mask != 0);
     kernel.tasks.alert(id);
-    if parked && deliverable && cares(&kernel.tasks, id, signal) {
-        let done = kernel.tasks.thread(id).and_then(|thread| thread.wait).map_or(0, |wait| wait.progress);
-        let how = match restarts(kernel, id, signal) {
-            _ if done > 0 => Resume::Return(done as i64),
-            true => Resume::Restart,
-            false => Resume::Return(-i64::from(files::Errno::EINTR.into_raw())),
-        };
-        kernel.tasks.resume(id, how);
-    }
+    interrupt_wait(kernel, id);
+}
+
+/// Ends a thread's wait, if it waits and a signal is pending that means something to it. Asked when a signal
+/// comes, and when a call has parked its thread: another CPU may have sent one while the thread was on its
+/// way into the kernel.
+pub fn interrupt_wait(kernel: &mut Kernel, id: ThreadId) {
+    let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Parked) else { return };
+    let Some(signal) = first_that_matters(&kernel.tasks, id, thread.pending & !thread.signal_mask) else { return };
+    let how = match thread.wait.map_or(0, |wait| wait.progress) {
+        0 if restarts(kernel, id, signal) => Resume::Restart,
+        0 => Resume::Return(-i64::from(files::Errno::EINTR.into_raw())),
+        done => Resume::Return(done as i64),
+    };
+    kernel.tasks.resume(id, how);
+}
+
+/// The first of a set of signals on whose delivery to a thread anything would happen.
+fn first_that_matters(tasks: &Tasks, id: ThreadId, signals: u64) -> Option<u8> {
+    (1..=SIGNALS).find(|signal| signals & bit(*signal) != 0 && cares(tasks, id, *signal))
 }
 
 /// Whether a parked thread's call is made again after the handler: those that Linux makes again, if the
@@ -258,7 +268,7 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     thread.saved_mask = Some(core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE));
     let open = thread.pending & !thread.signal_mask;
     tasks.alert(id);
-    !(1..=SIGNALS).any(|signal| open & bit(signal) != 0 && cares(tasks, id, signal))
+    first_that_matters(tasks, id, open).is_none()
 }
 
 /// Delivers the pending signals that the current thread does not block. Called when it has been
