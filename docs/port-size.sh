@@ -23,6 +23,7 @@ e63c368 Let affinity calls choose among the CPUs that there are
 d0aa11a Describe every CPU in /proc/cpuinfo
 425577e Ask for the giant lock with what the CPU keeps ready
 b4c5e63 Run the kernel on several CPUs
+c129774 Look after what a wait for the lock leaves behind
 '
 commits=$(echo "$port" | while read -r commit _; do
     [ -z "$commit" ] || git rev-parse --verify "$commit^{commit}"
