@@ -1,7 +1,7 @@
 //! The console's serial port, COM1, driven by interrupts in both directions.
 //!
 //! [`interrupt`] moves bytes between the device and two rings and may come at any level; [`read`] and
-//! [`write`] are the kernel's side and never wait. When the receive ring is full, the receive
+//! [`write()`] are the kernel's side and never wait. When the receive ring is full, the receive
 //! interrupt stays masked until somebody reads: the device, and behind it the host, hold the rest back.
 //!
 //! Each touch of the device happens with interrupts off, so handler and kernel do not meet in it.
@@ -140,7 +140,7 @@ pub fn write(bytes: &[u8]) -> usize {
     count
 }
 
-/// Bytes that [`write`] would take now.
+/// Bytes that [`write()`] would take now.
 pub fn tx_room() -> usize {
     COM1.to_send.room()
 }
