@@ -153,7 +153,12 @@ impl Wait for Waiter {
         if HALTED.load(Relaxed) & me != 0 {
             // Said in an earlier round, and its turn had not come since.
             HALTS.get(&cpu).set(HALTS.get(&cpu).get() + 1);
+            // Who has the lock may never give it back, and that is to be told. What the timer was set to before
+            // is found out anew at level 1.
+            deferred::note(&cpu, Notes::TIMER);
+            apic::arm(clock::ticks(patience.left()));
             interrupts::wait();
+            apic::disarm();
             HALTED.fetch_and(!me, Relaxed);
             SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
         } else if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {

@@ -49,6 +49,11 @@ impl Patience {
         self.until == 0
     }
 
+    /// Nanoseconds until it is over.
+    pub fn left(&self) -> u64 {
+        self.until.saturating_sub(clock::nanoseconds())
+    }
+
     /// One round; true if the wait has become too long, once for each time that the bound is exceeded.
     pub fn is_over(&mut self) -> bool {
         let now = clock::nanoseconds();
