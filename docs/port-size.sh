@@ -24,6 +24,7 @@ d0aa11a Describe every CPU in /proc/cpuinfo
 425577e Ask for the giant lock with what the CPU keeps ready
 b4c5e63 Run the kernel on several CPUs
 c129774 Look after what a wait for the lock leaves behind
+386670c Wake a halted waiter to tell that the lock is held for too long
 '
 commits=$(echo "$port" | while read -r commit _; do
     [ -z "$commit" ] || git rev-parse --verify "$commit^{commit}"
