@@ -85,7 +85,6 @@ fn is_child(kernel: &Kernel, id: ProcessId, parent: ProcessId) -> bool {
 
 /// The first process has ended: so does the run.
 fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
-    arch::trace::stop(cpu);
     let running = |kernel: &Kernel| {
         let ended = |id: &ProcessId| kernel.tasks.process(*id).is_none_or(|process| process.ended.is_some());
         kernel.tasks.processes().find(|id| !ended(id))
@@ -94,6 +93,7 @@ fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
         end_process(kernel, cpu, other, Ending::Killed(SIGKILL));
     }
     kernel.console.flush();
+    arch::trace::stop(cpu);
     if kernel.statistics.wanted {
         statistics::report(kernel);
     }

@@ -86,11 +86,18 @@ impl Sample {
     pub(crate) fn of(statistics: &BTreeMap<String, u64>) -> Option<Self> {
         let get = |name: &str| statistics.get(name).copied();
         let or_none = |name: &str| get(name).unwrap_or(0);
-        let (user, kernel, idle) = (get("user_cycles")?, get("kernel_cycles")?, get("idle_cycles")?);
-        let spin = or_none("spin_cycles");
+        let (user, kernel, spin) = (get("user_cycles")?, get("kernel_cycles")?, or_none("spin_cycles"));
+        let cpus = get("cpus").unwrap_or(1).max(1);
+        // The boot CPU counts from the end of the boot on. The others have been idle for longer.
+        let first = |state: &str| get(&format!("cpu0_{state}_cycles"));
+        let wall = match (first("user"), first("kernel"), first("spin"), first("idle")) {
+            (Some(user), Some(kernel), Some(spin), Some(idle)) => user + kernel + spin + idle,
+            _ => user + kernel + spin + get("idle_cycles")?,
+        };
+        let idle = (wall * cpus).saturating_sub(user + kernel + spin);
         let directories = or_none("container_directories_made") + or_none("directory_copies_made");
         Some(Self {
-            wall_cycles: (user + kernel + spin + idle) / get("cpus").unwrap_or(1).max(1),
+            wall_cycles: wall,
             tsc_hz: get("tsc_hz").filter(|hz| *hz > 0)?,
             user,
             kernel,
@@ -264,8 +271,13 @@ mod tests {
         set("user_cycles", user);
         set("kernel_cycles", kernel);
         set("spin_cycles", spin);
-        set("idle_cycles", idle);
+        // Of the other CPUs, during the boot.
+        set("idle_cycles", idle + 1000 * (cpus - 1));
         set("cpus", cpus);
+        let wall = (user + kernel + spin + idle) / cpus;
+        for (state, cycles) in [("user", wall), ("kernel", 0), ("spin", 0), ("idle", 0)] {
+            set(&format!("cpu0_{state}_cycles"), cycles);
+        }
         set("tsc_hz", 1000);
         set("entries_system_call", 80);
         set("entries_interrupt", 20);
