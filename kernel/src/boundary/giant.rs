@@ -1,9 +1,10 @@
 //! The strategy of papers/001: one CPU at a time in the kernel. The giant lock is requested when the level
 //! rises and given back when it falls.
 
+use super::Cause;
 use super::deferred::{self, Notes};
 use super::patience::{self, Patience};
-use crate::arch::cpulocal::counters;
+use crate::arch::cpulocal::{Counters, counters};
 use crate::arch::remote::{self, Answer};
 use crate::arch::{apic, clock, devices, idt, interrupts, stop, trace};
 use crate::schedule;
@@ -45,7 +46,26 @@ static HALTED: AtomicU64 = AtomicU64::new(0);
 /// plays more CPUs than it has, the one whose turn it is would else be kept from running by those that spin.
 const SPIN: u64 = 1 << 17;
 
+/// This CPU's waits by [`Cause`]. Whoever need not wait pays nothing for them.
+pub struct Waits {
+    /// How many.
+    pub count: [Cell<u64>; 3],
+    /// Their cycles.
+    pub cycles: [Cell<u64>; 3],
+    /// Cycles of all waits up to the one before.
+    before: Cell<u64>,
+}
+
+// SAFETY: cells of words, and nothing else.
+unsafe impl Counters for Waits {}
+
 cpu_local! {
+    /// What this CPU's waits come to.
+    pub static WAITS: Waits = Waits {
+        count: [const { Cell::new(0) }; 3],
+        cycles: [const { Cell::new(0) }; 3],
+        before: Cell::new(0),
+    };
     /// This CPU, as the lock knows it.
     static ME: Cell<Cpu> = Cell::new(numbered(0));
     /// The patience of the wait that this CPU is in.
@@ -178,6 +198,14 @@ fn end_of_wait(cpu: &InKernel) {
     PATIENCE.get(cpu).set(Patience::new());
     WAITING.fetch_and(!me, Relaxed);
     HALTED.fetch_and(!me, Relaxed);
+}
+
+/// Puts a wait that is over down to what brought the CPU here.
+pub(super) fn has_waited(cpu: &InKernel, cause: Cause) {
+    let (waits, all) = (WAITS.get(cpu), WAITED.get(cpu).get());
+    let cycles = all.wrapping_sub(waits.before.replace(all));
+    super::count(&waits.count[cause as usize]);
+    waits.cycles[cause as usize].set(waits.cycles[cause as usize].get().wrapping_add(cycles));
 }
 
 /// Whether an interrupt at level 0 was another CPU's request, and has been answered without the lock. A CPU

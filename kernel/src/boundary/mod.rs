@@ -145,14 +145,15 @@ unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, AtLevel1> {
     // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy sees to others. The
     // boot has put the kernel's state there before the first entry.
     let mut level = unsafe { AtLevel1::new() };
-    if waited && !still_runs(KERNEL.get(&mut level), cpu) { Err(level) } else { Ok(level) }
+    if waited && !still_runs(KERNEL.get(&mut level), cpu, cause) { Err(level) } else { Ok(level) }
 }
 
 /// Whether the current thread, if there is one, is still to run here; asked after a wait. If not, another
 /// thread is chosen before the CPU leaves; and notes that the wait has left are not left lying by a call
 /// that goes straight back.
 #[cold]
-fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
+fn still_runs(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> bool {
+    strategy::has_waited(cpu, cause);
     let gone = schedule::is_gone(kernel, cpu);
     if gone || deferred::any(cpu) {
         kernel.tasks.attention.insert(schedule::this_cpu(cpu));

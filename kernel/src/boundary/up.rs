@@ -1,6 +1,7 @@
 //! The strategy of the uniprocessor: levels are kept, and that is all. Nobody else can be in the
 //! kernel, so entering and leaving cost nothing.
 
+use super::Cause;
 use containers::{Cpu, CpuSet};
 use cpulocal::InKernel;
 
@@ -27,6 +28,9 @@ pub(super) fn leave_level2(_cpu: &InKernel) {}
 pub(super) fn is_postponed(_cpu: &InKernel, _vector: u64) -> bool {
     false
 }
+
+/// Nobody has.
+pub(super) fn has_waited(_cpu: &InKernel, _cause: Cause) {}
 
 /// Nobody waits.
 pub(super) fn waited(_cpu: Cpu) -> u64 {
