@@ -96,12 +96,8 @@ pub enum Event {
         /// Whether it had to wait.
         contended: bool,
     },
-    /// An acquisition is given back; with a depth of 0 so is the lock. The last one of a visit needs no
-    /// such record: [`Event::Leave`] says it.
-    Released {
-        /// How often the CPU still has it.
-        depth: u8,
-    },
+    /// Since [`Event::Leave`] this CPU has been busy waking the one whose turn it is, which had halted.
+    Woken,
     /// The level is about to fall, and at level 1 the lock to be released.
     Leave {
         /// To where.
@@ -163,7 +159,7 @@ pub enum Event {
 const ENTER: u64 = 1;
 const REQUESTED: u64 = 2;
 const ACQUIRED: u64 = 3;
-const RELEASED: u64 = 4;
+const WOKEN: u64 = 4;
 const LEAVE: u64 = 5;
 const SWITCH: u64 = 6;
 const FAULT: u64 = 7;
@@ -192,7 +188,7 @@ impl Event {
             Event::Enter { cause, from } => word(ENTER, (from as u8) | (cause.class as u8) << 2, cause.number, 0),
             Event::Requested => REQUESTED,
             Event::Acquired { depth, contended } => word(ACQUIRED, depth, contended as u16, 0),
-            Event::Released { depth } => word(RELEASED, depth, 0, 0),
+            Event::Woken => WOKEN,
             Event::Leave { to } => word(LEAVE, to as u8, 0, 0),
             Event::Switch { thread, process } => word(SWITCH, process as u8, (process >> 8) as u16, thread),
             Event::Fault { end, page } => FAULT | (end as u64) << 8 | page << 16,
@@ -229,7 +225,7 @@ impl Event {
             }
             REQUESTED => Event::Requested,
             ACQUIRED => Event::Acquired { depth: small, contended: medium & 1 != 0 },
-            RELEASED => Event::Released { depth: small },
+            WOKEN => Event::Woken,
             LEAVE => match small {
                 0 => Event::Leave { to: To::User },
                 1 => Event::Leave { to: To::Idle },

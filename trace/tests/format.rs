@@ -21,7 +21,7 @@ fn event() -> impl Strategy<Value = Event> {
         (cause(), from).prop_map(|(cause, from)| Event::Enter { cause, from }),
         Just(Event::Requested),
         (any::<u8>(), any::<bool>()).prop_map(|(depth, contended)| Event::Acquired { depth, contended }),
-        any::<u8>().prop_map(|depth| Event::Released { depth }),
+        Just(Event::Woken),
         to.prop_map(|to| Event::Leave { to }),
         (any::<u32>(), 0..1_u32 << 24).prop_map(|(thread, process)| Event::Switch { thread, process }),
         (end, 0..1_u64 << 44).prop_map(|(end, page)| Event::Fault { end, page }),

@@ -127,6 +127,7 @@ fn wake_next(cpu: &InKernel) {
     let halted = CpuSet(HALTED.load(Relaxed));
     let next = LOCK.next().map_or(halted, |next| halted.intersection(CpuSet(1 << next.id())));
     remote::wake(cpu, next);
+    trace::here(cpu, Event::Woken);
 }
 
 /// Cycles that a CPU has waited for the lock, less the time of its beginning where a wait goes on.

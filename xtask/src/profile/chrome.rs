@@ -86,7 +86,7 @@ pub(crate) fn label(event: Event) -> Option<(&'static str, String)> {
         | Event::Enter { .. }
         | Event::Requested
         | Event::Acquired { .. }
-        | Event::Released { .. }
+        | Event::Woken
         | Event::Name { .. } => return None,
     })
 }

@@ -235,6 +235,8 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
     });
     let (mut state, mut since, mut who) = (first.unwrap_or(State::Idle), 0, Who::default());
     let mut open: Option<Open> = None;
+    // Cause and thread of the visit before.
+    let mut last: Option<(Cause, Who)> = None;
     let mut inner: Vec<(Cause, u64)> = Vec::new();
     let mut change = |since: &mut u64, state: State, who: Who, at: u64| {
         let span = Span { start: *since, end: at, state, who };
@@ -270,6 +272,10 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
                     visit.depth = visit.depth.max(depth);
                 }
             }
+            Event::Woken if open.is_none() => {
+                // The lock is given away by then, but the program does not run yet.
+                change(&mut since, State::Kernel(last.map(|last| last.0)), last.map_or(who, |last| last.1), at);
+            }
             Event::Requested => {
                 if let Some(visit) = open.as_mut().filter(|visit| visit.requested.is_none()) {
                     change(&mut since, state, who, at);
@@ -279,6 +285,7 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
             }
             Event::Leave { to } => {
                 change(&mut since, state, open.as_ref().map_or(who, |visit| visit.who), at);
+                last = open.as_ref().map(|visit| (visit.cause, visit.who));
                 line.visits.extend(open.take().map(|visit| Visit {
                     cpu: 0,
                     who: visit.who,
