@@ -14,7 +14,7 @@
 use giantlock::{Cpu, GiantLock, Holder, QueueLock};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicBool, Ordering::*};
+use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::*, fence};
 use loom::{hint, thread};
 
 /// The lock and what it guards.
@@ -192,6 +192,81 @@ fn a_deaf_waiter_hangs_both<L: QueueLock + Send + Sync + 'static>() {
     shootdown::<L>(false);
 }
 
+/// CPUs that halt while they wait and are woken by who gives the lock away: the order of operations of the
+/// kernel's boundary (`Waiter` and `leave` in kernel/src/boundary/giant.rs).
+struct Halting {
+    /// CPUs that are about to halt, or have; a bit for each.
+    halted: AtomicU32,
+    /// The interrupt that wakes a CPU: it stays until it has been taken.
+    interrupts: [AtomicBool; 3],
+}
+
+impl Halting {
+    /// A round of a waiter that has no patience at all.
+    fn round(&self, id: u8, fences: bool) {
+        let me = 1 << id;
+        if self.halted.load(Relaxed) & me == 0 {
+            self.halted.fetch_or(me, Relaxed);
+            if fences {
+                fence(SeqCst);
+            }
+        } else {
+            // The lock has been looked at since.
+            let mut look = waiter(thread::yield_now);
+            while !self.interrupts[id as usize].swap(false, Relaxed) {
+                look();
+            }
+            self.halted.fetch_and(!me, Relaxed);
+        }
+    }
+
+    /// The lock has been given away. Who is next is asked behind the fence: a waiter's number must be there.
+    fn wake(&self, next: impl FnOnce() -> Option<Cpu>, fences: bool) {
+        if fences {
+            fence(SeqCst);
+        }
+        let halted = self.halted.load(Relaxed);
+        if halted != 0 {
+            // An algorithm that cannot tell who is next has all of them woken.
+            let wanted = next().map_or(u32::MAX, |next| 1 << next.id()) & halted;
+            let each = self.interrupts.iter().enumerate();
+            each.filter(|(id, _)| wanted >> id & 1 != 0).for_each(|(_, interrupt)| interrupt.store(true, Relaxed));
+        }
+    }
+}
+
+/// Nobody sleeps on while it is his turn.
+fn halting<const CPUS: u8, L: QueueLock + Send + Sync + 'static>(preemptions: usize, fences: bool) {
+    model(preemptions, move || {
+        let interrupts = core::array::from_fn(|_| AtomicBool::new(false));
+        let halting = Arc::new(Halting { halted: AtomicU32::new(0), interrupts });
+        let shared = Shared::<L>::new();
+        let visit = move |id: u8, shared: &Shared<L>, halting: &Halting| {
+            if shared.lock.acquire(cpu(id), &mut || halting.round(id, fences)).contended {
+                halting.halted.fetch_and(!(1 << id), Relaxed);
+            }
+            shared.with(|ids| ids.push(id));
+            assert_eq!(shared.lock.release(cpu(id)), 0);
+            halting.wake(|| shared.lock.next(), fences);
+        };
+        let others = Vec::from_iter((1..CPUS).map(|id| {
+            let (shared, halting) = (shared.clone(), halting.clone());
+            thread::spawn(move || visit(id, &shared, &halting))
+        }));
+        visit(0, &shared, &halting);
+        others.into_iter().for_each(|other| other.join().expect("the CPU has ended well"));
+        assert_eq!(shared.visits(), CPUS.into());
+    });
+}
+
+fn a_halted_waiter_is_woken<L: QueueLock + Send + Sync + 'static>() {
+    halting::<2, L>(EVERY, true);
+}
+
+fn without_fences_it_sleeps_on<L: QueueLock + Send + Sync + 'static>() {
+    halting::<2, L>(EVERY, false);
+}
+
 macro_rules! per_algorithm {
     ($($algorithm:ident: $queue:ident $(#[$overtaking:meta])*;)*) => {$(
         mod $algorithm {
@@ -203,6 +278,9 @@ macro_rules! per_algorithm {
             #[test] fn a_waiter_answers() { super::a_waiter_answers::<$queue>() }
             #[test] #[should_panic(expected = "exceeded maximum number of branches")]
             fn a_deaf_waiter_hangs_both() { super::a_deaf_waiter_hangs_both::<$queue>() }
+            #[test] fn a_halted_waiter_is_woken() { super::a_halted_waiter_is_woken::<$queue>() }
+            #[test] #[should_panic(expected = "exceeded maximum number of branches")]
+            fn without_fences_it_sleeps_on() { super::without_fences_it_sleeps_on::<$queue>() }
         }
     )*};
 }
