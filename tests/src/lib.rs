@@ -6,6 +6,7 @@
 //! Relies on `cargo xtask test`, which builds first; the runs here take what it left. With
 //! `cargo test -p boot-tests` after a `cargo xtask run` the same happens.
 
+mod monitor;
 mod outcome;
 mod place;
 
@@ -17,6 +18,7 @@ use std::{
     thread,
 };
 
+pub use monitor::Monitor;
 pub use outcome::Outcome;
 pub use place::{Scratch, busybox, c_program, kernel, native_package, std_program, target, xtask};
 

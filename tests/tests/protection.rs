@@ -2,14 +2,11 @@
 //! shows them: no page both written and executed, nothing of the kernel's for programs.
 
 use std::{
-    io::{Read, Write},
-    os::unix::net::UnixStream,
-    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use boot_tests::{Jotun, Scratch, busybox};
+use boot_tests::{Jotun, Monitor, Scratch, busybox};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -19,43 +16,6 @@ const HIGH: u64 = 0xffff_8000_0000_0000;
 const IMAGE: u64 = 0xffff_ffff_8000_0000;
 const CPULOCAL: u64 = 0xffff_ffff_c000_0000;
 const PAGE: u64 = 4096;
-
-/// QEMU's monitor for people.
-struct Monitor(UnixStream);
-
-impl Monitor {
-    /// Connects as soon as QEMU listens.
-    fn connect(socket: &Path) -> Self {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Ok(stream) = UnixStream::connect(socket) {
-                stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-                let mut monitor = Self(stream);
-                monitor.answer();
-                return monitor;
-            }
-            assert!(Instant::now() < until, "no monitor");
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// What comes until the next prompt.
-    fn answer(&mut self) -> String {
-        let mut all = Vec::new();
-        let mut buffer = [0; 1 << 16];
-        while !all.ends_with(b"(qemu) ") {
-            let length = self.0.read(&mut buffer).expect("the monitor answers");
-            assert!(length > 0, "the machine ended: {}", String::from_utf8_lossy(&all));
-            all.extend(&buffer[..length]);
-        }
-        String::from_utf8_lossy(&all).into_owned()
-    }
-
-    fn ask(&mut self, command: &str) -> String {
-        writeln!(self.0, "{command}").expect("the monitor listens");
-        self.answer()
-    }
-}
 
 /// A CPU register in `info registers`.
 fn register(text: &str, name: &str) -> u64 {
@@ -97,12 +57,8 @@ fn entries(text: &str) -> Vec<Entry> {
 /// Registers and page tables while `busybox sleep` sleeps.
 fn look() -> (String, Vec<Entry>) {
     let scratch = Scratch::new("monitor");
-    // A socket's path must be short.
-    let directory = std::env::temp_dir().join(format!("jotun-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
-    let socket = directory.join("monitor");
-    let monitor = format!("--qemu=unix:{},server,nowait", socket.display());
-    let jotun = Jotun::new().option("--qemu=-monitor").option(monitor).rootfs(scratch.path());
+    let ([option, monitor], socket) = Monitor::options("monitor");
+    let jotun = Jotun::new().option(option).option(monitor).rootfs(scratch.path());
     let jotun = jotun.args([busybox().to_str().unwrap(), "sleep", "1000"]);
     let seen = thread::scope(|scope| {
         let run = scope.spawn(|| jotun.run());
@@ -118,7 +74,7 @@ fn look() -> (String, Vec<Entry>) {
             thread::sleep(Duration::from_millis(50));
         };
         let entries = entries(&monitor.ask("info tlb"));
-        writeln!(monitor.0, "quit").expect("the monitor listens");
+        monitor.quit();
         // Nobody told xtask why.
         let _ = run.join().expect("the run ends").expect(71);
         (registers, entries)

@@ -1,0 +1,41 @@
+//! What several CPUs tell when things go wrong: a lock that is held for too long, a panic.
+
+use boot_tests::{Jotun, Monitor};
+use std::thread;
+
+/// Each CPU's report, in the order in which they came.
+fn reports(stderr: &str) -> Vec<&str> {
+    stderr.lines().filter_map(|line| line.strip_prefix("xtask: CPU ")).collect()
+}
+
+#[test]
+fn a_lock_held_for_long_is_reported_with_its_holder() {
+    let outcome = Jotun::new().smp(2).append("patience=50").args(["hold"]).run().expect(0);
+    assert!(outcome.log.contains("has waited 50 ms for the giant lock; CPU "), "no word of the wait\n{outcome}");
+    let reports = reports(&outcome.stderr);
+    let holds = |report: &&&str| report.contains("level 1, system call 4101");
+    assert!(reports.iter().any(|report| holds(&report)), "no word of the holder\n{outcome}");
+    assert!(outcome.stderr.contains("kernel::arch::cpu::burn"), "no backtrace of the holder\n{outcome}");
+}
+
+#[test]
+fn a_panic_tells_where_every_cpu_was() {
+    let ([option, monitor], socket) = Monitor::options("panic");
+    let jotun = Jotun::new().smp(4).option(option).option(monitor).args(["cat-stdin"]);
+    let outcome = thread::scope(|scope| {
+        let run = scope.spawn(|| jotun.option("--env=NEVER=ends").run());
+        let mut monitor = Monitor::connect(&socket);
+        // Waits for the kernel: before it is there a non-maskable interrupt would be the firmware's.
+        while !monitor.ask("info registers -a").contains("RIP=ffffffff8") {}
+        monitor.ask("nmi");
+        run.join().expect("the run ends")
+    });
+    assert_eq!(outcome.status, 70, "{outcome}");
+    assert_eq!(outcome.stderr.matches("kernel panic: ").count(), 1, "one panic is told\n{outcome}");
+    assert!(outcome.stderr.contains("kernel panic: non-maskable interrupt in the kernel"), "{outcome}");
+    let mut told: Vec<&str> = reports(&outcome.stderr).iter().filter_map(|report| report.split(':').next()).collect();
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told.len(), reports(&outcome.stderr).len(), "each CPU reports once\n{outcome}");
+    assert_eq!(told.len(), 3, "the three other CPUs report\n{outcome}");
+}
