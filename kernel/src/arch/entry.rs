@@ -193,6 +193,20 @@ extern "C" fn system_call() {
     )
 }
 
+/// The number of the system call that this CPU is making, if that is how it came in: `outermost` is the return
+/// address of the kernel's outermost frame.
+#[cfg(feature = "smp")]
+pub fn call_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
+    /// Longer than the code of the entry.
+    const LENGTH: u64 = 256;
+    let entry = syscall_entry();
+    (entry..entry + LENGTH).contains(&outermost).then(|| {
+        let call = (KERNEL_STACK.get(cpu).get() - size_of::<SystemCall>() as u64) as *const SystemCall;
+        // SAFETY: the entry has put it at the top of this CPU's kernel stack, where it stays until the CPU leaves.
+        unsafe { (*call).number }
+    })
+}
+
 /// The address that `syscall` goes to.
 pub fn syscall_entry() -> u64 {
     system_call as *const () as u64

@@ -116,12 +116,14 @@ impl fmt::Display for Whereabouts<'_> {
         if level == 0 {
             return write!(f, "level 0, idle or on its way out");
         }
-        match schedule::current(self.cpu).map(|_| entry::cause(self.cpu)) {
-            Some((Registers::SYSTEM_CALL, number)) => {
-                let name = Sysno::new(number as usize).map_or("", |sysno| sysno.name());
-                write!(f, "level {level}, system call {number} {name}")
-            }
-            Some((vector, _)) => write!(f, "level {level}, {} ({vector:#x})", super::fault::name(vector as u8)),
+        let mut outermost = rip;
+        backtrace::walk(self.registers.rbp, |address| outermost = address);
+        if let Some(number) = entry::call_under_way(self.cpu, outermost) {
+            let name = Sysno::new(number as usize).map_or("", |sysno| sysno.name());
+            return write!(f, "level {level}, system call {number} {name}");
+        }
+        match schedule::current(self.cpu).map(|_| entry::cause(self.cpu).0) {
+            Some(vector) => write!(f, "level {level}, {} ({vector:#x})", super::fault::name(vector as u8)),
             None => write!(f, "level {level}, from idle"),
         }
     }
