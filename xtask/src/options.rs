@@ -158,9 +158,9 @@ pub(crate) enum Kind {
 /// Who executes the guest's instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Accel {
-    /// KVM if the host's CPU really has it, else TCG, on one of the host's threads if it has fewer CPUs
+    /// KVM if the host's CPU really has it, else TCG
     Auto,
-    /// QEMU's translator, with a thread for each CPU
+    /// QEMU's translator
     Tcg,
     /// The host's CPU
     Kvm,

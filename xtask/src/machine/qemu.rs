@@ -3,10 +3,8 @@
 use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
-    num::NonZero,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
-    thread,
 };
 
 use abi::channel::{LOG_PORT, QEMU_EXIT_PORT};
@@ -31,12 +29,11 @@ const UEFI_MEMORY: u32 = 64;
 pub(crate) fn arguments(machine: &Machine, cpus: u8, iso: &Path) -> Result<Vec<OsString>> {
     let exit = format!("isa-debug-exit,iobase={QEMU_EXIT_PORT:#x},iosize=4");
     let log = format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log");
-    let crowded = thread::available_parallelism().map_or(1, NonZero::get) < usize::from(cpus);
     let (cpus, memory) = (cpus.to_string(), machine.memory.to_string());
     let mut all: Vec<OsString> = [
         ["-machine", "q35"],
         ["-cpu", machine.cpu.as_deref().unwrap_or(CPU)],
-        ["-accel", accel(machine.accel, crowded)?],
+        ["-accel", accel(machine.accel)?],
         ["-smp", &cpus],
         ["-m", &memory],
         ["-display", "none"],
@@ -67,13 +64,10 @@ pub(crate) fn file_option(option: &str, path: &Path) -> OsString {
     OsString::from_vec([option.as_bytes(), &path.join(&b",,"[..])].concat())
 }
 
-/// Who executes the guest's instructions. A CPU that spins for a lock spins in vain while the one that is
-/// to have it waits for one of the host's. So where the host has fewer CPUs than the machine (`crowded`)
-/// they take turns on one thread, unless threads are asked for: there a CPU that spins gives its turn away.
-fn accel(wanted: Accel, crowded: bool) -> Result<&'static str> {
+fn accel(wanted: Accel) -> Result<&'static str> {
+    const TCG: &str = "tcg,thread=multi";
     match (wanted, kvm()) {
-        (Accel::Auto, Err(_)) if crowded => Ok("tcg,thread=single"),
-        (Accel::Tcg, _) | (Accel::Auto, Err(_)) => Ok("tcg,thread=multi"),
+        (Accel::Tcg, _) | (Accel::Auto, Err(_)) => Ok(TCG),
         (Accel::Auto | Accel::Kvm, Ok(())) => Ok("kvm"),
         (Accel::Kvm, Err(why)) => bail!("no KVM here: {why}. Leave --accel out, or say --accel tcg"),
     }

@@ -36,11 +36,8 @@ pub(super) fn touch(areas: &[Area], me: usize, crowded: bool, start: &Barrier) -
                 Kind::Gone | Kind::ReadOnly if again => hint::spin_loop(),
                 _ => accesses += visit(area, memory, me, state),
             }
-            match again {
-                true if crowded => thread::yield_now(),
-                // A CPU that is not one of the host's gives others a turn.
-                true => hint::spin_loop(),
-                false => {}
+            if crowded && again {
+                thread::yield_now();
             }
         }
         if over == areas.len() {
