@@ -1,7 +1,8 @@
 //! What several CPUs tell when things go wrong: a lock that is held for too long, a panic.
 
-use boot_tests::{Jotun, Monitor};
+use boot_tests::{Jotun, Monitor, Scratch, busybox};
 use std::thread;
+use std::time::Duration;
 
 /// Each CPU's report, in the order in which they came.
 fn reports(stderr: &str) -> Vec<&str> {
@@ -21,12 +22,19 @@ fn a_lock_held_for_long_is_reported_with_its_holder() {
 #[test]
 fn a_panic_tells_where_every_cpu_was() {
     let ([option, monitor], socket) = Monitor::options("panic");
-    let jotun = Jotun::new().smp(4).option(option).option(monitor).args(["cat-stdin"]);
+    let scratch = Scratch::new("panic");
+    let jotun = Jotun::new().smp(4).option(option).option(monitor).rootfs(scratch.path());
+    let jotun = jotun.args([busybox().to_str().unwrap(), "sleep", "1000"]);
     let outcome = thread::scope(|scope| {
-        let run = scope.spawn(|| jotun.option("--env=NEVER=ends").run());
+        let run = scope.spawn(|| jotun.run());
         let mut monitor = Monitor::connect(&socket);
-        // Waits for the kernel: before it is there a non-maskable interrupt would be the firmware's.
-        while !monitor.ask("info registers -a").contains("RIP=ffffffff8") {}
+        // All four halted in the kernel's half: in their idle loops, while the program sleeps.
+        let idle = |registers: &str| {
+            registers.split("CPU#").filter(|cpu| cpu.contains("HLT=1") && cpu.contains("RIP=ffffffff8")).count()
+        };
+        while idle(&monitor.ask("info registers -a")) < 4 {
+            thread::sleep(Duration::from_millis(50));
+        }
         monitor.ask("nmi");
         run.join().expect("the run ends")
     });

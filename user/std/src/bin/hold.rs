@@ -1,24 +1,27 @@
-//! One thread keeps the kernel while another asks for it: `hold [INSTRUCTIONS]`.
+//! One thread keeps the kernel while another asks for it: `hold [MILLISECONDS]`.
 //!
-//! On several CPUs the second waits for the giant lock as long as the first executes so many instructions
-//! in the kernel.
+//! On several CPUs the second waits for the giant lock, until it has waited for so long in one call.
 
 use abi::native;
 use programs::sys;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 fn main() {
-    let instructions = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(native::BURN_MAX);
+    let milliseconds = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(500);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(SeqCst) {
+                let start = Instant::now();
                 assert_eq!(sys!(libc::SYS_getppid), Ok(0), "the first process has no parent");
+                done.store(start.elapsed() >= Duration::from_millis(milliseconds), SeqCst);
             }
         });
-        assert_eq!(sys!(native::BURN, instructions), Ok(0), "the kernel burns");
-        done.store(true, SeqCst);
+        while !done.load(SeqCst) {
+            assert_eq!(sys!(native::BURN, native::BURN_MAX), Ok(0), "the kernel burns");
+        }
     });
-    println!("ok hold: {instructions} instructions");
+    println!("ok hold: a call took {milliseconds} ms");
 }
