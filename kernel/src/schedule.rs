@@ -190,16 +190,3 @@ fn set_alarm(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
 pub fn alarm_rang(cpu: &InKernel) {
     ALARM.get(cpu).set(0);
 }
-
-/// Sets the timer, for a CPU that is about to halt outside the kernel, to go off at `time` at the latest. True
-/// if it was set to something else: then it is to be set anew, as if it had gone off.
-#[cfg(feature = "smp")]
-pub fn wake_by(cpu: &InKernel, time: u64) -> bool {
-    let alarm = ALARM.get(cpu);
-    let later = alarm.get() == 0 || alarm.get() > time;
-    if later {
-        alarm.set(time);
-        apic::arm(clock::ticks(time.saturating_sub(clock::nanoseconds())));
-    }
-    later
-}

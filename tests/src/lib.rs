@@ -18,7 +18,7 @@ use std::{
     thread,
 };
 
-pub use monitor::Monitor;
+pub use monitor::{Monitor, MonitorSocket};
 pub use outcome::Outcome;
 pub use place::{Scratch, busybox, c_program, kernel, native_package, std_program, target, xtask};
 

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -11,23 +11,42 @@ use std::{
 /// How long QEMU may take to answer.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Where a machine's monitor listens: a socket in a directory of its own, for its path must be short.
+pub struct MonitorSocket(PathBuf);
+
+impl MonitorSocket {
+    /// A socket for one test.
+    pub fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("jotun-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        Self(directory)
+    }
+
+    /// The options that make QEMU listen there.
+    pub fn options(&self) -> [String; 2] {
+        ["--qemu=-monitor".into(), format!("--qemu=unix:{},server,nowait", self.path().display())]
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("monitor")
+    }
+}
+
+impl Drop for MonitorSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// QEMU's monitor for people.
 pub struct Monitor(UnixStream);
 
 impl Monitor {
-    /// The option that makes QEMU listen at a path, which must be short, and the path.
-    pub fn options(name: &str) -> ([String; 2], PathBuf) {
-        let directory = std::env::temp_dir().join(format!("jotun-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory");
-        let socket = directory.join(name);
-        (["--qemu=-monitor".into(), format!("--qemu=unix:{},server,nowait", socket.display())], socket)
-    }
-
     /// Connects as soon as QEMU listens.
-    pub fn connect(socket: &Path) -> Self {
+    pub fn connect(socket: &MonitorSocket) -> Self {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Ok(stream) = UnixStream::connect(socket) {
+            if let Ok(stream) = UnixStream::connect(socket.path()) {
                 stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
                 let mut monitor = Self(stream);
                 monitor.answer();

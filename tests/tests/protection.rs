@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boot_tests::{Jotun, Monitor, Scratch, busybox};
+use boot_tests::{Jotun, Monitor, MonitorSocket, Scratch, busybox};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -57,7 +57,8 @@ fn entries(text: &str) -> Vec<Entry> {
 /// Registers and page tables while `busybox sleep` sleeps.
 fn look() -> (String, Vec<Entry>) {
     let scratch = Scratch::new("monitor");
-    let ([option, monitor], socket) = Monitor::options("monitor");
+    let socket = MonitorSocket::new("monitor");
+    let [option, monitor] = socket.options();
     let jotun = Jotun::new().option(option).option(monitor).rootfs(scratch.path());
     let jotun = jotun.args([busybox().to_str().unwrap(), "sleep", "1000"]);
     let seen = thread::scope(|scope| {
@@ -79,7 +80,6 @@ fn look() -> (String, Vec<Entry>) {
         let _ = run.join().expect("the run ends").expect(71);
         (registers, entries)
     });
-    let _ = std::fs::remove_dir_all(directory);
     seen
 }
 

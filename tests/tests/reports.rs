@@ -1,6 +1,6 @@
 //! What several CPUs tell when things go wrong: a lock that is held for too long, a panic.
 
-use boot_tests::{Jotun, Monitor, Scratch, busybox};
+use boot_tests::{Jotun, Monitor, MonitorSocket, Scratch, busybox};
 use std::thread;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ fn a_lock_held_for_long_is_reported_with_its_holder() {
 
 #[test]
 fn a_panic_tells_where_every_cpu_was() {
-    let ([option, monitor], socket) = Monitor::options("panic");
+    let socket = MonitorSocket::new("panic");
+    let [option, monitor] = socket.options();
     let scratch = Scratch::new("panic");
     let jotun = Jotun::new().smp(4).option(option).option(monitor).rootfs(scratch.path());
     let jotun = jotun.args([busybox().to_str().unwrap(), "sleep", "1000"]);

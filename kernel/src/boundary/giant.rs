@@ -140,12 +140,7 @@ pub(super) fn waited(cpu: containers::Cpu) -> u64 {
 pub(super) fn is_postponed(cpu: &InKernel, vector: u64) -> bool {
     let waits = !PATIENCE.get(cpu).get().is_fresh();
     if waits {
-        let notes = devices::postpone(vector as u8);
-        if notes.contains(Notes::TIMER) {
-            // It can be set again before the note is worked off.
-            schedule::alarm_rang(cpu);
-        }
-        deferred::note(cpu, notes);
+        deferred::note(cpu, devices::postpone(vector as u8));
     }
     waits
 }

@@ -36,8 +36,11 @@ pub(super) fn touch(areas: &[Area], me: usize, crowded: bool, start: &Barrier) -
                 Kind::Gone | Kind::ReadOnly if again => hint::spin_loop(),
                 _ => accesses += visit(area, memory, me, state),
             }
-            if crowded && again {
-                thread::yield_now();
+            match again {
+                true if crowded => thread::yield_now(),
+                // A CPU that is not one of the host's gives others a turn.
+                true => hint::spin_loop(),
+                false => {}
             }
         }
         if over == areas.len() {
