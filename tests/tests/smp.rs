@@ -127,6 +127,11 @@ on_cpus! {
         assert_eq!(outcome.text().lines().filter(|line| line.contains("x ")).count(), 6, "{outcome}");
     };
 
+    // Signals to a thread that has come for its call and is not let in yet: only beside a third CPU.
+    late_signal(2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["late-signal"]);
+    };
+
     // Ends: of a process that runs elsewhere, and of memory.
     abrupt(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
         let many = for_cpus(cpus, [24, 240, 120, 60]);
