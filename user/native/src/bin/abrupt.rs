@@ -43,22 +43,31 @@ fn main(argument: u64) -> i32 {
     let many = if argument == 0 { MANY } else { argument };
     // The first rounds fill the kernel's caches, two of each kind; so does the first look.
     (0..2 * DEEDS.len() as u64).for_each(run);
-    let _ = KEPT.map(calls::statistic);
-    let heap = calls::statistic("heap_pages");
-    let before = KEPT.map(calls::statistic);
+    let (heap, before) = counts();
     (0..many).for_each(run);
-    let after = KEPT.map(calls::statistic);
+    let (heap_after, after) = counts();
     for ((name, before), after) in KEPT.into_iter().zip(before).zip(after) {
         println!("{name:28} before {before:8} after {after:8}");
     }
     // The heap keeps what it has once grown by: as many threads at a time as there were at most.
     // A page of tables maps 512 of its pages.
     let with_tables = |pages: u64| pages + pages.div_ceil(512);
-    let grown = with_tables(calls::statistic("heap_pages")) - with_tables(heap);
+    let grown = with_tables(heap_after) - with_tables(heap);
     assert_eq!(before[0], after[0] + grown, "free frames, but for {grown} of the heap's");
     assert_eq!(before[1..], after[1..], "what is the same before and after");
     println!("ok abrupt: {many} processes ended while their threads ran");
     0
+}
+
+/// Pages of the kernel's heap and what is kept, at a time when asking did not make the heap grow.
+fn counts() -> (u64, [u64; KEPT.len()]) {
+    loop {
+        let heap = calls::statistic("heap_pages");
+        let kept = KEPT.map(calls::statistic);
+        if calls::statistic("heap_pages") == heap {
+            return (heap, kept);
+        }
+    }
 }
 
 /// Starts a process and sees to its end.

@@ -44,11 +44,16 @@ fn main(argument: u64) -> i32 {
 /// thread runs when the call is over.
 fn interrupted() {
     let before = calls::statistic("level2_interrupts");
-    let sleeper = spawn(sleep, 2 * MILLISECOND, NORMAL_PRIORITY).expect("a thread can start");
-    system::yield_now();
-    calls::burn(20_000_000).expect("the kernel burns");
-    assert!(calls::statistic("level2_interrupts") > before, "the timer interrupted the kernel");
-    sleeper.join();
+    // On a busy host the deadline may come before the burning begins, but not every time.
+    let came = (0..50).any(|_| {
+        let sleeper = spawn(sleep, 2 * MILLISECOND, NORMAL_PRIORITY).expect("a thread can start");
+        system::yield_now();
+        calls::burn(20_000_000).expect("the kernel burns");
+        let came = calls::statistic("level2_interrupts") > before;
+        sleeper.join();
+        came
+    });
+    assert!(came, "the timer interrupted the kernel");
 }
 
 fn sleep(nanoseconds: u64) {

@@ -25,7 +25,8 @@ use std::thread;
 use toucher::touch;
 
 fn main() {
-    let cpus = cpus::allowed().len();
+    let allowed = &cpus::allowed()[..];
+    let cpus = allowed.len();
     let rounds = cpus::argument(1, 240);
     let owners = cpus::argument(3, if cpus > 2 { 2 } else { 1 }).max(1);
     let touchers = cpus::argument(2, cpus.saturating_sub(owners)).clamp(1, TOUCHERS);
@@ -37,11 +38,19 @@ fn main() {
     let accesses = thread::scope(|scope| {
         let areas = &areas[..];
         let start = &start;
-        let toucher = |me| scope.spawn(move || touch(areas, me, touchers + owners > cpus, start));
+        // Apart from each other as far as there are CPUs: side by side on one they would prove nothing.
+        let place = |index: usize| cpus::stay_on(allowed[index % allowed.len()]);
+        let toucher = |me| {
+            scope.spawn(move || {
+                place(me);
+                touch(areas, me, touchers + owners > cpus, start)
+            })
+        };
         let threads: Vec<_> = (0..touchers).map(toucher).collect();
         for (seed, area) in areas.iter().enumerate() {
             let mut owner = Owner::new(area);
             scope.spawn(move || {
+                place(touchers + seed);
                 start.wait();
                 owner.work(rounds, seed as u64);
             });
