@@ -16,18 +16,20 @@ at=$(git rev-parse --verify "${1:-HEAD}^{commit}")
 # left out; those of the program `profile`, of programs and of tests are no part of it.
 last_up=757aebe
 port='
-05c4aed Add the feature smp: the boundary asks the giant lock
-39c26b6 Let several CPUs run a container
-c5ae8c9 Schedule threads on several CPUs
-e63c368 Let affinity calls choose among the CPUs that there are
-d0aa11a Describe every CPU in /proc/cpuinfo
-425577e Ask for the giant lock with what the CPU keeps ready
-b4c5e63 Run the kernel on several CPUs
-c129774 Look after what a wait for the lock leaves behind
-386670c Wake a halted waiter to tell that the lock is held for too long
+Add the feature smp: the boundary asks the giant lock
+Let several CPUs run a container
+Schedule threads on several CPUs
+Let affinity calls choose among the CPUs that there are
+Describe every CPU in /proc/cpuinfo
+Ask for the giant lock with what the CPU keeps ready
+Run the kernel on several CPUs
+Look after what a wait for the lock leaves behind
+Wake a halted waiter to tell that the lock is held for too long
+Report a lock that is held for too long although its waiters have halted
+Report a wait once, and the call that the holder is making
 '
-commits=$(echo "$port" | while read -r commit _; do
-    [ -z "$commit" ] || git rev-parse --verify "$commit^{commit}"
+commits=$(echo "$port" | while read -r subject; do
+    [ -z "$subject" ] || git log --format='%H %s' "$last_up..$at" | grep -F " $subject" | cut -d ' ' -f 1
 done)
 
 for file in $(git ls-tree -r --name-only "$at" -- kernel/src containers/src cpulocal/src giantlock/src |
