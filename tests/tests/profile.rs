@@ -4,10 +4,17 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use boot_tests::{Scratch, busybox, target, xtask};
 use serde_json::Value;
+
+/// One measurement at a time: what runs beside it would be part of it.
+fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What came of a command.
 struct Told {
@@ -80,6 +87,7 @@ fn assert_sums(report: &Value) {
 /// is an instruction. What a call takes besides is the same each time.
 #[test]
 fn holds_are_exact_to_the_instruction() {
+    let _alone = alone();
     for cpus in ["--up", "--smp=1"] {
         let scratch = Scratch::new("burns");
         let out = scratch.path();
@@ -112,10 +120,11 @@ fn holds_are_exact_to_the_instruction() {
 /// The kernel counts the same cycles another way.
 #[test]
 fn shares_agree_with_the_statistics() {
+    let _alone = alone();
     for cpus in ["--up", "--smp=2"] {
         let scratch = Scratch::new("shares");
         // Ten times as many calls as without: what a busy host adds at both ends counts for less.
-        let order = (4_000_u64 << 40 | (20_000 / 16) << 24 | 7_000 / 16).to_string();
+        let order = (4_000_u64 << 40 | (20_000 / 16) << 24 | (7_000 / 16)).to_string();
         profile(scratch.path(), &[cpus, "--", "two-processes", &order]).expect(0).says("ok two-processes");
         let report = report(scratch.path());
         assert_sums(&report);
@@ -159,6 +168,7 @@ fn assert_waits_agree(report: &Value, stats: &Value) {
 
 #[test]
 fn an_earlier_trace_gives_the_same_report() {
+    let _alone = alone();
     let scratch = Scratch::new("again");
     let (first, again) = (scratch.path().join("first"), scratch.path().join("again"));
     profile(&first, &["--up", "--", "hello"]).expect(0);
@@ -180,6 +190,7 @@ fn an_earlier_trace_gives_the_same_report() {
 
 #[test]
 fn a_full_ring_is_told() {
+    let _alone = alone();
     let scratch = Scratch::new("full");
     profile(scratch.path(), &["--up", "--records", "2048"]).expect(0).says("A ring was full");
     let report = report(scratch.path());
@@ -191,6 +202,7 @@ fn a_full_ring_is_told() {
 
 #[test]
 fn what_fails_or_never_ends_is_reported_too() {
+    let _alone = alone();
     let scratch = Scratch::new("fails");
     let told = profile(scratch.path(), &["--up", "--", "exit-code", "3"]).expect(3);
     told.says("status: 3");
@@ -212,6 +224,7 @@ fn what_fails_or_never_ends_is_reported_too() {
 
 #[test]
 fn one_cpu_alone_is_recorded() {
+    let _alone = alone();
     let scratch = Scratch::new("one");
     profile(scratch.path(), &["--smp=2", "--trace-cpu=0"]).expect(0);
     let report = report(scratch.path());
@@ -221,6 +234,7 @@ fn one_cpu_alone_is_recorded() {
 
 #[test]
 fn what_cannot_be_is_refused_first() {
+    let _alone = alone();
     let scratch = Scratch::new("refused");
     let out = scratch.path();
     profile(out, &["--smp=2", "--trace-cpu=2"]).expect(125).says("there is no CPU 2 to record");
@@ -236,6 +250,7 @@ fn what_cannot_be_is_refused_first() {
 
 #[test]
 fn kernels_are_compared() {
+    let _alone = alone();
     let scratch = Scratch::new("compare");
     let out = scratch.path().to_str().unwrap();
     let words = ["compare", "--no-build", "--out", out, "--variants", "up,smp:1", "--rounds", "2", "--timeout", "120"];

@@ -62,7 +62,8 @@ unsafe impl Counters for Cell<u64> {}
 
 /// What a CPU's counters say, on whichever CPU this runs. The CPU has come up.
 pub fn counters<T: Counters>(of: Cpu, variable: &'static CpuLocal<T>) -> T {
-    let source = copy_of(of, variable.as_ptr() as u64) as *const u64;
+    // The distance is computed first: an address of the section within an instruction would look like an access.
+    let source = copy_of(of, core::hint::black_box(variable.as_ptr() as u64)) as *const u64;
     let mut copy = core::mem::MaybeUninit::<T>::uninit();
     for word in 0..size_of::<T>() / size_of::<u64>() {
         // SAFETY: the copy is mapped for ever and made of words; one that is being written reads as it was

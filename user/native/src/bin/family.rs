@@ -41,8 +41,8 @@ fn main(argument: u64) -> i32 {
     let during = calls::container(0).expect("a container has a usage");
     assert_eq!((during.processes, during.threads), (1 + MEMBERS, 1 + MEMBERS), "processes and threads");
     // And each further CPU that has run it a copy.
-    let most = calls::statistic("cpus").min(1 + u64::from(MEMBERS));
-    assert!((1..=most).contains(&u64::from(during.directories)), "directories on {most} CPUs at most: {during:?}");
+    let most = calls::statistic("cpus").min(1 + MEMBERS);
+    assert!((1..=most).contains(&during.directories), "directories on {most} CPUs at most: {during:?}");
     for pid in pids {
         assert_eq!(calls::container(pid), Ok(during), "one container");
         calls::send(pid, b"end").expect("a member has room");
