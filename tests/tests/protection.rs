@@ -61,7 +61,7 @@ fn look() -> (String, Vec<Entry>) {
     let [option, monitor] = socket.options();
     let jotun = Jotun::new().option(option).option(monitor).rootfs(scratch.path());
     let jotun = jotun.args([busybox().to_str().unwrap(), "sleep", "1000"]);
-    let seen = thread::scope(|scope| {
+    thread::scope(|scope| {
         let run = scope.spawn(|| jotun.run());
         let mut monitor = Monitor::connect(&socket);
         let until = Instant::now() + PATIENCE;
@@ -79,8 +79,7 @@ fn look() -> (String, Vec<Entry>) {
         // Nobody told xtask why.
         let _ = run.join().expect("the run ends").expect(71);
         (registers, entries)
-    });
-    seen
+    })
 }
 
 #[test]

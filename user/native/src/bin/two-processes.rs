@@ -13,7 +13,7 @@ native::entry!(main);
 const PROCESSES: usize = 2;
 
 /// 2,000 calls of 4,000 instructions, 7,000 rounds of the loop between two.
-const ORDER: u64 = 4_000 << 40 | (2_000 / 16) << 24 | 7_000 / 16;
+const ORDER: u64 = 4_000 << 40 | (2_000 / 16) << 24 | (7_000 / 16);
 
 fn main(argument: u64) -> i32 {
     let order = if argument == 0 { ORDER } else { argument };
