@@ -100,18 +100,19 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
 fn several(kernel: &Kernel, give: &mut impl FnMut(&str, u64)) {
     use crate::arch::{remote, smp};
     use crate::boundary::lock;
-    give("lock_contended", total(kernel, &lock::CONTENDED));
     let cpus = || (0..kernel.memory.cpu_count()).map(|number| Cpu(number as u8));
     let waits: Vec<_> = cpus().map(|cpu| counters(cpu, &lock::WAITS)).collect();
+    let contended = |waits: &lock::Waits| waits.count.iter().map(Cell::get).sum::<u64>();
+    give("lock_contended", waits.iter().map(contended).sum());
     for (index, cause) in ["system_call", "exception", "interrupt"].iter().enumerate() {
         give(&format!("lock_contended_{cause}"), waits.iter().map(|waits| waits.count[index].get()).sum());
         give(&format!("spin_cycles_{cause}"), waits.iter().map(|waits| waits.cycles[index].get()).sum());
     }
-    for cpu in cpus() {
+    for (cpu, waits) in cpus().zip(&waits) {
         // The lock is asked for when the level rises to 1, and then only.
         let entries: u64 = counters(cpu, &COUNTS).level1.iter().map(Cell::get).sum();
         give(&format!("cpu{}_lock_acquisitions", cpu.0), entries);
-        give(&format!("cpu{}_lock_contended", cpu.0), counters(cpu, &lock::CONTENDED).get());
+        give(&format!("cpu{}_lock_contended", cpu.0), contended(waits));
     }
     give("lock_halts", total(kernel, &lock::HALTS));
     give("lock_requests_answered", total(kernel, &lock::ANSWERED_WAITING));

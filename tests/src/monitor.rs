@@ -78,5 +78,8 @@ impl Monitor {
     /// Ends the machine.
     pub fn quit(mut self) {
         writeln!(self.0, "quit").expect("the monitor listens");
+        // QEMU drops what it has not read yet when its client hangs up, so that is for QEMU to do.
+        let mut rest = Vec::new();
+        let _ = self.0.read_to_end(&mut rest);
     }
 }

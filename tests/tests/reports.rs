@@ -1,4 +1,4 @@
-//! What several CPUs tell when things go wrong: a lock that is held for too long, a panic.
+//! What several CPUs tell of a panic: where each of them was.
 
 use boot_tests::{Jotun, Monitor, MonitorSocket, Scratch, busybox};
 use std::thread;
@@ -7,16 +7,6 @@ use std::time::Duration;
 /// Each CPU's report, in the order in which they came.
 fn reports(stderr: &str) -> Vec<&str> {
     stderr.lines().filter_map(|line| line.strip_prefix("xtask: CPU ")).collect()
-}
-
-#[test]
-fn a_lock_held_for_long_is_reported_with_its_holder() {
-    let outcome = Jotun::new().smp(2).append("patience=50").args(["hold"]).run().expect(0);
-    assert!(outcome.log.contains("has waited 50 ms for the giant lock; CPU "), "no word of the wait\n{outcome}");
-    let reports = reports(&outcome.stderr);
-    let holds = |report: &&&str| report.contains("level 1, system call 4101");
-    assert!(reports.iter().any(|report| holds(&report)), "no word of the holder\n{outcome}");
-    assert!(outcome.stderr.contains("kernel::arch::cpu::burn"), "no backtrace of the holder\n{outcome}");
 }
 
 #[test]

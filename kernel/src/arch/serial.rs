@@ -34,7 +34,7 @@ struct Serial {
     held_back: AtomicBool,
 }
 
-// SAFETY: the device is touched with interrupts off, on the one CPU that its interrupt is routed to.
+// SAFETY: the device is touched with interrupts off, by a CPU that is in the kernel, and one is at a time.
 unsafe impl Sync for Serial {}
 
 static COM1: Serial = Serial {

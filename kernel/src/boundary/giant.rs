@@ -76,8 +76,6 @@ cpu_local! {
     static WAITED: Cell<u64> = Cell::new(0);
     /// Requests that this CPU has answered while it waited.
     pub static ANSWERED_WAITING: Cell<u64> = Cell::new(0);
-    /// Times that this CPU had to wait, and how often it halted meanwhile.
-    pub static CONTENDED: Cell<u64> = Cell::new(0);
     /// Times that this CPU has halted while it waited.
     pub static HALTS: Cell<u64> = Cell::new(0);
 }
@@ -195,7 +193,6 @@ impl Wait for Waiter {
 fn end_of_wait(cpu: &InKernel) {
     let me = 1 << ME.get(cpu).get().id();
     super::end(WAITED.get(cpu));
-    CONTENDED.get(cpu).set(CONTENDED.get(cpu).get() + 1);
     PATIENCE.get(cpu).set(Patience::new());
     WAITING.fetch_and(!me, Relaxed);
     HALTED.fetch_and(!me, Relaxed);
