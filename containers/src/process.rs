@@ -15,6 +15,12 @@ pub struct Process<R> {
     pub container: ContainerId,
     /// Who is told when it ends.
     pub parent: Option<ProcessId>,
+    /// Its process group, named by the number of the process that made it.
+    pub group: u32,
+    /// Its session, named in the same way.
+    pub session: u32,
+    /// It has run `execve` since it was made: its parent can put it into no other group from then on.
+    pub executed: bool,
     /// Threads that have not ended, the main one included.
     pub threads: u32,
     /// How it ended, once it has.

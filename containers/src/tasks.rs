@@ -197,7 +197,8 @@ impl<R> Tasks<R> {
         tasks
     }
 
-    /// Makes a process in a container. Its main thread is not ready yet.
+    /// Makes a process in a container, in its parent's group and session; without a parent it leads its own.
+    /// Its main thread is not ready yet.
     pub fn make_process(
         &mut self,
         container: ContainerId,
@@ -207,11 +208,17 @@ impl<R> Tasks<R> {
         // The thread's names are not known before it has its slot.
         let nobody = Id::<crate::process::AnyProcess>::NONE;
         let main = Thread::new(nobody, container, 0);
-        let process = Process { main, container, parent, threads: 1, ended: None, resources };
-        let id = self.threads.processes.insert(process)?.cast();
-        if let Some(main) = self.threads.get_mut(ThreadId::Main(id)) {
-            main.process = id;
-            main.number = id.number();
+        let inherited = parent.and_then(|parent| self.process(parent)).map(|parent| (parent.group, parent.session));
+        let (group, session) = inherited.unwrap_or_default();
+        let process =
+            Process { main, container, parent, group, session, executed: false, threads: 1, ended: None, resources };
+        let id: ProcessId = self.threads.processes.insert(process)?.cast();
+        if let Some(process) = self.process_mut(id) {
+            process.main.process = id;
+            process.main.number = id.number();
+            if inherited.is_none() {
+                (process.group, process.session) = (id.number(), id.number());
+            }
         }
         self.counts.processes_made += 1;
         self.counts.threads_made += 1;
@@ -245,6 +252,11 @@ impl<R> Tasks<R> {
     /// All processes, the ended ones that nobody has waited for included.
     pub fn processes(&self) -> impl Iterator<Item = ProcessId> + '_ {
         self.threads.processes.ids().map(Id::cast)
+    }
+
+    /// The processes of a group, as [`Tasks::processes`].
+    pub fn members(&self, group: u32) -> impl Iterator<Item = ProcessId> + '_ {
+        self.processes().filter(move |id| self.process(*id).is_some_and(|process| process.group == group))
     }
 
     /// Processes there are.

@@ -146,3 +146,18 @@ fn numbers_find_threads_and_not_their_successors() {
     assert_ne!(tasks.thread(next).unwrap().number, numbers[1]);
     assert_eq!(tasks.by_number(numbers[1]), None);
 }
+
+#[test]
+fn group_and_session_are_inherited() {
+    let mut tasks = Tasks::default();
+    let container = container();
+    let leader = tasks.make_process(container, None, ()).unwrap();
+    let child = tasks.make_process(container, Some(leader), ()).unwrap();
+    for id in [leader, child] {
+        let process = tasks.process(id).unwrap();
+        assert_eq!((process.group, process.session), (leader.number(), leader.number()));
+    }
+    tasks.process_mut(child).unwrap().group = child.number();
+    assert_eq!(tasks.members(leader.number()).collect::<Vec<_>>(), [leader]);
+    assert_eq!(tasks.members(child.number()).collect::<Vec<_>>(), [child]);
+}

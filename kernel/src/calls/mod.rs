@@ -5,6 +5,7 @@
 //! [`table`], and the calls on files have theirs; the calls themselves are grouped by what they are about.
 
 pub mod files;
+pub mod jobs;
 pub mod memory;
 pub mod native;
 pub mod signals;

@@ -4,7 +4,9 @@
 //! [`Kernel`]. Calls that need more than the subsystems take it whole as `k`, and the proof `cpu` of being
 //! in it.
 
-use super::{Answer, Caller, DONE, conclude, files, memory, native, signals, system, threads, time as clocks, value};
+use super::{
+    Answer, Caller, DONE, conclude, files, jobs, memory, native, signals, system, threads, time as clocks, value,
+};
 use crate::arch::entry::SystemCall;
 use crate::kernel::Kernel;
 use crate::schedule;
@@ -137,7 +139,12 @@ calls! {
     set_tid_address: ALWAYS => threads::set_tid_address(c, tasks),
     set_robust_list: ALWAYS => threads::set_robust_list(c, tasks),
     arch_prctl => threads::arch_prctl(c, memory, tasks),
-    getpid | getpgrp | getpgid | getsid: ALWAYS => threads::getpid(c),
+    getpid: ALWAYS => threads::getpid(c),
+    getpgid: ALWAYS => jobs::getpgid(c, tasks),
+    getpgrp: ALWAYS => jobs::getpgid(&c.with([0; 6]), tasks),
+    getsid: ALWAYS => jobs::getsid(c, tasks),
+    setpgid: ALWAYS => jobs::setpgid(c, tasks),
+    setsid: ALWAYS => jobs::setsid(c, tasks),
     getppid: ALWAYS => threads::getppid(c, tasks),
     gettid: ALWAYS => threads::gettid(c, tasks),
     sched_yield: REGISTERS => threads::sched_yield(c, tasks),
