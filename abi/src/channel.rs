@@ -112,7 +112,7 @@ pub const ESCAPE_END: u8 = b'E';
 /// After [`ESCAPE`]: a literal [`ESCAPE`].
 pub const ESCAPE_LITERAL: u8 = ESCAPE;
 
-/// After [`ESCAPE`]: reserved for a new terminal size, `rows;columns\n`.
+/// After [`ESCAPE`]: the terminal's size follows, `rows;columns\n`.
 pub const ESCAPE_SIZE: u8 = b'S';
 
 /// Boot module with the image's file system, a cpio archive ("newc").

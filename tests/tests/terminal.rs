@@ -191,6 +191,20 @@ fn the_leave_key_ends_the_machine() {
 }
 
 #[test]
+fn xtask_killed_leaves_the_terminal_in_order() {
+    let mut session = Session::start(&["cat"]).handed_over();
+    session.types("begun\r");
+    session.shows("begun\r\nbegun\r\n");
+    session.child.kill().expect("kill");
+    let until = Instant::now() + PATIENCE;
+    while session.settings().local_modes != session.before.local_modes {
+        assert!(Instant::now() < until, "the terminal was not given back\n{session}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(session.ends().0, 128 + 9);
+}
+
+#[test]
 fn a_signal_to_xtask_leaves_the_terminal_in_order() {
     let mut session = Session::start(&["cat"]).handed_over();
     session.types("begun\r");

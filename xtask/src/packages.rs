@@ -47,6 +47,9 @@ enum Sign {
     StaticTool(&'static str),
 }
 
+/// The shell and the tools of the image.
+const BUSYBOX: &str = "busybox-static";
+
 /// OVMF's code, read-only flash of the UEFI machine; the first that exists is taken.
 const OVMF: &[&str] = &["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"];
 
@@ -91,9 +94,15 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package { name: "mtools", purpose: "making the image for UEFI", sign: Sign::Tool("mformat"), uses: &[Use::Efi] },
     Package { name: "ovmf", purpose: "the machine's UEFI firmware", sign: Sign::File(OVMF), uses: &[Use::Ovmf] },
     Package {
-        name: "busybox-static",
-        purpose: "boot tests: programs no one here wrote",
+        name: BUSYBOX,
+        purpose: "the image's shell and tools",
         sign: Sign::StaticTool("busybox"),
+        uses: &[Use::Boot, Use::Bochs],
+    },
+    Package {
+        name: "bash-static",
+        purpose: "boot tests: another shell",
+        sign: Sign::StaticTool("bash-static"),
         uses: &[Use::Test],
     },
     Package {
@@ -155,6 +164,12 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
 
 fn is_static(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| crate::image::elf::interpreter(&bytes).is_none())
+}
+
+/// The statically linked busybox that goes into the image.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    let found = PACKAGES.iter().find(|package| package.name == BUSYBOX).and_then(Package::found);
+    found.context("there is no statically linked busybox: cargo xtask doctor")
 }
 
 /// The OVMF file to boot by.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{cargo, directories, newer};
-use crate::{image::archive::Archive, project};
+use crate::{image::archive::Archive, packages, project};
 
 /// Where the compiled C programs are left, below the stage.
 pub(crate) const C_DIRECTORY: &str = "c";
@@ -26,7 +26,26 @@ pub(super) fn base(stage: &Path) -> Result<Archive> {
     for (name, file) in c_programs("cc", "", &stage.join(C_DIRECTORY))? {
         archive.program(&format!("bin/{name}"), &file)?;
     }
+    tools(&mut archive)?;
     Ok(archive)
+}
+
+/// Puts busybox into `/bin` under the names of all its tools, but those that are programs of ours.
+fn tools(archive: &mut Archive) -> Result<()> {
+    let busybox = packages::busybox()?;
+    let list = Command::new(&busybox).arg("--list").stdin(Stdio::null()).output();
+    let list = list.with_context(|| format!("cannot start {}", busybox.display()))?;
+    archive.program("bin/busybox", &busybox)?;
+    for tool in String::from_utf8_lossy(&list.stdout).lines().map(|tool| format!("bin/{tool}")) {
+        if !archive.has(&tool) {
+            archive.link(&tool, "busybox");
+        }
+    }
+    // Where scripts look for `env` and the like.
+    archive.link("usr/bin", "../bin");
+    archive.bytes("etc/passwd", b"root:x:0:0:root:/home:/bin/sh\n".to_vec());
+    archive.bytes("etc/group", b"root:x:0:\n".to_vec());
+    Ok(())
 }
 
 /// Compiles the programs of `user/c` statically; those that have not changed are left as they are.

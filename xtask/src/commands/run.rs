@@ -24,6 +24,9 @@ use crate::{
     project::RunDir,
 };
 
+/// The program of `--interactive`.
+const SHELL: &str = "sh";
+
 /// What the machine boots, in the directory of the run.
 pub(super) const ISO: &str = "jotun.iso";
 
@@ -41,6 +44,8 @@ pub(super) const ISO: &str = "jotun.iso";
 Examples:
   cargo xtask run --smp 2                       the tour, on two CPUs
   cargo xtask run --up                          the tour, on the uniprocessor kernel
+  cargo xtask run --smp 2 -i                    a shell, with the tools of busybox
+  cargo xtask run -- sh -c 'find / | grep data | wc -l'
   cargo xtask run --smp 4 -- hello-std a b      a program of the image, with arguments
   cargo xtask run --smp 4 -- ./prog x y         a static Linux binary from the host
   cargo xtask run --smp 4 --lock mcs -- ./prog  the same with another giant lock
@@ -56,6 +61,10 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     machine: options::Machine,
+
+    /// Run a shell, unless a program is named; `exit` or Ctrl-D ends it, and the machine
+    #[arg(short, long)]
+    interactive: bool,
 
     /// Stop the machine after this time; the status is then 124
     #[arg(long, value_name = "SECONDS", value_parser = options::seconds)]
@@ -79,7 +88,10 @@ pub(crate) struct Run {
 
 impl Run {
     /// Builds, boots and runs; the status of the run.
-    pub(crate) fn execute(self) -> Result<u8> {
+    pub(crate) fn execute(mut self) -> Result<u8> {
+        if self.interactive && self.payload.program.is_empty() {
+            self.payload.program = vec![SHELL.into()];
+        }
         let cpus = self.build.cpus();
         // What is wrong with the options is said before anything is installed or built.
         packages::ensure(match self.machine.kind {

@@ -66,6 +66,11 @@ impl Archive {
         self.insert(path, Entry { content, mode: 0o644, uid: 0, gid: 0, mtime: 0 });
     }
 
+    /// A symbolic link.
+    pub(crate) fn link(&mut self, path: &str, target: &str) {
+        self.insert(path, Entry { content: Content::Link(target.into()), mode: 0o777, uid: 0, gid: 0, mtime: 0 });
+    }
+
     /// All that lies below a directory of the host, owners, modes and times as they are.
     pub(crate) fn tree(&mut self, dir: &Path) -> Result<()> {
         if !dir.is_dir() {
@@ -111,6 +116,11 @@ impl Archive {
     /// The paths that are in it.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
+    }
+
+    /// Whether there is something of this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.entries.contains_key(path)
     }
 
     /// Writes the archive to a file; the file is there whole or not at all, for readers that come

@@ -38,10 +38,8 @@ pub(crate) fn make(
     fs::create_dir_all(boot.join("grub")).with_context(|| format!("cannot make {}", boot.display()))?;
     place(kernel, &boot.join("kernel"))?;
     place(&modules.base, &boot.join("base.cpio"))?;
-    if let Some(run) = &modules.run {
-        place(run, &boot.join("run.cpio"))?;
-    }
-    let script = script(style, modules.run.is_some(), words);
+    place(&modules.run, &boot.join("run.cpio"))?;
+    let script = script(style, words);
     fs::write(boot.join("grub/grub.cfg"), script).context("cannot write grub.cfg")?;
 
     let mkrescue = packages::tool("grub-mkrescue").context("there is no grub-mkrescue: cargo xtask doctor")?;
@@ -61,10 +59,13 @@ fn place(file: &Path, to: &Path) -> Result<()> {
     linked.with_context(|| format!("cannot put {} into the image", file.display()))
 }
 
-fn script(style: Style, run: bool, words: &[String]) -> String {
+fn script(style: Style, words: &[String]) -> String {
     let words: String = words.iter().map(|word| format!(" {}", quoted(word))).collect();
-    let mut loading = vec![format!("multiboot2 /boot/kernel{words}"), format!("module2 /boot/base.cpio {BASE_MODULE}")];
-    loading.extend(run.then(|| format!("module2 /boot/run.cpio {RUN_MODULE}")));
+    let loading = [
+        format!("multiboot2 /boot/kernel{words}"),
+        format!("module2 /boot/base.cpio {BASE_MODULE}"),
+        format!("module2 /boot/run.cpio {RUN_MODULE}"),
+    ];
     // GRUB's shell has no `&&`.
     let tests: String = loading.iter().map(|command| format!("if {command}; then ")).collect();
     let load = format!("{tests}boot; {}", "fi; ".repeat(loading.len()));
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn words_of_the_command_line_stay_words() {
         let words = ["console=pipe".to_owned(), "x='$y;".to_owned()];
-        let script = script(Style::Run, true, &words);
+        let script = script(Style::Run, &words);
         assert!(
             script.contains(
                 r"if multiboot2 /boot/kernel 'console=pipe' 'x='\''$y;'; then if module2 /boot/base.cpio base; then if module2 /boot/run.cpio run; then boot; fi; fi; fi;"
@@ -97,8 +98,7 @@ mod tests {
 
     #[test]
     fn a_disc_has_a_menu_and_a_run_has_none() {
-        assert!(script(Style::Disc, false, &[]).contains("menuentry"));
-        let run = script(Style::Run, false, &[]);
-        assert!(!run.contains("menuentry") && !run.contains("run.cpio"), "{run}");
+        assert!(script(Style::Disc, &[]).contains("menuentry"));
+        assert!(!script(Style::Run, &[]).contains("menuentry"));
     }
 }

@@ -23,8 +23,8 @@ use crate::{build::Built, notes::note, options};
 pub(crate) struct Modules {
     /// The file system that every image has.
     pub(crate) base: PathBuf,
-    /// What this one adds.
-    pub(crate) run: Option<PathBuf>,
+    /// What this one adds: the program, its arguments and environment at least.
+    pub(crate) run: PathBuf,
 }
 
 impl Modules {
@@ -47,25 +47,17 @@ impl Modules {
             }
             archive.bytes(inside(channel::ARGV_FILE), strings(found.path(), &payload.program));
         }
-        let environment = environment(&payload.environment, terminal)?;
-        if !environment.is_empty() {
-            archive.bytes(inside(channel::ENV_FILE), environment);
-        }
-        if archive.paths().next().is_none() {
-            return Ok(Self { base, run: None });
-        }
+        archive.bytes(inside(channel::ENV_FILE), environment(&payload.environment, terminal)?);
         let run = dir.join("run.cpio");
         archive.write(&run)?;
-        Ok(Self { base, run: Some(run) })
+        Ok(Self { base, run })
     }
 
     /// Refuses what cannot fit: at boot each archive lies in memory beside what is unpacked from it.
     pub(crate) fn fit(&self, mebibytes: u32) -> Result<()> {
-        let sizes = [Some(&self.base), self.run.as_ref()]
-            .into_iter()
-            .flatten()
+        let sizes = [&self.base, &self.run]
             .map(|path| fs::metadata(path).map(|metadata| metadata.len()).with_context(|| path.display().to_string()));
-        let bytes: u64 = sizes.sum::<Result<u64>>()?;
+        let bytes: u64 = sizes.into_iter().sum::<Result<u64>>()?;
         let archives = bytes.div_ceil(1 << 20);
         if archives * 2 > u64::from(mebibytes) {
             bail!(
@@ -102,12 +94,12 @@ fn strings(path: &str, program: &[OsString]) -> Vec<u8> {
 fn environment(wanted: &[OsString], terminal: bool) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     let mut add = |name: &[u8], value: &OsStr| all.extend([name, b"=", value.as_bytes(), b"\0"].concat());
-    if !wanted.is_empty() || terminal {
-        add(b"PATH", OsStr::new("/bin:/pkg"));
-        add(b"HOME", OsStr::new("/home"));
-    }
-    if let (true, Some(kind)) = (terminal, std::env::var_os("TERM")) {
-        add(b"TERM", &kind);
+    add(b"PATH", OsStr::new("/bin:/pkg"));
+    add(b"HOME", OsStr::new("/home"));
+    if terminal {
+        add(b"TERM", &std::env::var_os("TERM").unwrap_or_else(|| "vt100".into()));
+        // Busybox's shell and bash alike: the working directory, then `#`, for everybody is root.
+        add(b"PS1", OsStr::new("jotun:\\w\\$ "));
     }
     for variable in wanted {
         let (name, value) = match variable.as_bytes().split_once_at(b'=') {
@@ -154,7 +146,7 @@ mod tests {
 
     #[test]
     fn environment_is_what_was_asked_for() {
-        assert_eq!(environment(&[], false).unwrap(), b"");
+        assert_eq!(environment(&[], false).unwrap(), b"PATH=/bin:/pkg\0HOME=/home\0");
         let set = environment(&words(&["A=b=c", "EMPTY="]), false).unwrap();
         assert_eq!(set, b"PATH=/bin:/pkg\0HOME=/home\0A=b=c\0EMPTY=\0");
         let error = environment(&words(&["NO_SUCH_VARIABLE_HERE"]), false).unwrap_err();

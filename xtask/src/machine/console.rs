@@ -1,6 +1,6 @@
 //! Framing of the console: the preamble before the output, the escapes in the input.
 
-use abi::channel::{ESCAPE, ESCAPE_END, ESCAPE_LITERAL, PREAMBLE};
+use abi::channel::{ESCAPE, ESCAPE_END, ESCAPE_LITERAL, ESCAPE_SIZE, PREAMBLE};
 
 /// How much of what came before the preamble is remembered.
 const FIRMWARE_TEXT: usize = 4096;
@@ -80,6 +80,11 @@ pub(crate) fn encode(bytes: &[u8]) -> Vec<u8> {
         }
     }
     encoded
+}
+
+/// The terminal's size, as the kernel expects to be told of it.
+pub(crate) fn size(rows: u16, columns: u16) -> Vec<u8> {
+    [&[ESCAPE, ESCAPE_SIZE], format!("{rows};{columns}\n").as_bytes()].concat()
 }
 
 /// The end of the input.

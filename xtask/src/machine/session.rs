@@ -134,8 +134,7 @@ impl Session<'_> {
             if self.terminal {
                 raw = Some(Raw::new()?);
             }
-            streams::input(input, self.terminal, paused, events.clone());
-            Ok(())
+            streams::input(input, self.terminal, paused, events.clone())
         };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let end = learnt.listen(&queue, deadline, &mut begin);

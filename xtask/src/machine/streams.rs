@@ -8,7 +8,7 @@ use std::{
     io::{self, BufRead, BufReader, LineWriter, Read, Write},
     process::ChildStderr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
         mpsc::Sender,
     },
@@ -26,6 +26,7 @@ use super::{
     console::{self, PreambleFilter},
     control::{self, Line, Record},
     debugger::{Heard, Paused, Talk},
+    terminal,
 };
 
 /// The key that ends a machine from its terminal: Ctrl-], as in telnet.
@@ -140,12 +141,17 @@ pub(super) fn log(from: impl Read + Send + 'static, mut talk: Option<Talk>, mut 
 /// Standard input to the console. On a terminal the leave key is ours. A machine that is `paused` goes
 /// on when the input that is there has been sent, or much of it.
 pub(super) fn input(
-    mut to: impl Write + Send + 'static,
+    to: impl Write + Send + 'static,
     terminal: bool,
     mut paused: Option<Paused>,
     events: Sender<Event>,
-) {
+) -> Result<()> {
+    let to = Arc::new(Mutex::new(to));
+    if terminal {
+        sizes(to.clone())?;
+    }
     thread::spawn(move || {
+        let send = |bytes: &[u8]| to.lock().map_or(Ok(()), |mut to| to.write_all(bytes).and_then(|()| to.flush()));
         let mut buffer = vec![0; 1 << 12];
         let mut total = 0;
         loop {
@@ -154,14 +160,14 @@ pub(super) fn input(
             }
             // Not through a buffer, which would hide from the question above what is in it.
             let sent = match rustix::io::read(io::stdin(), &mut buffer) {
-                Ok(0) => to.write_all(&console::END),
+                Ok(0) => send(&console::END),
                 Ok(length) if terminal && buffer[..length].contains(&LEAVE_KEY) => {
                     let _ = events.send(Event::Leave);
                     break;
                 }
                 Ok(length) => {
                     total += length;
-                    let sent = to.write_all(&console::encode(&buffer[..length]));
+                    let sent = send(&console::encode(&buffer[..length]));
                     if sent.is_ok() {
                         continue;
                     }
@@ -169,16 +175,32 @@ pub(super) fn input(
                 }
                 Err(Errno::INTR) => continue,
                 // An unreadable standard input (closed, a directory) has ended.
-                Err(_) => to.write_all(&console::END),
+                Err(_) => send(&console::END),
             };
             // The machine may be gone already, which others notice.
-            let _ = sent.and_then(|()| to.flush());
+            drop(sent);
             break;
         }
         paused.take().into_iter().for_each(Paused::go_on);
         // A closed standard input would be an event for the machine; it stays open until the process ends.
         std::mem::forget(to);
     });
+    Ok(())
+}
+
+/// The terminal's size to the console, now and whenever it changes.
+fn sizes(to: Arc<Mutex<impl Write + Send + 'static>>) -> Result<()> {
+    let mut changes = Signals::new([consts::SIGWINCH]).context("cannot watch the terminal's size")?;
+    thread::spawn(move || {
+        // It may have changed while the machine booted.
+        for _ in [consts::SIGWINCH].into_iter().chain(changes.forever()) {
+            if let (Some((rows, columns)), Ok(mut to)) = (terminal::size(), to.lock()) {
+                // The machine may be gone already, which others notice.
+                let _ = to.write_all(&console::size(rows, columns)).and_then(|()| to.flush());
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Whether standard input can be read without waiting.
