@@ -18,6 +18,7 @@ pub mod arena;
 pub mod container;
 pub mod directory;
 pub mod fault;
+pub mod fork;
 pub mod frames;
 pub mod mapping;
 pub mod memory;

@@ -157,19 +157,30 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// A container on two pages: the window's page table and the page at the window's top, the first
     /// of its stack, writable.
     pub fn make_container(&mut self) -> Result<ContainerId, NoMemory> {
-        let table = self.allocate_user()?;
-        let stack = self.allocate_user().inspect_err(|_| self.physical.release(table))?;
+        let stack = self.allocate_user()?;
+        let id = self.make_empty_container().inspect_err(|_| self.physical.release(stack))?;
         let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::NO_EXECUTE;
-        directory::set(&mut self.physical, table, 511, stack, flags);
-        self.insert_container(Some(table), 2).inspect_err(|_| {
-            self.physical.release(stack);
-            self.physical.release(table);
-        })
+        if let Some(container) = self.containers.get_mut(id)
+            && let Some(table) = container.window
+        {
+            container.pages += 1;
+            directory::set(&mut self.physical, table, 511, stack, flags);
+        }
+        Ok(id)
+    }
+
+    /// A container of the window's page table alone.
+    pub(crate) fn make_empty_container(&mut self) -> Result<ContainerId, NoMemory> {
+        let table = self.allocate_user()?;
+        self.insert_container(Some(table), 1).inspect_err(|_| self.physical.release(table))
     }
 
     /// A container that has left the window before it began: for programs whose addresses are not
     /// Jotun's to choose. The first CPU that runs it will own the directory, whichever made it.
     pub fn make_container_with_directory(&mut self, cpu: Cpu) -> Result<ContainerId, NoMemory> {
+        if self.physical.free_frames() <= KERNEL_RESERVE {
+            return Err(NoMemory::Frames);
+        }
         let id = self.insert_container(None, 0)?;
         match self.make_directory(id, cpu) {
             Ok(()) => Ok(id),

@@ -21,10 +21,18 @@ pub struct Process<R> {
     pub session: u32,
     /// It has run `execve` since it was made: its parent can put it into no other group from then on.
     pub executed: bool,
+    /// The signal that tells its parent of its end; 0: none.
+    pub exit_signal: u8,
+    /// Processes whose parent it is.
+    pub children: u32,
     /// Threads that have not ended, the main one included.
     pub threads: u32,
     /// How it ended, once it has.
     pub ended: Option<Ending>,
+    /// Nanoseconds that its ended threads have had a CPU.
+    pub(crate) run_time: u64,
+    /// Nanoseconds that its ended children have had a CPU, theirs included, as far as it has waited for them.
+    pub children_time: u64,
     /// Open files and the like.
     pub resources: R,
 }

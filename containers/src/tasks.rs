@@ -41,6 +41,8 @@ pub enum Channel {
     Messages(ProcessId),
     /// The end of a process that this one started.
     Children(ProcessId),
+    /// That this process leaves the container that it has from its parent (`vfork`).
+    Leaving(ProcessId),
     /// Bytes in a pipe, or room for them, as the wait's bits say; the number is the pipe's own.
     Pipe(u64),
     /// Any event that could make a file ready (`poll`).
@@ -56,6 +58,7 @@ impl Channel {
             Channel::ConsoleOutput => 2,
             Channel::Messages(process) => 8 + process.index() as usize,
             Channel::Children(process) => 16 + process.index() as usize,
+            Channel::Leaving(process) => 32 + process.index() as usize,
             Channel::Pipe(number) => 24 + number as usize,
             Channel::Poll => 3,
         };
@@ -210,8 +213,21 @@ impl<R> Tasks<R> {
         let main = Thread::new(nobody, container, 0);
         let inherited = parent.and_then(|parent| self.process(parent)).map(|parent| (parent.group, parent.session));
         let (group, session) = inherited.unwrap_or_default();
-        let process =
-            Process { main, container, parent, group, session, executed: false, threads: 1, ended: None, resources };
+        let process = Process {
+            main,
+            container,
+            parent,
+            group,
+            session,
+            executed: false,
+            exit_signal: 0,
+            children: 0,
+            threads: 1,
+            ended: None,
+            run_time: 0,
+            children_time: 0,
+            resources,
+        };
         let id: ProcessId = self.threads.processes.insert(process)?.cast();
         if let Some(process) = self.process_mut(id) {
             process.main.process = id;
@@ -219,6 +235,9 @@ impl<R> Tasks<R> {
             if inherited.is_none() {
                 (process.group, process.session) = (id.number(), id.number());
             }
+        }
+        if let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) {
+            parent.children += 1;
         }
         self.counts.processes_made += 1;
         self.counts.threads_made += 1;
@@ -257,6 +276,19 @@ impl<R> Tasks<R> {
     /// The processes of a group, as [`Tasks::processes`].
     pub fn members(&self, group: u32) -> impl Iterator<Item = ProcessId> + '_ {
         self.processes().filter(move |id| self.process(*id).is_some_and(|process| process.group == group))
+    }
+
+    /// The children of a process that have not been waited for.
+    pub fn children(&self, parent: ProcessId) -> impl Iterator<Item = ProcessId> + '_ {
+        let count = self.process(parent).map_or(0, |process| process.children);
+        let mine = move |id: &ProcessId| self.process(*id).is_some_and(|process| process.parent == Some(parent));
+        self.processes().filter(mine).take(count as usize)
+    }
+
+    /// Nanoseconds that a process's threads have had a CPU.
+    pub fn run_time(&self, id: ProcessId) -> u64 {
+        let living = self.threads_of(id).filter_map(|id| self.thread(id)).map(|thread| thread.run_time).sum::<u64>();
+        living + self.process(id).map_or(0, |process| process.run_time)
     }
 
     /// Processes there are.
@@ -360,6 +392,13 @@ impl<R> Tasks<R> {
         woken
     }
 
+    /// The threads that wait on `channel`, in the order in which they came.
+    pub fn waiting_on(&self, channel: Channel) -> impl Iterator<Item = ThreadId> + '_ {
+        let queue = &self.waiting[channel.bucket()];
+        let all = core::iter::successors(queue.first(), |id| queue.after(&self.threads, *id));
+        all.filter(move |id| self.thread(*id).and_then(|thread| thread.wait).is_some_and(|it| it.channel == channel))
+    }
+
     /// Wakes everybody who waits on `channel`.
     pub fn wake_all(&mut self, channel: Channel) {
         self.wake(channel, usize::MAX, u32::MAX);
@@ -406,7 +445,7 @@ impl<R> Tasks<R> {
     /// thread's stays with its process. Returns how many threads of the process are left.
     pub fn end_thread(&mut self, id: ThreadId) -> u32 {
         let Some(thread) = self.thread(id) else { return 0 };
-        let (state, process) = (thread.state, thread.process);
+        let (state, process, run_time) = (thread.state, thread.process, thread.run_time);
         match state {
             State::Ready => self.dequeue(id),
             State::Parked => {
@@ -427,6 +466,7 @@ impl<R> Tasks<R> {
             }
         }
         self.process_mut(process).map_or(0, |process| {
+            process.run_time += run_time;
             process.threads -= 1;
             process.threads
         })
@@ -439,8 +479,27 @@ impl<R> Tasks<R> {
         }
     }
 
+    /// Gives a process whose threads have all ended a main thread anew, which is not ready yet (`execve`).
+    /// From now on the process is in that thread's container.
+    pub fn renew(&mut self, id: ProcessId, main: Thread) {
+        if let Some(process) = self.process_mut(id) {
+            process.container = main.container;
+            process.threads = 1;
+            process.main = main;
+        }
+    }
+
+    /// A process's parent is gone: nobody will wait for it.
+    pub fn disown(&mut self, id: ProcessId) {
+        let parent = self.process_mut(id).and_then(|process| process.parent.take());
+        if let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) {
+            parent.children -= 1;
+        }
+    }
+
     /// Takes an ended process away.
     pub fn remove_process(&mut self, id: ProcessId) -> Option<Process<R>> {
+        self.disown(id);
         self.threads.processes.remove(id.cast())
     }
 }

@@ -86,6 +86,10 @@ impl<T> Arena<T> {
         Some(key)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten().flat_map(|chunk| chunk.slots.iter().flatten()).map(|(_, value)| value)
+    }
+
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let (chunk, slot) = place(key);
         match self.chunks.get(chunk)?.as_ref()?.slots.get(slot)? {

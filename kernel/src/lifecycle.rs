@@ -3,10 +3,10 @@
 use crate::arch;
 use crate::files::Descriptors;
 use crate::kernel::Kernel;
-use crate::signals::SIGKILL;
+use crate::signals::{self, SIGCHLD, SIGKILL};
 use crate::{calls, schedule, statistics};
 use alloc::vec::Vec;
-use containers::{Channel, Ending, ProcessId, Space, ThreadId};
+use containers::{Channel, ContainerId, Ending, ProcessId, Space, ThreadId};
 use cpulocal::InKernel;
 
 /// Ends a thread; with its last thread the process has ended as `how` says.
@@ -26,6 +26,29 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     if kernel.tasks.process(id).is_none_or(|process| process.ended.is_some()) {
         return;
     }
+    end_threads(kernel, cpu, id);
+    kernel.tasks.end_process(id, how);
+    let Some(process) = kernel.tasks.process_mut(id) else { return };
+    let (container, parent) = (process.container, process.parent);
+    let descriptors = core::mem::replace(&mut process.resources.descriptors, Descriptors::new(0));
+    process.resources.handlers = Default::default();
+    (process.resources.executable, process.resources.command_line) = Default::default();
+    kernel.files.close_all(&mut kernel.memory, &mut kernel.tasks, descriptors);
+    kernel.files.leave(&mut kernel.memory, kernel.tasks.process(id).map(|process| process.resources.directory));
+    if let Some(main) = kernel.tasks.thread(ThreadId::Main(id)) {
+        kernel.files.conceal(main.number);
+    }
+    kernel.messages.forget(id);
+    leave_container(kernel, cpu, id, container);
+    disown_children(kernel, id);
+    if kernel.first == Some(id) {
+        end_run(kernel, cpu, how);
+    }
+    tell_parent(kernel, cpu, id, parent);
+}
+
+/// Ends all threads of a process, wherever they run.
+pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
     let elsewhere = kernel.tasks.running_on(id).without(schedule::this_cpu(cpu));
     if !elsewhere.is_empty() {
         // Their control blocks and their container are in use there until then.
@@ -39,48 +62,50 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
         }
         some.into_iter().for_each(|thread| _ = kernel.tasks.end_thread(thread));
     }
-    kernel.tasks.end_process(id, how);
-    let Some(process) = kernel.tasks.process_mut(id) else { return };
-    let (container, parent) = (process.container, process.parent);
-    let descriptors = core::mem::replace(&mut process.resources.descriptors, Descriptors::new(0));
-    process.resources.handlers = Default::default();
-    kernel.files.close_all(&mut kernel.memory, &mut kernel.tasks, descriptors);
-    kernel.files.leave(&mut kernel.memory, kernel.tasks.process(id).map(|process| process.resources.directory));
-    if let Some(main) = kernel.tasks.thread(ThreadId::Main(id)) {
-        kernel.files.conceal(main.number);
-    }
-    kernel.messages.forget(id);
+}
+
+/// A process leaves a container, which ends with the last one; its parent may have waited for that.
+pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, container: ContainerId) {
     if let Some(shared) = kernel.memory.container_mut(container) {
         shared.processes -= 1;
         if shared.processes == 0 {
             kernel.memory.destroy_container(container, schedule::this_cpu(cpu));
         }
     }
-    disown_children(kernel, id);
-    if kernel.first == Some(id) {
-        end_run(kernel, cpu, how);
+    kernel.tasks.wake_all(Channel::Leaving(id));
+}
+
+/// Tells the parent of a process that has ended, which stays until the parent has waited for it. Without a
+/// parent, or with one that does not want to know, nothing is left of it.
+fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Option<ProcessId>) {
+    let signal = kernel.tasks.process(id).map_or(0, |process| process.exit_signal);
+    let action = parent.and_then(|parent| kernel.tasks.process(parent)).map(|it| it.resources.handlers.get(SIGCHLD));
+    if action.is_none_or(|action| signal == SIGCHLD && action.leaves_no_zombies()) {
+        kernel.tasks.remove_process(id);
     }
-    match parent {
-        Some(parent) => kernel.tasks.wake_all(Channel::Children(parent)),
-        None => drop(kernel.tasks.remove_process(id)),
+    if let Some(parent) = parent {
+        calls::processes::child_ended(kernel, cpu, parent);
+        if signal != 0 {
+            signals::send_to_process(kernel, parent, signal);
+        }
     }
 }
 
 /// Children of an ended process have nobody to tell: those that have ended go now, the others then.
 fn disown_children(kernel: &mut Kernel, parent: ProcessId) {
-    let mut next = kernel.tasks.processes().find(|id| is_child(kernel, *id, parent));
-    while let Some(child) = next {
-        if kernel.tasks.process(child).is_some_and(|process| process.ended.is_some()) {
-            kernel.tasks.remove_process(child);
-        } else if let Some(process) = kernel.tasks.process_mut(child) {
-            process.parent = None;
+    loop {
+        // Some at a time, as above.
+        let some: Vec<ProcessId> = kernel.tasks.children(parent).take(64).collect();
+        if some.is_empty() {
+            break;
         }
-        next = kernel.tasks.processes().find(|id| is_child(kernel, *id, parent));
+        for child in some {
+            match kernel.tasks.process(child).is_some_and(|process| process.ended.is_some()) {
+                true => drop(kernel.tasks.remove_process(child)),
+                false => kernel.tasks.disown(child),
+            }
+        }
     }
-}
-
-fn is_child(kernel: &Kernel, id: ProcessId, parent: ProcessId) -> bool {
-    kernel.tasks.process(id).is_some_and(|process| process.parent == Some(parent))
 }
 
 /// The first process has ended: so does the run.

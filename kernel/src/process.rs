@@ -3,7 +3,9 @@
 use crate::files::{Descriptors, Files};
 use crate::signals::Handlers;
 use alloc::boxed::Box;
-use files::InodeId;
+use containers::tasks::MAX_PROCESSES;
+use files::{Errno, InodeId};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Longest name of a process, as Linux has it (`TASK_COMM_LEN` less its NUL).
 pub const NAME_MAX: usize = 15;
@@ -22,12 +24,50 @@ pub struct Resources {
     pub handlers: Handlers,
     /// Path of the program, for `/proc/self/exe`.
     pub executable: Box<[u8]>,
-    /// The arguments as `/proc/self/cmdline` gives them; see [`command_line`].
+    /// The arguments as `/proc/self/cmdline` gives them: a NUL behind each, and cut to [`COMMAND_LINE`].
     pub command_line: Box<[u8]>,
-    /// Most bytes of address space (`RLIMIT_AS`).
-    pub address_space_limit: u64,
-    /// Bytes of stack promised to the main thread (`RLIMIT_STACK`).
-    pub stack_limit: u64,
+    /// What it may have.
+    pub limits: Limits,
+}
+
+/// A limit: what is enforced, and how far the process may raise that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Limit {
+    /// What is enforced.
+    pub soft: u64,
+    /// How far it may be raised.
+    pub hard: u64,
+}
+
+impl Limit {
+    /// No limit.
+    pub const NONE: Limit = Limit::of(u64::MAX);
+
+    /// A limit that cannot be raised.
+    pub const fn of(most: u64) -> Limit {
+        Limit { soft: most, hard: most }
+    }
+}
+
+/// The limits that are enforced, but for the number of descriptors, which the table of these knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of address space (`RLIMIT_AS`).
+    pub address_space: Limit,
+    /// Bytes of stack that the next program's main thread is promised (`RLIMIT_STACK`).
+    pub stack: Limit,
+    /// Processes and further threads that there may be when it makes one more (`RLIMIT_NPROC`).
+    pub processes: Limit,
+}
+
+impl Limits {
+    /// What the first process starts with.
+    const INITIAL: Limits = Limits {
+        address_space: Limit::NONE,
+        stack: Limit { soft: 8 << 20, ..Limit::NONE },
+        processes: Limit::of(MAX_PROCESSES as u64),
+    };
 }
 
 impl Resources {
@@ -39,22 +79,30 @@ impl Resources {
             directory: files.root(),
             umask: 0o022,
             handlers: Handlers::default(),
-            command_line: command_line(&[&executable]),
+            command_line: [&executable, &b"\0"[..]].concat().into(),
             executable,
-            address_space_limit: u64::MAX,
-            stack_limit: crate::program::linux::STACK,
+            limits: Limits::INITIAL,
         }
+    }
+
+    /// What a child gets by `fork`: the same, with the open files shared. `ENFILE`
+    pub fn inherit(&self, files: &mut Files) -> Result<Resources, Errno> {
+        files.enter(self.directory)?;
+        Ok(Resources {
+            name: self.name,
+            descriptors: self.descriptors.copy(&mut files.open)?,
+            directory: self.directory,
+            umask: self.umask,
+            handlers: self.handlers.clone(),
+            executable: self.executable.clone(),
+            command_line: self.command_line.clone(),
+            limits: self.limits,
+        })
     }
 }
 
 /// Bytes of a command line that are kept, as in old Linux.
-const COMMAND_LINE: usize = 4096;
-
-/// Arguments as `/proc/self/cmdline` gives them: a NUL behind each, and cut to a page.
-pub fn command_line(arguments: &[&[u8]]) -> Box<[u8]> {
-    let bytes = arguments.iter().flat_map(|argument| argument.iter().chain(&[0])).copied();
-    bytes.take(COMMAND_LINE).collect()
-}
+pub const COMMAND_LINE: u64 = 4096;
 
 /// A short name.
 #[derive(Clone, Copy, Default)]

@@ -67,8 +67,11 @@ pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
 pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     let me = this_cpu(cpu);
     kernel.tasks.attention.remove(me);
-    let old = current(cpu);
     let now = charge(kernel, cpu);
+    if is_another(kernel, cpu) {
+        CURRENT.get(cpu).set(None);
+    }
+    let old = current(cpu);
     if let Some(id) = old.filter(|id| is_running(kernel, *id)) {
         reconsider(kernel, id, me);
     }
@@ -98,7 +101,14 @@ fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
 
 /// Whether the thread that runs here has been ended by another CPU while this one waited to be let in.
 pub fn is_gone(kernel: &Kernel, cpu: &InKernel) -> bool {
-    current(cpu).is_some_and(|id| !is_running(kernel, id))
+    current(cpu).is_some_and(|id| !is_running(kernel, id)) || is_another(kernel, cpu)
+}
+
+/// Whether the thread that ran here has begun another program meanwhile, in another container: its registers
+/// have nothing to do with those of this CPU any more, and it may run anywhere.
+fn is_another(kernel: &Kernel, cpu: &InKernel) -> bool {
+    let now = |running: &Running| kernel.tasks.thread(running.thread).map(|thread| thread.container);
+    running(cpu).is_some_and(|running| now(&running).is_some_and(|now| now != running.space.container))
 }
 
 /// Puts the running thread back into the ready queue if somebody else's turn has come, or if it may not run

@@ -66,7 +66,7 @@ fn rights(protection: u64) -> Result<Rights, Errno> {
 /// Whether so many bytes more are within the process's limit and not more than there is memory.
 fn affordable(caller: &Caller, memory: &Memory, tasks: &Tasks, bytes: u64, promised: bool) -> Result<(), Errno> {
     let used = memory.container(caller.space.container).map_or(0, |container| container.regions.bytes());
-    let limit = tasks.process(caller.process).map_or(0, |process| process.resources.address_space_limit);
+    let limit = tasks.process(caller.process).map_or(0, |process| process.resources.limits.address_space.soft);
     let there_is = memory.physical.total() as u64 * PAGE;
     if used.saturating_add(bytes) > limit || (promised && bytes > there_is) { Err(Errno::ENOMEM) } else { Ok(()) }
 }

@@ -8,6 +8,7 @@ pub mod files;
 pub mod jobs;
 pub mod memory;
 pub mod native;
+pub mod processes;
 pub mod signals;
 pub mod system;
 mod table;

@@ -3,11 +3,11 @@
 use super::{Answer, Caller, DONE, value};
 use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
-use crate::process::Name;
+use crate::process::{Limit, Name};
 use crate::random::Random;
 use ::files::Errno;
 use containers::PAGE_SIZE;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{Immutable, IntoBytes};
 
 /// `uname(names)`: the release is the Linux whose calls these are.
 pub fn uname(caller: &Caller, memory: &mut Memory) -> Answer {
@@ -79,14 +79,6 @@ pub fn getrandom(caller: &Caller, memory: &mut Memory, random: &mut Random) -> A
     value(done)
 }
 
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
-#[repr(C)]
-struct Limit {
-    soft: u64,
-    hard: u64,
-}
-
-const UNLIMITED: u64 = u64::MAX;
 /// Limits there are, `RLIMIT_CPU` to `RLIMIT_RTTIME`.
 const LIMITS: u64 = 16;
 const STACK: u64 = 3;
@@ -133,28 +125,27 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
         return Err(Errno::EINVAL);
     }
     let resources = &mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources;
-    let before = match resource {
-        STACK => Limit { soft: resources.stack_limit, hard: UNLIMITED },
-        OPEN_FILES => {
-            Limit { soft: resources.descriptors.limit().into(), hard: ::files::descriptors::DESCRIPTORS_MAX.into() }
-        }
-        ADDRESS_SPACE => Limit { soft: resources.address_space_limit, hard: UNLIMITED },
-        PROCESSES => {
-            Limit { soft: containers::tasks::MAX_PROCESSES.into(), hard: containers::tasks::MAX_PROCESSES.into() }
-        }
-        CORE => Limit { soft: 0, hard: UNLIMITED },
-        _ => Limit { soft: UNLIMITED, hard: UNLIMITED },
+    let (descriptors, limits) = (&mut resources.descriptors, &mut resources.limits);
+    let mut other = match resource {
+        OPEN_FILES => Limit { soft: descriptors.limit().into(), hard: ::files::descriptors::DESCRIPTORS_MAX.into() },
+        CORE => Limit { soft: 0, ..Limit::NONE },
+        _ => Limit::NONE,
     };
+    let limit = match resource {
+        STACK => &mut limits.stack,
+        PROCESSES => &mut limits.processes,
+        ADDRESS_SPACE => &mut limits.address_space,
+        _ => &mut other,
+    };
+    let before = *limit;
     if let Some(wanted) = wanted {
         if wanted.hard > before.hard {
             return Err(Errno::EPERM);
         }
-        match resource {
-            STACK => resources.stack_limit = wanted.soft,
-            OPEN_FILES => resources.descriptors.set_limit(wanted.soft as u32)?,
-            ADDRESS_SPACE => resources.address_space_limit = wanted.soft,
-            _ => {}
+        if resource == OPEN_FILES {
+            descriptors.set_limit(wanted.soft as u32)?;
         }
+        *limit = wanted;
     }
     if old != 0 {
         caller.write(memory, old, &before)?;

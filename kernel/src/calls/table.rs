@@ -5,13 +5,15 @@
 //! in it.
 
 use super::{
-    Answer, Caller, DONE, conclude, files, jobs, memory, native, signals, system, threads, time as clocks, value,
+    Answer, Caller, DONE, conclude, files, jobs, memory, native, processes, signals, system, threads, time as clocks,
+    value,
 };
 use crate::arch::entry::SystemCall;
 use crate::kernel::Kernel;
 use crate::schedule;
 use ::files::Errno;
 use abi::native as own;
+use core::fmt;
 use syscalls::Sysno;
 
 /// Makes a call, and returns what [`conclude`] makes of its answer.
@@ -132,7 +134,15 @@ calls! {
     msync | mlock | munlock => memory::check_range(c, memory),
     mincore => memory::mincore(c, memory),
 
-    clone: REGISTERS => threads::clone(c, k, cpu),
+    clone: LONG | REGISTERS => threads::clone(c, k, cpu),
+    fork: LONG | REGISTERS => processes::fork(c, k, cpu),
+    vfork: LONG | REGISTERS => processes::vfork(c, k, cpu),
+    execve: LONG | REGISTERS => processes::execve(c, k, cpu),
+    execveat: LONG | REGISTERS => processes::execveat(c, k, cpu),
+    wait4 => processes::wait4(c, memory, tasks),
+    waitid => processes::waitid(c, memory, tasks),
+    getrusage => processes::getrusage(c, k, cpu),
+    times => processes::times(c, k, cpu),
     exit: ALWAYS | LONG | REGISTERS => threads::exit(c, k, cpu),
     exit_group: ALWAYS | LONG | REGISTERS => threads::exit_group(c, k, cpu),
     futex: ALWAYS => threads::futex(c, memory, tasks),
@@ -208,6 +218,12 @@ calls! {
 /// A call that is not there: logged once by name, or by number if it has none.
 fn unknown(k: &mut Kernel, caller: &Caller) -> u64 {
     k.statistics.unknown_calls += 1;
+    log_once(k, caller, format_args!("is not there: ENOSYS"));
+    conclude(k, caller.space.cpu, Err(Errno::ENOSYS))
+}
+
+/// Logs what is missing of a call, once for each.
+pub(super) fn log_once(k: &mut Kernel, caller: &Caller, what: fmt::Arguments<'_>) {
     // Numbers beyond the bits share the last one.
     let bit = caller.number.min(511);
     let logged = &mut k.statistics.logged_calls[bit as usize / 64];
@@ -215,7 +231,6 @@ fn unknown(k: &mut Kernel, caller: &Caller) -> u64 {
         *logged |= 1 << (bit % 64);
         let program = k.tasks.process(caller.process).map(|process| process.resources.name).unwrap_or_default();
         let name = Sysno::new(caller.number as usize).map_or("(no name)", |call| call.name());
-        log::info!("{program}: system call {} {name} is not there: ENOSYS", caller.number);
+        log::info!("{program}: system call {} {name} {what}", caller.number);
     }
-    conclude(k, caller.space.cpu, Err(Errno::ENOSYS))
 }

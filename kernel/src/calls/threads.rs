@@ -1,6 +1,6 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
-use super::{Answer, Caller, DONE, Reply, value};
+use super::{Answer, Caller, DONE, Reply, processes, value};
 use crate::arch::clock;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, lifecycle, schedule};
@@ -9,26 +9,31 @@ use containers::directory::USER_END;
 use containers::{Channel, CpuSet, Ending, ProcessId, Resume, Space, ThreadId, Wait};
 use cpulocal::InKernel;
 
-const CLONE_VM: u64 = 0x100;
-const CLONE_SETTLS: u64 = 0x8_0000;
-const CLONE_PARENT_SETTID: u64 = 0x10_0000;
-const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
-const CLONE_CHILD_SETTID: u64 = 0x100_0000;
+pub(super) const CLONE_VM: u64 = 0x100;
+pub(super) const CLONE_SETTLS: u64 = 0x8_0000;
+pub(super) const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+pub(super) const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+pub(super) const CLONE_CHILD_SETTID: u64 = 0x100_0000;
+const CLONE_THREAD: u64 = 0x1_0000;
 /// VM, FS, FILES, SIGHAND, THREAD: what makes a thread and not a process.
-const THREAD: u64 = CLONE_VM | 0x200 | 0x400 | 0x800 | 0x1_0000;
+const THREAD: u64 = CLONE_VM | 0x200 | 0x400 | 0x800 | CLONE_THREAD;
 /// SYSVSEM, DETACHED and IO say nothing here.
-const IGNORED: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
+pub(super) const IGNORED: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
 
-/// `clone(flags, stack, parent tid, child tid, tls)` for a thread of the calling process.
+/// `clone(flags, stack, parent tid, child tid, tls)` for a thread of the calling process, or for another process.
 pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let [flags, stack, parent_tid, child_tid, tls, _] = caller.arguments;
     let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
+    if flags & CLONE_THREAD == 0 {
+        return processes::clone(caller, kernel, cpu);
+    }
     if flags & THREAD != THREAD || flags & !(THREAD | IGNORED | options) != 0 {
         return Err(Errno::ENOSYS);
     }
     if flags & CLONE_SETTLS != 0 && tls >= USER_END {
         return Err(Errno::EPERM);
     }
+    processes::check_room(&kernel.tasks, caller.process)?;
     schedule::save_extended(kernel, cpu);
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let parent = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
@@ -296,9 +301,10 @@ pub fn getpid(caller: &Caller) -> Answer {
     value(caller.process.number())
 }
 
-/// `getppid()`: 0 for who has no parent.
+/// `getppid()`: as on Linux 1 for who has lost its parent, and 0 for who never had one.
 pub fn getppid(caller: &Caller, tasks: &Tasks) -> Answer {
-    value(tasks.process(caller.process).and_then(|process| process.parent).map_or(0, ProcessId::number))
+    let orphan = u32::from(caller.process.number() != 1);
+    value(tasks.process(caller.process).and_then(|process| process.parent).map_or(orphan, ProcessId::number))
 }
 
 /// `gettid()`

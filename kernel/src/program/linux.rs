@@ -1,14 +1,19 @@
-//! Linux programs: static ELF files, started as `execve` starts them.
+//! Linux programs: static ELF files, put into a container as `execve` finds them.
 
 use super::elf::{self, Program};
-use crate::arch;
+use super::strings::Strings;
+use crate::files::Files;
 use crate::kernel::{Kernel, Memory};
-use crate::process::{Name, Resources, command_line};
-use crate::schedule;
-use ::files::Errno;
+use crate::process::{COMMAND_LINE, Limits, Name, Resources};
+use crate::{arch, schedule};
+use ::files::{Errno, InodeId};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use containers::directory::{PACKAGES, USER_END};
-use containers::{Backing, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, ThreadId};
+use containers::{
+    Backing, ContainerId, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, ThreadId,
+};
+use core::ops::RangeInclusive;
 use cpulocal::InKernel;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -19,13 +24,38 @@ const RELOCATED: u64 = 0x5555_5555_4000;
 /// Lowest address that a program may be linked at.
 const LOWEST: u64 = 0x1_0000;
 
-/// Bytes of stack promised to the main thread, from the top of user space down.
-pub const STACK: u64 = 8 << 20;
+/// Bytes of stack that a program gets at least and at most, whatever its limit.
+const STACK: RangeInclusive<u64> = 128 << 10..=1 << 30;
 
-/// Most bytes that arguments, environment and the like may take on the initial stack.
-const STRINGS: u64 = 256 * 1024;
+/// Most bytes that arguments and environment may take with the pointers to them, as on Linux: a quarter of
+/// the stack, but at least the first and at most the second of these.
+const STRINGS: (u64, u64) = (128 << 10, 6 << 20);
 
-/// Starts a program in a container and process of its own. The process has no parent.
+/// What is to be run.
+pub struct Request<'a> {
+    /// The program's name, for its auxiliary vector.
+    pub path: &'a [u8],
+    /// The file.
+    pub inode: InodeId,
+    /// Its arguments, the first being a name.
+    pub arguments: &'a Strings,
+    /// Its environment.
+    pub environment: &'a Strings,
+    /// What it may have.
+    pub limits: Limits,
+}
+
+/// A program in a container of its own that no process is in yet.
+pub struct Loaded {
+    /// The container.
+    pub container: ContainerId,
+    /// Where the program starts, and its stack pointer then.
+    pub start: (u64, u64),
+    /// Its arguments, for `/proc`.
+    pub command_line: Box<[u8]>,
+}
+
+/// Starts the first program, in a process without a parent.
 pub fn start(
     kernel: &mut Kernel,
     cpu: &InKernel,
@@ -34,62 +64,73 @@ pub fn start(
     environment: &[&[u8]],
 ) -> Result<ProcessId, Errno> {
     let inode = kernel.files.lookup(path)?;
-    let (object, size, executable) = kernel.files.content(inode).ok_or(Errno::EACCES)?;
-    if !executable {
-        return Err(Errno::EACCES);
+    let mut resources = Resources::new(&mut kernel.files, Name::of_path(path), path.into());
+    let (arguments, environment) = (&Strings::of(arguments), &Strings::of(environment));
+    let loaded = load(kernel, cpu, &Request { path, inode, arguments, environment, limits: resources.limits })?;
+    resources.command_line = loaded.command_line;
+    let id = kernel.tasks.make_process(loaded.container, None, resources).map_err(|_| Errno::EAGAIN)?;
+    if let Some(container) = kernel.memory.container_mut(loaded.container) {
+        container.processes = 1;
     }
-    let here = schedule::this_cpu(cpu);
-    let container = kernel.memory.make_container_with_directory(here).map_err(|_| Errno::ENOMEM)?;
-    let space = Space { container, cpu: here };
-    let started = load(kernel, space, path, object, size, arguments, environment).and_then(|(entry, stack)| {
-        let mut resources = Resources::new(&mut kernel.files, Name::of_path(path), path.into());
-        resources.command_line = command_line(arguments);
-        let id = kernel.tasks.make_process(container, None, resources).map_err(|_| Errno::EAGAIN)?;
-        let main = kernel.tasks.thread_mut(ThreadId::Main(id)).ok_or(Errno::ESRCH)?;
-        main.registers = Registers::for_user(entry, stack);
+    if let Some(main) = kernel.tasks.thread_mut(ThreadId::Main(id)) {
+        main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
         arch::fpu::initial(&mut main.extended.0);
-        Ok(id)
-    });
-    match started {
-        Ok(id) => {
-            if let Some(container) = kernel.memory.container_mut(container) {
-                container.processes = 1;
-            }
-            kernel.tasks.make_ready(ThreadId::Main(id));
-            Ok(id)
-        }
-        Err(errno) => {
-            kernel.memory.destroy_container(container, here);
-            Err(errno)
-        }
     }
+    kernel.tasks.make_ready(ThreadId::Main(id));
+    Ok(id)
 }
 
-/// Maps a program and its stack into a fresh container; returns entry and stack pointer.
-fn load(
+/// Puts a program into a container of its own: `EACCES`, `ENOEXEC`, `E2BIG`, `EFAULT`, `ENOMEM`.
+pub fn load(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Result<Loaded, Errno> {
+    let (object, size) = executable(&kernel.files, request.inode)?;
+    let program = elf::parse(size, |at, to| kernel.memory.read_object(object, at, to))?;
+    let cpu = schedule::this_cpu(cpu);
+    let container = kernel.memory.make_container_with_directory(cpu).map_err(|_| Errno::ENOMEM)?;
+    fill(kernel, Space { container, cpu }, request, &program, object)
+        .inspect_err(|_| kernel.memory.destroy_container(container, cpu))
+}
+
+/// The bytes of a file that may be executed, and their number: `EACCES`
+pub fn executable(files: &Files, inode: InodeId) -> Result<(ObjectId, u64), Errno> {
+    let (object, size, executable) = files.content(inode).ok_or(Errno::EACCES)?;
+    if executable { Ok((object, size)) } else { Err(Errno::EACCES) }
+}
+
+/// Maps a program and its stack into a fresh container.
+fn fill(
     kernel: &mut Kernel,
     space: Space,
-    path: &[u8],
+    request: &Request<'_>,
+    program: &Program,
     object: ObjectId,
-    size: u64,
-    arguments: &[&[u8]],
-    environment: &[&[u8]],
-) -> Result<(u64, u64), Errno> {
+) -> Result<Loaded, Errno> {
     let memory = &mut kernel.memory;
-    let program = elf::parse(size, |at, to| memory.read_object(object, at, to))?;
-    let base = map_segments(memory, space, &program, object)?;
+    let limit = request.limits.stack.soft;
+    let most = (limit / 4).clamp(STRINGS.0, STRINGS.1);
+    let arguments = request.arguments.measure(memory, most)?;
+    let room = most - arguments.1 - arguments.0 * 8;
+    let environment = request.environment.measure(memory, room)?;
+    let strings = arguments.1 + environment.1 + (arguments.0 + environment.0) * 8;
+    let stack = (limit.clamp(*STACK.start(), *STACK.end()) & !(PAGE - 1)).max(2 * strings.next_multiple_of(PAGE));
+
+    let base = map_segments(memory, space, program, object)?;
     let top = USER_END - PAGE;
     let rights = Rights::READ | Rights::WRITE;
-    let stack = Region { start: top - STACK, end: top, rights, backing: Backing::Zero, label: Label::Stack };
-    memory.map(space.container, stack).map_err(|_| Errno::ENOMEM)?;
+    let region = Region { start: top - stack, end: top, rights, backing: Backing::Zero, label: Label::Stack };
+    memory.map(space.container, region).map_err(|_| Errno::ENOMEM)?;
     let heap = program.extent().end + base;
-    if let Some(container) = memory.container_mut(space.container) {
-        container.heap = (heap, heap);
+    let container = memory.container_mut(space.container).ok_or(Errno::ENOMEM)?;
+    container.heap = (heap, heap);
+    if container.regions.bytes() > request.limits.address_space.soft {
+        return Err(Errno::ENOMEM);
     }
     let random = [kernel.random.next(), kernel.random.next()];
-    let auxiliary = auxiliary(&program, base);
-    let stack = initial_stack(memory, space, top, path, arguments, environment, &auxiliary, random)?;
-    Ok((program.entry + base, stack))
+    let auxiliary = auxiliary(program, base);
+    let (stack, first) = initial_stack(memory, space, top, request, [arguments, environment], &auxiliary, random)?;
+    let mut command_line = alloc::vec![0; arguments.1.min(COMMAND_LINE) as usize];
+    memory.copy_in(space, first, &mut command_line).map_err(|_| Errno::ENOMEM)?;
+    let start = (program.entry + base, stack);
+    Ok(Loaded { container: space.container, start, command_line: command_line.into() })
 }
 
 /// Maps the segments; returns by how much they were moved.
@@ -98,7 +139,7 @@ fn map_segments(memory: &mut Memory, space: Space, program: &Program, object: Ob
     let base = if program.relocatable { RELOCATED } else { 0 };
     let fits = |pages: elf::Pages| {
         let (start, end) = (pages.start + base, pages.end.saturating_add(base));
-        start >= LOWEST && end <= USER_END - PAGE - STACK && (end <= PACKAGES.start || start >= PACKAGES.end)
+        start >= LOWEST && end <= USER_END - PAGE - STACK.end() && (end <= PACKAGES.start || start >= PACKAGES.end)
     };
     if !fits(extent) {
         return Err(Errno::ENOEXEC);
@@ -143,48 +184,42 @@ const AT_RANDOM: u64 = 25;
 const AT_EXECFN: u64 = 31;
 const AT_MINSIGSTKSZ: u64 = 51;
 
-/// Fills the top of the stack: strings, then vectors of pointers to them; returns the stack pointer,
-/// at which `argc` lies.
-#[expect(clippy::too_many_arguments, reason = "all that a program is born with")]
+/// Fills the top of the stack: strings, then vectors of pointers to them; returns the stack pointer, at
+/// which `argc` lies, and where the arguments are.
 fn initial_stack(
     memory: &mut Memory,
     space: Space,
     top: u64,
-    path: &[u8],
-    arguments: &[&[u8]],
-    environment: &[&[u8]],
+    request: &Request<'_>,
+    [arguments, environment]: [(u64, u64); 2],
     auxiliary: &[(u64, u64)],
     random: [u64; 2],
-) -> Result<u64, Errno> {
-    let length = |strings: &[&[u8]]| strings.iter().map(|s| s.len() as u64 + 9).sum::<u64>();
-    if length(arguments) + length(environment) + path.len() as u64 > STRINGS {
-        return Err(Errno::E2BIG);
-    }
+) -> Result<(u64, u64), Errno> {
     let mut at = top;
     let mut push = |memory: &mut Memory, string: &[u8]| -> Result<u64, Errno> {
         at -= string.len() as u64 + 1;
         memory.copy_out(space, at, string).map_err(|_| Errno::ENOMEM)?;
         Ok(at)
     };
-    let name = push(memory, path)?;
+    let name = push(memory, request.path)?;
     let platform = push(memory, b"x86_64")?;
-    let mut pointers: Vec<u64> = Vec::with_capacity(arguments.len() + environment.len() + 3);
-    pointers.push(arguments.len() as u64);
-    for list in [arguments, environment] {
-        for string in list {
-            pointers.push(push(memory, string)?);
-        }
-        pointers.push(0);
-    }
     let bytes = [random[0].to_le_bytes(), random[1].to_le_bytes()].concat();
     let random = push(memory, &bytes)?;
     let minimal_stack = arch::fpu::size() as u64 + 1024;
     let mine =
         [(AT_PLATFORM, platform), (AT_RANDOM, random), (AT_EXECFN, name), (AT_MINSIGSTKSZ, minimal_stack), (0, 0)];
-    pointers.extend(auxiliary.iter().chain(&mine).flat_map(|(key, value)| [*key, *value]));
-    let stack = (random - pointers.len() as u64 * 8) & !15;
-    for (n, pointer) in pointers.iter().enumerate() {
-        memory.copy_out(space, stack + n as u64 * 8, &pointer.to_le_bytes()).map_err(|_| Errno::ENOMEM)?;
-    }
-    Ok(stack)
+    let pairs: Vec<u64> = auxiliary.iter().chain(&mine).flat_map(|(key, value)| [*key, *value]).collect();
+
+    let second = random - environment.1;
+    let first = second - arguments.1;
+    // The number of arguments, the two vectors, each with a null pointer, and the pairs.
+    let words = 1 + arguments.0 + 1 + environment.0 + 1 + pairs.len() as u64;
+    let stack = (first - words * 8) & !15;
+    let vectors = [stack + 8, stack + 8 * (1 + arguments.0 + 1)];
+    memory.copy_out(space, stack, &arguments.0.to_le_bytes()).map_err(|_| Errno::ENOMEM)?;
+    request.arguments.copy(memory, space, arguments, first, vectors[0])?;
+    request.environment.copy(memory, space, environment, second, vectors[1])?;
+    let pairs = pairs.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    memory.copy_out(space, vectors[1] + 8 * (environment.0 + 1), &pairs).map_err(|_| Errno::ENOMEM)?;
+    Ok((stack, first))
 }

@@ -4,6 +4,7 @@ pub mod elf;
 pub mod linux;
 pub mod native;
 pub mod packages;
+pub mod strings;
 
 use crate::kernel::Kernel;
 use ::files::Errno;

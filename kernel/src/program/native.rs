@@ -33,6 +33,9 @@ pub struct Request<'a> {
 
 /// Makes and starts a process.
 pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Result<ProcessId, Errno> {
+    if let Some(parent) = request.parent {
+        crate::calls::processes::check_room(&kernel.tasks, parent)?;
+    }
     let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?.clone();
     let (container, stack) = match request.container {
         None => (make_container(kernel, cpu, &package)?, WINDOW.end - 16),

@@ -116,6 +116,14 @@ pub const DEFAULT: u64 = 0;
 /// `SIG_IGN`
 pub const IGNORE: u64 = 1;
 
+impl Action {
+    /// Of `SIGCHLD`: children are not waited for, and nothing is to be left of them.
+    pub fn leaves_no_zombies(&self) -> bool {
+        const SA_NOCLDWAIT: u64 = 2;
+        self.handler == IGNORE || self.flags & SA_NOCLDWAIT != 0
+    }
+}
+
 /// A process's actions; made with the first that is not the default.
 #[derive(Default, Clone)]
 pub struct Handlers(Option<Box<[Action; SIGNALS as usize]>>);
@@ -131,6 +139,16 @@ impl Handlers {
         let actions = self.0.get_or_insert_with(|| Box::new([Action::default(); SIGNALS as usize]));
         if let Some(slot) = actions.get_mut(usize::from(signal) - 1) {
             *slot = action;
+        }
+    }
+}
+
+impl Handlers {
+    /// What is left of the actions when another program begins: what was ignored is.
+    pub fn forget_functions(&mut self) {
+        for action in self.0.iter_mut().flat_map(|actions| actions.iter_mut()) {
+            let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };
+            *action = Action { handler, ..Action::default() };
         }
     }
 }
@@ -208,6 +226,11 @@ pub fn send(kernel: &mut Kernel, id: ThreadId, signal: u8) {
 pub fn interrupt_wait(kernel: &mut Kernel, id: ThreadId) {
     let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Parked) else { return };
     let Some(signal) = first_that_matters(&kernel.tasks, id, thread.pending & !thread.signal_mask) else { return };
+    // A parent that has lent its container to a child waits on, unless it is to end.
+    let lends = thread.wait.is_some_and(|wait| matches!(wait.channel, Channel::Leaving(_)));
+    if lends && has_function(&kernel.tasks, id, signal) {
+        return;
+    }
     let how = match thread.wait.map_or(0, |wait| wait.progress) {
         0 if restarts(kernel, id, signal) => Resume::Restart,
         0 => Resume::Return(-i64::from(files::Errno::EINTR.into_raw())),
@@ -230,10 +253,20 @@ fn restarts(kernel: &Kernel, id: ThreadId, signal: u8) -> bool {
         wait.deadline.is_none()
             && matches!(
                 wait.channel,
-                Channel::Futex(..) | Channel::ConsoleInput | Channel::ConsoleOutput | Channel::Pipe(_)
+                Channel::Futex(..)
+                    | Channel::ConsoleInput
+                    | Channel::ConsoleOutput
+                    | Channel::Pipe(_)
+                    | Channel::Children(_)
             )
     });
     wait.is_some() && action.is_some_and(|action| action.flags & frame::SA_RESTART != 0)
+}
+
+/// Whether a signal's action is a function of the program's.
+fn has_function(tasks: &Tasks, id: ThreadId, signal: u8) -> bool {
+    let process = tasks.thread(id).and_then(|thread| tasks.process(thread.process));
+    process.is_some_and(|process| !matches!(process.resources.handlers.get(signal).handler, DEFAULT | IGNORE))
 }
 
 /// Whether anything would happen on delivery.

@@ -24,21 +24,22 @@ use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
+use alloc::vec::Vec;
 use containers::{ProcessId, ThreadId};
 use core::ops::Deref;
 
 /// In place of a descriptor: the working directory.
-const AT_FDCWD: i32 = -100;
+pub(super) const AT_FDCWD: i32 = -100;
 
 /// A path copied from user memory.
-struct Path {
+pub(super) struct Path {
     bytes: [u8; PATH_MAX],
     length: usize,
 }
 
 impl Path {
     /// Reads the path at `address`: `EFAULT`, `ENAMETOOLONG`. It may be empty.
-    fn read(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
+    pub(super) fn read(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
         let mut path = Path { bytes: [0; PATH_MAX], length: 0 };
         let length = memory.copy_in_string(caller.space, address, &mut path.bytes).map_err(bad_address)?;
         path.length = length.ok_or(Errno::ENAMETOOLONG)?;
@@ -166,4 +167,28 @@ fn find(
     }
     let walk = walk(caller, tasks, files, fd, path)?;
     files.tree.resolve(&walk, path, follow)
+}
+
+/// The file that `execveat` is to run, and its absolute path, which is empty if it was found by a descriptor.
+pub(super) fn find_program(
+    caller: &Caller,
+    tasks: &Tasks,
+    files: &mut Files,
+    fd: i32,
+    path: &[u8],
+    flags: u64,
+) -> Result<(InodeId, Vec<u8>), Errno> {
+    const EMPTY_PATH: u64 = 0x1000;
+    const NO_FOLLOW: u64 = 0x100;
+    if flags & !(EMPTY_PATH | NO_FOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if path.is_empty() || descriptor_in(path).is_some() {
+        return find(caller, tasks, files, fd, path, true, flags & EMPTY_PATH != 0).map(|inode| (inode, Vec::new()));
+    }
+    let walk = walk(caller, tasks, files, fd, path)?;
+    if flags & NO_FOLLOW != 0 && files.tree.get(files.tree.resolve(&walk, path, false)?)?.is_link() {
+        return Err(Errno::ELOOP);
+    }
+    files.tree.locate(&walk, path)
 }

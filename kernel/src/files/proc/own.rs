@@ -36,11 +36,6 @@ fn number(tasks: &Tasks, id: ProcessId) -> u32 {
     tasks.thread(ThreadId::Main(id)).map_or(0, |main| main.number)
 }
 
-/// Nanoseconds that the process's living threads have had a CPU.
-pub(super) fn run_time(tasks: &Tasks, id: ProcessId) -> u64 {
-    tasks.threads_of(id).filter_map(|id| tasks.thread(id)).map(|thread| thread.run_time).sum()
-}
-
 /// The address space of a container in bytes, and the pages that it has.
 fn sizes(out: &Text, container: ContainerId) -> (u64, u64) {
     out.memory.container(container).map_or((0, 0), |container| {
@@ -110,8 +105,8 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     write!(out, "{pid} ({}) {} {parent} ", process.resources.name, state(process).0)?;
     write!(out, "{pid} {pid} {TERMINAL} {pid} 0 0 0 0 0 ")?;
     // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
-    write!(out, "{} 0 0 0 20 0 {} 0 0 ", run_time(tasks, id) / TICK, process.threads)?;
-    write!(out, "{bytes} {pages} {} ", process.resources.address_space_limit)?;
+    write!(out, "{} 0 0 0 20 0 {} 0 0 ", tasks.run_time(id) / TICK, process.threads)?;
+    write!(out, "{bytes} {pages} {} ", process.resources.limits.address_space.soft)?;
     // From startcode (26) to exit_code (52); 38 is the signal at its end, SIGCHLD.
     (26..=52).try_for_each(|field| {
         write!(out, "{}{}", if field == 38 { 17 } else { 0 }, if field == 52 { '\n' } else { ' ' })

@@ -1,0 +1,467 @@
+//! Calls that make processes, turn them into other programs, and wait for their end.
+//!
+//! A child of `fork` is a process in a container of its own, which shares its pages with the parent's until
+//! one of them writes. A child of `vfork` is a second process in the parent's container, and leaves it when
+//! it calls `execve` or ends. `execve` itself puts a process into another container.
+
+use super::files::{AT_FDCWD, Path, find_program};
+use super::{Answer, Caller, DONE, Reply, no_memory, threads, time, value};
+use crate::arch;
+use crate::kernel::{Kernel, Memory, Tasks};
+use crate::process::Name;
+use crate::program::linux::{self, Request};
+use crate::program::strings::Strings;
+use crate::signals::SIGCHLD;
+use crate::{lifecycle, schedule};
+use ::files::Errno;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use containers::directory::USER_END;
+use containers::tasks::MAX_PROCESSES;
+use containers::{Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
+use cpulocal::InKernel;
+use syscalls::Sysno;
+use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
+use zerocopy::{Immutable, IntoBytes};
+
+/// The signal at a child's end.
+const CLONE_SIGNAL: u64 = 0xff;
+const CLONE_FILES: u64 = 0x400;
+const CLONE_VFORK: u64 = 0x4000;
+
+/// Of so many frames one stays free when a process is made: those that there are will write to pages that
+/// they share now, and a copy that cannot be had ends who needs it.
+const FREE_SHARE: usize = 16;
+
+/// Whether a process may make one more, or a thread: `EAGAIN`
+pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
+    let limit = tasks.process(maker).map_or(0, |process| process.resources.limits.processes.soft);
+    let there_are = tasks.threads_live();
+    if tasks.processes_live() < MAX_PROCESSES && u64::from(there_are) < limit { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+/// `fork()`
+pub fn fork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    clone(&caller.with([SIGCHLD.into(), 0, 0, 0, 0, 0]), kernel, cpu)
+}
+
+/// `vfork()`
+pub fn vfork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    clone(&caller.with([CLONE_VM | CLONE_VFORK | u64::from(SIGCHLD), 0, 0, 0, 0, 0]), kernel, cpu)
+}
+
+/// `clone(flags, stack, parent tid, child tid, tls)` for a process. `CLONE_FILES` is taken beside
+/// `CLONE_VFORK` only, and the child gets a copy: it is about to call `execve`.
+pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let [flags, stack, parent_tid, child_tid, tls, _] = caller.arguments;
+    let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
+    let shared = if flags & CLONE_VFORK != 0 { CLONE_VFORK | CLONE_FILES } else { 0 };
+    let signal = (flags & CLONE_SIGNAL) as u8;
+    if flags & !(CLONE_SIGNAL | CLONE_VM | shared | options | threads::IGNORED) != 0 || !matches!(signal, 0 | SIGCHLD) {
+        super::table::log_once(kernel, caller, format_args!("with flags {flags:#x} is not there: EINVAL"));
+        return Err(Errno::EINVAL);
+    }
+    if flags & CLONE_SETTLS != 0 && tls >= USER_END {
+        return Err(Errno::EPERM);
+    }
+    check_room(&kernel.tasks, caller.process)?;
+    if kernel.memory.physical.free() < kernel.memory.physical.total() / FREE_SHARE {
+        return Err(Errno::ENOMEM);
+    }
+    schedule::save_extended(kernel, cpu);
+    let Space { container, cpu: here } = caller.space;
+    let own = flags & CLONE_VM == 0;
+    let container = match own {
+        true => kernel.memory.fork(container, here).map_err(no_memory)?,
+        false => kernel.memory.leave_window(container, here).map(|()| container).map_err(|_| Errno::ENOMEM)?,
+    };
+    let made = make_child(caller, kernel, container, flags);
+    let id = made.inspect_err(|_| {
+        if own {
+            kernel.memory.destroy_container(container, here);
+        }
+    })?;
+    if let Some(container) = kernel.memory.container_mut(container) {
+        container.processes += 1;
+    }
+    if let Some(process) = kernel.tasks.process_mut(id) {
+        process.exit_signal = signal;
+        let main = &mut process.main;
+        main.registers.rsp = if stack != 0 { stack } else { main.registers.rsp };
+        main.fs_base = if flags & CLONE_SETTLS != 0 { tls } else { main.fs_base };
+        main.clear_child_tid = if flags & CLONE_CHILD_CLEARTID != 0 { child_tid } else { 0 };
+    }
+    // As on Linux, an address that cannot be written is not an error here.
+    if flags & CLONE_PARENT_SETTID != 0 {
+        let _ = caller.write(&mut kernel.memory, parent_tid, &id.number());
+    }
+    if flags & CLONE_CHILD_SETTID != 0 {
+        let child = Caller { space: Space { container, cpu: here }, ..*caller };
+        let _ = child.write(&mut kernel.memory, child_tid, &id.number());
+    }
+    kernel.tasks.make_ready(ThreadId::Main(id));
+    if flags & CLONE_VFORK == 0 {
+        return value(id.number());
+    }
+    let end = Resume::Return(id.number().into());
+    kernel.tasks.park(caller.thread, Wait { woken: end, ..Wait::restart(Channel::Leaving(id), None) });
+    Ok(Reply::Parked)
+}
+
+/// A child of the caller in a container: what it holds is the same, and its main thread goes on where the
+/// calling thread is, with 0 as the call's result.
+fn make_child(
+    caller: &Caller,
+    kernel: &mut Kernel,
+    container: containers::ContainerId,
+    flags: u64,
+) -> Result<ProcessId, Errno> {
+    let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
+    let resources = parent.resources.inherit(&mut kernel.files)?;
+    // There is room: that was looked up first.
+    let id = kernel.tasks.make_process(container, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)?;
+    let mut main = Thread::new(id, container, id.number());
+    let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
+    main.registers = Registers { rax: 0, ..thread.registers };
+    main.extended = thread.extended.clone();
+    (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
+    (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);
+    if flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM {
+        main.signal_stack = thread.signal_stack;
+    }
+    kernel.tasks.renew(id, main);
+    Ok(id)
+}
+
+/// Bytes of a script's first line that are looked at, as on Linux.
+const SCRIPT_LINE: usize = 256;
+/// Scripts whose interpreter is a script, at most.
+const SCRIPTS: usize = 4;
+
+/// `execve(path, arguments, environment)`
+pub fn execve(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let [path, arguments, environment, ..] = caller.arguments;
+    execveat(&caller.with([AT_FDCWD as u64, path, arguments, environment, 0, 0]), kernel, cpu)
+}
+
+/// `execveat(directory, path, arguments, environment, flags)`
+pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let [_, path, arguments, environment, flags, _] = caller.arguments;
+    let memory = &mut kernel.memory;
+    let path = Path::read(caller, memory, path)?;
+    let (mut inode, mut executable) =
+        find_program(caller, &kernel.tasks, &mut kernel.files, caller.int(0), &path, flags)?;
+    let name: Box<[u8]> =
+        if path.is_empty() { alloc::format!("/dev/fd/{}", caller.int(0)).into_bytes().into() } else { (*path).into() };
+    let mut arguments = Strings::at(caller.space, arguments);
+    let environment = Strings::at(caller.space, environment);
+    if arguments.is_empty(memory)? {
+        // Programs rely on having a name.
+        arguments = Strings::of(&[b""]);
+    }
+    for depth in 0.. {
+        let (object, _) = linux::executable(&kernel.files, inode)?;
+        if kernel.files.open.is_written(inode) {
+            return Err(Errno::ETXTBSY);
+        }
+        let mut line = [0; SCRIPT_LINE];
+        let length = memory.read_object(object, 0, &mut line);
+        let Some(line) = line[..length].strip_prefix(b"#!") else { break };
+        if depth == SCRIPTS {
+            return Err(Errno::ELOOP);
+        }
+        let interpreter = interpreter(line)?;
+        if depth == 0 {
+            arguments.drop_first(memory)?;
+            arguments.own = [name.clone()].into();
+        }
+        (inode, executable) = find_program(caller, &kernel.tasks, &mut kernel.files, AT_FDCWD, &interpreter[0], 0)?;
+        arguments.own.splice(0..0, interpreter);
+    }
+    let resources = &kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources;
+    let (path, arguments, environment, limits) = (&name[..], &arguments, &environment, resources.limits);
+    let loaded = linux::load(kernel, cpu, &Request { path, inode, arguments, environment, limits })?;
+    become_program(caller, kernel, cpu, loaded, &name, executable);
+    Ok(Reply::Gone)
+}
+
+/// What a script's first line, less `#!`, asks for: the interpreter and perhaps one argument. `ENOEXEC`
+fn interpreter<'a>(line: &'a [u8]) -> Result<Vec<Box<[u8]>>, Errno> {
+    let end = line.iter().position(|byte| matches!(byte, b'\n' | 0));
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let trim = |text: &'a [u8]| {
+        let start = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
+        let end = text.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+        &text[start..end]
+    };
+    let text = trim(&line[..end.unwrap_or(line.len())]);
+    let (path, rest) = text.split_at(text.iter().position(blank).unwrap_or(text.len()));
+    // A path that is cut off is not what was meant.
+    if path.is_empty() || end.is_none() && rest.is_empty() && line.len() == SCRIPT_LINE - 2 {
+        return Err(Errno::ENOEXEC);
+    }
+    Ok([path, trim(rest)].into_iter().filter(|word| !word.is_empty()).map(Box::from).collect())
+}
+
+/// The point of no return of `execve`: whatever the process was, it is a program at its start now. Nothing
+/// here can fail.
+fn become_program(
+    caller: &Caller,
+    kernel: &mut Kernel,
+    cpu: &InKernel,
+    loaded: linux::Loaded,
+    name: &[u8],
+    executable: Vec<u8>,
+) {
+    let (id, old) = (caller.process, caller.space.container);
+    let mut main = Thread::new(id, loaded.container, id.number());
+    main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
+    arch::fpu::initial(&mut main.extended.0);
+    if let Some(thread) = kernel.tasks.thread(caller.thread) {
+        (main.signal_mask, main.pending) = (thread.signal_mask, thread.pending);
+        (main.priority, main.affinity) = (thread.priority, thread.affinity);
+    }
+    threads::farewell(&mut kernel.memory, &mut kernel.tasks, caller.space, caller.thread);
+    lifecycle::end_threads(kernel, cpu, id);
+    kernel.tasks.renew(id, main);
+    if let Some(container) = kernel.memory.container_mut(loaded.container) {
+        container.processes = 1;
+    }
+    if let Some(process) = kernel.tasks.process_mut(id) {
+        process.executed = true;
+        let resources = &mut process.resources;
+        resources.handlers.forget_functions();
+        resources.name = Name::of_path(name);
+        resources.executable = executable.into();
+        resources.command_line = loaded.command_line;
+        let mut descriptors = core::mem::take(&mut resources.descriptors);
+        while let Some(fd) = descriptors.next_close_on_exec(0) {
+            match kernel.files.close(&mut kernel.memory, &mut descriptors, fd) {
+                Ok(news) => news.tell(&mut kernel.tasks),
+                Err(_) => break,
+            }
+        }
+        if let Some(process) = kernel.tasks.process_mut(id) {
+            process.resources.descriptors = descriptors;
+        }
+    }
+    kernel.files.conceal(id.number());
+    lifecycle::leave_container(kernel, cpu, id, old);
+    kernel.tasks.make_ready(ThreadId::Main(id));
+}
+
+const NO_HANG: u64 = 1;
+const EXITED: u64 = 4;
+/// WSTOPPED and WCONTINUED: children do not stop.
+const STOPPED: u64 = 2 | 8;
+const NO_WAIT: u64 = 0x100_0000;
+/// WNOTHREAD, WALL, WCLONE: every thread waits for all children of its process.
+const WHICH: u64 = 0xe000_0000;
+
+/// Which children a call waits for.
+enum Wanted {
+    Any,
+    Process(u32),
+    Group(u32),
+}
+
+/// A child that has ended, of those that are wanted: `ECHILD` if there is none that could.
+fn ended(caller: &Caller, tasks: &Tasks, wanted: &Wanted) -> Result<Option<(ProcessId, Ending)>, Errno> {
+    let mut there = false;
+    for id in tasks.children(caller.process) {
+        let Some(child) = tasks.process(id) else { continue };
+        let is_wanted = match *wanted {
+            Wanted::Any => true,
+            Wanted::Process(number) => number == id.number(),
+            Wanted::Group(group) => group == child.group,
+        };
+        there |= is_wanted;
+        if let Some(how) = child.ended.filter(|_| is_wanted) {
+            return Ok(Some((id, how)));
+        }
+    }
+    if there { Ok(None) } else { Err(Errno::ECHILD) }
+}
+
+/// Takes away a child that has been waited for; its times are its parent's from now on.
+fn reap(tasks: &mut Tasks, parent: ProcessId, child: ProcessId) {
+    let time = total_time(tasks, child);
+    if let Some(parent) = tasks.process_mut(parent) {
+        parent.children_time += time;
+    }
+    tasks.remove_process(child);
+}
+
+fn total_time(tasks: &Tasks, id: ProcessId) -> u64 {
+    tasks.run_time(id) + tasks.process(id).map_or(0, |process| process.children_time)
+}
+
+/// Parks the caller until a child ends, unless it does not want to wait.
+fn wait(caller: &Caller, tasks: &mut Tasks, options: u64, answer: Option<u64>) -> Answer {
+    match answer {
+        Some(number) => value(number),
+        None if options & NO_HANG != 0 => DONE,
+        None => {
+            tasks.park(caller.thread, Wait::restart(Channel::Children(caller.process), None));
+            Ok(Reply::Parked)
+        }
+    }
+}
+
+/// `wait4(process, status, options, usage)`
+pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let options = caller.arguments[2];
+    if options as u32 & !(NO_HANG | STOPPED | WHICH) as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let answer = wait4_now(caller, memory, tasks)?;
+    wait(caller, tasks, options, answer)
+}
+
+fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<Option<u64>, Errno> {
+    let [_, status, _, usage, ..] = caller.arguments;
+    let wanted = match caller.int(0) {
+        -1 => Wanted::Any,
+        0 => Wanted::Group(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
+        i32::MIN => return Err(Errno::ESRCH),
+        group @ ..0 => Wanted::Group(group.unsigned_abs()),
+        number => Wanted::Process(number as u32),
+    };
+    let Some((child, how)) = ended(caller, tasks, &wanted)? else { return Ok(None) };
+    if status != 0 {
+        caller.write(memory, status, &how.wait_status())?;
+    }
+    if usage != 0 {
+        caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
+    }
+    reap(tasks, caller.process, child);
+    Ok(Some(child.number().into()))
+}
+
+/// What `waitid` tells: `siginfo_t` as a child's end fills it.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct ChildInfo {
+    signal: i32,
+    error: i32,
+    code: i32,
+    pad: i32,
+    process: u32,
+    user: u32,
+    status: i32,
+    rest: [i32; 25],
+}
+
+/// `waitid(kind, number, info, options, usage)`
+pub fn waitid(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let [_, _, info, options, ..] = caller.arguments;
+    if options & !(NO_HANG | STOPPED | EXITED | NO_WAIT | WHICH) != 0 || options & (EXITED | STOPPED) == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let answer = waitid_now(caller, memory, tasks)?;
+    if answer.is_none() && options & NO_HANG != 0 && info != 0 {
+        caller.write(memory, info, &[0_u32; 7])?;
+    }
+    wait(caller, tasks, options, answer)
+}
+
+fn waitid_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<Option<u64>, Errno> {
+    let [kind, number, info, options, usage, _] = caller.arguments;
+    let wanted = match (kind as u32, number as u32) {
+        (0, _) => Wanted::Any,
+        (1, number) if number as i32 > 0 => Wanted::Process(number),
+        (2, 0) => Wanted::Group(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
+        (2, group) if group as i32 > 0 => Wanted::Group(group),
+        _ => return Err(Errno::EINVAL),
+    };
+    let found = ended(caller, tasks, &wanted)?;
+    let Some((child, how)) = found.filter(|_| options & EXITED != 0) else { return Ok(None) };
+    if info != 0 {
+        // CLD_EXITED, CLD_KILLED
+        let (code, status) = match how {
+            Ending::Exited(status) => (1, status),
+            Ending::Killed(signal) => (2, signal),
+        };
+        let (signal, process, status) = (SIGCHLD.into(), child.number(), status.into());
+        let told = ChildInfo { signal, error: 0, code, pad: 0, process, user: 0, status, rest: [0; 25] };
+        caller.write(memory, info, &told)?;
+    }
+    if usage != 0 {
+        caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
+    }
+    if options & NO_WAIT == 0 {
+        reap(tasks, caller.process, child);
+    }
+    Ok(Some(0))
+}
+
+/// A child of `parent` has ended: completes the calls that have waited for that. Whoever does so need not be
+/// woken to find out that a handler of `SIGCHLD` has been quicker.
+pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
+    let waiting: Vec<ThreadId> = kernel.tasks.waiting_on(Channel::Children(parent)).collect();
+    for id in waiting {
+        let Some(thread) = kernel.tasks.thread(id) else { continue };
+        let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
+        let Registers { code: number, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
+        let arguments = [rdi, rsi, rdx, r10, r8, r9];
+        let caller = Caller { thread: id, process: parent, space, number, arguments };
+        let Kernel { memory, tasks, .. } = &mut *kernel;
+        let answer = match Sysno::new(number as usize) {
+            Some(Sysno::wait4) => wait4_now(&caller, memory, tasks),
+            Some(Sysno::waitid) => waitid_now(&caller, memory, tasks),
+            _ => {
+                tasks.resume(id, Resume::Restart);
+                continue;
+            }
+        };
+        match answer {
+            Ok(Some(value)) => tasks.resume(id, Resume::Return(value as i64)),
+            Ok(None) => {}
+            Err(errno) => tasks.resume(id, Resume::Return(-i64::from(errno.into_raw()))),
+        }
+    }
+}
+
+/// `struct rusage`. User time and the kernel's are not kept apart.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Usage {
+    user: [u64; 2],
+    system: [u64; 2],
+    resident: u64,
+    rest: [u64; 13],
+}
+
+impl Usage {
+    fn new(time: u64, resident: u64) -> Usage {
+        Usage { user: [time / time::SECOND, time % time::SECOND / 1000], system: [0; 2], resident, rest: [0; 13] }
+    }
+}
+
+/// `getrusage(who, usage)`
+pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    schedule::charge(kernel, cpu);
+    let (memory, tasks) = (&mut kernel.memory, &kernel.tasks);
+    let process = tasks.process(caller.process).ok_or(Errno::ESRCH)?;
+    let pages = memory.container(process.container).map_or(0, |container| container.usage().pages);
+    let usage = match caller.int(0) {
+        0 => Usage::new(tasks.run_time(caller.process), u64::from(pages) * 4),
+        1 => Usage::new(tasks.thread(caller.thread).map_or(0, |thread| thread.run_time), u64::from(pages) * 4),
+        -1 => Usage::new(process.children_time, 0),
+        _ => return Err(Errno::EINVAL),
+    };
+    caller.write(memory, caller.arguments[1], &usage)?;
+    DONE
+}
+
+/// `times(times)`: the ticks since boot.
+pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    const TICK: u64 = time::SECOND / 100;
+    let now = schedule::charge(kernel, cpu);
+    if caller.arguments[0] != 0 {
+        let own = kernel.tasks.run_time(caller.process);
+        let children = kernel.tasks.process(caller.process).map_or(0, |process| process.children_time);
+        caller.write(&mut kernel.memory, caller.arguments[0], &[own / TICK, 0, children / TICK, 0])?;
+    }
+    value(now / TICK)
+}
