@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::S
 use std::thread;
 
 /// Reports of every busy thread before it may end.
-const REPORTS: u64 = 2000;
+const REPORTS: u64 = 200;
 
 /// A thread that never waits, and what it tells of itself.
 #[derive(Default)]
