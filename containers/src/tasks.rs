@@ -47,6 +47,8 @@ pub enum Channel {
     Pipe(u64),
     /// Any event that could make a file ready (`poll`).
     Poll,
+    /// A lock on a file that is given up.
+    Locks,
 }
 
 impl Channel {
@@ -61,6 +63,7 @@ impl Channel {
             Channel::Leaving(process) => 32 + process.index() as usize,
             Channel::Pipe(number) => 24 + number as usize,
             Channel::Poll => 3,
+            Channel::Locks => 4,
         };
         hash % BUCKETS
     }

@@ -236,7 +236,7 @@ fn become_program(
         resources.command_line = loaded.command_line;
         let mut descriptors = core::mem::take(&mut resources.descriptors);
         while let Some(fd) = descriptors.next_close_on_exec(0) {
-            match kernel.files.close(&mut kernel.memory, &mut descriptors, fd) {
+            match kernel.files.close(&mut kernel.memory, &mut descriptors, fd, id) {
                 Ok(news) => news.tell(&mut kernel.tasks),
                 Err(_) => break,
             }

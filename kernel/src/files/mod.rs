@@ -14,7 +14,10 @@ pub use setup::UnpackError;
 use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
 use ::files::inode::Kind;
-use ::files::{Device, Errno, Freed, InodeId, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Tree, Walk};
+use ::files::locks::Owner;
+use ::files::{
+    Device, Errno, Freed, InodeId, Locks, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Tree, Walk,
+};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -35,6 +38,8 @@ pub struct Files {
     pub tree: Tree<ObjectId>,
     /// Everything that is open.
     pub open: OpenFiles,
+    /// Advisory locks.
+    pub locks: Locks,
     /// What the open files of `/proc` said when they were last read from the start.
     written_out: BTreeMap<OpenFileId, ObjectId>,
     /// Numbers of the processes that have a directory in `/proc`: those that somebody has looked for.
@@ -72,20 +77,30 @@ pub struct Opened {
     pub bytes: Bytes,
 }
 
-/// What has happened to a pipe, for those who wait for it.
+/// What has happened to a pipe or to locks, for those who wait for it.
 #[must_use = "somebody may be waiting"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct News {
     pipe: u64,
     events: u32,
+    /// A lock has been given up.
+    unlocked: bool,
 }
 
 impl News {
     /// Nothing has happened.
-    pub const NONE: News = News { pipe: 0, events: 0 };
+    pub const NONE: News = News { pipe: 0, events: 0, unlocked: false };
+
+    /// A lock has been given up, or not.
+    pub fn of_locks(unlocked: bool) -> News {
+        News { unlocked, ..News::NONE }
+    }
 
     /// Wakes those who wait for it.
     pub fn tell(self, tasks: &mut Tasks) {
+        if self.unlocked {
+            tasks.wake_all(Channel::Locks);
+        }
         if self.events != 0 {
             tasks.wake(Channel::Pipe(self.pipe), usize::MAX, self.events);
             tasks.wake_all(Channel::Poll);
@@ -140,30 +155,52 @@ impl Files {
         Ok(())
     }
 
-    /// Closes a whole table.
-    pub fn close_all(&mut self, memory: &mut Memory, tasks: &mut Tasks, mut descriptors: Descriptors) {
+    /// Closes a whole table, which was the process's.
+    pub fn close_all(
+        &mut self,
+        memory: &mut Memory,
+        tasks: &mut Tasks,
+        mut descriptors: Descriptors,
+        process: ProcessId,
+    ) {
         while let Some(fd) = descriptors.next_used(0) {
-            match self.close(memory, &mut descriptors, fd) {
+            match self.close(memory, &mut descriptors, fd, process) {
                 Ok(news) => news.tell(tasks),
                 Err(_) => return,
             }
         }
     }
 
-    /// Closes a descriptor.
-    pub fn close(&mut self, memory: &mut Memory, descriptors: &mut Descriptors, fd: u32) -> Result<News, Errno> {
+    /// Closes a descriptor of a process.
+    pub fn close(
+        &mut self,
+        memory: &mut Memory,
+        descriptors: &mut Descriptors,
+        fd: u32,
+        process: ProcessId,
+    ) -> Result<News, Errno> {
         let id = descriptors.get(fd)?;
+        let inode = self.open.get(id)?.inode;
         let closed = descriptors.close(fd, &mut self.open)?;
-        Ok(self.closed(memory, id, closed))
+        Ok(self.closed(memory, process, (id, inode), closed))
     }
 
-    /// Gives back what an open file held, if its last descriptor is gone.
-    pub fn closed(&mut self, memory: &mut Memory, id: OpenFileId, file: Option<OpenFile>) -> News {
-        let Some(file) = file else { return News::NONE };
+    /// A process has closed a descriptor: gives up its locks of the file, and what the open file held if that
+    /// was its last descriptor.
+    pub fn closed(
+        &mut self,
+        memory: &mut Memory,
+        process: ProcessId,
+        (id, inode): (OpenFileId, InodeId),
+        last: Option<OpenFile>,
+    ) -> News {
+        let mut unlocked = self.locks.release(inode, Owner::Process(process.number()));
+        let Some(file) = last else { return News::of_locks(unlocked) };
+        unlocked |= self.locks.release(inode, Owner::OpenFile(id)) | self.locks.release(inode, Owner::Whole(id));
         if let Some(object) = self.written_out.remove(&id) {
             memory.release_object(object);
         }
-        self.give_back(memory, &file)
+        News { unlocked, ..self.give_back(memory, &file) }
     }
 
     /// Gives back what an open file holds that is in no table, or not any more.
@@ -189,7 +226,7 @@ impl Files {
     /// What has happened to a pipe since it was `before`.
     pub fn news(&self, inode: InodeId, before: Option<Pipe>) -> News {
         match before.map(|before| (before, self.tree.pipe(inode))) {
-            Some((before, Ok(now))) => News { pipe: inode.number(), events: now.news(&before) },
+            Some((before, Ok(now))) => News { pipe: inode.number(), events: now.news(&before), ..News::NONE },
             _ => News::NONE,
         }
     }

@@ -5,7 +5,7 @@ use crate::arch::heap;
 use crate::kernel::Memory;
 use ::files::cpio::Reader;
 use ::files::unpack::{self, Store};
-use ::files::{Device, Errno, InodeId, New, OpenFiles, ProcFile, Tree};
+use ::files::{Device, Errno, InodeId, Locks, New, OpenFiles, ProcFile, Tree};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use containers::ObjectId;
@@ -64,6 +64,7 @@ impl Files {
         let mut files = Files {
             tree: Tree::new(now()),
             open: OpenFiles::new(OPEN_FILES_MAX),
+            locks: Locks::default(),
             written_out: BTreeMap::new(),
             revealed: BTreeSet::new(),
         };

@@ -258,6 +258,7 @@ fn restarts(kernel: &Kernel, id: ThreadId, signal: u8) -> bool {
                     | Channel::ConsoleOutput
                     | Channel::Pipe(_)
                     | Channel::Children(_)
+                    | Channel::Locks
             )
     });
     wait.is_some() && action.is_some_and(|action| action.flags & frame::SA_RESTART != 0)

@@ -1,6 +1,6 @@
 //! Descriptors: duplicating them, and what they and their open files are set to.
 
-use super::{opened, resources, resources_mut};
+use super::{locking, opened, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, value};
 use crate::files::{Bytes, Files};
 use crate::kernel::{Memory, Tasks};
@@ -10,9 +10,6 @@ use syscalls::Sysno;
 
 /// `O_LARGEFILE`: every file is one.
 const LARGE_FILE: u32 = 0o100_000;
-
-/// `F_UNLCK`, the state of every lock.
-const UNLOCKED: u16 = 2;
 
 /// `dup(fd)`
 pub fn dup(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
@@ -48,15 +45,15 @@ fn duplicate_to(
 ) -> Answer {
     let [fd, new, ..] = caller.arguments.map(|argument| argument as u32);
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    let old = descriptors.get(new);
+    let old = descriptors.get(new).and_then(|id| Ok((id, files.open.get(id)?.inode)));
     let closed = descriptors.duplicate_to(fd, new, close_on_exec, &mut files.open)?;
     if let Ok(old) = old {
-        files.closed(memory, old, closed).tell(tasks);
+        files.closed(memory, caller.process, old, closed).tell(tasks);
     }
     value(new)
 }
 
-/// `fcntl(fd, command, argument)`. Locks are always granted: nobody else is there to hold one.
+/// `fcntl(fd, command, argument)`
 pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     const CLOSE_ON_EXEC: u64 = 1;
     let (fd, argument) = (caller.arguments[0] as u32, caller.arguments[2]);
@@ -79,10 +76,9 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
             files.open.get_mut(opened.id)?.set_status(OpenFlags::from_bits_retain(argument as u32));
             DONE
         }
-        // F_GETLK and F_OFD_GETLK: the lock asked about could be had.
-        5 | 36 => caller.write(memory, argument, &UNLOCKED).and(DONE),
-        // F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW; F_SETOWN, F_GETOWN
-        6 | 7 | 37 | 38 | 8 | 9 => DONE,
+        5..=7 | 36..=38 => locking::fcntl(caller, memory, tasks, files, &opened),
+        // F_SETOWN, F_GETOWN: nobody is sent SIGIO.
+        8 | 9 => DONE,
         // F_SETPIPE_SZ, F_GETPIPE_SZ: a pipe is never smaller than asked for, and has one size.
         1031 if matches!(opened.bytes, Bytes::Pipe(_)) && argument as u32 > CAPACITY => Err(Errno::EPERM),
         1031 | 1032 if matches!(opened.bytes, Bytes::Pipe(_)) => value(CAPACITY),
@@ -91,13 +87,12 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     }
 }
 
-/// `fsync`, `fdatasync`, `flock`, `fadvise64`: memory is all there is.
+/// `fsync`, `fdatasync`, `fadvise64`: memory is all there is.
 pub fn nothing_to_do(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
     match opened(caller, tasks, files, caller.int(0))?.bytes {
         Bytes::Nowhere => Err(Errno::EBADF),
         Bytes::Pipe(_) => match Sysno::new(caller.number as usize) {
             Some(Sysno::fadvise64) => Err(Errno::ESPIPE),
-            Some(Sysno::flock) => DONE,
             _ => Err(Errno::EINVAL),
         },
         _ => DONE,

@@ -9,6 +9,7 @@ mod descriptors;
 mod devices;
 mod io;
 mod listing;
+mod locking;
 mod names;
 mod opening;
 mod polling;

@@ -47,17 +47,17 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     let installed = files.install(memory, descriptors, input, close_on_exec);
     let told = installed.and_then(|input| {
         caller.write(memory, caller.arguments[0], &[output, input]).inspect_err(|_| {
-            let _ = files.close(memory, descriptors, input);
+            let _ = files.close(memory, descriptors, input, caller.process);
         })
     });
-    told.inspect_err(|_| _ = files.close(memory, descriptors, output))?;
+    told.inspect_err(|_| _ = files.close(memory, descriptors, output, caller.process))?;
     DONE
 }
 
 /// `close(fd)`
 pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    files.close(memory, descriptors, caller.arguments[0] as u32)?.tell(tasks);
+    files.close(memory, descriptors, caller.arguments[0] as u32, caller.process)?.tell(tasks);
     DONE
 }
 
@@ -77,7 +77,7 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
         if flags & CLOSE_ON_EXEC != 0 {
             descriptors.set_close_on_exec(fd, true)?;
         } else {
-            files.close(memory, descriptors, fd)?.tell(tasks);
+            files.close(memory, descriptors, fd, caller.process)?.tell(tasks);
         }
         from = fd + 1;
     }

@@ -2,7 +2,9 @@
 //!
 //! The older calls are the `…at` calls with the working directory and no flags, and are made as such.
 
-use super::{AT_FDCWD, attributes, copying, descriptors, devices, io, listing, names, opening, polling, stamps};
+use super::{
+    AT_FDCWD, attributes, copying, descriptors, devices, io, listing, locking, names, opening, polling, stamps,
+};
 use crate::calls::table::{ALWAYS, LONG, calls};
 use crate::calls::{Answer, DONE};
 use crate::kernel::Kernel;
@@ -97,7 +99,8 @@ calls! {
     dup2 => descriptors::dup2(c, memory, tasks, files),
     dup3 => descriptors::dup3(c, memory, tasks, files),
     fcntl => descriptors::fcntl(c, memory, tasks, files),
-    fsync | fdatasync | flock | fadvise64 => descriptors::nothing_to_do(c, tasks, files),
+    flock => locking::flock(c, tasks, files),
+    fsync | fdatasync | fadvise64 => descriptors::nothing_to_do(c, tasks, files),
     umask: ALWAYS => descriptors::umask(c, tasks),
     sync: ALWAYS => DONE,
     // Extended attributes: as on a file system that has none.

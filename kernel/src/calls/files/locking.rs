@@ -1,0 +1,141 @@
+//! Advisory locks: `fcntl`'s and `flock`.
+
+use super::opened;
+use crate::calls::{Answer, Caller, DONE, Reply};
+use crate::files::{Bytes, Files, News, Opened};
+use crate::kernel::{Memory, Tasks};
+use ::files::locks::{END, Lock, Owner};
+use ::files::{Errno, InodeId, OpenFlags};
+use containers::{Channel, Wait};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const SHARED: i16 = 0;
+const EXCLUSIVE: i16 = 1;
+const UNLOCKED: i16 = 2;
+
+/// `struct flock`
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Request {
+    kind: i16,
+    whence: i16,
+    padding: u32,
+    start: i64,
+    length: i64,
+    process: i32,
+    end: u32,
+}
+
+impl Request {
+    /// The first and the last byte: `EINVAL` (before the file's start, no such beginning), `EOVERFLOW`.
+    fn range(&self, memory: &Memory, opened: &Opened) -> Result<(u64, u64), Errno> {
+        let base = match (self.whence, opened.bytes) {
+            (0, _) => 0,
+            (1, _) => opened.file.offset,
+            (2, Bytes::Regular(object)) => memory.object_size(object),
+            (2, _) => 0,
+            _ => return Err(Errno::EINVAL),
+        };
+        let start = (base as i64).checked_add(self.start).ok_or(Errno::EOVERFLOW)?;
+        // A negative length is before the start, none goes to the end of the file.
+        let (first, last) = match self.length {
+            0 => (start, END as i64),
+            1.. => (start, start.checked_add(self.length - 1).ok_or(Errno::EOVERFLOW)?),
+            _ => (start.saturating_add(self.length), start.saturating_sub(1)),
+        };
+        match (u64::try_from(first), u64::try_from(last)) {
+            (Ok(first), Ok(last)) => Ok((first, last)),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+/// `fcntl(fd, command, struct flock *)` with one of the commands on locks. A process that waits for another
+/// that waits for it is not told so (`EDEADLK`): it waits.
+pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, opened: &Opened) -> Answer {
+    let (command, address) = (caller.int(1), caller.arguments[2]);
+    let mut request = caller.read::<Request>(memory, address)?;
+    let of_open_file = command >= 36;
+    let owner = if of_open_file { Owner::OpenFile(opened.id) } else { Owner::Process(caller.process.number()) };
+    if of_open_file && request.process != 0 || !(SHARED..=UNLOCKED).contains(&request.kind) {
+        return Err(Errno::EINVAL);
+    }
+    let (first, last) = request.range(memory, opened)?;
+    let lock = Lock { owner, first, last, exclusive: request.kind == EXCLUSIVE };
+    match command {
+        // F_GETLK, F_OFD_GETLK
+        5 | 36 => {
+            if request.kind == UNLOCKED {
+                return Err(Errno::EINVAL);
+            }
+            request = match files.locks.obstacle(opened.file.inode, &lock) {
+                None => Request { kind: UNLOCKED, ..request },
+                Some(Lock { owner, first, last, exclusive }) => Request {
+                    kind: if exclusive { EXCLUSIVE } else { SHARED },
+                    whence: 0,
+                    start: first as i64,
+                    length: if last == END { 0 } else { (last - first + 1) as i64 },
+                    process: if let Owner::Process(number) = owner { number as i32 } else { -1 },
+                    ..request
+                },
+            };
+            caller.write(memory, address, &request).and(DONE)
+        }
+        // F_SETLK, F_OFD_SETLK, and F_SETLKW, F_OFD_SETLKW
+        _ => {
+            let flags = opened.file.flags;
+            match request.kind {
+                SHARED if !flags.readable() => return Err(Errno::EBADF),
+                EXCLUSIVE if !flags.writable() => return Err(Errno::EBADF),
+                UNLOCKED => {
+                    News::of_locks(files.locks.clear(opened.file.inode, owner, first, last)?).tell(tasks);
+                    return DONE;
+                }
+                _ => {}
+            }
+            set(caller, tasks, files, opened.file.inode, lock, matches!(command, 7 | 38))
+        }
+    }
+}
+
+/// `flock(fd, operation)`
+pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
+    const NONBLOCKING: u64 = 4;
+    let operation = caller.arguments[1];
+    let opened = opened(caller, tasks, files, caller.int(0))?;
+    if opened.file.flags.contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
+    let owner = Owner::Whole(opened.id);
+    let exclusive = match operation & !NONBLOCKING {
+        1 => false,
+        2 => true,
+        8 => {
+            News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks);
+            return DONE;
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    let lock = Lock { owner, first: 0, last: END, exclusive };
+    // A lock that is changed is given up before the other is asked for (flock(2)).
+    let is_new = |held: Lock| held.owner == owner && held.exclusive != exclusive;
+    if files.locks.on(opened.file.inode).any(is_new) {
+        News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks);
+    }
+    set(caller, tasks, files, opened.file.inode, lock, operation & NONBLOCKING == 0)
+}
+
+/// Sets a lock, or waits until something has been given up and asks again.
+fn set(caller: &Caller, tasks: &mut Tasks, files: &mut Files, inode: InodeId, lock: Lock, waits: bool) -> Answer {
+    match files.locks.set(inode, lock) {
+        Ok(replaced) => {
+            News::of_locks(replaced).tell(tasks);
+            DONE
+        }
+        Err(Errno::EAGAIN) if waits => {
+            tasks.park(caller.thread, Wait::restart(Channel::Locks, None));
+            Ok(Reply::Parked)
+        }
+        Err(error) => Err(error),
+    }
+}
