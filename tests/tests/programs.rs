@@ -43,6 +43,7 @@ programs! {
     native_write_code: "/pkg/write-code",
     std_files_abi: "/bin/files-abi",
     std_futexes: "/bin/futexes",
+    std_locks: "/bin/locks",
     std_mem: "/bin/mem",
     std_pipes: "/bin/pipes",
     std_proc_files: "/bin/proc-files",
