@@ -62,7 +62,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     machine: options::Machine,
 
-    /// Run a shell, unless a program is named; `exit` or Ctrl-D ends it, and the machine
+    /// Run a shell, unless a program is named, and leave the kernel's log out; `exit` or Ctrl-D ends the shell,
+    /// and with it the machine
     #[arg(short, long)]
     interactive: bool,
 
@@ -139,7 +140,8 @@ impl Run {
     fn log_sink(&self) -> Result<LogSink> {
         Ok(match &self.log {
             Some(path) => LogSink::File(LineWriter::new(create(path)?)),
-            None if self.quiet => LogSink::Drop,
+            // It would break into the lines that are being typed.
+            None if self.quiet || self.interactive => LogSink::Drop,
             None if std::io::stderr().is_terminal() => LogSink::Terminal,
             None => LogSink::Plain,
         })
