@@ -122,7 +122,8 @@ fn there_is_an_end_of_locks() {
     let inode = tree.add(root, b"file", New::Regular(()), 0o644, 0).unwrap();
     let [owner, ..] = owners();
     let mut locks = Locks::default();
-    let mut set = |n: u64| locks.set(inode, Lock { owner, first: 3 * n, last: 3 * n + 1, exclusive: n.is_multiple_of(2) });
+    let mut set =
+        |n: u64| locks.set(inode, Lock { owner, first: 3 * n, last: 3 * n + 1, exclusive: n.is_multiple_of(2) });
     let most = (0..).take_while(|n| set(*n) == Ok(false)).count();
     assert!((files::locks::LOCKS_MAX - 2..=files::locks::LOCKS_MAX).contains(&most), "{most}");
     assert_eq!(set(most as u64 + 1), Err(Errno::ENOLCK));
