@@ -7,7 +7,7 @@ use abi::layout;
 use std::path::Path;
 
 /// The packages in the order of their addresses; the names of the files in `src/bin`.
-const PACKAGES: [&str; 19] = [
+const PACKAGES: [&str; 21] = [
     "hello",
     "idle2pages",
     "outgrow",
@@ -27,6 +27,8 @@ const PACKAGES: [&str; 19] = [
     "stages",
     "two-processes",
     "burns",
+    "bench-native",
+    "looper",
 ];
 
 fn main() {

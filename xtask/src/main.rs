@@ -10,7 +10,9 @@
 #![deny(unsafe_code)]
 
 mod backtrace;
+mod bench;
 mod build;
+mod child;
 mod commands;
 mod comparison;
 mod image;
@@ -48,6 +50,7 @@ struct Cli {
 enum Command {
     Run(commands::run::Run),
     Compare(commands::compare::Compare),
+    Bench(commands::bench::Bench),
     Profile(commands::profile::ProfileCommand),
     Test(commands::test::Test),
     Image(commands::image::Image),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Compare(compare) => compare.execute(),
+        Command::Bench(bench) => bench.execute(),
         Command::Profile(profile) => profile.execute(),
         Command::Test(test) => test.execute(),
         Command::Image(image) => image.execute(),

@@ -16,3 +16,13 @@ pub fn cycles() -> u64 {
 
 /// A millisecond in the unit of time-outs.
 pub const MILLISECOND: u64 = 1_000_000;
+
+/// Executes so many instructions, rounded down to an even number: a loop of two.
+pub fn spend(instructions: u64) {
+    if let rounds @ 1.. = instructions / 2 {
+        // SAFETY: counts a register down to zero.
+        unsafe {
+            core::arch::asm!("2: dec {n}", "jnz 2b", n = inout(reg) rounds => _, options(nostack, nomem));
+        }
+    }
+}

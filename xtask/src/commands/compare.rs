@@ -1,12 +1,10 @@
 //! `cargo xtask compare`.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     fs::{self, File},
     io::{IsTerminal, Read, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +18,7 @@ use signal_hook::{consts::SIGINT, flag};
 
 use super::profile::BENCHMARK;
 use crate::{
-    build,
+    build, child,
     comparison::{Comparison, Sample, Setup},
     machine::bochs,
     notes::note,
@@ -141,7 +139,7 @@ impl Compare {
                     note(format_args!("{} ended with status {}:\n{}", setup.name(), run.status, run.words));
                     status = if status == 0 { run.status } else { status };
                 }
-                match run.sample {
+                match Sample::of(&run.statistics) {
                     Some(sample) => samples.push(sample),
                     None => {
                         note(format_args!("{} gave no statistics, and does not count in round {round}", setup.name()))
@@ -155,26 +153,12 @@ impl Compare {
         Ok((runs, status))
     }
 
-    /// One run, by a `cargo xtask run` of its own: a signal or a failure ends that alone.
-    fn run(&self, setup: &Setup, input: &Path, dir: &Path) -> Result<Run> {
-        let stats = dir.join("stats");
-        let _ = fs::remove_file(&stats);
-        let me = std::env::current_exe().context("xtask does not know where it is")?;
-        let mut command = Command::new(me);
-        command.args(["run", "--no-build", "--quiet", "--stats"]).arg(&stats).args(setup.options());
-        command.args(self.machine_options()).args(self.payload_options());
-        command.arg("--").args(&self.payload.program);
-        command.stdin(File::open(input).context("cannot read the input again")?);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = command.output().context("cannot start a run")?;
-        let json = fs::read_to_string(&stats).unwrap_or_default();
-        let statistics: BTreeMap<String, u64> = serde_json::from_str(&json).unwrap_or_default();
-        Ok(Run {
-            status: output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125),
-            sample: Sample::of(&statistics),
-            output: output.stdout,
-            words: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
-        })
+    fn run(&self, setup: &Setup, input: &Path, dir: &Path) -> Result<child::Run> {
+        let mut options: Vec<OsString> = setup.options().into_iter().map(OsString::from).collect();
+        options.extend(self.machine_options());
+        options.extend(self.payload_options());
+        let input = File::open(input).context("cannot read the input again")?;
+        child::run(&options, &self.payload.program, input.into(), &dir.join("stats"))
     }
 
     fn machine_options(&self) -> Vec<OsString> {
@@ -205,14 +189,4 @@ impl Compare {
         payload.append.iter().for_each(|append| words.extend(["--append".into(), append.into()]));
         words
     }
-}
-
-/// What one run came to.
-struct Run {
-    status: u8,
-    /// None if it ended without statistics.
-    sample: Option<Sample>,
-    output: Vec<u8>,
-    /// xtask's and the machine's own words.
-    words: String,
 }

@@ -41,10 +41,27 @@ pub(crate) fn make(
     place(&modules.run, &boot.join("run.cpio"))?;
     let script = script(style, words);
     fs::write(boot.join("grub/grub.cfg"), script).context("cannot write grub.cfg")?;
+    rescue(&tree, iso)
+}
 
+/// Makes the ISO of another system: a Linux kernel with its command line, and the archive of its first files.
+pub(crate) fn make_linux(dir: &Path, iso: &Path, kernel: &Path, files: &Path, words: &str) -> Result<()> {
+    let tree = dir.join("iso");
+    let boot = tree.join("boot");
+    fs::create_dir_all(boot.join("grub")).with_context(|| format!("cannot make {}", boot.display()))?;
+    place(kernel, &boot.join("kernel"))?;
+    place(files, &boot.join("init.cpio"))?;
+    let words: Vec<_> = words.split_whitespace().map(quoted).collect();
+    let script = format!("linux /boot/kernel {}\ninitrd /boot/init.cpio\nboot\n", words.join(" "));
+    fs::write(boot.join("grub/grub.cfg"), script).context("cannot write grub.cfg")?;
+    rescue(&tree, iso)
+}
+
+/// Makes the ISO of a tree.
+fn rescue(tree: &Path, iso: &Path) -> Result<()> {
     let mkrescue = packages::tool("grub-mkrescue").context("there is no grub-mkrescue: cargo xtask doctor")?;
     let mut command = Command::new(mkrescue);
-    command.args(["--fonts=", "--themes=", "--locales=", "-o"]).arg(iso).arg(&tree);
+    command.args(["--fonts=", "--themes=", "--locales=", "-o"]).arg(iso).arg(tree);
     let output = command.stdin(Stdio::null()).output().context("cannot start grub-mkrescue")?;
     if !output.status.success() || !iso.is_file() {
         let words = String::from_utf8_lossy(&output.stderr);

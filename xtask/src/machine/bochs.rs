@@ -4,9 +4,9 @@
 //! the day comes from the host either. So all that a run does depends on the image and the input alone;
 //! when input comes, see [`super::debugger`].
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::options::{Accel, Machine};
 
@@ -14,7 +14,7 @@ use crate::options::{Accel, Machine};
 pub(crate) const PROGRAM: &str = "bochs";
 
 /// The CPU unless another is asked for: the newest model of Debian's Bochs with all that programs use.
-const CPU: &str = "corei7_skylake_x";
+pub(crate) const CPU: &str = "corei7_skylake_x";
 
 /// Instructions in a second of the machine's time.
 const INSTRUCTIONS_PER_SECOND: u32 = 100_000_000;
@@ -30,8 +30,8 @@ const MEMORY: std::ops::RangeInclusive<u32> = 32..=2048;
 pub(crate) const CPUS: std::ops::RangeInclusive<u8> = 1..=16;
 
 /// The file names in [`Plan::dir`], which the configuration can name without any quoting.
-pub(super) const CONFIGURATION: &str = "bochsrc";
-pub(super) const COMMANDS: &str = "bochs.commands";
+const CONFIGURATION: &str = "bochsrc";
+const COMMANDS: &str = "bochs.commands";
 const LOG: &str = "bochs.log";
 
 /// What is to be started.
@@ -50,8 +50,27 @@ impl Plan {
         Self { machine: machine.clone(), cpus, dir, iso }
     }
 
-    /// The configuration; the console connects to an address.
-    pub(super) fn configuration(&self, console: SocketAddr) -> String {
+    /// Writes what Bochs reads, into the directory of the run; `console` says where the console's bytes go.
+    pub(crate) fn write(&self, console: &str) -> Result<()> {
+        // The debugger starts stopped.
+        for (name, text) in [(CONFIGURATION, self.configuration(console)), (COMMANDS, "c\n".to_owned())] {
+            let path = self.dir.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The command that starts it, when all is written.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(["-q", "-f", CONFIGURATION, "-rc", COMMANDS]);
+        // Bochs reads its clock's start as local time, and its screen wants a terminal's name.
+        command.current_dir(&self.dir).env("TZ", "UTC").env("TERM", "xterm");
+        command
+    }
+
+    /// The configuration.
+    fn configuration(&self, console: &str) -> String {
         let Machine { memory, cpu, .. } = &self.machine;
         let cpu = cpu.as_deref().unwrap_or(CPU);
         let Self { iso, cpus, .. } = self;
@@ -72,7 +91,7 @@ vga: extension=vbe, update_freq=1, realtime=0
 # No sound: its thread fails on a host that cannot play any.
 sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 # The channels.
-com1: enabled=1, mode=socket-client, dev={console}
+com1: enabled=1, {console}
 port_e9_hack: enabled=1
 magic_break: enabled=1
 # Time by instructions, and the same day every time.
@@ -137,8 +156,10 @@ mod tests {
     #[test]
     fn the_machine_is_what_was_asked_for() {
         let plan = Plan::new(&Machine { cpu: Some("ryzen".into()), ..machine() }, 16, "/a, b".into(), "x.iso");
-        let text = plan.configuration(([127, 0, 0, 1], 4711).into());
-        for part in ["cpu: model=ryzen, count=16,", "guest=64, host=64\n", "path=x.iso,", "dev=127.0.0.1:4711\n"] {
+        let text = plan.configuration("mode=null");
+        for part in
+            ["cpu: model=ryzen, count=16,", "guest=64, host=64\n", "path=x.iso,", "com1: enabled=1, mode=null\n"]
+        {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

@@ -6,7 +6,6 @@
 
 use std::{
     ffi::OsString,
-    fs,
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     os::{
@@ -26,7 +25,7 @@ use rustix::{
 };
 
 use super::{
-    bochs::{self, COMMANDS, CONFIGURATION, Plan},
+    bochs::{self, Plan},
     debugger::{Connection, Debugger, Talk},
     monitor::{Cpu, Monitor},
     qemu, streams,
@@ -126,17 +125,8 @@ fn launch_qemu(arguments: &[OsString], print: bool) -> Result<Launched> {
 fn launch_bochs(plan: &Plan, print: bool) -> Result<Launched> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port for the console")?;
     let ours = listener.local_addr().context("no free port for the console")?;
-    let write = |name: &str, text: &str| {
-        let path = plan.dir.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
-    write(CONFIGURATION, &plan.configuration(ours))?;
-    // It starts stopped.
-    write(COMMANDS, "c\n")?;
-    let mut command = Command::new(bochs::PROGRAM);
-    command.args(["-q", "-f", CONFIGURATION, "-rc", COMMANDS]);
-    // Bochs reads its clock's start as local time, and its screen wants a terminal's name.
-    command.current_dir(&plan.dir).env("TZ", "UTC").env("TERM", "xterm");
+    plan.write(&format!("mode=socket-client, dev={ours}"))?;
+    let command = plan.command();
     if print {
         // As a shell takes it; the console then goes nowhere, and port 0xE9 to standard output.
         let words: Vec<OsString> = command.get_args().map(OsString::from).collect();

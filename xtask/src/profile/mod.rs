@@ -24,7 +24,10 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use trace::Trace;
 
-pub(crate) use self::table::{grouped, percent, table};
+pub(crate) use self::{
+    bound::Bound,
+    table::{grouped, percent, table},
+};
 use self::{report::Report, timeline::Timeline};
 
 /// A trace and all that is made of it.

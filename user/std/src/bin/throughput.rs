@@ -1,0 +1,124 @@
+//! What processes get done that compute and call the kernel, as papers/004 section 5.2 measured it:
+//! `throughput TICKS POINT...`, on Jotun alone.
+//!
+//! A point is `PROCESSES:USER:BURN[:PLACE]`: so many processes, each with USER instructions in user mode between
+//! two calls that execute BURN instructions in the kernel besides coming and going, or `null` calls that do
+//! nothing. They run for so many ticks of the time-stamp counter, and `point POINT NAME=VALUE…` tells what
+//! the statistics have counted meanwhile. PLACE is `free`, wherever the kernel puts them (the default); `bound`,
+//! each bound to a CPU in turn; `moved`, bound and moved to the next CPU every 10 ms.
+
+use programs::native::{self, present};
+use programs::{cpus, sys};
+use std::arch::x86_64::_rdtsc;
+use std::process::exit;
+use std::time::Duration;
+
+/// A time slice, in which `moved` processes stay where they are.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// What is told of each point, by the statistics' names.
+const TOLD: [&str; 7] = [
+    "user_cycles",
+    "kernel_cycles",
+    "spin_cycles",
+    "idle_cycles",
+    "entries_system_call",
+    "lock_contended",
+    "migrations",
+];
+
+/// As the package `looper` takes it.
+const NULL: u64 = 0xffff_ffff;
+
+struct Point {
+    processes: usize,
+    user: u64,
+    burn: u64,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Free,
+    Bound,
+    Moved,
+}
+
+impl Point {
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<_> = text.split(':').collect();
+        let place = match fields.get(3) {
+            None | Some(&"free") => Place::Free,
+            Some(&"bound") => Place::Bound,
+            Some(&"moved") => Place::Moved,
+            Some(_) => return None,
+        };
+        let [processes, user, burn] = fields.get(..3)? else { return None };
+        let burn = if *burn == "null" { NULL } else { burn.parse().ok().filter(|burn| *burn < NULL)? };
+        Some(Self { processes: processes.parse().ok()?, user: user.parse().ok()?, burn, place })
+    }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let ticks: Option<u64> = words.first().and_then(|word| word.parse().ok());
+    let points: Option<Vec<_>> = words.iter().skip(1).map(|word| Some((word, Point::parse(word)?))).collect();
+    let (Some(ticks), Some(points)) = (ticks, points) else {
+        eprintln!("usage: throughput TICKS PROCESSES:USER:BURN[:free|bound|moved]...");
+        exit(2);
+    };
+    if !present() {
+        eprintln!("throughput: only on Jotun");
+        exit(1);
+    }
+    // When its time has come this thread runs, whoever computes.
+    sys!(abi::native::PRIORITY, 0, 1).expect("a priority");
+    let hz = cpus::statistic("tsc_hz").expect("the counter's frequency");
+    let window = Duration::from_nanos((u128::from(ticks) * 1_000_000_000 / u128::from(hz)) as u64);
+    for (text, point) in points {
+        let (ticks, spent) = measure(&point, window);
+        let told: Vec<_> = TOLD.iter().zip(spent).map(|(name, count)| format!("{name}={count}")).collect();
+        println!("point {text} ticks={ticks} {}", told.join(" "));
+    }
+}
+
+/// Ticks of the window, and what was counted in it.
+fn measure(point: &Point, window: Duration) -> (u64, [u64; TOLD.len()]) {
+    let allowed = cpus::allowed();
+    let argument = point.burn << 32 | point.user;
+    let started: Vec<i32> =
+        (0..point.processes).map(|_| native::start("looper", argument).expect("a process can start")).collect();
+    let place = |turn: usize| {
+        for (index, &pid) in started.iter().enumerate() {
+            let cpu = allowed[(index + turn) % allowed.len()];
+            cpus::set_affinity(pid, 1 << cpu).expect("a CPU that is there");
+        }
+    };
+    if point.place != Place::Free {
+        place(0);
+    }
+    // Until all are under way.
+    std::thread::sleep(SLICE / 2);
+    let before = snapshot();
+    match point.place {
+        Place::Moved => (1..=window.as_nanos().div_ceil(SLICE.as_nanos()) as usize).for_each(|turn| {
+            std::thread::sleep(SLICE);
+            place(turn);
+        }),
+        _ => std::thread::sleep(window),
+    }
+    let after = snapshot();
+    for pid in started {
+        sys!(libc::SYS_kill, pid, libc::SIGKILL).expect("it runs");
+        native::wait(pid).expect("it ends");
+    }
+    (after.0 - before.0, std::array::from_fn(|index| after.1[index] - before.1[index]))
+}
+
+/// The counter, and the statistics; a kernel for one CPU lacks some.
+fn snapshot() -> (u64, [u64; TOLD.len()]) {
+    // SAFETY: every 64-bit CPU has it, and the kernel lets programs read it.
+    let now = unsafe { _rdtsc() };
+    let text = native::statistics().expect("statistics");
+    (now, TOLD.map(|name| abi::native::value(&text, name).unwrap_or(0)))
+}

@@ -1,0 +1,69 @@
+//! The giant lock's queue algorithms, fought over.
+
+use clap::ValueEnum;
+
+use super::{
+    lab::{Lab, System},
+    papers::window,
+    points::{Point, measure},
+    report::{Cell, Chart, Section, Series, Table, head},
+};
+use crate::options::Lock;
+
+/// Instructions that a visit executes in the kernel besides coming and going.
+const BURN: u32 = 1000;
+
+/// Every CPU asks for the lock again as soon as it has given it back.
+pub(super) fn locks(lab: &Lab) -> Section {
+    let locks = Lock::value_variants().iter().filter_map(|lock| lock.to_possible_value());
+    let locks: Vec<String> = locks.map(|lock| lock.get_name().to_owned()).collect();
+    let mut cpus = lab.cpus.clone();
+    cpus.sort_unstable_by(|a, b| b.cmp(a));
+    let setups: Vec<_> = cpus.iter().flat_map(|&cpus| locks.iter().map(move |lock| (cpus, lock))).collect();
+    let wanted: Vec<_> = setups
+        .iter()
+        .map(|&(cpus, lock)| {
+            let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free" };
+            (System::jotun(&format!("smp:{cpus}/{lock}")), vec![point])
+        })
+        .collect();
+    let (counts, failures) = measure(lab, window(lab), &wanted);
+    // Instructions from one visit's end to the next one's begin, of whatever CPU.
+    let hand_over = |lock: &str, cpus: u8| {
+        let at = setups.iter().position(|(own, name)| *own == cpus && *name == lock)?;
+        let count = counts[at][0]?;
+        Some((count.ticks - count.kernel) / count.calls)
+    };
+    cpus.sort_unstable();
+    let mut table =
+        Table { title: "Instructions from the end of a visit to the beginning of the next".into(), ..Table::default() };
+    table.head = head(["lock"]);
+    table.head.extend(cpus.iter().map(|cpus| format!("{cpus} CPU{}", if *cpus == 1 { "" } else { "s" })));
+    let mut series = Vec::new();
+    for lock in &locks {
+        let found: Vec<_> = cpus.iter().map(|&cpus| (cpus, hand_over(lock, cpus))).collect();
+        let cells = found.iter().map(|(_, cost)| Cell::count(*cost));
+        table.rows.push([Cell::text(lock.as_str())].into_iter().chain(cells).collect());
+        let points = found.iter().filter_map(|(cpus, cost)| Some((f64::from(*cpus), (*cost)?))).collect();
+        series.push(Series { name: lock.clone(), points, bound: false });
+    }
+    let chart = Chart {
+        name: "locks".into(),
+        title: "The giant lock handed over".into(),
+        x: "CPUs that all want it".into(),
+        y: "instructions between two visits".into(),
+        series,
+    };
+    Section {
+        name: "locks",
+        title: "Queue algorithms of the giant lock",
+        text: vec![format!(
+            "A process on each CPU that does nothing but call the kernel, {BURN} instructions each time. On one CPU \
+             what lies between two visits is the way out and in again."
+        )],
+        tables: vec![table],
+        charts: vec![chart],
+        failures,
+        ..Section::default()
+    }
+}

@@ -1,0 +1,231 @@
+//! What single operations cost, on Jotun's kernels and on Linux.
+
+use super::{
+    BENCHMARKS,
+    figures::Figures,
+    lab::{Job, Lab, System},
+    report::{Cell, Chart, Limit, Section, Series, Table, Target},
+};
+
+/// Operations that can also be done between two CPUs, by adding this to their names.
+const ON_TWO: [&str; 2] = ["futex", "pipe"];
+
+/// Rounds of each operation.
+const ROUNDS: [(bool, &str); 2] = [(true, "1"), (false, "5")];
+
+/// What is to be reached: operation, at most so much, as a part of Linux, and what stands in the way.
+const PARTS: [(&str, f64, &str); 8] = [
+    ("vfork", 6.0, FRESH),
+    ("fork", 4.0, FRESH),
+    ("exec", 4.0, FRESH),
+    (
+        "thread",
+        4.0,
+        "most of it are the library's calls for the stack: mapping, protecting and unmapping 2 MiB, and the pages that are touched",
+    ),
+    ("pipe-fork", 4.0, SWITCH),
+    (
+        "open",
+        4.0,
+        "the path is walked and the descriptor made by code that checks every index; half of it is copying the path and looking names up",
+    ),
+    ("futex", 3.0, SWITCH),
+    ("pipe", 4.0, SWITCH),
+];
+
+const FRESH: &str = "pages are cleared and copied by single bytes as Bochs counts `rep` instructions, which weighs the same on both systems and is most of what remains";
+const SWITCH: &str = "two switches of threads, each by way of the control blocks and the ready queue";
+
+/// The operations of a Linux program.
+pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
+    let rounds = ROUNDS.iter().find(|(quick, _)| *quick == lab.quick).map_or("5", |(_, rounds)| rounds);
+    let words = |two: bool| -> Vec<String> {
+        let further = names.iter().filter(|name| two && ON_TWO.contains(name)).map(|name| format!("{name}-2"));
+        let names = names.iter().map(|&name| name.to_owned());
+        ["bench", "--rounds", rounds].map(str::to_owned).into_iter().chain(names).chain(further).collect()
+    };
+    let mut systems = vec![System::jotun("up"), System::jotun("smp:1"), System::jotun("smp:2")];
+    if lab.linux.is_some() {
+        systems.extend([System::Linux(1), System::Linux(2)]);
+    }
+    let two = |system: &System| system.name().ends_with('2');
+    let jobs: Vec<_> = systems.iter().map(|system| Job::new(*system, words(two(system)))).collect();
+    let runs = lab.run(&jobs);
+    let figures: Vec<_> = systems.iter().zip(&runs).map(|(system, run)| Figures::of(run, &system.name())).collect();
+    let get = |system: usize, name: &str| figures.get(system).and_then(|figures| figures.get(name));
+    let [up, smp_1, smp_2, linux_1, linux_2] = [0, 1, 2, 3, 4];
+
+    let mut table = Table { title: "Instructions for one operation".into(), ..Table::default() };
+    table.head = ["operation", "up", "smp:1", "smp:2"].map(str::to_owned).to_vec();
+    if lab.linux.is_some() {
+        table.head.extend(["linux:1", "linux:2", "linux:1 / up", "linux:2 / smp:2"].map(str::to_owned));
+    }
+    let both = names.iter().flat_map(|&name| {
+        let about = BENCHMARKS.iter().find(|(_, known, _)| *known == name).map_or("", |(_, _, about)| about);
+        let two = ON_TWO.contains(&name).then(|| (format!("{name}-2"), format!("{about}, on two CPUs")));
+        std::iter::once((name.to_owned(), about.to_owned())).chain(two)
+    });
+    for (name, about) in both {
+        let mut row = vec![Cell::text(format!("{name}: {about}"))];
+        row.extend([up, smp_1, smp_2].map(|system| Cell::count(get(system, &name))));
+        if lab.linux.is_some() {
+            row.extend([linux_1, linux_2].map(|system| Cell::count(get(system, &name))));
+            row.push(Cell::ratio(get(linux_1, &name), get(up, &name)));
+            row.push(Cell::ratio(get(linux_2, &name), get(smp_2, &name)));
+        }
+        table.rows.push(row);
+    }
+
+    let mut targets = Vec::new();
+    if names.contains(&"null") {
+        let why = "docs/entry-path.md has every instruction";
+        targets.push(target("null call, uniprocessor kernel", get(up, "null"), Limit::AtMost(75.0), why));
+        targets.push(target("null call, kernel for several CPUs", get(smp_1, "null"), Limit::AtMost(100.0), why));
+    }
+    if lab.linux.is_some() {
+        for (name, part, why) in PARTS {
+            if names.contains(&name) {
+                let measured = get(linux_1, name).zip(get(up, name)).map(|(linux, jotun)| linux / jotun);
+                targets.push(target(
+                    &format!("{name}: Linux takes so many times as long"),
+                    measured,
+                    Limit::AtLeast(part),
+                    why,
+                ));
+            }
+        }
+    }
+    let mut text = vec![
+        "One static binary, `bench`, on all systems. Each operation is made many times between two readings of the \
+         time-stamp counter; the median of the rounds. `up` is the uniprocessor kernel, `smp:N` that for several \
+         CPUs on N of them."
+            .to_owned(),
+        "Bochs counts every byte of a `rep stosb` or `rep movsb` as an instruction: `clear` is what a page costs that is \
+         cleared so, and part of every operation that brings new pages."
+            .to_owned(),
+    ];
+    if let Some(linux) = &lab.linux {
+        text.push(format!("`linux:N` is Debian's {} with `mitigations=off` on the same machine.", linux.version));
+    }
+    Section {
+        name: "micro",
+        title: "Operations of a Linux program",
+        text,
+        tables: vec![table],
+        targets,
+        failures: figures.into_iter().flat_map(|figures| figures.failures).collect(),
+        ..Section::default()
+    }
+}
+
+fn target(what: &str, measured: Option<f64>, limit: Limit, why: &'static str) -> Target {
+    Target { what: what.to_owned(), measured, limit, why }
+}
+
+/// The operations of native programs.
+pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
+    let systems = ["up", "smp:1"].map(System::jotun);
+    let jobs = systems.map(|system| Job::new(system, ["bench-native"]));
+    let runs = lab.run(&jobs);
+    let figures: Vec<_> = systems.iter().zip(&runs).map(|(system, run)| Figures::of(run, &system.name())).collect();
+    let mut table = Table { title: "Instructions for one operation".into(), ..Table::default() };
+    table.head = ["operation", "up", "smp:1"].map(str::to_owned).to_vec();
+    for &name in names {
+        let about = BENCHMARKS.iter().find(|(_, known, _)| *known == name).map_or("", |(_, _, about)| about);
+        let mut row = vec![Cell::text(format!("{name}: {about}"))];
+        row.extend(figures.iter().map(|figures| Cell::count(figures.get(name))));
+        table.rows.push(row);
+    }
+    let mut targets = Vec::new();
+    if names.contains(&"start") {
+        let why = "two new pages are cleared, 4,096 bytes each, and Bochs counts every byte of `rep stosb`";
+        let measured = figures[0].get("start");
+        targets.push(target(
+            "native container, process, thread: make, run, exit, reap",
+            measured,
+            Limit::AtMost(5000.0),
+            why,
+        ));
+    }
+    Section {
+        name: "native",
+        title: "Operations of native programs",
+        text: vec![
+            "The package `bench-native`, all of its processes on one CPU. `start` includes the first run of a new \
+                    process up to its end, and waiting for it."
+                .to_owned(),
+        ],
+        tables: vec![table],
+        targets,
+        failures: figures.into_iter().flat_map(|figures| figures.failures).collect(),
+        ..Section::default()
+    }
+}
+
+/// Threads that only compute: what is lost when the kernel is not needed.
+pub(super) fn compute(lab: &Lab) -> Section {
+    let cpus: Vec<u8> = lab.cpus.iter().copied().filter(|&cpus| cpus > 1).collect();
+    let mut systems = vec![System::jotun("smp:1")];
+    systems.extend(cpus.iter().map(|cpus| System::jotun(&format!("smp:{cpus}"))));
+    if lab.linux.is_some() {
+        systems.push(System::Linux(1));
+        systems.extend(cpus.iter().map(|&cpus| System::Linux(cpus)));
+    }
+    let count = |system: &System| match system {
+        System::Jotun(setup) => setup.cpus,
+        System::Linux(cpus) => *cpus,
+    };
+    let word = |system: &System| format!("compute-{}", count(system));
+    let jobs: Vec<_> = systems.iter().map(|system| Job::new(*system, ["bench".to_owned(), word(system)])).collect();
+    let runs = lab.run(&jobs);
+    let figures: Vec<_> = systems.iter().zip(&runs).map(|(system, run)| Figures::of(run, &system.name())).collect();
+    let speed_up = |linux: bool, cpus: u8| {
+        let ticks = |wanted: u8| {
+            let like = |system: &&System| matches!(system, System::Linux(_)) == linux && count(system) == wanted;
+            let at = systems.iter().position(|system| like(&system))?;
+            figures[at].get(&word(&systems[at]))
+        };
+        Some(f64::from(cpus) * ticks(1)? / ticks(cpus)?)
+    };
+    let mut table = Table { title: "Speed-up of threads that only compute".into(), ..Table::default() };
+    table.head = ["CPUs", "Jotun"].map(str::to_owned).to_vec();
+    table.head.extend(lab.linux.iter().map(|_| "Linux".to_owned()));
+    let cell = |linux, cpus| speed_up(linux, cpus).map_or(Cell::Nothing, |gain| Cell::text(format!("{gain:.3}")));
+    for &cpus in &cpus {
+        let mut row = vec![Cell::text(cpus.to_string()), cell(false, cpus)];
+        row.extend(lab.linux.iter().map(|_| cell(true, cpus)));
+        table.rows.push(row);
+    }
+    let wanted = [(2, 1.99), (8, 7.9)].into_iter().filter(|(own, _)| cpus.contains(own));
+    let targets = wanted.map(|(cpus, limit)| {
+        let why = "the timer's interrupts, and what the other threads of the system do meanwhile";
+        target(&format!("user work only, speed-up on {cpus} CPUs"), speed_up(false, cpus), Limit::AtLeast(limit), why)
+    });
+    let line = |linux: bool, name: &str| {
+        let points = [1].into_iter().chain(cpus.iter().copied());
+        let points = points.filter_map(|cpus| Some((f64::from(cpus), speed_up(linux, cpus)?))).collect();
+        Series { name: name.to_owned(), points, bound: false }
+    };
+    let mut series = vec![line(false, "Jotun")];
+    series.extend(lab.linux.iter().map(|_| line(true, "Linux")));
+    let chart = Chart {
+        name: "compute".into(),
+        title: "Threads that only compute".into(),
+        x: "CPUs".into(),
+        y: "speed-up".into(),
+        series,
+    };
+    Section {
+        name: "compute",
+        title: "Work in user mode alone",
+        text: vec![
+            "N threads of one program, each with the same loop, from the moment when all are there to the end of \
+                    the last: N times what one takes on one CPU, by what N take."
+                .to_owned(),
+        ],
+        targets: targets.collect(),
+        tables: vec![table],
+        charts: vec![chart],
+        failures: figures.into_iter().flat_map(|figures| figures.failures).collect(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Benchmarks on the machine that counts instructions.
+//!
+//! [`BENCHMARKS`] are the names that there are. Each belongs to a [`Kind`]; what is asked for of one kind is
+//! measured together and makes a [`report::Section`]. [`lab`] runs programs, on Jotun and on Linux; [`report`],
+//! [`chart`] and [`page`] show what came out.
+
+mod chart;
+mod figures;
+mod lab;
+mod linux;
+mod locks;
+mod micro;
+mod page;
+mod papers;
+mod points;
+pub(crate) mod report;
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+
+use crate::suggest::did_you_mean;
+
+pub(crate) use self::{lab::Lab, linux::Linux};
+use report::{Report, Section};
+
+/// What is measured together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Single operations of a Linux program.
+    Micro,
+    /// Single operations of native programs.
+    Native,
+    /// Threads that only compute.
+    Compute,
+    /// The benchmark of papers/001.
+    TwoProcesses,
+    /// The throughput of papers/004.
+    Sweep,
+    /// User work between calls, as seL4 has it.
+    Delay,
+    /// The giant lock's queue algorithms.
+    Locks,
+}
+
+impl Kind {
+    const ALL: [Self; 7] =
+        [Self::Micro, Self::Native, Self::Compute, Self::TwoProcesses, Self::Sweep, Self::Delay, Self::Locks];
+
+    /// The name by which all of the kind are asked for.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Micro => "micro",
+            Self::Native => "native",
+            Self::Compute => "compute",
+            Self::TwoProcesses => "two-processes",
+            Self::Sweep => "sweep",
+            Self::Delay => "delay",
+            Self::Locks => "locks",
+        }
+    }
+
+    fn run(self, lab: &Lab, names: &[&'static str]) -> Section {
+        match self {
+            Self::Micro => micro::linux_programs(lab, names),
+            Self::Native => micro::native(lab, names),
+            Self::Compute => micro::compute(lab),
+            Self::TwoProcesses => papers::two_processes(lab),
+            Self::Sweep => papers::sweep(lab),
+            Self::Delay => papers::delay(lab),
+            Self::Locks => locks::locks(lab),
+        }
+    }
+}
+
+/// A benchmark: its kind, its name, and what it is.
+pub(crate) type Benchmark = (Kind, &'static str, &'static str);
+
+/// All there are, in the order in which they are shown.
+pub(crate) const BENCHMARKS: [Benchmark; 22] = [
+    (Kind::Micro, "null", "a call that does nothing, from `syscall` to the next instruction"),
+    (Kind::Micro, "open", "a file opened by its name and closed"),
+    (Kind::Micro, "read", "4 KiB read from a file"),
+    (Kind::Micro, "write", "4 KiB written to a file"),
+    (Kind::Micro, "signal", "a signal sent to itself and handled"),
+    (Kind::Micro, "map", "a page mapped, touched and unmapped"),
+    (Kind::Micro, "clear", "4 KiB cleared by `rep stosb`, in user mode"),
+    (Kind::Micro, "futex", "two threads wake each other by a futex, there and back"),
+    (Kind::Micro, "pipe", "a byte through a pipe and one back, two threads"),
+    (Kind::Micro, "pipe-fork", "the same between two processes"),
+    (Kind::Micro, "thread", "a thread made, run, ended, joined"),
+    (Kind::Micro, "fork", "a process copied, ended, waited for"),
+    (Kind::Micro, "vfork", "a process made in its parent's memory, ended, waited for"),
+    (Kind::Micro, "exec", "the same, which becomes a program that ends at once"),
+    (Kind::Native, "start", "container, process and thread made, run, ended, reaped"),
+    (Kind::Native, "message", "a message and its answer, two containers"),
+    (Kind::Native, "switch", "from one container to another, by `sched_yield`"),
+    (Kind::Compute, "compute", "threads that only compute, on several CPUs"),
+    (Kind::TwoProcesses, "two-processes", "papers/001: two processes that compute and call the kernel"),
+    (Kind::Sweep, "sweep", "papers/004: share of user work and CPUs, three lengths of kernel visits"),
+    (Kind::Delay, "delay", "user work between calls that do nothing, as in seL4's benchmarks"),
+    (Kind::Locks, "locks", "ticket, mcs, clh, tas: hand-over and fairness"),
+];
+
+/// The benchmarks of these names, all if there are none; names of kinds stand for all of the kind.
+pub(crate) fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
+    for name in names {
+        let known = || BENCHMARKS.iter().map(|benchmark| benchmark.1).chain(["micro", "native"]);
+        if !known().any(|known| known == name) {
+            let list: Vec<_> = known().collect();
+            bail!("there is no benchmark `{name}`.{} There are: {}", did_you_mean(name, known()), list.join(", "));
+        }
+    }
+    let wanted =
+        |(kind, own, _): &&Benchmark| names.is_empty() || names.iter().any(|name| name == own || name == kind.name());
+    Ok(BENCHMARKS.iter().filter(wanted).copied().collect())
+}
+
+/// Runs them, a section for each kind, and tells of each as soon as it is there.
+pub(crate) fn run(lab: &Lab, benchmarks: &[Benchmark], mut tell: impl FnMut(&Section)) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for kind in Kind::ALL {
+        let names: Vec<_> = benchmarks.iter().filter(|(own, ..)| *own == kind).map(|(_, name, _)| *name).collect();
+        if names.is_empty() || lab.stopped() {
+            continue;
+        }
+        let section = kind.run(lab, &names);
+        tell(&section);
+        sections.push(section);
+    }
+    sections
+}
+
+/// Writes a report into a directory: JSON, a page, and each chart as a picture.
+pub(crate) fn write(report: &Report, directory: &Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
+    let write = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    write("bench.json", &json)?;
+    write("bench.html", &page::html(report))?;
+    charts(report, directory)
+}
+
+/// Writes the charts as pictures.
+fn charts(report: &Report, directory: &Path) -> Result<()> {
+    for chart in report.sections.iter().flat_map(|section| &section.charts) {
+        let path = directory.join(format!("{}.svg", chart.name));
+        fs::write(&path, chart::svg(chart)).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes the report as the document of results, and its charts beside the other pictures.
+pub(crate) fn write_document(report: &Report, docs: &Path) -> Result<()> {
+    let path = docs.join("results.md");
+    fs::write(&path, report.markdown("images/bench")).with_context(|| format!("cannot write {}", path.display()))?;
+    let images = docs.join("images/bench");
+    fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
+    charts(report, &images)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(words: &[&str]) -> Vec<&'static str> {
+        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        chosen(&words).unwrap().into_iter().map(|(_, name, _)| name).collect()
+    }
+
+    #[test]
+    fn benchmarks_are_chosen_by_name_or_kind() {
+        assert_eq!(names(&["pipe", "null"]), ["null", "pipe"]);
+        assert_eq!(names(&["native", "sweep"]), ["start", "message", "switch", "sweep"]);
+        assert_eq!(names(&[]).len(), BENCHMARKS.len());
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_all_there_are() {
+        let why = chosen(&["nul".to_owned()]).unwrap_err().to_string();
+        assert!(why.starts_with("there is no benchmark `nul`. Did you mean `null`? There are: null, open,"), "{why}");
+        assert!(why.ends_with("locks, micro, native"), "{why}");
+    }
+}

@@ -1,0 +1,40 @@
+//! A `cargo xtask run` of its own, for commands that make many: a signal or a failure ends that one alone.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+/// What a run came to.
+pub(crate) struct Run {
+    pub(crate) status: u8,
+    /// The kernel's statistics; empty if it ended without.
+    pub(crate) statistics: BTreeMap<String, u64>,
+    /// The program's standard output.
+    pub(crate) output: Vec<u8>,
+    /// xtask's and the machine's own words.
+    pub(crate) words: String,
+}
+
+/// Runs what the last build left, with further `options` of `run`; `stats` is a file that is used meanwhile.
+pub(crate) fn run(options: &[OsString], program: &[OsString], input: Stdio, stats: &Path) -> Result<Run> {
+    let _ = fs::remove_file(stats);
+    let me = std::env::current_exe().context("xtask does not know where it is")?;
+    let mut command = Command::new(me);
+    command.args(["run", "--no-build", "--quiet", "--stats"]).arg(stats).args(options);
+    command.arg("--").args(program);
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.output().context("cannot start a run")?;
+    let json = fs::read_to_string(stats).unwrap_or_default();
+    Ok(Run {
+        status: output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125),
+        statistics: serde_json::from_str(&json).unwrap_or_default(),
+        output: output.stdout,
+        words: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+    })
+}

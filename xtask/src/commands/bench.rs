@@ -1,0 +1,187 @@
+//! `cargo xtask bench`.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use signal_hook::{consts::SIGINT, flag};
+
+use crate::{
+    bench::{
+        self, BENCHMARKS, Lab, Linux,
+        report::{Report, Section},
+    },
+    build,
+    machine::bochs,
+    notes::note,
+    options::{self, Variant},
+    packages::{self, Use},
+    project::{self, RunDir},
+};
+
+/// Where results go unless told otherwise, in Cargo's target directory.
+const DIRECTORY: &str = "bench";
+
+/// CPUs of the benchmarks that go over several, quick and thorough.
+const CPUS: [&[u8]; 2] = [&[1, 2, 4], &[1, 2, 3, 4, 5, 6, 7, 8]];
+
+/// When a run is given up: most take seconds, but hosts differ.
+const TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// Another system to run the same programs on.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Other {
+    /// Debian's kernel for virtual machines, which apt downloads
+    Linux,
+}
+
+/// Measure in instructions, on Bochs: single operations, the papers' tables, the locks; Linux beside them
+///
+/// Without names: all benchmarks. Each one's tables are shown as soon as they are there; all together are
+/// written as bench.json, bench.html with charts, and the charts as pictures. The figures are the same on every
+/// host. A benchmark that fails is named and the others are measured all the same; the status is then 1.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask bench                                    all of them
+  cargo xtask bench --quick                            fewer points, shorter runs
+  cargo xtask bench null pipe thread --against linux   some operations, and on Debian's kernel too
+  cargo xtask bench sweep --cpus 1,2,4,8               user share and CPUs, the papers' figures
+  cargo xtask bench --against linux --write-docs       docs/results.md anew
+  cargo xtask bench --list                             their names")]
+pub(crate) struct Bench {
+    /// Which benchmarks; `micro` and `native` are all single operations of the kind
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// Show the names that there are
+    #[arg(long)]
+    list: bool,
+
+    /// Fewer points and shorter runs: figures are rougher
+    #[arg(long)]
+    quick: bool,
+
+    /// Measure this system too, on the same machine with the same programs
+    #[arg(long, value_enum, value_name = "SYSTEM")]
+    against: Option<Other>,
+
+    /// CPUs of the benchmarks that go over several [default: 1 to 8; quick: 1,2,4]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpus: Vec<u8>,
+
+    /// Give a run up after this time [default: 1800]
+    #[arg(long, value_name = "SECONDS", value_parser = options::seconds)]
+    timeout: Option<Duration>,
+
+    /// The directory for the results [default: target/bench]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Write docs/results.md and its charts anew
+    #[arg(long)]
+    write_docs: bool,
+
+    /// Take what the last build left, look at no source
+    #[arg(long, hide = true)]
+    no_build: bool,
+}
+
+impl Bench {
+    /// Measures; the status is 0 if nothing failed.
+    pub(crate) fn execute(self) -> Result<u8> {
+        if self.list {
+            let list: String = BENCHMARKS.iter().map(|(_, name, about)| format!("{name:14} {about}\n")).collect();
+            let _ = std::io::stdout().lock().write_all(list.as_bytes());
+            return Ok(0);
+        }
+        // What is wrong is said before anything is installed, built or run.
+        let benchmarks = bench::chosen(&self.names)?;
+        if let Some(wrong) = self.cpus.iter().find(|cpus| !bochs::CPUS.contains(cpus)) {
+            bail!("Bochs takes {} to {} CPUs; --cpus says {wrong}", bochs::CPUS.start(), bochs::CPUS.end());
+        }
+        let out = self.out.clone().unwrap_or_else(|| project::target().join(DIRECTORY));
+        fs::create_dir_all(&out).with_context(|| format!("cannot make the directory {}", out.display()))?;
+        let json = out.join("bench.json");
+        File::create(&json).with_context(|| format!("cannot write {}", json.display()))?;
+        packages::ensure(&[Use::Bochs])?;
+        if !self.no_build {
+            build::build_variants(&Variant::ALL)?;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;
+        let mut failures = Vec::new();
+        let linux = self.linux(&mut failures);
+        let mut cpus = self.cpus.clone();
+        if cpus.is_empty() {
+            cpus = CPUS[usize::from(!self.quick)].to_vec();
+        }
+        cpus.sort_unstable();
+        cpus.dedup();
+        let lab =
+            Lab { quick: self.quick, cpus, linux, timeout: self.timeout.unwrap_or(TIMEOUT), stop, dir: RunDir::new()? };
+        let sections = bench::run(&lab, &benchmarks, |section| {
+            let _ = std::io::stdout().lock().write_all(section.text().as_bytes());
+        });
+        failures.extend(sections.iter().flat_map(|section: &Section| section.failures.iter().cloned()));
+        let report = Report { command: self.command(), setting: setting(&lab), sections };
+        bench::write(&report, &out)?;
+        note(format_args!("written to {}: bench.html, bench.json and the charts", out.display()));
+        if self.write_docs {
+            bench::write_document(&report, &project::root().join("docs"))?;
+            note("docs/results.md is written anew");
+        }
+        failures.iter().for_each(|failure| note(format_args!("not measured: {failure}")));
+        Ok(match (lab.stopped(), failures.is_empty()) {
+            (true, _) => 130,
+            (false, true) => 0,
+            (false, false) => 1,
+        })
+    }
+
+    /// Linux, if it is wanted and to be had; without it the other results are worth having.
+    fn linux(&self, failures: &mut Vec<String>) -> Option<Linux> {
+        self.against?;
+        let linux = Linux::fetch().map(|linux| {
+            let programs = project::target().join(build::MUSL).join("release");
+            ["bench", "linux-init"].into_iter().fold(linux, |linux, name| linux.with(name, programs.join(name)))
+        });
+        linux.map_err(|error| failures.push(format!("Linux: {error:#}"))).ok()
+    }
+
+    /// The command as the user has typed it.
+    fn command(&self) -> String {
+        let words = std::env::args().skip(2).filter(|word| word != "--no-build");
+        ["cargo xtask bench".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What it was measured on and with.
+fn setting(lab: &Lab) -> Vec<(String, String)> {
+    let tell = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(project::root()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.lines().next().unwrap_or_default().trim().to_owned())
+    };
+    let unknown = || "unknown".to_owned();
+    let bochs = tell("dpkg-query", &["--show", "--showformat=${Version}", "bochs"]).unwrap_or_else(unknown);
+    let commit = tell("git", &["describe", "--always", "--dirty"]).unwrap_or_else(unknown);
+    let rustc = tell("rustc", &["--version"]).unwrap_or_else(unknown);
+    let mut setting = vec![
+        ("machine".to_owned(), format!("Bochs {bochs}, {}: an instruction on every CPU is a tick", bochs::CPU)),
+        ("Jotun".to_owned(), format!("{commit}, {rustc}")),
+    ];
+    if let Some(linux) = &lab.linux {
+        setting.push(("Linux".to_owned(), format!("Debian's {}, mitigations=off", linux.version)));
+    }
+    let kind = if lab.quick { "quick: fewer points, shorter runs" } else { "thorough" };
+    setting.push(("runs".to_owned(), kind.to_owned()));
+    setting
+}
