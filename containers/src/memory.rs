@@ -5,7 +5,7 @@
 //! the machine, so all of it runs on the host.
 
 use crate::arena::{Arena, Full};
-use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory};
+use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory, Usage};
 use crate::directory::{self, TABLE, WINDOW, slot};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::object::Object;
@@ -85,6 +85,8 @@ pub struct Counts {
     pub shootdown_cpus: u64,
     /// Pages copied because two had shared them.
     pub pages_copied: u64,
+    /// What containers used when they ended, in sum: pages of programs, page tables, page directories.
+    pub used_at_end: [u64; 3],
 }
 
 /// Frames, memory objects and containers.
@@ -406,6 +408,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             }
         }
         let Some(container) = self.containers.remove(id) else { return };
+        let Usage { pages, tables, directories, .. } = container.usage();
+        let used = [pages - tables, tables - directories, directories];
+        self.counts.used_at_end.iter_mut().zip(used).for_each(|(sum, used)| *sum += u64::from(used));
         self.release_pages(&container);
         match container.directory {
             Some(PageDirectory { pml4, copies, .. }) => {

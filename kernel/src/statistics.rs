@@ -34,6 +34,9 @@ pub struct Statistics {
     pub logged_calls: [u64; 8],
 }
 
+/// Names of what brings a CPU into the kernel, in the order of [`Cause`].
+const CAUSES: [&str; 3] = ["system_call", "exception", "interrupt"];
+
 /// Calls `give` with every statistic's name and value.
 pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
@@ -50,11 +53,17 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     let cycles: Vec<Cycles> = (0..memory.cpu_count()).map(|n| boundary::cycles(Cpu(n as u8))).collect();
     give("user_cycles", cycles.iter().map(|cycles| cycles.user).sum());
     give("kernel_cycles", cycles.iter().map(|cycles| cycles.kernel).sum());
+    for (index, cause) in CAUSES.iter().enumerate() {
+        give(&format!("kernel_cycles_{cause}"), cycles.iter().map(|cycles| cycles.by_cause[index]).sum());
+    }
     give("spin_cycles", cycles.iter().map(|cycles| cycles.waiting).sum());
     give("idle_cycles", cycles.iter().map(|cycles| cycles.idle).sum());
     for (number, cycles) in cycles.iter().enumerate() {
         give(&format!("cpu{number}_user_cycles"), cycles.user);
         give(&format!("cpu{number}_kernel_cycles"), cycles.kernel);
+        for (index, cause) in CAUSES.iter().enumerate() {
+            give(&format!("cpu{number}_kernel_cycles_{cause}"), cycles.by_cause[index]);
+        }
         give(&format!("cpu{number}_spin_cycles"), cycles.waiting);
         give(&format!("cpu{number}_idle_cycles"), cycles.idle);
         give(&format!("cpu{number}_cpulocal_frame"), cpulocal::frame(&memory.physical, Cpu(number as u8)));
@@ -76,6 +85,10 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     give("heap_pages_at_start", kernel.statistics.heap_pages_at_start);
     give("containers_made", memory.counts.containers_made);
     give("containers_live", memory.containers_live().into());
+    let [pages, tables, directories] = memory.counts.used_at_end;
+    give("ended_containers_pages", pages);
+    give("ended_containers_tables", tables);
+    give("ended_containers_directories", directories);
     give("container_directories_made", memory.counts.directories_made);
     give("container_directories_live", memory.counts.directories_live);
     give("directory_copies_made", memory.counts.copies_made);
@@ -104,20 +117,27 @@ fn several(kernel: &Kernel, give: &mut impl FnMut(&str, u64)) {
     let waits: Vec<_> = cpus().map(|cpu| counters(cpu, &lock::WAITS)).collect();
     let contended = |waits: &lock::Waits| waits.count.iter().map(Cell::get).sum::<u64>();
     give("lock_contended", waits.iter().map(contended).sum());
-    for (index, cause) in ["system_call", "exception", "interrupt"].iter().enumerate() {
+    for (index, cause) in CAUSES.iter().enumerate() {
         give(&format!("lock_contended_{cause}"), waits.iter().map(|waits| waits.count[index].get()).sum());
         give(&format!("spin_cycles_{cause}"), waits.iter().map(|waits| waits.cycles[index].get()).sum());
     }
-    for (cpu, waits) in cpus().zip(&waits) {
+    for (Cpu(cpu), waits) in cpus().zip(&waits) {
         // The lock is asked for when the level rises to 1, and then only.
-        let entries: u64 = counters(cpu, &COUNTS).level1.iter().map(Cell::get).sum();
-        give(&format!("cpu{}_lock_acquisitions", cpu.0), entries);
-        give(&format!("cpu{}_lock_contended", cpu.0), contended(waits));
+        let entries = counters(Cpu(cpu), &COUNTS).level1;
+        give(&format!("cpu{cpu}_lock_acquisitions"), entries.iter().map(Cell::get).sum());
+        give(&format!("cpu{cpu}_lock_contended"), contended(waits));
+        for (index, cause) in CAUSES.iter().enumerate() {
+            give(&format!("cpu{cpu}_lock_acquisitions_{cause}"), entries[index].get());
+            give(&format!("cpu{cpu}_lock_contended_{cause}"), waits.count[index].get());
+            give(&format!("cpu{cpu}_spin_cycles_{cause}"), waits.cycles[index].get());
+        }
     }
     give("lock_halts", total(kernel, &lock::HALTS));
     give("lock_requests_answered", total(kernel, &lock::ANSWERED_WAITING));
     give("interrupts_sent", total(kernel, &remote::SENT));
-    give("tsc_skew", smp::largest_skew());
+    let skews = cpus().map(smp::skew).map(|(ahead, doubt)| (ahead.unsigned_abs(), doubt));
+    give("tsc_skew", skews.clone().filter(|(ahead, doubt)| ahead > doubt).map(|skew| skew.0).max().unwrap_or(0));
+    give("tsc_skew_doubt", skews.map(|skew| skew.1).max().unwrap_or(0));
 }
 
 /// The sum of a counter that each CPU has.

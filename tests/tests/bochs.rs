@@ -50,6 +50,26 @@ fn cycles_add_up_to_the_time() {
     assert!(0.0 < busy && busy < 0.1, "busy for {busy} s\n{outcome}");
 }
 
+/// System calls are not timed, exceptions and interrupts are: the figures must be right all the same.
+#[test]
+fn the_kernels_time_is_told_by_cause() {
+    let causes = ["system_call", "exception", "interrupt"];
+    let cycles = |outcome: &Outcome| causes.map(|cause| outcome.stat(&format!("kernel_cycles_{cause}")));
+    for jotun in [bochs, || bochs().smp(1)] {
+        // 100 calls of 20,000 instructions, 100 of 30,000.
+        let outcome = jotun().args(["burns"]).run().expect(0);
+        let [calls, exceptions, interrupts] = cycles(&outcome);
+        assert_eq!(calls + exceptions + interrupts, outcome.stat("kernel_cycles"), "{outcome}");
+        let besides = calls - 100 * (20_000 + 30_000);
+        assert!((0..500_000).contains(&besides), "{besides} instructions besides\n{outcome}");
+        assert!(exceptions + interrupts < 500_000, "{outcome}");
+        // 8 faults within the window and 256 outside.
+        let outcome = jotun().args(["/pkg/outgrow"]).run().expect(0);
+        let a_fault = cycles(&outcome)[1] / outcome.stat("entries_exception");
+        assert!((200..5_000).contains(&a_fault), "{a_fault} instructions for a page fault\n{outcome}");
+    }
+}
+
 #[test]
 fn input_and_output_pass_byte_for_byte() {
     let bytes: Vec<u8> = (0..10_000_u32).map(|n| ((n * n) >> 3) as u8).chain(0..=255).collect();

@@ -142,7 +142,12 @@ fn shares_agree_with_the_statistics() {
             let (counted, traced) = (counted / all_counted, traced / all_traced);
             assert!((counted - traced).abs() < 0.01, "{state}: {counted} counted, {traced} traced\n{report}");
         }
+        let by_cause =
+            ["system_call", "exception", "interrupt"].map(|cause| number(&stats[format!("kernel_cycles_{cause}")]));
+        assert_eq!(by_cause.iter().sum::<u64>(), number(&stats["kernel_cycles"]), "{stats}");
         if stats["cpus"] == 2 {
+            let [clock] = &report["clocks"].as_array().expect("clocks")[..] else { panic!("{report}") };
+            assert!(clock["cpu"] == 1 && number(&clock["doubt"]) > 0, "two readings are not at one moment: {clock}");
             assert_waits_agree(&report, &stats);
         }
         assert_eq!(number(&cause(&report, "jotun_burn")["acquisitions"]), 40_000, "{report}");
@@ -163,6 +168,13 @@ fn assert_waits_agree(report: &Value, stats: &Value) {
     };
     assert_eq!((sum("lock_contended"), sum("spin_cycles")), (counted, number(&stats["spin_cycles"])), "{stats}");
     let cpus = |name: &str| -> u64 { (0..2).map(|cpu| number(&stats[format!("cpu{cpu}_{name}")])).sum() };
+    for cause in ["system_call", "exception", "interrupt"] {
+        for name in ["kernel_cycles", "spin_cycles", "lock_contended"] {
+            let name = format!("{name}_{cause}");
+            assert_eq!(cpus(&name), number(&stats[&name]), "{name}\n{stats}");
+        }
+        assert_eq!(cpus(&format!("lock_acquisitions_{cause}")), number(&stats[format!("entries_{cause}")]), "{stats}");
+    }
     assert_eq!((cpus("lock_contended"), cpus("lock_acquisitions")), (counted, sum("entries")), "{stats}");
 }
 

@@ -28,10 +28,17 @@ pub struct Stream {
     pub records: Vec<Record>,
     /// How many more found no room.
     pub dropped: u64,
-    /// Ticks by which its counter is ahead of CPU 0's.
+    /// Ticks by which its counter was found to be ahead of CPU 0's.
     pub skew: i64,
     /// At most by how many ticks that is wrong.
     pub skew_error: u64,
+}
+
+impl Stream {
+    /// The ticks to take off its stamps for CPU 0's clock: what was found, unless it can be nothing.
+    pub fn correction(&self) -> i64 {
+        if self.skew.unsigned_abs() > self.skew_error { self.skew } else { 0 }
+    }
 }
 
 /// Why something cannot be read as a trace.

@@ -7,7 +7,7 @@
 pub const MAGIC: u64 = u64::from_le_bytes(*b"JOTUNTRC");
 
 /// Which version of the format this crate writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// CPUs that a trace can have.
 pub const MAX_CPUS: usize = 64;
@@ -45,7 +45,7 @@ pub const CPU_OFFSET: usize = 0;
 pub const CPU_CAPACITY: usize = 1;
 /// Of a CPU: records that found no room.
 pub const CPU_DROPPED: usize = 2;
-/// Of a CPU: by how many ticks its counter is ahead of CPU 0's, a signed number.
+/// Of a CPU: by how many ticks its counter was found to be ahead of CPU 0's, a signed number.
 pub const CPU_SKEW: usize = 3;
 /// Of a CPU: at most by how many ticks that is wrong.
 pub const CPU_SKEW_ERROR: usize = 4;

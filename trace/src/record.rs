@@ -131,6 +131,11 @@ pub enum Event {
     },
     /// A CPU that spins has answered another CPU's request in its spin.
     Answered,
+    /// A CPU in user mode or idle has answered another CPU's request, without the giant lock.
+    AnsweredOutside {
+        /// Cycles up to now; saturating.
+        cycles: u32,
+    },
     /// Translations were taken away from other CPUs, which have all answered.
     Shootdown {
         /// How many CPUs.
@@ -171,6 +176,7 @@ const MARK: u64 = 12;
 const BEGIN: u64 = 13;
 const END: u64 = 14;
 const NAME: u64 = 15;
+const ANSWERED_OUTSIDE: u64 = 16;
 
 #[inline(always)]
 const fn word(kind: u64, small: u8, medium: u16, large: u32) -> u64 {
@@ -195,6 +201,7 @@ impl Event {
             Event::DirectoryCopy { container } => word(DIRECTORY_COPY, 0, 0, container),
             Event::IpiSent { vector, to } => word(IPI_SENT, vector, to, 0),
             Event::Answered => ANSWERED,
+            Event::AnsweredOutside { cycles } => word(ANSWERED_OUTSIDE, 0, 0, cycles),
             Event::Shootdown { cpus, cycles } => word(SHOOTDOWN, 0, cpus, cycles),
             Event::Mark { value } => word(MARK, 0, 0, value),
             Event::Begin => BEGIN,
@@ -246,6 +253,7 @@ impl Event {
             DIRECTORY_COPY => Event::DirectoryCopy { container: large },
             IPI_SENT => Event::IpiSent { vector: small, to: medium },
             ANSWERED => Event::Answered,
+            ANSWERED_OUTSIDE => Event::AnsweredOutside { cycles: large },
             SHOOTDOWN => Event::Shootdown { cpus: medium, cycles: large },
             MARK => Event::Mark { value: large },
             BEGIN => Event::Begin,

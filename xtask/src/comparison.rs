@@ -77,7 +77,10 @@ pub(crate) struct Sample {
     pub(crate) idle: u64,
     pub(crate) entries: u64,
     pub(crate) lock_contended: u64,
-    /// Page directories, copies among them, for each container that there was.
+    /// What each container used when it ended, on the average, in pages of memory: the program's own, page tables,
+    /// and page directories with the CPUs' copies.
+    pub(crate) pages_per_container: f64,
+    pub(crate) tables_per_container: f64,
     pub(crate) directories_per_container: f64,
 }
 
@@ -95,7 +98,8 @@ impl Sample {
             _ => user + kernel + spin + get("idle_cycles")?,
         };
         let idle = (wall * cpus).saturating_sub(user + kernel + spin);
-        let directories = or_none("container_directories_made") + or_none("directory_copies_made");
+        let ended = or_none("containers_made").saturating_sub(or_none("containers_live")).max(1);
+        let used = |what: &str| or_none(&format!("ended_containers_{what}")) as f64 / ended as f64;
         Some(Self {
             wall_cycles: wall,
             tsc_hz: get("tsc_hz").filter(|hz| *hz > 0)?,
@@ -108,7 +112,9 @@ impl Sample {
                 .map(|kind| or_none(&format!("entries_{kind}")))
                 .sum(),
             lock_contended: or_none("lock_contended"),
-            directories_per_container: directories as f64 / or_none("containers_made").max(1) as f64,
+            pages_per_container: used("pages"),
+            tables_per_container: used("tables"),
+            directories_per_container: used("directories"),
         })
     }
 
@@ -161,6 +167,8 @@ pub(crate) struct Row {
     pub(crate) idle: Spread,
     /// Contended acquisitions among the entries to the kernel.
     pub(crate) contended: Spread,
+    pub(crate) pages_per_container: Spread,
+    pub(crate) tables_per_container: Spread,
     pub(crate) directories_per_container: Spread,
 }
 
@@ -188,6 +196,8 @@ impl Comparison {
                 spin: of(&|sample| sample.share(sample.spin)),
                 idle: of(&|sample| sample.share(sample.idle)),
                 contended: of(&|sample| sample.lock_contended as f64 / sample.entries.max(1) as f64),
+                pages_per_container: of(&|sample| sample.pages_per_container),
+                tables_per_container: of(&|sample| sample.tables_per_container),
                 directories_per_container: of(&|sample| sample.directories_per_container),
                 samples,
             }
@@ -209,6 +219,8 @@ impl Comparison {
             "spinning",
             "idle",
             "contended",
+            "pages",
+            "tables",
             "directories",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -222,11 +234,13 @@ impl Comparison {
                 cells.push(format!("{:.3}", row.speed_up.median));
                 cells
                     .extend([row.user, row.kernel, row.spin, row.idle, row.contended].map(|part| percent(part.median)));
-                cells.push(format!("{:.2}", row.directories_per_container.median));
+                let memory = [row.pages_per_container, row.tables_per_container, row.directories_per_container];
+                cells.extend(memory.map(|part| format!("{:.2}", part.median)));
             }
             rows.push(cells);
         }
-        let mut text = format!("{} on {}, medians\n{}", self.program, self.machine, table(&rows));
+        let mut text =
+            format!("{} on {}, medians; memory of a container, in pages\n{}", self.program, self.machine, table(&rows));
         if self.machine == "bochs" {
             let cycles = |row: &Row| format!("{} {}", row.variant, grouped(row.wall_cycles.median as u64));
             let all: Vec<_> = self.rows.iter().map(cycles).collect();
@@ -282,8 +296,11 @@ mod tests {
         set("entries_system_call", 80);
         set("entries_interrupt", 20);
         set("lock_contended", 25);
-        set("containers_made", 4);
-        set("directory_copies_made", 2);
+        set("containers_made", 5);
+        set("containers_live", 1);
+        set("ended_containers_pages", 80);
+        set("ended_containers_tables", 10);
+        set("ended_containers_directories", 2);
         Sample::of(&statistics).unwrap()
     }
 
@@ -301,7 +318,8 @@ mod tests {
         assert_eq!(up.speed_up.median, 1.0);
         assert_eq!((two.seconds.median, two.speed_up.median), (0.6, 1.0 / 0.6));
         assert_eq!((two.spin.least, two.spin.most), (100.0 / 1200.0, 150.0 / 1200.0));
-        assert_eq!((two.contended.median, two.directories_per_container.median), (0.25, 0.5));
+        let memory = [two.pages_per_container, two.tables_per_container, two.directories_per_container];
+        assert_eq!((two.contended.median, memory.map(|part| part.median)), (0.25, [20.0, 2.5, 0.5]));
         assert_eq!(none.seconds, Spread::default());
     }
 

@@ -164,8 +164,9 @@ mod skew {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     /// What the other CPU is to add to its counter, as two's complement.
     static CORRECTION: AtomicU64 = AtomicU64::new(0);
-    /// Largest difference that was left, in ticks.
-    pub(super) static LARGEST: AtomicU64 = AtomicU64::new(0);
+    /// By how many ticks each CPU's counter was found to be ahead at last, as two's complement, and by how many that
+    /// may be wrong.
+    pub(super) static FOUND: [[AtomicU64; 2]; MAX_CPUS] = [const { [AtomicU64::new(0), AtomicU64::new(0)] }; MAX_CPUS];
 
     const DONE: u64 = u64::MAX;
     const CORRECT: u64 = u64::MAX - 1;
@@ -191,9 +192,10 @@ mod skew {
         ASKED.store(DONE, Release);
         // It clears the word, so that the next CPU does not take it for its own.
         wait_for(|| ASKED.load(Acquire) == 0, PATIENCE);
+        let Difference { ahead, unsure } = difference;
+        FOUND[usize::from(cpu.0)][0].store(ahead as u64, Relaxed);
+        FOUND[usize::from(cpu.0)][1].store(unsure, Relaxed);
         if is_off(&difference) {
-            LARGEST.fetch_max(difference.ahead.unsigned_abs(), Relaxed);
-            let Difference { ahead, unsure } = difference;
             log::warn!("the time-stamp counter of CPU {} is {ahead} ± {unsure} ticks ahead", cpu.0);
         }
     }
@@ -251,7 +253,9 @@ mod skew {
     }
 }
 
-/// Largest difference between two CPUs' time-stamp counters that could be seen and not be mended, in ticks.
-pub fn largest_skew() -> u64 {
-    skew::LARGEST.load(Relaxed)
+/// By how many ticks a CPU's time-stamp counter was found to be ahead of the boot CPU's when it came up, and at most
+/// by how many that is wrong. What could be mended has been.
+pub fn skew(of: Cpu) -> (i64, u64) {
+    let [ahead, unsure] = &skew::FOUND[usize::from(of.0)];
+    (ahead.load(Relaxed) as i64, unsure.load(Relaxed))
 }

@@ -221,6 +221,16 @@ pub fn start(cpu: &InKernel) {
         return;
     }
     measure(cpu);
+    #[cfg(feature = "smp")]
+    for number in 0..RINGS.load(Relaxed) {
+        let (skew, doubt) = super::smp::skew(containers::Cpu(number as u8));
+        let line = header(layout::cpu_words(number as usize));
+        // SAFETY: words of the header, which nobody else writes.
+        unsafe {
+            *line.add(layout::CPU_SKEW) = skew as u64;
+            *line.add(layout::CPU_SKEW_ERROR) = doubt;
+        }
+    }
     if REGION_ONLY.load(Relaxed) == 0 {
         switch_on(cpu);
         here(cpu, Event::Begin);

@@ -1,9 +1,9 @@
 //! The strategy of papers/001: one CPU at a time in the kernel. The giant lock is requested when the level
 //! rises and given back when it falls.
 
-use super::Cause;
 use super::deferred::{self, Notes};
 use super::patience::{self, Patience};
+use super::{Cause, Waited};
 use crate::arch::cpulocal::{Counters, counters};
 use crate::arch::remote::{self, Answer};
 use crate::arch::{apic, clock, devices, idt, interrupts, stop, trace};
@@ -128,9 +128,9 @@ fn wake_next(cpu: &InKernel) {
     trace::here(cpu, Event::Woken);
 }
 
-/// Cycles that a CPU has waited for the lock, less the time of its beginning where a wait goes on.
-pub(super) fn waited(cpu: containers::Cpu) -> u64 {
-    counters(cpu, &WAITED).get()
+/// Cycles that a CPU has waited for the lock.
+pub(super) fn waited(cpu: containers::Cpu) -> Waited {
+    Waited { all: counters(cpu, &WAITED).get(), by_cause: counters(cpu, &WAITS).cycles.map(Cell::into_inner) }
 }
 
 /// Whether an interrupt at level 1 came while this CPU had halted, waiting for the lock: it does not have it

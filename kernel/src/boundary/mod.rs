@@ -61,6 +61,9 @@ pub struct Counts {
     pub level2: Cell<u64>,
     /// Entries from the idle loop; they are in `level1` too.
     pub from_idle: Cell<u64>,
+    /// Cycles of exceptions and of interrupts, their waits included. Those of system calls are what is left of
+    /// the kernel's time, so that the way in and out of a call need not count them.
+    trapped: [Cell<u64>; 2],
     /// When the boot was over.
     since: Cell<u64>,
 }
@@ -74,6 +77,8 @@ pub struct Cycles {
     pub user: u64,
     /// In the kernel.
     pub kernel: u64,
+    /// In the kernel, by [`Cause`]. With a lock: holding it, but for requests that an interrupt answers without.
+    pub by_cause: [u64; 3],
     /// Waiting to be let into the kernel.
     pub waiting: u64,
     /// Halted.
@@ -86,6 +91,7 @@ cpu_local! {
         level1: [const { Cell::new(0) }; 3],
         level2: Cell::new(0),
         from_idle: Cell::new(0),
+        trapped: [const { Cell::new(0) }; 2],
         since: Cell::new(0),
     };
     /// What is known of a system call that [`enter_system_call`] has returned from with [`STAYS`].
@@ -100,9 +106,28 @@ pub fn cycles(of: Cpu) -> Cycles {
     let up_to_now = |time: u64| if (time as i64) < 0 { time.wrapping_add(now) } else { time };
     let user = up_to_now(counters(of, &USER_TIME).get());
     let idle = up_to_now(counters(of, &IDLE_TIME).get());
-    let waiting = up_to_now(strategy::waited(of));
-    let all = now.wrapping_sub(counters(of, &COUNTS).since.get());
-    Cycles { user, kernel: all.saturating_sub(user + waiting + idle), waiting, idle }
+    let Waited { all: waiting, by_cause: waits } = strategy::waited(of);
+    let waiting = up_to_now(waiting);
+    let counts = counters(of, &COUNTS);
+    let kernel = now.wrapping_sub(counts.since.get()).saturating_sub(user + waiting + idle);
+    // A wait that goes on is not put down to its cause yet. If that is a trap, the trap goes on too.
+    let wait_now = waiting.saturating_sub(waits.iter().sum());
+    let trap = |cause: Cause| {
+        let cycles = counts.trapped[cause as usize - 1].get();
+        let wait = waits[cause as usize] + if (cycles as i64) < 0 { wait_now } else { 0 };
+        up_to_now(cycles).saturating_sub(wait)
+    };
+    let (exceptions, interrupts) = (trap(Cause::Exception), trap(Cause::Interrupt));
+    let by_cause = [kernel.saturating_sub(exceptions + interrupts), exceptions, interrupts];
+    Cycles { user, kernel, by_cause, waiting, idle }
+}
+
+/// Cycles that a CPU has waited to be let in.
+struct Waited {
+    /// In all, less the time of its beginning where a wait goes on.
+    all: u64,
+    /// Of waits that are over, by [`Cause`].
+    by_cause: [u64; 3],
 }
 
 #[inline(always)]
@@ -110,18 +135,34 @@ fn count(counter: &Cell<u64>) {
     counter.set(counter.get().wrapping_add(1));
 }
 
-/// User mode or idleness begins now.
+/// User mode, idleness or a wait begins now.
 #[inline(always)]
-fn begin(time: &Cell<u64>) {
+fn begin(time: &Cell<u64>) -> u64 {
     let now = clock::rdtsc();
     time.set(time.get().wrapping_sub(now));
+    now
 }
 
-/// User mode or idleness ends now.
+/// User mode, idleness or a wait ends now.
 #[inline(always)]
-fn end(time: &Cell<u64>) {
+fn end(time: &Cell<u64>) -> u64 {
     let now = clock::rdtsc();
     time.set(time.get().wrapping_add(now));
+    now
+}
+
+/// An exception or interrupt has begun.
+fn trap_began(cpu: &InKernel, cause: Cause, when: u64) {
+    let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
+    time.set(time.get().wrapping_sub(when));
+}
+
+/// And ends. A system call is left out: see [`Counts`].
+fn trap_ended(cpu: &InKernel, cause: Cause, when: u64) {
+    if cause != Cause::SystemCall {
+        let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
+        time.set(time.get().wrapping_add(when));
+    }
 }
 
 /// The kernel's state.
@@ -169,19 +210,20 @@ fn fall(cpu: &InKernel, to: To) {
     LEVEL.get(cpu).set(0);
 }
 
-/// Works off the notes, chooses who runs next and leaves the kernel through it, or goes idle.
-fn leave(kernel: &mut Kernel, cpu: &InKernel) -> *const Registers {
+/// Works off the notes, chooses who runs next and leaves the kernel through it, or goes idle. `cause` has brought
+/// the CPU here.
+fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers {
     if deferred::any(cpu) || !kernel.tasks.attention.is_empty() {
         choose(kernel, cpu);
     }
     match schedule::current(cpu) {
         Some(_) => {
-            begin(USER_TIME.get(cpu));
+            trap_ended(cpu, cause, begin(USER_TIME.get(cpu)));
             fall(cpu, To::User);
             entry::frame(cpu)
         }
         None => {
-            begin(IDLE_TIME.get(cpu));
+            trap_ended(cpu, cause, begin(IDLE_TIME.get(cpu)));
             fall(cpu, To::Idle);
             entry::idle()
         }
@@ -224,7 +266,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     KERNEL.set(&mut level, kernel);
     let kernel = KERNEL.get(&mut level);
     kernel.tasks.attention.insert(schedule::this_cpu(&cpu));
-    let registers = leave(kernel, &cpu);
+    let registers = leave(kernel, &cpu, Cause::SystemCall);
     // SAFETY: these are the registers of the thread chosen, and interrupts are off.
     unsafe { entry::depart(registers) }
 }
@@ -320,7 +362,7 @@ pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Register
     } else if let Some(thread) = schedule::current(cpu) {
         signals::interrupt_wait(kernel, thread);
     }
-    leave(kernel, cpu)
+    leave(kernel, cpu, Cause::SystemCall)
 }
 
 /// Changes the current thread's registers, if it is still there.
@@ -342,9 +384,10 @@ pub fn caller(call: &SystemCall) -> Running {
 pub extern "C" fn enter_trap() -> *const Registers {
     // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
     let cpu = unsafe { InKernel::new() };
-    end(USER_TIME.get(&cpu));
+    let now = end(USER_TIME.get(&cpu));
     let (vector, code) = entry::cause(&cpu);
     if vector < trap::EXCEPTIONS {
+        trap_began(&cpu, Cause::Exception, now);
         trace::enter(&cpu, Class::Exception, vector, From::User);
         let address = trap::fault_address();
         // SAFETY: this is an entry.
@@ -352,14 +395,16 @@ pub extern "C" fn enter_trap() -> *const Registers {
             Ok(mut level) => {
                 let kernel = KERNEL.get(&mut level);
                 trap::exception(kernel, &cpu, vector, code, address);
-                leave(kernel, &cpu)
+                leave(kernel, &cpu, Cause::Exception)
             }
-            Err(mut level) => leave(KERNEL.get(&mut level), &cpu),
+            Err(mut level) => leave(KERNEL.get(&mut level), &cpu, Cause::Exception),
         }
-    } else if strategy::is_answered_outside(&cpu, vector) {
-        begin(USER_TIME.get(&cpu));
-        entry::frame(&cpu)
     } else {
+        trap_began(&cpu, Cause::Interrupt, now);
+        if strategy::is_answered_outside(&cpu, vector) {
+            answered_outside(&cpu, now, begin(USER_TIME.get(&cpu)));
+            return entry::frame(&cpu);
+        }
         interrupt(&cpu, vector, From::User)
     }
 }
@@ -369,13 +414,20 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     // SAFETY: as in `enter_trap`.
     let cpu = unsafe { InKernel::new() };
     let counts = COUNTS.get(&cpu);
-    end(IDLE_TIME.get(&cpu));
+    let now = end(IDLE_TIME.get(&cpu));
+    trap_began(&cpu, Cause::Interrupt, now);
     count(&counts.from_idle);
     if strategy::is_answered_outside(&cpu, registers.vector) {
-        begin(IDLE_TIME.get(&cpu));
+        answered_outside(&cpu, now, begin(IDLE_TIME.get(&cpu)));
         entry::idle()
     }
     interrupt(&cpu, registers.vector, From::Idle)
+}
+
+/// An interrupt at level 0 has been dealt with without the kernel's state.
+fn answered_outside(cpu: &InKernel, since: u64, until: u64) {
+    trap_ended(cpu, Cause::Interrupt, until);
+    trace::here(cpu, Event::AnsweredOutside { cycles: u32::try_from(until - since).unwrap_or(u32::MAX) });
 }
 
 /// An interrupt at level 0.
@@ -384,7 +436,7 @@ fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     // SAFETY: this is an entry.
     let (Ok(mut level) | Err(mut level)) = unsafe { rise(cpu, Cause::Interrupt) };
     deferred::note(cpu, devices::interrupt(vector as u8));
-    leave(KERNEL.get(&mut level), cpu)
+    leave(KERNEL.get(&mut level), cpu, Cause::Interrupt)
 }
 
 /// An interrupt at level 1, which makes it level 2. The strategy is asked as for every rise of the level;

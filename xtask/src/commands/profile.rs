@@ -13,7 +13,6 @@ use abi::channel::{TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::fs::{MemfdFlags, memfd_create};
-use serde_json::Value;
 use trace::{Trace, layout::RECORD_BYTES};
 
 use super::{Console, kernel_words, run::ISO};
@@ -191,12 +190,12 @@ impl ProfileCommand {
             }
         };
         let mut trace = Trace::read(&bytes).context("what the kernel recorded cannot be read")?;
-        trace.about = self.about(cpus, status, &stats);
+        trace.about = self.about(cpus, status);
         Ok((status, trace))
     }
 
     /// The text about the run that stands in the trace.
-    fn about(&self, cpus: u8, status: u8, stats: &Path) -> String {
+    fn about(&self, cpus: u8, status: u8) -> String {
         let program: Vec<_> = self.payload.program.iter().map(|word| word.to_string_lossy()).collect();
         let machine = match self.machine.kind {
             Kind::Qemu => "qemu",
@@ -205,9 +204,6 @@ impl ProfileCommand {
         let mut about = format!("program {}\n", program.join(" ").replace('\n', " "));
         about += &format!("status {status}\nmachine {machine}\ncpus {cpus}\nkernel {}\n", self.build.variant().name());
         about += &self.trace_cpu.map_or(String::new(), |only| format!("trace_cpu {only}\n"));
-        let stats: Option<Value> = fs::read(stats).ok().and_then(|json| serde_json::from_slice(&json).ok());
-        let skew = stats.as_ref().and_then(|stats| stats.get("tsc_skew")?.as_u64());
-        about += &skew.map_or(String::new(), |skew| format!("tsc_skew {skew}\n"));
         about
     }
 }

@@ -77,6 +77,9 @@ pub(crate) fn label(event: Event) -> Option<(&'static str, String)> {
         Event::DirectoryCopy { container } => ("directory copy", format!("of container {container}")),
         Event::IpiSent { vector, to: Event::ALL } => ("IPI", format!("vector {vector:#x} to several CPUs")),
         Event::IpiSent { vector, to } => ("IPI", format!("vector {vector:#x} to CPU {to}")),
+        Event::AnsweredOutside { cycles } => {
+            ("answered", format!("another CPU's request, without the lock, in {cycles} cycles"))
+        }
         Event::Answered => ("answered", "another CPU's request, while spinning".to_owned()),
         Event::Shootdown { cpus, cycles } => ("shootdown", format!("{cpus} CPUs answered within {cycles} cycles")),
         Event::Mark { value } => ("mark", format!("{value}")),

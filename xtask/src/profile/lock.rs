@@ -266,6 +266,7 @@ pub(crate) struct Counts {
     pub(crate) directory_copies: u64,
     pub(crate) ipis: u64,
     pub(crate) answered_while_spinning: u64,
+    pub(crate) answered_outside_the_lock: u64,
     pub(crate) shootdowns: u64,
     pub(crate) marks: u64,
 }
@@ -292,6 +293,7 @@ impl Counts {
                     }
                     Event::DirectoryCopy { .. } => counts.directory_copies += 1,
                     Event::IpiSent { .. } => counts.ipis += 1,
+                    Event::AnsweredOutside { .. } => counts.answered_outside_the_lock += 1,
                     Event::Answered => counts.answered_while_spinning += 1,
                     Event::Shootdown { .. } => counts.shootdowns += 1,
                     Event::Mark { .. } => counts.marks += 1,

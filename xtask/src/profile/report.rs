@@ -1,7 +1,7 @@
 //! The report: every figure once, as `report.json` has it. The terminal's text and the HTML page show these.
 
 use serde::Serialize;
-use trace::{Trace, layout::RECORD_BYTES};
+use trace::{Stream, Trace, layout::RECORD_BYTES};
 
 use super::{
     bound::Bound,
@@ -25,8 +25,22 @@ pub(crate) struct Report {
     pub(crate) lock: Lock,
     pub(crate) bound: Option<Bound>,
     pub(crate) counts: Counts,
+    /// The CPUs' counters, as the kernel compared them when they came up.
+    pub(crate) clocks: Vec<Clock>,
     pub(crate) skew: Vec<Skew>,
     pub(crate) cost: Cost,
+}
+
+/// A CPU's time-stamp counter beside CPU 0's, in ticks.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Clock {
+    pub(crate) cpu: usize,
+    /// How far ahead it was found to be.
+    pub(crate) ahead: i64,
+    /// At most by how much that is wrong.
+    pub(crate) doubt: u64,
+    /// What was taken off its stamps.
+    pub(crate) corrected: i64,
 }
 
 /// How a CPU's time divides (papers/001 table 1).
@@ -104,6 +118,7 @@ impl Report {
             lock: Lock::of(timeline, &visits),
             bound: Bound::of(cpus.len(), total.user, total.kernel, visits.len() as u64, wall),
             counts: Counts::of(timeline),
+            clocks: clocks(trace),
             skew: lock::skew(&visits),
             cost: cost(trace, timeline, wall * cpus.len() as u64),
             cpus,
@@ -114,6 +129,17 @@ impl Report {
 
 fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
+}
+
+fn clocks(trace: &Trace) -> Vec<Clock> {
+    let further = trace.streams.iter().enumerate().skip(1);
+    let clock = |(cpu, stream): (usize, &Stream)| Clock {
+        cpu,
+        ahead: stream.skew,
+        doubt: stream.skew_error,
+        corrected: stream.correction(),
+    };
+    further.map(clock).collect()
 }
 
 fn cost(trace: &Trace, timeline: &Timeline, time: u64) -> Cost {

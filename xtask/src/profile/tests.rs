@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trace::{Cause, Class, Event, FaultEnd, From, Record, Stream, To, Trace};
 
-use super::{Profile, chrome, folded, lock, page, timeline::Who};
+use super::{Profile, chrome, folded, lock, page, report::Clock, timeline::Who};
 
 const GETPID: Cause = Cause { class: Class::SystemCall, number: 39 };
 const WRITE: Cause = Cause { class: Class::SystemCall, number: 1 };
@@ -147,8 +147,18 @@ fn the_counters_skew_is_bounded_and_taken_off() {
     let lead = 10_000;
     trace.streams[1].records.iter_mut().for_each(|record| record.stamp += lead);
     trace.streams[1].skew = lead as i64;
-    let corrected = Profile::new(trace).report;
-    assert_eq!(corrected, Profile::new(two_cpus()).report);
+    trace.streams[1].skew_error = 9_999;
+    let mut corrected = Profile::new(trace.clone()).report;
+    let clock = Clock { cpu: 1, ahead: 10_000, doubt: 9_999, corrected: 10_000 };
+    assert_eq!(std::mem::take(&mut corrected.clocks), [clock.clone()]);
+    let mut as_is = Profile::new(two_cpus()).report;
+    assert_eq!(std::mem::take(&mut as_is.clocks), [Clock { cpu: 1, ahead: 0, doubt: 0, corrected: 0 }]);
+    assert_eq!(corrected, as_is);
+    // What can be nothing is left alone.
+    trace.streams[1].skew_error = 10_000;
+    let doubtful = Profile::new(trace).report;
+    assert_eq!(doubtful.clocks, [Clock { doubt: 10_000, corrected: 0, ..clock }]);
+    assert_ne!(doubtful.cpus, as_is.cpus);
     // CPU 0 released at 400 and CPU 1 acquired at 402.
     let [skew] = &corrected.skew[..] else { panic!("{:?}", corrected.skew) };
     assert_eq!((skew.cpu, skew.other, skew.least, skew.most, skew.hand_overs), (0, 1, None, Some(2), 1));
@@ -162,6 +172,25 @@ fn a_kernel_without_a_lock_has_visits() {
     assert_eq!([report.total.user, report.total.kernel, report.total.spin, report.total.idle], [80, 20, 0, 0]);
     let bound = report.bound.unwrap();
     assert_eq!((bound.amdahl, bound.closed_system, bound.reached), (1.0, 1.0, 1.0));
+}
+
+#[test]
+fn requests_answered_without_the_lock_are_the_kernels_time() {
+    let events = [
+        (0, Event::Begin),
+        (10, enter(GETPID, From::User)),
+        (30, leave(To::User)),
+        (60, Event::AnsweredOutside { cycles: 20 }),
+        (70, enter(GETPID, From::User)),
+        (80, leave(To::Idle)),
+        (90, Event::AnsweredOutside { cycles: 5 }),
+        (100, Event::End),
+    ];
+    let report = Profile::new(Trace { tsc_hz: 1, streams: vec![stream(&events)], ..Trace::default() }).report;
+    assert_eq!([report.total.user, report.total.kernel, report.total.spin, report.total.idle], [30, 55, 0, 15]);
+    assert_eq!((report.counts.answered_outside_the_lock, report.counts.system_calls), (2, 2));
+    // They are no visits: nobody had to wait for them.
+    assert_eq!((report.lock.all.hold.total, report.counts.interrupts), (30, 0));
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(crate) fn text(report: &Report) -> String {
         ]));
     }
     text.push_str(&cost(report));
+    text.push_str(&clocks(report));
     text
 }
 
@@ -127,10 +128,25 @@ fn cost(report: &Report) -> String {
     if cost.dropped > 0 {
         text.push_str("  A ring was full: the report covers the run up to then. --records gives more room.\n");
     }
+    text
+}
+
+/// How the CPUs' counters differ: measured at boot, and bounded by the lock.
+fn clocks(report: &Report) -> String {
+    if report.clocks.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\nThe CPUs' clocks beside CPU 0's, in cycles\n");
+    let mut rows = vec![row(["", "ahead at boot", "give or take", "corrected by"])];
+    for clock in &report.clocks {
+        let cells = [clock.ahead.to_string(), grouped(clock.doubt), clock.corrected.to_string()];
+        rows.push([vec![format!("CPU {}", clock.cpu)], cells.to_vec()].concat());
+    }
+    text.push_str(&table(&rows));
     for skew in &report.skew {
         let bound = |bound: Option<i64>| bound.map_or("?".to_owned(), |cycles| cycles.to_string());
         text.push_str(&format!(
-            "  the clock of CPU {} is ahead of CPU {}'s by {} to {} cycles ({} hand-overs of the lock)\n",
+            "  CPU {} is ahead of CPU {} by {} to {}, say {} hand-overs of the lock\n",
             skew.other,
             skew.cpu,
             bound(skew.least),

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use trace::{Cause, Event, FaultEnd, From, To, Trace};
+use trace::{Cause, Class, Event, FaultEnd, From, To, Trace};
+
+/// Another CPU's request.
+const REQUEST: Cause = Cause::new(Class::Interrupt, abi::vectors::REQUEST as u64);
 
 /// What a CPU is doing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -158,7 +161,7 @@ impl Timeline {
 
 /// A CPU's events on CPU 0's clock.
 fn moments(stream: &trace::Stream) -> Vec<(u64, Event)> {
-    let on_one_clock = |stamp: u64| stamp.saturating_add_signed(stream.skew.saturating_neg());
+    let on_one_clock = |stamp: u64| stamp.saturating_add_signed(stream.correction().saturating_neg());
     let events = stream.records.iter().filter_map(|record| Some((on_one_clock(record.stamp), Event::of(record.word)?)));
     events.filter(|(_, event)| !matches!(event, Event::Name { .. })).collect()
 }
@@ -299,6 +302,12 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
                 }));
                 state = if to == To::Idle { State::Idle } else { State::User };
                 inner.clear();
+            }
+            Event::AnsweredOutside { cycles } => {
+                let began = at.saturating_sub(cycles.into()).max(since);
+                change(&mut since, state, who, began);
+                change(&mut since, State::Kernel(Some(REQUEST)), who, at);
+                line.points.push(Point { at, event, who });
             }
             _ => {
                 if let Event::Switch { thread, process } = event {
