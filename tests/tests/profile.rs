@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     path::Path,
     process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -117,44 +118,53 @@ fn holds_are_exact_to_the_instruction() {
     }
 }
 
-/// The kernel counts the same cycles another way.
+/// The kernel counts the same cycles another way. A host that takes a CPU away between the two readings of the clock
+/// makes them differ, so a run may be made again; a mistake would be there each time.
 #[test]
 fn shares_agree_with_the_statistics() {
     let _alone = alone();
     for cpus in ["--up", "--smp=2"] {
-        let scratch = Scratch::new("shares");
-        // Ten times as many calls as without: what a busy host adds at both ends counts for less.
-        let order = (4_000_u64 << 40 | (20_000 / 16) << 24 | (7_000 / 16)).to_string();
-        profile(scratch.path(), &[cpus, "--", "two-processes", &order]).expect(0).says("ok two-processes");
-        let report = report(scratch.path());
-        assert_sums(&report);
-        let stats: Value = serde_json::from_slice(&fs::read(scratch.path().join("stats.json")).unwrap()).unwrap();
-        let states = ["user", "kernel", "spin", "idle"];
-        let mut counted = states.map(|state| stats[format!("{state}_cycles")].as_f64().unwrap_or(0.0));
-        // The boot CPU counts from the end of the boot on, the others have been idle for longer.
-        let wall: f64 = states.iter().filter_map(|state| stats[format!("cpu0_{state}_cycles")].as_f64()).sum();
-        if wall > 0.0 {
-            counted[3] = wall * stats["cpus"].as_f64().expect("CPUs") - counted[..3].iter().sum::<f64>();
-        }
-        let traced = states.map(|state| report["total"][state].as_f64().unwrap());
-        let (all_counted, all_traced) = (counted.iter().sum::<f64>(), traced.iter().sum::<f64>());
-        for (state, (counted, traced)) in states.iter().zip(counted.iter().zip(traced)) {
-            let (counted, traced) = (counted / all_counted, traced / all_traced);
-            assert!((counted - traced).abs() < 0.01, "{state}: {counted} counted, {traced} traced\n{report}");
-        }
-        let by_cause =
-            ["system_call", "exception", "interrupt"].map(|cause| number(&stats[format!("kernel_cycles_{cause}")]));
-        assert_eq!(by_cause.iter().sum::<u64>(), number(&stats["kernel_cycles"]), "{stats}");
-        if stats["cpus"] == 2 {
-            let [clock] = &report["clocks"].as_array().expect("clocks")[..] else { panic!("{report}") };
-            assert!(clock["cpu"] == 1 && number(&clock["doubt"]) > 0, "two readings are not at one moment: {clock}");
-            assert_waits_agree(&report, &stats);
-        }
-        assert_eq!(number(&cause(&report, "jotun_burn")["acquisitions"]), 40_000, "{report}");
-        for name in ["report.html", "trace.json", "stacks.folded", "trace.jotun", "kernel.log"] {
-            assert!(scratch.path().join(name).exists(), "{name}");
-        }
+        let tries: Vec<_> = (0..6).map_while(|_| difference(cpus).err()).collect();
+        assert!(tries.len() < 6, "{cpus}: the shares differ each time\n{}", tries.join("\n"));
     }
+}
+
+/// Profiles and compares; `Err` says which share differs.
+fn difference(cpus: &str) -> Result<(), String> {
+    let scratch = Scratch::new("shares");
+    // Ten times as many calls as without: what a busy host adds at both ends counts for less.
+    let order = (4_000_u64 << 40 | (20_000 / 16) << 24 | (7_000 / 16)).to_string();
+    profile(scratch.path(), &[cpus, "--", "two-processes", &order]).expect(0).says("ok two-processes");
+    let report = report(scratch.path());
+    assert_sums(&report);
+    let stats: Value = serde_json::from_slice(&fs::read(scratch.path().join("stats.json")).unwrap()).unwrap();
+    let by_cause =
+        ["system_call", "exception", "interrupt"].map(|cause| number(&stats[format!("kernel_cycles_{cause}")]));
+    assert_eq!(by_cause.iter().sum::<u64>(), number(&stats["kernel_cycles"]), "{stats}");
+    if stats["cpus"] == 2 {
+        let [clock] = &report["clocks"].as_array().expect("clocks")[..] else { panic!("{report}") };
+        assert!(clock["cpu"] == 1 && number(&clock["doubt"]) > 0, "two readings are not at one moment: {clock}");
+        assert_waits_agree(&report, &stats);
+    }
+    assert_eq!(number(&cause(&report, "jotun_burn")["acquisitions"]), 40_000, "{report}");
+    for name in ["report.html", "trace.json", "stacks.folded", "trace.jotun", "kernel.log"] {
+        assert!(scratch.path().join(name).exists(), "{name}");
+    }
+    let states = ["user", "kernel", "spin", "idle"];
+    let mut counted = states.map(|state| stats[format!("{state}_cycles")].as_f64().unwrap_or(0.0));
+    // The boot CPU counts from the end of the boot on, the others have been idle for longer.
+    let wall: f64 = states.iter().filter_map(|state| stats[format!("cpu0_{state}_cycles")].as_f64()).sum();
+    if wall > 0.0 {
+        counted[3] = wall * stats["cpus"].as_f64().expect("CPUs") - counted[..3].iter().sum::<f64>();
+    }
+    let traced = states.map(|state| report["total"][state].as_f64().unwrap());
+    let (all_counted, all_traced) = (counted.iter().sum::<f64>(), traced.iter().sum::<f64>());
+    let shares =
+        || counted.iter().map(|cycles| cycles / all_counted).zip(traced.iter().map(|cycles| cycles / all_traced));
+    if shares().all(|(counted, traced)| (counted - traced).abs() < 0.01) {
+        return Ok(());
+    }
+    Err(format!("{states:?}, counted and traced: {:?}", shares().collect::<Vec<_>>()))
 }
 
 /// Waits by cause and CPU, counted with and without records. A visit that the trace saw only in part is in the
@@ -222,13 +232,21 @@ fn what_fails_or_never_ends_is_reported_too() {
     let busybox = busybox().to_str().unwrap();
     let endless = ["--up", "--", busybox, "sleep", "100000"];
     let out = scratch.path().to_str().unwrap();
-    let all = [&["profile", "--no-build", "--timeout", "8", "--out", out], &endless[..]].concat();
-    Told::of(command(&all).output().expect("xtask starts")).expect(124).says("status: 124");
+    // A busy host may not even have booted the machine in so many seconds, which is told, too.
+    let mut runs = ["6", "12", "24", "48", "96"].iter().map(|seconds| {
+        let all = [&["profile", "--no-build", "--timeout", seconds, "--out", out], &endless[..]].concat();
+        Told::of(command(&all).output().expect("xtask starts"))
+    });
+    let begun = runs.find(|told| !told.stderr.contains("before anything could be recorded"));
+    begun.expect("a machine that boots").expect(124).says("status: 124");
     let report = report(scratch.path());
     assert!(number(&report["counts"]["system_calls"]) > 10, "{report}");
+    let endless = ["--up", "--", busybox, "sh", "-c", "echo runs; sleep 100000"];
     let all = [&["profile", "--no-build", "--out", out], &endless[..]].concat();
-    let child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask starts");
-    std::thread::sleep(std::time::Duration::from_secs(8));
+    let mut child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask starts");
+    let mut word = [0; 4];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut word).expect("the program begins");
+    assert_eq!(&word, b"runs");
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(killed.expect("kill is there").success());
     Told::of(child.wait_with_output().expect("xtask ends")).expect(130).says("status: 130");
