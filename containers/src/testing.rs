@@ -28,6 +28,8 @@ pub(crate) struct Machine {
     pub(crate) invalidated: Vec<(CpuSet, Range<u64>)>,
     /// CPUs that had to leave user mode.
     pub(crate) vacated: Vec<CpuSet>,
+    /// So often there is room for bookkeeping.
+    pub(crate) bookkeeping: usize,
 }
 
 /// A CPU's memory-management unit. It remembers all that it ever walked, until told to forget.
@@ -60,7 +62,7 @@ impl Machine {
         let tables = (0..=frames).map(|_| PageTable::new()).collect();
         let bytes = vec![[0; PAGE_SIZE]; frames + 1];
         let (here, mmus, invalidated, vacated) = (Cpu(0), Vec::new(), Vec::new(), Vec::new());
-        Machine { frames: table, tables, bytes, here, mmus, invalidated, vacated }
+        Machine { frames: table, tables, bytes, here, mmus, invalidated, vacated, bookkeeping: usize::MAX }
     }
 
     /// A memory subsystem on a machine with one CPU.
@@ -154,7 +156,9 @@ impl PhysicalMemory for Machine {
     }
 
     fn has_room_for_bookkeeping(&mut self) -> bool {
-        true
+        let left = self.bookkeeping.checked_sub(1);
+        self.bookkeeping = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn share(&mut self, frame: Frame) {

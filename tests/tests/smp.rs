@@ -147,6 +147,24 @@ on_cpus! {
         calm(outcome.expect_in_output("ok hostile many-threads\n")).expect_all_back();
     };
 
+    // Processes that make processes: each way of making them, then all at once until there is no more room.
+    processes(2 on_2, 8 on_8): |cpus| {
+        let outcome = run(cpus, &["processes"]).expect_in_output("\nok processes: ");
+        outcome.expect_all_back();
+    };
+    fork_storm(1 on_1, 2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["fork-storm", &for_cpus(cpus, [20, 20, 5, 2])]);
+    };
+    fork_bomb(2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["fork-storm", "bomb", "200"]);
+    };
+    fork_bomb_until_memory_ends(2 on_2): |cpus| {
+        let _alone = alone();
+        let machine = Jotun::new().smp(cpus).memory(64).timeout(PATIENCE);
+        let outcome = machine.args(["fork-storm", "bomb"]).run().expect(0);
+        outcome.expect_in_output("\nok fork-storm\n").expect_all_back();
+    };
+
     // What is counted.
     counts(1 on_1, 2 on_2, 8 on_8, 16 on_16): counts;
     directories(1 on_1, 2 on_2, 8 on_8): directories;
@@ -286,6 +304,8 @@ fn long_runs_on_4() {
         &["smp-stress", "32", "20"],
         &["/pkg/abrupt", "2000"],
         &["/pkg/traffic", "32"],
+        &["fork-storm", "400"],
+        &["fork-storm", "many", "100000"],
     ] {
         let _alone = alone();
         let outcome = Jotun::new().smp(4).timeout(600.0).args(words).run().expect(0);

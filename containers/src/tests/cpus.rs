@@ -17,24 +17,24 @@ const RW: Rights = Rights::READ.union(Rights::WRITE);
 const OUTSIDE: u64 = 0x7000_0000_0000;
 const ELSEWHERE: u64 = 0x6000_0000_0000;
 
-fn region(start: u64, pages: u64, rights: Rights) -> Region {
+pub(super) fn region(start: u64, pages: u64, rights: Rights) -> Region {
     Region { start, end: start + pages * PAGE, rights, backing: Backing::Zero, label: Label::None }
 }
 
-fn native(memory: &mut Memory<Machine>) -> ContainerId {
+pub(super) fn native(memory: &mut Memory<Machine>) -> ContainerId {
     let id = memory.make_container().unwrap();
     memory.map_fresh(id, region(WINDOW.end - 64 * PAGE, 64, RW)).unwrap();
     id
 }
 
 /// That CPU enters the kernel and goes on with the container.
-fn run(memory: &mut Memory<Machine>, cpu: Cpu, id: ContainerId) {
+pub(super) fn run(memory: &mut Memory<Machine>, cpu: Cpu, id: ContainerId) {
     memory.physical.here = cpu;
     memory.activate(id, cpu).unwrap();
 }
 
 /// An access of a thread on a CPU, with the page faults that it takes.
-fn access(
+pub(super) fn access(
     memory: &mut Memory<Machine>,
     cpu: Cpu,
     id: ContainerId,
@@ -277,6 +277,7 @@ enum Step {
     Relocate(u8, u64, u64),
     Share(u8, u64),
     Destroy(u8, usize),
+    Fork(u8, usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -296,6 +297,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (cpu(), page(), length()).prop_map(|(cpu, at, n)| Step::Relocate(cpu, at, n)),
         1 => (cpu(), page()).prop_map(|(cpu, at)| Step::Share(cpu, at)),
         1 => (cpu(), 0..CONTAINERS).prop_map(|(cpu, n)| Step::Destroy(cpu, n)),
+        2 => (cpu(), 0..CONTAINERS).prop_map(|(cpu, n)| Step::Fork(cpu, n)),
     ]
 }
 
@@ -401,12 +403,23 @@ impl World {
                 self.memory.map(id, Region { backing, ..region(address(at), 3, RW) }).unwrap();
             }
             Step::Destroy(cpu, n) => {
-                self.memory.physical.here = Cpu(cpu);
-                let id = core::mem::replace(&mut self.containers[n], World::make(&mut self.memory, n));
-                self.memory.destroy_container(id, Cpu(cpu));
-                self.running.iter_mut().filter(|running| **running == Some(id)).for_each(|running| *running = None);
+                let new = World::make(&mut self.memory, n);
+                self.replace(cpu, n, new);
+            }
+            Step::Fork(cpu, n) => {
+                let Some((here, id)) = self.enter(cpu) else { return };
+                let child = self.memory.fork(id, here).unwrap();
+                self.replace(cpu, n, child);
             }
         }
+    }
+
+    /// Puts a container in the place of another one, which is destroyed.
+    fn replace(&mut self, cpu: u8, n: usize, new: ContainerId) {
+        self.memory.physical.here = Cpu(cpu);
+        let id = core::mem::replace(&mut self.containers[n], new);
+        self.memory.destroy_container(id, Cpu(cpu));
+        self.running.iter_mut().filter(|running| **running == Some(id)).for_each(|running| *running = None);
     }
 
     /// What any CPU remembers is what the container that it runs has mapped, with no fewer rights.

@@ -3,5 +3,6 @@
 mod address_space;
 mod cpus;
 mod cpus_scheduling;
+mod fork;
 mod model;
 mod scheduling;

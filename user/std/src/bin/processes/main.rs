@@ -1,0 +1,37 @@
+//! Making processes, turning them into other programs, waiting for their end: `processes [check]`.
+//!
+//! Runs on Linux as well and must say the same there, but for the limit on processes, from which Linux
+//! excepts root.
+
+mod children;
+mod ends;
+mod limits;
+mod making;
+mod running;
+mod sharing;
+
+use std::env;
+use std::process::exit;
+
+/// A check by name.
+type Check = (&'static str, fn());
+
+const CHECKS: [&[Check]; 5] = [making::CHECKS, sharing::CHECKS, ends::CHECKS, running::CHECKS, limits::CHECKS];
+
+fn main() {
+    let words: Vec<String> = env::args().collect();
+    if let Some(role) = words.get(1).and_then(|word| word.strip_prefix("as:")) {
+        // The program that a check has started: itself, in a role.
+        exit(running::play(role, &words));
+    }
+    let mut made = 0;
+    for (name, check) in CHECKS.into_iter().flatten() {
+        if words.get(1).is_none_or(|wanted| wanted == name) {
+            check();
+            println!("{name}");
+            made += 1;
+        }
+    }
+    assert!(made > 0, "no such check");
+    println!("ok processes: {made} checks");
+}

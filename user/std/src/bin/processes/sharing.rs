@@ -1,0 +1,130 @@
+//! Memory after a fork: private pages part at the first write, shared ones never.
+
+use super::Check;
+use super::children::*;
+use libc::*;
+use programs::sys;
+use programs::system::{PAGE, pages};
+
+pub(crate) const CHECKS: &[Check] = &[
+    ("both-sides-write", both_sides),
+    ("grandchildren", grandchildren),
+    ("shared-stays-shared", shared),
+    ("protections-are-kept", protections),
+    ("no-copy-without-need", no_needless_copies),
+];
+
+const COUNT: usize = 32;
+
+fn fill(area: *mut u8, byte: u8) {
+    for page in 0..COUNT {
+        // SAFETY: the area has so many pages.
+        unsafe { area.add(page * PAGE + page).write_volatile(byte) };
+    }
+}
+
+fn holds(area: *mut u8, byte: u8) -> bool {
+    // SAFETY: as above.
+    (0..COUNT).all(|page| unsafe { area.add(page * PAGE + page).read_volatile() } == byte)
+}
+
+fn unmap(area: *mut u8) {
+    sys!(SYS_munmap, area, COUNT * PAGE).unwrap();
+}
+
+/// In turns, so that each side writes while the other one has the page, and after.
+fn both_sides() {
+    let area = pages(COUNT);
+    fill(area, 1);
+    let (down, up) = (pipe_ends(), pipe_ends());
+    let pid = child(|| {
+        assert!(holds(area, 1));
+        take(down[0]);
+        assert!(holds(area, 1), "what the parent has written is not seen");
+        fill(area, 3);
+        give(up[1], 0);
+        take(down[0]);
+        i32::from(!holds(area, 3))
+    });
+    fill(area, 2);
+    give(down[1], 0);
+    take(up[0]);
+    assert!(holds(area, 2), "what the child has written is not seen");
+    fill(area, 4);
+    give(down[1], 0);
+    assert_eq!(end_of(pid), End::Exited(0));
+    assert!(holds(area, 4));
+    close_all(&[down[0], down[1], up[0], up[1]]);
+    unmap(area);
+}
+
+fn grandchildren() {
+    let area = pages(COUNT);
+    fill(area, 1);
+    let pid = child(|| {
+        let own = child(|| {
+            let own = child(|| {
+                fill(area, 9);
+                i32::from(!holds(area, 9))
+            });
+            assert_eq!(end_of(own), End::Exited(0));
+            i32::from(!holds(area, 1))
+        });
+        fill(area, 5);
+        assert_eq!(end_of(own), End::Exited(0));
+        i32::from(!holds(area, 5))
+    });
+    assert_eq!(end_of(pid), End::Exited(0));
+    assert!(holds(area, 1));
+    unmap(area);
+}
+
+fn shared() {
+    let rights = PROT_READ | PROT_WRITE;
+    let map = sys!(SYS_mmap, 0, COUNT * PAGE, rights, MAP_SHARED | MAP_ANONYMOUS, -1, 0).unwrap();
+    let area: *mut u8 = std::ptr::with_exposed_provenance_mut(map as usize);
+    // One page is touched before, the others are not.
+    // SAFETY: it is there.
+    unsafe { area.write_volatile(1) };
+    let pid = child(|| {
+        fill(area, 6);
+        0
+    });
+    assert_eq!(end_of(pid), End::Exited(0));
+    assert!(holds(area, 6));
+    unmap(area);
+}
+
+fn protections() {
+    let area = pages(COUNT);
+    fill(area, 1);
+    sys!(SYS_mprotect, area, COUNT * PAGE, PROT_NONE).unwrap();
+    let pid = child(|| {
+        sys!(SYS_mprotect, area, COUNT * PAGE, PROT_READ | PROT_WRITE).unwrap();
+        assert!(holds(area, 1));
+        fill(area, 2);
+        i32::from(!holds(area, 2))
+    });
+    assert_eq!(end_of(pid), End::Exited(0));
+    let pid = child(|| {
+        fill(area, 3);
+        0
+    });
+    assert_eq!(end_of(pid), End::Killed(SIGSEGV));
+    sys!(SYS_mprotect, area, COUNT * PAGE, PROT_READ | PROT_WRITE).unwrap();
+    assert!(holds(area, 1));
+    unmap(area);
+}
+
+/// Who has a page alone again writes to it without a copy; untouched pages are never copied.
+fn no_needless_copies() {
+    let area = pages(COUNT);
+    fill(area, 1);
+    assert_eq!(end_of(child(|| 0)), End::Exited(0));
+    let Some(before) = programs::cpus::statistic("pages_copied") else { return };
+    fill(area, 2);
+    let after = programs::cpus::statistic("pages_copied").unwrap();
+    // A page of the stack or the heap may have been shared with a file.
+    assert!(after - before < COUNT as u64 / 2, "{} pages copied", after - before);
+    unmap(area);
+}
