@@ -28,6 +28,7 @@ pub mod process;
 pub mod queue;
 pub mod region;
 pub mod scheduling;
+pub mod signals;
 pub mod tasks;
 #[cfg(test)]
 mod testing;
@@ -45,6 +46,7 @@ pub use object::ObjectId;
 pub use physical::{OutOfFrames, PhysicalMemory, Translation};
 pub use process::{Ending, Process, ProcessId};
 pub use region::{Backing, Label, Region, Regions, Rights};
+pub use signals::{Change, Job, SignalInfo, Target, Timer};
 pub use tasks::{Channel, Resume, Tasks, ThreadId, Wait};
 pub use thread::{ExtendedState, Registers, State, Thread};
 pub use user::Space;

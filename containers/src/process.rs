@@ -2,6 +2,7 @@
 
 use crate::arena::Id;
 use crate::container::ContainerId;
+use crate::signals::Control;
 use crate::thread::Thread;
 
 /// A process: its main thread, its container, and what it holds.
@@ -25,6 +26,8 @@ pub struct Process<R> {
     pub exit_signal: u8,
     /// Processes whose parent it is.
     pub children: u32,
+    /// Its signals and whether it is stopped.
+    pub control: Control,
     /// Threads that have not ended, the main one included.
     pub threads: u32,
     /// How it ended, once it has.

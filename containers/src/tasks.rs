@@ -9,7 +9,8 @@ use crate::container::{ContainerId, CpuSet};
 use crate::process::{Ending, Process, ProcessId};
 use crate::queue::Queue;
 use crate::scheduling::Schedule;
-use crate::thread::{Registers, Restart, State, Thread};
+use crate::signals::{Control, Signals, Target};
+use crate::thread::{AfterHandler, Registers, Restart, State, Thread};
 use alloc::collections::BTreeSet;
 
 /// Most processes, and most further threads.
@@ -49,6 +50,12 @@ pub enum Channel {
     Poll,
     /// A lock on a file that is given up.
     Locks,
+    /// A signal of this set, blocked or not, or any whose handler runs.
+    Signal(u64),
+    /// That the process goes on, which is stopped.
+    Stopped(ProcessId),
+    /// Nothing: signals that are there come first, then the call is made again.
+    Again,
 }
 
 impl Channel {
@@ -64,6 +71,8 @@ impl Channel {
             Channel::Pipe(number) => 24 + number as usize,
             Channel::Poll => 3,
             Channel::Locks => 4,
+            Channel::Signal(_) | Channel::Again => 5,
+            Channel::Stopped(process) => 40 + process.index() as usize,
         };
         hash % BUCKETS
     }
@@ -78,6 +87,10 @@ pub enum Resume {
     Return(i64),
     /// By being made again, from the start.
     Restart,
+    /// The same, since a signal has come: its handler may end it (see [`AfterHandler`]).
+    Interrupt,
+    /// It has ended already.
+    Unchanged,
 }
 
 /// What a parked thread waits for and how its call ends.
@@ -103,12 +116,25 @@ impl Wait {
     pub fn restart(channel: Channel, deadline: Option<u64>) -> Wait {
         Wait { channel, deadline, woken: Resume::Restart, expired: Resume::Restart, bits: u32::MAX, progress: 0 }
     }
+
+    /// What becomes of the call if it is made again because of a signal, or else because it has been woken
+    /// (signal(7)). One wakes a `poll` that may still have nothing to say.
+    fn after_handler(&self, interrupted: bool) -> AfterHandler {
+        match (self.channel, self.deadline) {
+            (Channel::Poll, _) => AfterHandler::Ends,
+            (Channel::Again, _) => AfterHandler::AsTheActionSays,
+            _ if !interrupted => AfterHandler::Again,
+            (Channel::Time | Channel::Signal(_) | Channel::Messages(_), _) => AfterHandler::Ends,
+            (Channel::Futex(..) | Channel::Children(_), Some(_)) => AfterHandler::Ends,
+            _ => AfterHandler::AsTheActionSays,
+        }
+    }
 }
 
 /// All processes and threads by name.
 pub struct Threads<R> {
     processes: Arena<Process<R>>,
-    further: Arena<Thread>,
+    pub(crate) further: Arena<Thread>,
 }
 
 impl<R> Threads<R> {
@@ -159,6 +185,7 @@ pub struct Tasks<R> {
     pub(crate) schedule: Schedule,
     waiting: [Queue; BUCKETS],
     deadlines: BTreeSet<(u64, ThreadId)>,
+    pub(crate) signals: Signals,
     /// CPUs for which something has changed that may change who should run there, or until when: they
     /// must look again before they leave the kernel, or be made to.
     pub attention: CpuSet,
@@ -196,6 +223,7 @@ impl<R> Tasks<R> {
             schedule: Schedule::default(),
             waiting: [Queue::EMPTY; BUCKETS],
             deadlines: BTreeSet::new(),
+            signals: Signals::default(),
             attention: CpuSet::NONE,
             counts: TaskCounts::default(),
         };
@@ -225,6 +253,7 @@ impl<R> Tasks<R> {
             executed: false,
             exit_signal: 0,
             children: 0,
+            control: Control::default(),
             threads: 1,
             ended: None,
             run_time: 0,
@@ -274,6 +303,15 @@ impl<R> Tasks<R> {
     /// All processes, the ended ones that nobody has waited for included.
     pub fn processes(&self) -> impl Iterator<Item = ProcessId> + '_ {
         self.threads.processes.ids().map(Id::cast)
+    }
+
+    /// Does something with each process, the ended ones included.
+    pub fn each_process(&mut self, mut act: impl FnMut(&mut Self, ProcessId)) {
+        for index in 0..self.threads.processes.slots() {
+            if let Some(id) = self.threads.processes.id_at(index) {
+                act(self, id.cast());
+            }
+        }
     }
 
     /// The processes of a group, as [`Tasks::processes`].
@@ -364,14 +402,16 @@ impl<R> Tasks<R> {
         let Some(thread) = self.threads.get_mut(id) else { return };
         let registers = &mut thread.registers;
         match how {
+            Resume::Unchanged => {}
             Resume::Return(value) => registers.rax = value as u64,
-            Resume::Restart => {
+            Resume::Restart | Resume::Interrupt => {
                 // Back onto the `syscall` instruction, with its number in place.
                 registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
                 registers.rax = registers.code;
                 registers.vector = Registers::SET;
                 let Wait { deadline, progress, .. } = wait;
-                thread.restart = Some(Restart { rip: registers.rip, deadline, progress });
+                let after_handler = wait.after_handler(how == Resume::Interrupt);
+                thread.restart = Some(Restart { rip: registers.rip, deadline, progress, after_handler });
             }
         }
         self.make_ready(id);
@@ -438,9 +478,10 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// The next deadline of anybody.
+    /// The next deadline of anybody, timers included.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let waits = self.deadlines.first().map(|(deadline, _)| *deadline);
+        waits.into_iter().chain(self.signals.next_timer).min()
     }
 
     /// Ends a thread, whatever it is doing; one that runs on another CPU has been made to leave user mode
@@ -458,6 +499,7 @@ impl<R> Tasks<R> {
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
         }
         self.unbind(id);
+        self.discard_of(Target::Thread(id), u64::MAX);
         match id {
             ThreadId::Main(_) => {
                 if let Some(thread) = self.threads.get_mut(id) {
@@ -479,7 +521,9 @@ impl<R> Tasks<R> {
     pub fn end_process(&mut self, id: ProcessId, how: Ending) {
         if let Some(process) = self.process_mut(id) {
             process.ended = Some(how);
+            process.control.timer = None;
         }
+        self.discard_of(Target::Process(id), u64::MAX);
     }
 
     /// Gives a process whose threads have all ended a main thread anew, which is not ready yet (`execve`).

@@ -110,6 +110,19 @@ pub struct Restart {
     pub deadline: Option<u64>,
     /// What it has done already (see [`Wait::progress`]).
     pub progress: u64,
+    /// What becomes of it if a signal's handler comes first.
+    pub after_handler: AfterHandler,
+}
+
+/// What becomes of a call that waited, after a signal's handler has run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterHandler {
+    /// It is made again: it did not wait any more when the signal came.
+    Again,
+    /// It is made again if the handler's action says so (`SA_RESTART`).
+    AsTheActionSays,
+    /// It ends.
+    Ends,
 }
 
 /// A thread's control block.
@@ -197,15 +210,20 @@ impl Thread {
         }
     }
 
-    /// A signal's handler comes before the call that is to be restarted. That returns what it has done
-    /// already; if it has done nothing it is made afresh, but where a signal ends it (a wait with a
-    /// time-out or with a mask of its own) it returns `interrupted`.
-    pub fn settle_restart(&mut self, interrupted: i64) {
-        let Some(restart) = self.restart.take().filter(|restart| restart.rip == self.registers.rip) else { return };
-        let ends = restart.deadline.is_some() || self.saved_mask.is_some();
-        if restart.progress > 0 || ends {
+    /// A signal's handler comes before the call that is to be made again. That may end now: with what it has
+    /// done already, or else with `interrupted`. `restart`: the action wants calls made again. Returns the
+    /// deadline of a call that has been interrupted.
+    pub fn settle_restart(&mut self, restart: bool, interrupted: i64) -> Option<u64> {
+        let call = self.restart.take().filter(|call| call.rip == self.registers.rip)?;
+        let ends = match call.after_handler {
+            AfterHandler::Again => self.saved_mask.is_some(),
+            AfterHandler::AsTheActionSays => !restart,
+            AfterHandler::Ends => true,
+        };
+        if call.progress > 0 || ends {
             self.registers.rip = self.registers.rip.wrapping_add(Registers::SYSCALL_LENGTH);
-            self.registers.rax = if restart.progress > 0 { restart.progress } else { interrupted as u64 };
+            self.registers.rax = if call.progress > 0 { call.progress } else { interrupted as u64 };
         }
+        call.deadline.filter(|_| ends)
     }
 }

@@ -28,6 +28,17 @@ pub struct Console {
     framing: Option<Framing>,
     /// Somebody has found no room for output.
     starved: bool,
+    /// The session whose controlling terminal this is, and its group in the foreground.
+    pub control: Option<TerminalControl>,
+}
+
+/// Whose terminal it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TerminalControl {
+    /// The session.
+    pub session: u32,
+    /// The group that may read, and that the keys' signals go to.
+    pub foreground: u32,
 }
 
 /// What has happened on the console.
@@ -54,7 +65,13 @@ impl Console {
             tty: Tty::new(options.console != Some(ConsoleMode::Pipe), window),
             framing: options.console.map(|_| Framing::new()),
             starved: false,
+            control: None,
         }
+    }
+
+    /// The group in the foreground.
+    pub fn foreground(&self) -> Option<u32> {
+        self.control.map(|control| control.foreground)
     }
 
     /// Does what the port's interrupts have left to do.

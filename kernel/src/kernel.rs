@@ -13,6 +13,7 @@ use crate::process::Resources;
 use crate::program::packages::Packages;
 use crate::random::Random;
 use crate::schedule;
+use crate::signals::{self, SIGALRM};
 use crate::statistics::Statistics;
 use containers::{Channel, ProcessId};
 use cpulocal::InKernel;
@@ -50,7 +51,11 @@ impl Kernel {
     pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
         if notes.contains(Notes::TIMER) {
             schedule::alarm_rang(cpu);
-            self.tasks.expire(schedule::this_cpu(cpu), clock::nanoseconds());
+            let now = clock::nanoseconds();
+            self.tasks.expire(schedule::this_cpu(cpu), now);
+            while let Some(process) = self.tasks.expired_timer(now) {
+                signals::send_to_process(&mut self.tasks, process, signals::from_kernel(SIGALRM));
+            }
         }
         if notes.contains(Notes::SERIAL) {
             // Perhaps the device has not been answered yet.
@@ -66,7 +71,9 @@ impl Kernel {
                 self.tasks.wake_all(Channel::Poll);
             }
             if let Some(signal) = events.signal {
-                crate::signals::to_foreground(self, signal);
+                self.console.foreground().into_iter().for_each(|group| {
+                    signals::send_to_group(&mut self.tasks, group, signals::from_kernel(signal));
+                });
             }
         }
     }

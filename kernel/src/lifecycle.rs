@@ -17,6 +17,10 @@ pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending
     calls::threads::farewell(&mut kernel.memory, &mut kernel.tasks, space, id);
     if kernel.tasks.end_thread(id) == 0 {
         end_process(kernel, cpu, process, how);
+    } else {
+        // It may have been the one that was to take a signal, or the last that was still to stop.
+        signals::find_takers(&mut kernel.tasks, process);
+        signals::settle_stop(&mut kernel.tasks, process);
     }
 }
 
@@ -44,7 +48,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     if kernel.first == Some(id) {
         end_run(kernel, cpu, how);
     }
-    tell_parent(kernel, cpu, id, parent);
+    tell_parent(kernel, cpu, id, parent, how);
 }
 
 /// Ends all threads of a process, wherever they run.
@@ -77,7 +81,7 @@ pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, conta
 
 /// Tells the parent of a process that has ended, which stays until the parent has waited for it. Without a
 /// parent, or with one that does not want to know, nothing is left of it.
-fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Option<ProcessId>) {
+fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Option<ProcessId>, how: Ending) {
     let signal = kernel.tasks.process(id).map_or(0, |process| process.exit_signal);
     let action = parent.and_then(|parent| kernel.tasks.process(parent)).map(|it| it.resources.handlers.get(SIGCHLD));
     if action.is_none_or(|action| signal == SIGCHLD && action.leaves_no_zombies()) {
@@ -86,7 +90,8 @@ fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Optio
     if let Some(parent) = parent {
         calls::processes::child_ended(kernel, cpu, parent);
         if signal != 0 {
-            signals::send_to_process(kernel, parent, signal);
+            let info = signals::from_child(signal, id, how);
+            signals::send_to_process(&mut kernel.tasks, parent, info);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::arch::bootinfo::{BootInfo, Module};
 use crate::arch::physical::Frames;
 use crate::arch::{clock, exit, heap};
-use crate::console::Console;
+use crate::console::{Console, TerminalControl};
 use crate::files::{Files, UnpackError};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::messages::Messages;
@@ -168,7 +168,10 @@ pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstErr
     kernel.statistics.heap_pages_at_start = heap::pages() as u64;
     kernel.statistics.boot_microseconds = clock::nanoseconds() / 1000;
     log::info!("{} frames free; starting the first program", kernel.memory.physical.free());
-    kernel.first = Some(program::start_first(kernel, cpu)?);
+    let first = program::start_first(kernel, cpu)?;
+    kernel.first = Some(first);
+    let number = first.number();
+    kernel.console.control = Some(TerminalControl { session: number, foreground: number });
     Ok(())
 }
 

@@ -49,6 +49,7 @@ programs! {
     std_fork_storm: "/bin/fork-storm",
     std_proc_files: "/bin/proc-files",
     std_processes: "/bin/processes",
+    std_sent_signals: "/bin/sent-signals",
     std_signals: "/bin/signals",
     std_slots: "/bin/slots",
     std_spread: "/bin/spread",

@@ -128,6 +128,9 @@ on_cpus! {
     };
 
     // Signals to a thread that has come for its call and is not let in yet: only beside a third CPU.
+    sent_signals(1 on_1, 2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["sent-signals"]);
+    };
     late_signal(2 on_2, 8 on_8): |cpus| {
         passes(cpus, &["late-signal"]);
     };

@@ -5,7 +5,7 @@ use crate::process::Ending;
 use crate::scheduling::SLICE;
 use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
 use crate::testing::Machine;
-use crate::thread::{Registers, Restart, State};
+use crate::thread::{AfterHandler, Registers, Restart, State};
 
 const CPU: Cpu = Cpu(0);
 
@@ -74,10 +74,13 @@ fn wakers_complete_or_restart_a_call() {
     assert_eq!(tasks.thread(a).unwrap().registers.rax, 0);
     let b = tasks.thread_mut(b).unwrap();
     assert_eq!((b.registers.rip, b.registers.rax), (0x1000, 7));
-    assert_eq!(b.restart, Some(Restart { rip: 0x1000, deadline: Some(50), progress: 3 }));
-    b.settle_restart(-4);
+    assert_eq!(
+        b.restart,
+        Some(Restart { rip: 0x1000, deadline: Some(50), progress: 3, after_handler: AfterHandler::Again })
+    );
+    b.settle_restart(true, -4);
     assert_eq!((b.registers.rip, b.registers.rax, b.restart), (0x1002, 3, None), "what was done counts");
-    b.settle_restart(-4);
+    b.settle_restart(true, -4);
     assert_eq!((b.registers.rip, b.registers.rax), (0x1002, 3), "and once only");
     assert_eq!(tasks.next_deadline(), None);
 }

@@ -146,7 +146,13 @@ pub fn is_over(deadline: Option<u64>) -> bool {
 /// What is known of the caller's call if it is made again. To be asked by every call that can wait so:
 /// what is left of one wait must not go into a later call.
 pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
-    tasks.thread_mut(caller.thread)?.restart.take()
+    let thread = tasks.thread_mut(caller.thread)?;
+    let restart = thread.restart.take();
+    if thread.saved_mask.is_some() {
+        // The mask of its wait is still there; if it does not wait again, somebody has to look.
+        tasks.alert(caller.thread);
+    }
+    restart
 }
 
 /// The absolute deadline of a call with a time-out: where it stands after a restart, else from now.

@@ -11,14 +11,14 @@ use crate::kernel::{Kernel, Memory, Tasks};
 use crate::process::Name;
 use crate::program::linux::{self, Request};
 use crate::program::strings::Strings;
-use crate::signals::SIGCHLD;
+use crate::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
 use crate::{lifecycle, schedule};
 use ::files::Errno;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use containers::directory::USER_END;
 use containers::tasks::MAX_PROCESSES;
-use containers::{Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
+use containers::{Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
 use cpulocal::InKernel;
 use syscalls::Sysno;
 use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
@@ -251,9 +251,10 @@ fn become_program(
 }
 
 const NO_HANG: u64 = 1;
+/// WSTOPPED, which is WUNTRACED.
+const STOPPED: u64 = 2;
 const EXITED: u64 = 4;
-/// WSTOPPED and WCONTINUED: children do not stop.
-const STOPPED: u64 = 2 | 8;
+const CONTINUED: u64 = 8;
 const NO_WAIT: u64 = 0x100_0000;
 /// WNOTHREAD, WALL, WCLONE: every thread waits for all children of its process.
 const WHICH: u64 = 0xe000_0000;
@@ -265,8 +266,35 @@ enum Wanted {
     Group(u32),
 }
 
-/// A child that has ended, of those that are wanted: `ECHILD` if there is none that could.
-fn ended(caller: &Caller, tasks: &Tasks, wanted: &Wanted) -> Result<Option<(ProcessId, Ending)>, Errno> {
+/// What has become of a child.
+#[derive(Clone, Copy)]
+enum News {
+    Ended(Ending),
+    Changed(Change),
+}
+
+impl News {
+    /// As `wait4` tells it.
+    fn wait_status(self) -> u32 {
+        match self {
+            News::Ended(how) => how.wait_status(),
+            News::Changed(Change::Stopped(signal)) => u32::from(signal) << 8 | 0x7f,
+            News::Changed(Change::Continued) => 0xffff,
+        }
+    }
+
+    /// As `siginfo_t` tells it: `si_code` and `si_status`.
+    fn told(self) -> (i32, u8) {
+        match self {
+            News::Ended(how) => signals::told(how),
+            News::Changed(Change::Stopped(signal)) => (CLD_STOPPED, signal),
+            News::Changed(Change::Continued) => (CLD_CONTINUED, SIGCONT),
+        }
+    }
+}
+
+/// A child with news that are asked for, of those that are wanted: `ECHILD` if there is none that could have any.
+fn news(caller: &Caller, tasks: &Tasks, wanted: &Wanted, options: u64) -> Result<Option<(ProcessId, News)>, Errno> {
     let mut there = false;
     for id in tasks.children(caller.process) {
         let Some(child) = tasks.process(id) else { continue };
@@ -275,16 +303,29 @@ fn ended(caller: &Caller, tasks: &Tasks, wanted: &Wanted) -> Result<Option<(Proc
             Wanted::Process(number) => number == id.number(),
             Wanted::Group(group) => group == child.group,
         };
-        there |= is_wanted;
-        if let Some(how) = child.ended.filter(|_| is_wanted) {
-            return Ok(Some((id, how)));
+        there |= is_wanted && (child.ended.is_none() || options & EXITED != 0);
+        let news = match (child.ended, child.control.change) {
+            (Some(how), _) => (options & EXITED != 0).then_some(News::Ended(how)),
+            (None, Some(change)) => {
+                let asked = if change == Change::Continued { CONTINUED } else { STOPPED };
+                (options & asked != 0).then_some(News::Changed(change))
+            }
+            (None, None) => None,
+        };
+        if let Some(news) = news.filter(|_| is_wanted) {
+            return Ok(Some((id, news)));
         }
     }
     if there { Ok(None) } else { Err(Errno::ECHILD) }
 }
 
-/// Takes away a child that has been waited for; its times are its parent's from now on.
-fn reap(tasks: &mut Tasks, parent: ProcessId, child: ProcessId) {
+/// Takes away what has been told of a child. One that has ended is gone with it; its times are its parent's
+/// from now on.
+fn reap(tasks: &mut Tasks, parent: ProcessId, child: ProcessId, news: News) {
+    if let News::Changed(_) = news {
+        tasks.process_mut(child).into_iter().for_each(|child| child.control.change = None);
+        return;
+    }
     let time = total_time(tasks, child);
     if let Some(parent) = tasks.process_mut(parent) {
         parent.children_time += time;
@@ -296,7 +337,7 @@ fn total_time(tasks: &Tasks, id: ProcessId) -> u64 {
     tasks.run_time(id) + tasks.process(id).map_or(0, |process| process.children_time)
 }
 
-/// Parks the caller until a child ends, unless it does not want to wait.
+/// Parks the caller until there are news of a child, unless it does not want to wait.
 fn wait(caller: &Caller, tasks: &mut Tasks, options: u64, answer: Option<u64>) -> Answer {
     match answer {
         Some(number) => value(number),
@@ -311,7 +352,7 @@ fn wait(caller: &Caller, tasks: &mut Tasks, options: u64, answer: Option<u64>) -
 /// `wait4(process, status, options, usage)`
 pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let options = caller.arguments[2];
-    if options as u32 & !(NO_HANG | STOPPED | WHICH) as u32 != 0 {
+    if options as u32 & !(NO_HANG | STOPPED | CONTINUED | WHICH) as u32 != 0 {
         return Err(Errno::EINVAL);
     }
     let answer = wait4_now(caller, memory, tasks)?;
@@ -319,7 +360,7 @@ pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
 }
 
 fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<Option<u64>, Errno> {
-    let [_, status, _, usage, ..] = caller.arguments;
+    let [_, status, options, usage, ..] = caller.arguments;
     let wanted = match caller.int(0) {
         -1 => Wanted::Any,
         0 => Wanted::Group(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
@@ -327,18 +368,18 @@ fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<
         group @ ..0 => Wanted::Group(group.unsigned_abs()),
         number => Wanted::Process(number as u32),
     };
-    let Some((child, how)) = ended(caller, tasks, &wanted)? else { return Ok(None) };
+    let Some((child, news)) = news(caller, tasks, &wanted, options | EXITED)? else { return Ok(None) };
     if status != 0 {
-        caller.write(memory, status, &how.wait_status())?;
+        caller.write(memory, status, &news.wait_status())?;
     }
     if usage != 0 {
         caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
     }
-    reap(tasks, caller.process, child);
+    reap(tasks, caller.process, child, news);
     Ok(Some(child.number().into()))
 }
 
-/// What `waitid` tells: `siginfo_t` as a child's end fills it.
+/// What `waitid` tells: `siginfo_t` as news of a child fill it.
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
 struct ChildInfo {
@@ -354,8 +395,9 @@ struct ChildInfo {
 
 /// `waitid(kind, number, info, options, usage)`
 pub fn waitid(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    const CHANGES: u64 = STOPPED | EXITED | CONTINUED;
     let [_, _, info, options, ..] = caller.arguments;
-    if options & !(NO_HANG | STOPPED | EXITED | NO_WAIT | WHICH) != 0 || options & (EXITED | STOPPED) == 0 {
+    if options & !(NO_HANG | CHANGES | NO_WAIT | WHICH) != 0 || options & CHANGES == 0 {
         return Err(Errno::EINVAL);
     }
     let answer = waitid_now(caller, memory, tasks)?;
@@ -374,14 +416,9 @@ fn waitid_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result
         (2, group) if group as i32 > 0 => Wanted::Group(group),
         _ => return Err(Errno::EINVAL),
     };
-    let found = ended(caller, tasks, &wanted)?;
-    let Some((child, how)) = found.filter(|_| options & EXITED != 0) else { return Ok(None) };
+    let Some((child, news)) = news(caller, tasks, &wanted, options)? else { return Ok(None) };
     if info != 0 {
-        // CLD_EXITED, CLD_KILLED
-        let (code, status) = match how {
-            Ending::Exited(status) => (1, status),
-            Ending::Killed(signal) => (2, signal),
-        };
+        let (code, status) = news.told();
         let (signal, process, status) = (SIGCHLD.into(), child.number(), status.into());
         let told = ChildInfo { signal, error: 0, code, pad: 0, process, user: 0, status, rest: [0; 25] };
         caller.write(memory, info, &told)?;
@@ -390,7 +427,7 @@ fn waitid_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result
         caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
     }
     if options & NO_WAIT == 0 {
-        reap(tasks, caller.process, child);
+        reap(tasks, caller.process, child, news);
     }
     Ok(Some(0))
 }

@@ -1,11 +1,10 @@
 //! Calls on signals.
 
-use super::{Answer, Caller, DONE, Reply, bad_address};
+use super::{Answer, Caller, DONE, Reply, bad_address, is_over, restart, time, value};
 use crate::kernel::{Kernel, Memory, Tasks};
-use crate::signals::{self, Action, SIGNALS, Signal, UNSTOPPABLE, bit, frame};
+use crate::signals::{self, Action, SI_TKILL, SI_USER, SIGNALS, Signal, UNSTOPPABLE, bit, frame};
 use ::files::Errno;
-use containers::ThreadId;
-use containers::thread::SignalStack;
+use containers::{Channel, ProcessId, SignalInfo, ThreadId, Wait};
 use cpulocal::InKernel;
 
 /// Bytes of a signal set.
@@ -25,8 +24,10 @@ pub fn action(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
     let wanted = if new != 0 { Some(caller.read::<Action>(memory, new)?) } else { None };
     let handlers = &mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources.handlers;
     let before = handlers.get(number);
-    if let Some(wanted) = wanted {
+    if let Some(mut wanted) = wanted {
+        wanted.mask &= !UNSTOPPABLE;
         handlers.set(number, wanted);
+        signals::forget_ignored(tasks, caller.process, number);
     }
     if old != 0 {
         caller.write(memory, old, &before)?;
@@ -41,19 +42,15 @@ pub fn mask(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
         return Err(Errno::EINVAL);
     }
     let wanted = if new != 0 { Some(caller.read::<u64>(memory, new)?) } else { None };
-    let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
-    let before = thread.signal_mask;
+    let before = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.signal_mask;
     if let Some(set) = wanted {
-        thread.signal_mask = !UNSTOPPABLE
-            & match how as i32 {
-                0 => before | set,
-                1 => before & !set,
-                2 => set,
-                _ => return Err(Errno::EINVAL),
-            };
-        if thread.pending != 0 {
-            tasks.alert(caller.thread);
-        }
+        let mask = match how as i32 {
+            0 => before | set,
+            1 => before & !set,
+            2 => set,
+            _ => return Err(Errno::EINVAL),
+        };
+        signals::set_mask(tasks, caller.thread, mask);
     }
     if old != 0 {
         caller.write(memory, old, &before)?;
@@ -66,35 +63,21 @@ pub fn pending(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     if caller.arguments[1] > SET {
         return Err(Errno::EINVAL);
     }
-    let thread = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let set = (thread.pending & thread.signal_mask).to_le_bytes();
+    let mask = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.signal_mask;
+    let set = (tasks.pending(caller.thread) & mask).to_le_bytes();
     memory.copy_out(caller.space, caller.arguments[0], &set[..caller.arguments[1] as usize]).map_err(bad_address)?;
     DONE
 }
 
 /// `sigaltstack(new, old)`
 pub fn stack(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    const SMALLEST: u64 = 2048;
-    const FLAGS: i32 = frame::ON_STACK | frame::DISABLED | i32::MIN;
     let [new, old, ..] = caller.arguments;
     let wanted = if new != 0 { Some(caller.read::<frame::StackT>(memory, new)?) } else { None };
     let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
     let rsp = thread.registers.rsp;
     let before = frame::describe(thread.signal_stack, rsp);
     if let Some(wanted) = wanted {
-        if frame::on_stack(thread.signal_stack, rsp) {
-            return Err(Errno::EPERM);
-        }
-        if wanted.flags & !FLAGS != 0 {
-            return Err(Errno::EINVAL);
-        }
-        thread.signal_stack = if wanted.flags & frame::DISABLED != 0 {
-            SignalStack::default()
-        } else if wanted.size < SMALLEST {
-            return Err(Errno::ENOMEM);
-        } else {
-            SignalStack { base: wanted.base, size: wanted.size }
-        };
+        frame::set_stack(thread, &wanted)?;
     }
     if old != 0 {
         caller.write(memory, old, &before)?;
@@ -110,35 +93,145 @@ pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Ans
     Ok(Reply::Gone)
 }
 
-/// `kill(process, signal)`
-pub fn kill(caller: &Caller, kernel: &mut Kernel) -> Answer {
-    let (pid, number) = (caller.int(0), caller.arguments[1]);
-    let target = match pid {
-        0 | -1 => caller.process,
-        _ => {
-            let id = kernel.tasks.by_number(pid.unsigned_abs()).ok_or(Errno::ESRCH)?;
-            kernel.tasks.thread(id).ok_or(Errno::ESRCH)?.process
+/// `rt_sigsuspend(mask, set size)`: until a signal's handler has run.
+pub fn suspend(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    if caller.arguments[1] != SET {
+        return Err(Errno::EINVAL);
+    }
+    let mask = caller.read::<u64>(memory, caller.arguments[0])?;
+    restart(tasks, caller);
+    if !signals::mask_for_wait(tasks, caller.thread, mask) {
+        return Err(Errno::EINTR);
+    }
+    pause(caller, tasks)
+}
+
+/// `pause()`
+pub fn pause(caller: &Caller, tasks: &mut Tasks) -> Answer {
+    restart(tasks, caller);
+    tasks.park(caller.thread, Wait::restart(Channel::Signal(0), None));
+    Ok(Reply::Parked)
+}
+
+/// `rt_sigtimedwait(set, info, time-out, set size)`: takes a pending signal without its handler.
+pub fn timed_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let [set, info, timeout, size, ..] = caller.arguments;
+    if size != SET {
+        return Err(Errno::EINVAL);
+    }
+    let set = caller.read::<u64>(memory, set)? & !UNSTOPPABLE;
+    let deadline = time::relative(caller, memory, tasks, timeout)?;
+    let Some(signal) = tasks.take_signal(caller.thread, set) else {
+        if is_over(deadline) {
+            return Err(Errno::EAGAIN);
         }
+        tasks.park(caller.thread, Wait::restart(Channel::Signal(set), deadline));
+        return Ok(Reply::Parked);
     };
-    if number as u32 != 0 {
-        signals::send_to_process(kernel, target, signal(number)?);
+    if info != 0 {
+        caller.write(memory, info, &frame::Info::from(signal))?;
+    }
+    value(signal.number)
+}
+
+/// `kill(process, signal)`: a process, a group (negative; 0: the caller's), or all (−1) but the caller and the
+/// run's first.
+pub fn kill(caller: &Caller, tasks: &mut Tasks, first: Option<ProcessId>) -> Answer {
+    let (pid, number) = (caller.int(0), caller.arguments[1]);
+    if pid > 0 {
+        let target = process(tasks, pid)?;
+        if let Some(info) = sent(caller, number, SI_USER)? {
+            signals::send_to_process(tasks, target, info);
+        }
+        return DONE;
+    }
+    let group = match pid {
+        -1 => None,
+        0 => Some(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
+        _ => Some(pid.unsigned_abs()),
+    };
+    let meant = |tasks: &Tasks, id: ProcessId| match group {
+        None => id != caller.process && Some(id) != first,
+        Some(group) => tasks.process(id).is_some_and(|process| process.group == group),
+    };
+    if !tasks.processes().any(|id| meant(tasks, id)) {
+        return Err(Errno::ESRCH);
+    }
+    if let Some(info) = sent(caller, number, SI_USER)? {
+        tasks.each_process(|tasks, id| {
+            if meant(tasks, id) {
+                signals::send_to_process(tasks, id, info);
+            }
+        });
     }
     DONE
 }
 
+/// The process that a positive number names, perhaps by one of its threads.
+fn process(tasks: &Tasks, number: i32) -> Result<ProcessId, Errno> {
+    let thread = u32::try_from(number).ok().and_then(|number| tasks.by_number(number));
+    thread.and_then(|id| tasks.thread(id)).map(|thread| thread.process).ok_or(Errno::ESRCH)
+}
+
+/// What is told of a signal that the caller sends; nothing is sent with number 0.
+fn sent(caller: &Caller, number: u64, code: i32) -> Result<Option<SignalInfo>, Errno> {
+    if number as u32 == 0 {
+        return Ok(None);
+    }
+    Ok(Some(signals::from_process(signal(number)?, code, caller.process)))
+}
+
 /// `tgkill(process, thread, signal)`, and `tkill` with `process` left out.
-pub fn kill_thread(kernel: &mut Kernel, process: Option<i32>, thread: i32, number: u64) -> Answer {
+pub fn kill_thread(caller: &Caller, tasks: &mut Tasks, process: Option<i32>, thread: i32, number: u64) -> Answer {
     if thread <= 0 || process.is_some_and(|process| process <= 0) {
         return Err(Errno::EINVAL);
     }
-    let id = kernel.tasks.by_number(thread as u32).ok_or(Errno::ESRCH)?;
-    let owner = kernel.tasks.thread(id).ok_or(Errno::ESRCH)?.process;
-    let main = kernel.tasks.thread(ThreadId::Main(owner)).ok_or(Errno::ESRCH)?.number;
-    if process.is_some_and(|process| process as u32 != main) {
+    let id = thread_of(tasks, process, thread)?;
+    if let Some(info) = sent(caller, number, SI_TKILL)? {
+        signals::send_to_thread(tasks, id, info);
+    }
+    DONE
+}
+
+/// The thread with a number, if it is of that process.
+fn thread_of(tasks: &Tasks, process: Option<i32>, thread: i32) -> Result<ThreadId, Errno> {
+    let id = tasks.by_number(thread as u32).ok_or(Errno::ESRCH)?;
+    let owner = tasks.thread(id).ok_or(Errno::ESRCH)?.process;
+    if process.is_some_and(|process| process as u32 != owner.number()) {
         return Err(Errno::ESRCH);
     }
-    if number as u32 != 0 {
-        signals::send(kernel, id, signal(number)?);
+    Ok(id)
+}
+
+/// What a caller of `rt_sigqueueinfo` says of its signal. To others it cannot pretend to be the kernel, or
+/// `kill`.
+fn told(caller: &Caller, memory: &mut Memory, own: bool, number: u64, info: u64) -> Result<Option<SignalInfo>, Errno> {
+    let info = caller.read::<frame::Info>(memory, info)?;
+    if number as u32 == 0 {
+        return Ok(None);
     }
+    let info = info.of(signal(number)?);
+    if !own && (info.code >= 0 || info.code == SI_TKILL) { Err(Errno::EPERM) } else { Ok(Some(info)) }
+}
+
+/// `rt_sigqueueinfo(process, signal, info)`
+pub fn queue(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let target = process(tasks, caller.int(0));
+    let own = target == Ok(caller.process);
+    let info = told(caller, memory, own, caller.arguments[1], caller.arguments[2])?;
+    let target = target?;
+    info.into_iter().for_each(|info| signals::send_to_process(tasks, target, info));
+    DONE
+}
+
+/// `rt_tgsigqueueinfo(process, thread, signal, info)`
+pub fn queue_thread(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    if caller.int(0) <= 0 || caller.int(1) <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let own = caller.int(0) as u32 == caller.process.number();
+    let info = told(caller, memory, own, caller.arguments[2], caller.arguments[3])?;
+    let target = thread_of(tasks, Some(caller.int(0)), caller.int(1))?;
+    info.into_iter().for_each(|info| signals::send_to_thread(tasks, target, info));
     DONE
 }

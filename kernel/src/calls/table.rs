@@ -123,7 +123,7 @@ fn find_own(number: u64) -> &'static Entry {
 
 calls! {
     /// Puts Linux's calls into the table, but for those on files.
-    fn linux(Sysno, 0, k, cpu, c, { memory, tasks, files, random, .. });
+    fn linux(Sysno, 0, k, cpu, c, { memory, tasks, files, random, first, .. });
 
     mmap: LONG => memory::mmap(c, memory, tasks, files),
     munmap: ALWAYS | LONG => memory::munmap(c, memory),
@@ -182,9 +182,17 @@ calls! {
     rt_sigpending => signals::pending(c, memory, tasks),
     rt_sigreturn: ALWAYS | REGISTERS => signals::handler_done(c, k, cpu),
     sigaltstack: REGISTERS => signals::stack(c, memory, tasks),
-    kill => signals::kill(c, k),
-    tkill => signals::kill_thread(k, None, c.int(0), c.arguments[1]),
-    tgkill => signals::kill_thread(k, Some(c.int(0)), c.int(1), c.arguments[2]),
+    rt_sigsuspend => signals::suspend(c, memory, tasks),
+    rt_sigtimedwait => signals::timed_wait(c, memory, tasks),
+    pause => signals::pause(c, tasks),
+    kill => signals::kill(c, tasks, *first),
+    tkill => signals::kill_thread(c, tasks, None, c.int(0), c.arguments[1]),
+    tgkill => signals::kill_thread(c, tasks, Some(c.int(0)), c.int(1), c.arguments[2]),
+    rt_sigqueueinfo => signals::queue(c, memory, tasks),
+    rt_tgsigqueueinfo => signals::queue_thread(c, memory, tasks),
+    setitimer => clocks::setitimer(c, memory, tasks),
+    getitimer => clocks::getitimer(c, memory, tasks),
+    alarm: ALWAYS => clocks::alarm(c, tasks),
 
     uname => system::uname(c, memory),
     sysinfo => system::sysinfo(c, memory, tasks),

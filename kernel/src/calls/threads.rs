@@ -156,6 +156,7 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             wait(caller, memory, tasks, word, number as u32, deadline, u32::MAX)
         }
         9 => {
+            super::restart(tasks, caller);
             let deadline = absolute(caller, memory, fourth, realtime)?;
             wait(caller, memory, tasks, word, number as u32, deadline, third as u32)
         }

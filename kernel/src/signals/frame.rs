@@ -10,12 +10,13 @@
 
 use super::{Action, Signal};
 use crate::arch::fpu;
+use crate::calls::time;
 use crate::kernel::Kernel;
 use crate::schedule;
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::thread::{EXTENDED_STATE, ExtendedState, SignalStack};
-use containers::{Fault, Registers, Space, ThreadId};
+use containers::{Fault, Registers, SignalInfo, Space, Thread, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -87,16 +88,30 @@ struct UserContext {
     mask: u64,
 }
 
-/// `siginfo_t`, the parts that faults and `kill` fill in.
+/// `siginfo_t`
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Info {
+pub struct Info {
     number: i32,
     errno: i32,
-    reason: i32,
+    code: i32,
     pad: i32,
-    value: u64,
-    rest: [u64; 13],
+    first: u64,
+    second: u64,
+    rest: [u64; 12],
+}
+
+impl From<SignalInfo> for Info {
+    fn from(SignalInfo { number, code, first, second }: SignalInfo) -> Info {
+        Info { number: number.into(), errno: 0, code, pad: 0, first, second, rest: [0; 12] }
+    }
+}
+
+impl Info {
+    /// What a program says of a signal that it sends, which is this one.
+    pub fn of(&self, number: u8) -> SignalInfo {
+        SignalInfo { number, code: self.code, first: self.first, second: self.second }
+    }
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -122,6 +137,24 @@ pub fn on_stack(stack: SignalStack, rsp: u64) -> bool {
     stack.size != 0 && rsp > stack.base && rsp - stack.base <= stack.size
 }
 
+/// Gives a thread another alternate stack, or none, as `sigaltstack` does.
+pub fn set_stack(thread: &mut Thread, wanted: &StackT) -> Result<(), Errno> {
+    const SMALLEST: u64 = 2048;
+    const FLAGS: i32 = ON_STACK | DISABLED | i32::MIN;
+    if on_stack(thread.signal_stack, thread.registers.rsp) {
+        return Err(Errno::EPERM);
+    }
+    if wanted.flags & !FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    thread.signal_stack = match wanted {
+        _ if wanted.flags & DISABLED != 0 => SignalStack::default(),
+        _ if wanted.size < SMALLEST => return Err(Errno::ENOMEM),
+        _ => SignalStack { base: wanted.base, size: wanted.size },
+    };
+    Ok(())
+}
+
 /// Makes the frame for a signal and points the thread at its handler.
 pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, action: Action) -> Result<(), Fault> {
     if action.flags & SA_RESTORER == 0 || action.handler >= USER_END {
@@ -129,11 +162,16 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     }
     schedule::save_extended(kernel, cpu);
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
-    // The handler makes calls of its own: what was left of the interrupted one must not become theirs.
-    thread.settle_restart(-i64::from(Errno::EINTR.into_raw()));
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-    let (registers, stack, mask) =
-        (thread.registers, thread.signal_stack, thread.saved_mask.take().unwrap_or(thread.signal_mask));
+    let call = thread.registers;
+    // The handler makes calls of its own: what was left of the interrupted one must not become theirs.
+    let interrupted = thread.settle_restart(action.flags & SA_RESTART != 0, -i64::from(Errno::EINTR.into_raw()));
+    if let Some(deadline) = interrupted {
+        time::tell_rest(&mut kernel.memory, space, &call, deadline);
+    }
+    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
+    let (registers, stack, meanwhile) = (thread.registers, thread.signal_stack, thread.signal_mask);
+    let mask = thread.saved_mask.take().unwrap_or(meanwhile);
     let extended = thread.extended.clone();
     let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack(stack, registers.rsp);
     let top = if switch { stack.base.wrapping_add(stack.size) } else { registers.rsp.wrapping_sub(RED_ZONE) };
@@ -150,31 +188,23 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
             registers: context(&registers, signal, mask, state_at),
             mask,
         },
-        info: Info {
-            number: signal.number.into(),
-            errno: 0,
-            reason: signal.reason,
-            pad: 0,
-            value: signal.value,
-            rest: [0; 13],
-        },
+        info: signal.info.into(),
     };
     let mut state = extended.0;
     fpu::mark(&mut state);
     kernel.memory.copy_out(space, state_at, &state[..state_size as usize])?;
     kernel.memory.copy_out(space, state_at + state_size, &fpu::END_MARK.to_le_bytes())?;
     kernel.memory.copy_out(space, at, frame.as_bytes())?;
+    let number = signal.info.number;
+    let own = if action.flags & SA_NODEFER == 0 { super::bit(number) } else { 0 };
+    super::set_mask(&mut kernel.tasks, id, meanwhile | action.mask | own);
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
-    thread.signal_mask |= action.mask & !super::UNSTOPPABLE;
-    if action.flags & SA_NODEFER == 0 {
-        thread.signal_mask |= super::bit(signal.number);
-    }
     let to = &mut thread.registers;
     to.vector = Registers::SET;
     to.rip = action.handler;
     to.rsp = at;
     to.rax = 0;
-    to.rdi = signal.number.into();
+    to.rdi = number.into();
     to.rsi = at + core::mem::offset_of!(Frame, info) as u64;
     to.rdx = at + core::mem::offset_of!(Frame, context) as u64;
     // The direction and trap flags are the interrupted code's.
@@ -186,7 +216,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     if action.flags & SA_RESETHAND != 0
         && let Some(process) = kernel.tasks.process_mut(process)
     {
-        process.resources.handlers.set(signal.number, Action::default());
+        process.resources.handlers.set(number, Action::default());
     }
     schedule::reload(kernel, cpu);
     Ok(())
@@ -241,13 +271,15 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Faul
     }
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     thread.extended = state;
-    thread.signal_mask = frame.context.mask & !super::UNSTOPPABLE;
     let to = &mut thread.registers;
     [to.r8, to.r9, to.r10, to.r11, to.r12, to.r13, to.r14, to.r15] = from.r8_to_r15;
     (to.rdi, to.rsi, to.rbp, to.rbx) = (from.rdi, from.rsi, from.rbp, from.rbx);
     (to.rdx, to.rax, to.rcx, to.rsp, to.rip) = (from.rdx, from.rax, from.rcx, from.rsp, from.rip);
     to.rflags = (from.rflags & USER_FLAGS) | INTERRUPTS_ON;
     to.vector = Registers::SET;
+    // As on Linux one that cannot be had is not an error here.
+    let _ = set_stack(thread, &frame.context.stack);
+    super::set_mask(&mut kernel.tasks, id, frame.context.mask);
     schedule::reload(kernel, cpu);
     kernel.tasks.alert(id);
     Ok(())

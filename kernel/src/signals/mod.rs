@@ -1,15 +1,19 @@
 //! Signals: what a process wants done on them, and doing it.
 //!
-//! Faults are delivered to the thread that made them; `kill` and its kin mark a signal as pending, and
-//! it is delivered when the thread next leaves the kernel. The frame on the user's stack is laid out
-//! as Linux lays it out ([`frame`]).
+//! Faults are delivered to the thread that made them. What is sent is pending for a thread or a process
+//! ([`containers::signals`]), and is delivered when a thread that takes it next leaves the kernel. The frame on
+//! the user's stack is laid out as Linux lays it out ([`frame`]).
+//!
+//! A signal that stops does so when it is sent: from then on the process's threads park when they are about
+//! to leave the kernel, those in user mode are called into it, and a thread whose call waits goes on waiting.
 
 pub mod frame;
 
 use crate::kernel::{Kernel, Tasks};
 use crate::{lifecycle, schedule};
 use alloc::boxed::Box;
-use containers::{Channel, Ending, ProcessId, Resume, State, ThreadId};
+pub use containers::signals::bit;
+use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -25,15 +29,22 @@ mod numbers {
     pub const SIGKILL: u8 = 9;
     pub const SIGSEGV: u8 = 11;
     pub const SIGPIPE: u8 = 13;
+    pub const SIGALRM: u8 = 14;
     pub const SIGCHLD: u8 = 17;
     pub const SIGCONT: u8 = 18;
     pub const SIGSTOP: u8 = 19;
     pub const SIGTSTP: u8 = 20;
+    pub const SIGTTIN: u8 = 21;
     pub const SIGTTOU: u8 = 22;
     pub const SIGURG: u8 = 23;
     pub const SIGWINCH: u8 = 28;
+    pub const SI_USER: i32 = 0;
     pub const SI_TKILL: i32 = -6;
     pub const SI_KERNEL: i32 = 128;
+    pub const CLD_EXITED: i32 = 1;
+    pub const CLD_KILLED: i32 = 2;
+    pub const CLD_STOPPED: i32 = 5;
+    pub const CLD_CONTINUED: i32 = 6;
     pub const FPE_INTDIV: i32 = 1;
     pub const ILL_ILLOPN: i32 = 2;
     pub const TRAP_TRACE: i32 = 2;
@@ -50,10 +61,8 @@ pub const SIGNALS: u8 = 64;
 /// Signals that can be neither handled nor blocked.
 pub const UNSTOPPABLE: u64 = bit(SIGKILL) | bit(SIGSTOP);
 
-/// A signal's bit in masks.
-pub const fn bit(signal: u8) -> u64 {
-    1 << (signal - 1)
-}
+/// Signals that stop a process by default.
+const STOPS: u64 = bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
 
 /// The log's name for a signal.
 pub fn name(signal: u8) -> &'static str {
@@ -73,15 +82,11 @@ pub fn name(signal: u8) -> &'static str {
     }
 }
 
-/// A signal and what `siginfo` tells of it.
+/// A signal that is being delivered.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal {
-    /// 1 to [`SIGNALS`].
-    pub number: u8,
-    /// `si_code`.
-    pub reason: i32,
-    /// `si_addr`, or sender for `kill`.
-    pub value: u64,
+    /// Its number and what `siginfo` tells of it.
+    pub info: SignalInfo,
     /// The exception behind it.
     pub vector: u64,
     /// Its error code.
@@ -92,9 +97,39 @@ pub struct Signal {
 
 impl Signal {
     /// A signal for a fault at an address.
-    pub fn fault(number: u8, reason: i32, value: u64) -> Signal {
-        Signal { number, reason, value, vector: 0, code: 0, address: 0 }
+    pub fn fault(number: u8, code: i32, address: u64) -> Signal {
+        Signal::from(SignalInfo { number, code, first: address, second: 0 })
     }
+}
+
+impl From<SignalInfo> for Signal {
+    fn from(info: SignalInfo) -> Signal {
+        Signal { info, vector: 0, code: 0, address: 0 }
+    }
+}
+
+/// A signal from the kernel itself.
+pub fn from_kernel(number: u8) -> SignalInfo {
+    SignalInfo { number, code: SI_KERNEL, first: 0, second: 0 }
+}
+
+/// A signal from a process, whose user is root.
+pub fn from_process(number: u8, code: i32, sender: ProcessId) -> SignalInfo {
+    SignalInfo { number, code, first: sender.number().into(), second: 0 }
+}
+
+/// What is told of a process's end: `si_code` and `si_status`.
+pub fn told(how: Ending) -> (i32, u8) {
+    match how {
+        Ending::Exited(status) => (CLD_EXITED, status),
+        Ending::Killed(signal) => (CLD_KILLED, signal),
+    }
+}
+
+/// A signal that tells of a child's end.
+pub fn from_child(number: u8, child: ProcessId, how: Ending) -> SignalInfo {
+    let (code, status) = told(how);
+    SignalInfo { second: status.into(), ..from_process(number, code, child) }
 }
 
 /// What to do on a signal, as `rt_sigaction` has it.
@@ -123,6 +158,9 @@ impl Action {
         self.handler == IGNORE || self.flags & SA_NOCLDWAIT != 0
     }
 }
+
+/// A flag of `SIGCHLD`'s action: not when a child stops or goes on.
+const SA_NOCLDSTOP: u64 = 1;
 
 /// A process's actions; made with the first that is not the default.
 #[derive(Default, Clone)]
@@ -153,24 +191,45 @@ impl Handlers {
     }
 }
 
-/// Whether the default action on a signal is to do nothing.
-fn harmless(signal: u8) -> bool {
-    // Stopping and continuing need job control, which is not here: they do nothing.
-    matches!(signal, SIGCHLD | SIGURG | SIGWINCH | SIGCONT | SIGTSTP..=SIGTTOU | SIGSTOP)
+/// What the delivery of a signal comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Effect {
+    Nothing,
+    Stops,
+    Ends,
+    Handler,
+}
+
+/// What the delivery of a signal to a process comes to.
+fn effect(tasks: &Tasks, process: ProcessId, signal: u8) -> Effect {
+    match tasks.process(process).map_or(IGNORE, |process| process.resources.handlers.get(signal).handler) {
+        DEFAULT if matches!(signal, SIGCHLD | SIGURG | SIGWINCH | SIGCONT) => Effect::Nothing,
+        DEFAULT if STOPS & bit(signal) != 0 => Effect::Stops,
+        DEFAULT => Effect::Ends,
+        IGNORE => Effect::Nothing,
+        _ => Effect::Handler,
+    }
 }
 
 /// Gives a thread the signal for its own fault, now. Blocked or ignored, it kills: the thread could
 /// only make the same fault again.
 pub fn force(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: Signal) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
-    let Some(process) = kernel.tasks.process(thread.process) else { return };
-    let action = process.resources.handlers.get(signal.number);
-    let blocked = thread.signal_mask & bit(signal.number) != 0;
-    if matches!(action.handler, DEFAULT | IGNORE) || blocked || signal.number == SIGKILL {
+    let number = signal.info.number;
+    let blocked = thread.signal_mask & bit(number) != 0;
+    if effect(&kernel.tasks, thread.process, number) != Effect::Handler || blocked {
         return kill(kernel, cpu, id, &signal);
     }
-    if frame::push(kernel, cpu, id, &signal, action).is_err() {
-        kill(kernel, cpu, id, &Signal { number: SIGSEGV, ..signal });
+    handle(kernel, cpu, id, &signal);
+}
+
+/// Sends a thread to its handler for a signal.
+fn handle(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) {
+    let Some(process) = kernel.tasks.thread(id).and_then(|thread| kernel.tasks.process(thread.process)) else { return };
+    let action = process.resources.handlers.get(signal.info.number);
+    if frame::push(kernel, cpu, id, signal, action).is_err() {
+        let info = from_kernel(SIGSEGV);
+        kill(kernel, cpu, id, &Signal { info, ..*signal });
     }
 }
 
@@ -181,8 +240,8 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
     let rip = thread.registers.rip;
     let Some(resources) = kernel.tasks.process(process).map(|process| &process.resources) else { return };
     let number = kernel.tasks.thread(ThreadId::Main(process)).map_or(0, |main| main.number);
-    let (program, killer) = (&resources.name, name(signal.number));
-    match (signal.number, signal.vector) {
+    let (program, killer) = (&resources.name, name(signal.info.number));
+    match (signal.info.number, signal.vector) {
         (SIGKILL, 14) => {
             log::warn!("{program} ({number}) killed: no memory left for the page at {:#x}", signal.address)
         }
@@ -192,106 +251,163 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
                 [(signal.code >> 1 & 1 | (signal.code >> 4 & 1) << 1).min(2) as usize],
             signal.address
         ),
-        (_, 0) if signal.reason <= 0 => log::warn!("{program} ({number}) killed by {killer}, sent to it"),
-        // A division by zero is vector 0 as well, but gives its own signal.
-        (SIGSEGV, 0) if signal.reason == SI_KERNEL => {
+        (SIGSEGV, 0) if signal.info.code == SI_KERNEL => {
             log::warn!(
                 "{program} ({number}) killed by {killer}: a signal frame that cannot be returned through at {rip:#x}"
             )
         }
+        // A division by zero is vector 0 as well.
+        (_, 0) if (signal.info.number, signal.info.code) != (SIGFPE, FPE_INTDIV) => {
+            log::warn!("{program} ({number}) killed by {killer}, sent to it")
+        }
         (_, vector) => log::warn!("{program} ({number}) killed by {killer}: exception {vector} at {rip:#x}"),
     }
-    lifecycle::end_process(kernel, cpu, process, Ending::Killed(signal.number));
+    lifecycle::end_process(kernel, cpu, process, Ending::Killed(signal.info.number));
 }
 
-/// Makes a signal pending for the thread whose call this is: it comes when the call has ended.
-pub fn post(tasks: &mut Tasks, id: ThreadId, signal: u8) {
-    if let Some(thread) = tasks.thread_mut(id) {
-        thread.pending |= bit(signal);
-        tasks.alert(id);
-    }
+/// Sends a signal to a process: to whichever of its threads takes it.
+pub fn send_to_process(tasks: &mut Tasks, process: ProcessId, info: SignalInfo) {
+    send(tasks, process, Target::Process(process), info);
 }
 
-/// Makes a signal pending for a thread and sees to it that it is looked at soon.
-pub fn send(kernel: &mut Kernel, id: ThreadId, signal: u8) {
-    let Some(thread) = kernel.tasks.thread_mut(id) else { return };
-    thread.pending |= bit(signal);
-    kernel.tasks.alert(id);
-    interrupt_wait(kernel, id);
+/// Sends a signal to a thread.
+pub fn send_to_thread(tasks: &mut Tasks, id: ThreadId, info: SignalInfo) {
+    let Some(process) = tasks.thread(id).map(|thread| thread.process) else { return };
+    send(tasks, process, Target::Thread(id), info);
 }
 
-/// Ends a thread's wait, if it waits and a signal is pending that means something to it. Asked when a signal
-/// comes, and when a call has parked its thread: another CPU may have sent one while the thread was on its
-/// way into the kernel.
-pub fn interrupt_wait(kernel: &mut Kernel, id: ThreadId) {
-    let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Parked) else { return };
-    let Some(signal) = first_that_matters(&kernel.tasks, id, thread.pending & !thread.signal_mask) else { return };
-    // A parent that has lent its container to a child waits on, unless it is to end.
-    let lends = thread.wait.is_some_and(|wait| matches!(wait.channel, Channel::Leaving(_)));
-    if lends && has_function(&kernel.tasks, id, signal) {
+/// Sends a signal to all processes of a group; false if there are none.
+pub fn send_to_group(tasks: &mut Tasks, group: u32, info: SignalInfo) -> bool {
+    let mut any = false;
+    tasks.each_process(|tasks, id| {
+        if tasks.process(id).is_some_and(|process| process.group == group) {
+            send_to_process(tasks, id, info);
+            any = true;
+        }
+    });
+    any
+}
+
+fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) {
+    let number = info.number;
+    if tasks.process(process).is_none_or(|process| process.ended.is_some()) {
         return;
     }
-    let how = match thread.wait.map_or(0, |wait| wait.progress) {
-        0 if restarts(kernel, id, signal) => Resume::Restart,
-        0 => Resume::Return(-i64::from(files::Errno::EINTR.into_raw())),
-        done => Resume::Return(done as i64),
+    // Which thread is told to end its process makes no difference.
+    let target = if number == SIGKILL { Target::Process(process) } else { target };
+    if number == SIGKILL {
+        tasks.go_on(process);
+    } else if number == SIGCONT {
+        tasks.discard(process, STOPS);
+        if tasks.go_on(process) {
+            tell_parent_of_change(tasks, process, CLD_CONTINUED, SIGCONT);
+        }
+    } else if STOPS & bit(number) != 0 {
+        tasks.discard(process, bit(SIGCONT));
+    }
+    let taker = match target {
+        Target::Process(process) => tasks.taker(process, number),
+        Target::Thread(id) => Some(id).filter(|id| tasks.takes(*id, number)),
     };
-    kernel.tasks.resume(id, how);
-}
-
-/// The first of a set of signals on whose delivery to a thread anything would happen.
-fn first_that_matters(tasks: &Tasks, id: ThreadId, signals: u64) -> Option<u8> {
-    (1..=SIGNALS).find(|signal| signals & bit(*signal) != 0 && cares(tasks, id, *signal))
-}
-
-/// Whether a parked thread's call is made again after the handler: those that Linux makes again, if the
-/// handler wants it (signal(7)). Not sleeping, not `poll`, and nothing with a time-out.
-fn restarts(kernel: &Kernel, id: ThreadId, signal: u8) -> bool {
-    let Some(thread) = kernel.tasks.thread(id) else { return false };
-    let action = kernel.tasks.process(thread.process).map(|process| process.resources.handlers.get(signal));
-    let wait = thread.wait.filter(|wait| {
-        wait.deadline.is_none()
-            && matches!(
-                wait.channel,
-                Channel::Futex(..)
-                    | Channel::ConsoleInput
-                    | Channel::ConsoleOutput
-                    | Channel::Pipe(_)
-                    | Channel::Children(_)
-                    | Channel::Locks
-            )
-    });
-    wait.is_some() && action.is_some_and(|action| action.flags & frame::SA_RESTART != 0)
-}
-
-/// Whether a signal's action is a function of the program's.
-fn has_function(tasks: &Tasks, id: ThreadId, signal: u8) -> bool {
-    let process = tasks.thread(id).and_then(|thread| tasks.process(thread.process));
-    process.is_some_and(|process| !matches!(process.resources.handlers.get(signal).handler, DEFAULT | IGNORE))
-}
-
-/// Whether anything would happen on delivery.
-fn cares(tasks: &Tasks, id: ThreadId, signal: u8) -> bool {
-    let process = tasks.thread(id).and_then(|thread| tasks.process(thread.process));
-    process.is_some_and(|process| match process.resources.handlers.get(signal).handler {
-        DEFAULT => !harmless(signal),
-        handler => handler != IGNORE,
-    })
-}
-
-/// Makes a signal pending for some thread of a process that does not block it.
-pub fn send_to_process(kernel: &mut Kernel, process: ProcessId, signal: u8) {
-    let open = |id: &ThreadId| kernel.tasks.thread(*id).is_some_and(|thread| thread.signal_mask & bit(signal) == 0);
-    let thread = kernel.tasks.threads_of(process).find(open).or_else(|| kernel.tasks.threads_of(process).next());
-    if let Some(thread) = thread {
-        send(kernel, thread, signal);
+    let Some(taker) = taker else { return tasks.post(target, info) };
+    let awaited = tasks.thread(taker).is_some_and(|thread| thread.signal_mask & bit(number) != 0);
+    match effect(tasks, process, number) {
+        Effect::Nothing if !awaited => {}
+        Effect::Stops if !awaited => stop(tasks, process, number),
+        _ => {
+            tasks.post(target, info);
+            tasks.alert(taker);
+            interrupt_wait(tasks, taker);
+        }
     }
 }
 
-/// A signal from the terminal's keys, to the process in the foreground: the first.
-pub fn to_foreground(kernel: &mut Kernel, signal: u8) {
-    if let Some(first) = kernel.first {
-        send_to_process(kernel, first, signal);
+/// Stops a process, unless it is about to end anyway, or nobody in its session could make it go on.
+fn stop(tasks: &mut Tasks, id: ProcessId, signal: u8) {
+    let Some(process) = tasks.process(id) else { return };
+    let dies = process.control.pending & bit(SIGKILL) != 0;
+    if !dies && (signal == SIGSTOP || !tasks.is_orphaned(process.group)) {
+        tasks.stop(id, signal);
+        settle_stop(tasks, id);
+    }
+}
+
+/// Tells the parent of a process that is being stopped, once all its threads are. Asked whenever one of them
+/// leaves its CPU.
+pub fn settle_stop(tasks: &mut Tasks, id: ProcessId) {
+    if tasks.has_stopped(id)
+        && let Some(Change::Stopped(signal)) = tasks.process(id).and_then(|process| process.control.change)
+    {
+        tell_parent_of_change(tasks, id, CLD_STOPPED, signal);
+    }
+}
+
+fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status: u8) {
+    let Some(parent) = tasks.process(child).and_then(|child| child.parent) else { return };
+    tasks.wake_all(Channel::Children(parent));
+    let action = tasks.process(parent).map_or(Action::default(), |p| p.resources.handlers.get(SIGCHLD));
+    if action.flags & SA_NOCLDSTOP == 0 {
+        let info = SignalInfo { second: status.into(), ..from_process(SIGCHLD, code, child) };
+        send_to_process(tasks, parent, info);
+    }
+}
+
+/// Ends a thread's wait, if it waits and a signal is pending that means something to it: the call is made
+/// again, unless the signal's handler ends it. Asked when a signal comes, and when a call has parked its
+/// thread: another CPU may have sent one while the thread was on its way into the kernel.
+pub fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
+    let Some(thread) = tasks.thread(id).filter(|thread| thread.state == State::Parked) else { return };
+    let Some(wait) = thread.wait else { return };
+    match wait.channel {
+        Channel::Stopped(_) => {}
+        // A parent that has lent its container to a child waits on, unless it is to end.
+        Channel::Leaving(_) if !has_effect(tasks, id, |effect| effect == Effect::Ends) => {}
+        // What it has waited for: no interruption.
+        Channel::Signal(set) if tasks.pending(id) & set != 0 => tasks.resume(id, Resume::Restart),
+        Channel::Again => tasks.resume(id, Resume::Interrupt),
+        _ if has_effect(tasks, id, |effect| effect != Effect::Nothing) => tasks.resume(id, Resume::Interrupt),
+        _ => {}
+    }
+}
+
+/// Whether the delivery of any signal that is there for a thread would come to this.
+fn has_effect(tasks: &Tasks, id: ThreadId, wanted: impl Fn(Effect) -> bool) -> bool {
+    let Some(process) = tasks.thread(id).map(|thread| thread.process) else { return false };
+    let signals = tasks.open(id);
+    signals != 0 && (1..=SIGNALS).any(|signal| signals & bit(signal) != 0 && wanted(effect(tasks, process, signal)))
+}
+
+/// Changes a thread's mask. Signals that it lets through now come before it goes on; those of its process
+/// that it takes no more are shown to the other threads.
+pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
+    let Some(thread) = tasks.thread_mut(id) else { return };
+    let before = core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE);
+    let process = thread.process;
+    let pending = tasks.pending(id);
+    if pending & before & !mask != 0 {
+        tasks.alert(id);
+    }
+    if pending & mask & !before != 0 {
+        find_takers(tasks, process);
+    }
+}
+
+/// A process's action for a signal has been set: if that is to do nothing, the signal is pending no more.
+pub fn forget_ignored(tasks: &mut Tasks, process: ProcessId, signal: u8) {
+    if effect(tasks, process, signal) == Effect::Nothing {
+        tasks.discard(process, bit(signal));
+    }
+}
+
+/// Shows the signals that are pending for a process to threads that take them: who was to take one blocks it
+/// now, or is gone.
+pub fn find_takers(tasks: &mut Tasks, process: ProcessId) {
+    let pending = tasks.process(process).map_or(0, |process| process.control.pending);
+    for signal in (1..=SIGNALS).filter(|signal| pending & bit(*signal) != 0) {
+        if let Some(taker) = tasks.taker(process, signal) {
+            tasks.alert(taker);
+            interrupt_wait(tasks, taker);
+        }
     }
 }
 
@@ -299,40 +415,38 @@ pub fn to_foreground(kernel: &mut Kernel, signal: u8) {
 /// through is there already: then the call does not wait, and the signal comes when it has ended.
 pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     let Some(thread) = tasks.thread_mut(id) else { return false };
-    thread.saved_mask = Some(core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE));
-    let open = thread.pending & !thread.signal_mask;
+    thread.saved_mask.get_or_insert(thread.signal_mask);
+    set_mask(tasks, id, mask);
     tasks.alert(id);
-    first_that_matters(tasks, id, open).is_none()
+    !has_effect(tasks, id, |effect| effect != Effect::Nothing)
 }
 
 /// Delivers the pending signals that the current thread does not block. Called when it has been
 /// chosen to run; returns false if it does not run any more.
 pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     let Some(id) = schedule::current(cpu) else { return true };
-    while let Some(thread) = kernel.tasks.thread_mut(id) {
-        let open = thread.pending & !(thread.signal_mask & !UNSTOPPABLE);
-        if open == 0 {
-            // The call that waited with another mask in place is over, or will put it there again.
-            match thread.saved_mask.take() {
-                Some(mask) => thread.signal_mask = mask,
-                None => return true,
-            }
-            continue;
+    while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
+        let (process, mask, saved) = (thread.process, thread.signal_mask, thread.saved_mask);
+        let again = thread.restart.is_some_and(|call| call.rip == thread.registers.rip);
+        if kernel.tasks.is_stopped(process) {
+            kernel.tasks.park_stopped(id);
+            settle_stop(&mut kernel.tasks, process);
+            return false;
         }
-        let number = open.trailing_zeros() as u8 + 1;
-        thread.pending &= !bit(number);
-        let process = thread.process;
-        let action = kernel.tasks.process(process).map(|p| p.resources.handlers.get(number)).unwrap_or_default();
-        let signal = Signal::fault(number, SI_TKILL, 0);
-        match action.handler {
-            DEFAULT if harmless(number) => {}
-            DEFAULT => kill(kernel, cpu, id, &signal),
-            IGNORE => {}
-            _ => {
-                if frame::push(kernel, cpu, id, &signal, action).is_err() {
-                    kill(kernel, cpu, id, &Signal { number: SIGSEGV, ..signal });
-                }
+        let Some(info) = kernel.tasks.take_signal(id, !mask) else {
+            // Another mask is in place for as long as the call waits: it is over, or is to be made again.
+            let Some(saved) = saved.filter(|_| !again) else { return true };
+            if let Some(thread) = kernel.tasks.thread_mut(id) {
+                thread.saved_mask = None;
             }
+            set_mask(&mut kernel.tasks, id, saved);
+            continue;
+        };
+        match effect(&kernel.tasks, process, info.number) {
+            Effect::Nothing => {}
+            Effect::Stops => stop(&mut kernel.tasks, process, info.number),
+            Effect::Ends => kill(kernel, cpu, id, &info.into()),
+            Effect::Handler => handle(kernel, cpu, id, &info.into()),
         }
     }
     false

@@ -8,7 +8,7 @@ use crate::console::Console;
 use crate::files::{Bytes, Files, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
 use crate::random::Random;
-use crate::signals::{self, SIGPIPE};
+use crate::signals::{self, SI_USER, SIGPIPE, from_process};
 use ::files::open::Whence;
 use ::files::pipe::{ATOMIC, event};
 use ::files::{Errno, OpenFlags};
@@ -265,7 +265,7 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
 pub fn written(caller: &Caller, tasks: &mut Tasks, outcome: Outcome) -> Answer {
     let Outcome { done, wait, error } = outcome;
     if error == Some(Errno::EPIPE) {
-        signals::post(tasks, caller.thread, SIGPIPE);
+        signals::send_to_thread(tasks, caller.thread, from_process(SIGPIPE, SI_USER, caller.process));
     }
     match (wait, error) {
         (Some(wait), _) => {

@@ -1,0 +1,280 @@
+//! Signals that are waiting to be delivered, stopped processes, and interval timers. What a process wants
+//! done on a signal is the kernel's to know.
+//!
+//! A signal is pending for a thread or for a process, of which any thread may take it. What `siginfo` tells
+//! of it stands in one queue of a fixed size: signals come when nobody may allocate. One for which there is no
+//! room is delivered all the same and tells nothing; so on Linux. Real-time signals queue as long as there is
+//! room, others are pending once.
+
+use crate::container::Cpu;
+use crate::process::ProcessId;
+use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
+use crate::thread::State;
+use alloc::vec::Vec;
+
+/// Signals whose `siginfo` is remembered, of all processes.
+const INFOS: usize = 512;
+
+/// The same of one process or thread.
+const INFOS_EACH: usize = 64;
+
+/// The first real-time signal, as the kernel counts them.
+const REAL_TIME: u8 = 32;
+
+/// A signal's bit in sets.
+pub const fn bit(signal: u8) -> u64 {
+    1 << (signal - 1)
+}
+
+/// What is told of a signal: `siginfo_t` without its padding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignalInfo {
+    /// 1 to 64.
+    pub number: u8,
+    /// `si_code`.
+    pub code: i32,
+    /// `si_addr`, or `si_pid` and above it `si_uid`.
+    pub first: u64,
+    /// `si_value`, or `si_status`.
+    pub second: u64,
+}
+
+/// For whom a signal is pending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// That thread.
+    Thread(ThreadId),
+    /// Any thread of that process.
+    Process(ProcessId),
+}
+
+/// Whether a process runs, as job control sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Job {
+    /// It runs.
+    #[default]
+    Runs,
+    /// This signal stops it, but some of its threads have not left their CPUs yet.
+    Stopping(u8),
+    /// This signal has stopped it.
+    Stopped(u8),
+}
+
+/// What a parent can wait for besides an end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// This signal has stopped the process.
+    Stopped(u8),
+    /// `SIGCONT` has made it go on.
+    Continued,
+}
+
+/// An interval timer that runs (`ITIMER_REAL`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timer {
+    /// Nanoseconds since boot at which it goes off.
+    pub at: u64,
+    /// Nanoseconds after which it goes off again; 0: never.
+    pub interval: u64,
+}
+
+/// A process's signals and job control.
+#[derive(Default)]
+pub struct Control {
+    /// Signals that any of its threads may take.
+    pub pending: u64,
+    /// Whether it runs.
+    pub job: Job,
+    /// What its parent has not been told yet.
+    pub change: Option<Change>,
+    /// Its interval timer.
+    pub timer: Option<Timer>,
+}
+
+/// What the signals of all processes need: the infos in the order in which they came, and when the first of
+/// all timers goes off, or earlier.
+pub(crate) struct Signals {
+    infos: Vec<(Target, SignalInfo)>,
+    pub(crate) next_timer: Option<u64>,
+}
+
+impl Default for Signals {
+    fn default() -> Signals {
+        Signals { infos: Vec::with_capacity(INFOS), next_timer: None }
+    }
+}
+
+impl<R> Tasks<R> {
+    fn pending_mut(&mut self, target: Target) -> Option<&mut u64> {
+        match target {
+            Target::Thread(id) => self.thread_mut(id).map(|thread| &mut thread.pending),
+            Target::Process(id) => self.process_mut(id).map(|process| &mut process.control.pending),
+        }
+    }
+
+    /// The signals that a thread may take when it blocks none: its own and its process's.
+    pub fn pending(&self, id: ThreadId) -> u64 {
+        let Some(thread) = self.thread(id) else { return 0 };
+        thread.pending | self.process(thread.process).map_or(0, |process| process.control.pending)
+    }
+
+    /// The pending signals that a thread does not block.
+    pub fn open(&self, id: ThreadId) -> u64 {
+        self.thread(id).map_or(0, |thread| self.pending(id) & !thread.signal_mask)
+    }
+
+    /// Makes a signal pending. Nobody is told.
+    pub fn post(&mut self, target: Target, info: SignalInfo) {
+        let Some(pending) = self.pending_mut(target) else { return };
+        let twice = *pending & bit(info.number) != 0;
+        *pending |= bit(info.number);
+        let infos = &mut self.signals.infos;
+        let room = infos.len() < INFOS && infos.iter().filter(|(whose, _)| *whose == target).count() < INFOS_EACH;
+        if room && (!twice || info.number >= REAL_TIME) {
+            infos.push((target, info));
+        }
+    }
+
+    /// Takes the next pending signal in `set` away from a thread: its own before its process's, the lowest
+    /// number first.
+    pub fn take_signal(&mut self, id: ThreadId, set: u64) -> Option<SignalInfo> {
+        let thread = self.thread(id)?;
+        let own = thread.pending & set;
+        let target = if own != 0 { Target::Thread(id) } else { Target::Process(thread.process) };
+        let pending = self.pending_mut(target)?;
+        let open = *pending & set;
+        if open == 0 {
+            return None;
+        }
+        let number = open.trailing_zeros() as u8 + 1;
+        let infos = &mut self.signals.infos;
+        let mut same = (0..infos.len()).filter(|n| infos[*n].0 == target && infos[*n].1.number == number);
+        let (first, more) = (same.next(), same.next().is_some());
+        let info = first.map(|at| infos.remove(at).1);
+        if !more && let Some(pending) = self.pending_mut(target) {
+            *pending &= !bit(number);
+        }
+        Some(info.unwrap_or(SignalInfo { number, code: 0, first: 0, second: 0 }))
+    }
+
+    /// Drops pending signals of a process and of all its threads.
+    pub fn discard(&mut self, process: ProcessId, set: u64) {
+        self.discard_of(Target::Process(process), set);
+        self.discard_of(Target::Thread(ThreadId::Main(process)), set);
+        for index in 0..self.threads.further.slots() {
+            if let Some(id) = self.threads.further.id_at(index).map(ThreadId::Further)
+                && self.thread(id).is_some_and(|thread| thread.process == process)
+            {
+                self.discard_of(Target::Thread(id), set);
+            }
+        }
+    }
+
+    /// The same of one target.
+    pub(crate) fn discard_of(&mut self, target: Target, set: u64) {
+        if let Some(pending) = self.pending_mut(target).filter(|pending| **pending & set != 0) {
+            *pending &= !set;
+            self.signals.infos.retain(|(whose, info)| *whose != target || bit(info.number) & !set != 0);
+        }
+    }
+
+    /// Whether a process is stopped, or about to be.
+    pub fn is_stopped(&self, id: ProcessId) -> bool {
+        self.process(id).is_some_and(|process| process.control.job != Job::Runs)
+    }
+
+    /// Stops a process. Its threads park when they are about to go to user mode ([`Tasks::park_stopped`]), and
+    /// those that are there are made to leave it.
+    pub fn stop(&mut self, id: ProcessId, signal: u8) {
+        let running = self.running_on(id);
+        if let Some(process) = self.process_mut(id).filter(|process| process.control.job == Job::Runs) {
+            process.control.job = Job::Stopping(signal);
+            running.iter().for_each(|cpu: Cpu| self.attention.insert(cpu));
+        }
+    }
+
+    /// Parks a thread of a stopped process, until that goes on.
+    pub fn park_stopped(&mut self, id: ThreadId) {
+        let Some(process) = self.thread(id).map(|thread| thread.process) else { return };
+        let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
+        self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Stopped(process), None) });
+    }
+
+    /// If a process is about to be stopped and none of its threads runs any more, it is: true, once.
+    pub fn has_stopped(&mut self, id: ProcessId) -> bool {
+        let Some(Job::Stopping(signal)) = self.process(id).map(|process| process.control.job) else { return false };
+        if !self.running_on(id).is_empty() {
+            return false;
+        }
+        if let Some(process) = self.process_mut(id) {
+            process.control.job = Job::Stopped(signal);
+            process.control.change = Some(Change::Stopped(signal));
+        }
+        true
+    }
+
+    /// Makes a stopped process go on; true if it had been stopped.
+    pub fn go_on(&mut self, id: ProcessId) -> bool {
+        let Some(process) = self.process_mut(id) else { return false };
+        let before = core::mem::take(&mut process.control.job);
+        let stopped = matches!(before, Job::Stopped(_));
+        if stopped {
+            process.control.change = Some(Change::Continued);
+        }
+        if before != Job::Runs {
+            self.wake_all(Channel::Stopped(id));
+        }
+        stopped
+    }
+
+    /// Sets a process's timer, or none; returns what it was.
+    pub fn set_timer(&mut self, id: ProcessId, timer: Option<Timer>) -> Option<Timer> {
+        let before = core::mem::replace(&mut self.process_mut(id)?.control.timer, timer);
+        let all = self.signals.next_timer.into_iter().chain(timer.map(|timer| timer.at));
+        self.signals.next_timer = all.min();
+        before
+    }
+
+    /// A process whose timer has gone off. The timer is set again, if it has an interval: to the first time
+    /// that is still to come.
+    pub fn expired_timer(&mut self, now: u64) -> Option<ProcessId> {
+        self.signals.next_timer.filter(|next| *next <= now)?;
+        let due = |tasks: &Self, id: &ProcessId| tasks.process(*id).and_then(|process| process.control.timer);
+        let expired = self.processes().find(|id| due(self, id).is_some_and(|timer| timer.at <= now));
+        if let Some(timer) = expired.and_then(|id| self.process_mut(id)).map(|process| &mut process.control.timer) {
+            *timer = timer.filter(|timer| timer.interval != 0).map(|Timer { at, interval }| {
+                let missed = (now - at) / interval;
+                Timer { at: at.saturating_add((missed + 1).saturating_mul(interval)), interval }
+            });
+        } else {
+            self.signals.next_timer = self.processes().filter_map(|id| due(self, &id)).map(|timer| timer.at).min();
+        }
+        expired
+    }
+
+    /// Whether no process of a group has a parent in another group of its session: nobody could make the group
+    /// go on if it were stopped.
+    pub fn is_orphaned(&self, group: u32) -> bool {
+        !self.members(group).filter_map(|id| self.process(id)).any(|process| {
+            let parent = process.parent.and_then(|parent| self.process(parent));
+            process.ended.is_none()
+                && parent.is_some_and(|parent| parent.group != group && parent.session == process.session)
+        })
+    }
+
+    /// The thread of a process that is to take a signal: the main one, if it does not block it or waits for it,
+    /// else any other.
+    pub fn taker(&self, process: ProcessId, signal: u8) -> Option<ThreadId> {
+        self.threads_of(process).find(|id| self.takes(*id, signal))
+    }
+
+    /// Whether a thread does not block a signal, or waits for it.
+    pub fn takes(&self, id: ThreadId, signal: u8) -> bool {
+        let Some(thread) = self.thread(id).filter(|thread| thread.state != State::Ended) else { return false };
+        let awaited = match thread.wait.map(|wait| wait.channel) {
+            Some(Channel::Signal(set)) => set,
+            _ => 0,
+        };
+        (!thread.signal_mask | awaited) & bit(signal) != 0
+    }
+}

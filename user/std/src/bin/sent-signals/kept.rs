@@ -1,0 +1,106 @@
+//! Signals that are pending, actions and their flags, and the frame.
+
+use crate::whom::queue;
+use crate::*;
+
+pub(crate) fn pending_ones() {
+    let set = bit(SIGUSR1) | bit(SIGUSR2);
+    mask(SIG_BLOCK, set);
+    [SIGUSR2, SIGUSR1, SIGUSR2, SIGUSR1].into_iter().for_each(send);
+    assert_eq!(pending() & set, set);
+    assert_eq!(numbers(), [0; 0]);
+    mask(SIG_UNBLOCK, set);
+    // Once each. The frame of the lowest is made first, so its handler runs last.
+    assert_eq!(numbers(), [SIGUSR2, SIGUSR1]);
+    assert_eq!(pending() & set, 0);
+}
+
+pub(crate) fn real_time() {
+    let set = bit(REAL_TIME[0]) | bit(REAL_TIME[1]);
+    mask(SIG_BLOCK, set);
+    for (signal, value) in [(41, 1), (40, 2), (41, 3), (40, 4), (40, 5)] {
+        assert_eq!(queue(signal, value), Ok(0));
+    }
+    let mut taken = Vec::new();
+    while pending() & set != 0 {
+        let mut info = [0u64; 16];
+        let signal = sys!(SYS_rt_sigtimedwait, &set, &mut info, 0, 8).expect("it is pending");
+        assert_eq!(info[0], signal);
+        taken.push((signal, info[3]));
+    }
+    assert_eq!(taken, [(40, 2), (40, 4), (40, 5), (41, 1), (41, 3)], "all of them, in order");
+    mask(SIG_UNBLOCK, set);
+    assert_eq!(numbers(), [0; 0]);
+}
+
+/// What is ignored is pending no more, and what is to be ignored never is, unless it is blocked.
+pub(crate) fn ignored() {
+    mask(SIG_BLOCK, bit(SIGUSR1) | bit(SIGCHLD));
+    send(SIGUSR1);
+    set_action(SIGUSR1, SIG_IGN, 0, 0);
+    assert_eq!(pending() & bit(SIGUSR1), 0, "forgotten");
+    send(SIGUSR1);
+    assert_eq!(pending() & bit(SIGUSR1), bit(SIGUSR1), "but it could still be handled");
+    install(SIGUSR1, 0, 0);
+    mask(SIG_UNBLOCK, bit(SIGUSR1));
+    assert_eq!(numbers(), [SIGUSR1]);
+    send(SIGCHLD);
+    assert_eq!(pending() & bit(SIGCHLD), bit(SIGCHLD));
+    set_action(SIGCHLD, SIG_DFL, 0, 0);
+    assert_eq!(pending() & bit(SIGCHLD), 0, "by default nothing happens on it either");
+    mask(SIG_UNBLOCK, bit(SIGCHLD));
+    [SIGCHLD, SIGURG, SIGWINCH, SIGCONT].into_iter().for_each(send);
+}
+
+pub(crate) fn flags() {
+    let open = mask(SIG_BLOCK, 0);
+    install(SIGUSR1, 0, bit(SIGUSR2));
+    send(SIGUSR1);
+    assert_eq!(MASK.load(SeqCst), open | bit(SIGUSR1) | bit(SIGUSR2), "itself and what its action says");
+    assert_eq!(mask(SIG_BLOCK, 0), open, "for so long as the handler runs");
+    install(SIGUSR1, SA_NODEFER, 0);
+    send(SIGUSR1);
+    assert_eq!(MASK.load(SeqCst), open);
+    install(SIGUSR1, 0, bit(SIGKILL) | bit(SIGSTOP));
+    send(SIGUSR1);
+    assert_eq!(MASK.load(SeqCst), open | bit(SIGUSR1), "these are never blocked");
+    install(SIGURG, SA_RESETHAND, 0);
+    send(SIGURG);
+    send(SIGURG);
+    assert_eq!(numbers(), [SIGUSR1, SIGUSR1, SIGUSR1, SIGURG], "the last for once only");
+    install(SIGUSR1, 0, 0);
+}
+
+/// Of the last frame: `uc_flags`; the extended state's marks, components and size; the mark behind it.
+static FRAME: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
+
+extern "C" fn look(_: i32, _: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: a frame is laid out so (`arch/x86/include/uapi/asm/sigcontext.h` and `ucontext.h`).
+    unsafe {
+        let context = context.cast::<u64>();
+        let state = ptr::with_exposed_provenance::<u8>(context.add(28).read() as usize);
+        let word = |at: usize| state.add(at).cast::<u32>().read_unaligned();
+        let size = word(480);
+        let words = [context.read(), u64::from(word(464)), u64::from(word(472)), u64::from(word(468)), u64::from(size)];
+        FRAME.iter().zip(words).for_each(|(to, word)| to.store(word, SeqCst));
+        if word(464) != 0 {
+            FRAME[5].store(u64::from(word(size as usize)), SeqCst);
+        }
+        assert!(state.addr().is_multiple_of(64), "as XRSTOR wants it");
+        assert_eq!(word(24), 0x1f80, "MXCSR");
+    }
+}
+
+/// The frame says what extended state is in it.
+pub(crate) fn frame() {
+    set_action(SIGUSR1, look as *const () as usize, SA_SIGINFO, 0);
+    send(SIGUSR1);
+    let [flags, begin, components, whole, size, end] = FRAME.each_ref().map(|word| word.load(SeqCst));
+    if begin == 0 {
+        assert_eq!(flags, 6, "no XSAVE here");
+    } else {
+        assert_eq!((flags, begin, end), (7, 0x4650_5853, 0x4650_5845));
+        assert_eq!((components & 3, whole), (3, size + 4));
+    }
+    install(SIGUSR1, 0, 0);
+}
