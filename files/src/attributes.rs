@@ -60,7 +60,7 @@ impl Attributes {
                 Kind::Regular { size, .. } => *size,
                 Kind::Directory(directory) => 20 * (directory.len() as u64 + 2),
                 Kind::Symlink(to) => to.len() as u64,
-                Kind::Device(_) | Kind::Pipe { .. } | Kind::Proc(..) => 0,
+                Kind::Device(_) | Kind::Pipe { .. } | Kind::Magic(..) | Kind::Proc(..) => 0,
             },
             device: match inode.kind {
                 Kind::Device(device) => device.numbers(),
@@ -77,7 +77,7 @@ impl Attributes {
         match inode.kind {
             Kind::Regular { .. } => file_type::REGULAR,
             Kind::Directory(_) => file_type::DIRECTORY,
-            Kind::Symlink(_) | Kind::Proc(ProcFile::SelfExe, _) => file_type::SYMLINK,
+            Kind::Symlink(_) | Kind::Magic(..) | Kind::Proc(ProcFile::SelfLink, _) => file_type::SYMLINK,
             Kind::Device(_) => file_type::CHARACTER,
             Kind::Pipe { .. } => file_type::FIFO,
             Kind::Proc(..) => file_type::REGULAR,

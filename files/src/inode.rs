@@ -62,8 +62,11 @@ pub enum Kind<C> {
         /// What is in it, and who is at its ends.
         pipe: Pipe,
     },
+    /// A link that leads to an inode itself, whatever it is called, and what it says that it leads to: what is
+    /// in `/proc/self/fd`, and `/proc/self/cwd`.
+    Magic(InodeId, Box<[u8]>),
     /// A file whose bytes the kernel makes up when it is read, and the number of the process that it speaks
-    /// of: 0 is the one that reads it.
+    /// of, 0 if of none.
     Proc(ProcFile, u32),
 }
 
@@ -118,11 +121,11 @@ impl Device {
     }
 }
 
-/// The files of `/proc`. Those that begin with `Self` are in `/proc/self`, and in other processes' directories.
+/// The files of `/proc`. Those that begin with `Self` are in a process's directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcFile {
-    /// `/proc/self/exe`: a symbolic link to the program; see [`Walk::exe`](crate::Walk::exe).
-    SelfExe,
+    /// `/proc/self`: a symbolic link to the caller's directory; see [`Walk::own`](crate::Walk::own).
+    SelfLink,
     /// `/proc/self/maps`.
     SelfMaps,
     /// `/proc/self/stat`.
@@ -152,7 +155,7 @@ pub enum ProcFile {
 impl ProcFile {
     /// Whether path resolution goes on from here instead of stopping.
     pub fn is_link(self) -> bool {
-        self == ProcFile::SelfExe
+        self == ProcFile::SelfLink
     }
 }
 
@@ -170,10 +173,10 @@ impl<C> Inode<C> {
         matches!(self.kind, Kind::Directory(_))
     }
 
-    /// Whether it is a symbolic link, `/proc/self/exe` included.
+    /// Whether it is a symbolic link, `/proc/self` included.
     pub fn is_link(&self) -> bool {
         match self.kind {
-            Kind::Symlink(_) => true,
+            Kind::Symlink(_) | Kind::Magic(..) => true,
             Kind::Proc(file, _) => file.is_link(),
             _ => false,
         }

@@ -64,14 +64,6 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// Opens an inode anew that somebody has open already; see [`Tree::open`].
-    pub fn reopen(&mut self, id: InodeId, flags: OpenFlags, now: i64) -> Result<Opened> {
-        if flags.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
-            return Err(Errno::EEXIST);
-        }
-        self.open_found(id, flags.effective()? - OpenFlags::CREATE, false, now)
-    }
-
     /// Opens what is there already.
     fn open_found(&mut self, id: InodeId, flags: OpenFlags, slash: bool, now: i64) -> Result<Opened> {
         let inode = self.get(id)?;
@@ -179,7 +171,7 @@ impl<C: Copy> Tree<C> {
     }
 
     /// The target of the link at a path, which is not followed: `EINVAL` if it is no link.
-    pub fn readlink_at<'a>(&'a self, walk: &Walk<'a>, path: &[u8]) -> Result<&'a [u8]> {
+    pub fn readlink_at<'a>(&'a self, walk: &Walk, path: &[u8]) -> Result<&'a [u8]> {
         let id = self.resolve(walk, path, false)?;
         self.link_target(walk, id)
     }

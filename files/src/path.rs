@@ -10,13 +10,13 @@ use alloc::vec::Vec;
 
 /// Where a resolution starts, and for whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Walk<'a> {
+pub struct Walk {
     /// Where `/` is; `..` leads no higher.
     pub root: InodeId,
     /// Where a relative path starts: the working directory, or that of a `dirfd`.
     pub start: InodeId,
-    /// What `/proc/self/exe` links to: the absolute path of the caller's program, empty if none.
-    pub exe: &'a [u8],
+    /// What `/proc/self` links to: the caller's directory in `/proc`, if it is there.
+    pub own: Option<InodeId>,
 }
 
 /// What the last component of a path is.
@@ -154,18 +154,20 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// Where a link leads: `EINVAL` if it is none, `ENOENT` for `/proc/self/exe` without a program.
-    pub fn link_target<'a>(&'a self, walk: &Walk<'a>, id: InodeId) -> Result<&'a [u8]> {
+    /// Where a link leads: `EINVAL` if it is none, `ENOENT` for `/proc/self` without a caller.
+    pub fn link_target<'a>(&'a self, walk: &Walk, id: InodeId) -> Result<&'a [u8]> {
         match &self.get(id)?.kind {
-            Kind::Symlink(target) => Ok(target),
-            Kind::Proc(ProcFile::SelfExe, _) if walk.exe.is_empty() => Err(Errno::ENOENT),
-            Kind::Proc(ProcFile::SelfExe, _) => Ok(walk.exe),
+            Kind::Symlink(target) | Kind::Magic(_, target) => Ok(target),
+            Kind::Proc(ProcFile::SelfLink, _) => {
+                let own = self.directory(walk.own.ok_or(Errno::ENOENT)?)?;
+                self.directory(own.parent)?.name_at(own.place).ok_or(Errno::ENOENT)
+            }
             _ => Err(Errno::EINVAL),
         }
     }
 
     /// Walks a path to its last component, which need not exist.
-    pub(crate) fn walk<'a>(&'a self, walk: &Walk<'a>, path: &'a [u8], follow: Follow) -> Result<Found<'a>> {
+    pub(crate) fn walk<'a>(&'a self, walk: &Walk, path: &'a [u8], follow: Follow) -> Result<Found<'a>> {
         if path.len() >= PATH_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -201,6 +203,13 @@ impl<C: Copy> Tree<C> {
                 };
             match inode {
                 Some(id) if named && follows && self.get(id)?.is_link() => {
+                    if let Kind::Magic(to, _) = self.get(id)?.kind {
+                        if !more {
+                            return Ok(Found { directory, last, inode: Some(to), slash });
+                        }
+                        directory = to;
+                        continue;
+                    }
                     let target = self.link_target(walk, id)?;
                     rest.push(target)?;
                     if target.first() == Some(&b'/') {

@@ -40,6 +40,8 @@ pub enum New<'a, C> {
     Symlink(&'a [u8]),
     /// A device.
     Device(Device),
+    /// A link to an inode itself, see [`Kind::Magic`].
+    Magic(InodeId, &'a [u8]),
     /// A file of `/proc`, see [`Kind::Proc`].
     Proc(ProcFile, u32),
 }
@@ -141,6 +143,7 @@ impl<C: Copy> Tree<C> {
             New::Symlink(to) if to.len() >= PATH_MAX => return Err(Errno::ENAMETOOLONG),
             New::Symlink(to) => (Kind::Symlink(to.into()), 0o777),
             New::Device(device) => (Kind::Device(device), mode),
+            New::Magic(to, name) => (Kind::Magic(to, name.into()), mode),
             New::Proc(file, process) => (Kind::Proc(file, process), mode),
         };
         let mut inode = Inode::new(kind, mode, now);
@@ -187,7 +190,7 @@ impl<C: Copy> Tree<C> {
             self.check_vacant(directory, name)?;
         }
         let inode = self.get_mut(id)?;
-        if sealed || matches!(inode.kind, Kind::Proc(..)) {
+        if sealed || matches!(inode.kind, Kind::Magic(..) | Kind::Proc(..)) {
             return Err(Errno::EXDEV);
         }
         if inode.is_directory() {

@@ -181,13 +181,13 @@ impl Ours {
         let mut tree = Tree::new(0);
         let root = tree.root();
         let start =
-            (0..DEPTH).fold(root, |start, _| tree.mkdir_at(&Walk { root, start, exe: b"" }, b"d", 0o755, 0).unwrap());
+            (0..DEPTH).fold(root, |start, _| tree.mkdir_at(&Walk { root, start, own: None }, b"d", 0o755, 0).unwrap());
         Ours { tree, start }
     }
 
     fn run(&mut self, operation: &Operation) -> Result<String, Errno> {
         let Ours { tree, start } = self;
-        let walk = &Walk { root: tree.root(), start: *start, exe: b"" };
+        let walk = &Walk { root: tree.root(), start: *start, own: None };
         let empty = String::new();
         match operation {
             Operation::Mkdir(path) => tree.mkdir_at(walk, path.as_bytes(), 0o755, 0).map(|_| empty),
@@ -219,7 +219,7 @@ impl Ours {
     }
 
     fn list(&self, id: InodeId, above: &str, lines: &mut Vec<String>) {
-        let walk = Walk { root: self.tree.root(), start: id, exe: b"" };
+        let walk = Walk { root: self.tree.root(), start: id, own: None };
         for entry in self.tree.list(id, 0).unwrap().skip(2) {
             let id = self.tree.lookup(id, entry.name).unwrap();
             let found = self.tree.attributes(id).unwrap();

@@ -5,8 +5,8 @@ use files::dirent::RECORD_MAX;
 use files::tree::INODES_MAX;
 use files::{Device, Errno, Freed, InodeId, LINKS_MAX, New, OpenFlags, ProcFile, Tree, Walk};
 
-fn walk(tree: &Tree<u32>) -> Walk<'static> {
-    Walk { root: tree.root(), start: tree.root(), exe: b"" }
+fn walk(tree: &Tree<u32>) -> Walk {
+    Walk { root: tree.root(), start: tree.root(), own: None }
 }
 
 fn create(tree: &mut Tree<u32>, path: &str, content: u32) -> InodeId {
@@ -198,24 +198,26 @@ fn rename_refuses_a_directory_its_own_inside() {
 }
 
 #[test]
-fn proc_is_closed_and_its_link_leads_to_the_program() {
+fn proc_is_closed_and_its_links_lead_to_who_asks() {
     let mut tree = Tree::new(0);
     let proc = mkdir(&mut tree, "/proc");
-    let own = mkdir(&mut tree, "/proc/self");
-    tree.add(own, b"exe", New::Proc(ProcFile::SelfExe, 0), 0o777, 0).unwrap();
+    let own = mkdir(&mut tree, "/proc/7");
+    tree.add(proc, b"self", New::Proc(ProcFile::SelfLink, 0), 0o777, 0).unwrap();
+    tree.add(own, b"exe", New::Symlink(b"/prog"), 0o777, 0).unwrap();
     let cpuinfo = tree.add(proc, b"cpuinfo", New::Proc(ProcFile::Cpuinfo, 0), 0o444, 0).unwrap();
     [proc, own].into_iter().for_each(|id| tree.seal(id).unwrap());
     let program = create(&mut tree, "/prog", 1);
-    let walk = Walk { exe: b"/prog", ..walk(&tree) };
+    let walk = Walk { own: Some(own), ..walk(&tree) };
     assert_eq!(tree.resolve(&walk, b"/proc/self/exe", true), Ok(program));
     assert_eq!(tree.readlink_at(&walk, b"/proc/self/exe"), Ok(&b"/prog"[..]));
-    assert_eq!(tree.readlink_at(&Walk { exe: b"", ..walk }, b"/proc/self/exe"), Err(Errno::ENOENT));
-    let exe = tree.resolve(&walk, b"/proc/self/exe", false).unwrap();
-    assert_eq!(tree.attributes(exe).unwrap().mode, file_type::SYMLINK | 0o777);
+    assert_eq!(tree.readlink_at(&walk, b"/proc/self"), Ok(&b"7"[..]));
+    assert_eq!(tree.resolve(&Walk { own: None, ..walk }, b"/proc/self/exe", true), Err(Errno::ENOENT));
+    let link = tree.resolve(&walk, b"/proc/self", false).unwrap();
+    assert_eq!(tree.attributes(link).unwrap().mode, file_type::SYMLINK | 0o777);
 
     assert_eq!(tree.mkdir_at(&walk, b"/proc/x", 0o755, 0), Err(Errno::ENOENT));
     assert_eq!(tree.unlink_at(&walk, b"/proc/cpuinfo", 0), Err(Errno::EPERM));
-    assert_eq!(tree.rmdir_at(&walk, b"/proc/self", 0), Err(Errno::EPERM));
+    assert_eq!(tree.rmdir_at(&walk, b"/proc/7", 0), Err(Errno::EPERM));
     assert_eq!(tree.link_at(&walk, b"/link", cpuinfo, 0), Err(Errno::EXDEV));
     let rename = tree.rename_at((&walk, b"/prog"), (&walk, b"/proc/prog"), false, 0);
     assert_eq!(rename, Err(Errno::EXDEV));
@@ -310,4 +312,28 @@ fn a_sealed_directory_is_pruned_whole() {
     assert_eq!(tree.add(root, b"8", New::Directory, 0o555, 0), Err(Errno::ENOENT));
     tree.unseal(root).unwrap();
     assert!(tree.add(root, b"8", New::Directory, 0o555, 0).is_ok());
+}
+
+#[test]
+fn a_magic_link_leads_to_its_inode_under_whatever_name() {
+    let mut tree = Tree::new(0);
+    let directory = mkdir(&mut tree, "/there");
+    let file = create(&mut tree, "/there/file", 1);
+    let root = tree.root();
+    tree.add(root, b"dir", New::Magic(directory, b"/there"), 0o700, 0).unwrap();
+    let link = tree.add(root, b"link", New::Magic(file, b"file:[2]"), 0o700, 0).unwrap();
+    let walk = walk(&tree);
+    assert_eq!(tree.resolve(&walk, b"/dir/file", false), Ok(file));
+    assert_eq!(tree.resolve(&walk, b"/dir/../dir", true), Ok(directory));
+    assert_eq!(tree.resolve(&walk, b"/link", true), Ok(file));
+    assert_eq!(tree.resolve(&walk, b"/link/", true), Err(Errno::ENOTDIR));
+    assert_eq!(tree.resolve(&walk, b"/link", false), Ok(link));
+    assert_eq!(tree.readlink_at(&walk, b"/link"), Ok(&b"file:[2]"[..]));
+    assert_eq!(tree.link_at(&walk, b"/there/second", link, 0), Err(Errno::EXDEV));
+    // What it leads to may be gone, or be somewhere else.
+    tree.rename_at((&walk, b"/there"), (&walk, b"/elsewhere"), false, 0).map(drop).unwrap();
+    assert_eq!(tree.resolve(&walk, b"/dir/file", true), Ok(file));
+    assert_eq!(tree.unlink_at(&walk, b"/dir/file", 0), Ok(Freed(Some(1))));
+    let open = |tree: &mut Tree<u32>| tree.open(&walk, b"/link", OpenFlags::empty(), 0, 0, || Ok(0)).map(|_| ());
+    assert_eq!(open(&mut tree), Err(Errno::ENOENT));
 }

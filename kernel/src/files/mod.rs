@@ -19,7 +19,7 @@ use ::files::{
     Device, Errno, Freed, InodeId, Locks, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Tree, Walk,
 };
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use containers::{Channel, ObjectId, PAGE_SIZE, ProcessId};
 
@@ -42,8 +42,9 @@ pub struct Files {
     pub locks: Locks,
     /// What the open files of `/proc` said when they were last read from the start.
     written_out: BTreeMap<OpenFileId, ObjectId>,
-    /// Numbers of the processes that have a directory in `/proc`: those that somebody has looked for.
-    revealed: BTreeSet<u32>,
+    /// Numbers of the processes that have a directory in `/proc`, with that directory and the one of its
+    /// descriptors: those that somebody has looked for.
+    revealed: BTreeMap<u32, [InodeId; 2]>,
 }
 
 /// Where an open file's bytes are.
@@ -262,7 +263,7 @@ impl Files {
     /// The inode that an absolute path leads to, links followed.
     pub fn lookup(&self, path: &[u8]) -> Result<InodeId, Errno> {
         let root = self.root();
-        self.tree.resolve(&Walk { root, start: root, exe: b"" }, path, true)
+        self.tree.resolve(&Walk { root, start: root, own: None }, path, true)
     }
 
     /// The names in a directory.
@@ -293,7 +294,7 @@ impl Files {
             Kind::Device(device) => Bytes::Device(*device),
             Kind::Pipe { content, .. } => Bytes::Pipe(*content),
             Kind::Proc(file, process) => Bytes::Proc(*file, *process),
-            Kind::Symlink(_) => Bytes::Nowhere,
+            Kind::Symlink(_) | Kind::Magic(..) => Bytes::Nowhere,
         };
         Ok(Opened { id, file, bytes })
     }

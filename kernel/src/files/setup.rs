@@ -1,13 +1,16 @@
 //! Filling the file system at boot: devices, `/proc`, and the archives that the boot loader brought.
 
-use super::{Files, OPEN_FILES_MAX, now};
+use super::{Bytes, Descriptors, Files, OPEN_FILES_MAX, Opened, now};
 use crate::arch::heap;
 use crate::kernel::Memory;
+use crate::process::Resources;
 use ::files::cpio::Reader;
+use ::files::inode::Kind;
 use ::files::unpack::{self, Store};
 use ::files::{Device, Errno, InodeId, Locks, New, OpenFiles, ProcFile, Tree};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::vec::Vec;
 use containers::ObjectId;
 
 /// Why an archive could not be unpacked.
@@ -31,8 +34,13 @@ const OWN: [(&[u8], ProcFile); 5] = [
     (b"comm", ProcFile::SelfComm),
 ];
 
-/// Names in `/dev` for what a process has on its standard descriptors.
-const STANDARD: [&[u8]; 3] = [b"stdin", b"stdout", b"stderr"];
+/// Names in `/dev` for a process's descriptors, and where they lead.
+const DESCRIPTORS: [(&[u8], &[u8]); 4] = [
+    (b"fd", b"/proc/self/fd"),
+    (b"stdin", b"/proc/self/fd/0"),
+    (b"stdout", b"/proc/self/fd/1"),
+    (b"stderr", b"/proc/self/fd/2"),
+];
 
 /// Where regular files' bytes go while an archive is unpacked.
 struct Objects<'a>(&'a mut Memory);
@@ -66,7 +74,7 @@ impl Files {
             open: OpenFiles::new(OPEN_FILES_MAX),
             locks: Locks::default(),
             written_out: BTreeMap::new(),
-            revealed: BTreeSet::new(),
+            revealed: BTreeMap::new(),
         };
         files.furnish().expect("an empty tree has room for devices");
         files
@@ -79,12 +87,10 @@ impl Files {
         for (name, device) in Device::ALL {
             self.tree.add(dev, name.as_bytes(), New::Device(device), 0o666, now())?;
         }
-        for name in STANDARD {
-            self.tree.add(dev, name, New::Symlink(b"console"), 0o777, now())?;
+        for (name, target) in DESCRIPTORS {
+            self.tree.add(dev, name, New::Symlink(target), 0o777, now())?;
         }
-        let own = self.tree.add(proc, b"self", New::Directory, 0o555, now())?;
-        self.tree.add(own, b"exe", New::Proc(ProcFile::SelfExe, 0), 0o444, now())?;
-        self.fill(own, &OWN, 0)?;
+        self.tree.add(proc, b"self", New::Proc(ProcFile::SelfLink, 0), 0o777, now())?;
         self.fill(
             proc,
             &[
@@ -108,30 +114,96 @@ impl Files {
         self.tree.seal(directory)
     }
 
-    /// Puts the directory of a process into `/proc`, if it is not there yet.
-    pub fn reveal(&mut self, number: u32, executable: &[u8]) -> Result<(), Errno> {
-        if self.revealed.contains(&number) {
-            return Ok(());
-        }
+    /// Puts the directory of a process into `/proc`, if it is not there yet, and says where it works now.
+    pub fn reveal(&mut self, number: u32, resources: &Resources) -> Result<(), Errno> {
+        let own = match self.revealed.get(&number) {
+            Some([own, _]) => *own,
+            None => self.make_own(number, &resources.executable).inspect_err(|_| self.conceal(number))?,
+        };
+        let directory = resources.directory;
+        // Of a directory that has been removed nobody knows the way.
+        let target = self.tree.path_of(self.root(), directory).ok();
+        self.point(own, b"cwd", target.map(|name| (directory, name)))
+    }
+
+    /// The directory of a process in `/proc`, if it is there.
+    pub fn revealed(&self, number: u32) -> Option<InodeId> {
+        self.revealed.get(&number).map(|[own, _]| *own)
+    }
+
+    fn make_own(&mut self, number: u32, executable: &[u8]) -> Result<InodeId, Errno> {
         let proc = self.lookup(b"/proc")?;
         self.tree.unseal(proc)?;
         let own = self.tree.add(proc, format!("{number}").as_bytes(), New::Directory, 0o555, now());
         self.tree.seal(proc)?;
         let own = own?;
-        self.revealed.insert(number);
-        let link = match executable {
-            b"" => Ok(()),
-            _ => self.tree.add(own, b"exe", New::Symlink(executable), 0o777, now()).map(drop),
-        };
-        link.and_then(|()| self.fill(own, &OWN, number)).inspect_err(|_| self.conceal(number))
+        self.revealed.insert(number, [own; 2]);
+        let descriptors = self.tree.add(own, b"fd", New::Directory, 0o500, now())?;
+        self.tree.seal(descriptors)?;
+        self.revealed.insert(number, [own, descriptors]);
+        if !executable.is_empty() {
+            self.tree.add(own, b"exe", New::Symlink(executable), 0o777, now())?;
+        }
+        self.fill(own, &OWN, number)?;
+        Ok(own)
     }
 
-    /// Takes it away again: the process has ended.
+    /// Makes a name in a sealed directory lead to an inode that is called so, or takes it away.
+    fn point(&mut self, directory: InodeId, name: &[u8], target: Option<(InodeId, Vec<u8>)>) -> Result<(), Errno> {
+        let there = self.tree.lookup(directory, name).and_then(|link| self.tree.get(link));
+        let is = match (there.map(|inode| &inode.kind), &target) {
+            (Ok(Kind::Magic(to, called)), Some((inode, name))) => to == inode && **called == **name,
+            (Err(_), None) => true,
+            _ => false,
+        };
+        if is {
+            return Ok(());
+        }
+        self.tree.unseal(directory)?;
+        // There need not be one; a link has no content.
+        let _ = self.tree.unlink(directory, name, now());
+        let made =
+            target.map(|(inode, called)| self.tree.add(directory, name, New::Magic(inode, &called), 0o700, now()));
+        self.tree.seal(directory)?;
+        made.transpose().map(drop)
+    }
+
+    /// Makes the link of a descriptor of a process in `/proc` what it has to be. The process has been revealed.
+    pub fn point_descriptor(&mut self, number: u32, descriptors: &Descriptors, fd: u32) -> Result<(), Errno> {
+        let Some([_, directory]) = self.revealed.get(&number).copied() else { return Ok(()) };
+        let opened = i32::try_from(fd).map_err(|_| Errno::EBADF).and_then(|fd| self.opened(descriptors, fd)).ok();
+        let target = opened.map(|opened| (opened.file.inode, self.name_of(&opened)));
+        self.point(directory, format!("{fd}").as_bytes(), target)
+    }
+
+    /// The process whose descriptors a directory of `/proc` lists, by number.
+    pub fn lists_descriptors_of(&self, directory: InodeId) -> Option<u32> {
+        let found = self.revealed.iter().find(|(_, [_, descriptors])| *descriptors == directory);
+        found.map(|(number, _)| *number)
+    }
+
+    /// What is known of an open file's name: a file may have several, and they are not kept.
+    fn name_of(&self, opened: &Opened) -> Vec<u8> {
+        let number = opened.file.inode.number();
+        match opened.bytes {
+            bytes if bytes.is_console() => b"/dev/console".to_vec(),
+            Bytes::Device(device) => {
+                let name = Device::ALL.iter().find(|(_, other)| *other == device).map_or("", |(name, _)| name);
+                format!("/dev/{name}").into_bytes()
+            }
+            Bytes::Directory => self.tree.path_of(self.root(), opened.file.inode).unwrap_or_default(),
+            Bytes::Pipe(_) => format!("pipe:[{number}]").into_bytes(),
+            _ => format!("file:[{number}]").into_bytes(),
+        }
+    }
+
+    /// Takes a process's directory away again: it has ended, or is another program now.
     pub fn conceal(&mut self, number: u32) {
-        if self.revealed.remove(&number)
+        if let Some([own, _]) = self.revealed.remove(&number)
             && let Ok(proc) = self.lookup(b"/proc")
         {
-            // It is there, for nobody else takes it away.
+            // They are there, unless there was no room for them: nobody else takes them away.
+            let _ = self.tree.prune(own, b"fd", now());
             let _ = self.tree.prune(proc, format!("{number}").as_bytes(), now());
         }
     }

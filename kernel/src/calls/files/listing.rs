@@ -1,12 +1,12 @@
 //! Listing directories.
 
-use super::opened;
+use super::{opened, process_of};
 use crate::arch::heap;
 use crate::calls::{Answer, Caller, bad_address, value};
 use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
-use ::files::Errno;
 use ::files::dirent::RECORD_MAX;
+use ::files::{Errno, InodeId};
 
 /// `getdents64(fd, buffer, size)`: as many entries as fit.
 pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
@@ -18,8 +18,8 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
         Bytes::Nowhere => return Err(Errno::EBADF),
         _ => return Err(Errno::ENOTDIR),
     }
-    if opened.file.offset == 0 && opened.file.inode == files.lookup(b"/proc")? {
-        reveal_all(memory, tasks, files)?;
+    if opened.file.offset == 0 {
+        bring_up_to_date(memory, tasks, files, opened.file.inode)?;
     }
     let mut record = [0; RECORD_MAX];
     let mut offset = opened.file.offset;
@@ -46,13 +46,22 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
     value(done)
 }
 
-/// Puts all processes into `/proc`, for as many as there is memory.
-fn reveal_all(memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Result<(), Errno> {
-    for process in tasks.processes().filter_map(|id| tasks.process(id)).filter(|process| process.ended.is_none()) {
-        if !heap::reserve(&mut memory.physical) {
-            return Err(Errno::ENOMEM);
+/// What a directory of `/proc` is to list is put there: processes, or the descriptors of one.
+fn bring_up_to_date(memory: &mut Memory, tasks: &Tasks, files: &mut Files, directory: InodeId) -> Result<(), Errno> {
+    let mut reserve = || if heap::reserve(&mut memory.physical) { Ok(()) } else { Err(Errno::ENOMEM) };
+    if directory == files.lookup(b"/proc")? {
+        for process in tasks.processes().filter_map(|id| tasks.process(id)).filter(|process| process.ended.is_none()) {
+            reserve()?;
+            files.reveal(process.main.number, &process.resources)?;
         }
-        files.reveal(process.main.number, &process.resources.executable)?;
+    } else if let Some(number) = files.lists_descriptors_of(directory)
+        && let Some(process) = process_of(tasks, number).and_then(|id| tasks.process(id))
+    {
+        let descriptors = &process.resources.descriptors;
+        for fd in 0..descriptors.limit() {
+            reserve()?;
+            files.point_descriptor(number, descriptors, fd)?;
+        }
     }
     Ok(())
 }

@@ -99,23 +99,45 @@ fn process_of(tasks: &Tasks, number: u32) -> Option<ProcessId> {
     }
 }
 
-/// Puts the processes that a path names by number into `/proc`: they are there only if somebody looks.
-fn reveal(tasks: &Tasks, files: &mut Files, path: &[u8]) {
-    /// Most of one path: what a call may allocate has a limit.
+/// Puts what a path may name of processes into `/proc`: processes, by number, and descriptors of theirs. It is
+/// there only if somebody looks. Without room for it the path leads nowhere.
+fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
+    /// Most names that one path may reveal: what a call may allocate has a limit.
     const MOST: usize = 8;
-    let numbers = path.split(|byte| *byte == b'/').filter(|name| name.first().is_some_and(u8::is_ascii_digit));
-    for name in numbers.take(MOST) {
-        let number = core::str::from_utf8(name).ok().and_then(|name| name.parse().ok()).unwrap_or(0);
-        if let Some(process) = process_of(tasks, number).and_then(|id| tasks.process(id)) {
-            // Without room for it the path leads nowhere.
-            let _ = files.reveal(number, &process.resources.executable);
+    let number = |name: &[u8]| -> Option<u32> {
+        let digits = core::str::from_utf8(name).ok().filter(|name| name.starts_with(|c: char| c.is_ascii_digit()));
+        digits?.parse().ok()
+    };
+    let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"stdin" | b"stdout" | b"stderr");
+    let means = |name: &&[u8]| is_own(name) || number(name).is_some();
+    let mut whose = None;
+    let mut after_fd = false;
+    for name in path.split(|byte| *byte == b'/').filter(means).take(MOST) {
+        let fd = match name {
+            b"stdin" => Some(0),
+            b"stdout" => Some(1),
+            b"stderr" => Some(2),
+            _ if after_fd => number(name),
+            _ => None,
+        };
+        after_fd = name == b"fd";
+        whose = match name {
+            _ if is_own(name) => whose.or(Some(caller.process)),
+            _ if fd.is_some() => whose,
+            _ => number(name).and_then(|number| process_of(tasks, number)),
+        };
+        let Some(id) = whose else { continue };
+        let Some(resources) = tasks.process(id).map(|process| &process.resources) else { continue };
+        let _ = files.reveal(id.number(), resources);
+        if let Some(fd) = fd {
+            let _ = files.point_descriptor(id.number(), &resources.descriptors, fd);
         }
     }
 }
 
 /// Where a path starts: at the root, in the directory of `fd`, or in the working directory.
-fn walk<'a>(caller: &Caller, tasks: &'a Tasks, files: &mut Files, fd: i32, path: &[u8]) -> Result<Walk<'a>, Errno> {
-    reveal(tasks, files, path);
+fn walk(caller: &Caller, tasks: &Tasks, files: &mut Files, fd: i32, path: &[u8]) -> Result<Walk, Errno> {
+    reveal(caller, tasks, files, path);
     let resources = resources(caller, tasks)?;
     let root = files.root();
     let start = match fd {
@@ -123,27 +145,7 @@ fn walk<'a>(caller: &Caller, tasks: &'a Tasks, files: &mut Files, fd: i32, path:
         AT_FDCWD => resources.directory,
         _ => files.opened(&resources.descriptors, fd)?.file.inode,
     };
-    Ok(Walk { root, start, exe: &resources.executable })
-}
-
-/// The descriptor that a path stands for: in `/dev/fd` and `/proc/self/fd`, which are no directories here,
-/// and the names of the first three.
-fn descriptor_in(path: &[u8]) -> Option<i32> {
-    match path {
-        b"/dev/stdin" => return Some(0),
-        b"/dev/stdout" => return Some(1),
-        b"/dev/stderr" => return Some(2),
-        _ => {}
-    }
-    let number = path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))?;
-    let digits = number.iter().all(u8::is_ascii_digit);
-    core::str::from_utf8(number).ok().filter(|_| digits)?.parse().ok()
-}
-
-/// The open file behind such a path, if it is one: `ENOENT`.
-fn opened_by_path(caller: &Caller, tasks: &Tasks, files: &Files, path: &[u8]) -> Result<Option<Opened>, Errno> {
-    let opened = descriptor_in(path).map(|fd| opened(caller, tasks, files, fd));
-    opened.transpose().map_err(|_| Errno::ENOENT)
+    Ok(Walk { root, start, own: files.revealed(caller.process.number()) })
 }
 
 /// The inode that a path leads to. With `empty` the empty path is the file of `fd` itself.
@@ -163,9 +165,6 @@ fn find(
             _ => Ok(files.opened(&resources.descriptors, fd)?.file.inode),
         };
     }
-    if let Some(opened) = opened_by_path(caller, tasks, files, path)? {
-        return Ok(opened.file.inode);
-    }
     let walk = walk(caller, tasks, files, fd, path)?;
     files.tree.resolve(&walk, path, follow)
 }
@@ -184,7 +183,7 @@ pub(super) fn find_program(
     if flags & !(EMPTY_PATH | NO_FOLLOW) != 0 {
         return Err(Errno::EINVAL);
     }
-    if path.is_empty() || descriptor_in(path).is_some() {
+    if path.is_empty() {
         return find(caller, tasks, files, fd, path, true, flags & EMPTY_PATH != 0).map(|inode| (inode, Vec::new()));
     }
     let walk = walk(caller, tasks, files, fd, path)?;

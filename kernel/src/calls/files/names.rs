@@ -1,12 +1,10 @@
 //! Making, moving and removing names; links; the working directory.
 
-use super::{AT_FDCWD, Path, find, opened, opened_by_path, resources, resources_mut, walk};
+use super::{AT_FDCWD, Path, find, opened, resources, resources_mut, walk};
 use crate::calls::{Answer, Caller, DONE, bad_address, value};
-use crate::files::{Bytes, Files, Opened, now};
+use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Errno, InodeId};
-use alloc::format;
-use alloc::vec::Vec;
 
 /// `unlinkat` removes a directory.
 pub const AT_REMOVEDIR: u64 = 0x200;
@@ -91,12 +89,6 @@ pub fn readlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &m
     let [_, path, buffer, _, ..] = caller.arguments;
     let size = usize::try_from(caller.int(3)).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
     let path = Path::read(caller, memory, path)?;
-    if let Some(opened) = opened_by_path(caller, tasks, files, &path)? {
-        let name = name_of(files, &opened)?;
-        let name = &name[..name.len().min(size)];
-        memory.copy_out(caller.space, buffer, name).map_err(bad_address)?;
-        return value(name.len());
-    }
     // A link that was opened itself is named by the empty path.
     let inode = find(caller, tasks, files, caller.int(0), &path, false, caller.int(0) != AT_FDCWD)?;
     let walk = walk(caller, tasks, files, AT_FDCWD, b"")?;
@@ -107,16 +99,6 @@ pub fn readlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &m
     let target = &target[..target.len().min(size)];
     memory.copy_out(caller.space, buffer, target).map_err(bad_address)?;
     value(target.len())
-}
-
-/// What is known of an open file's name: `ENOENT` for one of several names that it may have.
-fn name_of(files: &Files, opened: &Opened) -> Result<Vec<u8>, Errno> {
-    match opened.bytes {
-        bytes if bytes.is_console() => Ok(b"/dev/console".to_vec()),
-        Bytes::Pipe(_) => Ok(format!("pipe:[{}]", opened.file.inode.number()).into_bytes()),
-        Bytes::Directory => files.tree.path_of(files.root(), opened.file.inode),
-        _ => Err(Errno::ENOENT),
-    }
 }
 
 /// `chdir(path)`

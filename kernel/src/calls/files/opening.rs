@@ -1,6 +1,6 @@
 //! Opening and closing.
 
-use super::{Path, opened_by_path, resources, resources_mut, walk};
+use super::{Path, resources, resources_mut, walk};
 use crate::calls::{Answer, Caller, DONE, value};
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
@@ -17,10 +17,7 @@ pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &m
     let walk = walk(caller, tasks, files, caller.int(0), &path)?;
     let mode = mode as u32 & !resources.umask & 0o7777;
     let make = || memory.make_object().map_err(|_| Errno::ENOSPC);
-    let opened = match opened_by_path(caller, tasks, files, &path)? {
-        Some(there) => files.tree.reopen(there.file.inode, flags, now())?,
-        None => files.tree.open(&walk, &path, flags, mode, now(), make)?,
-    };
+    let opened = files.tree.open(&walk, &path, flags, mode, now(), make)?;
     if opened.truncated
         && let Some((object, ..)) = files.content(opened.inode)
     {

@@ -21,7 +21,7 @@ pub fn write_out(file: ProcFile, memory: &mut Memory, tasks: &Tasks, reader: Pro
     let object = memory.make_object().map_err(|_| Errno::ENFILE)?;
     let mut out = Text { memory, object, stage: [0; STAGE], staged: 0, size: 0 };
     let written = match file {
-        ProcFile::SelfExe => Ok(()),
+        ProcFile::SelfLink => Ok(()),
         ProcFile::SelfMaps => own::maps(&mut out, tasks, reader),
         ProcFile::SelfStat => own::stat(&mut out, tasks, reader),
         ProcFile::SelfStatus => own::status(&mut out, tasks, reader),
