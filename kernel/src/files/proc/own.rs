@@ -103,7 +103,7 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     let (bytes, pages) = sizes(out, process.container);
     // From its number to its flags; five counts of page faults and flags follow.
     write!(out, "{pid} ({}) {} {parent} ", process.resources.name, state(process).0)?;
-    write!(out, "{pid} {pid} {TERMINAL} {pid} 0 0 0 0 0 ")?;
+    write!(out, "{} {} {TERMINAL} {} 0 0 0 0 0 ", process.group, process.session, process.group)?;
     // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
     write!(out, "{} 0 0 0 20 0 {} 0 0 ", tasks.run_time(id) / TICK, process.threads)?;
     write!(out, "{bytes} {pages} {} ", process.resources.limits.address_space.soft)?;

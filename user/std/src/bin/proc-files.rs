@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 fn main() {
@@ -12,6 +13,7 @@ fn main() {
     maps();
     descriptions();
     by_number();
+    descriptors();
     println!("ok proc-files");
 }
 
@@ -130,6 +132,48 @@ fn by_number() {
         assert_eq!(fs::read(path).expect_err("no such process").kind(), ErrorKind::NotFound, "{path}");
     }
     assert!(fs::create_dir(format!("{home}/new")).is_err() && fs::remove_file(format!("{home}/stat")).is_err());
+}
+
+/// What is open can be listed, named, and opened again, whatever it is.
+fn descriptors() {
+    let pid = std::process::id();
+    assert_eq!(fs::read_link("/proc/self").expect("a link"), std::path::Path::new(&pid.to_string()));
+    let names = |path: &str| -> Vec<String> {
+        let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name().into_string()).collect();
+        names.sort();
+        names.into_iter().map(|name| name.expect("digits")).collect()
+    };
+    let before = names("/proc/self/fd");
+    assert!(["0", "1", "2"].iter().all(|fd| before.contains(&fd.to_string())), "{before:?}");
+    fs::write("/tmp/proc-files", "contents").expect("a file");
+    let file = File::open("/tmp/proc-files").expect("it opens");
+    fs::remove_file("/tmp/proc-files").expect("it has lost its name");
+    let (mut output, mut input) = std::io::pipe().expect("a pipe");
+    let fd = file.as_raw_fd();
+    assert!(names("/dev/fd").contains(&fd.to_string()));
+    assert_eq!(fs::read_to_string(format!("/dev/fd/{fd}")).expect("it reads"), "contents");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/fd/{fd}")).expect("it reads"), "contents");
+    let link = format!("/proc/self/fd/{}", output.as_raw_fd());
+    let name = fs::read_link(&link).expect("a link").into_os_string().into_string().expect("text");
+    assert!(name.starts_with("pipe:[") && name.ends_with(']'), "{name}");
+    assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
+    assert!(fs::metadata(&link).expect("the pipe").file_type().is_fifo());
+    let mut another = OpenOptions::new().write(true).open(&link).expect("one more writer");
+    another.write_all(b"there").and_then(|()| input.write_all(b" and here")).expect("room");
+    drop((another, input));
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("to the end");
+    assert_eq!(text, "there and here");
+    drop((file, output));
+    assert_eq!(names("/proc/self/fd"), before, "what is closed is not listed");
+    assert_eq!(fs::read(format!("/dev/fd/{fd}")).expect_err("it is closed").kind(), ErrorKind::NotFound);
+    std::env::set_current_dir("/tmp").expect("a directory");
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("a link"), std::path::Path::new("/tmp"));
+    assert_eq!(fs::read_link("/proc/self/cwd").expect("a link"), std::path::Path::new("/tmp"));
+    std::env::set_current_dir("/proc/self/fd").expect("it can be entered");
+    assert!(fs::metadata("0").is_ok());
+    std::env::set_current_dir("/").expect("a directory");
 }
 
 fn descriptions() {
