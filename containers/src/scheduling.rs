@@ -1,18 +1,21 @@
 //! Which thread runs on which CPU, and which CPU watches the clock.
 //!
-//! There is one common ready queue in several *lanes*: one of threads that are bound to no CPU yet, and
-//! one for each CPU of those that are bound to it. A CPU serves the common lane and its own, the best
-//! priority first, within a priority who came first. A thread is bound where it starts and stays there,
-//! so that its pages stay in one cache and its container in one page directory; only its affinity can
-//! move it. A new thread goes to an idle CPU if there is one.
+//! There is one common ready queue, in *lanes*: two for each CPU. A thread is bound to a CPU as it gets ready
+//! for the first time and stays there, so that its pages stay in one cache and its container in one page
+//! directory; only its affinity can move it. It goes to an idle CPU if there is one, else to one where it
+//! would go first, else to one that has few threads. While it has never run, and may run anywhere, any CPU
+//! that would be idle takes it: these threads, the *fresh* ones, are what all CPUs have in common.
+//!
+//! A CPU serves its own lanes, the best priority first, within a priority who came first. Every step takes a
+//! time that depends on the number of CPUs at most.
 //!
 //! Who makes a thread ready interrupts nobody here. The CPU that has to look again is put into
 //! [`Tasks::attention`], and the kernel sees to the rest.
 //!
-//! **Invariant:** a CPU that would prefer a ready thread to what it does now, in its own lane or as the
-//! one that serves the common lane, is in `attention`, or the thread that it ran has just been put back
-//! by itself and it is about to take the next. The common lane is served by the CPU that runs the worst
-//! priority, and is empty while a CPU is idle that nobody has been sent to.
+//! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `attention`,
+//! or the thread that it ran has just been put back by itself and it is about to take the next.
+//!
+//! **Invariant:** while a fresh thread waits at a CPU, this one is in `attention`, or all that are idle are.
 //!
 //! **Invariant:** while anybody has a deadline, some CPU is responsible for one at least as early as the
 //! earliest, and has set its timer for it, given that a CPU asks [`Tasks::deadline_for`] before it leaves
@@ -31,28 +34,24 @@ pub const SLICE: u64 = 10_000_000;
 /// Worse than any priority: what an idle CPU runs.
 const IDLE: u8 = u8::MAX;
 
+/// The affinity of a thread that may run on all CPUs.
+const ANYWHERE: CpuSet = CpuSet(u64::MAX);
+
 /// The ready queue, and what each CPU does.
+#[derive(Default)]
 pub(crate) struct Schedule {
-    /// Ready threads that are bound to no CPU. All of them may run on any.
-    common: Lane,
     cpus: Vec<CpuState>,
-    /// CPUs that are idle and to which nobody has been sent since.
-    idle: CpuSet,
     /// Threads that have got ready so far.
     stamp: u64,
     /// The CPU that has set its timer for a deadline, and that deadline.
     responsible: Option<(Cpu, u64)>,
 }
 
-impl Default for Schedule {
-    fn default() -> Schedule {
-        Schedule { common: Lane::new(), cpus: Vec::new(), idle: CpuSet::NONE, stamp: 0, responsible: None }
-    }
-}
-
 struct CpuState {
-    /// Ready threads that are bound to it.
-    lane: Lane,
+    /// Ready threads that run here or, if they have never run, may not run everywhere.
+    settled: Lane,
+    /// Ready threads that have never run and may run on any CPU.
+    fresh: Lane,
     /// The thread that it took last, and its priority; `None` if there was none to take.
     running: Option<(ThreadId, u8)>,
     /// Threads that are bound to it and have not ended.
@@ -62,6 +61,18 @@ struct CpuState {
 impl CpuState {
     fn priority(&self) -> u8 {
         self.running.map_or(IDLE, |(_, priority)| priority)
+    }
+
+    /// The best priority that a thread has that is ready here.
+    fn best(&self) -> Option<u8> {
+        self.settled.best().into_iter().chain(self.fresh.best()).min()
+    }
+
+    /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
+    /// when it is the first of its kind, to set the timer for the end of a slice.
+    fn must_look(&self, priority: u8) -> bool {
+        let running = self.priority();
+        running > priority || running == priority && self.best().is_none_or(|best| best > priority)
     }
 }
 
@@ -74,56 +85,45 @@ impl Schedule {
         CpuSet::first(self.cpus.len())
     }
 
-    fn lane(&mut self, cpu: Option<Cpu>) -> &mut Lane {
-        match cpu {
-            Some(cpu) => &mut self.cpu(cpu).lane,
-            None => &mut self.common,
-        }
+    /// The CPUs that have nothing to do.
+    fn idle(&self) -> CpuSet {
+        let is_idle = |cpu: &Cpu| {
+            let state = &self.cpus[usize::from(cpu.0)];
+            state.running.is_none() && state.best().is_none()
+        };
+        let mut cpus = CpuSet::NONE;
+        self.all().iter().filter(is_idle).for_each(|cpu| cpus.insert(cpu));
+        cpus
     }
 
-    fn best(&self, cpu: Cpu) -> Option<u8> {
-        let own = self.cpus[usize::from(cpu.0)].lane.best();
-        own.into_iter().chain(self.common.best()).min()
+    /// The lane of a thread that is bound to a CPU.
+    fn lane(&mut self, cpu: Cpu, thread: &Thread) -> &mut Lane {
+        let fresh = is_fresh(thread);
+        let state = self.cpu(cpu);
+        if fresh { &mut state.fresh } else { &mut state.settled }
     }
 
-    /// The CPU with the fewest threads of those in `cpus`.
-    fn emptiest(&self, cpus: CpuSet) -> Option<Cpu> {
-        cpus.iter().min_by_key(|cpu| self.cpus[usize::from(cpu.0)].bound)
-    }
-
-    /// The CPU that serves the common lane: it runs the worst priority.
-    fn server(&self) -> Cpu {
+    /// The CPU that a thread is to be bound to, of those that it may run on: the one with the least urgent
+    /// things to do, of these the one with the fewest threads.
+    fn home(&self, affinity: CpuSet) -> Cpu {
         let key = |cpu: &Cpu| {
             let state = &self.cpus[usize::from(cpu.0)];
-            (IDLE - state.priority(), state.bound)
+            let urgent = state.best().map_or(state.priority(), |best| best.min(state.priority()));
+            (IDLE - urgent, state.bound)
         };
-        self.all().iter().min_by_key(key).unwrap_or_default()
+        affinity.intersection(self.all()).iter().min_by_key(key).unwrap_or_default()
     }
+}
 
-    /// Where a thread that may run on `affinity` is to be bound, if not in the common lane.
-    fn home(&mut self, affinity: CpuSet) -> Option<Cpu> {
-        let allowed = affinity.intersection(self.all());
-        if let Some(cpu) = allowed.intersection(self.idle).lowest() {
-            self.idle.remove(cpu);
-            return Some(cpu);
-        }
-        if allowed == self.all() { None } else { self.emptiest(allowed) }
-    }
-
-    /// Whether a CPU has to look because of a thread of that priority that is about to get ready for it,
-    /// in its own lane (`cpu`) or as the server of the common one: to run it or, when it is the first of
-    /// its kind there, to set the timer for the end of a slice.
-    fn must_look(&mut self, looks: Cpu, cpu: Option<Cpu>, priority: u8) -> bool {
-        let running = self.cpu(looks).priority();
-        running > priority || running == priority && self.lane(cpu).best().is_none_or(|best| best > priority)
-    }
+/// Whether a thread can begin on any CPU.
+fn is_fresh(thread: &Thread) -> bool {
+    thread.ran_on.is_none() && thread.affinity == ANYWHERE
 }
 
 impl<R> Tasks<R> {
     /// One CPU more has come up, idle. Allocates.
     pub fn add_cpu(&mut self) {
-        self.schedule.idle.insert(Cpu(self.schedule.cpus.len() as u8));
-        self.schedule.cpus.push(CpuState { lane: Lane::new(), running: None, bound: 0 });
+        self.schedule.cpus.push(CpuState { settled: Lane::new(), fresh: Lane::new(), running: None, bound: 0 });
     }
 
     /// Puts a thread into the ready queue, with a fresh time slice.
@@ -179,22 +179,26 @@ impl<R> Tasks<R> {
             self.schedule.stamp += 1;
             thread.stamp = self.schedule.stamp;
         }
-        let (priority, affinity, mut cpu) = (thread.priority, thread.affinity, thread.cpu);
-        if cpu.is_none() {
-            cpu = self.schedule.home(affinity);
-            cpu.into_iter().for_each(|cpu| self.bind(id, cpu));
+        let (priority, affinity, bound) = (thread.priority, thread.affinity, thread.cpu);
+        let cpu = bound.unwrap_or_else(|| self.schedule.home(affinity));
+        if bound.is_none() {
+            self.bind(id, cpu);
         }
-        let looks = cpu.unwrap_or_else(|| self.schedule.server());
-        if self.schedule.must_look(looks, cpu, priority) {
-            self.attention.insert(looks);
+        if self.schedule.cpu(cpu).must_look(priority) {
+            self.attention.insert(cpu);
         }
-        self.schedule.lane(cpu).push(&mut self.threads, id, front);
+        if let Some(thread) = self.threads.get(id) {
+            self.schedule.lane(cpu, thread).push(&mut self.threads, id, front);
+        }
     }
 
     /// Takes a ready thread out of its lane.
     pub(crate) fn dequeue(&mut self, id: ThreadId) {
-        let cpu = self.thread(id).and_then(|thread| thread.cpu);
-        self.schedule.lane(cpu).remove(&mut self.threads, id);
+        if let Some(thread) = self.threads.get(id)
+            && let Some(cpu) = thread.cpu
+        {
+            self.schedule.lane(cpu, thread).remove(&mut self.threads, id);
+        }
     }
 
     fn bind(&mut self, id: ThreadId, cpu: Cpu) {
@@ -213,48 +217,42 @@ impl<R> Tasks<R> {
     /// The best priority that any thread has that is ready to run on `cpu`.
     #[inline]
     pub fn best_ready(&self, cpu: Cpu) -> Option<u8> {
-        self.schedule.best(cpu)
+        self.schedule.cpus[usize::from(cpu.0)].best()
     }
 
     /// Takes the next thread to run on `cpu` out of the ready queue; it stays on that CPU from now on.
     /// With `None` the CPU is idle.
     pub fn take_ready(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        let candidates = [self.schedule.cpu(cpu).lane.first(), self.schedule.common.first()];
-        let turn = |thread: &Thread| (thread.priority, thread.stamp);
-        let next = candidates.into_iter().flatten().min_by_key(|id| self.thread(*id).map(turn));
+        let state = &self.schedule.cpus[usize::from(cpu.0)];
+        let own = self.first_of([state.settled.first(), state.fresh.first()]);
+        let next = own.or_else(|| self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())));
         let Some(id) = next else {
             self.schedule.cpu(cpu).running = None;
-            self.schedule.idle.insert(cpu);
             return None;
         };
         self.dequeue(id);
-        self.schedule.idle.remove(cpu);
+        let from = self.thread(id)?.cpu.unwrap_or(cpu);
+        if from != cpu {
+            self.unbind(id);
+            self.bind(id, cpu);
+        }
         let thread = self.threads.get_mut(id)?;
         thread.state = State::Running;
-        let (priority, bound) = (thread.priority, thread.cpu.is_some());
         if thread.ran_on.replace(cpu).is_some_and(|before| before != cpu) {
             self.counts.migrations += 1;
         }
-        if !bound {
-            self.bind(id, cpu);
+        self.schedule.cpu(cpu).running = Some((id, thread.priority));
+        // What cannot begin here after all, because this goes first, begins where a CPU is idle.
+        if self.schedule.cpu(from).fresh.best().is_some() {
+            self.attention = self.attention.union(self.schedule.idle());
         }
-        self.now_runs(cpu, Some((id, priority)));
         Some(id)
     }
 
-    /// Notes what a CPU runs. If it thereby stops serving the common lane, another one takes over.
-    fn now_runs(&mut self, cpu: Cpu, running: Option<(ThreadId, u8)>) {
-        let state = self.schedule.cpu(cpu);
-        let before = state.priority();
-        state.running = running;
-        let now = state.priority();
-        let Some(waiting) = self.schedule.common.best() else { return };
-        let server = self.schedule.server();
-        let serves = self.schedule.cpu(server).priority();
-        // Who runs the same priority has to learn once that it must share its CPU.
-        if server != cpu && (serves > waiting || serves == waiting && now < waiting && before >= waiting) {
-            self.attention.insert(server);
-        }
+    /// Of the first threads of some lanes the one whose turn it is.
+    fn first_of(&self, lanes: impl IntoIterator<Item = Option<ThreadId>>) -> Option<ThreadId> {
+        let turn = |thread: &Thread| (thread.priority, thread.stamp);
+        lanes.into_iter().flatten().min_by_key(|id| self.thread(*id).map(turn))
     }
 
     /// Makes the CPU that a thread runs on look again, if it runs.
@@ -277,7 +275,7 @@ impl<R> Tasks<R> {
             (State::Ready, _) => self.enqueue(id, false),
             (State::Running, Some(cpu)) => {
                 self.attention.insert(cpu);
-                self.now_runs(cpu, Some((id, priority)));
+                self.schedule.cpu(cpu).running = Some((id, priority));
             }
             _ => {}
         }
@@ -290,19 +288,24 @@ impl<R> Tasks<R> {
     pub fn set_affinity(&mut self, id: ThreadId, affinity: CpuSet) {
         let all = self.schedule.all();
         let allowed = affinity.intersection(all);
-        let Some(thread) = self.threads.get_mut(id).filter(|_| !allowed.is_empty()) else { return };
-        thread.affinity = if allowed == all { CpuSet(u64::MAX) } else { affinity };
-        match (thread.state, thread.cpu) {
-            (_, Some(cpu)) if affinity.contains(cpu) => {}
-            (_, None) if allowed == all => {}
-            (State::Ready, _) => {
-                self.dequeue(id);
-                self.unbind(id);
-                self.enqueue(id, false);
-            }
-            (State::Parked, _) => self.unbind(id),
-            (State::Running, _) => self.alert(id),
-            (State::Ended, _) => {}
+        let affinity = if allowed == all { ANYWHERE } else { affinity };
+        let Some(thread) = self.thread(id).filter(|_| !allowed.is_empty()) else { return };
+        let (state, stays) = (thread.state, thread.cpu.is_none_or(|cpu| affinity.contains(cpu)));
+        let begins = state == State::Ready && thread.ran_on.is_none();
+        // The lane of one that has never run depends on it.
+        let moves = begins || state == State::Ready && !stays;
+        if moves {
+            self.dequeue(id);
+            self.unbind(id);
+        }
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.affinity = affinity;
+        }
+        match state {
+            State::Ready if moves => self.enqueue(id, false),
+            State::Parked if !stays => self.unbind(id),
+            State::Running if !stays => self.alert(id),
+            _ => {}
         }
     }
 

@@ -49,11 +49,11 @@ fn new_threads_spread_over_idle_cpus_and_stay() {
         let cpu = Cpu(n as u8);
         assert_eq!((cpu_of(&tasks, *id), tasks.take_ready(cpu)), (Some(cpu), Some(*id)));
     }
-    // Nobody is idle: whoever comes first takes it, although its first home might have been another.
+    // Nobody is idle: it goes to one of those with the fewest threads, and begins where one is idle first.
     let late = ready(&mut tasks, 5);
-    assert_eq!(cpu_of(&tasks, late), None);
+    assert_eq!(cpu_of(&tasks, late), Some(Cpu(0)));
     tasks.park(threads[1], Wait::restart(Channel::Poll, None));
-    assert_eq!(tasks.take_ready(Cpu(1)), Some(late));
+    assert_eq!((tasks.take_ready(Cpu(1)), cpu_of(&tasks, late)), (Some(late), Some(Cpu(1))));
     // A thread comes back to where it ran, though another CPU is idle.
     tasks.end_thread(threads[2]);
     assert_eq!(tasks.take_ready(Cpu(2)), None);
@@ -81,28 +81,66 @@ fn only_a_cpu_that_would_prefer_the_thread_is_alerted() {
 }
 
 #[test]
-fn the_common_lane_is_handed_on() {
+fn threads_are_spread_evenly_over_busy_cpus() {
+    let mut tasks = Tasks::<()>::new(3);
+    for _ in 0..3 {
+        ready(&mut tasks, 5);
+    }
+    (0..3).for_each(|cpu| _ = tasks.take_ready(Cpu(cpu)));
+    for _ in 0..6 {
+        ready(&mut tasks, 5);
+    }
+    assert_eq!([0, 1, 2].map(|cpu| tasks.bound_to(Cpu(cpu))), [3; 3]);
+    // Threads that wait count for as much: five that park at once are not all left to one idle CPU.
+    let mut tasks = Tasks::<()>::new(3);
+    for _ in 0..6 {
+        let id = ready(&mut tasks, 5);
+        let cpu = cpu_of(&tasks, id).unwrap();
+        assert_eq!(tasks.take_ready(cpu), Some(id));
+        tasks.park(id, Wait::restart(Channel::Poll, None));
+        assert_eq!(tasks.take_ready(cpu), None);
+    }
+    assert_eq!([0, 1, 2].map(|cpu| tasks.bound_to(Cpu(cpu))), [2; 3]);
+}
+
+#[test]
+fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
     let mut tasks = Tasks::<()>::new(2);
-    let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 5));
+    let park = |tasks: &mut Tasks<()>, id| tasks.park(id, Wait::restart(Channel::Poll, None));
+    let [a, b, ran] = core::array::from_fn(|_| ready(&mut tasks, 5));
     assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
-    tasks.attention = CpuSet::NONE;
-    ready(&mut tasks, 5);
-    assert_eq!(tasks.attention, CpuSet::only(Cpu(0)));
-    // CPU 0 turns to something better and will not look at the common lane: CPU 1 has to.
-    tasks.attention = CpuSet::NONE;
-    tasks.set_priority(a, 1);
-    assert_eq!(tasks.attention, CpuSet::first(2));
+    tasks.thread_mut(a).unwrap().slice = 0;
+    tasks.preempt(a);
+    assert_eq!(tasks.take_ready(Cpu(0)), Some(ran));
+    let only = process(&mut tasks, container());
+    tasks.set_priority(only, 5);
+    tasks.set_affinity(only, CpuSet::only(Cpu(0)));
+    tasks.make_ready(only);
+    // CPU 0 runs `ran`; `a`, which has run, and `only` wait there. CPU 1 has nothing to take.
+    park(&mut tasks, b);
+    assert_eq!((tasks.take_ready(Cpu(1)), cpu_of(&tasks, only)), (None, Some(Cpu(0))));
+    tasks.wake_all(Channel::Poll);
+    assert_eq!(tasks.take_ready(Cpu(1)), Some(b));
+    // Behind `b`, until CPU 0 has done all that is its own.
+    let new = ready(&mut tasks, 5);
+    assert_eq!(cpu_of(&tasks, new), Some(Cpu(1)));
+    for (done, next) in [(ran, a), (a, only), (only, new)] {
+        park(&mut tasks, done);
+        assert_eq!(tasks.take_ready(Cpu(0)), Some(next));
+    }
+    assert_eq!((cpu_of(&tasks, new), tasks.bound_to(Cpu(0)), tasks.bound_to(Cpu(1))), (Some(Cpu(0)), 4, 1));
+    assert_eq!(tasks.counts.migrations, 0);
 }
 
 #[test]
 fn affinity_moves_a_thread_in_any_state() {
     let mut tasks = Tasks::<()>::new(3);
     let [a, b, c] = core::array::from_fn(|_| ready(&mut tasks, 5));
+    assert_eq!((tasks.take_ready(Cpu(1)), tasks.take_ready(Cpu(2))), (Some(b), Some(c)));
     // Ready: at once.
     tasks.attention = CpuSet::NONE;
     tasks.set_affinity(a, CpuSet::only(Cpu(1)));
     assert_eq!((cpu_of(&tasks, a), tasks.take_ready(Cpu(0))), (Some(Cpu(1)), None));
-    assert_eq!(tasks.take_ready(Cpu(1)), Some(b));
     // Running: its CPU preempts it, and it goes to the idle one.
     tasks.attention = CpuSet::NONE;
     tasks.set_affinity(b, CpuSet(0b101));
@@ -113,12 +151,11 @@ fn affinity_moves_a_thread_in_any_state() {
     assert_eq!((tasks.take_ready(Cpu(1)), tasks.take_ready(Cpu(0))), (Some(a), Some(b)));
     assert_eq!(tasks.counts.migrations, 1);
     // Parked: when woken, to the allowed CPU with the fewest threads.
-    assert_eq!(tasks.take_ready(Cpu(2)), Some(c));
     tasks.park(b, Wait::restart(Channel::Poll, None));
     tasks.set_affinity(b, CpuSet(0b110));
     tasks.end_thread(c);
     let d = ready(&mut tasks, 5);
-    assert_eq!((cpu_of(&tasks, b), cpu_of(&tasks, d)), (None, None));
+    assert_eq!((cpu_of(&tasks, b), cpu_of(&tasks, d)), (None, Some(Cpu(0))));
     tasks.wake_all(Channel::Poll);
     assert_eq!(cpu_of(&tasks, b), Some(Cpu(2)));
     // Nothing that is up: nothing changes. All that are up: anywhere, also later.
@@ -131,9 +168,9 @@ fn affinity_moves_a_thread_in_any_state() {
 #[test]
 fn equals_take_turns_across_lanes() {
     let mut tasks = Tasks::<()>::new(2);
-    let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 5));
+    let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 3));
     assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
-    // In the common lane, in that of CPU 0, and in the common lane again.
+    // One that may begin anywhere, one that may not, and again one that may.
     let first = ready(&mut tasks, 5);
     let second = process(&mut tasks, container());
     tasks.set_priority(second, 5);
@@ -364,24 +401,19 @@ impl Kernel {
                 assert!(attention(n) || thread.affinity.contains(cpu));
             }
         }
-        // The common lane: its best may not be better than what any CPU runs, and somebody shares with it.
-        let unbound = |id: &&ThreadId| {
-            let thread = tasks.thread(**id).unwrap();
-            thread.state == State::Ready && thread.cpu.is_none()
+        let fresh = |id: &ThreadId| {
+            let thread = tasks.thread(*id).unwrap();
+            let begins = thread.state == State::Ready && thread.ran_on.is_none();
+            begins && thread.affinity == CpuSet(u64::MAX) && !attention(thread.cpu.unwrap().0.into())
         };
-        if let Some(best) = self.threads.iter().filter(unbound).map(|id| tasks.thread(*id).unwrap().priority).min() {
-            let running = |n: usize| self.current[n].and_then(|id| tasks.thread(id)).map_or(u8::MAX, |t| t.priority);
-            let cpus = 0..usize::from(CPUS);
-            let somebody_looks = cpus.clone().any(attention);
-            assert!(somebody_looks || cpus.clone().all(|n| running(n) <= best), "an idle or worse CPU does not look");
-            let equals = || cpus.clone().filter(|n| running(*n) == best);
-            assert!(somebody_looks || equals().next().is_none() || equals().any(|n| self.slices[n]));
+        if let Some(id) = self.threads.iter().find(|id| fresh(id)) {
+            let idle = (0..usize::from(CPUS)).find(|n| self.current[*n].is_none() && !attention(*n));
+            assert_eq!(idle, None, "{id:?} has not begun, and a CPU is idle");
         }
         for id in &self.threads {
             let thread = tasks.thread(*id).unwrap();
             if thread.state == State::Ready {
-                assert!(thread.cpu.is_none_or(|cpu| thread.affinity.contains(cpu)));
-                assert!(thread.cpu.is_some() || thread.affinity == CpuSet(u64::MAX) || thread.affinity == CpuSet(7));
+                assert!(thread.cpu.is_some_and(|cpu| thread.affinity.contains(cpu)));
             }
         }
         if let Some(next) = tasks.next_deadline() {
@@ -390,6 +422,27 @@ impl Kernel {
         }
         let bound = |cpu| self.threads.iter().filter(|id| tasks.thread(**id).unwrap().cpu == Some(cpu)).count();
         (0..CPUS).map(Cpu).for_each(|cpu| assert_eq!(tasks.bound_to(cpu) as usize, bound(cpu)));
+    }
+}
+
+proptest! {
+    /// Threads that only compute end up with equally many beside them, whenever CPUs come to look.
+    #[test]
+    fn computing_threads_are_spread_evenly(cpus in 1..9_u8, looks in proptest::collection::vec(0..12_u8, 1..40)) {
+        let mut tasks = Tasks::<()>::new(cpus.into());
+        let look = |tasks: &mut Tasks<()>, cpu| if tasks.running_on_cpu(cpu).is_none() {
+            tasks.take_ready(cpu);
+        };
+        for cpu in &looks {
+            ready(&mut tasks, 5);
+            if *cpu < cpus {
+                look(&mut tasks, Cpu(*cpu));
+            }
+        }
+        (0..cpus).for_each(|cpu| look(&mut tasks, Cpu(cpu)));
+        let bound = || (0..cpus).map(|cpu| tasks.bound_to(Cpu(cpu)));
+        let (least, most) = (bound().min().unwrap(), bound().max().unwrap());
+        prop_assert!(most - least <= 1, "{:?}", bound().collect::<Vec<_>>());
     }
 }
 

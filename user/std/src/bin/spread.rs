@@ -147,6 +147,10 @@ fn placed(allowed: &[u32], threads: usize) {
     if native::present() {
         assert_eq!(cpus::current(), mine, "nor has this thread moved");
         assert_eq!(used.len(), threads.min(allowed.len()), "CPUs in use");
+        let cpus = || busy.iter().map(|one| one.cpu.load(SeqCst)).chain([mine]);
+        let each: Vec<_> = allowed.iter().map(|cpu| cpus().filter(|used| used == cpu).count()).collect();
+        let (least, most) = (each.iter().min(), each.iter().max());
+        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "threads of each CPU: {each:?}");
     }
     println!("{} CPUs in use", used.len());
 }
