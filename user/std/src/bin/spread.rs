@@ -10,8 +10,12 @@ use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread;
 
-/// Reports of every busy thread before it may end.
+/// Reports of every busy thread before it may end: several time slices' worth.
 const REPORTS: u64 = 200;
+
+/// Rounds of computing between two reports: each is a system call, and there are other things to do than
+/// waiting for the kernel.
+const ROUNDS: u32 = 20_000;
 
 /// A thread that never waits, and what it tells of itself.
 #[derive(Default)]
@@ -32,7 +36,7 @@ impl Busy {
             self.cpu.store(cpu, SeqCst);
             self.seen.fetch_or(1 << cpu, SeqCst);
             self.reports.fetch_add(1, SeqCst);
-            (0..100).for_each(|_| hint::spin_loop());
+            (0..ROUNDS).for_each(|round| _ = hint::black_box(round));
         }
     }
 
