@@ -47,6 +47,10 @@ pub trait PhysicalMemory {
     /// Copies `from` into the frame at `offset`.
     fn write(&mut self, frame: Frame, offset: usize, from: &[u8]);
 
+    /// Changes the aligned 32-bit word at `offset` in one step, also for user threads that change it at the
+    /// same time on other CPUs; returns what it was. `change` may be asked several times.
+    fn change_word(&mut self, frame: Frame, offset: usize, change: impl Fn(u32) -> u32) -> u32;
+
     /// Copies bytes from one frame to another; the ranges must lie within the frames, and the
     /// frames must differ.
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize);

@@ -202,6 +202,14 @@ impl PhysicalMemory for Machine {
         self.bytes[number][offset..offset + from.len()].copy_from_slice(from);
     }
 
+    fn change_word(&mut self, frame: Frame, offset: usize, change: impl Fn(u32) -> u32) -> u32 {
+        let mut word = [0; 4];
+        self.read(frame, offset, &mut word);
+        let old = u32::from_ne_bytes(word);
+        self.write(frame, offset, &change(old).to_ne_bytes());
+        old
+    }
+
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize) {
         let mut bytes = vec![0; length];
         self.read(from.0, from.1, &mut bytes);

@@ -77,6 +77,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if done == from.len() { Ok(()) } else { Err(Fault::NoRegion) }
     }
 
+    /// Changes an aligned 32-bit word of user memory in one step, whatever other CPUs do to it; returns what it
+    /// was. `change` may be asked several times.
+    pub fn change_word(&mut self, space: Space, address: u64, change: impl Fn(u32) -> u32) -> Result<u32, Fault> {
+        let frame = self.user_frame(space, address, Rights::WRITE)?;
+        Ok(self.physical.change_word(frame, address as usize % PAGE_SIZE, change))
+    }
+
     /// Reads user memory up to a NUL, which is not counted, into `to`. `Ok(None)`: no NUL in it.
     pub fn copy_in_string(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<Option<usize>, Fault> {
         let length = to.len();

@@ -86,6 +86,11 @@ on_cpus! {
         assert_eq!(outcome.stat("processes_made"), 1 + others, "{outcome}");
     };
 
+    // A word that the kernel and threads change at the same time.
+    wake_op(1 on_1, 2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["wake-op", &for_cpus(cpus, [100, 20_000, 2000, 0])]);
+    };
+
     // Memory: what is taken away is gone on all CPUs, what is kept is kept.
     shootdown(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
         let outcome = passes(cpus, &["shootdown", &for_cpus(cpus, [24, 240, 60, 24])]);

@@ -10,6 +10,7 @@ use super::ranges::Ranges;
 use containers::frames::FrameInfo;
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::ops::Range;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use cpulocal::InKernel;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
@@ -188,6 +189,23 @@ impl PhysicalMemory for Frames {
             },
             // SAFETY: as above.
             _ => unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) },
+        }
+    }
+
+    fn change_word(&mut self, frame: Frame, offset: usize, change: impl Fn(u32) -> u32) -> u32 {
+        assert!(offset.is_multiple_of(4), "a word at {offset} is not aligned");
+        let at = self.bytes(frame, offset..offset + 4).cast::<u32>();
+        if cfg!(feature = "smp") {
+            // SAFETY: an aligned word in a frame in use; what user threads do to it, they do as a CPU does it.
+            let word = unsafe { AtomicU32::from_ptr(at) };
+            word.fetch_update(SeqCst, SeqCst, |old| Some(change(old))).unwrap_or_else(|old| old)
+        } else {
+            // SAFETY: as above, and nobody else runs.
+            unsafe {
+                let old = at.read_volatile();
+                at.write_volatile(change(old));
+                old
+            }
         }
     }
 

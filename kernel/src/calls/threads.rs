@@ -195,22 +195,21 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
 /// The operation of `FUTEX_WAKE_OP`: changes the second word as `code` says, and tells whether the
 /// comparison in it held for the old value.
 fn operate(caller: &Caller, memory: &mut Memory, address: u64, code: u32) -> Result<bool, Errno> {
-    let old = caller.read::<u32>(memory, address)?;
     let signed = |field: u32| (field << 20) as i32 >> 20;
-    let (mut operand, against) = (signed(code >> 12 & 0xfff), signed(code & 0xfff));
+    let (mut operand, against) = (signed(code >> 12 & 0xfff) as u32, signed(code & 0xfff));
     if code >> 28 & 8 != 0 {
-        operand = 1_i32.wrapping_shl(operand as u32);
+        operand = 1_u32.wrapping_shl(operand);
     }
-    let new = match code >> 28 & 7 {
-        0 => operand as u32,
-        1 => old.wrapping_add(operand as u32),
-        2 => old | operand as u32,
-        3 => old & !(operand as u32),
-        4 => old ^ operand as u32,
+    let change: fn(u32, u32) -> u32 = match code >> 28 & 7 {
+        0 => |_, operand| operand,
+        1 => u32::wrapping_add,
+        2 => |old, operand| old | operand,
+        3 => |old, operand| old & !operand,
+        4 => |old, operand| old ^ operand,
         _ => return Err(Errno::ENOSYS),
     };
-    caller.write(memory, address, &new)?;
-    let old = old as i32;
+    // In one step: user threads may be changing the word on other CPUs.
+    let old = memory.change_word(caller.space, address, |old| change(old, operand)).map_err(super::bad_address)? as i32;
     match code >> 24 & 0xf {
         0 => Ok(old == against),
         1 => Ok(old != against),

@@ -1,0 +1,79 @@
+//! `FUTEX_WAKE_OP` against threads that change the same word by themselves: `wake-op [calls]`.
+//!
+//! The kernel's change and the threads' must all be there in the end: each is one step, whichever CPU makes
+//! it.
+
+use libc::*;
+use programs::{cpus, sys};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::thread;
+
+/// As `linux/futex.h` packs it: an operation with its operand, a comparison with what it compares to.
+const fn code(operation: u32, operand: u32, comparison: u32, against: u32) -> u32 {
+    operation << 28 | comparison << 24 | (operand & 0xfff) << 12 | against & 0xfff
+}
+
+const SET: u32 = 0;
+const ADD: u32 = 1;
+const OR: u32 = 2;
+const AND_NOT: u32 = 3;
+const XOR: u32 = 4;
+const EQUAL: u32 = 0;
+
+fn wake_op(word: &AtomicU32, code: u32) {
+    let futex = AtomicU32::new(0);
+    let woken = sys!(SYS_futex, futex.as_ptr(), FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 1, 1, word.as_ptr(), code);
+    assert_eq!(woken, Ok(0), "nobody waits");
+}
+
+/// Threads on all CPUs but this one add to a word while `kernel` has the kernel change it; returns what they
+/// have added.
+fn beside(word: &AtomicU32, allowed: &[u32], mut kernel: impl FnMut()) -> u32 {
+    let done = AtomicBool::new(false);
+    let begun = AtomicU32::new(0);
+    cpus::stay_on(allowed[0]);
+    thread::scope(|scope| {
+        let adds = |cpu: u32| {
+            let (done, begun) = (&done, &begun);
+            scope.spawn(move || {
+                cpus::stay_on(cpu);
+                begun.fetch_add(1, SeqCst);
+                let mut added = 0u32;
+                while !done.load(SeqCst) {
+                    word.fetch_add(1, SeqCst);
+                    added += 1;
+                }
+                added
+            })
+        };
+        let threads: Vec<_> = allowed[1..].iter().map(|cpu| adds(*cpu)).collect();
+        cpus::spin_until(|| begun.load(SeqCst) as usize == threads.len());
+        kernel();
+        done.store(true, SeqCst);
+        threads.into_iter().map(|thread| thread.join().expect("it ends")).fold(0, u32::wrapping_add)
+    })
+}
+
+fn main() {
+    let allowed = cpus::allowed();
+    let calls = cpus::argument(1, 5000) as u32;
+
+    let word = AtomicU32::new(0);
+    for (operation, operand, expected) in [(SET, 5, 5), (ADD, 3, 8), (OR, 6, 14), (AND_NOT, 2, 12), (XOR, 5, 9)] {
+        wake_op(&word, code(operation, operand, EQUAL, 0));
+        assert_eq!(word.load(SeqCst), expected, "operation {operation}");
+    }
+    wake_op(&word, code(SET | 8, 31, EQUAL, 0));
+    assert_eq!(word.load(SeqCst), 1 << 31, "a shifted operand");
+
+    word.store(0, SeqCst);
+    let added = beside(&word, &allowed, || (0..calls).for_each(|_| wake_op(&word, code(ADD, 1, EQUAL, 1))));
+    assert_eq!(word.load(SeqCst), calls.wrapping_add(added), "{calls} from the kernel and {added} from threads");
+
+    // An even number of changes of a bit that the threads' sums carry into and out of.
+    word.store(0, SeqCst);
+    let flip = code(XOR | 8, 31, EQUAL, 0);
+    let added = beside(&word, &allowed, || (0..2 * calls).for_each(|_| wake_op(&word, flip)));
+    assert_eq!(word.load(SeqCst), added, "{} flips of one bit", 2 * calls);
+    println!("ok wake-op: {calls} calls beside {} threads", allowed.len() - 1);
+}
