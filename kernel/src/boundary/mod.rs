@@ -104,7 +104,7 @@ pub fn cycles(of: Cpu) -> Cycles {
     // What has begun and not ended yet has had the time of its beginning subtracted, which is more than it
     // can ever add up to: it is negative until then.
     let up_to_now = |time: u64| if (time as i64) < 0 { time.wrapping_add(now) } else { time };
-    let user = up_to_now(counters(of, &USER_TIME).get());
+    let user = up_to_now(user_time(of));
     let idle = up_to_now(counters(of, &IDLE_TIME).get());
     let Waited { all: waiting, by_cause: waits } = strategy::waited(of);
     let waiting = up_to_now(waiting);
@@ -128,6 +128,29 @@ struct Waited {
     all: u64,
     /// Of waits that are over, by [`Cause`].
     by_cause: [u64; 3],
+}
+
+/// What a CPU has in [`USER_TIME`]. The entry code adds the two halves of its counter one after the other, with
+/// interrupts off, and another CPU may look between the two: what counts is what stays for longer than that.
+/// It does soon, since who asks is in the kernel: the other one waits for the strategy if it comes in.
+///
+/// Should a hypervisor stop it just there and for so long, this once 2³² cycles are missing or too many.
+fn user_time(of: Cpu) -> u64 {
+    /// Far longer than two instructions take, in cycles.
+    const LONG: u64 = 1000;
+    let read = || counters(of, &USER_TIME).get();
+    let mut time = read();
+    while cfg!(feature = "smp") {
+        let since = clock::rdtsc();
+        while clock::rdtsc() - since < LONG {
+            core::hint::spin_loop();
+        }
+        let again = read();
+        if core::mem::replace(&mut time, again) == again {
+            break;
+        }
+    }
+    time
 }
 
 #[inline(always)]
