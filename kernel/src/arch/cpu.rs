@@ -157,7 +157,6 @@ pub fn hardware_random() -> Option<u64> {
 }
 
 /// The local APIC id of this CPU as CPUID tells it, at any time, with nothing set up.
-#[cfg(feature = "smp")]
 pub fn initial_id() -> u32 {
     let topology = core::arch::x86_64::__cpuid(0).eax >= 0xb;
     let extended = core::arch::x86_64::__cpuid_count(0xb, 0);

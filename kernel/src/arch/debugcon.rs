@@ -5,18 +5,24 @@
 //! begins no record: control characters come out as `?`.
 //!
 //! The lock serves CPUs that log at the same time. It is held with interrupts off, so that an interrupt
-//! handler never waits for the code it interrupted; where the holder cannot go on (a panic, an NMI), the
-//! wait ends after a while and the text comes out mixed rather than never.
+//! handler never waits for the code it interrupted; what breaks in all the same, a panic or an NMI, finds
+//! that its CPU holds the lock, and does without. Where another holder cannot go on, the lock is broken after
+//! a while, once and for all, and the text comes out mixed rather than never.
 
-use super::{clock, interrupts};
+use super::{clock, cpu, interrupts};
 use abi::channel::{LOG_PORT, RECORD};
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use log::{LevelFilter, Log, Metadata, Record};
 use spin::Mutex;
 
 static LOCK: Mutex<()> = Mutex::new(());
 
-/// How often a lock that is taken is tried.
+/// The CPU that holds it, by its local APIC id.
+static OWNER: AtomicU64 = AtomicU64::new(NOBODY);
+const NOBODY: u64 = u64::MAX;
+
+/// How often a lock that is taken is tried before it is broken.
 const PATIENCE: u32 = 10_000_000;
 
 /// The port as a sink of text; no control character of the text reaches it.
@@ -50,18 +56,46 @@ impl Write for Port {
     }
 }
 
-/// Runs `f` with the log channel to itself, if that can be had.
+/// Runs `f` with the log channel to itself.
 fn locked(f: impl FnOnce()) {
     interrupts::without(|| {
-        let guard = (0..PATIENCE).find_map(|_| {
-            core::hint::spin_loop();
-            LOCK.try_lock()
-        });
-        if guard.is_none() {
+        let me = u64::from(cpu::initial_id());
+        if OWNER.load(Relaxed) == me {
+            // This CPU was about to write something, and is not going on with it before this is out.
             Port::send(b"\n");
+            return f();
         }
+        let guard = loop {
+            let found = (0..PATIENCE).find_map(|_| {
+                core::hint::spin_loop();
+                LOCK.try_lock()
+            });
+            match found {
+                Some(guard) => break guard,
+                None => break_lock(),
+            }
+        };
+        OWNER.store(me, Relaxed);
         f();
+        OWNER.store(NOBODY, Relaxed);
+        drop(guard);
     });
+}
+
+/// Takes the lock away from its holder, in the middle of a line.
+fn break_lock() {
+    OWNER.store(NOBODY, Relaxed);
+    // SAFETY: what it guards is the order of bytes on a port, no memory.
+    unsafe { LOCK.force_unlock() };
+    Port::send(b"\n");
+}
+
+/// This CPU stops for good: if it holds the lock, others shall not wait for it.
+#[cfg(feature = "smp")]
+pub fn let_go() {
+    if OWNER.load(Relaxed) == u64::from(cpu::initial_id()) {
+        break_lock();
+    }
 }
 
 /// Sends a control record: RS, its name, what follows, end of line.

@@ -68,8 +68,10 @@ pub extern "C" fn non_maskable(registers: &Registers) {
         let me = cpulocal::number(&cpu);
         if TURN.load(Acquire) == u32::from(me.0) + 1 {
             tell(&cpu, registers);
+            debugcon::let_go();
             TURN.store(0, Release);
         }
+        debugcon::let_go();
         halt();
     }
     if ASKED.load(Acquire) != 0 {
