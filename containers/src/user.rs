@@ -78,8 +78,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Changes an aligned 32-bit word of user memory in one step, whatever other CPUs do to it; returns what it
-    /// was. `change` may be asked several times.
+    /// was. `change` may be asked several times. A word that is not aligned is none.
     pub fn change_word(&mut self, space: Space, address: u64, change: impl Fn(u32) -> u32) -> Result<u32, Fault> {
+        if !address.is_multiple_of(4) {
+            return Err(Fault::NoRegion);
+        }
         let frame = self.user_frame(space, address, Rights::WRITE)?;
         Ok(self.physical.change_word(frame, address as usize % PAGE_SIZE, change))
     }

@@ -75,6 +75,21 @@ fn the_first_stack_page_is_there_and_writable() {
 }
 
 #[test]
+fn a_word_is_changed_where_it_may_be_written() {
+    let mut memory = Machine::memory(400);
+    let id = native(&mut memory);
+    memory.copy_out(space(id), WINDOW.end - 8, &[7, 0, 0, 0, 9, 0, 0, 0]).unwrap();
+    assert_eq!(memory.change_word(space(id), WINDOW.end - 8, |word| word + 1), Ok(7));
+    let mut back = [0; 8];
+    memory.copy_in(space(id), WINDOW.end - 8, &mut back).unwrap();
+    assert_eq!(back, [8, 0, 0, 0, 9, 0, 0, 0]);
+    // Not aligned, not mapped, not a user address.
+    for address in [WINDOW.end - 6, OUTSIDE, crate::directory::USER_END] {
+        assert!(memory.change_word(space(id), address, |word| word).is_err(), "{address:#x}");
+    }
+}
+
+#[test]
 fn leaving_the_window_makes_one_directory_and_keeps_the_pages() {
     let mut memory = Machine::memory(400);
     let free = memory.physical.free_frames();

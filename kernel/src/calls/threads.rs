@@ -115,11 +115,13 @@ fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, head: u6
     let mut entry = read_pointer(memory, space, head);
     let mut release = |memory: &mut Memory, entry: u64| {
         let address = (entry & !1).wrapping_add(offset);
-        if let Some(word) = read_word(memory, space, address).filter(|word| word & OWNER == number) {
-            let left = word & WAITERS | OWNER_DIED;
-            if memory.copy_out(space, address, &left.to_le_bytes()).is_ok() && word & WAITERS != 0 {
-                tasks.wake(Channel::Futex(space.container, address), 1, u32::MAX);
-            }
+        let is_mine = |word: u32| word & OWNER == number;
+        // A thread that is about to wait may be saying so in the word on another CPU.
+        let left = |word| if is_mine(word) { word & WAITERS | OWNER_DIED } else { word };
+        if read_word(memory, space, address).is_some_and(is_mine)
+            && memory.change_word(space, address, left).is_ok_and(|word| is_mine(word) && word & WAITERS != 0)
+        {
+            tasks.wake(Channel::Futex(space.container, address), 1, u32::MAX);
         }
     };
     for _ in 0..LONGEST {
