@@ -132,3 +132,71 @@ fn named_functions_are_there() {
     assert!(seen > 0, "no name was found");
     none(missing);
 }
+
+/// The calls of Linux's in the kernel's tables: `names: flags => call`.
+fn calls_in_tables() -> BTreeSet<String> {
+    let mut calls = BTreeSet::new();
+    for table in ["kernel/src/calls/table.rs", "kernel/src/calls/files/table.rs"] {
+        let text = fs::read_to_string(root().join(table)).expect("a table of calls");
+        let of_linux = text.split("\ncalls! {").skip(1).filter(|part| part.contains("(Sysno,"));
+        for line in of_linux.flat_map(str::lines).filter_map(|line| line.strip_prefix("    ")) {
+            let names = line.split(" =>").next().and_then(|names| names.split(':').next()).unwrap_or_default();
+            let are_names = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_ |".contains(c);
+            if line.contains("=>") && !names.is_empty() && names.chars().all(are_names) {
+                calls.extend(names.split(" | ").map(str::to_owned));
+            }
+        }
+    }
+    assert!(calls.len() > 150, "{} calls are not all", calls.len());
+    calls
+}
+
+/// The source of a test program.
+fn source(program: &str) -> Option<String> {
+    let bin = root().join("user/std/src/bin");
+    let mut files = vec![bin.join(format!("{program}.rs"))];
+    if let Ok(entries) = fs::read_dir(bin.join(program)) {
+        files.extend(entries.map(|entry| entry.expect("an entry").path()));
+    }
+    let texts: Vec<String> = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    (!texts.is_empty()).then(|| texts.concat())
+}
+
+/// `docs/linux-abi.md` says each call of the tables once, and what it names as a test makes that call.
+#[test]
+fn every_call_is_described() {
+    /// What makes calls without naming them in its source.
+    const OTHERS: [&str; 3] = ["busybox", "scripts", "threads-std"];
+    let text = fs::read_to_string(root().join("docs/linux-abi.md")).expect("the list of calls");
+    let mut described = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [calls, what, tests] = cells[..] else { panic!("a row of three cells: {row}") };
+        assert!(!what.trim().is_empty(), "{row}");
+        let tests: Vec<&str> = code(tests).collect();
+        assert!(!tests.is_empty() || row.ends_with("| not tested |"), "{row}");
+        let sources: Vec<Option<String>> = tests.iter().map(|test| source(test)).collect();
+        let known = |(test, source): (&&str, &Option<String>)| source.is_some() || OTHERS.contains(test);
+        assert!(tests.iter().zip(&sources).all(known), "a test that is not there: {row}");
+        for call in code(calls) {
+            let makes = |source: &String| {
+                let words: BTreeSet<&str> = source.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+                words.contains(&*format!("SYS_{call}")) || words.contains(call)
+            };
+            if !tests.is_empty()
+                && !sources.iter().flatten().any(makes)
+                && !tests.iter().any(|test| OTHERS.contains(test))
+            {
+                wrong.push(format!("{call}: made by none of {tests:?}"));
+            }
+            if !described.insert(call.to_owned()) {
+                wrong.push(format!("{call}: described twice"));
+            }
+        }
+    }
+    let tables = calls_in_tables();
+    wrong.extend(tables.difference(&described).map(|call| format!("{call}: not described")));
+    wrong.extend(described.difference(&tables).map(|call| format!("{call}: described, but in no table")));
+    assert!(wrong.is_empty(), "docs/linux-abi.md:\n{}", wrong.join("\n"));
+}
