@@ -3,6 +3,7 @@
 use std::{fmt::Write, path::Path};
 
 use addr2line::{Loader, demangle_auto};
+use anyhow::{Result, anyhow};
 
 use crate::{notes, project};
 
@@ -29,6 +30,24 @@ pub(crate) fn print(symbols: &Path, addresses: &[u64]) {
         }
     }
     eprint!("{text}");
+}
+
+/// The innermost function at each of these addresses, inlined or not, leaving out those of Rust's libraries
+/// unless there is no other.
+pub(crate) fn functions(symbols: &Path, addresses: &[u64]) -> Result<Vec<String>> {
+    let loader = Loader::new(symbols).map_err(|error| anyhow!("no symbols from {}: {error}", symbols.display()))?;
+    let function = |&address: &u64| {
+        let lines = frame(&loader, address);
+        let library = |line: &str| {
+            ["core::", "alloc::", "compiler_builtins::"]
+                .iter()
+                .any(|library| line.trim_start_matches('<').starts_with(library))
+                || line.contains(" as core::")
+        };
+        let line = lines.iter().find(|line| !library(line)).or(lines.first());
+        line.map_or("(unknown)", |line| line.split("  ").next().unwrap_or_default()).to_owned()
+    };
+    Ok(addresses.iter().map(function).collect())
 }
 
 /// The functions at an address: inlined ones first, then the one they were inlined into.

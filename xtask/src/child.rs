@@ -1,4 +1,5 @@
-//! A `cargo xtask run` of its own, for commands that make many: a signal or a failure ends that one alone.
+//! A `cargo xtask run` or `profile` of its own, for commands that make many: a signal or a failure ends that one
+//! alone. All take what the last build left.
 
 use std::{
     collections::BTreeMap,
@@ -15,19 +16,38 @@ pub(crate) struct Run {
     pub(crate) status: u8,
     /// The kernel's statistics; empty if it ended without.
     pub(crate) statistics: BTreeMap<String, u64>,
-    /// The program's standard output.
+    /// Standard output: the program's, and the report of a profile.
     pub(crate) output: Vec<u8>,
     /// xtask's and the machine's own words.
     pub(crate) words: String,
 }
 
-/// Runs what the last build left, with further `options` of `run`; `stats` is a file that is used meanwhile.
+impl Run {
+    /// Why it did not end well, if it did not.
+    pub(crate) fn failure(&self) -> Option<String> {
+        // What is said last tells most.
+        let last = self.words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        (self.status != 0).then(|| format!("ended with status {}: {last}", self.status))
+    }
+}
+
+/// Runs a program, with further options of `run`; `stats` is a file that is used meanwhile.
 pub(crate) fn run(options: &[OsString], program: &[OsString], input: Stdio, stats: &Path) -> Result<Run> {
+    let own = ["run".into(), "--quiet".into(), "--stats".into(), stats.into()];
+    call(&[&own, options].concat(), program, input, stats)
+}
+
+/// Profiles a program, with further options of `profile`; the report goes to the directory `out`.
+pub(crate) fn profile(options: &[OsString], program: &[OsString], input: Stdio, out: &Path) -> Result<Run> {
+    let own = ["profile".into(), "--out".into(), out.into()];
+    call(&[&own, options].concat(), program, input, &out.join("stats.json"))
+}
+
+fn call(words: &[OsString], program: &[OsString], input: Stdio, stats: &Path) -> Result<Run> {
     let _ = fs::remove_file(stats);
     let me = std::env::current_exe().context("xtask does not know where it is")?;
     let mut command = Command::new(me);
-    command.args(["run", "--no-build", "--quiet", "--stats"]).arg(stats).args(options);
-    command.arg("--").args(program);
+    command.args(words).arg("--no-build").arg("--").args(program);
     command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command.output().context("cannot start a run")?;
     let json = fs::read_to_string(stats).unwrap_or_default();

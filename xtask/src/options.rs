@@ -146,6 +146,21 @@ pub(crate) struct Machine {
     pub(crate) print: bool,
 }
 
+impl Machine {
+    /// Bochs, with what there is by default.
+    pub(crate) fn bochs() -> Self {
+        Self {
+            kind: Kind::Bochs,
+            memory: 256,
+            uefi: false,
+            accel: Accel::Auto,
+            cpu: None,
+            further: Vec::new(),
+            print: false,
+        }
+    }
+}
+
 /// Who plays the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Kind {

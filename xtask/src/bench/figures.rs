@@ -43,7 +43,8 @@ mod tests {
     #[test]
     fn figures_and_failures_are_read_and_other_words_are_not() {
         let output = "random: ready\nfigure null 7550 7500 7600\nfailed fork: Function not implemented\nfigure x\n";
-        let run = Run { output: output.into(), failure: Some("bench on up: ended with status 101: oh".into()) };
+        let failure = Some("bench on up: ended with status 101: oh".into());
+        let run = Run { output: output.into(), failure, ..Run::default() };
         let figures = Figures::of(&run, "up");
         assert_eq!(figures.get("null"), Some(75.5));
         assert_eq!(figures.medians.len(), 1);

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::linux::Linux;
 use crate::{child, comparison::Setup, notes::note, project::RunDir};
@@ -48,11 +49,18 @@ pub(crate) struct Job {
     pub(crate) system: System,
     /// The program, as the image names it, and its arguments.
     pub(crate) program: Vec<String>,
+    /// Whether the kernel records what happens between the program's own calls of `trace`.
+    pub(crate) recorded: bool,
 }
 
 impl Job {
     pub(crate) fn new(system: System, program: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { system, program: program.into_iter().map(Into::into).collect() }
+        Self { system, program: program.into_iter().map(Into::into).collect(), recorded: false }
+    }
+
+    /// The same on a kernel that records.
+    pub(crate) fn recorded(self) -> Self {
+        Self { recorded: true, ..self }
     }
 }
 
@@ -63,6 +71,8 @@ pub(crate) struct Run {
     pub(crate) output: String,
     /// Why the run did not end well.
     pub(crate) failure: Option<String>,
+    /// The profile's report, if the kernel recorded.
+    pub(crate) report: Value,
 }
 
 /// Where runs are made.
@@ -112,7 +122,7 @@ impl Lab {
         }
         note(format_args!("{name}"));
         let run = match job.system {
-            System::Jotun(setup) => self.on_jotun(number, setup, &job.program),
+            System::Jotun(setup) => self.on_jotun(number, setup, job),
             System::Linux(cpus) => self.on_linux(number, cpus, &job.program),
         };
         let named = |why: &str| format!("{name}: {why}");
@@ -122,19 +132,23 @@ impl Lab {
         }
     }
 
-    fn on_jotun(&self, number: usize, setup: Setup, program: &[String]) -> Result<Run> {
+    fn on_jotun(&self, number: usize, setup: Setup, job: &Job) -> Result<Run> {
         let mut options: Vec<OsString> = setup.options().into_iter().map(OsString::from).collect();
         options.push("--machine=bochs".into());
         options.push(format!("--timeout={}", self.timeout.as_secs_f64()).into());
-        let program: Vec<OsString> = program.iter().map(OsString::from).collect();
-        let stats = self.dir.path().join(format!("stats-{number}"));
-        let run = child::run(&options, &program, Stdio::null(), &stats)?;
-        let failure = (run.status != 0).then(|| {
-            // Its own words come last.
-            let last = run.words.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
-            format!("ended with status {}: {last}", run.status)
-        });
-        Ok(Run { output: String::from_utf8_lossy(&run.output).into_owned(), failure })
+        let program: Vec<OsString> = job.program.iter().map(OsString::from).collect();
+        let place = self.dir.path().join(format!("run-{number}"));
+        let (run, report) = if job.recorded {
+            options.push("--region".into());
+            let run = child::profile(&options, &program, Stdio::null(), &place)?;
+            let json = fs::read(place.join("report.json")).unwrap_or_default();
+            // Traces are large.
+            let _ = fs::remove_dir_all(&place);
+            (run, serde_json::from_slice(&json).unwrap_or_default())
+        } else {
+            (child::run(&options, &program, Stdio::null(), &place)?, Value::Null)
+        };
+        Ok(Run { output: String::from_utf8_lossy(&run.output).into_owned(), failure: run.failure(), report })
     }
 
     fn on_linux(&self, number: usize, cpus: u8, program: &[String]) -> Result<Run> {

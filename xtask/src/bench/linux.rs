@@ -6,14 +6,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 
-use super::lab::Run;
+use super::{entry::wait, lab::Run};
 use crate::{
     image::{archive::Archive, iso},
     machine::{
@@ -21,7 +20,7 @@ use crate::{
         die_with_us,
     },
     notes::note,
-    options::{Accel, Kind, Machine},
+    options::Machine,
     packages::tool,
     project,
 };
@@ -85,15 +84,7 @@ impl Linux {
         let [name, arguments @ ..] = program else { bail!("no program was named") };
         let words = format!("{WORDS} /bin/{name} {}", arguments.join(" "));
         iso::make_linux(dir, &dir.join(ISO), &self.kernel, &files, &words)?;
-        let machine = Machine {
-            kind: Kind::Bochs,
-            memory: MEMORY,
-            uefi: false,
-            accel: Accel::Auto,
-            cpu: None,
-            further: Vec::new(),
-            print: false,
-        };
+        let machine = Machine { memory: MEMORY, ..Machine::bochs() };
         let plan = Plan::new(&machine, cpus, dir.to_owned(), ISO);
         let ended = play(&plan, timeout)?;
         let console = fs::read(dir.join(CONSOLE)).unwrap_or_default();
@@ -114,12 +105,12 @@ fn verdict(console: &str, ended: bool) -> Run {
         }
         None => Some("no end within the time".to_owned()),
     };
-    Run { output: console.to_owned(), failure }
+    Run { output: console.to_owned(), failure, ..Run::default() }
 }
 
 /// Runs the machine; whether it has ended by itself.
 fn play(plan: &Plan, timeout: Duration) -> Result<bool> {
-    plan.write(&format!("mode=file, dev={CONSOLE}"))?;
+    plan.write(&format!("mode=file, dev={CONSOLE}"), bochs::GO)?;
     let mut command = plan.command();
     // The debugger listens there, and ends at the end of its input.
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -133,17 +124,6 @@ fn play(plan: &Plan, timeout: Duration) -> Result<bool> {
         let _ = child.wait();
     }
     ended
-}
-
-fn wait(child: &mut Child, timeout: Duration) -> Result<bool> {
-    let begin = Instant::now();
-    while begin.elapsed() < timeout {
-        if child.try_wait().context("cannot wait for Bochs")?.is_some() {
-            return Ok(true);
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(false)
 }
 
 /// The newest kernel that was unpacked there.
@@ -211,7 +191,7 @@ mod tests {
     #[test]
     fn the_verdict_is_the_first_process_s() {
         let good = "figure null 1 1 1\nlinux-init: status 0\n";
-        assert_eq!(verdict(good, true), Run { output: good.to_owned(), failure: None });
+        assert_eq!(verdict(good, true), Run { output: good.to_owned(), ..Run::default() });
         let why = |console: &str, ended| verdict(console, ended).failure.unwrap();
         assert_eq!(why("linux-init: status 101\n", true), "ended with status 101");
         assert!(why("Kernel panic\n\n", true).ends_with("its last words: Kernel panic"));

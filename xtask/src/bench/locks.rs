@@ -1,23 +1,28 @@
 //! The giant lock's queue algorithms, fought over.
 
 use clap::ValueEnum;
+use serde_json::Value;
 
 use super::{
-    lab::{Lab, System},
+    lab::{Job, Lab, System},
     papers::window,
     points::{Point, measure},
-    report::{Cell, Chart, Section, Series, Table, head},
+    report::{Cell, Chart, Limit, Section, Series, Table, Target, head},
 };
 use crate::options::Lock;
 
 /// Instructions that a visit executes in the kernel besides coming and going.
 const BURN: u32 = 1000;
 
+/// Ticks for which waits are recorded.
+const RECORDED: u64 = 3_000_000;
+
 /// Every CPU asks for the lock again as soon as it has given it back.
 pub(super) fn locks(lab: &Lab) -> Section {
     let locks = Lock::value_variants().iter().filter_map(|lock| lock.to_possible_value());
     let locks: Vec<String> = locks.map(|lock| lock.get_name().to_owned()).collect();
-    let mut cpus = lab.cpus.clone();
+    // Doubling shows how they grow.
+    let mut cpus: Vec<u8> = lab.cpus.iter().copied().filter(|cpus| cpus.is_power_of_two()).collect();
     cpus.sort_unstable_by(|a, b| b.cmp(a));
     let setups: Vec<_> = cpus.iter().flat_map(|&cpus| locks.iter().map(move |lock| (cpus, lock))).collect();
     let wanted: Vec<_> = setups
@@ -47,6 +52,7 @@ pub(super) fn locks(lab: &Lab) -> Section {
         let points = found.iter().filter_map(|(cpus, cost)| Some((f64::from(*cpus), (*cost)?))).collect();
         series.push(Series { name: lock.clone(), points, bound: false });
     }
+    let fair = fairness(lab, &locks, cpus.last().copied().unwrap_or(1));
     let chart = Chart {
         name: "locks".into(),
         title: "The giant lock handed over".into(),
@@ -61,9 +67,51 @@ pub(super) fn locks(lab: &Lab) -> Section {
             "A process on each CPU that does nothing but call the kernel, {BURN} instructions each time. On one CPU \
              what lies between two visits is the way out and in again."
         )],
-        tables: vec![table],
+        tables: vec![table, fair.table],
         charts: vec![chart],
-        failures,
-        ..Section::default()
+        targets: fair.targets,
+        failures: failures.into_iter().chain(fair.failures).collect(),
     }
+}
+
+/// Who waits for how long, from the kernel's records.
+struct Fairness {
+    table: Table,
+    targets: Vec<Target>,
+    failures: Vec<String>,
+}
+
+fn fairness(lab: &Lab, locks: &[String], cpus: u8) -> Fairness {
+    let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free" };
+    let words = || ["throughput".to_owned(), RECORDED.to_string(), point.to_string()];
+    let job = |lock: &String| Job::new(System::jotun(&format!("smp:{cpus}/{lock}")), words()).recorded();
+    let runs = lab.run(&locks.iter().map(job).collect::<Vec<_>>());
+    let mut table = Table { title: format!("Waits for the lock, {cpus} CPUs all asking"), ..Table::default() };
+    table.head = head([
+        "lock",
+        "waits",
+        "mean wait",
+        "longest wait",
+        "longest / mean",
+        "longest hold",
+        "longest wait / longest hold",
+    ]);
+    let mut targets = Vec::new();
+    for (lock, run) in locks.iter().zip(&runs) {
+        let figure = |path: &str| run.report.pointer(&format!("/lock/all/{path}")).and_then(Value::as_f64);
+        let (mean, longest, hold) = (figure("wait/mean"), figure("wait/max"), figure("hold/max"));
+        let row = [Cell::count(figure("wait/count")), Cell::count(mean), Cell::count(longest)];
+        let row = row.into_iter().chain([Cell::ratio(longest, mean), Cell::count(hold), Cell::ratio(longest, hold)]);
+        table.rows.push([Cell::text(lock.as_str())].into_iter().chain(row).collect());
+        // It has no queue.
+        if lock != "tas" {
+            targets.push(Target {
+                what: format!("{lock}: longest wait by longest hold, {cpus} CPUs all asking"),
+                measured: longest.zip(hold).map(|(wait, hold)| wait / hold),
+                limit: Limit::AtMost(cpus.into()),
+                why: "hand-overs come on top of the holds",
+            });
+        }
+    }
+    Fairness { table, targets, failures: runs.into_iter().filter_map(|run| run.failure).collect() }
 }

@@ -5,6 +5,7 @@
 //! [`chart`] and [`page`] show what came out.
 
 mod chart;
+mod entry;
 mod figures;
 mod lab;
 mod linux;
@@ -19,7 +20,10 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-use crate::suggest::did_you_mean;
+use crate::{
+    options::{Lock, Variant},
+    suggest::did_you_mean,
+};
 
 pub(crate) use self::{lab::Lab, linux::Linux};
 use report::{Report, Section};
@@ -41,11 +45,21 @@ pub(crate) enum Kind {
     Delay,
     /// The giant lock's queue algorithms.
     Locks,
+    /// The way into the kernel and back.
+    Entry,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Micro, Self::Native, Self::Compute, Self::TwoProcesses, Self::Sweep, Self::Delay, Self::Locks];
+    const ALL: [Self; 8] = [
+        Self::Micro,
+        Self::Native,
+        Self::Entry,
+        Self::Compute,
+        Self::TwoProcesses,
+        Self::Sweep,
+        Self::Delay,
+        Self::Locks,
+    ];
 
     /// The name by which all of the kind are asked for.
     fn name(self) -> &'static str {
@@ -57,6 +71,7 @@ impl Kind {
             Self::Sweep => "sweep",
             Self::Delay => "delay",
             Self::Locks => "locks",
+            Self::Entry => "entry",
         }
     }
 
@@ -69,6 +84,7 @@ impl Kind {
             Self::Sweep => papers::sweep(lab),
             Self::Delay => papers::delay(lab),
             Self::Locks => locks::locks(lab),
+            Self::Entry => entry::entry(lab),
         }
     }
 }
@@ -77,7 +93,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 22] = [
+pub(crate) const BENCHMARKS: [Benchmark; 23] = [
     (Kind::Micro, "null", "a call that does nothing, from `syscall` to the next instruction"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
     (Kind::Micro, "read", "4 KiB read from a file"),
@@ -95,6 +111,7 @@ pub(crate) const BENCHMARKS: [Benchmark; 22] = [
     (Kind::Native, "start", "container, process and thread made, run, ended, reaped"),
     (Kind::Native, "message", "a message and its answer, two containers"),
     (Kind::Native, "switch", "from one container to another, by `sched_yield`"),
+    (Kind::Entry, "entry", "the null call function by function, with one CPU and several, recorded or not"),
     (Kind::Compute, "compute", "threads that only compute, on several CPUs"),
     (Kind::TwoProcesses, "two-processes", "papers/001: two processes that compute and call the kernel"),
     (Kind::Sweep, "sweep", "papers/004: share of user work and CPUs, three lengths of kernel visits"),
@@ -114,6 +131,24 @@ pub(crate) fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     let wanted =
         |(kind, own, _): &&Benchmark| names.is_empty() || names.iter().any(|name| name == own || name == kind.name());
     Ok(BENCHMARKS.iter().filter(wanted).copied().collect())
+}
+
+/// The kernels that benchmarks run on.
+pub(crate) struct Kernels {
+    pub(crate) plain: Vec<Variant>,
+    pub(crate) recording: Vec<Variant>,
+}
+
+/// The kernels that these benchmarks run on.
+pub(crate) fn kernels(benchmarks: &[Benchmark]) -> Kernels {
+    let usual = [Variant::Up, Variant::Smp(Lock::Ticket)];
+    let has = |kind: Kind| benchmarks.iter().any(|(own, ..)| *own == kind);
+    let all = if has(Kind::Locks) { &Variant::ALL[..] } else { &usual };
+    let mut recording: Vec<Variant> = if has(Kind::Locks) { Variant::ALL[1..].to_vec() } else { Vec::new() };
+    if has(Kind::Entry) {
+        recording.extend(usual.iter().filter(|variant| !recording.contains(variant)).copied().collect::<Vec<_>>());
+    }
+    Kernels { plain: all.to_vec(), recording }
 }
 
 /// Runs them, a section for each kind, and tells of each as soon as it is there.

@@ -8,7 +8,7 @@ use super::{
 use crate::profile::Bound;
 
 /// Ticks of a window, quick and thorough: slices of a million.
-const WINDOWS: [u64; 2] = [2_000_000, 10_000_000];
+const WINDOWS: [u64; 2] = [2_000_000, 5_000_000];
 
 pub(super) fn window(lab: &Lab) -> u64 {
     WINDOWS[usize::from(!lab.quick)]

@@ -99,7 +99,7 @@ mod tests {
         let point = |processes, burn| Point { processes, user: 604, burn, place: "free" };
         let output = "words\npoint 20:604:4:free ticks=100 user_cycles=60 kernel_cycles=40 spin_cycles=0 idle_cycles=0 \
                       entries_system_call=5 lock_contended=1 migrations=0\npoint 1:604:null:free ticks=1\n";
-        let run = Run { output: output.into(), failure: None };
+        let run = Run { output: output.into(), ..Run::default() };
         let points = [point(1, None), point(20, Some(4)), point(3, Some(4))];
         let counts = counts(&run, &points);
         assert_eq!((counts[0], counts[2]), (None, None));

@@ -21,7 +21,7 @@ use crate::{
     build,
     machine::bochs,
     notes::note,
-    options::{self, Variant},
+    options,
     packages::{self, Use},
     project::{self, RunDir},
 };
@@ -113,7 +113,9 @@ impl Bench {
         File::create(&json).with_context(|| format!("cannot write {}", json.display()))?;
         packages::ensure(&[Use::Bochs])?;
         if !self.no_build {
-            build::build_variants(&Variant::ALL)?;
+            let kernels = bench::kernels(&benchmarks);
+            build::build_variants(&kernels.plain)?;
+            build::build_traced_variants(&kernels.recording)?;
         }
         let stop = Arc::new(AtomicBool::new(false));
         flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;

@@ -17,7 +17,7 @@ use crate::options::{Payload, Variant};
 
 /// How the kernel's console is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Console {
+pub(crate) enum Console {
     /// As a terminal on its own: no framing.
     Plain,
     /// As a pipe.
@@ -27,7 +27,7 @@ enum Console {
 }
 
 /// The kernel's command line.
-fn kernel_words(variant: Variant, console: Console, stats: bool, payload: &Payload) -> Vec<String> {
+pub(crate) fn kernel_words(variant: Variant, console: Console, stats: bool, payload: &Payload) -> Vec<String> {
     let mut words = Vec::new();
     words.extend((variant != Variant::Up).then(|| format!("{STRATEGY_WORD}{GIANT_STRATEGY}")));
     match console {

@@ -32,6 +32,9 @@ pub(crate) const CPUS: std::ops::RangeInclusive<u8> = 1..=16;
 /// The file names in [`Plan::dir`], which the configuration can name without any quoting.
 const CONFIGURATION: &str = "bochsrc";
 const COMMANDS: &str = "bochs.commands";
+/// What the debugger is told that is to let the machine run.
+pub(crate) const GO: &str = "c\n";
+
 const LOG: &str = "bochs.log";
 
 /// What is to be started.
@@ -50,10 +53,10 @@ impl Plan {
         Self { machine: machine.clone(), cpus, dir, iso }
     }
 
-    /// Writes what Bochs reads, into the directory of the run; `console` says where the console's bytes go.
-    pub(crate) fn write(&self, console: &str) -> Result<()> {
-        // The debugger starts stopped.
-        for (name, text) in [(CONFIGURATION, self.configuration(console)), (COMMANDS, "c\n".to_owned())] {
+    /// Writes what Bochs reads, into the directory of the run: where the console's bytes go, and what the debugger
+    /// does, which starts stopped.
+    pub(crate) fn write(&self, console: &str, commands: &str) -> Result<()> {
+        for (name, text) in [(CONFIGURATION, self.configuration(console)), (COMMANDS, commands.to_owned())] {
             let path = self.dir.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -139,18 +142,9 @@ pub(super) fn reason(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Kind;
 
     fn machine() -> Machine {
-        Machine {
-            kind: Kind::Bochs,
-            memory: 64,
-            uefi: false,
-            accel: Accel::Auto,
-            cpu: None,
-            further: Vec::new(),
-            print: false,
-        }
+        Machine { memory: 64, ..Machine::bochs() }
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn launch_qemu(arguments: &[OsString], print: bool) -> Result<Launched> {
 fn launch_bochs(plan: &Plan, print: bool) -> Result<Launched> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port for the console")?;
     let ours = listener.local_addr().context("no free port for the console")?;
-    plan.write(&format!("mode=socket-client, dev={ours}"))?;
+    plan.write(&format!("mode=socket-client, dev={ours}"), bochs::GO)?;
     let command = plan.command();
     if print {
         // As a shell takes it; the console then goes nowhere, and port 0xE9 to standard output.

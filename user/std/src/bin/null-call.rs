@@ -1,8 +1,10 @@
-//! What a system call costs that does nothing: `null-call [COUNT]`.
+//! What a system call costs that does nothing: `null-call [COUNT]`, or `null-call stop`.
 //!
 //! Makes `getppid` calls between two readings of the time-stamp counter, holds them against the same loop
 //! without the call, and prints the difference per call. On Bochs a tick is an instruction, so the
-//! figure is exact there: the instructions from `syscall`, which counts, to the next one of the program's.
+//! figure is exact there: the instructions from `syscall`, which counts, to the next one of the program's. With
+//! `stop` it makes one call when it has made some, and stops Bochs' machine before and after it, for who wants to
+//! look at every instruction.
 
 use std::arch::{asm, x86_64::_rdtsc};
 
@@ -19,8 +21,13 @@ fn main() {
     let count = match std::env::args().nth(1).map(|word| word.parse()) {
         None => COUNT,
         Some(Ok(count)) if count > 0 => count,
+        Some(Err(_)) if std::env::args().nth(1).is_some_and(|word| word == "stop") => {
+            calls(WARM_UP);
+            stop();
+            return;
+        }
         Some(_) => {
-            eprintln!("usage: null-call [COUNT]");
+            eprintln!("usage: null-call [COUNT | stop]");
             std::process::exit(2);
         }
     };
@@ -43,6 +50,15 @@ fn calls(count: u64) -> u64 {
         );
     }
     now() - before
+}
+
+/// One call, the machine being stopped before and after it.
+fn stop() {
+    // SAFETY: the call touches no memory; `xchg bx, bx` does nothing but stop a machine that takes notice.
+    unsafe {
+        asm!("mov eax, {getppid}", "xchg bx, bx", "syscall", "xchg bx, bx", getppid = const GETPPID,
+            out("rax") _, out("rcx") _, out("r11") _, options(nostack, nomem));
+    }
 }
 
 /// The same without the call.

@@ -1,0 +1,225 @@
+//! The way into the kernel and back, instruction by instruction, as Bochs' debugger lists them.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Stdio},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use abi::channel::TRACE_WORD;
+use anyhow::{Context, Result, bail};
+
+use super::{
+    lab::Lab,
+    report::{Cell, Limit, Section, Table, Target},
+};
+use crate::{
+    backtrace, build,
+    commands::{Console, kernel_words},
+    image::{Modules, iso},
+    machine::{
+        bochs::{self, Plan},
+        die_with_us,
+    },
+    options::{self, Lock, Machine, Payload, Variant},
+};
+
+/// What it boots, in a run's directory.
+const ISO: &str = "entry.iso";
+
+/// What the debugger does: goes on after the kernel's own pause at its start, then from the program's stop
+/// before the call to that behind it, which is never as far as this.
+const COMMANDS: &str = "c\nc\ntrace on\ns 2000\nq\n";
+
+/// Records for a kernel that records, enough for what happens until then.
+const RECORDS: u32 = 1 << 16;
+
+/// A kernel: its column, the variant, and whether it records.
+type Kernel = (&'static str, Variant, bool);
+
+const KERNELS: [Kernel; 4] = [
+    ("up", Variant::Up, false),
+    ("smp:1", Variant::Smp(Lock::Ticket), false),
+    ("up, recording", Variant::Up, true),
+    ("smp:1, recording", Variant::Smp(Lock::Ticket), true),
+];
+
+/// The null call, function by function.
+pub(super) fn entry(lab: &Lab) -> Section {
+    let found = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for kernel in KERNELS {
+            let found = &found;
+            scope.spawn(move || {
+                let steps = steps(lab, kernel);
+                found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((kernel.0, steps));
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap_or_default();
+    found.sort_by_key(|(name, _)| KERNELS.iter().position(|kernel| kernel.0 == *name));
+    let mut section = Section {
+        name: "entry",
+        title: "The way into the kernel and back",
+        text: vec![
+            "Every instruction of one `getppid`, from `syscall` to `sysret`, by the innermost function of Jotun's that it is part \
+             of, inlined or not, in the order in which they are reached. docs/entry-path.md tells what each step is for."
+                .to_owned(),
+        ],
+        ..Section::default()
+    };
+    let mut columns = Vec::new();
+    for (name, steps) in found {
+        match steps {
+            Ok(steps) => columns.push((name, steps)),
+            Err(error) => section.failures.push(format!("entry on {name}: {error:#}")),
+        }
+    }
+    let total = |wanted: &str| {
+        let column = columns.iter().find(|(name, _)| *name == wanted);
+        column.map(|(_, steps)| steps.len() as f64)
+    };
+    for (name, limit) in [("up", 75.0), ("smp:1", 100.0)] {
+        section.targets.push(Target {
+            what: format!("entry path of the null call, {name}"),
+            measured: total(name),
+            limit: Limit::AtMost(limit),
+            why: "the lock's steps are counted one by one in the table below",
+        });
+    }
+    section.tables.push(table(&columns));
+    section
+}
+
+/// Instructions of each function, for each kernel.
+fn table(columns: &[(&str, Vec<String>)]) -> Table {
+    let mut names: Vec<&String> = Vec::new();
+    // The longest way has the most functions, and so the best order.
+    let mut longest: Vec<_> = columns.iter().map(|(_, steps)| steps).collect();
+    longest.sort_by_key(|steps| std::cmp::Reverse(steps.len()));
+    for name in longest.into_iter().flatten() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let mut table = Table { title: "Instructions of the null call".into(), ..Table::default() };
+    table.head = std::iter::once("function").chain(columns.iter().map(|(name, _)| *name)).map(str::to_owned).collect();
+    for name in names {
+        let count = |steps: &Vec<String>| steps.iter().filter(|step| *step == name).count();
+        let cells = columns.iter().map(|(_, steps)| match count(steps) {
+            0 => Cell::Nothing,
+            count => Cell::Count(count as f64),
+        });
+        table.rows.push(std::iter::once(Cell::text(format!("`{name}`"))).chain(cells).collect());
+    }
+    let sums = columns.iter().map(|(_, steps)| Cell::Count(steps.len() as f64));
+    table.rows.push(std::iter::once(Cell::text("all")).chain(sums).collect());
+    table
+}
+
+/// The functions of all instructions of a null call.
+fn steps(lab: &Lab, (name, variant, recording): Kernel) -> Result<Vec<String>> {
+    let dir = lab.dir.path().join(format!("entry-{}", name.replace([':', ',', ' '], "-")));
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let lock = match variant {
+        Variant::Smp(lock) => lock,
+        Variant::Up => Lock::Ticket,
+    };
+    let options = options::Build { up: variant == Variant::Up, smp: 1, lock, no_build: true };
+    let built = if recording { build::build_traced(&options)? } else { build::build(&options)? };
+    let payload = Payload {
+        rootfs: None,
+        environment: Vec::new(),
+        base: None,
+        append: None,
+        program: vec!["null-call".into(), "stop".into()],
+    };
+    let modules = Modules::prepare(&payload, &built, &dir, false)?;
+    let mut words = kernel_words(variant, Console::Pipe, false, &payload);
+    words.extend(recording.then(|| format!("{TRACE_WORD}1x{RECORDS}")));
+    iso::make(&dir, &dir.join(ISO), &built.kernel, &modules, iso::Style::Run, &words)?;
+    let transcript = transcript(&Plan::new(&Machine::bochs(), 1, dir.clone(), ISO), &dir, lab.timeout)?;
+    let addresses = kernel_addresses(&transcript);
+    if addresses.is_empty() {
+        bail!("Bochs' debugger has listed no call");
+    }
+    let _ = fs::remove_dir_all(&dir);
+    let functions = backtrace::functions(&built.symbols, &addresses)?;
+    // `syscall` itself is the program's.
+    Ok(std::iter::once("syscall".to_owned()).chain(functions).collect())
+}
+
+/// What the debugger says while it does what it is to do.
+fn transcript(plan: &Plan, dir: &Path, timeout: Duration) -> Result<String> {
+    const OUTPUT: &str = "transcript";
+    plan.write("mode=null", COMMANDS)?;
+    let path = dir.join(OUTPUT);
+    let output = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut command = plan.command();
+    command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
+    die_with_us(&mut command);
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", bochs::PROGRAM))?;
+    if !wait(&mut child, timeout)? {
+        let _ = child.kill();
+        let _ = child.wait();
+        bail!("no end within the time");
+    }
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Whether Bochs has ended within the time.
+pub(super) fn wait(child: &mut Child, timeout: Duration) -> Result<bool> {
+    let begin = Instant::now();
+    while begin.elapsed() < timeout {
+        if child.try_wait().context("cannot wait for Bochs")?.is_some() {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(false)
+}
+
+/// The addresses of the kernel's instructions between the two stops.
+fn kernel_addresses(transcript: &str) -> Vec<u64> {
+    // `(0).[611538142] [0x00000026f790] 0008:ffffffff8026f790 (unk. ctxt): mov …`
+    let executed = |line: &str| {
+        let place = line.strip_prefix("(0).[")?.split("] ").nth(2)?.split(' ').next()?;
+        let (selector, address) = place.split_once(':')?;
+        Some((u16::from_str_radix(selector, 16).ok()?, u64::from_str_radix(address, 16).ok()?))
+    };
+    let steps = transcript.lines().filter_map(executed);
+    let kernel = |(selector, _): &(u16, u64)| selector & 3 == 0;
+    // The call first, which is the program's.
+    steps.skip(1).take_while(kernel).map(|(_, address)| address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_instructions_are_found() {
+        let transcript = "[0.1] INFO words\n\
+            (0) [0x00000f649ace] 0023:000055555555eace (unk. ctxt): syscall                   ; 0f05\n\
+            Tracing enabled for CPU0\n\
+            (0).[611538141] [0x00000f649ace] 0023:000055555555eace (unk. ctxt): syscall                   ; 0f05\n\
+            (0).[611538142] [0x00000026f790] 0008:ffffffff8026f790 (unk. ctxt): mov qword ptr ds:[rip+1], rsp ; 48\n\
+            (0).[611538143] [0x00000026f797] 0008:ffffffff8026f797 (unk. ctxt): sysret ; 48\n\
+            (0).[611538144] [0x00000f649ad0] 0023:000055555555ead0 (unk. ctxt): xchg bx, bx ; 87\n\
+            (0).[611538145] [0x00000026f790] 0008:ffffffff8026f790 (unk. ctxt): mov ; 48\n";
+        assert_eq!(kernel_addresses(transcript), [0xffff_ffff_8026_f790, 0xffff_ffff_8026_f797]);
+        assert!(kernel_addresses("").is_empty());
+    }
+
+    #[test]
+    fn functions_stand_in_the_order_of_the_longest_way() {
+        let steps = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let columns = [("a", steps(&["syscall", "f", "f"])), ("b", steps(&["syscall", "g", "f", "h"]))];
+        let shown: Vec<String> = table(&columns).shown().iter().map(|row| row.join(" ")).collect();
+        assert_eq!(shown, ["function a b", "`syscall` 1 1", "`g` – 1", "`f` 2 1", "`h` – 1", "all 3 4"]);
+    }
+}
