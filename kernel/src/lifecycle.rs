@@ -1,10 +1,11 @@
 //! How threads and processes end, and what is given back.
 
 use crate::arch;
+use crate::calls::{self, jobs};
 use crate::files::Descriptors;
 use crate::kernel::Kernel;
 use crate::signals::{self, SIGCHLD, SIGKILL};
-use crate::{calls, schedule, statistics};
+use crate::{schedule, statistics};
 use alloc::vec::Vec;
 use containers::{Channel, ContainerId, Ending, ProcessId, Space, ThreadId};
 use cpulocal::InKernel;
@@ -44,11 +45,21 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     }
     kernel.messages.forget(id);
     leave_container(kernel, cpu, id, container);
+    jobs::hang_up(&mut kernel.tasks, &mut kernel.console, id);
     disown_children(kernel, id);
     if kernel.first == Some(id) {
         end_run(kernel, cpu, how);
     }
+    let group = kernel.tasks.process(id).filter(|_| links(kernel, id, parent)).map(|process| process.group);
     tell_parent(kernel, cpu, id, parent, how);
+    group.into_iter().for_each(|group| signals::hang_up_orphans(&mut kernel.tasks, group));
+}
+
+/// Whether a process's parent can make the process's group go on: it is in another one of the same session.
+fn links(kernel: &Kernel, id: ProcessId, parent: Option<ProcessId>) -> bool {
+    let [process, parent] = [Some(id), parent].map(|id| id.and_then(|id| kernel.tasks.process(id)));
+    let both = process.zip(parent);
+    both.is_some_and(|(process, parent)| process.session == parent.session && process.group != parent.group)
 }
 
 /// Ends all threads of a process, wherever they run.
@@ -107,7 +118,12 @@ fn disown_children(kernel: &mut Kernel, parent: ProcessId) {
         for child in some {
             match kernel.tasks.process(child).is_some_and(|process| process.ended.is_some()) {
                 true => drop(kernel.tasks.remove_process(child)),
-                false => kernel.tasks.disown(child),
+                false => {
+                    let group = kernel.tasks.process(child).filter(|_| links(kernel, child, Some(parent)));
+                    let group = group.map(|child| child.group);
+                    kernel.tasks.disown(child);
+                    group.into_iter().for_each(|group| signals::hang_up_orphans(&mut kernel.tasks, group));
+                }
             }
         }
     }

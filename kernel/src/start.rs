@@ -171,7 +171,9 @@ pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstErr
     let first = program::start_first(kernel, cpu)?;
     kernel.first = Some(first);
     let number = first.number();
-    kernel.console.control = Some(TerminalControl { session: number, foreground: number });
+    if kernel.console.is_terminal() {
+        kernel.console.control = Some(TerminalControl { session: number, foreground: number });
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 //! not fit, and a pipe's driver asks [`Tty::room`] before it takes a byte from its device.
 //!
 //! Output and echo go byte by byte through a closure, to wherever the caller's device is. Deliberately
-//! absent: job control, flow control by ^S and ^Q, the parity and delay modes, `ECHOPRT`.
+//! absent: flow control by ^S and ^Q, the parity and delay modes, `ECHOPRT`.
 
 mod editing;
 mod framing;

@@ -52,6 +52,8 @@ bitflags! {
         const ECHONL = 0o100;
         /// A signal leaves the queues alone.
         const NOFLSH = 0o200;
+        /// Who writes in the background is stopped.
+        const TOSTOP = 0o400;
         /// Control characters are shown as `^X`.
         const ECHOCTL = 0o1000;
         /// Killing the line rubs it out.

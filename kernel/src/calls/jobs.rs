@@ -1,9 +1,11 @@
-//! Calls on process groups and sessions.
+//! Job control: calls on process groups and sessions, and who may use the terminal.
 
-use super::{Answer, Caller, DONE, value};
-use crate::kernel::Tasks;
+use super::{Answer, Caller, DONE, Reply, value};
+use crate::console::{Console, TerminalControl};
+use crate::kernel::{Memory, Tasks};
+use crate::signals::{self, SIGCONT, SIGHUP, SIGTTIN, SIGTTOU, from_kernel};
 use ::files::Errno;
-use containers::{ProcessId, ThreadId};
+use containers::{Channel, ProcessId, ThreadId, Wait};
 
 /// The process that a number names, or that of the thread that it names; 0 is the caller's.
 fn named(caller: &Caller, tasks: &Tasks, number: i32) -> Result<ProcessId, Errno> {
@@ -62,4 +64,91 @@ pub fn setsid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let process = tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?;
     (process.group, process.session) = (number, number);
     value(number)
+}
+
+/// The caller's part in the terminal: who controls it, if that is the caller's session.
+fn control(caller: &Caller, tasks: &Tasks, console: &Console) -> Option<TerminalControl> {
+    let session = tasks.process(caller.process)?.session;
+    console.control.filter(|control| control.session == session)
+}
+
+/// Asks whether the caller may read from the terminal (`SIGTTIN`), or change it (`SIGTTOU`). In the background
+/// it may not: its group is sent the signal, and the call is made again when the process goes on. If nothing
+/// would come of that, it is `EIO`, but who ignores `SIGTTOU` may.
+pub fn ask(caller: &Caller, tasks: &mut Tasks, console: &Console, signal: u8) -> Result<Option<Reply>, Errno> {
+    let group = tasks.process(caller.process).ok_or(Errno::ESRCH)?.group;
+    if control(caller, tasks, console).is_none_or(|control| control.foreground == group) {
+        return Ok(None);
+    }
+    match signals::is_ignored(tasks, caller.thread, signal) {
+        true if signal == SIGTTIN => return Err(Errno::EIO),
+        true => return Ok(None),
+        false if tasks.is_orphaned(group) => return Err(Errno::EIO),
+        false => {}
+    }
+    signals::send_to_group(tasks, group, from_kernel(signal));
+    tasks.park(caller.thread, Wait::restart(Channel::Again, None));
+    Ok(Some(Reply::Parked))
+}
+
+/// `ioctl(fd, TIOCGPGRP or TIOCGSID, number)`
+pub fn terminal_owner(caller: &Caller, tasks: &Tasks, console: &Console) -> Result<TerminalControl, Errno> {
+    control(caller, tasks, console).ok_or(Errno::ENOTTY)
+}
+
+/// `ioctl(fd, TIOCSPGRP, group)`: puts a group of the caller's session into the foreground.
+pub fn set_foreground(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    console: &mut Console,
+    address: u64,
+) -> Answer {
+    let owner = terminal_owner(caller, tasks, console)?;
+    if let Some(reply) = ask(caller, tasks, console, SIGTTOU)? {
+        return Ok(reply);
+    }
+    let group = u32::try_from(caller.read::<i32>(memory, address)?).map_err(|_| Errno::EINVAL)?;
+    let of_session = |id| tasks.process(id).is_some_and(|process| process.session == owner.session);
+    let member = tasks.members(group).next().ok_or(Errno::ESRCH)?;
+    if !of_session(member) {
+        return Err(Errno::EPERM);
+    }
+    console.control = Some(TerminalControl { foreground: group, ..owner });
+    DONE
+}
+
+/// `ioctl(fd, TIOCSCTTY, steal)`: makes the terminal that of the caller's session, which the caller leads. Root
+/// takes it from another one with 1.
+pub fn take_terminal(caller: &Caller, tasks: &Tasks, console: &mut Console, steal: u64) -> Answer {
+    let process = tasks.process(caller.process).ok_or(Errno::ESRCH)?;
+    match console.control {
+        _ if process.session != caller.process.number() => Err(Errno::EPERM),
+        Some(control) if control.session == process.session => DONE,
+        Some(_) if steal != 1 => Err(Errno::EPERM),
+        _ => {
+            console.control = Some(TerminalControl { session: process.session, foreground: process.group });
+            DONE
+        }
+    }
+}
+
+/// `ioctl(fd, TIOCNOTTY)`: the session gives its terminal up. For its leader only: the terminal is a session's
+/// here, so nobody else can give it up for himself.
+pub fn give_terminal_up(caller: &Caller, tasks: &mut Tasks, console: &mut Console) -> Answer {
+    let owner = terminal_owner(caller, tasks, console)?;
+    if owner.session != caller.process.number() {
+        return Err(Errno::EPERM);
+    }
+    hang_up(tasks, console, caller.process);
+    DONE
+}
+
+/// The leader of a session ends, or gives the terminal up: the group in the foreground is told.
+pub fn hang_up(tasks: &mut Tasks, console: &mut Console, leader: ProcessId) {
+    if let Some(control) = console.control.filter(|control| control.session == leader.number()) {
+        console.control = None;
+        signals::send_to_group(tasks, control.foreground, from_kernel(SIGHUP));
+        signals::send_to_group(tasks, control.foreground, from_kernel(SIGCONT));
+    }
 }

@@ -274,6 +274,11 @@ impl Files {
         entries.filter(|entry| !matches!(entry.name, b"." | b"..")).map(|entry| entry.name.into()).collect()
     }
 
+    /// Whether a file is `/dev/tty`: whichever terminal who opens it has.
+    pub fn is_own_terminal(&self, inode: InodeId) -> bool {
+        self.tree.get(inode).is_ok_and(|inode| matches!(inode.kind, Kind::Device(Device::Tty)))
+    }
+
     /// A regular file's bytes, their number, and whether it may be executed.
     pub fn content(&self, inode: InodeId) -> Option<(ObjectId, u64, bool)> {
         let inode = self.tree.get(inode).ok()?;

@@ -30,6 +30,7 @@ mod numbers {
     pub const SIGSEGV: u8 = 11;
     pub const SIGPIPE: u8 = 13;
     pub const SIGALRM: u8 = 14;
+    pub const SIGTERM: u8 = 15;
     pub const SIGCHLD: u8 = 17;
     pub const SIGCONT: u8 = 18;
     pub const SIGSTOP: u8 = 19;
@@ -78,6 +79,8 @@ pub fn name(signal: u8) -> &'static str {
         SIGKILL => "SIGKILL",
         SIGSEGV => "SIGSEGV",
         SIGPIPE => "SIGPIPE",
+        SIGALRM => "SIGALRM",
+        SIGTERM => "SIGTERM",
         _ => "a signal",
     }
 }
@@ -329,6 +332,22 @@ fn stop(tasks: &mut Tasks, id: ProcessId, signal: u8) {
     if !dies && (signal == SIGSTOP || !tasks.is_orphaned(process.group)) {
         tasks.stop(id, signal);
         settle_stop(tasks, id);
+    }
+}
+
+/// Whether a signal would neither stop a thread's process nor come to a handler now: it is blocked, or ignored.
+pub fn is_ignored(tasks: &Tasks, id: ThreadId, signal: u8) -> bool {
+    tasks.thread(id).is_none_or(|thread| {
+        thread.signal_mask & bit(signal) != 0 || effect(tasks, thread.process, signal) == Effect::Nothing
+    })
+}
+
+/// A process that linked a group to the rest of its session is gone, or is the group's no more: if that has
+/// made the group an orphan and one of its processes is stopped, nobody else would make it go on.
+pub fn hang_up_orphans(tasks: &mut Tasks, group: u32) {
+    if tasks.members(group).any(|id| tasks.is_stopped(id)) && tasks.is_orphaned(group) {
+        send_to_group(tasks, group, from_kernel(SIGHUP));
+        send_to_group(tasks, group, from_kernel(SIGCONT));
     }
 }
 

@@ -1,13 +1,13 @@
 //! `ioctl`: the terminal's settings, and a little that all open files understand.
 
 use super::{opened, resources_mut};
-use crate::calls::{Answer, Caller, DONE};
+use crate::calls::{Answer, Caller, DONE, jobs};
 use crate::console::Console;
 use crate::files::{Bytes, Files};
 use crate::kernel::{Memory, Tasks};
+use crate::signals::{self, SIGTTOU, SIGWINCH, from_kernel};
 use ::files::tty::{Termios, WindowSize};
 use ::files::{Errno, OpenFlags};
-use containers::ThreadId;
 
 const TCGETS: u32 = 0x5401;
 const TCSETS: u32 = 0x5402;
@@ -24,6 +24,7 @@ const TIOCGWINSZ: u32 = 0x5413;
 const TIOCSWINSZ: u32 = 0x5414;
 const FIONREAD: u32 = 0x541b;
 const FIONBIO: u32 = 0x5421;
+const TIOCNOTTY: u32 = 0x5422;
 const TIOCGSID: u32 = 0x5429;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
@@ -76,11 +77,17 @@ pub fn ioctl(
 fn terminal(
     caller: &Caller,
     memory: &mut Memory,
-    tasks: &Tasks,
+    tasks: &mut Tasks,
     console: &mut Console,
     request: u32,
     argument: u64,
 ) -> Answer {
+    const CHANGES: [u32; 8] = [TCSETS, TCSETSW, TCSETSF, TCSETS2, TCSETSW2, TCSETSF2, TCFLSH, TCSBRK];
+    if CHANGES.contains(&request)
+        && let Some(reply) = jobs::ask(caller, tasks, console, SIGTTOU)?
+    {
+        return Ok(reply);
+    }
     match request {
         TCGETS | TCGETS2 => {
             caller.write(memory, argument, &console.termios().to_bytes())?;
@@ -102,19 +109,19 @@ fn terminal(
         TIOCGWINSZ => caller.write(memory, argument, &console.window().to_bytes())?,
         TIOCSWINSZ => {
             let window = WindowSize::from_bytes(caller.read(memory, argument)?);
-            // Told to nobody: who changes it knows, and there is no one else at this terminal.
-            console.set_window(window);
+            if console.set_window(window)
+                && let Some(group) = console.foreground()
+            {
+                signals::send_to_group(tasks, group, from_kernel(SIGWINCH));
+            }
         }
-        // Whoever asks is in the foreground: there is no job control.
-        TIOCGPGRP | TIOCGSID => {
-            let number = tasks.thread(ThreadId::Main(caller.process)).map_or(0, |main| main.number);
-            caller.write(memory, argument, &number)?;
-        }
-        TIOCSPGRP => {
-            caller.read::<u32>(memory, argument)?;
-        }
+        TIOCGPGRP => caller.write(memory, argument, &jobs::terminal_owner(caller, tasks, console)?.foreground)?,
+        TIOCGSID => caller.write(memory, argument, &jobs::terminal_owner(caller, tasks, console)?.session)?,
+        TIOCSPGRP => return jobs::set_foreground(caller, memory, tasks, console, argument),
+        TIOCSCTTY => return jobs::take_terminal(caller, tasks, console, argument),
+        TIOCNOTTY => return jobs::give_terminal_up(caller, tasks, console),
         TIOCOUTQ => caller.write(memory, argument, &0_u32)?,
-        TCSBRK | TCXONC | TIOCSCTTY => {}
+        TCSBRK | TCXONC => {}
         _ => return Err(Errno::ENOTTY),
     }
     DONE

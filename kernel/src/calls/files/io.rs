@@ -3,14 +3,15 @@
 
 use super::opened;
 use super::transfer::{Buffer, Step, Transfer, pipe_wait};
-use crate::calls::{Answer, Caller, Reply, restart, value};
+use crate::calls::{Answer, Caller, Reply, jobs, restart, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
 use crate::random::Random;
-use crate::signals::{self, SI_USER, SIGPIPE, from_process};
+use crate::signals::{self, SI_USER, SIGPIPE, SIGTTIN, SIGTTOU, from_process};
 use ::files::open::Whence;
 use ::files::pipe::{ATOMIC, event};
+use ::files::tty::LocalModes;
 use ::files::{Errno, OpenFlags};
 use alloc::vec::Vec;
 use containers::{Channel, Wait};
@@ -200,6 +201,11 @@ fn read_into(
         At::Position(_) if opened.bytes.is_stream() => return Err(Errno::ESPIPE),
         At::Position(position) => position,
     };
+    if opened.bytes.is_console()
+        && let Some(reply) = jobs::ask(caller, tasks, transfer.console, SIGTTIN)?
+    {
+        return Ok(reply);
+    }
     super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
     let before = transfer.files.pipe(&opened);
@@ -244,6 +250,13 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
     };
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
     let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
+    if opened.bytes.is_console()
+        && progress == 0
+        && transfer.console.termios().local.contains(LocalModes::TOSTOP)
+        && let Some(reply) = jobs::ask(caller, tasks, transfer.console, SIGTTOU)?
+    {
+        return Ok(reply);
+    }
     let before = transfer.files.pipe(&opened);
     let total = buffers.iter().fold(0, |total: u64, buffer| total.saturating_add(buffer.length));
     // What has to go into a pipe at once; of more than that any part will do.

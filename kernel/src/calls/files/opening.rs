@@ -1,13 +1,14 @@
 //! Opening and closing.
 
 use super::{Path, resources, resources_mut, walk};
-use crate::calls::{Answer, Caller, DONE, value};
+use crate::calls::{Answer, Caller, DONE, jobs, value};
+use crate::console::Console;
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Errno, OpenFile, OpenFlags};
 
 /// `openat(directory, path, flags, mode)`
-pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
+pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, console: &Console) -> Answer {
     let [_, path, flags, mode, ..] = caller.arguments;
     let path = Path::read(caller, memory, path)?;
     let flags = OpenFlags::from_bits_retain(flags as u32);
@@ -18,6 +19,9 @@ pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &m
     let mode = mode as u32 & !resources.umask & 0o7777;
     let make = || memory.make_object().map_err(|_| Errno::ENOSPC);
     let opened = files.tree.open(&walk, &path, flags, mode, now(), make)?;
+    if files.is_own_terminal(opened.inode) && jobs::terminal_owner(caller, tasks, console).is_err() {
+        return Err(Errno::ENXIO);
+    }
     if opened.truncated
         && let Some((object, ..)) = files.content(opened.inode)
     {
