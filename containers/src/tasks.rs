@@ -6,6 +6,7 @@
 
 use crate::arena::{Arena, Full, Id};
 use crate::container::{ContainerId, CpuSet};
+use crate::object::ObjectId;
 use crate::process::{Ending, Process, ProcessId};
 use crate::queue::Queue;
 use crate::scheduling::Schedule;
@@ -34,6 +35,8 @@ pub enum Channel {
     Time,
     /// A wake-up of a futex: the container and the address of the word.
     Futex(ContainerId, u64),
+    /// The same of one in a mapping that several containers share: the object, and where it is there.
+    SharedFutex(ObjectId, u64),
     /// Input on the console.
     ConsoleInput,
     /// Room in the console's output.
@@ -63,6 +66,7 @@ impl Channel {
         let hash = match self {
             Channel::Time => 0,
             Channel::Futex(container, address) => (address >> 2) as usize ^ (container.index() as usize * 7),
+            Channel::SharedFutex(object, offset) => (offset >> 2) as usize ^ (object.index() as usize * 7),
             Channel::ConsoleInput => 1,
             Channel::ConsoleOutput => 2,
             Channel::Messages(process) => 8 + process.index() as usize,
@@ -125,7 +129,7 @@ impl Wait {
             (Channel::Again, _) => AfterHandler::AsTheActionSays,
             _ if !interrupted => AfterHandler::Again,
             (Channel::Time | Channel::Signal(_) | Channel::Messages(_), _) => AfterHandler::Ends,
-            (Channel::Futex(..) | Channel::Children(_), Some(_)) => AfterHandler::Ends,
+            (Channel::Futex(..) | Channel::SharedFutex(..) | Channel::Children(_), Some(_)) => AfterHandler::Ends,
             _ => AfterHandler::AsTheActionSays,
         }
     }
@@ -435,11 +439,12 @@ impl<R> Tasks<R> {
         woken
     }
 
-    /// The threads that wait on `channel`, in the order in which they came.
-    pub fn waiting_on(&self, channel: Channel) -> impl Iterator<Item = ThreadId> + '_ {
+    /// The thread that waits on `channel` and came next after `after`, or first of all.
+    pub fn next_waiting(&self, channel: Channel, after: Option<ThreadId>) -> Option<ThreadId> {
         let queue = &self.waiting[channel.bucket()];
-        let all = core::iter::successors(queue.first(), |id| queue.after(&self.threads, *id));
-        all.filter(move |id| self.thread(*id).and_then(|thread| thread.wait).is_some_and(|it| it.channel == channel))
+        let first = after.map_or(queue.first(), |after| queue.after(&self.threads, after));
+        let mut all = core::iter::successors(first, |id| queue.after(&self.threads, *id));
+        all.find(|id| self.thread(*id).and_then(|thread| thread.wait).is_some_and(|wait| wait.channel == channel))
     }
 
     /// Wakes everybody who waits on `channel`.

@@ -8,7 +8,7 @@ use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::object::{ObjectId, piece};
 use crate::physical::{PhysicalMemory, Translation};
-use crate::region::Rights;
+use crate::region::{Backing, Rights};
 
 /// A container as seen from the CPU that works for it.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         match self.present(space.container, address, access) {
             Some(frame) => Ok(frame),
             None => self.fault(space.container, space.cpu, address, access),
+        }
+    }
+
+    /// Where an address of a shared mapping is in its object, if it is in one.
+    pub fn shared_place(&self, id: ContainerId, address: u64) -> Option<(ObjectId, u64)> {
+        let region = self.container(id)?.regions.at(address)?;
+        match region.backing {
+            Backing::Object { object, offset, shared: true } => Some((object, offset + (address - region.start))),
+            _ => None,
         }
     }
 

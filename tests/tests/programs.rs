@@ -74,3 +74,16 @@ fn hello_std_sees_its_arguments() {
         assert!(outcome.text().contains(line), "{outcome}");
     }
 }
+
+#[test]
+fn ten_thousand_processes_one_after_another() {
+    let outcome = Jotun::new().args(["fork-storm", "many", "10000"]).run().expect(0);
+    assert_eq!(outcome.stat("processes_made"), 10_001, "{outcome}");
+    outcome.expect_calm_log().expect_all_back();
+}
+
+#[test]
+fn programs_are_run_with_any_amount_of_memory_left() {
+    let outcome = Jotun::new().memory(96).args(["fork-storm", "starve"]).run().expect(0);
+    outcome.expect_in_output("\nok fork-storm\n").expect_all_back();
+}

@@ -168,7 +168,7 @@ on_cpus! {
     };
     fork_bomb_until_memory_ends(2 on_2): |cpus| {
         let _alone = alone();
-        let machine = Jotun::new().smp(cpus).memory(64).timeout(PATIENCE);
+        let machine = Jotun::new().smp(cpus).memory(96).timeout(PATIENCE);
         let outcome = machine.args(["fork-storm", "bomb"]).run().expect(0);
         outcome.expect_in_output("\nok fork-storm\n").expect_all_back();
     };

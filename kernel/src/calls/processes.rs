@@ -435,8 +435,9 @@ fn waitid_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result
 /// A child of `parent` has ended: completes the calls that have waited for that. Whoever does so need not be
 /// woken to find out that a handler of `SIGCHLD` has been quicker.
 pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
-    let waiting: Vec<ThreadId> = kernel.tasks.waiting_on(Channel::Children(parent)).collect();
-    for id in waiting {
+    let mut next = kernel.tasks.next_waiting(Channel::Children(parent), None);
+    while let Some(id) = next {
+        next = kernel.tasks.next_waiting(Channel::Children(parent), Some(id));
         let Some(thread) = kernel.tasks.thread(id) else { continue };
         let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
         let Registers { code: number, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;

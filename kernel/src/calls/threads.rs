@@ -88,7 +88,17 @@ pub fn farewell(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: Thread
         release_robust(memory, tasks, space, robust_list, number);
     }
     if clear != 0 && memory.copy_out(space, clear, &0_u32.to_le_bytes()).is_ok() {
-        tasks.wake(Channel::Futex(space.container, clear), 1, u32::MAX);
+        tasks.wake(futex_at(memory, space, clear, false), 1, u32::MAX);
+    }
+}
+
+/// The channel of a futex: in a mapping that is shared with others it is the same for all of them, unless the
+/// program says that only its own threads use it.
+fn futex_at(memory: &Memory, space: Space, address: u64, private: bool) -> Channel {
+    let shared = if private { None } else { memory.shared_place(space.container, address) };
+    match shared {
+        Some((object, offset)) => Channel::SharedFutex(object, offset),
+        None => Channel::Futex(space.container, address),
     }
 }
 
@@ -121,7 +131,7 @@ fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, head: u6
         if read_word(memory, space, address).is_some_and(is_mine)
             && memory.change_word(space, address, left).is_ok_and(|word| is_mine(word) && word & WAITERS != 0)
         {
-            tasks.wake(Channel::Futex(space.container, address), 1, u32::MAX);
+            tasks.wake(futex_at(memory, space, address, false), 1, u32::MAX);
         }
     };
     for _ in 0..LONGEST {
@@ -144,7 +154,8 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     let [word, _, number, fourth, second, third] = caller.arguments;
     let operation = caller.int(1);
     let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
-    let channel = |address| Channel::Futex(caller.space.container, address);
+    let private = operation & FUTEX_PRIVATE != 0;
+    let channel = |memory: &Memory, address| futex_at(memory, caller.space, address, private);
     if word >= USER_END {
         return Err(Errno::EFAULT);
     }
@@ -162,9 +173,9 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             let deadline = absolute(caller, memory, fourth, realtime)?;
             wait(caller, memory, tasks, word, number as u32, deadline, third as u32)
         }
-        1 => value(tasks.wake(channel(word), count(number).max(1), u32::MAX)),
+        1 => value(tasks.wake(channel(memory, word), count(number).max(1), u32::MAX)),
         10 if third as u32 == 0 => Err(Errno::EINVAL),
-        10 => value(tasks.wake(channel(word), count(number).max(1), third as u32)),
+        10 => value(tasks.wake(channel(memory, word), count(number).max(1), third as u32)),
         requeue @ (3 | 4) => {
             if (number as i32) < 0 || (fourth as i32) < 0 || !second.is_multiple_of(4) {
                 return Err(Errno::EINVAL);
@@ -175,8 +186,8 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             if requeue == 4 && caller.read::<u32>(memory, word)? != third as u32 {
                 return Err(Errno::EAGAIN);
             }
-            let woken = tasks.wake(channel(word), count(number), u32::MAX);
-            let moved = tasks.requeue(channel(word), channel(second), count(fourth));
+            let woken = tasks.wake(channel(memory, word), count(number), u32::MAX);
+            let moved = tasks.requeue(channel(memory, word), channel(memory, second), count(fourth));
             value(woken + moved)
         }
         5 => {
@@ -184,9 +195,9 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
                 return Err(Errno::EINVAL);
             }
             let also = operate(caller, memory, second, third as u32)?;
-            let mut woken = tasks.wake(channel(word), count(number), u32::MAX);
+            let mut woken = tasks.wake(channel(memory, word), count(number), u32::MAX);
             if also {
-                woken += tasks.wake(channel(second), count(fourth), u32::MAX);
+                woken += tasks.wake(channel(memory, second), count(fourth), u32::MAX);
             }
             value(woken)
         }
@@ -251,7 +262,7 @@ fn wait(
         return Err(Errno::EAGAIN);
     }
     let wait = Wait {
-        channel: Channel::Futex(caller.space.container, word),
+        channel: futex_at(memory, caller.space, word, caller.int(1) & FUTEX_PRIVATE != 0),
         deadline,
         woken: Resume::Return(0),
         expired: Resume::Return(-i64::from(Errno::ETIMEDOUT.into_raw())),
@@ -305,7 +316,8 @@ pub fn getpid(caller: &Caller) -> Answer {
 
 /// `getppid()`: as on Linux 1 for who has lost its parent, and 0 for who never had one.
 pub fn getppid(caller: &Caller, tasks: &Tasks) -> Answer {
-    let orphan = u32::from(caller.process.number() != 1);
+    // The first process has the first place for the whole run.
+    let orphan = u32::from(caller.process.index() != 0);
     value(tasks.process(caller.process).and_then(|process| process.parent).map_or(orphan, ProcessId::number))
 }
 

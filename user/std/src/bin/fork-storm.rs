@@ -7,13 +7,15 @@
 //! - `bomb`: children that make children until there is no room or no memory; all of them are told, and when
 //!   they are gone everything is back.
 //!
+//! - `starve`: `execve` with less and less memory left, down to none.
+//!
 //! Without a part the first three, each a little of it. All of it runs on Linux, but for the bomb.
 
 use libc::*;
 use programs::cpus::{self, Random};
 use programs::sys;
 use programs::system::{self, PAGE};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use std::{ptr, thread};
@@ -255,6 +257,42 @@ fn bomb(limit: u64) {
     println!("bomb: {most} processes, then errors, and all is back");
 }
 
+/// Children that take all memory but so many pages beyond the kernel's own, and then call `execve`: that has
+/// failed or the new program runs, or it finds no memory for a page of its own. The program gets a large
+/// environment, so that there are many points at which memory can end.
+fn starve(step: usize) {
+    const KERNEL_RESERVE: usize = 128;
+    let free = || cpus::statistic("frames_free").expect("this is not for Linux") as usize;
+    let string = CString::new("e".repeat(100_000)).expect("a string");
+    let environment = [string.as_ptr(); 10].into_iter().chain([ptr::null()]).collect::<Vec<_>>();
+    let words = [c"fork-storm".as_ptr(), c"exit".as_ptr(), c"0".as_ptr(), ptr::null()];
+    let mut ends = [0; 3];
+    for left in (0..400).step_by(step) {
+        let pid = match fork_raw().expect("a child") {
+            0 => {
+                let take = free() - KERNEL_RESERVE - left;
+                // A page of tables for each 512; and what the statistics took comes back.
+                let pages = take - take / 512 + 40;
+                let area = system::pages(pages + 64);
+                // SAFETY: the pages are there.
+                (0..pages).for_each(|page| unsafe { area.add(page * PAGE).write_volatile(1) });
+                let failed = sys!(SYS_execve, ME, words.as_ptr(), environment.as_ptr());
+                leave(if failed == Err(ENOMEM) { 1 } else { 2 });
+            }
+            pid => pid,
+        };
+        let status = wait(pid);
+        let end = match WIFEXITED(status) {
+            true => WEXITSTATUS(status),
+            false => 2,
+        };
+        assert!(end != 2 || WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "{left} pages: {status:#x}");
+        ends[end as usize] += 1;
+    }
+    assert!(ends[0] > 0 && ends[1] > 0, "{ends:?}");
+    println!("starve: the program ran, there was no memory for it, it was killed: {ends:?}");
+}
+
 fn main() {
     let part = std::env::args().nth(1).unwrap_or_default();
     match &part[..] {
@@ -262,6 +300,7 @@ fn main() {
         "hammer" => hammer(cpus::argument(2, 200)),
         "mixed" => mixed(cpus::argument(2, 50)),
         "many" => many(cpus::argument(2, 10_000)),
+        "starve" => starve(cpus::argument(2, 20)),
         "bomb" => bomb(cpus::argument(2, 0) as u64),
         _ => {
             let amount = part.parse().unwrap_or(20);

@@ -6,6 +6,7 @@ use libc::*;
 use programs::{cpus, sys};
 use std::arch::naked_asm;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("fork-returns-twice", returns_twice),
@@ -13,6 +14,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("inherited", inherited),
     ("descriptors-are-shared", descriptors),
     ("vfork", lends),
+    ("vfork-and-signals", interrupted),
     ("spawned", spawned),
     ("clone-refused", refused),
     ("clone-writes-numbers", numbers),
@@ -126,6 +128,57 @@ unsafe extern "C" fn store_in_child(word: &mut u64, value: u64) -> i64 {
         "syscall",
         "2: ret",
     )
+}
+
+/// In which the child of `vfork` finds what it is to do.
+struct Lent {
+    ready: [i32; 2],
+    go: [i32; 2],
+}
+
+extern "C" fn wait_there(lent: *mut c_void) -> c_int {
+    // SAFETY: the parent waits with what it has lent, or has ended and left it.
+    let lent = unsafe { &*lent.cast::<Lent>() };
+    give(lent.ready[1], 1);
+    i32::from(take(lent.go[0]) != Some(2))
+}
+
+/// A signal with a handler comes when the child has left the parent's memory, not earlier; `SIGKILL` comes at
+/// once, and the child goes on in the memory that it has.
+fn interrupted() {
+    for signal in [SIGUSR1, SIGKILL] {
+        let lent = Lent { ready: pipe_ends(), go: pipe_ends() };
+        let pid = child(|| {
+            static CALLED: AtomicBool = AtomicBool::new(false);
+            extern "C" fn called(_: c_int) {
+                CALLED.store(true, SeqCst);
+            }
+            let handler: extern "C" fn(c_int) = called;
+            // SAFETY: the handler stores a flag; the child has a stack of its own and calls the kernel only.
+            let grandchild = unsafe {
+                libc::signal(SIGUSR1, handler as sighandler_t);
+                let stack = programs::system::pages(4).add(4 * 4096).cast();
+                let lent = (&raw const lent).cast_mut().cast();
+                clone(wait_there, stack, CLONE_VM | CLONE_VFORK | SIGCHLD, lent)
+            };
+            assert_eq!(end_of(grandchild), End::Exited(0));
+            i32::from(!CALLED.load(SeqCst))
+        });
+        assert_eq!(take(lent.ready[0]), Some(1));
+        sys!(SYS_kill, pid, signal).unwrap();
+        if signal == SIGKILL {
+            assert_eq!(end_of(pid), End::Killed(SIGKILL));
+            give(lent.go[1], 2);
+        } else {
+            assert_eq!(wait_for(pid, WNOHANG), Ok(None));
+            give(lent.go[1], 2);
+            assert_eq!(end_of(pid), End::Exited(0));
+        }
+        close_all(&[lent.ready[1], lent.go[1]]);
+        // When the grandchild has ended nobody is left who could write.
+        assert_eq!(take(lent.ready[0]), None);
+        close_all(&[lent.ready[0], lent.go[0]]);
+    }
 }
 
 /// Rust's way, and musl's: a child with a stack of its own in the parent's memory.

@@ -10,6 +10,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("both-sides-write", both_sides),
     ("grandchildren", grandchildren),
     ("shared-stays-shared", shared),
+    ("futex-of-two-processes", futex),
     ("protections-are-kept", protections),
     ("no-copy-without-need", no_needless_copies),
 ];
@@ -93,6 +94,24 @@ fn shared() {
     assert_eq!(end_of(pid), End::Exited(0));
     assert!(holds(area, 6));
     unmap(area);
+}
+
+/// A futex in a shared mapping is one, at whichever address; in private memory each process has its own.
+fn futex() {
+    let rights = PROT_READ | PROT_WRITE;
+    let map = sys!(SYS_mmap, 0, PAGE, rights, MAP_SHARED | MAP_ANONYMOUS, -1, 0).unwrap();
+    let pid = child(|| {
+        let moved = sys!(SYS_mremap, map, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, map - (1 << 30)).unwrap();
+        assert_eq!(sys!(SYS_futex, moved + 8, FUTEX_WAIT, 0, 0), Ok(0));
+        0
+    });
+    let mut own = 0u32;
+    assert_eq!(sys!(SYS_futex, &mut own, FUTEX_WAKE, 1), Ok(0));
+    while sys!(SYS_futex, map + 8, FUTEX_WAKE, 1) != Ok(1) {
+        let _ = sys!(SYS_sched_yield);
+    }
+    assert_eq!(end_of(pid), End::Exited(0));
+    sys!(SYS_munmap, map, PAGE).unwrap();
 }
 
 fn protections() {
