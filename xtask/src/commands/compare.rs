@@ -127,14 +127,18 @@ impl Compare {
         let mut runs = vec![Vec::new(); self.variants.len()];
         let mut status = 0;
         let mut output: Option<Vec<u8>> = None;
-        for round in 1..=self.rounds {
+        let stopped = || stop.load(Ordering::Relaxed);
+        'rounds: for round in 1..=self.rounds {
             for (setup, samples) in self.variants.iter().zip(&mut runs) {
-                if stop.load(Ordering::Relaxed) {
-                    note("stopped; this is what was measured until then");
-                    return Ok((runs, if status == 0 { 130 } else { status }));
+                if stopped() {
+                    break 'rounds;
                 }
                 note(format_args!("round {round} of {}: {}", self.rounds, setup.name()));
                 let run = self.run(setup, input, dir)?;
+                if stopped() && run.status != 0 {
+                    // It was stopped as well, which says nothing about the program.
+                    break 'rounds;
+                }
                 if run.status != 0 {
                     note(format_args!("{} ended with status {}:\n{}", setup.name(), run.status, run.words));
                     status = if status == 0 { run.status } else { status };
@@ -149,6 +153,10 @@ impl Compare {
                     note(format_args!("{} wrote something else than {}", setup.name(), self.variants[0].name()));
                 }
             }
+        }
+        if stopped() {
+            note("stopped; this is what was measured until then");
+            status = if status == 0 { 130 } else { status };
         }
         Ok((runs, status))
     }

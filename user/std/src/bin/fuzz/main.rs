@@ -1,0 +1,170 @@
+//! Random system calls with hostile arguments: `fuzz [seconds] [seed]`.
+//!
+//! Children with several threads make calls of every number that the kernel has a place for, with arguments
+//! from the pools in `victim.rs`. They share memory, race on it, fork, are killed by what they do to themselves,
+//! hang, and are replaced. What must come of it: the kernel lives, and afterwards everything is as before:
+//! processes, threads, containers, frames.
+
+mod nonsense;
+mod victim;
+
+use abi::native;
+use programs::{cpus, native as jotun, sys};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
+use victim::Shared;
+
+/// Children at a time.
+const CHILDREN: usize = 4;
+/// How long one lives; then it is killed, if it has not been yet.
+const LIFE: Duration = Duration::from_millis(700);
+/// After so many seconds all that descends from them is killed, so that nothing piles up.
+const SWEEP: Duration = Duration::from_secs(4);
+
+fn main() {
+    let seconds = cpus::argument(1, 10) as u64;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as usize);
+    let seed = cpus::argument(2, now >> 8 & 0xffff_ffff) as u64;
+    println!("fuzz for {seconds} s with the seed {seed}");
+    std::io::stdout().flush().expect("standard output");
+    let shared = Shared::new();
+    let files = everything();
+    // What is needed once is there after this, and no frames are missing because of it.
+    run(shared, seed ^ 0x5eed, Duration::from_millis(500));
+    let before = Counts::after_all_else_than(&files);
+    let ended = run(shared, seed, Duration::from_secs(seconds));
+    let after = Counts::after_all_else_than(&files);
+    let answered: Vec<_> = (0..victim::NUMBERS).filter(|n| shared.known[*n].load(Relaxed) > 0).collect();
+    println!(
+        "{} calls, {} of them not refused; {} numbers known; {ended} children",
+        shared.calls.load(Relaxed),
+        shared.successes.load(Relaxed),
+        answered.len(),
+    );
+    if before != after {
+        println!("before {before:?}\nafter  {after:?}");
+        std::process::exit(1);
+    }
+    println!("ok fuzz");
+}
+
+/// Lets children loose for a while, and kills all of them; how many there were.
+fn run(shared: &'static Shared, seed: u64, time: Duration) -> u64 {
+    let mut slots = [const { None::<(i32, Instant)> }; CHILDREN];
+    let (start, mut swept, mut born) = (Instant::now(), Instant::now(), 0);
+    while start.elapsed() < time {
+        for slot in &mut slots {
+            match *slot {
+                Some((pid, since)) if since.elapsed() > LIFE => _ = sys!(libc::SYS_kill, pid, libc::SIGKILL),
+                Some(_) => {}
+                None => {
+                    let child_seed = seed.wrapping_mul(1_000_003).wrapping_add(born);
+                    *slot = victim::start(shared, child_seed).map(|pid| (pid, Instant::now()));
+                    born += 1;
+                }
+            }
+        }
+        while let Some(pid) = ended() {
+            slots.iter_mut().filter(|slot| slot.is_some_and(|(of, _)| of == pid)).for_each(|slot| *slot = None);
+        }
+        if swept.elapsed() > SWEEP {
+            kill_all();
+            (slots, swept) = ([const { None }; CHILDREN], Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill_all();
+    born
+}
+
+/// A child that has ended, if there is one.
+fn ended() -> Option<i32> {
+    let mut status = 0i32;
+    sys!(libc::SYS_wait4, -1, &mut status, libc::WNOHANG | libc::__WALL, 0)
+        .ok()
+        .filter(|pid| *pid > 0)
+        .map(|pid| pid as i32)
+}
+
+/// Kills every process but this one, and returns when none is left.
+fn kill_all() {
+    let me = std::process::id();
+    let limit = Instant::now() + Duration::from_secs(120);
+    loop {
+        let text = jotun::statistics().expect("the kernel's statistics");
+        while ended().is_some() {}
+        if native::value(&text, "processes_live") == Some(1) {
+            return;
+        }
+        let numbers: Vec<u32> = fs::read_dir("/proc")
+            .expect("/proc")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| *pid != me)
+            .collect();
+        assert!(Instant::now() < limit, "processes that cannot be killed: {numbers:?}");
+        for pid in numbers {
+            let _ = sys!(libc::SYS_kill, pid, libc::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// All files and directories but the kernel's own.
+fn everything() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut to_do = vec![PathBuf::from("/")];
+    while let Some(directory) = to_do.pop() {
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        for path in
+            entries.map(|entry| entry.path()).filter(|path| path != Path::new("/proc") && path != Path::new("/dev"))
+        {
+            if path.symlink_metadata().is_ok_and(|file| file.is_dir()) {
+                to_do.push(path.clone());
+            }
+            found.insert(path);
+        }
+    }
+    found
+}
+
+/// What must be the same before and after.
+#[derive(PartialEq, Debug)]
+struct Counts {
+    processes: u64,
+    threads: u64,
+    containers: u64,
+    directories: u64,
+    copies: u64,
+    /// Free frames and those that the kernel's heap has grown by, tables of the heap included.
+    frames: u64,
+}
+
+impl Counts {
+    /// Takes away what has been made besides these files, and counts.
+    fn after_all_else_than(files: &BTreeSet<PathBuf>) -> Self {
+        for path in everything().difference(files) {
+            let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
+        }
+        let take = || {
+            let text = jotun::statistics().expect("the kernel's statistics");
+            let get = |name| native::value(&text, name).unwrap_or_else(|| panic!("a statistic {name}"));
+            let heap = get("heap_pages");
+            Self {
+                processes: get("processes_live"),
+                threads: get("threads_live"),
+                containers: get("containers_live"),
+                directories: get("container_directories_live"),
+                copies: get("directory_copies_live"),
+                // A page of tables maps 512 pages of the heap.
+                frames: get("frames_free") + heap + heap.div_ceil(512),
+            }
+        };
+        // The first look may need memory of its own.
+        take();
+        take()
+    }
+}
