@@ -10,8 +10,8 @@ impl<C: Copy> Tree<C> {
     /// Two names of the same file: nothing happens, as POSIX has it. Errors: `ENOENT`, `ENOTDIR` (also a
     /// directory over something else), `EISDIR` (something else over a directory), `ENOTEMPTY` (over a
     /// directory with entries, or over an ancestor), `EINVAL` (a directory into itself or below),
-    /// `EEXIST` (`no_replace` and the name is taken), `EBUSY` (`.` or `..`), `EXDEV` into or out of a sealed
-    /// directory and `EPERM` within, `ENAMETOOLONG`, `EMLINK`.
+    /// `EEXIST` (`no_replace` and the name is taken), `EBUSY` (`.` or `..`, or a sealed directory), `EXDEV` into or
+    /// out of a sealed directory and `EPERM` within, `ENAMETOOLONG`, `EMLINK`.
     pub fn rename(
         &mut self,
         from: (InodeId, &[u8]),
@@ -29,6 +29,9 @@ impl<C: Copy> Tree<C> {
             return Err(Errno::EBUSY);
         }
         let source = self.lookup(from.0, from.1)?;
+        if self.get(source)?.directory().is_some_and(|directory| directory.sealed) {
+            return Err(Errno::EBUSY);
+        }
         let target = match self.lookup(to.0, to.1) {
             Ok(target) => Some(target),
             Err(Errno::ENOENT) => None,

@@ -302,6 +302,8 @@ fn a_sealed_directory_is_pruned_whole() {
     tree.add(own, b"exe", New::Symlink(b"/bin/x"), 0o777, 0).unwrap();
     tree.seal(own).unwrap();
     assert_eq!(tree.unlink(own, b"stat", 1), Err(Errno::EPERM));
+    assert_eq!(tree.rmdir(root, b"7", 1), Err(Errno::EPERM));
+    assert_eq!(tree.rename((root, b"7"), (root, b"8"), false, 1), Err(Errno::EBUSY));
     tree.hold(stat).unwrap();
     tree.prune(root, b"7", 1).unwrap();
     assert_eq!((tree.lookup(root, b"7"), tree.get(own).is_err()), (Err(Errno::ENOENT), true));

@@ -139,7 +139,7 @@ struct Counts {
     containers: u64,
     directories: u64,
     copies: u64,
-    /// Free frames and those that the kernel's heap has grown by, tables of the heap included.
+    /// Free frames, those of the kernel's heap with its tables, and this program's own.
     frames: u64,
 }
 
@@ -153,6 +153,8 @@ impl Counts {
             let text = jotun::statistics().expect("the kernel's statistics");
             let get = |name| native::value(&text, name).unwrap_or_else(|| panic!("a statistic {name}"));
             let heap = get("heap_pages");
+            let container = jotun::container(0).expect("what this container uses");
+            let own = native::value(&container, "pages").expect("its pages");
             Self {
                 processes: get("processes_live"),
                 threads: get("threads_live"),
@@ -160,7 +162,7 @@ impl Counts {
                 directories: get("container_directories_live"),
                 copies: get("directory_copies_live"),
                 // A page of tables maps 512 pages of the heap.
-                frames: get("frames_free") + heap + heap.div_ceil(512),
+                frames: get("frames_free") + heap + heap.div_ceil(512) + own,
             }
         };
         // The first look may need memory of its own.
