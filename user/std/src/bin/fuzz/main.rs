@@ -149,6 +149,7 @@ impl Counts {
         for path in everything().difference(files) {
             let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
         }
+        victim::touch_shared();
         let take = || {
             let text = jotun::statistics().expect("the kernel's statistics");
             let get = |name| native::value(&text, name).unwrap_or_else(|| panic!("a statistic {name}"));

@@ -107,6 +107,15 @@ impl Shared {
     }
 }
 
+/// Touches all of the shared memory, so that it has the same pages whatever the children have done to it.
+pub(super) fn touch_shared() {
+    for page in (0..SIZE).step_by(4096) {
+        let address = std::ptr::with_exposed_provenance_mut::<u64>((SHARED.load(Relaxed) + page) as usize);
+        // SAFETY: the first process never unmaps it.
+        unsafe { address.write_volatile(0) };
+    }
+}
+
 /// Starts a child; none if the kernel has no room for it now.
 pub(super) fn start(shared: &'static Shared, seed: u64) -> Option<i32> {
     match sys!(SYS_fork) {
