@@ -53,14 +53,22 @@ impl Attributes {
             number: id.number(),
             mode: Self::type_bits(inode) | inode.mode,
             // What has no name counts as one, on Linux too.
-            links: if matches!(inode.kind, Kind::Pipe { .. }) { 1 } else { inode.links },
+            links: match inode.kind {
+                Kind::Pipe { .. } | Kind::Counter(_) | Kind::Epoll(_) => 1,
+                _ => inode.links,
+            },
             uid: inode.uid,
             gid: inode.gid,
             size: match &inode.kind {
                 Kind::Regular { size, .. } => *size,
                 Kind::Directory(directory) => 20 * (directory.len() as u64 + 2),
                 Kind::Symlink(to) => to.len() as u64,
-                Kind::Device(_) | Kind::Pipe { .. } | Kind::Magic(..) | Kind::Proc(..) => 0,
+                Kind::Device(_)
+                | Kind::Pipe { .. }
+                | Kind::Counter(_)
+                | Kind::Epoll(_)
+                | Kind::Magic(..)
+                | Kind::Proc(..) => 0,
             },
             device: match inode.kind {
                 Kind::Device(device) => device.numbers(),
@@ -80,6 +88,7 @@ impl Attributes {
             Kind::Symlink(_) | Kind::Magic(..) | Kind::Proc(ProcFile::SelfLink, _) => file_type::SYMLINK,
             Kind::Device(_) => file_type::CHARACTER,
             Kind::Pipe { .. } => file_type::FIFO,
+            Kind::Counter(_) | Kind::Epoll(_) => 0,
             Kind::Proc(..) => file_type::REGULAR,
         }
     }

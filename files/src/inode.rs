@@ -2,6 +2,7 @@
 
 use crate::arena::Key;
 use crate::directory::Directory;
+use crate::event::{Counter, Watches};
 use crate::pipe::Pipe;
 use alloc::boxed::Box;
 
@@ -62,6 +63,10 @@ pub enum Kind<C> {
         /// What is in it, and who is at its ends.
         pipe: Pipe,
     },
+    /// An event counter (`eventfd`), without a name as well.
+    Counter(Counter),
+    /// What an `epoll` watches, likewise.
+    Epoll(Watches),
     /// A link that leads to an inode itself, whatever it is called, and what it says that it leads to: what is
     /// in `/proc/self/fd`, and `/proc/self/cwd`.
     Magic(InodeId, Box<[u8]>),

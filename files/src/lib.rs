@@ -3,7 +3,7 @@
 //! - [`tree`] is the in-memory file system: inodes, directories, links; [`path`] finds them by name and
 //!   [`namespace`] is the system calls on paths;
 //! - [`open`] and [`descriptors`] are what a process holds: open files and their numbers;
-//! - [`pipe`] keeps the books of a pipe, [`locks`] those of advisory locks;
+//! - [`pipe`] keeps the books of a pipe, [`event`] those of `eventfd` and `epoll`, [`locks`] those of advisory locks;
 //! - [`cpio`] reads the archives that fill the tree at boot, [`unpack`] lays them over it;
 //! - [`attributes`] and [`dirent`] say what `stat` and `getdents64` tell of a file;
 //! - [`tty`] turns the bytes of a keyboard into what a program reads.
@@ -26,6 +26,7 @@ pub mod cpio;
 pub mod descriptors;
 mod directory;
 pub mod dirent;
+pub mod event;
 pub mod inode;
 pub mod locks;
 pub mod namespace;
@@ -41,6 +42,7 @@ pub use arena::Key;
 pub use attributes::Attributes;
 pub use descriptors::Descriptors;
 pub use directory::Directory;
+pub use event::{Counter, Watch, Watches};
 pub use inode::{Device, Inode, InodeId, Kind, ProcFile};
 pub use locks::{Lock, Locks};
 pub use open::{OpenFile, OpenFileId, OpenFiles, OpenFlags};

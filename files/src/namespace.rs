@@ -79,6 +79,9 @@ impl<C: Copy> Tree<C> {
         if inode.is_link() && !path_only {
             return Err(Errno::ELOOP);
         }
+        if matches!(inode.kind, Kind::Counter(_) | Kind::Epoll(_)) && !path_only {
+            return Err(Errno::ENXIO);
+        }
         if is_directory && writes {
             return Err(Errno::EISDIR);
         }

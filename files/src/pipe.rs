@@ -28,6 +28,7 @@ pub struct Pipe {
     length: u32,
     readers: u32,
     writers: u32,
+    changes: u64,
 }
 
 impl Pipe {
@@ -56,14 +57,21 @@ impl Pipe {
         self.readers > 0
     }
 
+    /// How often anything has changed.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Counts an open file at the ends that its flags name.
     pub fn open(&mut self, flags: OpenFlags) {
+        self.changes += 1;
         self.readers += u32::from(flags.readable());
         self.writers += u32::from(flags.writable());
     }
 
     /// Takes back one [`Pipe::open`].
     pub fn close(&mut self, flags: OpenFlags) {
+        self.changes += 1;
         self.readers = self.readers.saturating_sub(flags.readable().into());
         self.writers = self.writers.saturating_sub(flags.writable().into());
     }
@@ -80,6 +88,7 @@ impl Pipe {
 
     /// So many bytes of [`Pipe::filled`] have been read.
     pub fn consume(&mut self, bytes: u64) {
+        self.changes += 1;
         let bytes = (bytes as u32).min(self.length);
         self.length -= bytes;
         self.start = if self.length == 0 { 0 } else { (self.start + bytes) % CAPACITY };
@@ -87,6 +96,7 @@ impl Pipe {
 
     /// So many bytes of [`Pipe::vacant`] have been written.
     pub fn produce(&mut self, bytes: u64) {
+        self.changes += 1;
         self.length += (bytes as u32).min(self.room());
     }
 

@@ -8,6 +8,7 @@
 use crate::arena::Arena;
 use crate::directory::Directory;
 use crate::dirent::Dirent;
+use crate::event::{Counter, Watches};
 use crate::inode::{Device, Inode, InodeId, Kind, ProcFile};
 use crate::open::OpenFlags;
 use crate::pipe::Pipe;
@@ -162,8 +163,46 @@ impl<C: Copy> Tree<C> {
     pub fn make_pipe(&mut self, content: C, now: i64) -> Result<InodeId> {
         let mut pipe = Pipe::default();
         pipe.open(OpenFlags::READ_WRITE);
-        let inode = Inode { links: 0, holds: 2, ..Inode::new(Kind::Pipe { content, pipe }, 0o600, now) };
+        self.make_nameless(Kind::Pipe { content, pipe }, 2, now)
+    }
+
+    /// Makes an event counter, held for one open file: `ENFILE`.
+    pub fn make_counter(&mut self, counter: Counter, now: i64) -> Result<InodeId> {
+        self.make_nameless(Kind::Counter(counter), 1, now)
+    }
+
+    /// Makes an `epoll` that watches nothing yet, held for one open file: `ENFILE`.
+    pub fn make_epoll(&mut self, now: i64) -> Result<InodeId> {
+        self.make_nameless(Kind::Epoll(Watches::new()), 1, now)
+    }
+
+    fn make_nameless(&mut self, kind: Kind<C>, holds: u32, now: i64) -> Result<InodeId> {
+        let inode = Inode { links: 0, holds, ..Inode::new(kind, 0o600, now) };
         self.inodes.insert(inode).map(InodeId).ok_or(Errno::ENFILE)
+    }
+
+    /// The event counter of an inode: `EINVAL` if it is none.
+    pub fn counter_mut(&mut self, id: InodeId) -> Result<&mut Counter> {
+        match &mut self.get_mut(id)?.kind {
+            Kind::Counter(counter) => Ok(counter),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// What an `epoll` watches: `EINVAL` if the inode is none.
+    pub fn watches(&self, id: InodeId) -> Result<&Watches> {
+        match &self.get(id)?.kind {
+            Kind::Epoll(watches) => Ok(watches),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn watches_mut(&mut self, id: InodeId) -> Result<&mut Watches> {
+        match &mut self.get_mut(id)?.kind {
+            Kind::Epoll(watches) => Ok(watches),
+            _ => Err(Errno::EINVAL),
+        }
     }
 
     /// The pipe of an inode: `ESPIPE` if it is none.

@@ -42,6 +42,7 @@ programs! {
     native_traffic: "/pkg/traffic",
     native_write_code: "/pkg/write-code",
     std_files_abi: "/bin/files-abi",
+    std_events: "/bin/events",
     std_further_calls: "/bin/further-calls",
     std_futexes: "/bin/futexes",
     std_locks: "/bin/locks",

@@ -15,6 +15,7 @@ use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
 use ::files::inode::Kind;
 use ::files::locks::Owner;
+use ::files::pipe::event;
 use ::files::{
     Device, Errno, Freed, InodeId, Locks, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Tree, Walk,
 };
@@ -59,8 +60,12 @@ pub enum Bytes {
     WrittenOut(ObjectId),
     /// In a pipe's ring.
     Pipe(ObjectId),
+    /// In an event counter.
+    Counter,
     /// In a device.
     Device(Device),
+    /// Nowhere: an `epoll`.
+    Epoll,
     /// Nowhere: a directory.
     Directory,
     /// Nowhere: only the name was opened.
@@ -224,6 +229,17 @@ impl Files {
         }
     }
 
+    /// What has happened to an event counter of which so many bytes have been read or written.
+    pub fn news_of_counter(&self, opened: &Opened, done: u64) -> News {
+        match opened.bytes {
+            Bytes::Counter if done > 0 => {
+                let events = event::READABLE | event::WRITABLE;
+                News { pipe: opened.file.inode.number(), events, ..News::NONE }
+            }
+            _ => News::NONE,
+        }
+    }
+
     /// What has happened to a pipe since it was `before`.
     pub fn news(&self, inode: InodeId, before: Option<Pipe>) -> News {
         match before.map(|before| (before, self.tree.pipe(inode))) {
@@ -290,7 +306,11 @@ impl Files {
 
     /// The open file behind a descriptor: `EBADF`.
     pub fn opened(&self, descriptors: &Descriptors, fd: i32) -> Result<Opened, Errno> {
-        let id = descriptors.get(fd as u32)?;
+        self.opened_by_id(descriptors.get(fd as u32)?)
+    }
+
+    /// The same of an open file's name: `EBADF` if it is closed.
+    pub fn opened_by_id(&self, id: OpenFileId) -> Result<Opened, Errno> {
         let file = *self.open.get(id)?;
         let bytes = match &self.tree.get(file.inode)?.kind {
             _ if file.flags.contains(OpenFlags::PATH) => Bytes::Nowhere,
@@ -298,6 +318,8 @@ impl Files {
             Kind::Directory(_) => Bytes::Directory,
             Kind::Device(device) => Bytes::Device(*device),
             Kind::Pipe { content, .. } => Bytes::Pipe(*content),
+            Kind::Counter(_) => Bytes::Counter,
+            Kind::Epoll(_) => Bytes::Epoll,
             Kind::Proc(file, process) => Bytes::Proc(*file, *process),
             Kind::Symlink(_) | Kind::Magic(..) => Bytes::Nowhere,
         };

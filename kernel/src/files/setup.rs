@@ -193,6 +193,8 @@ impl Files {
             }
             Bytes::Directory => self.tree.path_of(self.root(), opened.file.inode).unwrap_or_default(),
             Bytes::Pipe(_) => format!("pipe:[{number}]").into_bytes(),
+            Bytes::Counter => b"anon_inode:[eventfd]".to_vec(),
+            Bytes::Epoll => b"anon_inode:[eventpoll]".to_vec(),
             _ => format!("file:[{number}]").into_bytes(),
         }
     }

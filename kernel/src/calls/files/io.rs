@@ -226,6 +226,7 @@ fn read_into(
         transfer.files.tree.accessed(file.inode, now());
     }
     transfer.files.news(file.inode, before).tell(tasks);
+    transfer.files.news_of_counter(&opened, done).tell(tasks);
     if opened.bytes.is_console() && transfer.console.readable() {
         // What this reader has left is for the others.
         tasks.wake_all(Channel::ConsoleInput);
@@ -271,6 +272,7 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
         transfer.files.open.get_mut(opened.id)?.offset = start.saturating_add(outcome.done);
     }
     transfer.files.news(file.inode, before).tell(tasks);
+    transfer.files.news_of_counter(&opened, outcome.done).tell(tasks);
     written(caller, tasks, outcome)
 }
 

@@ -17,6 +17,7 @@ mod stamps;
 mod structures;
 mod table;
 mod transfer;
+mod watching;
 
 pub use table::fill;
 

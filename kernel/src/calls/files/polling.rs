@@ -1,25 +1,27 @@
 //! `poll` and `select`: waiting until one of several files is ready.
 //!
-//! Only the console and pipes are ever not ready. A call that finds nothing parks on [`Channel::Poll`] and is
+//! Only the console, pipes and event counters are ever not ready. A call that finds nothing parks on [`Channel::Poll`] and is
 //! made again at every event there, with the deadline that it had. The signal masks of `ppoll` and
 //! `pselect6` are in place while it waits.
 
-use super::resources;
+use super::{resources, watching};
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::signals;
+use ::files::event::COUNT_MAX;
+use ::files::inode::Kind;
 use ::files::pipe::ATOMIC;
-use ::files::{Descriptors, Errno};
+use ::files::{Descriptors, Errno, Pipe};
 use alloc::vec::Vec;
 use containers::{Channel, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const IN: u16 = 0x001;
 const OUT: u16 = 0x004;
-const ERROR: u16 = 0x008;
-const HANG_UP: u16 = 0x010;
+pub(super) const ERROR: u16 = 0x008;
+pub(super) const HANG_UP: u16 = 0x010;
 const INVALID: u16 = 0x020;
 const READ_NORMAL: u16 = 0x040;
 const WRITE_NORMAL: u16 = 0x100;
@@ -28,7 +30,7 @@ const WRITE_NORMAL: u16 = 0x100;
 const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
 
 const MICROSECOND: u64 = 1_000;
-const MILLISECOND: u64 = 1_000_000;
+pub(super) const MILLISECOND: u64 = 1_000_000;
 
 /// Bytes of a signal mask.
 const MASK: u64 = 8;
@@ -47,12 +49,20 @@ struct PollFd {
 
 /// What a descriptor is ready for.
 fn readiness(descriptors: &Descriptors, files: &Files, console: &mut Console, fd: i32) -> u16 {
-    let Ok(opened) = files.opened(descriptors, fd) else { return INVALID };
-    match opened.bytes {
-        Bytes::Nowhere => INVALID,
-        bytes if bytes.is_console() => ready(console.readable(), console.writable()),
-        Bytes::Pipe(_) => pipe_readiness(files, &opened),
-        _ => ready(true, true),
+    files.opened(descriptors, fd).map_or(INVALID, |opened| state(files, console, &opened).0)
+}
+
+/// What an open file is ready for, and how often it has changed.
+pub(super) fn state(files: &Files, console: &mut Console, opened: &Opened) -> (u16, u64) {
+    let inode = files.tree.get(opened.file.inode).map(|inode| &inode.kind);
+    match (opened.bytes, inode) {
+        (Bytes::Nowhere, _) => (INVALID, 0),
+        (bytes, _) if bytes.is_console() => (ready(console.readable(), console.writable()), console.changes()),
+        (_, Ok(Kind::Pipe { pipe, .. })) => (pipe_readiness(pipe, opened), pipe.changes()),
+        (_, Ok(Kind::Counter(counter))) => (ready(counter.count() > 0, counter.count() < COUNT_MAX), counter.changes()),
+        // It watches no other of its kind, so this goes no deeper.
+        (_, Ok(Kind::Epoll(watches))) => (ready(watching::any(files, console, watches), false), 0),
+        _ => (ready(true, true), 0),
     }
 }
 
@@ -63,8 +73,7 @@ fn ready(readable: bool, writable: bool) -> u16 {
 }
 
 /// The same of a pipe's end, or both: a pipe can be written if a whole write of [`ATOMIC`] bytes finds room.
-fn pipe_readiness(files: &Files, opened: &Opened) -> u16 {
-    let Some(pipe) = files.pipe(opened) else { return INVALID };
+fn pipe_readiness(pipe: &Pipe, opened: &Opened) -> u16 {
     let flags = opened.file.flags;
     let (reads, writes) = (flags.readable(), flags.writable());
     let hung_up = if reads && !pipe.has_writers() { HANG_UP } else { 0 };
@@ -74,13 +83,21 @@ fn pipe_readiness(files: &Files, opened: &Opened) -> u16 {
 
 /// How long a call waits, and what is let through meanwhile.
 #[derive(Clone, Copy)]
-struct Patience {
-    deadline: Option<u64>,
-    mask: Option<u64>,
+pub(super) struct Patience {
+    /// When it gives up.
+    pub deadline: Option<u64>,
+    /// The signal mask meanwhile.
+    pub mask: Option<u64>,
 }
 
 /// Ends a call with `ready` if that is anything or the time is over; else waits.
-fn finish(caller: &Caller, tasks: &mut Tasks, console: &mut Console, ready: u64, patience: Patience) -> Answer {
+pub(super) fn finish(
+    caller: &Caller,
+    tasks: &mut Tasks,
+    console: &mut Console,
+    ready: u64,
+    patience: Patience,
+) -> Answer {
     let Patience { deadline, mask } = patience;
     if ready > 0 || is_over(deadline) {
         return value(ready);
@@ -111,7 +128,7 @@ pub fn ppoll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fi
 }
 
 /// The signal mask that a call may bring: `EINVAL` if it has another size than all masks.
-fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u64) -> Result<Option<u64>, Errno> {
+pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u64) -> Result<Option<u64>, Errno> {
     match mask {
         0 => Ok(None),
         _ if size != MASK => Err(Errno::EINVAL),

@@ -4,6 +4,7 @@
 
 use super::{
     AT_FDCWD, attributes, copying, descriptors, devices, io, listing, locking, names, opening, polling, stamps,
+    watching,
 };
 use crate::calls::table::{ALWAYS, LONG, calls};
 use crate::calls::{Answer, DONE};
@@ -38,6 +39,18 @@ calls! {
     ppoll => polling::ppoll(c, memory, tasks, files, console),
     select => polling::select(c, memory, tasks, files, console),
     pselect6 => polling::pselect(c, memory, tasks, files, console),
+
+    eventfd => watching::eventfd(&c.with([c.arguments[0], 0, 0, 0, 0, 0]), memory, tasks, files),
+    eventfd2 => watching::eventfd(c, memory, tasks, files),
+    epoll_create => match c.int(0) {
+        ..=0 => Err(Errno::EINVAL),
+        _ => watching::create(&c.with([0; 6]), memory, tasks, files),
+    },
+    epoll_create1 => watching::create(c, memory, tasks, files),
+    epoll_ctl => watching::control(c, memory, tasks, files),
+    epoll_wait => watching::wait(&c.with([c.arguments[0], c.arguments[1], c.arguments[2], c.arguments[3], 0, 0]), memory, tasks, files, console),
+    epoll_pwait => watching::wait(c, memory, tasks, files, console),
+    epoll_pwait2 => watching::wait_for_time(c, memory, tasks, files, console),
 
     ioctl => devices::ioctl(c, memory, tasks, files, console),
 

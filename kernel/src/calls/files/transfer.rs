@@ -25,6 +25,9 @@ const CHUNK: u64 = 1 << 20;
 /// Most random bytes of one read, as in Linux.
 const RANDOM_MAX: u64 = 0x1ff_ffff;
 
+/// Bytes of an event counter's count.
+const COUNT: u64 = 8;
+
 const DECISECOND: u64 = 100_000_000;
 
 /// A piece of user memory: `struct iovec`.
@@ -86,7 +89,7 @@ impl Bytes {
 
     /// Whether they come and go in order: there are no positions.
     pub fn is_stream(self) -> bool {
-        self.is_console() || matches!(self, Bytes::Pipe(_))
+        self.is_console() || matches!(self, Bytes::Pipe(_) | Bytes::Counter | Bytes::Epoll)
     }
 }
 
@@ -133,7 +136,9 @@ impl Transfer<'_> {
             }
             Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
             Bytes::Pipe(ring) => return self.read_pipe(opened.file.inode, ring, to, nonblocking),
+            Bytes::Counter => return self.read_counter(opened.file.inode, to, nonblocking),
             Bytes::Directory => return Err(Errno::EISDIR),
+            Bytes::Epoll => return Err(Errno::EINVAL),
             Bytes::Proc(..) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Step::done(count)
@@ -211,12 +216,42 @@ impl Transfer<'_> {
         }
     }
 
+    /// `EINVAL` if the buffer is too small for the count.
+    fn read_counter(&mut self, inode: InodeId, to: Buffer, nonblocking: bool) -> Result<Step, Errno> {
+        if to.length < COUNT {
+            return Err(Errno::EINVAL);
+        }
+        match self.files.tree.counter_mut(inode)?.take() {
+            Some(count) => {
+                self.memory.copy_out(self.space, to.address, &count.to_ne_bytes()).map_err(failed)?;
+                Step::done(COUNT)
+            }
+            None => Step::short(0, pipe_wait(inode, event::READABLE), nonblocking),
+        }
+    }
+
+    /// `EINVAL` if the buffer is too small, or the number in it too large for any counter.
+    fn write_counter(&mut self, inode: InodeId, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
+        let mut more = [0; COUNT as usize];
+        if from.length < COUNT {
+            return Err(Errno::EINVAL);
+        }
+        self.memory.copy_in(self.space, from.address, &mut more).map_err(failed)?;
+        match u64::from_ne_bytes(more) {
+            u64::MAX => Err(Errno::EINVAL),
+            more if self.files.tree.counter_mut(inode)?.add(more) => Step::done(COUNT),
+            _ => Step::short(0, pipe_wait(inode, event::WRITABLE), nonblocking),
+        }
+    }
+
     /// Writes from a buffer.
     pub fn write(&mut self, opened: &Opened, position: u64, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
         let count = match opened.bytes {
             Bytes::Regular(object) => self.write_object(opened.file.inode, object, position, from)?,
             Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
             Bytes::Pipe(ring) => return self.write_pipe(opened.file.inode, ring, from, nonblocking),
+            Bytes::Counter => return self.write_counter(opened.file.inode, from, nonblocking),
+            Bytes::Epoll => return Err(Errno::EINVAL),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
             Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
@@ -351,6 +386,7 @@ impl Transfer<'_> {
                 Ok(count)
             }
             Bytes::Device(Device::Console | Device::Tty) => Ok(self.console.write(bytes)),
+            Bytes::Counter | Bytes::Epoll => Err(Errno::EINVAL),
             Bytes::Device(Device::Full) => Err(Errno::ENOSPC),
             Bytes::Device(_) => Ok(bytes.len()),
             Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),
