@@ -3,7 +3,7 @@
 //! Who is killed gets Linux's status and one line in the log that says which process and why; what is
 //! survived leaves a calm log. After all of them everything is back: frames, containers, directories.
 
-use boot_tests::{Jotun, Outcome};
+use boot_tests::{Jotun, Outcome, busybox};
 
 /// Deeds that kill: name, status, and what the log says of it.
 const DEADLY: [(&str, i32, &str); 28] = [
@@ -139,6 +139,35 @@ fn many_threads() {
     assert!(count >= 1000, "{outcome}");
     // And the main thread, and the last, for which there was room again.
     assert_eq!(outcome.stat("threads_made"), count + 2, "{outcome}");
+}
+
+/// Deeds that use up what all programs share: who comes too late is told so, whoever it is.
+const GREEDY: [&str; 5] = ["out-of-memory", "huge-alloc", "many-threads", "many-mappings", "many-files"];
+
+/// All other deeds side by side on eight CPUs, beside a program that checks itself.
+#[test]
+fn all_together_disturb_nobody() {
+    let deadly = DEADLY.iter().map(|(name, status, _)| (*name, *status));
+    let mut deeds: Vec<_> = deadly.chain(SURVIVED.map(|name| (name, 0))).collect();
+    deeds.retain(|(name, _)| !GREEDY.contains(name));
+    let names: Vec<_> = deeds.iter().map(|(name, _)| *name).collect();
+    // One after the other on the console, where lines of several programs may mix.
+    let script = format!(
+        "mkdir /side; cd /side; smp-stress 8 1 >ok & \
+         for deed in {0}; do (hostile $deed >/dev/null 2>&1; echo $? >$deed) 2>/dev/null & done; wait; \
+         cat ok; for deed in {0}; do echo status of $deed: $(cat $deed); done; rm -r /side",
+        names.join(" ")
+    );
+    let words = [busybox().to_str().unwrap(), "sh", "-c", &script];
+    let outcome = Jotun::new().smp(8).timeout(240.0).args(words).run().expect(0).expect_all_back();
+    assert!(outcome.text().contains("ok smp-stress"), "{outcome}");
+    let mut outcome = outcome.expect_log_lines(0, &["] ERROR "]);
+    for (name, status) in deeds {
+        outcome = outcome.expect_in_output(&format!("status of {name}: {status}\n"));
+    }
+    // Whom the script's shell saw die of a signal, the log knows of.
+    let killed = DEADLY.iter().filter(|(name, ..)| !GREEDY.contains(name)).count();
+    outcome.expect_log_lines(killed, &["] WARN ", "hostile (", ") killed by SIG"]);
 }
 
 /// Native packages can start others: one after another is killed, and the next runs.
