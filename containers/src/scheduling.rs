@@ -121,9 +121,16 @@ fn is_fresh(thread: &Thread) -> bool {
 }
 
 impl<R> Tasks<R> {
-    /// One CPU more has come up, idle. Allocates.
-    pub fn add_cpu(&mut self) {
-        self.schedule.cpus.push(CpuState { settled: Lane::new(), fresh: Lane::new(), running: None, bound: 0 });
+    /// Bytes that so many CPUs take, in one piece.
+    pub const fn size_for(cpus: usize) -> usize {
+        cpus * size_of::<CpuState>()
+    }
+
+    /// So many CPUs are up, idle. Allocates.
+    pub(crate) fn add_cpus(&mut self, cpus: usize) {
+        self.schedule.cpus.reserve_exact(cpus);
+        let idle = || CpuState { settled: Lane::new(), fresh: Lane::new(), running: None, bound: 0 };
+        self.schedule.cpus.extend((0..cpus).map(|_| idle()));
     }
 
     /// Puts a thread into the ready queue, with a fresh time slice.

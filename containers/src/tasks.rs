@@ -231,7 +231,7 @@ impl<R> Tasks<R> {
             attention: CpuSet::NONE,
             counts: TaskCounts::default(),
         };
-        (0..cpus.max(1)).for_each(|_| tasks.add_cpu());
+        tasks.add_cpus(cpus.max(1));
         tasks
     }
 

@@ -92,7 +92,10 @@ fn is_of_trace(word: &str) -> bool {
 }
 
 /// Makes the kernel's state and the proof of being in it.
-pub fn kernel(physical: Frames, globals: Vec<GlobalDirectory>, options: &Options) -> (Kernel, InKernel) {
+pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Options) -> (Kernel, InKernel) {
+    if !heap::reserve_bytes(&mut physical, heap::RESERVE + Tasks::size_for(globals.len())) {
+        exit::fatal("no memory for the queues of all CPUs");
+    }
     // SAFETY: the boot runs in the kernel on its CPU, with CPU-local data mapped; this is the boot's
     // one proof, and the boundary takes it over.
     #[expect(unsafe_code, reason = "the boot enters the kernel here, as the boundary does later")]
