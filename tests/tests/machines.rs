@@ -154,6 +154,20 @@ fn from_one_cpu_to_as_many_as_can_be() {
 }
 
 #[test]
+fn gaps_between_the_ids_of_local_apics() {
+    // Three cores in each of two packages.
+    let jotun = Jotun::new().smp(6).option("--qemu=-smp").option("--qemu=6,sockets=2,cores=3");
+    let outcome = fpu(jotun, "AVX");
+    assert!(outcome.log.contains("6 CPU(s) up: local APICs [0, 1, 2, 4, 5, 6]"), "{outcome}");
+}
+
+#[test]
+fn uefi_with_several_cpus() {
+    let outcome = fpu(Jotun::new().uefi().smp(8), "AVX");
+    assert!(outcome.log.contains(" 8 CPU(s) up"), "{outcome}");
+}
+
+#[test]
 fn unknown_words_are_logged_and_ignored() {
     let words = [busybox().to_str().unwrap(), "echo", "still"];
     let outcome = Jotun::new().append("colour=green quiet").args(words).run().expect(0).expect_output("still\n");

@@ -89,9 +89,10 @@ pub fn start(
         }
     }
     ARRIVED.fetch_add(CLOSED, Relaxed);
-    let up: Vec<u32> = remote::online().iter().map(remote::id).collect();
+    let mut up: Vec<u32> = remote::online().iter().map(remote::id).collect();
+    up.sort_unstable();
     ids.iter().filter(|id| !up.contains(id)).for_each(|id| log::warn!("the CPU with APIC id {id} did not come up"));
-    log::info!("{} CPU(s) up", globals.len());
+    log::info!("{} CPU(s) up: local APICs {up:?}", globals.len());
     globals
 }
 
