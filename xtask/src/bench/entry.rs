@@ -65,7 +65,7 @@ pub(super) fn entry(lab: &Lab) -> Section {
         name: "entry",
         title: "The way into the kernel and back",
         text: vec![
-            "Every instruction of one `getppid`, from `syscall` to `sysret`, by the innermost function of Jotun's that it is part \
+            "Every instruction of one `getpid`, from `syscall` to `sysret`, by the innermost function of Jotun's that it is part \
              of, inlined or not, in the order in which they are reached. docs/entry-path.md tells what each step is for."
                 .to_owned(),
         ],

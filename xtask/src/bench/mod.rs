@@ -93,8 +93,9 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 23] = [
-    (Kind::Micro, "null", "a call that does nothing, from `syscall` to the next instruction"),
+pub(crate) const BENCHMARKS: [Benchmark; 24] = [
+    (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
+    (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
     (Kind::Micro, "read", "4 KiB read from a file"),
     (Kind::Micro, "write", "4 KiB written to a file"),
@@ -215,7 +216,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_all_there_are() {
         let why = chosen(&["nul".to_owned()]).unwrap_err().to_string();
-        assert!(why.starts_with("there is no benchmark `nul`. Did you mean `null`? There are: null, open,"), "{why}");
+        assert!(
+            why.starts_with("there is no benchmark `nul`. Did you mean `null`? There are: null, getppid,"),
+            "{why}"
+        );
         assert!(why.ends_with("locks, micro, native"), "{why}");
     }
 }

@@ -1,7 +1,7 @@
 //! Calls that come back at once.
 
 use super::{Ticks, errno, now, timed};
-use libc::{O_CREAT, O_RDWR, SYS_close, SYS_getppid, SYS_kill, SYS_open, SYS_pread64, SYS_pwrite64};
+use libc::{O_CREAT, O_RDWR, SYS_close, SYS_getpid, SYS_getppid, SYS_kill, SYS_open, SYS_pread64, SYS_pwrite64};
 use programs::sys;
 use std::arch::asm;
 use std::ffi::CStr;
@@ -10,7 +10,7 @@ const FILE: &CStr = c"/tmp/bench-file";
 
 const BLOCK: usize = 4096;
 
-/// `getppid`, which does nothing: exactly from `syscall` to the program's next instruction.
+/// `getpid`, which does nothing: exactly from `syscall` to the program's next instruction.
 pub(crate) fn null(count: u64) -> Ticks {
     Ok(calls(count).saturating_sub(no_calls(count)))
 }
@@ -19,7 +19,7 @@ fn calls(count: u64) -> u64 {
     let before = now();
     // SAFETY: the call touches no memory; `syscall` changes the registers named.
     unsafe {
-        asm!("2: mov eax, {getppid}", "syscall", "dec {n}", "jnz 2b", getppid = const SYS_getppid,
+        asm!("2: mov eax, {getpid}", "syscall", "dec {n}", "jnz 2b", getpid = const SYS_getpid,
             n = inout(reg) count => _, out("rax") _, out("rcx") _, out("r11") _, options(nostack, nomem));
     }
     now() - before
@@ -30,10 +30,15 @@ fn no_calls(count: u64) -> u64 {
     let before = now();
     // SAFETY: counts a register down to zero.
     unsafe {
-        asm!("2: mov eax, {getppid}", "dec {n}", "jnz 2b", getppid = const SYS_getppid,
+        asm!("2: mov eax, {getpid}", "dec {n}", "jnz 2b", getpid = const SYS_getpid,
             n = inout(reg) count => _, out("rax") _, options(nostack, nomem));
     }
     now() - before
+}
+
+/// Asks for the parent's number.
+pub(crate) fn getppid(count: u64) -> Ticks {
+    timed(|| (0..count).try_for_each(|_| sys!(SYS_getppid).map(drop)))
 }
 
 /// An open file, closed in the end.

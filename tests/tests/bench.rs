@@ -1,0 +1,73 @@
+//! `cargo xtask bench`: figures, their forms, and what it does when something cannot be measured.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use boot_tests::{Scratch, target, xtask};
+use serde_json::Value;
+
+fn bench(words: &[&str], out: &Path) -> Output {
+    let mut command = Command::new(xtask());
+    command.args(["bench", "--no-build", "--quick"]).args(words).arg("--out").arg(out);
+    command.env("CARGO_TARGET_DIR", target()).output().expect("xtask starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The section of that name in the JSON of a directory.
+fn section(out: &Path, name: &str) -> Value {
+    let json = fs::read(out.join("bench.json")).expect("bench.json");
+    let report: Value = serde_json::from_slice(&json).expect("JSON");
+    let sections = report["sections"].as_array().expect("sections");
+    sections.iter().find(|section| section["name"] == name).unwrap_or_else(|| panic!("{name} in {report}")).clone()
+}
+
+#[test]
+fn figures_are_shown_and_written() {
+    let scratch = Scratch::new("bench");
+    let output = bench(&["null", "two-processes"], scratch.path());
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    // Every round of a machine that counts instructions is the same.
+    let micro = section(scratch.path(), "micro");
+    let row = micro["tables"][0]["rows"][0].as_array().expect("a row").clone();
+    let figures: Vec<f64> = row[1..].iter().filter_map(Value::as_f64).collect();
+    let [up, one, two] = figures[..] else { panic!("three kernels in {row:?}") };
+    assert!(20.0 < up && up < one && one == two, "{figures:?}");
+    assert!(shown.contains("null: ") && shown.contains("met"), "{shown}");
+    // Two CPUs get more done than one.
+    let gain = section(scratch.path(), "two-processes")["tables"][1]["rows"][1][2].clone();
+    let gain: f64 = gain.as_str().and_then(|gain| gain.parse().ok()).expect("a number");
+    assert!((1.4..=2.0).contains(&gain), "{gain}\n{shown}");
+    let page = fs::read_to_string(scratch.path().join("bench.html")).expect("bench.html");
+    assert!(page.contains("<h2 id=\"two-processes\">") && page.contains("Jotun: benchmarks"));
+}
+
+#[test]
+fn what_fails_is_named_and_the_rest_is_written() {
+    let scratch = Scratch::new("bench");
+    let output = bench(&["null", "--timeout", "0.1"], scratch.path());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let failures = section(scratch.path(), "micro")["failures"].to_string();
+    for system in ["up", "smp:1", "smp:2"] {
+        assert!(failures.contains(&format!("bench on {system}: ended with status 124")), "{failures}");
+    }
+}
+
+#[test]
+fn what_there_is_not_is_refused_before_anything_runs() {
+    let scratch = Scratch::new("bench");
+    let refused = |words: &[&str]| {
+        let output = bench(words, scratch.path());
+        assert_eq!(output.status.code(), Some(125));
+        text(&output.stderr)
+    };
+    let unknown = refused(&["nul"]);
+    assert!(unknown.contains("no benchmark `nul`. Did you mean `null`? There are: null, "), "{unknown}");
+    assert!(refused(&["null", "--cpus", "1,17"]).contains("Bochs takes 1 to 16 CPUs; --cpus says 17"));
+}
