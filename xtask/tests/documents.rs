@@ -142,7 +142,10 @@ fn calls_in_tables() -> BTreeSet<String> {
         for line in of_linux.flat_map(str::lines).filter_map(|line| line.strip_prefix("    ")) {
             let names = line.split(" =>").next().and_then(|names| names.split(':').next()).unwrap_or_default();
             let are_names = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_ |".contains(c);
-            if line.contains("=>") && !names.is_empty() && names.chars().all(are_names) {
+            if line.contains("=>")
+                && names.starts_with(|c: char| c.is_ascii_lowercase())
+                && names.chars().all(are_names)
+            {
                 calls.extend(names.split(" | ").map(str::to_owned));
             }
         }
