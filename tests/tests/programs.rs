@@ -45,6 +45,7 @@ programs! {
     std_events: "/bin/events",
     std_further_calls: "/bin/further-calls",
     std_futexes: "/bin/futexes",
+    std_jobs: "/bin/jobs",
     std_locks: "/bin/locks",
     std_mem: "/bin/mem",
     std_pipes: "/bin/pipes",

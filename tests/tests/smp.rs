@@ -133,6 +133,9 @@ on_cpus! {
     };
 
     // Signals to a thread that has come for its call and is not let in yet: only beside a third CPU.
+    jobs(1 on_1, 2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["jobs"]);
+    };
     sent_signals(1 on_1, 2 on_2, 8 on_8): |cpus| {
         passes(cpus, &["sent-signals"]);
     };

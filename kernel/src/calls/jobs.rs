@@ -29,7 +29,8 @@ pub fn getsid(caller: &Caller, tasks: &Tasks) -> Answer {
 /// `setpgid(process, group)`: of itself or of a child that runs the same program still, into a group of the
 /// same session or into a new one that the process leads.
 pub fn setpgid(caller: &Caller, tasks: &mut Tasks) -> Answer {
-    let group = u32::try_from(caller.int(1)).map_err(|_| Errno::EINVAL)?;
+    let group = if caller.int(1) == 0 { caller.int(0) } else { caller.int(1) };
+    let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
     let id = named(caller, tasks, caller.int(0))?;
     if caller.int(0) != 0 && tasks.by_number(caller.int(0) as u32) != Some(ThreadId::Main(id)) {
         return Err(Errno::EINVAL);

@@ -1,0 +1,132 @@
+//! Job control without a terminal: groups and sessions, processes that are stopped and go on, and what their
+//! parents are told: `jobs [check]`.
+//!
+//! Runs on Linux as well, and must say the same there; but `everybody`, which is made only by name, ends all
+//! processes that there are but itself and the first.
+
+#[path = "../processes/children.rs"]
+#[allow(dead_code, reason = "not all of it is needed here")]
+mod children;
+mod groups;
+mod stopping;
+mod telling;
+
+use libc::*;
+use programs::sys;
+use std::process::exit;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::{env, ptr, thread};
+
+/// A check by name.
+type Check = (&'static str, fn());
+
+const CHECKS: [&[Check]; 3] = [groups::CHECKS, stopping::CHECKS, telling::CHECKS];
+
+fn main() {
+    let wanted = env::args().nth(1);
+    match wanted.as_deref() {
+        Some("wait") => exit(groups::wait()),
+        Some("everybody") => return groups::everybody(),
+        _ => {}
+    }
+    for (name, check) in CHECKS.into_iter().flatten() {
+        if wanted.as_ref().is_none_or(|wanted| wanted == name) {
+            // A child makes it, in a session of its own: the process itself may lead one already.
+            let pid = children::child(|| {
+                sys!(SYS_setsid).expect("no leader of a group");
+                check();
+                0
+            });
+            assert_eq!(children::end_of(pid), children::End::Exited(0), "{name}");
+            println!("ok {name}");
+        }
+    }
+    println!("ok jobs");
+}
+
+fn send(pid: i32, signal: i32) {
+    assert_eq!(sys!(SYS_kill, pid, signal), Ok(0), "signal {signal} to {pid}");
+}
+
+fn pid() -> i32 {
+    sys!(SYS_getpid).expect("a number") as i32
+}
+
+/// A change of a child's, as `wait4` tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    Stopped(i32),
+    Continued,
+    Exited(i32),
+    Killed(i32),
+}
+
+/// What `wait4` tells of a child: nothing with WNOHANG and nothing to tell.
+fn change(which: i32, options: i32) -> Result<Option<Change>, i32> {
+    let mut status = -1i32;
+    let told = sys!(SYS_wait4, which, &mut status, options | WUNTRACED | WCONTINUED, 0)?;
+    Ok((told != 0).then(|| {
+        assert!(which < 0 || told == which as u64);
+        match status {
+            _ if WIFSTOPPED(status) => Change::Stopped(WSTOPSIG(status)),
+            _ if WIFCONTINUED(status) => Change::Continued,
+            _ if WIFEXITED(status) => Change::Exited(WEXITSTATUS(status)),
+            _ => Change::Killed(WTERMSIG(status)),
+        }
+    }))
+}
+
+/// Waits for the next change of a child.
+fn next(which: i32) -> Change {
+    change(which, 0).expect("a child").expect("something to tell")
+}
+
+/// Words that children share with their parent.
+fn shared() -> &'static [AtomicU64; 16] {
+    let flags = MAP_SHARED | MAP_ANONYMOUS;
+    let address = sys!(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, flags, -1, 0).expect("memory");
+    // SAFETY: a page of zeroes that is never given back.
+    unsafe { &*ptr::with_exposed_provenance::<[AtomicU64; 16]>(address as usize) }
+}
+
+/// Waits until a counter has gone on.
+fn goes_on(counter: &AtomicU64) {
+    let before = counter.load(SeqCst);
+    programs::cpus::spin_until(|| counter.load(SeqCst) != before);
+}
+
+/// Sees that counters stand still while others have the CPU.
+fn stands_still(counters: &[AtomicU64]) {
+    let read = || counters.iter().map(|counter| counter.load(SeqCst)).collect::<Vec<_>>();
+    let before = read();
+    for _ in 0..500 {
+        thread::yield_now();
+    }
+    let _ = sys!(SYS_nanosleep, &[0u64, 2_000_000], 0);
+    assert_eq!(read(), before, "a stopped process counts");
+}
+
+/// Sets the action on a signal, in the calling process.
+fn set_action(signal: i32, what: usize, flags: i32) {
+    // SAFETY: zeroes are a valid `sigaction`; who passes a handler for SA_SIGINFO says so.
+    unsafe {
+        let mut action: sigaction = std::mem::zeroed();
+        action.sa_sigaction = what;
+        action.sa_flags = flags;
+        assert_eq!(sigaction(signal, &action, ptr::null_mut()), 0);
+    }
+}
+
+/// Changes the mask.
+fn mask(how: i32, signals: &[i32]) {
+    let set = signals.iter().fold(0u64, |set, signal| set | 1 << (signal - 1));
+    assert_eq!(sys!(SYS_rt_sigprocmask, how, &set, 0, 8), Ok(0));
+}
+
+/// Waits for signals for ever, unless a check that has failed has left it alone.
+fn forever() -> ! {
+    let _ = sys!(SYS_alarm, 100);
+    loop {
+        let _ = sys!(SYS_pause);
+    }
+}
