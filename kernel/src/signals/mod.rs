@@ -261,7 +261,9 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
         }
         // A division by zero is vector 0 as well.
         (_, 0) if (signal.info.number, signal.info.code) != (SIGFPE, FPE_INTDIV) => {
-            log::warn!("{program} ({number}) killed by {killer}, sent to it")
+            // Programs end each other so; it is out of the ordinary for the one that the run is about.
+            let level = if kernel.first == Some(process) { log::Level::Warn } else { log::Level::Info };
+            log::log!(level, "{program} ({number}) killed by {killer}, sent to it")
         }
         (_, vector) => log::warn!("{program} ({number}) killed by {killer}: exception {vector} at {rip:#x}"),
     }
