@@ -72,14 +72,39 @@ impl<L: QueueLock> GiantLock<L> {
     /// every round.
     #[inline]
     pub fn acquire(&self, cpu: Cpu, wait: &mut impl Wait) -> Acquired {
+        match self.ask(cpu) {
+            Ok(depth) => Acquired { depth, contended: false },
+            Err(place) => {
+                self.wait(cpu, place, wait);
+                Acquired { depth: 1, contended: true }
+            }
+        }
+    }
+
+    /// The first half of [`acquire`](GiantLock::acquire), for who goes another way after a wait. `Ok`: `cpu`
+    /// has the lock, so often. `Err`: it is in the queue, and [`wait`](GiantLock::wait) is its next call.
+    #[inline]
+    pub fn ask(&self, cpu: Cpu) -> Result<u32, L::Place> {
         let word = self.holder.0.load(Relaxed);
         if word as u8 == cpu.tag() {
             self.holder.0.store(word + ONCE, Relaxed);
-            return Acquired { depth: word / ONCE + 1, contended: false };
+            return Ok(word / ONCE + 1);
         }
-        let contended = self.queue.lock(cpu, wait);
+        match self.queue.ask(cpu) {
+            None => {
+                self.holder.0.store(cpu.holds_once(), Relaxed);
+                Ok(1)
+            }
+            Some(place) => Err(place),
+        }
+    }
+
+    /// The second half: waits for the lock, with what [`ask`](GiantLock::ask) has returned.
+    #[cold]
+    #[inline(never)]
+    pub fn wait(&self, cpu: Cpu, place: L::Place, wait: &mut impl Wait) {
+        self.queue.wait(cpu, place, wait);
         self.holder.0.store(cpu.holds_once(), Relaxed);
-        Acquired { depth: 1, contended }
     }
 
     /// The CPU whose turn it is if the lock has just been given away, as far as the algorithm knows. A hint for
@@ -91,6 +116,15 @@ impl<L: QueueLock> GiantLock<L> {
 
     /// Takes back one acquisition of `cpu`'s and gives the lock away with the last. Returns the depth
     /// that is left: 0 when it has been given away.
+    ///
+    /// A waiter that goes to sleep says so first and looks at the lock then; who gives it away does that
+    /// first and looks for sleepers then; and one of the two must see the other. The write that hands the
+    /// lock to a waiter is sequentially consistent for this, so the caller need not put a fence in between:
+    /// it looks for sleepers with a sequentially consistent load. A waiter says that it sleeps with a
+    /// sequentially consistent write, and has such a fence before its next look at the lock. Then all
+    /// four are in the one order of such operations, and if each looked too early, giving away would come
+    /// before looking for sleepers, that before saying so, that before the fence, and that before giving
+    /// away. Where nobody waits for what is given away, nobody sleeps either.
     ///
     /// # Panics
     /// If `cpu` does not hold the lock, which is a bug in the kernel.

@@ -52,8 +52,10 @@
 //! giantlock/weaken.sh                                                    # every ordering is needed
 //! ```
 //! The models (`tests/loom.rs`) take two and three CPUs through the interleavings and stale reads
-//! that the memory model permits, up to a bound on preemptions. `weaken.sh` takes the `Acquire`s and
-//! `Release`s of the algorithms away one at a time, and expects a model to fail each time.
+//! that the memory model permits, up to a bound on preemptions. `weaken.sh` takes the orderings of the
+//! algorithms away one at a time, and expects a model to fail each time. Loom treats a sequentially
+//! consistent access as acquire and release and no more; what the rest of it is good for is argued at
+//! [`GiantLock::release`].
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -22,20 +22,8 @@ impl<F: FnMut()> Wait for F {
     }
 }
 
-/// Spins until `granted`; true if that took at least one round.
-#[inline]
-pub(crate) fn until(wait: &mut impl Wait, mut granted: impl FnMut() -> bool) -> bool {
-    if granted() {
-        return false;
-    }
-    rounds(wait, granted);
-    true
-}
-
-/// Out of the way of who need not wait.
-#[cold]
-#[inline(never)]
-fn rounds(wait: &mut impl Wait, mut granted: impl FnMut() -> bool) {
+/// Spins until `granted`, which it was not when the CPU asked.
+pub(crate) fn until(wait: &mut impl Wait, mut granted: impl FnMut() -> bool) {
     loop {
         wait.round();
         spin_loop();

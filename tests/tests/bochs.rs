@@ -115,7 +115,7 @@ fn what_bochs_cannot_do_is_refused() {
     assert!(refused(bochs().smp(17)).contains("Bochs takes 1 to 16 CPUs; --smp says 17"));
 }
 
-/// `docs/entry-path.md` accounts for the 63 and the 92 instructions.
+/// `docs/entry-path.md` accounts for each instruction.
 #[test]
 fn a_null_call_is_short() {
     let instructions = |jotun: Jotun| {
@@ -125,6 +125,6 @@ fn a_null_call_is_short() {
         figure.and_then(|figure| figure.parse::<f64>().ok()).unwrap_or_else(|| panic!("{outcome}"))
     };
     let (up, smp) = (instructions(bochs()), instructions(bochs().smp(1)));
-    assert!((50.0..=65.5).contains(&up), "{up} instructions with one CPU");
-    assert!((up..=up + 30.5).contains(&smp), "{smp} instructions with the giant lock, {up} without");
+    assert!((50.0..=75.0).contains(&up), "{up} instructions with one CPU");
+    assert!((up..=up + 25.0).contains(&smp), "{smp} instructions with the giant lock, {up} without");
 }

@@ -60,8 +60,11 @@ impl QueueLock for Clh {
     const NAME: &'static str = "clh";
     const FAIR: bool = true;
 
+    /// The predecessor's node.
+    type Place = u32;
+
     #[inline]
-    fn lock(&self, cpu: Cpu, wait: &mut impl Wait) -> bool {
+    fn ask(&self, cpu: Cpu) -> Option<u32> {
         let place = &self.places[cpu.index()].0;
         let node = place.node.load(Relaxed);
         self.busy[node as usize].0.store(true, Relaxed);
@@ -69,7 +72,11 @@ impl QueueLock for Clh {
         // predecessor's; the lock itself is taken over through `busy`.
         let predecessor = self.tail.0.swap(node, AcqRel);
         place.predecessor.store(predecessor, Relaxed);
-        wait::until(wait, || !self.busy[predecessor as usize].0.load(Acquire))
+        self.busy[predecessor as usize].0.load(Acquire).then_some(predecessor)
+    }
+
+    fn wait(&self, _: Cpu, predecessor: u32, wait: &mut impl Wait) {
+        wait::until(wait, || !self.busy[predecessor as usize].0.load(Acquire));
     }
 
     #[inline]
@@ -77,6 +84,6 @@ impl QueueLock for Clh {
         let place = &self.places[cpu.index()].0;
         let node = place.node.load(Relaxed);
         place.node.store(place.predecessor.load(Relaxed), Relaxed);
-        self.busy[node as usize].0.store(false, Release);
+        self.busy[node as usize].0.store(false, SeqCst);
     }
 }

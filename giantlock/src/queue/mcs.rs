@@ -56,8 +56,11 @@ impl QueueLock for Mcs {
     const NAME: &'static str = "mcs";
     const FAIR: bool = true;
 
+    /// The node says it all.
+    type Place = ();
+
     #[inline]
-    fn lock(&self, cpu: Cpu, wait: &mut impl Wait) -> bool {
+    fn ask(&self, cpu: Cpu) -> Option<()> {
         let me = cpu.index() as u32 + 1;
         let node = self.node(me);
         node.next.store(NOBODY, Relaxed);
@@ -67,11 +70,16 @@ impl QueueLock for Mcs {
         // other half of that: our own `next = NOBODY` comes before our successor's link.
         let predecessor = self.tail.0.swap(me, AcqRel);
         if predecessor == NOBODY {
-            return false;
+            return None;
         }
         // Release: `waiting = true` comes before the predecessor's `waiting = false`.
         self.node(predecessor).next.store(me, Release);
-        wait::until(wait, || !node.waiting.load(Acquire))
+        Some(())
+    }
+
+    fn wait(&self, cpu: Cpu, (): (), wait: &mut impl Wait) {
+        let node = &self.nodes[cpu.index()].0;
+        wait::until(wait, || !node.waiting.load(Acquire));
     }
 
     #[inline]
@@ -94,6 +102,6 @@ impl QueueLock for Mcs {
                 }
             };
         }
-        self.node(successor).waiting.store(false, Release);
+        self.node(successor).waiting.store(false, SeqCst);
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Each is plain mutual exclusion, without owner, depth or recursion. The orderings follow one rule:
 //! what hands the lock over is a release on the giving and an acquire on the taking side, so that all
-//! that was written under the lock is seen by the next owner. Any further acquire or release is
-//! explained where it stands, and all the rest is relaxed.
+//! that was written under the lock is seen by the next owner. Where a CPU that waits is given the lock, the
+//! release is a sequentially consistent one, for those that sleep while they wait: see
+//! [`GiantLock::release`](crate::GiantLock::release). Any further acquire or release is explained where it
+//! stands, and all the rest is relaxed.
 
 mod clh;
 mod mcs;
@@ -26,12 +28,21 @@ pub trait QueueLock: Default {
     /// of its hook) and its grant. If not, there is no bound.
     const FAIR: bool;
 
-    /// Takes the lock, calling `wait` in every round of the spin. True if it had to wait.
+    /// What a CPU that must wait needs to know of its place in the queue.
+    type Place;
+
+    /// Asks for the lock. `None`: `cpu` has it. `Some`: it is in the queue and must [`wait`](QueueLock::wait).
     ///
     /// `cpu` must not have the lock, nor be waiting for it: the queue has one place for each CPU.
-    fn lock(&self, cpu: Cpu, wait: &mut impl Wait) -> bool;
+    fn ask(&self, cpu: Cpu) -> Option<Self::Place>;
+
+    /// Waits for `cpu`'s turn, calling `wait` in every round of the spin, the first time before it looks.
+    fn wait(&self, cpu: Cpu, place: Self::Place, wait: &mut impl Wait);
 
     /// Gives the lock to the CPU whose turn it is. `cpu` must have it.
+    ///
+    /// What hands the lock to a CPU that waits is one write, and sequentially consistent: see
+    /// [`GiantLock::release`](crate::GiantLock::release).
     fn unlock(&self, cpu: Cpu);
 
     /// The CPU that has been given the lock last, or whose turn it is, if the algorithm can tell: see

@@ -22,6 +22,16 @@ impl Tas {
     }
 }
 
+impl Tas {
+    /// Takes the lock if it is free.
+    #[inline]
+    fn take(&self) -> bool {
+        // The look is relaxed, being no more than a hint, and so is the attempt that fails. It
+        // fails without a store, as a swap would not: so only owners write the word, each after the last.
+        !self.taken.0.load(Relaxed) && self.taken.0.compare_exchange(false, true, Acquire, Relaxed).is_ok()
+    }
+}
+
 impl Default for Tas {
     fn default() -> Tas {
         Tas::new()
@@ -32,17 +42,20 @@ impl QueueLock for Tas {
     const NAME: &'static str = "tas";
     const FAIR: bool = false;
 
+    /// There is no queue.
+    type Place = ();
+
     #[inline]
-    fn lock(&self, _: Cpu, wait: &mut impl Wait) -> bool {
-        // The look is relaxed, being no more than a hint, and so is the attempt that fails. It
-        // fails without a store, as a swap would not: so only owners write the word, each after the last.
-        wait::until(wait, || {
-            !self.taken.0.load(Relaxed) && self.taken.0.compare_exchange(false, true, Acquire, Relaxed).is_ok()
-        })
+    fn ask(&self, _: Cpu) -> Option<()> {
+        (!self.take()).then_some(())
+    }
+
+    fn wait(&self, _: Cpu, (): (), wait: &mut impl Wait) {
+        wait::until(wait, || self.take());
     }
 
     #[inline]
     fn unlock(&self, _: Cpu) {
-        self.taken.0.store(false, Release);
+        self.taken.0.store(false, SeqCst);
     }
 }

@@ -1,6 +1,6 @@
 //! The ticket lock: draw a number, wait until it is called.
 //!
-//! An atomic addition to ask, an ordinary one to hand over, and the shortest way through when nobody waits.
+//! An addition to ask, another to hand over, and the shortest way through when nobody waits.
 //! All waiters read the one word that is written at each hand-over, so its line goes to every waiting
 //! CPU each time: with many of them a queue lock does better.
 
@@ -31,15 +31,6 @@ impl Ticket {
     }
 }
 
-impl Ticket {
-    #[cold]
-    #[inline(never)]
-    fn wait_for(&self, number: u32, cpu: Cpu, wait: &mut impl Wait) -> bool {
-        self.waiters.0[number as usize % MAX_CPUS].store(u32::from(cpu.id()), Relaxed);
-        wait::until(wait, move || self.serving.0.load(Acquire) == number)
-    }
-}
-
 impl Default for Ticket {
     fn default() -> Ticket {
         Ticket::new()
@@ -50,19 +41,26 @@ impl QueueLock for Ticket {
     const NAME: &'static str = "ticket";
     const FAIR: bool = true;
 
+    /// The number drawn.
+    type Place = u32;
+
     #[inline]
-    fn lock(&self, cpu: Cpu, wait: &mut impl Wait) -> bool {
+    fn ask(&self, _: Cpu) -> Option<u32> {
         // Relaxed: only the number matters, that it is nobody else's. `serving` carries the data.
         let number = self.next.0.fetch_add(1, Relaxed);
-        self.serving.0.load(Acquire) != number && self.wait_for(number, cpu, wait)
+        (self.serving.0.load(Acquire) != number).then_some(number)
+    }
+
+    fn wait(&self, cpu: Cpu, number: u32, wait: &mut impl Wait) {
+        self.waiters.0[number as usize % MAX_CPUS].store(u32::from(cpu.id()), Relaxed);
+        wait::until(wait, || self.serving.0.load(Acquire) == number);
     }
 
     #[inline]
     fn unlock(&self, _: Cpu) {
-        // Only the owner writes `serving`, so it reads what it was granted with, and needs no atomic
-        // addition.
-        let number = self.serving.0.load(Relaxed);
-        self.serving.0.store(number.wrapping_add(1), Release);
+        // Only the owner writes `serving`, so the addition need not be atomic; but as one it is the shortest
+        // sequentially consistent write there is.
+        self.serving.0.fetch_add(1, SeqCst);
     }
 
     fn next(&self) -> Option<Cpu> {

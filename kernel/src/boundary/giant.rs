@@ -13,7 +13,7 @@ use containers::CpuSet;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 use cpulocal::{InKernel, cpu_local};
-use giantlock::{Cpu, GiantLock, Wait};
+use giantlock::{Cpu, GiantLock, QueueLock, Wait};
 
 #[cfg(any(
     all(feature = "lock-mcs", feature = "lock-clh"),
@@ -89,15 +89,21 @@ pub(super) fn init(cpu: &InKernel) {
     ME.get(cpu).set(numbered(schedule::this_cpu(cpu).0));
 }
 
-/// The level rises to 1: waits until no other CPU is in the kernel. Tells whether it had to wait, and so
-/// whether anything may have changed under the thread that it runs.
+/// A place in the queue of those who wait to be let in.
+pub(super) type Place = <Algorithm as QueueLock>::Place;
+
+/// The level has risen: asks to be let in. `Err`: another CPU is in the kernel, and [`wait`] comes next.
 #[inline(always)]
-pub(super) fn enter(cpu: &InKernel) -> bool {
-    let contended = LOCK.acquire(ME.get(cpu).get(), &mut Waiter).contended;
-    if contended {
-        end_of_wait(cpu);
-    }
-    contended
+pub(super) fn enter(cpu: &InKernel) -> Result<(), Place> {
+    LOCK.ask(ME.get(cpu).get()).map(|_depth| ())
+}
+
+/// Waits until no other CPU is in the kernel. Anything may have changed under the thread that runs here.
+#[cold]
+#[inline(never)]
+pub(super) fn wait(cpu: &InKernel, place: Place) {
+    LOCK.wait(ME.get(cpu).get(), place, &mut Waiter);
+    end_of_wait(cpu);
 }
 
 /// The level is about to fall to 0.
@@ -105,10 +111,9 @@ pub(super) fn enter(cpu: &InKernel) -> bool {
 pub(super) fn leave(cpu: &InKernel) {
     LOCK.release(ME.get(cpu).get());
     // A CPU that halts says so first and then looks whether its turn has come; this one does the opposite in
-    // the opposite order, so one of the two sees the other.
-    fence(SeqCst);
-    if HALTED.load(Relaxed) != 0 {
-        wake_next(cpu);
+    // the opposite order, so one of the two sees the other: `GiantLock::release` says why.
+    if HALTED.load(SeqCst) != 0 {
+        wake_next();
     }
 }
 
@@ -119,9 +124,13 @@ pub(super) fn leave_level2(cpu: &InKernel) {
 }
 
 /// Wakes the CPU whose turn it is, if it has halted; all that have, if the algorithm cannot tell.
+///
+/// It makes its own proof, so that no register is kept for it throughout each visit.
 #[cold]
 #[inline(never)]
-fn wake_next(cpu: &InKernel) {
+fn wake_next() {
+    // SAFETY: only `leave` calls this, on a CPU that is still in the kernel, and the proof ends here.
+    let cpu = &unsafe { InKernel::new() };
     let halted = CpuSet(HALTED.load(Relaxed));
     let next = LOCK.next().map_or(halted, |next| halted.intersection(CpuSet(1 << next.id())));
     remote::wake(cpu, next);
@@ -181,15 +190,13 @@ impl Wait for Waiter {
             HALTED.fetch_and(!me, Relaxed);
             SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
         } else if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
-            HALTED.fetch_or(me, Relaxed);
-            // The counterpart of the one in `leave`; the lock looks next.
+            HALTED.fetch_or(me, SeqCst);
+            // Before the look at the lock that follows this round: see `leave`.
             fence(SeqCst);
         }
     }
 }
 
-#[cold]
-#[inline(never)]
 fn end_of_wait(cpu: &InKernel) {
     let me = 1 << ME.get(cpu).get().id();
     super::end(WAITED.get(cpu));

@@ -39,6 +39,7 @@ use core::cell::Cell;
 use cpulocal::{AtLevel1, Guarded, InKernel, cpu_local};
 #[cfg(feature = "smp")]
 use giant as strategy;
+use strategy::Place;
 #[cfg(not(feature = "smp"))]
 use up as strategy;
 
@@ -192,30 +193,51 @@ fn trap_ended(cpu: &InKernel, cause: Cause, when: u64) {
 static KERNEL: Guarded<Kernel> = Guarded::new();
 
 /// From level 0 to level 1: waits until the strategy lets this CPU in, and gives the proof that opens the
-/// kernel. `Err`: the proof too, but meanwhile another CPU has ended or stopped the thread that ran here.
-/// Its registers are nobody's then, and the CPU [leaves](leave) by choosing another.
+/// kernel. `Err`: the proof too, but see [`wait`].
 ///
 /// # Safety
 /// Called by the entry functions below and nowhere else, once per visit; the proof must not be kept beyond
 /// [`fall`].
 #[inline(always)]
 unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, AtLevel1> {
+    // SAFETY: the caller's promise.
+    unsafe { ask(cpu, cause).or_else(|place| wait(cpu, place, cause)) }
+}
+
+/// The first half of [`rise`]: its end, if this CPU is let in at once; else [`wait`] comes next.
+///
+/// # Safety
+/// As for [`rise`].
+#[inline(always)]
+unsafe fn ask(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Place> {
     LEVEL.get(cpu).set(1);
     count(&COUNTS.get(cpu).level1[cause as usize]);
-    let waited = strategy::enter(cpu);
+    strategy::enter(cpu)?;
     if cfg!(feature = "smp") {
-        trace::here(cpu, Event::Acquired { depth: 1, contended: waited });
+        trace::here(cpu, Event::Acquired { depth: 1, contended: false });
     }
     // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy sees to others. The
     // boot has put the kernel's state there before the first entry.
+    Ok(unsafe { AtLevel1::new() })
+}
+
+/// The second half of [`rise`]. `Err`: the proof too, but meanwhile another CPU has ended or stopped the
+/// thread that ran here. Its registers are nobody's then, and the CPU [leaves](leave) by choosing another.
+///
+/// # Safety
+/// As for [`rise`], after [`ask`].
+#[cold]
+unsafe fn wait(cpu: &InKernel, place: Place, cause: Cause) -> Result<AtLevel1, AtLevel1> {
+    strategy::wait(cpu, place);
+    trace::here(cpu, Event::Acquired { depth: 1, contended: true });
+    // SAFETY: as in `ask`.
     let mut level = unsafe { AtLevel1::new() };
-    if waited && !still_runs(KERNEL.get(&mut level), cpu, cause) { Err(level) } else { Ok(level) }
+    if still_runs(KERNEL.get(&mut level), cpu, cause) { Ok(level) } else { Err(level) }
 }
 
 /// Whether the current thread, if there is one, is still to run here; asked after a wait. If not, another
 /// thread is chosen before the CPU leaves; and notes that the wait has left are not left lying by a call
 /// that goes straight back.
-#[cold]
 fn still_runs(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> bool {
     strategy::has_waited(cpu, cause);
     let gone = schedule::is_gone(kernel, cpu);
@@ -281,7 +303,9 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     interrupts::disable();
     COUNTS.get(&cpu).since.set(clock::rdtsc());
     strategy::init(&cpu);
-    strategy::enter(&cpu);
+    if let Err(place) = strategy::enter(&cpu) {
+        strategy::wait(&cpu, place);
+    }
     trace::start(&cpu);
     // SAFETY: the boot is at level 1 and has been let in, nobody has entered yet, and the state is put there
     // before it is looked at.
@@ -327,9 +351,27 @@ impl Outcome {
 pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
     trace::enter(&call.cpu, Class::SystemCall, call.number, From::User);
     // SAFETY: this is an entry.
-    let Ok(mut level) = (unsafe { rise(&call.cpu, Cause::SystemCall) }) else {
-        return stay(&call.cpu, Outcome::Gone);
-    };
+    match unsafe { ask(&call.cpu, Cause::SystemCall) } {
+        Ok(level) => system_call(call, level),
+        Err(place) => enter_system_call_later(call, place),
+    }
+}
+
+/// The rest of [`enter_system_call`] for a CPU that must wait. Nothing else is kept over a wait, so who need
+/// not wait saves no registers for it.
+#[cold]
+#[inline(never)]
+fn enter_system_call_later(call: &SystemCall, place: Place) -> u64 {
+    // SAFETY: this is an entry, and it has asked.
+    match unsafe { wait(&call.cpu, place, Cause::SystemCall) } {
+        Ok(level) => system_call(call, level),
+        Err(_) => stay(&call.cpu, Outcome::Gone),
+    }
+}
+
+/// Finds a system call and makes it.
+#[inline(always)]
+fn system_call(call: &SystemCall, mut level: AtLevel1) -> u64 {
     let kernel = KERNEL.get(&mut level);
     let entry = calls::find(call.number);
     if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel) }
@@ -478,7 +520,9 @@ pub extern "C" fn interrupted(registers: &Registers) {
         Event::Enter { cause: ::trace::Cause::new(Class::Interrupt, registers.vector), from: From::Kernel },
     );
     level.set(level.get() + 1);
-    strategy::enter(&cpu);
+    if let Err(place) = strategy::enter(&cpu) {
+        strategy::wait(&cpu, place);
+    }
     count(&COUNTS.get(&cpu).level2);
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
     strategy::leave_level2(&cpu);

@@ -8,11 +8,18 @@ use cpulocal::InKernel;
 /// There is nothing to make ready.
 pub(super) fn init(_cpu: &InKernel) {}
 
-/// The level has risen to 1. Tells whether the CPU had to wait, and so whether anything may have changed
-/// under the thread that it runs.
+/// There is no queue.
+pub(super) enum Place {}
+
+/// The level has risen.
 #[inline(always)]
-pub(super) fn enter(_cpu: &InKernel) -> bool {
-    false
+pub(super) fn enter(_cpu: &InKernel) -> Result<(), Place> {
+    Ok(())
+}
+
+/// Nobody gets here.
+pub(super) fn wait(_cpu: &InKernel, place: Place) {
+    match place {}
 }
 
 /// The level is about to fall to 0.
