@@ -107,24 +107,46 @@ impl<L: QueueLock> GiantLock<L> {
         self.holder.0.store(cpu.holds_once(), Relaxed);
     }
 
-    /// The CPU whose turn it is if the lock has just been given away, as far as the algorithm knows. A hint for
-    /// waking a waiter that has gone to sleep: it may be out of date, but names every waiter that had been
-    /// through a round of its hook when its turn came.
-    pub fn next(&self) -> Option<Cpu> {
-        self.queue.next()
+    /// The waiter that `cpu` has given the lock to with its last [`release`](GiantLock::release); before it asks
+    /// again. `None`: to nobody; with an algorithm that is not [`FAIR`](QueueLock::FAIR), to whoever comes first.
+    ///
+    /// For waking waiters that sleep. It never misses one that sleeps and has been given the lock, but may name a
+    /// CPU that does not sleep, or does not wait any more.
+    pub fn next(&self, cpu: Cpu) -> Option<Cpu> {
+        self.queue.next(cpu)
     }
 
     /// Takes back one acquisition of `cpu`'s and gives the lock away with the last. Returns the depth
     /// that is left: 0 when it has been given away.
     ///
-    /// A waiter that goes to sleep says so first and looks at the lock then; who gives it away does that
-    /// first and looks for sleepers then; and one of the two must see the other. The write that hands the
-    /// lock to a waiter is sequentially consistent for this, so the caller need not put a fence in between:
-    /// it looks for sleepers with a sequentially consistent load. A waiter says that it sleeps with a
-    /// sequentially consistent write, and has such a fence before its next look at the lock. Then all
-    /// four are in the one order of such operations, and if each looked too early, giving away would come
-    /// before looking for sleepers, that before saying so, that before the fence, and that before giving
-    /// away. Where nobody waits for what is given away, nobody sleeps either.
+    /// # Waiters that sleep
+    /// The hook may put its CPU to sleep, if whoever gives the lock away wakes it. Each side takes two steps:
+    ///
+    /// | who waits | who gives the lock away |
+    /// | --- | --- |
+    /// | 1. says that it will sleep | 1. hands over: **this call** |
+    /// | *a sequentially consistent fence* | |
+    /// | 2. looks at the lock, sleeps if it is not its turn | 2. looks who sleeps, by a **sequentially consistent load** |
+    ///
+    /// It must not be that both look too early. The write that hands over to a waiter is sequentially consistent
+    /// here. All such accesses and fences stand in one order that every CPU agrees on, each CPU's own as in
+    /// its program; and there are two cases.
+    /// - *The fence comes before the handing over*, and so before the look for sleepers that follows it.
+    ///   A sequentially consistent load sees what was written before a fence that precedes it: the waiter
+    ///   is seen, and woken.
+    /// - *The handing over comes before the fence.* A load after a fence sees the sequentially consistent writes that
+    ///   precede it, or later ones: the waiter sees that the lock has been handed over, and does not go to sleep. A later
+    ///   write there can be only without a queue: another CPU has taken the lock first, and when that one gives
+    ///   it away the same is to be said of it.
+    ///
+    /// (In the words of C++20, [atomics.order] paragraph 4, which is Rust's memory model: a look that missed the
+    /// other side's write would be coherence-ordered before it, and so, by 4.2 in the first case and 4.3 in the
+    /// second, be the other way round in the order than supposed.)
+    ///
+    /// So the caller puts no fence in between. On x86 the write is one locked instruction, which lets no later
+    /// load pass (SDM volume 3, section 9.2.3.9), and the load an ordinary one. The waiter says that it sleeps with a
+    /// write that is a release at least: whoever sees it sees also what [`next`](GiantLock::next) reads. Where
+    /// the lock is given to nobody there was no waiter, and the write need not be such a one.
     ///
     /// # Panics
     /// If `cpu` does not hold the lock, which is a bug in the kernel.

@@ -27,8 +27,64 @@ mod real {
 mod real {
     /// CPU ids are below this; few, for the model checker.
     pub const MAX_CPUS: usize = 4;
+    use core::ops::Deref;
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    pub(crate) use loom::sync::atomic::Ordering;
+    use loom::sync::atomic::{Ordering::SeqCst, fence};
+
+    /// Loom takes a sequentially consistent access for an acquire and a release and knows no more of it. What a
+    /// later one of the same CPU may then not be moved before, a fence behind it says in words that loom
+    /// knows.
+    fn written(order: Ordering) {
+        if order == SeqCst {
+            fence(SeqCst);
+        }
+    }
+
+    /// Loom's, with the fence where it is due.
+    pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+    impl AtomicBool {
+        pub(crate) fn new(value: bool) -> AtomicBool {
+            AtomicBool(loom::sync::atomic::AtomicBool::new(value))
+        }
+
+        pub(crate) fn store(&self, value: bool, order: Ordering) {
+            self.0.store(value, order);
+            written(order);
+        }
+    }
+
+    impl Deref for AtomicBool {
+        type Target = loom::sync::atomic::AtomicBool;
+
+        fn deref(&self) -> &Self::Target {
+            &self.0
+        }
+    }
+
+    /// Loom's, with the fence where it is due.
+    pub(crate) struct AtomicU32(loom::sync::atomic::AtomicU32);
+
+    impl AtomicU32 {
+        pub(crate) fn new(value: u32) -> AtomicU32 {
+            AtomicU32(loom::sync::atomic::AtomicU32::new(value))
+        }
+
+        pub(crate) fn fetch_add(&self, more: u32, order: Ordering) -> u32 {
+            let before = self.0.fetch_add(more, order);
+            written(order);
+            before
+        }
+    }
+
+    impl Deref for AtomicU32 {
+        type Target = loom::sync::atomic::AtomicU32;
+
+        fn deref(&self) -> &Self::Target {
+            &self.0
+        }
+    }
 
     macro_rules! const_fn {
         ($(#[$doc:meta])* $visibility:vis fn $($rest:tt)*) => { $(#[$doc])* $visibility fn $($rest)* };

@@ -14,16 +14,24 @@ use crate::{Cpu, Wait, wait};
 struct Place {
     /// The node that is this CPU's for now.
     node: AtomicU32,
-    /// The node before it in the queue, which becomes this CPU's on release.
+    /// The node before it in the queue, which becomes this CPU's on release; from then on the one that
+    /// it has given away for that.
     predecessor: AtomicU32,
+}
+
+/// A node of the queue.
+struct Node {
+    /// Whether its CPU waits for the lock or has it.
+    busy: AtomicBool,
+    /// Who watches it, or has watched it last: written by those that do have to wait.
+    watcher: AtomicU32,
 }
 
 /// The CLH lock.
 pub struct Clh {
     /// The node of the last to have asked.
     tail: Padded<AtomicU32>,
-    /// Whether the node's CPU waits for the lock or has it.
-    busy: [Padded<AtomicBool>; MAX_CPUS + 1],
+    nodes: [Padded<Node>; MAX_CPUS + 1],
     places: [Padded<Place>; MAX_CPUS],
 }
 
@@ -43,10 +51,19 @@ impl Clh {
             }
             Clh {
                 tail: Padded(AtomicU32::new(0)),
-                busy: array![Padded(AtomicBool::new(false)); MAX_CPUS + 1],
+                nodes: array![
+                    Padded(Node { busy: AtomicBool::new(false), watcher: AtomicU32::new(0) });
+                    MAX_CPUS + 1
+                ],
                 places,
             }
         }
+    }
+}
+
+impl Clh {
+    fn node(&self, number: u32) -> &Node {
+        &self.nodes[number as usize].0
     }
 }
 
@@ -67,16 +84,18 @@ impl QueueLock for Clh {
     fn ask(&self, cpu: Cpu) -> Option<u32> {
         let place = &self.places[cpu.index()].0;
         let node = place.node.load(Relaxed);
-        self.busy[node as usize].0.store(true, Relaxed);
+        self.node(node).busy.store(true, Relaxed);
         // Release: whoever finds our node at the tail finds it busy. Acquire: the same of our
         // predecessor's; the lock itself is taken over through `busy`.
         let predecessor = self.tail.0.swap(node, AcqRel);
         place.predecessor.store(predecessor, Relaxed);
-        self.busy[predecessor as usize].0.load(Acquire).then_some(predecessor)
+        self.node(predecessor).busy.load(Acquire).then_some(predecessor)
     }
 
-    fn wait(&self, _: Cpu, predecessor: u32, wait: &mut impl Wait) {
-        wait::until(wait, || !self.busy[predecessor as usize].0.load(Acquire));
+    fn wait(&self, cpu: Cpu, predecessor: u32, wait: &mut impl Wait) {
+        let predecessor = self.node(predecessor);
+        predecessor.watcher.store(u32::from(cpu.id()), Relaxed);
+        wait::until(wait, || !predecessor.busy.load(Acquire));
     }
 
     #[inline]
@@ -84,6 +103,12 @@ impl QueueLock for Clh {
         let place = &self.places[cpu.index()].0;
         let node = place.node.load(Relaxed);
         place.node.store(place.predecessor.load(Relaxed), Relaxed);
-        self.busy[node as usize].0.store(false, SeqCst);
+        place.predecessor.store(node, Relaxed);
+        self.node(node).busy.store(false, SeqCst);
+    }
+
+    fn next(&self, cpu: Cpu) -> Option<Cpu> {
+        let node = self.places[cpu.index()].0.predecessor.load(Relaxed);
+        Cpu::new(self.node(node).watcher.load(Relaxed) as u8)
     }
 }

@@ -104,4 +104,10 @@ impl QueueLock for Mcs {
         }
         self.node(successor).waiting.store(false, SeqCst);
     }
+
+    /// The link to the successor stays until `cpu` asks again.
+    fn next(&self, cpu: Cpu) -> Option<Cpu> {
+        let link = self.nodes[cpu.index()].0.next.load(Relaxed);
+        Cpu::new(link.checked_sub(1)? as u8)
+    }
 }

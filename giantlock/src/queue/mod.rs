@@ -45,9 +45,6 @@ pub trait QueueLock: Default {
     /// [`GiantLock::release`](crate::GiantLock::release).
     fn unlock(&self, cpu: Cpu);
 
-    /// The CPU that has been given the lock last, or whose turn it is, if the algorithm can tell: see
-    /// [`GiantLock::next`](crate::GiantLock::next).
-    fn next(&self) -> Option<Cpu> {
-        None
-    }
+    /// The CPU that `cpu` has just given the lock to: see [`GiantLock::next`](crate::GiantLock::next).
+    fn next(&self, cpu: Cpu) -> Option<Cpu>;
 }

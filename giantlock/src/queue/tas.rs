@@ -58,4 +58,9 @@ impl QueueLock for Tas {
     fn unlock(&self, _: Cpu) {
         self.taken.0.store(false, SeqCst);
     }
+
+    /// There is no queue, and nobody's turn.
+    fn next(&self, _: Cpu) -> Option<Cpu> {
+        None
+    }
 }

@@ -63,7 +63,7 @@ impl QueueLock for Ticket {
         self.serving.0.fetch_add(1, SeqCst);
     }
 
-    fn next(&self) -> Option<Cpu> {
+    fn next(&self, _: Cpu) -> Option<Cpu> {
         let number = self.serving.0.load(Relaxed);
         Cpu::new(self.waiters.0[number as usize % MAX_CPUS].load(Relaxed) as u8)
     }

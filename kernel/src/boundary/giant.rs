@@ -123,7 +123,8 @@ pub(super) fn leave_level2(cpu: &InKernel) {
     LOCK.release(ME.get(cpu).get());
 }
 
-/// Wakes the CPU whose turn it is, if it has halted; all that have, if the algorithm cannot tell.
+/// Wakes the CPU that has been given the lock, if it has halted; all that have, where there is no queue and it
+/// is nobody's turn.
 ///
 /// It makes its own proof, so that no register is kept for it throughout each visit.
 #[cold]
@@ -132,9 +133,15 @@ fn wake_next() {
     // SAFETY: only `leave` calls this, on a CPU that is still in the kernel, and the proof ends here.
     let cpu = &unsafe { InKernel::new() };
     let halted = CpuSet(HALTED.load(Relaxed));
-    let next = LOCK.next().map_or(halted, |next| halted.intersection(CpuSet(1 << next.id())));
-    remote::wake(cpu, next);
-    trace::here(cpu, Event::Woken);
+    let wanted = match LOCK.next(ME.get(cpu).get()) {
+        Some(next) => halted.intersection(CpuSet(1 << next.id())),
+        None if Algorithm::FAIR => CpuSet::NONE,
+        None => halted,
+    };
+    if !wanted.is_empty() {
+        remote::wake(cpu, wanted);
+        trace::here(cpu, Event::Woken);
+    }
 }
 
 /// Cycles that a CPU has waited for the lock.
@@ -191,7 +198,8 @@ impl Wait for Waiter {
             SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
         } else if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
             HALTED.fetch_or(me, SeqCst);
-            // Before the look at the lock that follows this round: see `leave`.
+            // Between that and the look at the lock that follows this round: see `leave`. If the turn has not come
+            // by then, whoever gives it to this CPU sends an interrupt, which stays pending until the halt.
             fence(SeqCst);
         }
     }
