@@ -154,7 +154,7 @@ pub(super) fn waited(cpu: containers::Cpu) -> Waited {
 pub(super) fn is_postponed(cpu: &InKernel, vector: u64) -> bool {
     let waits = !PATIENCE.get(cpu).get().is_fresh();
     if waits {
-        deferred::note(cpu, devices::postpone(vector as u8));
+        deferred::note(cpu, devices::acknowledge(vector as u8));
     }
     waits
 }

@@ -498,9 +498,11 @@ fn answered_outside(cpu: &InKernel, since: u64, until: u64) {
 /// An interrupt at level 0.
 fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     trace::enter(cpu, Class::Interrupt, vector, from);
+    // Before this CPU waits to be let in: if it halts in the wait, its timer is to reach it, and while an interrupt is
+    // in service, none of the same priority class or a lower one does (SDM volume 3, section 11.8.4).
+    deferred::note(cpu, devices::acknowledge(vector as u8));
     // SAFETY: this is an entry.
     let (Ok(mut level) | Err(mut level)) = unsafe { rise(cpu, Cause::Interrupt) };
-    deferred::note(cpu, devices::interrupt(vector as u8));
     leave(KERNEL.get(&mut level), cpu, Cause::Interrupt)
 }
 
