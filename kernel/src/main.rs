@@ -64,6 +64,7 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
         log::warn!("no serial port; the console is silent");
     }
     let options = start::Options::read(info.command_line); // what the host asks for
+    boundary::enter_boot(); // in the kernel, by the strategy, before there is anybody else
     #[cfg(not(feature = "smp"))]
     let globals = alloc::vec![global];
     #[cfg(feature = "smp")]

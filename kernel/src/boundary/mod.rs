@@ -65,7 +65,7 @@ pub struct Counts {
     /// Cycles of exceptions and of interrupts, their waits included. Those of system calls are what is left of
     /// the kernel's time, so that the way in and out of a call need not count them.
     trapped: [Cell<u64>; 2],
-    /// When the boot was over.
+    /// When this CPU's time began: the boot CPU's when the boot was over, a further one's when it came up.
     since: Cell<u64>,
 }
 
@@ -99,18 +99,21 @@ cpu_local! {
     static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
 }
 
-/// How a CPU's cycles divide up to now. What is neither user mode nor idle nor waiting is the kernel's.
+/// How a CPU's cycles since the boot divide. What is neither user mode nor idle nor waiting is the kernel's.
 pub fn cycles(of: Cpu) -> Cycles {
     let now = clock::rdtsc();
     // What has begun and not ended yet has had the time of its beginning subtracted, which is more than it
     // can ever add up to: it is negative until then.
     let up_to_now = |time: u64| if (time as i64) < 0 { time.wrapping_add(now) } else { time };
     let user = up_to_now(user_time(of));
-    let idle = up_to_now(counters(of, &IDLE_TIME).get());
+    let since = |cpu: Cpu| counters(cpu, &COUNTS).since.get();
+    let start = since(Cpu(0));
+    // A further CPU has been idle since it came up; the boot was not over then.
+    let idle = up_to_now(counters(of, &IDLE_TIME).get()).saturating_sub(start.saturating_sub(since(of)));
     let Waited { all: waiting, by_cause: waits } = strategy::waited(of);
     let waiting = up_to_now(waiting);
     let counts = counters(of, &COUNTS);
-    let kernel = now.wrapping_sub(counts.since.get()).saturating_sub(user + waiting + idle);
+    let kernel = now.wrapping_sub(start).saturating_sub(user + waiting + idle);
     // A wait that goes on is not put down to its cause yet. If that is a trap, the trap goes on too.
     let wait_now = waiting.saturating_sub(waits.iter().sum());
     let trap = |cause: Cause| {
@@ -297,17 +300,21 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     }
 }
 
-/// Takes the level-1 kernel over at the end of the boot and goes to user mode or idle. The boot has
-/// been running at level 1 from the start.
+/// The boot, which is at level 1 from the start, enters the kernel before there is another CPU. Whatever
+/// brings one of them here waits until [`start`] leaves: the kernel's state is there then.
+pub fn enter_boot() {
+    // SAFETY: the boot is in the kernel, CPU-local data is mapped, and the proof ends here.
+    let cpu = unsafe { InKernel::new() };
+    strategy::init(&cpu);
+    assert!(strategy::enter(&cpu).is_ok(), "a CPU in the kernel before the boot");
+}
+
+/// Takes the level-1 kernel over at the end of the boot and goes to user mode or idle.
 pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     interrupts::disable();
     COUNTS.get(&cpu).since.set(clock::rdtsc());
-    strategy::init(&cpu);
-    if let Err(place) = strategy::enter(&cpu) {
-        strategy::wait(&cpu, place);
-    }
     trace::start(&cpu);
-    // SAFETY: the boot is at level 1 and has been let in, nobody has entered yet, and the state is put there
+    // SAFETY: the boot has been let in by `enter_boot`, so nobody else is in the kernel, and the state is put there
     // before it is looked at.
     let mut level = unsafe { AtLevel1::new() };
     KERNEL.set(&mut level, kernel);
