@@ -14,6 +14,7 @@ pub fn interrupt(vector: u8) -> Notes {
 /// Acknowledges an interrupt at the local APIC, for a CPU that is not in the kernel yet and must not touch the
 /// device; returns what is left to be done at level 1. The serial line is answered there too: its interrupt is
 /// an edge, so the next does not come before.
+#[inline(never)]
 pub fn acknowledge(vector: u8) -> Notes {
     // Not to be acknowledged: nothing was raised (SDM volume 3, section 11.9).
     if vector == idt::SPURIOUS {

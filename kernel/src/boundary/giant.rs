@@ -223,10 +223,13 @@ pub(super) fn has_waited(cpu: &InKernel, cause: Cause) {
 
 /// Whether an interrupt at level 0 was another CPU's request, and has been answered without the lock. A CPU
 /// that has been taken out of what it ran must go in all the same.
+#[inline(always)]
 pub(super) fn is_answered_outside(cpu: &InKernel, vector: u64) -> bool {
-    if vector != u64::from(idt::REQUEST) {
-        return false;
-    }
+    vector == u64::from(idt::REQUEST) && answered_outside(cpu)
+}
+
+#[inline(never)]
+fn answered_outside(cpu: &InKernel) -> bool {
     // At once: while it is in service, no other request could reach this CPU.
     apic::end_of_interrupt();
     let left = remote::answer(cpu) == Answer::Left;

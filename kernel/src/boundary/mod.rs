@@ -195,24 +195,17 @@ fn trap_ended(cpu: &InKernel, cause: Cause, when: u64) {
 /// The kernel's state.
 static KERNEL: Guarded<Kernel> = Guarded::new();
 
-/// From level 0 to level 1: waits until the strategy lets this CPU in, and gives the proof that opens the
-/// kernel. `Err`: the proof too, but see [`wait`].
+/// From level 0 to level 1: asks the strategy to be let in, and gives the proof that opens the kernel. `Err`:
+/// other CPUs come first, and [`wait`] is next.
+///
+/// Two calls, so that an entry need keep nothing over the wait: what it does then stands in a function of its
+/// own, and who need not wait saves no registers for it.
 ///
 /// # Safety
 /// Called by the entry functions below and nowhere else, once per visit; the proof must not be kept beyond
 /// [`fall`].
 #[inline(always)]
-unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, AtLevel1> {
-    // SAFETY: the caller's promise.
-    unsafe { ask(cpu, cause).or_else(|place| wait(cpu, place, cause)) }
-}
-
-/// The first half of [`rise`]: its end, if this CPU is let in at once; else [`wait`] comes next.
-///
-/// # Safety
-/// As for [`rise`].
-#[inline(always)]
-unsafe fn ask(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Place> {
+unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Place> {
     LEVEL.get(cpu).set(1);
     count(&COUNTS.get(cpu).level1[cause as usize]);
     strategy::enter(cpu)?;
@@ -224,16 +217,16 @@ unsafe fn ask(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Place> {
     Ok(unsafe { AtLevel1::new() })
 }
 
-/// The second half of [`rise`]. `Err`: the proof too, but meanwhile another CPU has ended or stopped the
-/// thread that ran here. Its registers are nobody's then, and the CPU [leaves](leave) by choosing another.
+/// Waits until the strategy lets this CPU in. `Err`: the proof too, but meanwhile another CPU has ended or stopped
+/// the thread that ran here. Its registers are nobody's then, and the CPU [leaves](leave) by choosing another.
 ///
 /// # Safety
-/// As for [`rise`], after [`ask`].
+/// As for [`rise`], which has given the `place`.
 #[cold]
 unsafe fn wait(cpu: &InKernel, place: Place, cause: Cause) -> Result<AtLevel1, AtLevel1> {
     strategy::wait(cpu, place);
     trace::here(cpu, Event::Acquired { depth: 1, contended: true });
-    // SAFETY: as in `ask`.
+    // SAFETY: as in `rise`.
     let mut level = unsafe { AtLevel1::new() };
     if still_runs(KERNEL.get(&mut level), cpu, cause) { Ok(level) } else { Err(level) }
 }
@@ -260,6 +253,7 @@ fn fall(cpu: &InKernel, to: To) {
 
 /// Works off the notes, chooses who runs next and leaves the kernel through it, or goes idle. `cause` has brought
 /// the CPU here.
+#[inline(always)]
 fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers {
     if deferred::any(cpu) || !kernel.tasks.attention.is_empty() {
         choose(kernel, cpu);
@@ -358,18 +352,17 @@ impl Outcome {
 pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
     trace::enter(&call.cpu, Class::SystemCall, call.number, From::User);
     // SAFETY: this is an entry.
-    match unsafe { ask(&call.cpu, Cause::SystemCall) } {
+    match unsafe { rise(&call.cpu, Cause::SystemCall) } {
         Ok(level) => system_call(call, level),
         Err(place) => enter_system_call_later(call, place),
     }
 }
 
-/// The rest of [`enter_system_call`] for a CPU that must wait. Nothing else is kept over a wait, so who need
-/// not wait saves no registers for it.
+/// The rest of [`enter_system_call`] for a CPU that must wait.
 #[cold]
 #[inline(never)]
 fn enter_system_call_later(call: &SystemCall, place: Place) -> u64 {
-    // SAFETY: this is an entry, and it has asked.
+    // SAFETY: this is an entry.
     match unsafe { wait(&call.cpu, place, Cause::SystemCall) } {
         Ok(level) => system_call(call, level),
         Err(_) => stay(&call.cpu, Outcome::Gone),
@@ -457,19 +450,14 @@ pub extern "C" fn enter_trap() -> *const Registers {
     // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
     let cpu = unsafe { InKernel::new() };
     let now = end(USER_TIME.get(&cpu));
-    let (vector, code) = entry::cause(&cpu);
+    let (vector, _) = entry::cause(&cpu);
     if vector < trap::EXCEPTIONS {
         trap_began(&cpu, Cause::Exception, now);
         trace::enter(&cpu, Class::Exception, vector, From::User);
-        let address = trap::fault_address();
         // SAFETY: this is an entry.
         match unsafe { rise(&cpu, Cause::Exception) } {
-            Ok(mut level) => {
-                let kernel = KERNEL.get(&mut level);
-                trap::exception(kernel, &cpu, vector, code, address);
-                leave(kernel, &cpu, Cause::Exception)
-            }
-            Err(mut level) => leave(KERNEL.get(&mut level), &cpu, Cause::Exception),
+            Ok(level) => exception(&cpu, level),
+            Err(place) => exception_later(&cpu, place),
         }
     } else {
         trap_began(&cpu, Cause::Interrupt, now);
@@ -478,6 +466,27 @@ pub extern "C" fn enter_trap() -> *const Registers {
             return entry::frame(&cpu);
         }
         interrupt(&cpu, vector, From::User)
+    }
+}
+
+/// An exception of the current thread. What it was is in the thread's registers, and the address of a page fault
+/// stays in its register: the kernel itself has none.
+#[inline(always)]
+fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
+    let kernel = KERNEL.get(&mut level);
+    let (vector, code) = entry::cause(cpu);
+    trap::exception(kernel, cpu, vector, code, trap::fault_address());
+    leave(kernel, cpu, Cause::Exception)
+}
+
+/// An exception on a CPU that must wait.
+#[cold]
+#[inline(never)]
+fn exception_later(cpu: &InKernel, place: Place) -> *const Registers {
+    // SAFETY: this is an entry.
+    match unsafe { wait(cpu, place, Cause::Exception) } {
+        Ok(level) => exception(cpu, level),
+        Err(mut level) => leave(KERNEL.get(&mut level), cpu, Cause::Exception),
     }
 }
 
@@ -509,7 +518,18 @@ fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     // in service, none of the same priority class or a lower one does (SDM volume 3, section 11.8.4).
     deferred::note(cpu, devices::acknowledge(vector as u8));
     // SAFETY: this is an entry.
-    let (Ok(mut level) | Err(mut level)) = unsafe { rise(cpu, Cause::Interrupt) };
+    match unsafe { rise(cpu, Cause::Interrupt) } {
+        Ok(mut level) => leave(KERNEL.get(&mut level), cpu, Cause::Interrupt),
+        Err(place) => interrupt_later(cpu, place),
+    }
+}
+
+/// An interrupt on a CPU that must wait.
+#[cold]
+#[inline(never)]
+fn interrupt_later(cpu: &InKernel, place: Place) -> *const Registers {
+    // SAFETY: this is an entry.
+    let (Ok(mut level) | Err(mut level)) = unsafe { wait(cpu, place, Cause::Interrupt) };
     leave(KERNEL.get(&mut level), cpu, Cause::Interrupt)
 }
 

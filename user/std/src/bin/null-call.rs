@@ -1,12 +1,15 @@
-//! What a system call costs that does nothing: `null-call [COUNT]`, or `null-call stop`.
+//! What it costs to enter the kernel and come back: `null-call [COUNT]`, or `null-call stop`.
 //!
-//! Makes `getpid` calls between two readings of the time-stamp counter, holds them against the same loop
-//! without the call, and prints the difference per call. On Bochs a tick is an instruction, so the
+//! Makes `getppid` calls, which do nothing, between two readings of the time-stamp counter, holds them against
+//! the same loop without the call, and prints the difference per call. On Bochs a tick is an instruction, so the
 //! figure is exact there: the instructions from `syscall`, which counts, to the next one of the program's. With
 //! `stop` it makes one call when it has made some, and stops Bochs' machine before and after it, for who wants to
 //! look at every instruction.
+//!
+//! An exception has more to do: the shortest of many page faults that deliver an empty page is printed.
 
 use std::arch::{asm, x86_64::_rdtsc};
+use std::hint::black_box;
 
 /// Calls before the counter is read, for what happens at first only.
 const WARM_UP: u64 = 100;
@@ -14,8 +17,11 @@ const WARM_UP: u64 = 100;
 /// Calls unless the program is told otherwise.
 const COUNT: u64 = 10_000;
 
-/// Number of `getpid`, which has no arguments and changes nothing.
-const GETPID: u64 = 39;
+/// Pages that are touched.
+const PAGES: usize = 256;
+
+/// Number of `getppid`, which has no arguments and changes nothing.
+const GETPPID: u64 = 110;
 
 fn main() {
     let count = match std::env::args().nth(1).map(|word| word.parse()) {
@@ -35,7 +41,25 @@ fn main() {
     let (with, without) = (calls(count), no_calls(count));
     // In hundredths, so that an interrupt that came between shows.
     let each = with.saturating_sub(without) * 100 / count;
-    println!("getpid: {}.{:02} ticks a call, {count} calls", each / 100, each % 100);
+    println!("getppid: {}.{:02} ticks a call, {count} calls", each / 100, each % 100);
+    println!("page fault: {} ticks, the shortest of {PAGES}", page_fault());
+}
+
+/// Ticks of the shortest page fault, less those of the same touch without one.
+fn page_fault() -> u64 {
+    const PAGE: usize = 4096;
+    let mut pages = vec![0_u8; (1 + PAGES) * PAGE];
+    let mut touch_all = || {
+        // The first page has been touched: the allocation's size stands there.
+        let touches = pages.chunks_exact_mut(PAGE).skip(1).map(|page| {
+            let before = now();
+            *black_box(&mut page[PAGE / 2]) = 1;
+            now() - before
+        });
+        touches.min().expect("there are pages")
+    };
+    let (with, without) = (touch_all(), touch_all());
+    with.saturating_sub(without)
 }
 
 /// Ticks that the loop takes with a call in each round.
