@@ -512,6 +512,7 @@ fn answered_outside(cpu: &InKernel, since: u64, until: u64) {
 }
 
 /// An interrupt at level 0.
+#[inline(always)]
 fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     trace::enter(cpu, Class::Interrupt, vector, from);
     // Before this CPU waits to be let in: if it halts in the wait, its timer is to reach it, and while an interrupt is
