@@ -33,7 +33,7 @@ fn a_run_is_the_same_every_time() {
 #[test]
 fn a_run_on_several_cpus_is_the_same_every_time() {
     let run = same(|| bochs().smp(2).args(["/pkg/spawner"]).run().expect(0).expect_calm_log().expect_all_back());
-    // Their time is the same: it begins with the first program, and is read a few instructions apart.
+    // Their time is the same: it begins with the first program, and is read a few thousand instructions apart.
     let time = |cpu: usize| -> i64 {
         let states = ["user", "kernel", "spin", "idle"];
         states.map(|state| run.stat(&format!("cpu{cpu}_{state}_cycles"))).iter().sum()
@@ -134,10 +134,10 @@ fn entering_the_kernel_is_short() {
         })
     };
     let ([call, fault], [smp_call, smp_fault]) = (instructions(bochs()), instructions(bochs().smp(1)));
-    assert!((50.0..=75.0).contains(&call), "{call} instructions with one CPU");
+    assert!((50.0..=78.0).contains(&call), "{call} instructions with one CPU");
     assert!((call..=call + 25.0).contains(&smp_call), "{smp_call} instructions with the giant lock, {call} without");
     assert!(
-        (fault..=fault + 25.0).contains(&smp_fault),
+        (fault - 100.0..=fault + 25.0).contains(&smp_fault),
         "{smp_fault} for a fault with the giant lock, {fault} without"
     );
 }
