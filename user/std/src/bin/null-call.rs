@@ -1,6 +1,6 @@
 //! What it costs to enter the kernel and come back: `null-call [COUNT]`, or `null-call stop`.
 //!
-//! Makes `getppid` calls, which do nothing, between two readings of the time-stamp counter, holds them against
+//! Makes `getpid` calls, which do nothing, between two readings of the time-stamp counter, holds them against
 //! the same loop without the call, and prints the difference per call. On Bochs a tick is an instruction, so the
 //! figure is exact there: the instructions from `syscall`, which counts, to the next one of the program's. With
 //! `stop` it makes one call when it has made some, and stops Bochs' machine before and after it, for who wants to
@@ -20,8 +20,8 @@ const COUNT: u64 = 10_000;
 /// Pages that are touched.
 const PAGES: usize = 256;
 
-/// Number of `getppid`, which has no arguments and changes nothing.
-const GETPPID: u64 = 110;
+/// Number of `getpid`, which has no arguments and changes nothing.
+const GETPID: u64 = 39;
 
 fn main() {
     let count = match std::env::args().nth(1).map(|word| word.parse()) {
@@ -41,7 +41,7 @@ fn main() {
     let (with, without) = (calls(count), no_calls(count));
     // In hundredths, so that an interrupt that came between shows.
     let each = with.saturating_sub(without) * 100 / count;
-    println!("getppid: {}.{:02} ticks a call, {count} calls", each / 100, each % 100);
+    println!("getpid: {}.{:02} ticks a call, {count} calls", each / 100, each % 100);
     println!("page fault: {} ticks, the shortest of {PAGES}", page_fault());
 }
 
