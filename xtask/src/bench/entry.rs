@@ -1,10 +1,11 @@
 //! The way into the kernel and back, instruction by instruction, as Bochs' debugger lists them.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ const ISO: &str = "entry.iso";
 
 /// What the debugger does: goes on after the kernel's own pause at its start, then from the program's stop
 /// before the call to that behind it, which is never as far as this.
-const COMMANDS: &str = "c\nc\ntrace on\ns 2000\nq\n";
+const COMMANDS: &str = "c\nc\ntrace on\ns 10000000\nq\n";
 
 /// Records for a kernel that records, enough for what happens until then.
 const RECORDS: u32 = 1 << 16;
@@ -49,18 +50,7 @@ const KERNELS: [Kernel; 4] = [
 
 /// The null call, function by function.
 pub(super) fn entry(lab: &Lab) -> Section {
-    let found = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for kernel in KERNELS {
-            let found = &found;
-            scope.spawn(move || {
-                let steps = steps(lab, kernel);
-                found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((kernel.0, steps));
-            });
-        }
-    });
-    let mut found = found.into_inner().unwrap_or_default();
-    found.sort_by_key(|(name, _)| KERNELS.iter().position(|kernel| kernel.0 == *name));
+    let found = lab.side_by_side(&KERNELS, |kernel| steps(lab, *kernel));
     let mut section = Section {
         name: "entry",
         title: "The way into the kernel and back",
@@ -72,7 +62,7 @@ pub(super) fn entry(lab: &Lab) -> Section {
         ..Section::default()
     };
     let mut columns = Vec::new();
-    for (name, steps) in found {
+    for ((name, ..), steps) in KERNELS.into_iter().zip(found) {
         match steps {
             Ok(steps) => columns.push((name, steps)),
             Err(error) => section.failures.push(format!("entry on {name}: {error:#}")),
@@ -121,8 +111,20 @@ fn table(columns: &[(&str, Vec<String>)]) -> Table {
 }
 
 /// The functions of all instructions of a null call.
-fn steps(lab: &Lab, (name, variant, recording): Kernel) -> Result<Vec<String>> {
-    let dir = lab.dir.path().join(format!("entry-{}", name.replace([':', ',', ' '], "-")));
+fn steps(lab: &Lab, kernel: Kernel) -> Result<Vec<String>> {
+    let (all, symbols) = listed(lab, kernel, &["null-call", "stop"])?;
+    // The call first, which is the program's, and so is what comes behind.
+    let kernel: Vec<u64> = all.iter().skip(1).take_while(|step| step.kernel).map(|step| step.address).collect();
+    if kernel.is_empty() {
+        bail!("Bochs' debugger has listed no call");
+    }
+    let functions = backtrace::functions(&symbols, &kernel)?;
+    Ok(std::iter::once("syscall".to_owned()).chain(functions).collect())
+}
+
+/// All that a program executes between its two stops, and where the kernel's symbols are.
+fn listed(lab: &Lab, (name, variant, recording): Kernel, program: &[&str]) -> Result<(Vec<Step>, PathBuf)> {
+    let dir = lab.dir.path().join(format!("{}-{name}", program.join("-")).replace([':', ',', ' '], "-"));
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let lock = match variant {
         Variant::Smp(lock) => lock,
@@ -135,21 +137,15 @@ fn steps(lab: &Lab, (name, variant, recording): Kernel) -> Result<Vec<String>> {
         environment: Vec::new(),
         base: None,
         append: None,
-        program: vec!["null-call".into(), "stop".into()],
+        program: program.iter().map(OsString::from).collect(),
     };
     let modules = Modules::prepare(&payload, &built, &dir, false)?;
     let mut words = kernel_words(variant, Console::Pipe, false, &payload);
     words.extend(recording.then(|| format!("{TRACE_WORD}1x{RECORDS}")));
     iso::make(&dir, &dir.join(ISO), &built.kernel, &modules, iso::Style::Run, &words)?;
     let transcript = transcript(&Plan::new(&Machine::bochs(), 1, dir.clone(), ISO), &dir, lab.timeout)?;
-    let addresses = kernel_addresses(&transcript);
-    if addresses.is_empty() {
-        bail!("Bochs' debugger has listed no call");
-    }
     let _ = fs::remove_dir_all(&dir);
-    let functions = backtrace::functions(&built.symbols, &addresses)?;
-    // `syscall` itself is the program's.
-    Ok(std::iter::once("syscall".to_owned()).chain(functions).collect())
+    Ok((executed(&transcript), built.symbols))
 }
 
 /// What the debugger says while it does what it is to do.
@@ -183,18 +179,89 @@ pub(super) fn wait(child: &mut Child, timeout: Duration) -> Result<bool> {
     Ok(false)
 }
 
-/// The addresses of the kernel's instructions between the two stops.
-fn kernel_addresses(transcript: &str) -> Vec<u64> {
+/// An executed instruction.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Step {
+    kernel: bool,
+    address: u64,
+    /// One, but for those that repeat themselves.
+    ticks: u64,
+}
+
+/// What was executed, as the debugger has listed it.
+fn executed(transcript: &str) -> Vec<Step> {
     // `(0).[611538142] [0x00000026f790] 0008:ffffffff8026f790 (unk. ctxt): mov …`
-    let executed = |line: &str| {
-        let place = line.strip_prefix("(0).[")?.split("] ").nth(2)?.split(' ').next()?;
-        let (selector, address) = place.split_once(':')?;
-        Some((u16::from_str_radix(selector, 16).ok()?, u64::from_str_radix(address, 16).ok()?))
+    let step = |line: &str| {
+        let mut parts = line.strip_prefix("(0).[")?.split("] ");
+        let time: u64 = parts.next()?.parse().ok()?;
+        let (selector, address) = parts.nth(1)?.split(' ').next()?.split_once(':')?;
+        let selector = u16::from_str_radix(selector, 16).ok()?;
+        Some((time, selector & 3 == 0, u64::from_str_radix(address, 16).ok()?))
     };
-    let steps = transcript.lines().filter_map(executed);
-    let kernel = |(selector, _): &(u16, u64)| selector & 3 == 0;
-    // The call first, which is the program's.
-    steps.skip(1).take_while(kernel).map(|(_, address)| address).collect()
+    let steps: Vec<_> = transcript.lines().filter_map(step).collect();
+    let ends = steps.iter().skip(1).map(|(time, ..)| *time);
+    steps.iter().zip(ends).map(|(&(time, kernel, address), end)| Step { kernel, address, ticks: end - time }).collect()
+}
+
+/// Operations whose instructions are looked at.
+const LOOKED_AT: [&str; 7] = ["open", "futex", "pipe", "thread", "vfork", "fork", "exec"];
+
+/// Functions that are shown of each.
+const SHOWN: usize = 12;
+
+/// Where the instructions of whole operations go.
+pub(super) fn places(lab: &Lab) -> Section {
+    let found = lab.side_by_side(&LOOKED_AT, |name| of_operation(lab, name));
+    let mut section = Section {
+        name: "where",
+        title: "Where the instructions go",
+        text: vec![format!(
+            "One of each operation on the uniprocessor kernel, every instruction of it, by the innermost function of \
+             Jotun's that it is part of, inlined or not: the {SHOWN} largest. The bytes of a `rep` instruction count one \
+             each, so that clearing and copying are where whole pages go."
+        )],
+        ..Section::default()
+    };
+    for (name, table) in LOOKED_AT.iter().zip(found) {
+        match table {
+            Ok(table) => section.tables.push(table),
+            Err(error) => section.failures.push(format!("where {name}: {error:#}")),
+        }
+    }
+    section
+}
+
+fn of_operation(lab: &Lab, name: &str) -> Result<Table> {
+    let (steps, symbols) = listed(lab, KERNELS[0], &["bench", "--stop", name])?;
+    if steps.is_empty() {
+        bail!("the program did not come to its stop");
+    }
+    let all: u64 = steps.iter().map(|step| step.ticks).sum();
+    let mut places: BTreeMap<u64, u64> = BTreeMap::new();
+    for step in steps.iter().filter(|step| step.kernel) {
+        *places.entry(step.address).or_default() += step.ticks;
+    }
+    let addresses: Vec<u64> = places.keys().copied().collect();
+    let functions = backtrace::functions(&symbols, &addresses)?;
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    let own = steps.iter().filter(|step| !step.kernel).map(|step| step.ticks).sum();
+    sums.insert("the program itself".to_owned(), own);
+    for (function, ticks) in functions.into_iter().zip(places.values()) {
+        *sums.entry(format!("`{function}`")).or_default() += ticks;
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, ticks)| std::cmp::Reverse(*ticks));
+    let rest: u64 = sums.iter().skip(SHOWN).map(|(_, ticks)| ticks).sum();
+    sums.truncate(SHOWN);
+    sums.extend([("all others".to_owned(), rest), ("all".to_owned(), all)]);
+    let row = |(name, ticks): (String, u64)| {
+        vec![Cell::text(name), Cell::Count(ticks as f64), Cell::Share(ticks as f64 / all.max(1) as f64)]
+    };
+    Ok(Table {
+        title: format!("{name}: {all} instructions"),
+        head: ["function", "instructions", "share"].map(str::to_owned).to_vec(),
+        rows: sums.into_iter().map(row).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -202,17 +269,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_instructions_are_found() {
+    fn instructions_are_found_with_their_ticks() {
         let transcript = "[0.1] INFO words\n\
             (0) [0x00000f649ace] 0023:000055555555eace (unk. ctxt): syscall                   ; 0f05\n\
             Tracing enabled for CPU0\n\
             (0).[611538141] [0x00000f649ace] 0023:000055555555eace (unk. ctxt): syscall                   ; 0f05\n\
             (0).[611538142] [0x00000026f790] 0008:ffffffff8026f790 (unk. ctxt): mov qword ptr ds:[rip+1], rsp ; 48\n\
             (0).[611538143] [0x00000026f797] 0008:ffffffff8026f797 (unk. ctxt): sysret ; 48\n\
-            (0).[611538144] [0x00000f649ad0] 0023:000055555555ead0 (unk. ctxt): xchg bx, bx ; 87\n\
-            (0).[611538145] [0x00000026f790] 0008:ffffffff8026f790 (unk. ctxt): mov ; 48\n";
-        assert_eq!(kernel_addresses(transcript), [0xffff_ffff_8026_f790, 0xffff_ffff_8026_f797]);
-        assert!(kernel_addresses("").is_empty());
+            (0).[611538148] [0x00000f649ad0] 0023:000055555555ead0 (unk. ctxt): xchg bx, bx ; 87\n\
+            (0).[611538149] [0x00000026f790] 0008:ffffffff8026f790 (unk. ctxt): mov ; 48\n";
+        let steps = executed(transcript);
+        let places: Vec<_> = steps.iter().map(|step| (step.kernel, step.address & 0xfff, step.ticks)).collect();
+        assert_eq!(places, [(false, 0xace, 1), (true, 0x790, 1), (true, 0x797, 5), (false, 0xad0, 1)]);
+        assert!(executed("").is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::Stdio,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -95,24 +95,30 @@ impl Lab {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Makes all of these runs, as many at a time as the host has CPUs; results in the order of the jobs.
+    /// Makes all of these runs; results in the order of the jobs.
     pub(crate) fn run(&self, jobs: &[Job]) -> Vec<Run> {
+        let numbered: Vec<_> = jobs.iter().enumerate().collect();
+        self.side_by_side(&numbered, |(number, job)| self.one(*number, job))
+    }
+
+    /// Does something with each of these, with as many at a time as the host has CPUs; results in their order.
+    pub(crate) fn side_by_side<A: Sync, B: Send>(&self, all: &[A], work: impl Fn(&A) -> B + Sync) -> Vec<B> {
         let next = AtomicUsize::new(0);
-        let runs = Mutex::new(vec![Run::default(); jobs.len()]);
-        let hands = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-        thread::scope(|scope| {
-            for _ in 0..hands {
-                scope.spawn(|| {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(job) = jobs.get(number) else { break };
-                        let run = self.one(number, job);
-                        runs.lock().unwrap_or_else(PoisonError::into_inner)[number] = run;
-                    }
-                });
-            }
+        let hands = thread::available_parallelism().map_or(1, usize::from).min(all.len());
+        let hand = || {
+            let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            let mine = numbers.map_while(|number| Some((number, all.get(number)?)));
+            mine.map(|(number, one)| (number, work(one))).collect::<Vec<_>>()
+        };
+        let mut done: Vec<(usize, B)> = thread::scope(|scope| {
+            let hands: Vec<_> = (0..hands).map(|_| scope.spawn(hand)).collect();
+            hands
+                .into_iter()
+                .flat_map(|hand| hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
         });
-        runs.into_inner().unwrap_or_else(PoisonError::into_inner)
+        done.sort_by_key(|(number, _)| *number);
+        done.into_iter().map(|(_, result)| result).collect()
     }
 
     fn one(&self, number: usize, job: &Job) -> Run {

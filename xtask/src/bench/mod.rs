@@ -47,13 +47,16 @@ pub(crate) enum Kind {
     Locks,
     /// The way into the kernel and back.
     Entry,
+    /// Whole operations, function by function.
+    Where,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
+        Self::Where,
         Self::Compute,
         Self::TwoProcesses,
         Self::Sweep,
@@ -72,6 +75,7 @@ impl Kind {
             Self::Delay => "delay",
             Self::Locks => "locks",
             Self::Entry => "entry",
+            Self::Where => "where",
         }
     }
 
@@ -85,6 +89,7 @@ impl Kind {
             Self::Delay => papers::delay(lab),
             Self::Locks => locks::locks(lab),
             Self::Entry => entry::entry(lab),
+            Self::Where => entry::places(lab),
         }
     }
 }
@@ -93,7 +98,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 24] = [
+pub(crate) const BENCHMARKS: [Benchmark; 25] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -113,6 +118,7 @@ pub(crate) const BENCHMARKS: [Benchmark; 24] = [
     (Kind::Native, "message", "a message and its answer, two containers"),
     (Kind::Native, "switch", "from one container to another, by `sched_yield`"),
     (Kind::Entry, "entry", "the null call function by function, with one CPU and several, recorded or not"),
+    (Kind::Where, "where", "operations of Linux programs, function by function"),
     (Kind::Compute, "compute", "threads that only compute, on several CPUs"),
     (Kind::TwoProcesses, "two-processes", "papers/001: two processes that compute and call the kernel"),
     (Kind::Sweep, "sweep", "papers/004: share of user work and CPUs, three lengths of kernel visits"),

@@ -4,13 +4,17 @@
 //! line `figure NAME MEDIAN LEAST MOST` tells the ticks of one, in hundredths; `failed NAME: WHY` that it cannot
 //! be done, and the others are measured all the same. On Bochs a tick is an instruction. `compute-N` is
 //! the whole work of N threads at once.
+//!
+//! `bench --stop NAME` does one such operation when it has done some, and stops Bochs' machine before and after
+//! it, for who wants to look at every instruction.
 
 mod calls;
 mod memory;
 mod processes;
 mod threads;
 
-use std::arch::x86_64::_rdtsc;
+use std::arch::{asm, x86_64::_rdtsc};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What one operation came to: ticks for so many of them, or why it cannot be done.
 type Ticks = Result<u64, String>;
@@ -45,6 +49,18 @@ fn main() {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     // What `exec` makes of its child: as little as a program can be.
     if words.first().is_some_and(|word| word == processes::END) {
+        return;
+    }
+    if let [option, name] = &words[..]
+        && option == "--stop"
+    {
+        let operation = OPERATIONS.iter().find(|(known, ..)| known == name);
+        let done = operation.ok_or("no such operation".to_owned()).and_then(|(_, count, run)| {
+            run(*count)?;
+            STOPS.store(true, Relaxed);
+            run(1)
+        });
+        done.map(drop).unwrap_or_else(|why| println!("failed {name}: {why}"));
         return;
     }
     let mut rounds = ROUNDS;
@@ -84,11 +100,27 @@ fn now() -> u64 {
     unsafe { _rdtsc() }
 }
 
+/// Whether Bochs' machine is to stop before and after what is timed.
+static STOPS: AtomicBool = AtomicBool::new(false);
+
+/// Stops the machine, if it takes notice.
+fn stop() {
+    // SAFETY: the instruction exchanges a register with itself.
+    unsafe { asm!("xchg bx, bx", options(nostack, nomem, preserves_flags)) };
+}
+
 /// Ticks that something takes that may fail.
 fn timed(work: impl FnOnce() -> Result<(), i32>) -> Ticks {
+    let stops = STOPS.load(Relaxed);
+    if stops {
+        stop();
+    }
     let before = now();
     let done = work();
     let ticks = now() - before;
+    if stops {
+        stop();
+    }
     done.map(|()| ticks).map_err(errno)
 }
 
