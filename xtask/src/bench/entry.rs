@@ -103,7 +103,7 @@ fn table(columns: &[(&str, Vec<String>)]) -> Table {
             0 => Cell::Nothing,
             count => Cell::Count(count as f64),
         });
-        table.rows.push(std::iter::once(Cell::text(format!("`{name}`"))).chain(cells).collect());
+        table.rows.push(std::iter::once(Cell::text(name.as_str())).chain(cells).collect());
     }
     let sums = columns.iter().map(|(_, steps)| Cell::Count(steps.len() as f64));
     table.rows.push(std::iter::once(Cell::text("all")).chain(sums).collect());
@@ -247,7 +247,7 @@ fn of_operation(lab: &Lab, name: &str) -> Result<Table> {
     let own = steps.iter().filter(|step| !step.kernel).map(|step| step.ticks).sum();
     sums.insert("the program itself".to_owned(), own);
     for (function, ticks) in functions.into_iter().zip(places.values()) {
-        *sums.entry(format!("`{function}`")).or_default() += ticks;
+        *sums.entry(function).or_default() += ticks;
     }
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_by_key(|(_, ticks)| std::cmp::Reverse(*ticks));
@@ -289,6 +289,6 @@ mod tests {
         let steps = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let columns = [("a", steps(&["syscall", "f", "f"])), ("b", steps(&["syscall", "g", "f", "h"]))];
         let shown: Vec<String> = table(&columns).shown().iter().map(|row| row.join(" ")).collect();
-        assert_eq!(shown, ["function a b", "`syscall` 1 1", "`g` – 1", "`f` 2 1", "`h` – 1", "all 3 4"]);
+        assert_eq!(shown, ["function a b", "syscall 1 1", "g – 1", "f 2 1", "h – 1", "all 3 4"]);
     }
 }

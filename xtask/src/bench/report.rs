@@ -232,7 +232,10 @@ impl Report {
 /// A table in Markdown.
 fn rows(head: &[Vec<String>], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| {
-        format!("| {} |\n", cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
+        format!(
+            "| {} |\n",
+            cells.iter().map(|cell| cell.replace('|', "\\|").replace('<', "&lt;")).collect::<Vec<_>>().join(" | ")
+        )
     };
     let columns = head.first().map_or(0, Vec::len);
     let rule: Vec<String> = (0..columns).map(|column| if column == 0 { "---" } else { "---:" }.to_owned()).collect();
