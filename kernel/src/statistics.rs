@@ -6,7 +6,7 @@ use crate::arch::cpulocal::{self, counters};
 use crate::arch::{clock, heap, image};
 use crate::boundary::{self, COUNTS, Cause, Counts, Cycles};
 use crate::kernel::Kernel;
-use crate::{arch, schedule};
+use crate::{arch, calls, schedule};
 use ::cpulocal::CpuLocal;
 use alloc::format;
 use alloc::string::String;
@@ -106,6 +106,7 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     give("messages_sent", kernel.messages.sent);
     give("packages", kernel.packages.len() as u64);
     give("system_calls_unknown", kernel.statistics.unknown_calls);
+    calls::each_made(|name, is_there| give(&format!("call_{}{name}", if is_there { "" } else { "missing_" }), 1));
 }
 
 /// What there is only with several CPUs.

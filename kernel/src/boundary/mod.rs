@@ -382,6 +382,7 @@ fn system_call(call: &SystemCall, mut level: AtLevel1) -> u64 {
 #[inline(never)]
 fn less_simple(call: &SystemCall, kernel: &mut Kernel) -> u64 {
     let entry = calls::find(call.number);
+    entry.note();
     if entry.wants_registers() {
         return stay(&call.cpu, Outcome::Unmade);
     }

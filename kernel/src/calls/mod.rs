@@ -23,7 +23,7 @@ use ::files::Errno;
 use containers::thread::Restart;
 use containers::{Cpu, Fault, NoMemory, PhysicalMemory, ProcessId, Space, ThreadId};
 use table::{ALWAYS, LONG};
-pub use table::{Entry, find};
+pub use table::{Entry, each_made, find};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Who makes a call, and with what.

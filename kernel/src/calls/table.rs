@@ -13,18 +13,20 @@ use crate::kernel::Kernel;
 use crate::schedule;
 use ::files::Errno;
 use abi::native as own;
+use alloc::format;
 use core::fmt;
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use syscalls::Sysno;
 
 /// Makes a call, and returns what [`conclude`] makes of its answer.
 type Make = fn(&SystemCall, &mut Kernel) -> u64;
 
 /// A call of the table.
-#[derive(Clone, Copy)]
 pub struct Entry {
     /// Makes the call.
     pub make: Make,
-    flags: u8,
+    /// Only ever loaded and stored, by who is in the kernel.
+    flags: AtomicU8,
 }
 
 /// The call is made even when the kernel's heap has no reserve: it uses none, or it gives memory back.
@@ -36,17 +38,23 @@ pub(super) const LONG: u8 = 1 << 1;
 pub(super) const REGISTERS: u8 = 1 << 2;
 /// There is no such call.
 const ABSENT: u8 = 1 << 3;
+/// Nobody has made the call yet. So no call is [simple](Entry::is_simple) the first time, and what has been called
+/// for is known without an instruction on the way of simple calls.
+const NEW: u8 = 1 << 7;
 
 impl Entry {
     /// A number without a call.
-    pub(super) const NONE: Entry = Entry { make: |call, k| unknown(k, &Caller::of(call)), flags: ABSENT };
+    pub(super) const fn none() -> Entry {
+        Entry { make: |call, k| unknown(k, &Caller::of(call)), flags: AtomicU8::new(ABSENT | NEW) }
+    }
 
     /// Puts a call into the table at its numbers, where there was none.
     pub(super) const fn set(table: &mut [Entry], numbers: &[usize], flags: u8, make: Make) {
         let mut n = 0;
         while n < numbers.len() {
-            assert!(table[numbers[n]].flags == ABSENT, "a number with two calls");
-            table[numbers[n]] = Entry { make, flags };
+            let entry = Entry { make, flags: AtomicU8::new(flags | NEW) };
+            let before = core::mem::replace(&mut table[numbers[n]], entry);
+            assert!(before.flags.into_inner() & ABSENT != 0, "a number with two calls");
             n += 1;
         }
     }
@@ -54,13 +62,19 @@ impl Entry {
     /// Whether a flag is set.
     #[inline(always)]
     pub(super) fn is(&self, flag: u8) -> bool {
-        self.flags & flag != 0
+        self.flags.load(Relaxed) & flag != 0
+    }
+
+    /// Notes that the call is made.
+    #[inline(always)]
+    pub fn note(&self) {
+        self.flags.store(self.flags.load(Relaxed) & !NEW, Relaxed);
     }
 
     /// Whether there is nothing to be seen to before the call and after it.
     #[inline(always)]
     pub fn is_simple(&self) -> bool {
-        self.flags == ALWAYS
+        self.flags.load(Relaxed) == ALWAYS
     }
 
     /// Whether the registers must be in the control block before the call is made.
@@ -94,14 +108,14 @@ pub(super) use calls;
 const LINUX: usize = 512;
 
 static LINUX_CALLS: [Entry; LINUX] = {
-    let mut table = [Entry::NONE; LINUX];
+    let mut table = [const { Entry::none() }; LINUX];
     linux(&mut table);
     files::fill(&mut table);
     table
 };
 
 static OWN_CALLS: [Entry; (own::LAST - own::FIRST + 1) as usize] = {
-    let mut table = [Entry::NONE; (own::LAST - own::FIRST + 1) as usize];
+    let mut table = [const { Entry::none() }; (own::LAST - own::FIRST + 1) as usize];
     jotun(&mut table);
     table
 };
@@ -117,8 +131,20 @@ pub fn find(number: u64) -> &'static Entry {
 
 #[cold]
 fn find_own(number: u64) -> &'static Entry {
-    const NONE: Entry = Entry::NONE;
+    static NONE: Entry = Entry::none();
     number.checked_sub(own::FIRST).and_then(|index| OWN_CALLS.get(index as usize)).unwrap_or(&NONE)
+}
+
+/// Tells of each call with a name that programs have made, whether it is there.
+pub fn each_made(mut tell: impl FnMut(&str, bool)) {
+    for (number, entry) in LINUX_CALLS.iter().enumerate().filter(|(_, entry)| !entry.is(NEW)) {
+        if let Some(call) = Sysno::new(number) {
+            tell(call.name(), !entry.is(ABSENT));
+        }
+    }
+    for (number, _) in (own::FIRST..).zip(&OWN_CALLS).filter(|(_, entry)| !entry.is(NEW)) {
+        tell(&format!("jotun_{}", own::name(number).unwrap_or_default()), true);
+    }
 }
 
 calls! {
