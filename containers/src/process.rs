@@ -16,6 +16,9 @@ pub struct Process<R> {
     pub container: ContainerId,
     /// Who is told when it ends.
     pub parent: Option<ProcessId>,
+    /// The number that it has as its parent's (`getppid`): as on Linux 1 when the parent has ended, and 0 if
+    /// there never was one.
+    pub parent_number: u32,
     /// Its process group, named by the number of the process that made it.
     pub group: u32,
     /// Its session, named in the same way.

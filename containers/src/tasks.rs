@@ -252,6 +252,7 @@ impl<R> Tasks<R> {
             main,
             container,
             parent,
+            parent_number: parent.map_or(0, ProcessId::number),
             group,
             session,
             executed: false,
@@ -543,7 +544,10 @@ impl<R> Tasks<R> {
 
     /// A process's parent is gone: nobody will wait for it.
     pub fn disown(&mut self, id: ProcessId) {
-        let parent = self.process_mut(id).and_then(|process| process.parent.take());
+        let parent = self.process_mut(id).and_then(|process| {
+            process.parent_number = 1;
+            process.parent.take()
+        });
         if let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) {
             parent.children -= 1;
         }

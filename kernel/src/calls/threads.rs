@@ -6,7 +6,7 @@ use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, lifecycle, schedule};
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::{Channel, CpuSet, Ending, ProcessId, Resume, Space, ThreadId, Wait};
+use containers::{Channel, CpuSet, Ending, Resume, Space, ThreadId, Wait};
 use cpulocal::InKernel;
 
 pub(super) const CLONE_VM: u64 = 0x100;
@@ -314,11 +314,9 @@ pub fn getpid(caller: &Caller) -> Answer {
     value(caller.process.number())
 }
 
-/// `getppid()`: as on Linux 1 for who has lost its parent, and 0 for who never had one.
+/// `getppid()`
 pub fn getppid(caller: &Caller, tasks: &Tasks) -> Answer {
-    // The first process has the first place for the whole run.
-    let orphan = u32::from(caller.process.index() != 0);
-    value(tasks.process(caller.process).and_then(|process| process.parent).map_or(orphan, ProcessId::number))
+    value(tasks.process(caller.process).map_or(0, |process| process.parent_number))
 }
 
 /// `gettid()`

@@ -99,7 +99,7 @@ fn map(out: &mut Text, region: &Region, executable: &[u8]) -> fmt::Result {
 /// `/proc/self/stat`, proc_pid_stat(5).
 pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
     let process = process(tasks, id)?;
-    let (pid, parent) = (number(tasks, id), process.parent.map_or(0, |parent| number(tasks, parent)));
+    let (pid, parent) = (number(tasks, id), process.parent_number);
     let (bytes, pages) = sizes(out, process.container);
     // From its number to its flags; five counts of page faults and flags follow.
     write!(out, "{pid} ({}) {} {parent} ", process.resources.name, state(process).0)?;
@@ -117,7 +117,7 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
 pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
     let process = process(tasks, id)?;
     let pid = number(tasks, id);
-    let parent = process.parent.map_or(0, |parent| number(tasks, parent));
+    let parent = process.parent_number;
     let (bytes, pages) = sizes(out, process.container);
     let (size, resident) = (bytes / 1024, pages * PAGE_SIZE as u64 / 1024);
     let main = tasks.thread(ThreadId::Main(id)).map_or((0, 0), |main| (main.pending, main.signal_mask));
