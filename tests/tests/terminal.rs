@@ -40,12 +40,6 @@ struct Session {
 impl Session {
     /// Starts busybox with these words on a terminal of 33 rows and 101 columns.
     fn start(words: &[&str]) -> Self {
-        let busybox = busybox().to_str().expect("a path");
-        Self::run(&[&["--", busybox], words].concat())
-    }
-
-    /// The same for any words of `cargo xtask run`.
-    fn run(words: &[&str]) -> Self {
         let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&keys).and_then(|()| unlockpt(&keys)).expect("its other end");
         let name = ptsname(&keys, Vec::new()).expect("its name");
@@ -56,7 +50,7 @@ impl Session {
         let log = scratch.path().join("log");
         let mut command = Command::new(xtask());
         command.args(["run", "--up", "--no-build", "--timeout", "60", "--log"]).arg(&log);
-        command.env("CARGO_TARGET_DIR", target()).args(words);
+        command.env("CARGO_TARGET_DIR", target()).arg("--").arg(busybox()).args(words);
         command.stdin(open()).stdout(open()).stderr(Stdio::null());
         let child = command.spawn().expect("xtask starts");
         let keys = File::from(keys);
@@ -107,19 +101,19 @@ impl Session {
         self.read = end;
     }
 
-    /// Waits until this is on the screen, whatever comes before it.
+    /// Waits until this has come to the screen, whatever came before it.
     #[track_caller]
-    fn reaches(&mut self, text: &str) {
+    fn comes_to(&mut self, text: &str) {
         let until = Instant::now() + PATIENCE;
         loop {
-            let found = self.seen[self.read..].windows(text.len()).position(|part| part == text.as_bytes());
-            if let Some(at) = found {
+            let new = &self.seen[self.read..];
+            if let Some(at) = new.windows(text.len()).position(|part| part == text.as_bytes()) {
                 self.read += at + text.len();
                 return;
             }
             match self.screen.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.seen.extend(bytes),
-                Err(_) => panic!("{text:?} was expected\n{self}"),
+                Err(_) => panic!("{text:?} does not come\n{self}"),
             }
         }
     }
@@ -198,6 +192,44 @@ fn control_c_kills_the_program() {
 }
 
 #[test]
+fn a_shell_controls_its_jobs() {
+    // What the shell asks the terminal behind its prompt.
+    const PROMPT: &str = "# \x1b[6n";
+    let mut session = Session::start(&["sh", "-i"]).handed_over();
+    let enters = |session: &mut Session, line: &str| {
+        session.comes_to(PROMPT);
+        session.types(&format!("{line}\r"));
+        session.shows(&format!("{line}\r\n"));
+    };
+    // ^Z stops the program in the foreground; in the background it is stopped again when it reads. What is
+    // typed while the shell edits its line is not echoed.
+    enters(&mut session, "echo go; cat");
+    session.shows("go\r\n");
+    session.types("one\r");
+    session.shows("one\r\none\r\n");
+    session.types("\x1a");
+    session.shows("^Z[1]+  Stopped                    cat\r\n");
+    enters(&mut session, "bg");
+    session.shows("[1] cat\r\n");
+    enters(&mut session, "wait; jobs");
+    session.comes_to("[1]+  Stopped (tty input)        cat\r\n");
+    // In the foreground it goes on, and ^C ends it and not the shell.
+    enters(&mut session, "fg");
+    session.shows("cat\r\n");
+    session.types("two\r");
+    session.shows("two\r\ntwo\r\n");
+    session.types("\x03");
+    session.shows("^C\r\n");
+    enters(&mut session, "echo $?");
+    session.shows("130\r\n");
+    session.comes_to(PROMPT);
+    session.types("exit 7\r");
+    session.shows("exit 7\r\n");
+    let (status, log) = session.ends();
+    assert_eq!(status, 7, "{log}");
+}
+
+#[test]
 fn the_program_sees_a_terminal_of_this_size() {
     let mut session = Session::start(&["stty", "size"]);
     session.shows("33 101\r\n");
@@ -210,81 +242,6 @@ fn the_leave_key_ends_the_machine() {
     session.types("begun\r");
     session.shows("begun\r\nbegun\r\n");
     session.types("\x1d");
-    assert_eq!(session.ends().0, 130);
-}
-
-/// What the shell prompts with, and asks the terminal for.
-const PROMPT: &str = "jotun:/# \x1b[6n";
-
-#[test]
-fn a_shell_edits_lines_and_controls_jobs() {
-    let mut session = Session::run(&["-i"]).handed_over();
-    session.reaches(PROMPT);
-    session.types("echo $((6 * 7)); stty size\r");
-    session.shows("echo $((6 * 7)); stty size\r\n42\r\n33 101\r\n");
-    session.shows(PROMPT);
-    // History: the line before.
-    session.types("\x1b[A\r");
-    session.reaches("42\r\n33 101\r\n");
-    session.shows(PROMPT);
-    // ^C ends the program in the foreground and not the shell. Until the program says so, the terminal may still
-    // be set as the shell wants it for editing lines.
-    session.types("sh -c 'echo begun; exec cat'\r");
-    session.reaches("\nbegun\r\n");
-    session.types("half a line\x03");
-    session.shows("half a line^C\r\n");
-    session.shows(PROMPT);
-    session.types("echo $?\r");
-    session.shows("echo $?\r\n130\r\n");
-    session.shows(PROMPT);
-    // ^Z stops it; `fg` lets it go on where it was.
-    session.types("sh -c 'echo begun; exec cat'\r");
-    session.reaches("\nbegun\r\n");
-    session.types("one\r");
-    session.shows("one\r\none\r\n");
-    session.types("\x1a");
-    session.reaches("Stopped");
-    session.reaches(PROMPT);
-    session.types("jobs | wc -l; fg\r");
-    session.reaches("\n1\r\n");
-    session.types("two\r");
-    session.reaches("two\r\n");
-    session.reaches("two\r\n");
-    session.types("\x04");
-    session.shows(PROMPT);
-    // In the background it goes on, and a signal reaches it there.
-    session.types("sleep 1000 &\r");
-    session.reaches(PROMPT);
-    session.types("kill %1; wait; echo $?\r");
-    session.reaches("0\r\n");
-    session.reaches(PROMPT);
-    session.types("exit 5\r");
-    session.shows("exit 5\r\n");
-    let (status, log) = session.ends();
-    assert_eq!(status, 5, "{log}");
-}
-
-#[test]
-fn control_d_ends_the_shell() {
-    let mut session = Session::run(&["-i"]).handed_over();
-    session.reaches(PROMPT);
-    session.types("\x04");
-    session.reaches("\r\n");
-    assert_eq!(session.ends().0, 0);
-}
-
-#[test]
-fn the_program_is_told_of_a_new_size() {
-    let script = "trap 'stty size' WINCH; echo ready; while :; do read line; done";
-    let mut session = Session::start(&["sh", "-c", script]).handed_over();
-    session.shows("ready\r\n");
-    tcsetwinsize(&session.keys, Winsize { ws_row: 20, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
-    let pid = session.child.id().to_string();
-    // It is not the leader of this terminal's session, so nobody else tells it.
-    assert!(Command::new("kill").args(["-WINCH", &pid]).status().expect("kill").success());
-    session.shows("20 70\r\n");
-    session.types("\x03");
-    session.shows("^C");
     assert_eq!(session.ends().0, 130);
 }
 
