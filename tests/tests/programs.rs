@@ -63,6 +63,12 @@ programs! {
 }
 
 #[test]
+fn a_signal_to_everybody() {
+    let outcome = Jotun::new().args(["jobs", "everybody"]).run().expect(0);
+    assert_eq!(outcome.text(), "ok jobs: everybody\n", "{outcome}");
+}
+
+#[test]
 fn c_programs_linked_with_musl() {
     for name in ["pthreads-musl", "fpu-musl"] {
         passes(c_program(name).to_str().unwrap());
