@@ -21,20 +21,20 @@ const PARTS: [(&str, f64, &str); 8] = [
     (
         "thread",
         4.0,
-        "most of it are the library's calls for the stack: mapping, protecting and unmapping 2 MiB, and the pages that are touched",
+        "unmapping the stack looks at every entry of its tables; \"Where the instructions go\" has the functions",
     ),
     ("pipe-fork", 4.0, SWITCH),
     (
         "open",
         4.0,
-        "the path is walked and the descriptor made by code that checks every index; half of it is copying the path and looking names up",
+        "copying and clearing by `memcpy` and `memset`, of which Bochs counts every repetition, is the largest part; \"Where the instructions go\" has the rest",
     ),
     ("futex", 3.0, SWITCH),
     ("pipe", 4.0, SWITCH),
 ];
 
-const FRESH: &str = "pages are cleared and copied by single bytes as Bochs counts `rep` instructions, which weighs the same on both systems and is most of what remains";
-const SWITCH: &str = "two switches of threads, each by way of the control blocks and the ready queue";
+const FRESH: &str = "page tables are walked, copied and released entry by entry, and names of objects looked up anew each time; \"Where the instructions go\" has the functions";
+const SWITCH: &str = "not looked into function by function yet; waiting, waking and switching by way of the control blocks and the ready queue";
 
 /// The operations of a Linux program.
 pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
@@ -96,12 +96,9 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
         }
     }
     let mut text = vec![
-        "One static binary, `bench`, on all systems. Each operation is made many times between two readings of the \
-         time-stamp counter; the median of the rounds. `up` is the uniprocessor kernel, `smp:N` that for several \
-         CPUs on N of them."
+        "One static binary, `bench`, on all systems. Each operation is made many times between two readings of the time-stamp counter; the median of the rounds. `up` is the uniprocessor kernel, `smp:N` that for several CPUs on N of them."
             .to_owned(),
-        "Bochs counts every byte of a `rep stosb` or `rep movsb` as an instruction: `clear` is what a page costs that is \
-         cleared so, and part of every operation that brings new pages."
+        "Bochs counts every byte of a `rep stosb` or `rep movsb` as an instruction: `clear` is what a page costs that is cleared so, and part of every operation that brings new pages."
             .to_owned(),
     ];
     if let Some(linux) = &lab.linux {
@@ -151,8 +148,7 @@ pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
         name: "native",
         title: "Operations of native programs",
         text: vec![
-            "The package `bench-native`, all of its processes on one CPU. `start` includes the first run of a new \
-                    process up to its end, and waiting for it."
+            "The package `bench-native`, all of its processes on one CPU. `start` includes the first run of a new process up to its end, and waiting for it."
                 .to_owned(),
         ],
         tables: vec![table],
@@ -222,8 +218,7 @@ pub(super) fn compute(lab: &Lab) -> Section {
         name: "compute",
         title: "Work in user mode alone",
         text: vec![
-            "N threads of one program, each with the same loop, from the moment when all are there to the end of \
-                    the last: N times what one takes on one CPU, by what N take."
+            "N threads of one program, each with the same loop, from the moment when all are there to the end of the last: N times what one takes on one CPU, by what N take."
                 .to_owned(),
         ],
         targets: targets.collect(),

@@ -160,7 +160,11 @@ impl Bench {
 
     /// The command as the user has typed it.
     fn command(&self) -> String {
-        let words = std::env::args().skip(2).filter(|word| word != "--no-build");
+        let mut words: Vec<String> = std::env::args().skip(2).filter(|word| word != "--no-build").collect();
+        // Where the results are put has no part in them.
+        if let Some(at) = words.iter().position(|word| word == "--out") {
+            words.drain(at..words.len().min(at + 2));
+        }
         ["cargo xtask bench".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 }
