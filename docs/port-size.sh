@@ -15,7 +15,7 @@ at=$(git rev-parse --verify "${1:-HEAD}^{commit}")
 # The port, from the last commit with a uniprocessor kernel alone. Commits that mix it with other things are
 # left out; those of the program `profile`, of programs and of tests are no part of it.
 last_up=757aebe
-port='
+port=$(cat <<'END'
 Add the feature smp: the boundary asks the giant lock
 Let several CPUs run a container
 Schedule threads on several CPUs
@@ -27,7 +27,19 @@ Look after what a wait for the lock leaves behind
 Wake a halted waiter to tell that the lock is held for too long
 Report a lock that is held for too long although its waiters have halted
 Report a wait once, and the call that the holder is making
-'
+Read another CPU's user time until it stands still
+Break the log's lock once, not for each record
+Change the word of FUTEX_WAKE_OP in one step
+Mark orphaned futexes in one step
+Bind threads as they get ready; idle CPUs take what has not begun
+Make room for the queues of all CPUs before they are made
+Give the giant lock away with a barrier, and wait out of the way
+Wake the next waiter alone with mcs and clh, too; model the barrier
+Acknowledge an interrupt before asking for the lock
+Count no CPU's time before the boot is over; enter the kernel before the others come
+Keep nothing over a wait on any way in; measure exceptions too
+END
+)
 commits=$(echo "$port" | while read -r subject; do
     [ -z "$subject" ] || git log --format='%H %s' "$last_up..$at" | grep -F " $subject" | cut -d ' ' -f 1
 done)
