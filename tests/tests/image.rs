@@ -250,10 +250,11 @@ fn the_uniprocessor_kernel_holds_nothing_of_several_cpus() {
 }
 
 /// Where synchronising instructions may be: on the way of no entry, and of no subsystem.
-const MAY_SYNCHRONISE: [&str; 6] = [
+const MAY_SYNCHRONISE: [&str; 7] = [
     // The log and its records take a lock, since a panic or an NMI may come while they are in use.
     "<kernel::arch::debugcon::Logger as log::Log>::log",
     "kernel::arch::debugcon::record",
+    "kernel::arch::debugcon::locked::{{closure}}",
     // Once at boot: the crate `log` takes its logger, `lazy_static` makes a table.
     "log::set_logger",
     "spin::once::Once<T,R>::try_call_once_slow",
