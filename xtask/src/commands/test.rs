@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
@@ -28,7 +28,8 @@ const BOOT_TESTS: &str = "boot-tests";
 Examples:
   cargo xtask test
   cargo xtask test --host                       nothing that boots a machine
-  cargo xtask test --boot uefi                  the boot tests with `uefi` in their name")]
+  cargo xtask test --boot uefi                  the boot tests with `uefi` in their name
+  cargo xtask test --miri                       undefined behaviour looked for in the host tests")]
 pub(crate) struct Test {
     /// Only what runs on the host: format, lints, host tests
     #[arg(long, conflicts_with = "boot")]
@@ -38,10 +39,20 @@ pub(crate) struct Test {
     #[arg(long)]
     boot: bool,
 
+    /// Only the host tests of what the kernel is made of, under Miri: takes minutes and a nightly toolchain
+    #[arg(long, conflicts_with_all = ["host", "boot"])]
+    miri: bool,
+
     /// Only tests with this text in their name, no format, no lints
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
 }
+
+/// The toolchain that has Miri.
+const NIGHTLY: &str = "nightly";
+
+/// What the kernel is made of and the host can run.
+const KERNEL_CRATES: [&str; 6] = ["abi", "cpulocal", "giantlock", "trace", "files", "containers"];
 
 /// What a step came to.
 #[derive(Default, PartialEq, Eq, Debug)]
@@ -62,6 +73,9 @@ struct Step {
 impl Test {
     /// Runs the steps and sums them up.
     pub(crate) fn execute(self) -> Result<u8> {
+        if self.miri {
+            return Ok(summary(&[step("host tests under Miri", || tests(self.miri_tests()?))]));
+        }
         let (host, boot) = (!self.boot, !self.host);
         if boot {
             packages::ensure(&[Use::Boot, Use::Efi, Use::Ovmf, Use::Test])?;
@@ -74,6 +88,7 @@ impl Test {
         }
         if host {
             steps.push(step("host tests and doctests", || tests(self.host_tests())));
+            steps.push(step("models of the giant lock", || tests(self.models())));
         }
         if boot {
             let built = step("build of what boots", build_all);
@@ -92,6 +107,29 @@ impl Test {
         exclude_guests(&mut cargo);
         cargo.args(&self.filter);
         cargo
+    }
+
+    /// The models of the giant lock, for loom: with another cfg, so in a place of their own.
+    fn models(&self) -> Command {
+        let mut cargo = project::cargo("test");
+        cargo.args(["--package", "giantlock", "--release", "--test", "loom"]).args(&self.filter);
+        cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", project::target().join("loom"));
+        cargo
+    }
+
+    /// The crates whose code is in the kernel. Their tests do less where Miri would take hours.
+    fn miri_tests(&self) -> Result<Command> {
+        let has_miri = Command::new("rustup").args(["run", NIGHTLY, "cargo-miri", "--version"]).output();
+        if !has_miri.is_ok_and(|output| output.status.success()) {
+            bail!("there is no Miri here; to have it: rustup toolchain install {NIGHTLY} --component miri,rust-src");
+        }
+        let mut rustup = Command::new("rustup");
+        rustup.args(["run", NIGHTLY, "cargo", "miri", "test", "--no-fail-fast"]).current_dir(project::root());
+        rustup.args(KERNEL_CRATES.iter().flat_map(|name| ["--package", name])).args(&self.filter);
+        // Its own place: another compiler's files would be made anew each time.
+        rustup.env("CARGO_TARGET_DIR", project::target().join("miri"));
+        rustup.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "2");
+        Ok(rustup)
     }
 
     fn boot_tests(&self) -> Result<Command> {
