@@ -426,7 +426,7 @@ pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Register
     if result != STAYS {
         set_registers(kernel, cpu, |registers| registers.rax = result);
     } else if let Some(thread) = schedule::current(cpu) {
-        signals::interrupt_wait(&mut kernel.tasks, thread);
+        signals::has_parked(&mut kernel.tasks, thread);
     }
     leave(kernel, cpu, Cause::SystemCall)
 }

@@ -373,10 +373,18 @@ fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status:
     }
 }
 
+/// A call has parked its thread. Another CPU may have sent a signal while the thread was on its way into the kernel:
+/// one that ends the wait, or one that stops the process and found this thread still running.
+pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
+    interrupt_wait(tasks, id);
+    if let Some(process) = tasks.thread(id).map(|thread| thread.process) {
+        settle_stop(tasks, process);
+    }
+}
+
 /// Ends a thread's wait, if it waits and a signal is pending that means something to it: the call is made
-/// again, unless the signal's handler ends it. Asked when a signal comes, and when a call has parked its
-/// thread: another CPU may have sent one while the thread was on its way into the kernel.
-pub fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
+/// again, unless the signal's handler ends it.
+fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
     let Some(thread) = tasks.thread(id).filter(|thread| thread.state == State::Parked) else { return };
     let Some(wait) = thread.wait else { return };
     match wait.channel {
