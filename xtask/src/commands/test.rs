@@ -109,10 +109,12 @@ impl Test {
         cargo
     }
 
-    /// The models of the giant lock, for loom: with another cfg, so in a place of their own.
+    /// The models of the giant lock, for loom, with fewer preemptions than a run without the bound explores. They are
+    /// built with another cfg, so in a place of their own.
     fn models(&self) -> Command {
         let mut cargo = project::cargo("test");
         cargo.args(["--package", "giantlock", "--release", "--test", "loom"]).args(&self.filter);
+        cargo.env("LOOM_MAX_PREEMPTIONS", "2");
         cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", project::target().join("loom"));
         cargo
     }
