@@ -14,8 +14,14 @@ pub(crate) fn create_and_join(count: u64) -> Ticks {
     timed(|| (0..count).try_for_each(|_| thread::spawn(|| ()).join().map_err(|_| libc::ECHILD)))
 }
 
-/// Runs `other` on a CPU of the given numbers and this thread on another, or both on one; ticks that `mine` took.
-fn beside(on: [u32; 2], other: impl FnOnce() + Send, mine: impl FnOnce() -> Result<(), i32>) -> Ticks {
+/// Runs `other` on a CPU of the given numbers and this thread on another, or both on one; ticks that `count` rounds of
+/// `mine` took, between a first one, for which the other thread begins, and a last one, after which it ends.
+fn beside(
+    on: [u32; 2],
+    count: u64,
+    other: impl FnOnce() + Send,
+    mut mine: impl FnMut(u64) -> Result<(), i32>,
+) -> Ticks {
     let before = cpus::affinity(0).map_err(errno)?;
     let allowed = cpus::allowed();
     let place = |index: u32| allowed.get(index as usize).copied().ok_or("there are too few CPUs".to_owned());
@@ -26,7 +32,10 @@ fn beside(on: [u32; 2], other: impl FnOnce() + Send, mine: impl FnOnce() -> Resu
             cpus::stay_on(there);
             other();
         });
-        timed(mine)
+        mine(1).map_err(errno)?;
+        let ticks = timed(|| mine(count));
+        mine(1).map_err(errno)?;
+        ticks
     });
     cpus::set_affinity(0, before).map_err(errno)?;
     ticks
@@ -42,29 +51,32 @@ fn wake(word: &AtomicU32) {
 
 /// Two threads wake each other in turn by a futex.
 fn futex_round_trips(on: [u32; 2], count: u64) -> Ticks {
-    let turns = AtomicU32::new(0);
-    let last = 2 * count as u32;
     // Even numbers are this thread's turns, odd ones the other's.
-    let play = |mine: u32| {
-        for turn in (mine..last).step_by(2) {
-            loop {
-                match turns.load(SeqCst) {
-                    seen if seen == turn => break,
-                    seen => wait(&turns, seen),
-                }
+    let turns = AtomicU32::new(0);
+    let wait_for = |turn: u32| {
+        loop {
+            match turns.load(SeqCst) {
+                seen if seen == turn => break,
+                seen => wait(&turns, seen),
             }
-            turns.store(turn + 1, SeqCst);
-            wake(&turns);
         }
     };
+    let play = |turn: u32| {
+        wait_for(turn);
+        turns.store(turn + 1, SeqCst);
+        wake(&turns);
+    };
+    let mut next = 0;
     beside(
         on,
-        || play(1),
-        || {
-            play(0);
-            while turns.load(SeqCst) != last {
-                wait(&turns, last - 1);
+        count,
+        || (0..count as u32 + 2).for_each(|round| play(2 * round + 1)),
+        |rounds| {
+            for _ in 0..rounds {
+                play(next);
+                next += 2;
             }
+            wait_for(next);
             Ok(())
         },
     )
@@ -107,8 +119,8 @@ pub(crate) fn pass_on(from: &File, to: &File, count: u64, first: bool) -> Result
 /// A byte through a pipe and one back through another, between two threads.
 fn pipe_round_trips(on: [u32; 2], count: u64) -> Ticks {
     let ([there, to_there], [back, to_back]) = (ends()?, ends()?);
-    let other = || _ = pass_on(&there, &to_back, count, false);
-    beside(on, other, || pass_on(&back, &to_there, count, true))
+    let other = || _ = pass_on(&there, &to_back, count + 2, false);
+    beside(on, count, other, |rounds| pass_on(&back, &to_there, rounds, true))
 }
 
 /// There and back, both threads on one CPU.
