@@ -8,7 +8,7 @@ use crate::thread::PRIORITIES;
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Link {
     previous: Option<ThreadId>,
-    next: Option<ThreadId>,
+    pub(crate) next: Option<ThreadId>,
 }
 
 /// First in, first out, with leaving from anywhere.
@@ -84,8 +84,9 @@ impl Lane {
         Lane { queues: [Queue::EMPTY; PRIORITIES as usize], occupied: 0 }
     }
 
-    pub(crate) fn push<R>(&mut self, threads: &mut Threads<R>, id: ThreadId, front: bool) {
-        let Some(priority) = threads.get(id).map(|thread| thread.priority.min(PRIORITIES - 1)) else { return };
+    /// A thread of that priority joins.
+    pub(crate) fn push<R>(&mut self, threads: &mut Threads<R>, id: ThreadId, priority: u8, front: bool) {
+        let priority = priority.min(PRIORITIES - 1);
         let queue = &mut self.queues[usize::from(priority)];
         if front {
             queue.push_first(threads, id)
@@ -95,8 +96,9 @@ impl Lane {
         self.occupied |= 1 << priority;
     }
 
-    pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
-        let Some(priority) = threads.get(id).map(|thread| thread.priority.min(PRIORITIES - 1)) else { return };
+    /// A thread of that priority leaves.
+    pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, id: ThreadId, priority: u8) {
+        let priority = priority.min(PRIORITIES - 1);
         let queue = &mut self.queues[usize::from(priority)];
         queue.remove(threads, id);
         if queue.is_empty() {

@@ -18,8 +18,11 @@
 //! **Invariant:** while a fresh thread waits at a CPU, this one is in `attention`, or all that are idle are.
 //!
 //! **Invariant:** while anybody has a deadline, some CPU is responsible for one at least as early as the
-//! earliest, and has set its timer for it, given that a CPU asks [`Tasks::deadline_for`] before it leaves
-//! the kernel if it has parked a thread or its timer has gone off.
+//! earliest, and has set its timer for it or for something before it, given that a CPU asks
+//! [`Tasks::next_alarm`] before it leaves the kernel if it has parked a thread or its timer has gone off.
+//!
+//! A timer that is set is not set anew for something later, and not stopped when nobody waits any more: it
+//! goes off once for nothing, and threads that wake each other in turn do not touch it.
 
 use crate::container::{Cpu, CpuSet};
 use crate::process::ProcessId;
@@ -33,6 +36,9 @@ pub const SLICE: u64 = 10_000_000;
 
 /// Worse than any priority: what an idle CPU runs.
 const IDLE: u8 = u8::MAX;
+
+/// The time that a timer is set to that is set to none.
+const NEVER: u64 = u64::MAX;
 
 /// The affinity of a thread that may run on all CPUs.
 const ANYWHERE: CpuSet = CpuSet(u64::MAX);
@@ -54,6 +60,12 @@ struct CpuState {
     fresh: Lane,
     /// The thread that it took last, and its priority; `None` if there was none to take.
     running: Option<(ThreadId, u8)>,
+    /// What that had left of its slice when the CPU looked last, in nanoseconds.
+    slice: u64,
+    /// When the slice is over, in nanoseconds since boot.
+    slice_end: u64,
+    /// What its timer is set to, in the same way, or [`NEVER`].
+    alarm: u64,
     /// Threads that are bound to it and have not ended.
     bound: u32,
 }
@@ -69,10 +81,17 @@ impl CpuState {
     }
 
     /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
-    /// when it is the first of its kind, to set the timer for the end of a slice.
+    /// when it is the first of its kind and the timer does not go off before, to set that for the end of a slice.
     fn must_look(&self, priority: u8) -> bool {
         let running = self.priority();
-        running > priority || running == priority && self.best().is_none_or(|best| best > priority)
+        let watches = self.alarm <= self.slice_end || self.best().is_some_and(|best| best <= priority);
+        running > priority || running == priority && !watches
+    }
+
+    /// Takes note of the thread that it runs from now on.
+    fn run(&mut self, id: ThreadId, thread: &Thread) {
+        self.running = Some((id, thread.priority));
+        self.slice = thread.slice;
     }
 }
 
@@ -96,13 +115,6 @@ impl Schedule {
         cpus
     }
 
-    /// The lane of a thread that is bound to a CPU.
-    fn lane(&mut self, cpu: Cpu, thread: &Thread) -> &mut Lane {
-        let fresh = is_fresh(thread);
-        let state = self.cpu(cpu);
-        if fresh { &mut state.fresh } else { &mut state.settled }
-    }
-
     /// The CPU that a thread is to be bound to, of those that it may run on: the one with the least urgent
     /// things to do, of these the one with the fewest threads.
     fn home(&self, affinity: CpuSet) -> Cpu {
@@ -115,9 +127,23 @@ impl Schedule {
     }
 }
 
-/// Whether a thread can begin on any CPU.
-fn is_fresh(thread: &Thread) -> bool {
-    thread.ran_on.is_none() && thread.affinity == ANYWHERE
+impl CpuState {
+    /// The lane of a thread that is bound to it.
+    fn lane(&mut self, thread: &Thread) -> &mut Lane {
+        if thread.ran_on.is_none() && thread.affinity == ANYWHERE { &mut self.fresh } else { &mut self.settled }
+    }
+}
+
+impl Thread {
+    /// The CPU that it runs on, if it runs.
+    pub(crate) fn runs_on(&self) -> Option<Cpu> {
+        self.cpu.filter(|_| self.state == State::Running)
+    }
+
+    /// Whether it may go on where it is bound to, if it is.
+    fn may_stay(&self) -> bool {
+        self.cpu.is_none_or(|cpu| self.affinity.contains(cpu))
+    }
 }
 
 impl<R> Tasks<R> {
@@ -129,7 +155,15 @@ impl<R> Tasks<R> {
     /// So many CPUs are up, idle. Allocates.
     pub(crate) fn add_cpus(&mut self, cpus: usize) {
         self.schedule.cpus.reserve_exact(cpus);
-        let idle = || CpuState { settled: Lane::new(), fresh: Lane::new(), running: None, bound: 0 };
+        let idle = || CpuState {
+            settled: Lane::new(),
+            fresh: Lane::new(),
+            running: None,
+            slice: 0,
+            slice_end: 0,
+            alarm: NEVER,
+            bound: 0,
+        };
         self.schedule.cpus.extend((0..cpus).map(|_| idle()));
     }
 
@@ -137,45 +171,41 @@ impl<R> Tasks<R> {
     pub fn make_ready(&mut self, id: ThreadId) {
         // A thread that gives up its CPU leaves it to others.
         self.alert(id);
-        if !self.may_stay(id) {
-            self.unbind(id);
-        }
-        self.renew_slice(id);
-        self.enqueue(id, false);
+        self.put_back(id, false);
     }
 
-    /// Puts the running thread of a CPU that is about to take the next one back: at the end with a fresh
-    /// slice if its slice is used up, else at the front with the rest of it; to another CPU if it must
-    /// move.
-    pub fn preempt(&mut self, id: ThreadId) {
-        let Some(thread) = self.threads.get(id).filter(|thread| thread.state == State::Running) else { return };
-        let over = thread.slice == 0;
-        if self.must_move(id) {
-            self.unbind(id);
-            self.renew_slice(id);
-            self.enqueue(id, false);
-        } else {
-            if over {
-                self.renew_slice(id);
-            }
-            self.enqueue(id, !over);
-        }
-    }
-
-    /// Whether a running thread may no longer run where it does: its CPU preempts it.
-    pub fn must_move(&self, id: ThreadId) -> bool {
-        self.thread(id).is_some_and(|thread| thread.state == State::Running) && !self.may_stay(id)
-    }
-
-    fn may_stay(&self, id: ThreadId) -> bool {
-        self.thread(id).is_some_and(|thread| thread.cpu.is_none_or(|cpu| thread.affinity.contains(cpu)))
-    }
-
-    /// Gives a thread another time slice.
-    pub fn renew_slice(&mut self, id: ThreadId) {
-        if let Some(thread) = self.threads.get_mut(id) {
+    /// Puts a thread into the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
+    fn put_back(&mut self, id: ThreadId, goes_on: bool) {
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        let stays = thread.may_stay();
+        if !goes_on || !stays {
             thread.slice = SLICE;
         }
+        if !stays {
+            self.unbind(id);
+        }
+        self.enqueue(id, goes_on && stays);
+    }
+
+    /// Whether the thread that ran on a CPU until now goes on there. It does not if it does not run any more, or
+    /// if somebody else's turn has come or it may not stay: then it is put back into the ready queue, at the end
+    /// if its slice is used up.
+    pub fn goes_on(&mut self, cpu: Cpu, id: ThreadId) -> bool {
+        let state = &mut self.schedule.cpus[usize::from(cpu.0)];
+        let Some(thread) = self.threads.get_mut(id).filter(|thread| thread.state == State::Running) else {
+            return false;
+        };
+        let over = thread.slice == 0;
+        let displaced = state.best().is_some_and(|best| best < thread.priority || over && best == thread.priority);
+        if displaced || !thread.may_stay() {
+            self.put_back(id, !over);
+            return false;
+        }
+        if over {
+            thread.slice = SLICE;
+        }
+        state.run(id, thread);
+        true
     }
 
     /// Puts a thread into a lane, in front if it is to go on, and alerts the CPU that must look.
@@ -186,17 +216,17 @@ impl<R> Tasks<R> {
             self.schedule.stamp += 1;
             thread.stamp = self.schedule.stamp;
         }
-        let (priority, affinity, bound) = (thread.priority, thread.affinity, thread.cpu);
-        let cpu = bound.unwrap_or_else(|| self.schedule.home(affinity));
-        if bound.is_none() {
-            self.bind(id, cpu);
-        }
-        if self.schedule.cpu(cpu).must_look(priority) {
+        let cpu = *thread.cpu.get_or_insert_with(|| {
+            let home = self.schedule.home(thread.affinity);
+            self.schedule.cpu(home).bound += 1;
+            home
+        });
+        let state = self.schedule.cpu(cpu);
+        let priority = thread.priority;
+        if state.must_look(priority) {
             self.attention.insert(cpu);
         }
-        if let Some(thread) = self.threads.get(id) {
-            self.schedule.lane(cpu, thread).push(&mut self.threads, id, front);
-        }
+        state.lane(thread).push(&mut self.threads, id, priority, front);
     }
 
     /// Takes a ready thread out of its lane.
@@ -204,7 +234,8 @@ impl<R> Tasks<R> {
         if let Some(thread) = self.threads.get(id)
             && let Some(cpu) = thread.cpu
         {
-            self.schedule.lane(cpu, thread).remove(&mut self.threads, id);
+            let priority = thread.priority;
+            self.schedule.cpu(cpu).lane(thread).remove(&mut self.threads, id, priority);
         }
     }
 
@@ -231,8 +262,11 @@ impl<R> Tasks<R> {
     /// With `None` the CPU is idle.
     pub fn take_ready(&mut self, cpu: Cpu) -> Option<ThreadId> {
         let state = &self.schedule.cpus[usize::from(cpu.0)];
-        let own = self.first_of([state.settled.first(), state.fresh.first()]);
-        let next = own.or_else(|| self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())));
+        let next = match (state.settled.first(), state.fresh.first()) {
+            (Some(id), None) => Some(id),
+            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
+            both => self.first_of(<[_; 2]>::from(both)),
+        };
         let Some(id) = next else {
             self.schedule.cpu(cpu).running = None;
             return None;
@@ -248,7 +282,7 @@ impl<R> Tasks<R> {
         if thread.ran_on.replace(cpu).is_some_and(|before| before != cpu) {
             self.counts.migrations += 1;
         }
-        self.schedule.cpu(cpu).running = Some((id, thread.priority));
+        self.schedule.cpu(cpu).run(id, thread);
         // What cannot begin here after all, because this goes first, begins where a CPU is idle.
         if self.schedule.cpu(from).fresh.best().is_some() {
             self.attention = self.attention.union(self.schedule.idle());
@@ -264,9 +298,7 @@ impl<R> Tasks<R> {
 
     /// Makes the CPU that a thread runs on look again, if it runs.
     pub fn alert(&mut self, id: ThreadId) {
-        if let Some(thread) = self.thread(id).filter(|thread| thread.state == State::Running)
-            && let Some(cpu) = thread.cpu
-        {
+        if let Some(cpu) = self.thread(id).and_then(Thread::runs_on) {
             self.attention.insert(cpu);
         }
     }
@@ -339,8 +371,9 @@ impl<R> Tasks<R> {
         self.schedule.cpus[usize::from(cpu.0)].bound
     }
 
-    /// Wakes those whose deadline is over: the timer of `cpu` has gone off, or might have.
+    /// Wakes those whose deadline is over: the timer of `cpu` has gone off.
     pub fn expire(&mut self, cpu: Cpu, now: u64) {
+        self.schedule.cpu(cpu).alarm = NEVER;
         if self.schedule.responsible.is_some_and(|(who, _)| who == cpu) {
             self.schedule.responsible = None;
             self.attention.insert(cpu);
@@ -348,9 +381,23 @@ impl<R> Tasks<R> {
         self.wake_expired(now);
     }
 
+    /// What `cpu` is to set its timer to when it is about to run what it has chosen: the next deadline that it
+    /// is responsible for or, if somebody waits who goes next, the end of a slice that begins `now` or goes on.
+    /// `None` if the timer goes off early enough as it is.
+    pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
+        let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
+        let state = self.schedule.cpu(cpu);
+        state.slice_end = now + state.slice;
+        let contested = state.best().is_some_and(|best| best <= state.priority());
+        let wanted = if contested { deadline.min(state.slice_end) } else { deadline };
+        let sooner = wanted < state.alarm;
+        state.alarm = state.alarm.min(wanted);
+        sooner.then_some(wanted)
+    }
+
     /// The deadline for which `cpu` shall set its timer: the earliest of all, unless another CPU is
     /// responsible for one at least as early. It is responsible from now on.
-    pub fn deadline_for(&mut self, cpu: Cpu) -> Option<u64> {
+    pub(crate) fn deadline_for(&mut self, cpu: Cpu) -> Option<u64> {
         let next = self.next_deadline();
         let responsible = &mut self.schedule.responsible;
         match (*responsible, next) {

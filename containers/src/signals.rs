@@ -9,7 +9,7 @@
 use crate::container::Cpu;
 use crate::process::ProcessId;
 use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
-use crate::thread::State;
+use crate::thread::{State, Thread};
 use alloc::vec::Vec;
 
 /// Signals whose `siginfo` is remembered, of all processes.
@@ -110,6 +110,12 @@ impl<R> Tasks<R> {
             Target::Thread(id) => self.thread_mut(id).map(|thread| &mut thread.pending),
             Target::Process(id) => self.process_mut(id).map(|process| &mut process.control.pending),
         }
+    }
+
+    /// Whether signals have nothing to say to a thread: none is pending for it or its process, and that runs.
+    pub fn is_quiet(&self, thread: &Thread) -> bool {
+        let control = self.process(thread.process).map(|process| &process.control);
+        thread.pending == 0 && control.is_none_or(|control| control.pending == 0 && control.job == Job::Runs)
     }
 
     /// The signals that a thread may take when it blocks none: its own and its process's.

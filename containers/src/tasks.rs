@@ -380,8 +380,10 @@ impl<R> Tasks<R> {
 
     /// Parks a running thread.
     pub fn park(&mut self, id: ThreadId, wait: Wait) {
-        self.alert(id);
         let Some(thread) = self.threads.get_mut(id) else { return };
+        if let Some(cpu) = thread.runs_on() {
+            self.attention.insert(cpu);
+        }
         thread.state = State::Parked;
         thread.wait = Some(wait);
         self.waiting[wait.channel.bucket()].push(&mut self.threads, id);
@@ -391,20 +393,21 @@ impl<R> Tasks<R> {
         self.counts.parks += 1;
     }
 
-    /// Takes a parked thread out of its wait, which is returned; it is in no queue afterwards.
-    fn unpark(&mut self, id: ThreadId) -> Option<Wait> {
-        let wait = self.threads.get_mut(id)?.wait.take()?;
-        self.waiting[wait.channel.bucket()].remove(&mut self.threads, id);
-        if let Some(deadline) = wait.deadline {
+    /// Takes a parked thread out of its wait; it is in no queue afterwards.
+    fn unpark(&mut self, id: ThreadId) {
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        let Some(Wait { channel, deadline, .. }) = thread.wait else { return };
+        thread.wait = None;
+        self.waiting[channel.bucket()].remove(&mut self.threads, id);
+        if let Some(deadline) = deadline {
             self.deadlines.remove(&(deadline, id));
         }
-        Some(wait)
     }
 
     /// Wakes a parked thread with a result of the caller's choice.
     pub fn resume(&mut self, id: ThreadId, how: Resume) {
-        let Some(wait) = self.unpark(id) else { return };
         let Some(thread) = self.threads.get_mut(id) else { return };
+        let Some(wait) = &thread.wait else { return };
         let registers = &mut thread.registers;
         match how {
             Resume::Unchanged => {}
@@ -414,11 +417,12 @@ impl<R> Tasks<R> {
                 registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
                 registers.rax = registers.code;
                 registers.vector = Registers::SET;
-                let Wait { deadline, progress, .. } = wait;
+                let Wait { deadline, progress, .. } = *wait;
                 let after_handler = wait.after_handler(how == Resume::Interrupt);
                 thread.restart = Some(Restart { rip: registers.rip, deadline, progress, after_handler });
             }
         }
+        self.unpark(id);
         self.make_ready(id);
     }
 
@@ -427,9 +431,12 @@ impl<R> Tasks<R> {
     pub fn wake(&mut self, channel: Channel, most: usize, bits: u32) -> usize {
         let mut woken = 0;
         let mut next = self.waiting[channel.bucket()].first();
-        while let Some(id) = next.filter(|_| woken < most) {
-            next = self.waiting[channel.bucket()].after(&self.threads, id);
-            if let Some(wait) = self.thread(id).and_then(|thread| thread.wait)
+        while woken < most
+            && let Some(id) = next
+            && let Some(thread) = self.thread(id)
+        {
+            next = thread.link.next;
+            if let Some(wait) = &thread.wait
                 && wait.channel == channel
                 && wait.bits & bits != 0
             {
@@ -498,9 +505,7 @@ impl<R> Tasks<R> {
         let (state, process, run_time) = (thread.state, thread.process, thread.run_time);
         match state {
             State::Ready => self.dequeue(id),
-            State::Parked => {
-                self.unpark(id);
-            }
+            State::Parked => self.unpark(id),
             State::Running => self.alert(id),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
         }

@@ -50,7 +50,6 @@ impl Kernel {
     /// Does what interrupts have left to do.
     pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
         if notes.contains(Notes::TIMER) {
-            schedule::alarm_rang(cpu);
             let now = clock::nanoseconds();
             self.tasks.expire(schedule::this_cpu(cpu), now);
             while let Some(process) = self.tasks.expired_timer(now) {

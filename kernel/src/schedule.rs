@@ -17,8 +17,6 @@ cpu_local! {
     static CURRENT: Cell<Option<Running>> = Cell::new(None);
     /// Until when it has been charged for its time, in nanoseconds since boot.
     static CHARGED: Cell<u64> = Cell::new(0);
-    /// What the timer is set to, in nanoseconds since boot; 0: nothing.
-    static ALARM: Cell<u64> = Cell::new(0);
     /// Switches from one thread to another.
     pub static SWITCHES: Cell<u64> = Cell::new(0);
 }
@@ -71,28 +69,24 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     if is_another(kernel, cpu) {
         CURRENT.get(cpu).set(None);
     }
-    let old = current(cpu);
-    if let Some(id) = old.filter(|id| is_running(kernel, *id)) {
-        reconsider(kernel, id, me);
+    let mut next = current(cpu).filter(|id| kernel.tasks.goes_on(me, *id));
+    if next.is_none() {
+        save_extended(kernel, cpu);
     }
     let next = loop {
-        let Some(id) = old.filter(|id| is_running(kernel, *id)).or_else(|| kernel.tasks.take_ready(me)) else {
+        let Some(id) = next.take().or_else(|| kernel.tasks.take_ready(me)) else {
+            kernel.memory.rest(me);
             break None;
         };
-        if old != Some(id) {
-            save_extended(kernel, cpu);
-        }
         match put_before(kernel, cpu, id) {
             Ok(running) => break Some(running),
             Err(OutOfFrames) => out_of_memory(kernel, cpu, id),
         }
     };
-    if next.is_none() {
-        save_extended(kernel, cpu);
-        kernel.memory.rest(me);
-    }
     CURRENT.get(cpu).set(next);
-    set_alarm(kernel, cpu, now);
+    if let Some(alarm) = kernel.tasks.next_alarm(me, now) {
+        apic::arm(clock::ticks(alarm.saturating_sub(now)));
+    }
 }
 
 fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
@@ -109,19 +103,6 @@ pub fn is_gone(kernel: &Kernel, cpu: &InKernel) -> bool {
 fn is_another(kernel: &Kernel, cpu: &InKernel) -> bool {
     let now = |running: &Running| kernel.tasks.thread(running.thread).map(|thread| thread.container);
     running(cpu).is_some_and(|running| now(&running).is_some_and(|now| now != running.space.container))
-}
-
-/// Puts the running thread back into the ready queue if somebody else's turn has come, or if it may not run
-/// here any more.
-fn reconsider(kernel: &mut Kernel, id: ThreadId, me: Cpu) {
-    let Some(thread) = kernel.tasks.thread(id) else { return };
-    let (priority, over) = (thread.priority, thread.slice == 0);
-    match kernel.tasks.best_ready(me) {
-        _ if kernel.tasks.must_move(id) => kernel.tasks.preempt(id),
-        Some(best) if best < priority || (over && best == priority) => kernel.tasks.preempt(id),
-        _ if over => kernel.tasks.renew_slice(id),
-        _ => {}
-    }
 }
 
 /// Puts a thread and its container before this CPU, unless they are there.
@@ -177,26 +158,4 @@ pub fn reload(kernel: &mut Kernel, cpu: &InKernel) {
         arch::fpu::restore(&thread.extended.0);
         arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
     }
-}
-
-/// Sets the timer to the next deadline or, when somebody else waits for the CPU, to the slice's end.
-/// With nothing to wait for there is no tick at all.
-fn set_alarm(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
-    let deadline = kernel.tasks.deadline_for(this_cpu(cpu));
-    let running = current(cpu).and_then(|id| kernel.tasks.thread(id));
-    let slice_end = running
-        .filter(|thread| kernel.tasks.best_ready(this_cpu(cpu)).is_some_and(|best| best <= thread.priority))
-        .map(|thread| now + thread.slice);
-    let wanted = deadline.into_iter().chain(slice_end).min().map_or(0, |wanted| wanted.max(1));
-    if ALARM.get(cpu).replace(wanted) != wanted {
-        match wanted {
-            0 => apic::disarm(),
-            _ => apic::arm(clock::ticks(wanted.saturating_sub(now))),
-        }
-    }
-}
-
-/// The timer went off: it is set to nothing now.
-pub fn alarm_rang(cpu: &InKernel) {
-    ALARM.get(cpu).set(0);
 }

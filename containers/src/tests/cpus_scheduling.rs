@@ -110,7 +110,7 @@ fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
     let [a, b, ran] = core::array::from_fn(|_| ready(&mut tasks, 5));
     assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
     tasks.thread_mut(a).unwrap().slice = 0;
-    tasks.preempt(a);
+    assert!(!tasks.goes_on(Cpu(0), a));
     assert_eq!(tasks.take_ready(Cpu(0)), Some(ran));
     let only = process(&mut tasks, container());
     tasks.set_priority(only, 5);
@@ -144,8 +144,7 @@ fn affinity_moves_a_thread_in_any_state() {
     // Running: its CPU preempts it, and it goes to the idle one.
     tasks.attention = CpuSet::NONE;
     tasks.set_affinity(b, CpuSet(0b101));
-    assert_eq!((tasks.attention, tasks.must_move(b)), (CpuSet::only(Cpu(1)), true));
-    tasks.preempt(b);
+    assert_eq!((tasks.attention, tasks.goes_on(Cpu(1), b)), (CpuSet::only(Cpu(1)), false));
     assert_eq!((cpu_of(&tasks, b), tasks.thread(b).unwrap().slice), (Some(Cpu(0)), SLICE));
     assert!(tasks.attention.contains(Cpu(0)));
     assert_eq!((tasks.take_ready(Cpu(1)), tasks.take_ready(Cpu(0))), (Some(a), Some(b)));
@@ -181,13 +180,12 @@ fn equals_take_turns_across_lanes() {
     for expected in [first, second, third, a] {
         let current = tasks.running_on_cpu(Cpu(0)).unwrap();
         tasks.thread_mut(current).unwrap().slice = 0;
-        tasks.preempt(current);
+        assert!(!tasks.goes_on(Cpu(0), current));
         assert_eq!(tasks.take_ready(Cpu(0)), Some(expected));
     }
     // What is left of a slice is used before others get theirs.
     tasks.thread_mut(a).unwrap().slice = 1;
-    tasks.preempt(a);
-    assert_eq!(tasks.take_ready(Cpu(0)), Some(a));
+    assert!(tasks.goes_on(Cpu(0), a));
 }
 
 #[test]
@@ -274,10 +272,10 @@ struct Kernel {
     tasks: Tasks<()>,
     container: ContainerId,
     current: [Option<ThreadId>; CPUS as usize],
-    /// Until when a CPU's timer is set.
+    /// What a CPU's timer is set to.
     timers: [Option<u64>; CPUS as usize],
-    /// CPUs that watch for the end of a slice.
-    slices: [bool; CPUS as usize],
+    /// When the slice of its thread is over.
+    slices: [u64; CPUS as usize],
     threads: VecDeque<ThreadId>,
     now: u64,
 }
@@ -288,19 +286,10 @@ impl Kernel {
         let cpu = Cpu(n as u8);
         let tasks = &mut self.tasks;
         tasks.attention.remove(cpu);
-        if let Some(id) = self.current[n]
-            && let Some(thread) = tasks.thread(id).filter(|thread| thread.state == State::Running)
-        {
-            let priority = thread.priority;
-            if tasks.must_move(id) || tasks.best_ready(cpu).is_some_and(|best| best < priority) {
-                tasks.preempt(id);
-            }
-        }
-        let still = self.current[n].filter(|id| tasks.thread(*id).is_some_and(|t| t.state == State::Running));
+        let still = self.current[n].filter(|id| tasks.goes_on(cpu, *id));
         self.current[n] = still.or_else(|| tasks.take_ready(cpu));
-        self.timers[n] = tasks.deadline_for(cpu);
-        let priority = self.current[n].map(|id| tasks.thread(id).unwrap().priority);
-        self.slices[n] = priority.is_some_and(|priority| tasks.best_ready(cpu).is_some_and(|best| best <= priority));
+        self.timers[n] = tasks.next_alarm(cpu, self.now).or(self.timers[n]);
+        self.slices[n] = self.now + self.current[n].map_or(0, |id| tasks.thread(id).unwrap().slice);
     }
 
     fn pick(&self, n: usize) -> Option<ThreadId> {
@@ -387,7 +376,10 @@ impl Kernel {
                 // It goes on with nobody, or somebody who waits goes first.
                 (None, None) => self.current[n].is_some(),
                 (None, Some(_)) => true,
-                (Some(thread), Some(best)) => best < thread.priority || best == thread.priority && !self.slices[n],
+                (Some(thread), Some(best)) => {
+                    best < thread.priority
+                        || best == thread.priority && self.timers[n].is_none_or(|at| at > self.slices[n])
+                }
                 (Some(_), None) => false,
             };
             assert!(
@@ -455,7 +447,7 @@ proptest! {
             container: container(),
             current: [None; CPUS as usize],
             timers: [None; CPUS as usize],
-            slices: [false; CPUS as usize],
+            slices: [0; CPUS as usize],
             threads: VecDeque::new(),
             now: 0,
         };

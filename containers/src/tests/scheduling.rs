@@ -1,6 +1,6 @@
 //! Who runs next, and who wakes up how.
 
-use crate::container::{ContainerId, Cpu};
+use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::Ending;
 use crate::scheduling::SLICE;
 use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
@@ -41,12 +41,49 @@ fn an_interrupted_slice_goes_on_first_a_used_up_one_last() {
     let (a, b) = (process(&mut tasks, 5), process(&mut tasks, 5));
     assert_eq!(tasks.take_ready(CPU), Some(a));
     tasks.thread_mut(a).unwrap().slice = 1;
-    tasks.preempt(a);
-    assert_eq!(tasks.take_ready(CPU), Some(a));
+    assert!(tasks.goes_on(CPU, a));
+    let better = process(&mut tasks, 4);
+    assert!(!tasks.goes_on(CPU, a));
+    assert_eq!(tasks.take_ready(CPU), Some(better));
+    tasks.park(better, Wait::restart(Channel::Time, None));
+    assert!(!tasks.goes_on(CPU, better));
+    assert_eq!((tasks.take_ready(CPU), tasks.thread(a).unwrap().slice), (Some(a), 1));
     tasks.thread_mut(a).unwrap().slice = 0;
-    tasks.preempt(a);
-    assert_eq!(tasks.take_ready(CPU), Some(b));
-    assert_eq!(tasks.thread(a).unwrap().slice, SLICE);
+    assert!(!tasks.goes_on(CPU, a));
+    assert_eq!((tasks.take_ready(CPU), tasks.thread(a).unwrap().slice), (Some(b), SLICE));
+    // Nobody to leave the CPU to: another slice.
+    tasks.end_thread(a);
+    tasks.thread_mut(b).unwrap().slice = 0;
+    assert_eq!((tasks.goes_on(CPU, b), tasks.thread(b).unwrap().slice), (true, SLICE));
+}
+
+#[test]
+fn the_timer_is_set_when_it_would_go_off_too_late() {
+    let mut tasks = Tasks::default();
+    let a = running(&mut tasks);
+    assert_eq!(tasks.next_alarm(CPU, 100), None);
+    tasks.attention = CpuSet::NONE;
+    // The first that waits brings the slice's end with it, who comes next does not.
+    let b = process(&mut tasks, 3);
+    assert_eq!((tasks.attention, tasks.goes_on(CPU, a)), (CpuSet::only(CPU), true));
+    assert_eq!((tasks.next_alarm(CPU, 200), tasks.next_alarm(CPU, 300)), (Some(200 + SLICE), None));
+    // Threads that wake each other in turn: the timer stays, and is enough for the slices to come.
+    for (now, [from, to]) in (400..500).zip([[a, b], [b, a]].into_iter().cycle()) {
+        tasks.attention = CpuSet::NONE;
+        tasks.park(from, Wait::restart(Channel::Poll, None));
+        assert_eq!((tasks.attention, tasks.goes_on(CPU, from)), (CpuSet::only(CPU), false));
+        assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, now)), (Some(to), None));
+        tasks.attention = CpuSet::NONE;
+        tasks.wake_all(Channel::Poll);
+        assert_eq!(tasks.attention, CpuSet::NONE);
+    }
+    // A deadline that comes sooner, and one that does not.
+    tasks.park(a, Wait::restart(Channel::Time, Some(1000)));
+    assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, 500)), (Some(b), Some(1000)));
+    tasks.park(b, Wait::restart(Channel::Time, Some(2000)));
+    assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, 600)), (None, None));
+    tasks.expire(CPU, 1000);
+    assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, 1000)), (Some(a), Some(2000)));
 }
 
 #[test]

@@ -185,7 +185,7 @@ pub fn arm(ticks: u64) {
 }
 
 /// Takes an armed timer back. An interrupt that is already on its way still comes.
-#[inline]
+#[cfg(feature = "smp")]
 pub fn disarm() {
     if DEADLINE.load(Relaxed) {
         // SAFETY: as in `arm`.

@@ -376,6 +376,9 @@ fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status:
 /// A call has parked its thread. Another CPU may have sent a signal while the thread was on its way into the kernel:
 /// one that ends the wait, or one that stops the process and found this thread still running.
 pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
+    if tasks.thread(id).is_none_or(|thread| tasks.is_quiet(thread)) {
+        return;
+    }
     interrupt_wait(tasks, id);
     if let Some(process) = tasks.thread(id).map(|thread| thread.process) {
         settle_stop(tasks, process);
@@ -455,6 +458,9 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
 pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     let Some(id) = schedule::current(cpu) else { return true };
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
+        if thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread) {
+            return true;
+        }
         let (process, mask, saved) = (thread.process, thread.signal_mask, thread.saved_mask);
         let again = thread.restart.is_some_and(|call| call.rip == thread.registers.rip);
         if kernel.tasks.is_stopped(process) {
