@@ -49,6 +49,21 @@ fn figures_are_shown_and_written() {
 }
 
 #[test]
+fn programs_of_several_threads_and_several_programs_gain() {
+    let scratch = Scratch::new("bench");
+    let output = bench(&["parallel", "mix", "--cpus", "2"], scratch.path());
+    // Each program has checked what it computed, or it would have failed.
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    let gain = |section: &Value, table: usize| section["tables"][table]["rows"][0][1].as_f64().expect("a speed-up");
+    let parallel = section(scratch.path(), "parallel");
+    for table in 1..=3 {
+        assert!((1.1..=2.0).contains(&gain(&parallel, table)), "{parallel}");
+    }
+    let mix = section(scratch.path(), "mix");
+    assert!((1.0..=2.0).contains(&gain(&mix, 1)), "{mix}");
+}
+
+#[test]
 fn what_fails_is_named_and_the_rest_is_written() {
     let scratch = Scratch::new("bench");
     let output = bench(&["null", "--timeout", "0.1"], scratch.path());

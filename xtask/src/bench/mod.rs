@@ -15,6 +15,7 @@ mod page;
 mod papers;
 mod points;
 pub(crate) mod report;
+mod teams;
 
 use std::{fs, path::Path};
 
@@ -43,6 +44,10 @@ pub(crate) enum Kind {
     Sweep,
     /// User work between calls, as seL4 has it.
     Delay,
+    /// The parallel programs of papers/000.
+    Parallel,
+    /// The multiprogramming benchmark of papers/000.
+    Mix,
     /// The giant lock's queue algorithms.
     Locks,
     /// The way into the kernel and back.
@@ -52,7 +57,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
@@ -61,6 +66,8 @@ impl Kind {
         Self::TwoProcesses,
         Self::Sweep,
         Self::Delay,
+        Self::Parallel,
+        Self::Mix,
         Self::Locks,
     ];
 
@@ -73,6 +80,8 @@ impl Kind {
             Self::TwoProcesses => "two-processes",
             Self::Sweep => "sweep",
             Self::Delay => "delay",
+            Self::Parallel => "parallel",
+            Self::Mix => "mix",
             Self::Locks => "locks",
             Self::Entry => "entry",
             Self::Where => "where",
@@ -87,6 +96,8 @@ impl Kind {
             Self::TwoProcesses => papers::two_processes(lab),
             Self::Sweep => papers::sweep(lab),
             Self::Delay => papers::delay(lab),
+            Self::Parallel => teams::parallel(lab),
+            Self::Mix => teams::mix(lab),
             Self::Locks => locks::locks(lab),
             Self::Entry => entry::entry(lab),
             Self::Where => entry::places(lab),
@@ -98,7 +109,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 25] = [
+pub(crate) const BENCHMARKS: [Benchmark; 27] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -123,6 +134,8 @@ pub(crate) const BENCHMARKS: [Benchmark; 25] = [
     (Kind::TwoProcesses, "two-processes", "papers/001: two processes that compute and call the kernel"),
     (Kind::Sweep, "sweep", "papers/004: share of user work and CPUs, three lengths of kernel visits"),
     (Kind::Delay, "delay", "user work between calls that do nothing, as in seL4's benchmarks"),
+    (Kind::Parallel, "parallel", "papers/000: radix sort, FFT and LU with eight threads"),
+    (Kind::Mix, "mix", "papers/000: find, grep, gzip, FFT and LU at once"),
     (Kind::Locks, "locks", "ticket, mcs, clh, tas: hand-over and fairness"),
 ];
 

@@ -54,6 +54,7 @@ Examples:
   cargo xtask bench --quick                            fewer points, shorter runs
   cargo xtask bench null pipe thread --against linux   some operations, and on Debian's kernel too
   cargo xtask bench sweep --cpus 1,2,4,8               user share and CPUs, the papers' figures
+  cargo xtask bench parallel mix                       programs of eight threads; several programs at once
   cargo xtask bench --against linux --write-docs       docs/results.md anew
   cargo xtask bench --list                             their names")]
 pub(crate) struct Bench {
@@ -151,9 +152,11 @@ impl Bench {
     /// Linux, if it is wanted and to be had; without it the other results are worth having.
     fn linux(&self, failures: &mut Vec<String>) -> Option<Linux> {
         self.against?;
-        let linux = Linux::fetch().map(|linux| {
+        let linux = Linux::fetch().and_then(|linux| {
             let programs = project::target().join(build::MUSL).join("release");
-            ["bench", "linux-init"].into_iter().fold(linux, |linux, name| linux.with(name, programs.join(name)))
+            let own = ["bench", "teams", "linux-init"].map(|name| (name, programs.join(name)));
+            let all = own.into_iter().chain([("busybox", packages::busybox()?)]);
+            Ok(all.fold(linux, |linux, (name, file)| linux.with(name, file)))
         });
         linux.map_err(|error| failures.push(format!("Linux: {error:#}"))).ok()
     }

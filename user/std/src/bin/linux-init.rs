@@ -18,6 +18,7 @@ fn main() {
         eprintln!("linux-init: only as the first process of a machine");
         std::process::exit(1);
     }
+    mount(c"devtmpfs", c"/dev");
     mount(c"proc", c"/proc");
     mount(c"tmpfs", c"/tmp");
     let words: Vec<_> = std::env::args_os().skip(1).collect();

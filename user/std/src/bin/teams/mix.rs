@@ -1,0 +1,166 @@
+//! Several programs at once, as the multiprogramming benchmark of papers/000: `find` over all files, `grep` in a
+//! symbol table, both of them by a pipe, a job that computes, and the two parallel programs FFT and LU. The paper's
+//! job that computes is a compiler; here it is `gzip`. The tools are busybox's.
+
+use super::{now, tell};
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+
+/// How many files there are to find, unless told otherwise; everything else goes with it.
+pub(crate) const SIZE: usize = 500;
+
+/// Files in a directory.
+const FULL: usize = 50;
+
+/// Lines of the symbol table for each file that there is to find: in the paper there are 11.
+const LINES: usize = 11;
+
+const PLACE: &str = "/tmp/mix";
+const TREE: &str = "/tmp/mix/tree";
+const SYMBOLS: &str = "/tmp/mix/System.map";
+const BUSYBOX: &str = "/bin/busybox";
+
+/// A program, or two by a pipe.
+struct Job {
+    name: &'static str,
+    commands: Vec<Vec<String>>,
+}
+
+fn jobs(size: usize) -> [Job; 6] {
+    let job = |name, commands: &[&[&str]]| {
+        let words = |command: &&[&str]| command.iter().map(|word| (*word).to_owned()).collect();
+        Job { name, commands: commands.iter().map(words).collect() }
+    };
+    let me = std::env::current_exe().unwrap_or_default();
+    let me = me.to_str().unwrap_or("teams");
+    let rows = format!("lu={}", rows(size));
+    [
+        job("gzip", &[&[BUSYBOX, "gzip", "-c", SYMBOLS]]),
+        job("find", &[&[BUSYBOX, "find", TREE]]),
+        job("grep", &[&[BUSYBOX, "grep", "linux", SYMBOLS]]),
+        job("find-grep", &[&[BUSYBOX, "find", TREE], &[BUSYBOX, "grep", "data"]]),
+        job("fft", &[&[me, "fft=1024"]]),
+        job("lu", &[&[me, &rows]]),
+    ]
+}
+
+/// Rows of the matrix: at least some blocks, at most half of the paper's.
+fn rows(size: usize) -> usize {
+    (size / 64 * 16).clamp(64, 256)
+}
+
+/// Runs all at once, and tells how long it is until the last has ended.
+pub(crate) fn at_once(size: usize) -> Result<(), String> {
+    prepared(size, |jobs| {
+        let before = now();
+        let started: Vec<_> = jobs.iter().map(Job::start).collect::<Result<_, _>>()?;
+        jobs.iter().zip(started).try_for_each(|(job, started)| job.wait(started))?;
+        tell("mix", now() - before);
+        Ok(())
+    })
+}
+
+/// Runs one after the other, and tells of each.
+pub(crate) fn alone(size: usize) -> Result<(), String> {
+    prepared(size, |jobs| {
+        jobs.iter().try_for_each(|job| {
+            let before = now();
+            job.wait(job.start()?)?;
+            tell(&format!("alone-{}", job.name), now() - before);
+            Ok(())
+        })
+    })
+}
+
+/// Runs what works on the files while they are there, and looks at the results.
+fn prepared(size: usize, run: impl FnOnce(&[Job]) -> Result<(), String>) -> Result<(), String> {
+    let symbols = symbols(size);
+    let io = |error: std::io::Error| format!("{PLACE}: {error}");
+    let _ = fs::remove_dir_all(PLACE);
+    for directory in 0..size.div_ceil(FULL) {
+        let path = format!("{TREE}/{directory}");
+        fs::create_dir_all(&path).map_err(io)?;
+        let files = (directory * FULL..size).take(FULL).map(|file| format!("{path}/{}", name(file)));
+        files.into_iter().try_for_each(|file| File::create(file).map(drop)).map_err(io)?;
+    }
+    fs::write(SYMBOLS, &symbols).map_err(io)?;
+    run(&jobs(size))?;
+    check(size, &symbols)?;
+    fs::remove_dir_all(PLACE).map_err(io)
+}
+
+/// The name of a file: every eighth is data.
+fn name(file: usize) -> String {
+    format!("{}-{file}", if file.is_multiple_of(8) { "data" } else { "text" })
+}
+
+/// The symbol table: every hundredth line is Linux's.
+fn symbols(size: usize) -> String {
+    let mut text = String::new();
+    for line in 0..LINES * size {
+        let (address, name) = (0xc010_0000 + 37 * line, if line.is_multiple_of(100) { "linux" } else { "kernel" });
+        let _ = writeln!(text, "{address:08x} T {name}_symbol_{}", line * 7919 % 10_007);
+    }
+    text
+}
+
+/// Where a job's output goes.
+fn output(name: &str) -> String {
+    format!("{PLACE}/{name}.out")
+}
+
+impl Job {
+    fn start(&self) -> Result<Vec<Child>, String> {
+        let mut started: Vec<Child> = Vec::new();
+        for (index, words) in self.commands.iter().enumerate() {
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]);
+            if let Some(from) = started.last_mut().and_then(|child| child.stdout.take()) {
+                command.stdin(from);
+            }
+            if index + 1 < self.commands.len() {
+                command.stdout(Stdio::piped());
+            } else {
+                command.stdout(File::create(output(self.name)).map_err(|error| error.to_string())?);
+            }
+            started.push(command.spawn().map_err(|error| format!("{}: {error}", words.join(" ")))?);
+        }
+        Ok(started)
+    }
+
+    fn wait(&self, started: Vec<Child>) -> Result<(), String> {
+        for mut child in started {
+            let status = child.wait().map_err(|error| error.to_string())?;
+            if !status.success() {
+                return Err(format!("{}: {status}", self.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the tools have found what is there.
+fn check(size: usize, symbols: &str) -> Result<(), String> {
+    let lines = |name: &str| {
+        let text = fs::read(output(name)).map_err(|error| format!("{name}: {error}"))?;
+        Ok::<_, String>(text.iter().filter(|byte| **byte == b'\n').count())
+    };
+    let wanted = [
+        ("find", 1 + size.div_ceil(FULL) + size),
+        ("grep", (LINES * size).div_ceil(100)),
+        ("find-grep", size.div_ceil(8)),
+    ];
+    for (name, wanted) in wanted {
+        let found = lines(name)?;
+        if found != wanted {
+            return Err(format!("{name} has found {found} lines instead of {wanted}"));
+        }
+    }
+    let unpacked = Command::new(BUSYBOX).args(["gzip", "-dc", &output("gzip")]).output();
+    match unpacked {
+        Ok(unpacked) if unpacked.stdout == symbols.as_bytes() => Ok(()),
+        Ok(_) => Err("gzip has not packed what was there".to_owned()),
+        Err(error) => Err(format!("gzip: {error}")),
+    }
+}
