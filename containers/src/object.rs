@@ -5,9 +5,12 @@
 //! one that was never written reads as zero.
 
 use crate::arena::{Full, Id};
+use crate::container::Container;
+use crate::directory::USER_END;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
+use crate::region::{Backing, Region};
 use alloc::collections::BTreeMap;
 
 /// Pages by number, a size in bytes, and how many files and regions refer to it.
@@ -37,6 +40,20 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// A new object without pages, with one reference.
     pub fn make_object(&mut self) -> Result<ObjectId, Full> {
         self.objects.insert(Object { references: 1, ..Object::default() })
+    }
+
+    /// Objects there are.
+    pub fn objects_live(&self) -> u32 {
+        self.objects.live()
+    }
+
+    /// Whether it is the program of any container.
+    pub fn is_program(&self, id: ObjectId) -> bool {
+        let is_image = |region: &Region| matches!(region.backing, Backing::Image { object, .. } if object == id);
+        let runs = |container: &Container| container.regions.within(0..USER_END).any(|region| is_image(&region));
+        // Most files are not mapped by anybody, or are no programs.
+        self.objects.get(id).is_some_and(|object| object.references > 1)
+            && self.containers.ids().filter_map(|id| self.containers.get(id)).any(runs)
     }
 
     /// One reference more.

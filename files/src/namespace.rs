@@ -18,7 +18,7 @@ pub struct Opened {
     /// The file is new.
     pub created: bool,
     /// The size of a regular file was set to 0: its bytes must go.
-    pub truncated: bool,
+    pub truncate: bool,
 }
 
 impl<C: Copy> Tree<C> {
@@ -55,17 +55,17 @@ impl<C: Copy> Tree<C> {
                 let (directory, name): (_, Box<[u8]>) = (found.directory, name.into());
                 let inode = self.add(directory, &name, New::Regular(make()?), mode, now)?;
                 self.hold(inode)?;
-                Ok(Opened { inode, created: true, truncated: false })
+                Ok(Opened { inode, created: true, truncate: false })
             }
             (None, _) => Err(Errno::ENOENT),
             (Some(_), Last::Name(_)) if found.slash && create => Err(Errno::EISDIR),
             (Some(_), _) if exclusive => Err(Errno::EEXIST),
-            (Some(inode), _) => self.open_found(inode, flags, found.slash, now),
+            (Some(inode), _) => self.open_found(inode, flags, found.slash),
         }
     }
 
     /// Opens what is there already.
-    fn open_found(&mut self, id: InodeId, flags: OpenFlags, slash: bool, now: i64) -> Result<Opened> {
+    fn open_found(&mut self, id: InodeId, flags: OpenFlags, slash: bool) -> Result<Opened> {
         let inode = self.get(id)?;
         let is_directory = inode.is_directory();
         let path_only = flags.contains(OpenFlags::PATH);
@@ -89,15 +89,12 @@ impl<C: Copy> Tree<C> {
             return Err(Errno::EACCES);
         }
         let regular = matches!(inode.kind, Kind::Regular { .. });
-        let truncated = regular && flags.contains(OpenFlags::TRUNCATE);
+        let truncate = regular && flags.contains(OpenFlags::TRUNCATE);
         self.hold(id)?;
         if let Ok(pipe) = self.pipe_mut(id) {
             pipe.open(flags);
         }
-        if truncated {
-            self.set_size(id, 0, now)?;
-        }
-        Ok(Opened { inode: id, created: false, truncated })
+        Ok(Opened { inode: id, created: false, truncate })
     }
 
     /// Makes a directory.

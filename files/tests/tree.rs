@@ -65,7 +65,7 @@ fn truncating_open_says_that_the_bytes_must_go() {
     tree.set_size(id, 100, 5).unwrap();
     let walk = walk(&tree);
     let opened = tree.open(&walk, b"f", OpenFlags::WRITE_ONLY | OpenFlags::TRUNCATE, 0, 9, || Ok(2)).unwrap();
-    assert!(opened.truncated && !opened.created);
+    assert!(opened.truncate && !opened.created);
     let found = tree.attributes(id).unwrap();
     assert_eq!((found.size, found.mtime, tree.get(id).unwrap().holds), (0, 9, 1));
 }

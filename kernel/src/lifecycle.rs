@@ -1,7 +1,7 @@
 //! How threads and processes end, and what is given back.
 
 use crate::arch;
-use crate::calls::{self, jobs};
+use crate::calls::{self, jobs, threads};
 use crate::files::Descriptors;
 use crate::kernel::Kernel;
 use crate::signals::{self, SIGCHLD, SIGKILL};
@@ -15,7 +15,8 @@ pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let process = thread.process;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-    calls::threads::farewell(&mut kernel.memory, &mut kernel.tasks, space, id);
+    threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, id, &mut { threads::ROBUST });
+    threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, id);
     if kernel.tasks.end_thread(id) == 0 {
         end_process(kernel, cpu, process, how);
     } else {
@@ -69,13 +70,24 @@ pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
         // Their control blocks and their container are in use there until then.
         kernel.memory.vacate(elsewhere);
     }
+    let Some(container) = kernel.tasks.process(id).map(|process| process.container) else { return };
+    let space = Space { container, cpu: schedule::this_cpu(cpu) };
+    // With nobody else in the container, nobody waits for its threads.
+    let shared = kernel.memory.container(container).is_some_and(|container| container.processes > 1);
+    let mut robust = threads::ROBUST;
     loop {
         // Some at a time: neither a search for each nor a list of all.
         let some: Vec<ThreadId> = kernel.tasks.threads_of(id).take(64).collect();
         if some.is_empty() {
             break;
         }
-        some.into_iter().for_each(|thread| _ = kernel.tasks.end_thread(thread));
+        for thread in some {
+            threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
+            if shared {
+                threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);
+            }
+            kernel.tasks.end_thread(thread);
+        }
     }
 }
 

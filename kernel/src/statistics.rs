@@ -83,6 +83,9 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     give("frames_free_at_start", kernel.statistics.frames_free_at_start);
     give("heap_pages", heap::pages() as u64);
     give("heap_pages_at_start", kernel.statistics.heap_pages_at_start);
+    give("heap_bytes", heap::used() as u64);
+    give("objects_live", memory.objects_live().into());
+    give("open_files_live", kernel.files.open.len() as u64);
     give("containers_made", memory.counts.containers_made);
     give("containers_live", memory.containers_live().into());
     let [pages, tables, directories] = memory.counts.used_at_end;

@@ -166,6 +166,10 @@ on_cpus! {
     fork_storm(1 on_1, 2 on_2, 8 on_8): |cpus| {
         passes(cpus, &["fork-storm", &for_cpus(cpus, [20, 20, 5, 2])]);
     };
+    // It has compared the kernel's counts before and after.
+    soak(1 on_1, 4 on_4): |cpus| {
+        passes(cpus, &["soak", "25", "1"]);
+    };
     fork_bomb(2 on_2, 8 on_8): |cpus| {
         passes(cpus, &["fork-storm", "bomb", "200"]);
     };
@@ -316,6 +320,7 @@ fn long_runs_on_4() {
         &["/pkg/abrupt", "2000"],
         &["/pkg/traffic", "32"],
         &["fork-storm", "400"],
+        &["soak", "1500", "2"],
         &["fork-storm", "many", "100000"],
     ] {
         let _alone = alone();

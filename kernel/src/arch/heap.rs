@@ -152,6 +152,12 @@ pub fn pages() -> usize {
     (mapped - HEAP.start as usize) / PAGE_SIZE
 }
 
+/// Bytes that are allocated.
+pub fn used() -> usize {
+    // SAFETY: words are read, with no other reference to the state alive.
+    unsafe { (*KERNEL_HEAP.0.get()).heap.used() }
+}
+
 /// Gives the heap its first pages.
 ///
 /// # Panics

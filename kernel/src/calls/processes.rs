@@ -26,7 +26,6 @@ use zerocopy::{Immutable, IntoBytes};
 
 /// The signal at a child's end.
 const CLONE_SIGNAL: u64 = 0xff;
-const CLONE_FILES: u64 = 0x400;
 const CLONE_VFORK: u64 = 0x4000;
 
 /// Of so many frames one stays free when a process is made: those that there are will write to pages that
@@ -50,14 +49,14 @@ pub fn vfork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     clone(&caller.with([CLONE_VM | CLONE_VFORK | u64::from(SIGCHLD), 0, 0, 0, 0, 0]), kernel, cpu)
 }
 
-/// `clone(flags, stack, parent tid, child tid, tls)` for a process. `CLONE_FILES` is taken beside
-/// `CLONE_VFORK` only, and the child gets a copy: it is about to call `execve`.
+/// `clone(flags, stack, parent tid, child tid, tls)` for a process.
 pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let [flags, stack, parent_tid, child_tid, tls, _] = caller.arguments;
     let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
-    let shared = if flags & CLONE_VFORK != 0 { CLONE_VFORK | CLONE_FILES } else { 0 };
     let signal = (flags & CLONE_SIGNAL) as u8;
-    if flags & !(CLONE_SIGNAL | CLONE_VM | shared | options | threads::IGNORED) != 0 || !matches!(signal, 0 | SIGCHLD) {
+    if flags & !(CLONE_SIGNAL | CLONE_VM | CLONE_VFORK | options | threads::IGNORED) != 0
+        || !matches!(signal, 0 | SIGCHLD)
+    {
         super::table::log_once(kernel, caller, format_args!("with flags {flags:#x} is not there: EINVAL"));
         return Err(Errno::EINVAL);
     }
@@ -221,7 +220,6 @@ fn become_program(
         (main.signal_mask, main.pending) = (thread.signal_mask, thread.pending);
         (main.priority, main.affinity) = (thread.priority, thread.affinity);
     }
-    threads::farewell(&mut kernel.memory, &mut kernel.tasks, caller.space, caller.thread);
     lifecycle::end_threads(kernel, cpu, id);
     kernel.tasks.renew(id, main);
     if let Some(container) = kernel.memory.container_mut(loaded.container) {

@@ -80,13 +80,9 @@ pub fn exit_group(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answe
     Ok(Reply::Gone)
 }
 
-/// What a thread owes others when it ends: its robust futexes, and the futex of its joiner.
-pub fn farewell(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId) {
-    let Some(thread) = tasks.thread(id) else { return };
-    let (robust_list, clear, number) = (thread.robust_list, thread.clear_child_tid, thread.number);
-    if robust_list != 0 {
-        release_robust(memory, tasks, space, robust_list, number);
-    }
+/// Tells the joiner of a thread that ends.
+pub fn tell_joiner(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId) {
+    let clear = tasks.thread(id).map_or(0, |thread| thread.clear_child_tid);
     if clear != 0 && memory.copy_out(space, clear, &0_u32.to_le_bytes()).is_ok() {
         tasks.wake(futex_at(memory, space, clear, false), 1, u32::MAX);
     }
@@ -112,10 +108,15 @@ fn read_pointer(memory: &mut Memory, space: Space, address: u64) -> Option<u64> 
     memory.copy_in(space, address, &mut word).ok().map(|()| u64::from_le_bytes(word))
 }
 
-/// Marks the futexes on a thread's robust list whose owner it is as orphaned, and wakes a waiter of
-/// each. The list is the program's, so it may be wild or endless.
-fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, head: u64, number: u32) {
-    const LONGEST: usize = 2048;
+/// Robust futexes that threads leave that end together, at most.
+pub const ROBUST: usize = 2048;
+
+/// Marks the futexes on the robust list of a thread that ends as orphaned, if it is their owner, and wakes a waiter of
+/// each. The list is the program's, so it may be wild or endless: `room` says how many futexes are looked at, at most,
+/// and becomes less by them.
+pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId, room: &mut usize) {
+    let Some(thread) = tasks.thread(id).filter(|thread| thread.robust_list != 0) else { return };
+    let (head, number) = (thread.robust_list, thread.number);
     const WAITERS: u32 = 0x8000_0000;
     const OWNER_DIED: u32 = 0x4000_0000;
     const OWNER: u32 = 0x3fff_ffff;
@@ -134,8 +135,8 @@ fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, head: u6
             tasks.wake(futex_at(memory, space, address, false), 1, u32::MAX);
         }
     };
-    for _ in 0..LONGEST {
-        let Some(at) = entry.filter(|at| *at & !1 != head) else { break };
+    while let Some(at) = entry.filter(|at| *at & !1 != head && *room > 0) {
+        *room -= 1;
         entry = read_pointer(memory, space, at & !1);
         if Some(at) != about_to {
             release(memory, at);

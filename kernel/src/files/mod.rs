@@ -364,6 +364,12 @@ impl Files {
         }
     }
 
+    /// Whether a file may be written to: it is no program that runs. `ETXTBSY`
+    pub fn check_idle(&self, memory: &Memory, inode: InodeId) -> Result<(), Errno> {
+        let runs = self.content(inode).is_some_and(|(object, ..)| memory.is_program(object));
+        if runs { Err(Errno::ETXTBSY) } else { Ok(()) }
+    }
+
     /// Sets the size of a regular file and of its object.
     pub fn resize(&mut self, memory: &mut Memory, inode: InodeId, size: u64) -> Result<(), Errno> {
         if size > SIZE_MAX {

@@ -393,20 +393,25 @@ fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
     match wait.channel {
         Channel::Stopped(_) => {}
         // A parent that has lent its container to a child waits on, unless it is to end.
-        Channel::Leaving(_) if !has_effect(tasks, id, |effect| effect == Effect::Ends) => {}
+        // It has its child: the call is not to be made again, whatever comes before the end.
+        Channel::Leaving(_) if open_with(tasks, id, |effect| effect == Effect::Ends) != 0 => {
+            tasks.resume(id, wait.woken)
+        }
+        Channel::Leaving(_) => {}
         // What it has waited for: no interruption.
         Channel::Signal(set) if tasks.pending(id) & set != 0 => tasks.resume(id, Resume::Restart),
         Channel::Again => tasks.resume(id, Resume::Interrupt),
-        _ if has_effect(tasks, id, |effect| effect != Effect::Nothing) => tasks.resume(id, Resume::Interrupt),
+        _ if open_with(tasks, id, |effect| effect != Effect::Nothing) != 0 => tasks.resume(id, Resume::Interrupt),
         _ => {}
     }
 }
 
-/// Whether the delivery of any signal that is there for a thread would come to this.
-fn has_effect(tasks: &Tasks, id: ThreadId, wanted: impl Fn(Effect) -> bool) -> bool {
-    let Some(process) = tasks.thread(id).map(|thread| thread.process) else { return false };
-    let signals = tasks.open(id);
-    signals != 0 && (1..=SIGNALS).any(|signal| signals & bit(signal) != 0 && wanted(effect(tasks, process, signal)))
+/// The signals that are there for a thread and whose delivery would come to this.
+fn open_with(tasks: &Tasks, id: ThreadId, wanted: impl Fn(Effect) -> bool) -> u64 {
+    let Some(process) = tasks.thread(id).map(|thread| thread.process) else { return 0 };
+    let open = tasks.open(id);
+    let each = (1..=SIGNALS).filter(|signal| open & bit(*signal) != 0);
+    if open == 0 { 0 } else { each.filter(|signal| wanted(effect(tasks, process, *signal))).map(bit).sum() }
 }
 
 /// Changes a thread's mask. Signals that it lets through now come before it goes on; those of its process
@@ -450,7 +455,14 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     thread.saved_mask.get_or_insert(thread.signal_mask);
     set_mask(tasks, id, mask);
     tasks.alert(id);
-    !has_effect(tasks, id, |effect| effect != Effect::Nothing)
+    open_with(tasks, id, |effect| effect != Effect::Nothing) == 0
+}
+
+/// Takes the signal that is to be delivered next, of those that are there for a thread. What ends the process goes
+/// first, as on Linux: no handler comes between, which might block it.
+fn take(tasks: &mut Tasks, id: ThreadId, open: u64) -> Option<SignalInfo> {
+    let deadly = open_with(tasks, id, |effect| effect == Effect::Ends);
+    tasks.take_signal(id, if deadly != 0 { deadly } else { open })
 }
 
 /// Delivers the pending signals that the current thread does not block. Called when it has been
@@ -461,14 +473,16 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
         if thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread) {
             return true;
         }
-        let (process, mask, saved) = (thread.process, thread.signal_mask, thread.saved_mask);
+        let (process, saved) = (thread.process, thread.saved_mask);
         let again = thread.restart.is_some_and(|call| call.rip == thread.registers.rip);
         if kernel.tasks.is_stopped(process) {
             kernel.tasks.park_stopped(id);
             settle_stop(&mut kernel.tasks, process);
             return false;
         }
-        let Some(info) = kernel.tasks.take_signal(id, !mask) else {
+        let open = kernel.tasks.open(id);
+        let info = if open != 0 { take(&mut kernel.tasks, id, open) } else { None };
+        let Some(info) = info else {
             // Another mask is in place for as long as the call waits: it is over, or is to be made again.
             let Some(saved) = saved.filter(|_| !again) else { return true };
             if let Some(thread) = kernel.tasks.thread_mut(id) {

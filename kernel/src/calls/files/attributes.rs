@@ -131,8 +131,8 @@ pub fn truncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
     let size = u64::try_from(caller.arguments[1] as i64).map_err(|_| Errno::EINVAL)?;
     let path = Path::read(caller, memory, caller.arguments[0])?;
     let inode = find(caller, tasks, files, AT_FDCWD, &path, true, false)?;
-    files.resize(memory, inode, size)?;
-    DONE
+    files.check_idle(memory, inode)?;
+    files.resize(memory, inode, size).and(DONE)
 }
 
 /// `ftruncate(fd, size)`

@@ -22,12 +22,11 @@ pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &m
     if files.is_own_terminal(opened.inode) && jobs::terminal_owner(caller, tasks, console).is_err() {
         return Err(Errno::ENXIO);
     }
-    if opened.truncated
-        && let Some((object, ..)) = files.content(opened.inode)
-    {
-        memory.resize_object(object, 0);
-    }
     let file = OpenFile::new(opened.inode, flags);
+    let changed = if flags.writable() || opened.truncate { files.check_idle(memory, opened.inode) } else { Ok(()) };
+    let changed = changed.and_then(|()| if opened.truncate { files.resize(memory, opened.inode, 0) } else { Ok(()) });
+    // Nobody waits yet for what has only just been opened.
+    changed.inspect_err(|_| _ = files.give_back(memory, &file))?;
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     value(files.install(memory, descriptors, file, flags.contains(OpenFlags::CLOSE_ON_EXEC))?)
 }

@@ -1,50 +1,25 @@
-//! Processes and threads that come and go in every order: `fork-storm [part] [amount]`, `fork-storm [amount]`.
+//! Many processes: `fork-storm [part] [amount]`, `fork-storm [amount]`.
 //!
 //! - `hammer`: threads write to their pages all the time while others fork; each child finds every page in
 //!   one piece, as it was at one moment, and what it writes itself is seen by nobody else.
-//! - `mixed`: processes whose threads fork, call `execve` and end in any order, and are killed meanwhile.
 //! - `many`: so many processes one after another.
 //! - `bomb`: children that make children until there is no room or no memory; all of them are told, and when
 //!   they are gone everything is back.
-//!
 //! - `starve`: `execve` with less and less memory left, down to none.
 //!
-//! Without a part the first three, each a little of it. All of it runs on Linux, but for the bomb.
+//! Without a part the first two, each a little of it. All of it runs on Linux, but for the bomb.
 
 use libc::*;
-use programs::cpus::{self, Random};
+use programs::children::{End, end_of, fork_raw, leave};
+use programs::cpus;
 use programs::sys;
 use programs::system::{self, PAGE};
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
 use std::{ptr, thread};
 
 /// This program, which ends at once when it is told so.
 const ME: &CStr = c"/proc/self/exe";
-
-/// Calls `fork` past the C library, whose locks other threads may hold: the child calls nothing of it.
-fn fork_raw() -> Result<i32, i32> {
-    sys!(SYS_fork).map(|pid| pid as i32)
-}
-
-fn leave(status: i32) -> ! {
-    let _ = sys!(SYS_exit_group, status);
-    unreachable!("it has ended")
-}
-
-/// Waits for a child; its status as `wait4` gives it.
-fn wait(pid: i32) -> i32 {
-    let mut status = 0i32;
-    assert_eq!(sys!(SYS_wait4, pid, &mut status, 0, 0), Ok(pid as u64));
-    status
-}
-
-/// Calls `execve` so that the program that follows ends with this status.
-fn run_exit(status: &CStr) -> i32 {
-    let words = [c"fork-storm".as_ptr(), c"exit".as_ptr(), status.as_ptr(), ptr::null()];
-    sys!(SYS_execve, ME, words.as_ptr(), &[0u64]).unwrap_err()
-}
 
 const WORDS: usize = PAGE / 8;
 
@@ -105,7 +80,9 @@ fn hammer(rounds: usize) {
                                 let mine = pages.iter().all(|page| page.0.iter().all(|word| word.load(SeqCst) == 7));
                                 leave(i32::from(!whole) | i32::from(!mine) << 1);
                             }
-                            pid => assert_eq!(wait(pid), 0, "1: a torn page, 2: a page that others write"),
+                            pid => {
+                                assert_eq!(end_of(pid), End::Exited(0), "1: a torn page, 2: a page that others write")
+                            }
                         }
                     }
                 })
@@ -121,82 +98,11 @@ fn hammer(rounds: usize) {
     println!("hammer: {rounds} rounds of 2 forkers beside {writers} writers");
 }
 
-/// What a process of the storm does, by chance: threads, children, another program, its end.
-fn storm(seed: u64, depth: u32) -> i32 {
-    let mut random = Random::new(seed);
-    for n in 0..random.below(4) {
-        let seed = seed.wrapping_mul(31).wrapping_add(n);
-        // Without memory for a thread there is one less.
-        let _ = thread::Builder::new().stack_size(32 << 10).spawn(move || {
-            let mut random = Random::new(seed);
-            match random.below(6) {
-                0 => leave(1),
-                1 => leave(run_exit(c"2")),
-                2 if depth > 0 => {
-                    if fork_raw() == Ok(0) {
-                        leave(3);
-                    }
-                }
-                3 => thread::yield_now(),
-                4 => thread::park_timeout(Duration::from_millis(random.below(5))),
-                _ => (0..random.below(20_000)).for_each(|_| std::hint::spin_loop()),
-            }
-        });
-    }
-    for _ in 0..random.below(3) {
-        if depth > 0 {
-            match fork_raw() {
-                // In the child the threads are not there, nor what they have locked: no library.
-                Ok(0) => leave(if random.below(2) == 0 { run_exit(c"4") } else { 5 }),
-                Ok(pid) if random.below(3) == 0 => _ = sys!(SYS_kill, pid, SIGKILL),
-                Ok(pid) if random.below(2) == 0 => _ = sys!(SYS_wait4, pid, 0, 0, 0),
-                _ => {}
-            }
-        }
-    }
-    match random.below(4) {
-        0 => _ = run_exit(c"6"),
-        1 => _ = sys!(SYS_exit, 7),
-        _ => {}
-    }
-    8
-}
-
-fn mixed(rounds: usize) {
-    let mut random = Random::new(rounds as u64);
-    let mut made = 0;
-    for round in 0..rounds {
-        let children: Vec<i32> = (0..4)
-            .map(|n| {
-                // SAFETY: this process has one thread.
-                match unsafe { fork() } {
-                    0 => leave(storm((round * 4 + n) as u64, 1)),
-                    pid => pid,
-                }
-            })
-            .collect();
-        assert!(children.iter().all(|pid| *pid > 0), "children can be made: {children:?}");
-        for pid in children {
-            if random.below(3) == 0 {
-                let _ = sys!(SYS_kill, pid, SIGKILL);
-            }
-            let status = wait(pid);
-            // 0 is that of a thread that has ended last.
-            assert!(
-                WIFEXITED(status) && WEXITSTATUS(status) <= 8 || WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-                "{status:#x}"
-            );
-            made += 1;
-        }
-    }
-    println!("mixed: {made} processes with their threads and children");
-}
-
 fn many(count: usize) {
     for n in 0..count {
         match fork_raw().expect("a child") {
             0 => leave(n as i32 & 0x7f),
-            pid => assert_eq!(wait(pid), (n as i32 & 0x7f) << 8),
+            pid => assert_eq!(end_of(pid), End::Exited(n as i32 & 0x7f)),
         }
     }
     println!("many: {count} one after another");
@@ -249,8 +155,8 @@ fn bomb(limit: u64) {
     std::fs::remove_file("/tmp/fork-storm").expect("it can be removed");
     let _ = sys!(SYS_close, ends[1]);
     // Without a limit even the first may be one for whose own page there was no memory left.
-    let status = wait(bomber);
-    assert!(status == 0 || limit == 0 && status == SIGKILL, "{status:#x}");
+    let end = end_of(bomber);
+    assert!(end == End::Exited(0) || limit == 0 && end == End::Killed(SIGKILL), "{end:?}");
     // Those whose parents have ended first are nobody's.
     cpus::spin_until(|| counts() == before);
     let _ = sys!(SYS_close, ends[0]);
@@ -281,12 +187,11 @@ fn starve(step: usize) {
             }
             pid => pid,
         };
-        let status = wait(pid);
-        let end = match WIFEXITED(status) {
-            true => WEXITSTATUS(status),
-            false => 2,
+        let end = match end_of(pid) {
+            End::Exited(status @ 0..2) => status,
+            End::Killed(SIGKILL) => 2,
+            other => panic!("{left} pages: {other:?}"),
         };
-        assert!(end != 2 || WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "{left} pages: {status:#x}");
         ends[end as usize] += 1;
     }
     assert!(ends[0] > 0 && ends[1] > 0, "{ends:?}");
@@ -298,14 +203,12 @@ fn main() {
     match &part[..] {
         "exit" => leave(cpus::argument(2, 0) as i32),
         "hammer" => hammer(cpus::argument(2, 200)),
-        "mixed" => mixed(cpus::argument(2, 50)),
         "many" => many(cpus::argument(2, 10_000)),
         "starve" => starve(cpus::argument(2, 20)),
         "bomb" => bomb(cpus::argument(2, 0) as u64),
         _ => {
             let amount = part.parse().unwrap_or(20);
             hammer(amount);
-            mixed(amount);
             many(20 * amount);
         }
     }

@@ -9,6 +9,7 @@ mod nonsense;
 mod victim;
 
 use abi::native;
+use programs::counts::Counts;
 use programs::{cpus, native as jotun, sys};
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,9 +36,9 @@ fn main() {
     let files = everything();
     // What is needed once is there after this, and no frames are missing because of it.
     run(shared, seed ^ 0x5eed, Duration::from_millis(500));
-    let before = Counts::after_all_else_than(&files);
+    let before = count_after_all_else_than(&files);
     let ended = run(shared, seed, Duration::from_secs(seconds));
-    let after = Counts::after_all_else_than(&files);
+    let after = count_after_all_else_than(&files);
     let answered: Vec<_> = (0..victim::NUMBERS).filter(|n| shared.known[*n].load(Relaxed) > 0).collect();
     println!(
         "{} calls, {} of them not refused; {} numbers known; {ended} children",
@@ -134,43 +135,11 @@ fn everything() -> BTreeSet<PathBuf> {
     found
 }
 
-/// What must be the same before and after.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Counts {
-    processes: u64,
-    threads: u64,
-    containers: u64,
-    directories: u64,
-    copies: u64,
-    /// Free frames, those of the kernel's heap with its tables, and this program's own.
-    frames: u64,
-}
-
-impl Counts {
-    /// Takes away what has been made besides these files, and counts.
-    fn after_all_else_than(files: &BTreeSet<PathBuf>) -> Self {
-        for path in everything().difference(files) {
-            let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
-        }
-        victim::touch_shared();
-        let take = || {
-            let text = jotun::statistics().expect("the kernel's statistics");
-            let get = |name| native::value(&text, name).unwrap_or_else(|| panic!("a statistic {name}"));
-            let heap = get("heap_pages");
-            let container = jotun::container(0).expect("what this container uses");
-            let own = native::value(&container, "pages").expect("its pages");
-            Self {
-                processes: get("processes_live"),
-                threads: get("threads_live"),
-                containers: get("containers_live"),
-                directories: get("container_directories_live"),
-                copies: get("directory_copies_live"),
-                // A page of tables maps 512 pages of the heap.
-                frames: get("frames_free") + heap + heap.div_ceil(512) + own,
-            }
-        };
-        // The first look may need memory of its own.
-        take();
-        take()
+/// Takes away what has been made besides these files, and counts.
+fn count_after_all_else_than(files: &BTreeSet<PathBuf>) -> Counts {
+    for path in everything().difference(files) {
+        let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
     }
+    victim::touch_shared();
+    Counts::now()
 }

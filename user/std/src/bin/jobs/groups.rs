@@ -1,6 +1,5 @@
 //! Groups and sessions, and signals to them.
 
-use crate::children::*;
 use crate::*;
 
 pub(crate) const CHECKS: &[Check] = &[

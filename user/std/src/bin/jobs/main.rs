@@ -4,14 +4,12 @@
 //! Runs on Linux as well, and must say the same there; but `everybody`, which is made only by name, ends all
 //! processes that there are but itself and the first.
 
-#[path = "../processes/children.rs"]
-#[allow(dead_code, reason = "not all of it is needed here")]
-mod children;
 mod groups;
 mod stopping;
 mod telling;
 
 use libc::*;
+use programs::children::*;
 use programs::sys;
 use std::process::exit;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -32,12 +30,12 @@ fn main() {
     for (name, check) in CHECKS.into_iter().flatten() {
         if wanted.as_ref().is_none_or(|wanted| wanted == name) {
             // A child makes it, in a session of its own: the process itself may lead one already.
-            let pid = children::child(|| {
+            let pid = child(|| {
                 sys!(SYS_setsid).expect("no leader of a group");
                 check();
                 0
             });
-            assert_eq!(children::end_of(pid), children::End::Exited(0), "{name}");
+            assert_eq!(end_of(pid), End::Exited(0), "{name}");
             println!("ok {name}");
         }
     }

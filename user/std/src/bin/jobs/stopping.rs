@@ -1,6 +1,5 @@
 //! Processes that are stopped and go on.
 
-use crate::children::*;
 use crate::*;
 
 pub(crate) const CHECKS: &[Check] = &[

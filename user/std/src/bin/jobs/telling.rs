@@ -1,6 +1,5 @@
 //! What parents are told: SIGCHLD and `waitid`.
 
-use crate::children::*;
 use crate::*;
 
 pub(crate) const CHECKS: &[Check] = &[("SIGCHLD", signals), ("waitid", by_id), ("wait again", again)];

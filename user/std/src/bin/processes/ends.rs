@@ -1,8 +1,8 @@
 //! Waiting for the end of children, and what the parent is told.
 
 use super::Check;
-use super::children::*;
 use libc::*;
+use programs::children::*;
 use programs::sys;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 

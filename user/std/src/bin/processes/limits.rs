@@ -1,8 +1,8 @@
 //! Limits of processes, address space and stack.
 
 use super::Check;
-use super::children::*;
 use libc::*;
+use programs::children::*;
 use programs::sys;
 use programs::system::PAGE;
 

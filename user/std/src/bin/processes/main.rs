@@ -3,7 +3,6 @@
 //! Runs on Linux as well and must say the same there, but for the limit on processes, from which Linux
 //! excepts root.
 
-mod children;
 mod ends;
 mod limits;
 mod making;

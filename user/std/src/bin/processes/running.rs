@@ -1,8 +1,8 @@
 //! `execve`: what becomes of a process, and what cannot be run.
 
 use super::Check;
-use super::children::*;
 use libc::*;
+use programs::children::*;
 use programs::sys;
 use std::ffi::{CStr, CString};
 use std::io::Write;
@@ -35,6 +35,10 @@ pub(crate) fn play(role: &str, words: &[String]) -> i32 {
         "pid" => i32::from(sys!(SYS_getpid) != Ok(number()) || sys!(SYS_gettid) != sys!(SYS_getpid)),
         // Which of the descriptors are open, a bit for each.
         "open" => (0..8).filter(|bit| sys!(SYS_fcntl, 10 + bit, F_GETFD).is_ok()).map(|bit| 1 << bit).sum(),
+        "wait" => {
+            give(number() as i32, 1);
+            i32::from(take(number() as i32) != Some(1))
+        }
         "descend" => super::limits::play_descend(number()),
         "kept" => kept(number(), number()),
         "count" => {
@@ -290,6 +294,21 @@ fn refused() {
     drop(open);
     let pid = child(|| run(&path, &["me", "as:exit", "8"]));
     assert_eq!(end_of(pid), End::Exited(8));
+    // And nobody writes to it while it runs.
+    let (told, go) = (pipe_ends(), pipe_ends());
+    let numbers = [told[1], go[0]].map(|end| sys!(SYS_dup, end).unwrap().to_string());
+    let pid = child(|| run(&path, &["me", "as:wait", &numbers[0], &numbers[1]]));
+    assert_eq!(take(told[0]), Some(1));
+    for flags in [O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC, O_RDONLY | O_TRUNC] {
+        assert_eq!(sys!(SYS_open, &*path, flags | O_CREAT, 0o755), Err(ETXTBSY));
+    }
+    assert_eq!(sys!(SYS_truncate, &*path, 0), Err(ETXTBSY));
+    close_all(&[sys!(SYS_open, &*path, O_RDONLY).unwrap() as i32]);
+    give(go[1], 1);
+    assert_eq!(end_of(pid), End::Exited(0));
+    close_all(&[sys!(SYS_open, &*path, O_WRONLY | O_TRUNC).unwrap() as i32]);
+    numbers.iter().for_each(|number| close_all(&[number.parse().unwrap()]));
+    close_all(&[told, go].concat());
     // Addresses that are none.
     assert_eq!(sys!(SYS_execve, 8, 0, 0), Err(EFAULT));
     assert_eq!(sys!(SYS_execve, ME, 8, 0), Err(EFAULT));

@@ -1,16 +1,18 @@
 //! Memory after a fork: private pages part at the first write, shared ones never.
 
 use super::Check;
-use super::children::*;
 use libc::*;
+use programs::children::*;
 use programs::sys;
 use programs::system::{PAGE, pages};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("both-sides-write", both_sides),
     ("grandchildren", grandchildren),
     ("shared-stays-shared", shared),
     ("futex-of-two-processes", futex),
+    ("robust-futex-of-an-ended-process", robust),
     ("protections-are-kept", protections),
     ("no-copy-without-need", no_needless_copies),
 ];
@@ -112,6 +114,48 @@ fn futex() {
     }
     assert_eq!(end_of(pid), End::Exited(0));
     sys!(SYS_munmap, map, PAGE).unwrap();
+}
+
+/// What a thread holds when its process ends, by itself or killed, is given to who waits for it.
+fn robust() {
+    const WAITERS: u32 = 1 << 31;
+    const OWNER_DIED: u32 = 1 << 30;
+    let rights = PROT_READ | PROT_WRITE;
+    for killed in [false, true] {
+        let map = sys!(SYS_mmap, 0, PAGE, rights, MAP_SHARED | MAP_ANONYMOUS, -1, 0).unwrap();
+        // SAFETY: the page is there, aligned, zeroed, and reached by atomics only until it is unmapped.
+        let words = unsafe { &*std::ptr::with_exposed_provenance::<[AtomicU64; 8]>(map as usize) };
+        let pid = child(|| {
+            let holder = std::thread::spawn(move || {
+                // The head, with one entry, 16 bytes before its word; the entry leads back to the head.
+                words[0].store(map + 24, SeqCst);
+                words[1].store(16, SeqCst);
+                words[3].store(map, SeqCst);
+                sys!(SYS_set_robust_list, map, 24).unwrap();
+                words[5].store(sys!(SYS_gettid).unwrap() | u64::from(WAITERS), SeqCst);
+                loop {
+                    let _ = sys!(SYS_pause);
+                }
+            });
+            programs::cpus::spin_until(|| words[6].load(SeqCst) != 0);
+            if !killed {
+                leave(0);
+            }
+            holder.join().map_or(1, |_: ()| 2)
+        });
+        programs::cpus::spin_until(|| words[5].load(SeqCst) != 0);
+        let held = words[5].load(SeqCst);
+        words[6].store(1, SeqCst);
+        if killed {
+            sys!(SYS_kill, pid, SIGKILL).unwrap();
+        }
+        // Perhaps it is too late to wait.
+        let waited = sys!(SYS_futex, map + 40, FUTEX_WAIT, held, 0);
+        assert!(matches!(waited, Ok(0) | Err(EAGAIN)), "{waited:?}");
+        assert_eq!(words[5].load(SeqCst), u64::from(WAITERS | OWNER_DIED));
+        assert_eq!(end_of(pid), if killed { End::Killed(SIGKILL) } else { End::Exited(0) });
+        sys!(SYS_munmap, map, PAGE).unwrap();
+    }
 }
 
 fn protections() {
