@@ -17,7 +17,7 @@ pub struct Opened {
     pub inode: InodeId,
     /// The file is new.
     pub created: bool,
-    /// The size of a regular file was set to 0: its bytes must go.
+    /// The size of a regular file is to be set to 0, which is left to the caller.
     pub truncate: bool,
 }
 

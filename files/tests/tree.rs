@@ -59,7 +59,7 @@ fn a_replaced_file_comes_back_and_a_failed_open_makes_no_content() {
 }
 
 #[test]
-fn truncating_open_says_that_the_bytes_must_go() {
+fn truncating_open_leaves_the_bytes_to_the_caller() {
     let mut tree = Tree::new(0);
     let id = create(&mut tree, "/f", 1);
     tree.set_size(id, 100, 5).unwrap();
@@ -67,7 +67,7 @@ fn truncating_open_says_that_the_bytes_must_go() {
     let opened = tree.open(&walk, b"f", OpenFlags::WRITE_ONLY | OpenFlags::TRUNCATE, 0, 9, || Ok(2)).unwrap();
     assert!(opened.truncate && !opened.created);
     let found = tree.attributes(id).unwrap();
-    assert_eq!((found.size, found.mtime, tree.get(id).unwrap().holds), (0, 9, 1));
+    assert_eq!((found.size, found.mtime, tree.get(id).unwrap().holds), (100, 5, 1));
 }
 
 #[test]
