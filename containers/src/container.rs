@@ -161,13 +161,15 @@ pub struct Usage {
 }
 
 impl Container {
+    /// Where a walk through all of it starts.
+    pub(crate) fn root(&self) -> Option<Root> {
+        let directory = self.directory.as_ref().map(|directory| Root { table: directory.pml4, level: 4 });
+        directory.or(self.window.map(|table| Root { table, level: 1 }))
+    }
+
     /// Where a walk for `address` starts, if the container's tables reach it at all.
     pub(crate) fn root_for(&self, address: u64) -> Option<Root> {
-        match (&self.directory, self.window) {
-            (Some(directory), _) => Some(Root { table: directory.pml4, level: 4 }),
-            (None, Some(table)) if WINDOW.contains(&address) => Some(Root { table, level: 1 }),
-            _ => None,
-        }
+        self.root().filter(|root| root.level == 4 || WINDOW.contains(&address))
     }
 
     /// Where a walk through `range` starts, and the part of it that the container's tables reach.

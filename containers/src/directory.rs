@@ -5,7 +5,7 @@
 //! functions here start at any level, so the window's page table on its own (level 1) and a whole
 //! page directory (level 4) are walked by the same code.
 
-use crate::frames::{Frame, PAGE_SIZE};
+use crate::frames::{Frame, GROUP, PAGE_SIZE};
 use crate::physical::{OutOfFrames, PhysicalMemory};
 use core::ops::Range;
 use x86_64::PhysAddr;
@@ -54,6 +54,18 @@ pub struct Root {
     pub level: u8,
 }
 
+impl Root {
+    /// A table to which one of its entries leads.
+    fn below(self, table: Frame) -> Root {
+        Root { table, level: self.level - 1 }
+    }
+
+    /// The slots for user addresses.
+    fn user_slots(self) -> Range<usize> {
+        0..if self.level == 4 { KERNEL_SLOT } else { 512 }
+    }
+}
+
 /// The frame that an entry points to, if it is present.
 pub fn target(entry: &PageTableEntry) -> Option<Frame> {
     entry.flags().contains(Flags::PRESENT).then(|| Frame::containing(entry.addr()))
@@ -65,7 +77,7 @@ pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTabl
     loop {
         let entry = &memory.table(at.table)[slot(address, at.level)];
         match target(entry) {
-            Some(table) if at.level > 1 => at = Root { table, level: at.level - 1 },
+            Some(table) if at.level > 1 => at = at.below(table),
             _ if at.level == 1 => return entry.clone(),
             _ => return PageTableEntry::new(),
         }
@@ -86,49 +98,82 @@ pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) ->
                 table
             }
         };
-        at = Root { table, level: at.level - 1 };
+        at = at.below(table);
     }
     Ok((at.table, made))
 }
 
 /// Points an entry of a table at a frame.
 pub fn set(memory: &mut impl PhysicalMemory, table: Frame, slot: usize, frame: Frame, flags: Flags) {
-    memory.table_mut(table)[slot].set_addr(frame.address(), flags);
+    let mut entry = PageTableEntry::new();
+    entry.set_addr(frame.address(), flags);
+    memory.set_entry(table, slot, entry);
 }
 
-/// The address of the first entry in `range` that is not unused; the range lies in the one table.
-fn next_used(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Option<u64> {
-    if range.is_empty() {
+/// An entry that a walk has come to: its place in its table, the part of the walk's range that it spans, and
+/// what it is.
+struct Found {
+    slot: usize,
+    part: Range<u64>,
+    entry: PageTableEntry,
+}
+
+/// The first entry for `left` that is not unused, whose part is taken off `left`. All of `left` lies in the one
+/// table.
+fn next_used(memory: &impl PhysicalMemory, root: Root, left: &mut Range<u64>) -> Option<Found> {
+    if left.is_empty() {
         return None;
     }
-    let table = memory.table(root.table);
-    let first = slot(range.start, root.level);
-    let used = (first..=slot(range.end - 1, root.level)).find(|&index| !table[index].is_unused())?;
-    let start = range.start & !(span(root.level) - 1);
-    Some((start + (used - first) as u64 * span(root.level)).max(range.start))
+    let span = span(root.level);
+    let first = slot(left.start, root.level);
+    let slot = next_slot(memory, root.table, first..slot(left.end - 1, root.level) + 1)?;
+    let start = (left.start & !(span - 1)) + (slot - first) as u64 * span;
+    let part = start.max(left.start)..(start + span).min(left.end);
+    left.start = part.end;
+    Some(Found { slot, part, entry: memory.table(root.table)[slot].clone() })
 }
 
-/// Where the entry that spans an address ends.
-fn end_of_entry(address: u64, level: u8) -> u64 {
-    (address / span(level) + 1) * span(level)
+/// The first of some slots of a table whose entry is not unused: looked for where there may be any.
+fn next_slot(memory: &impl PhysicalMemory, table: Frame, slots: Range<usize>) -> Option<usize> {
+    let (groups, entries) = (memory.groups(table), memory.table(table));
+    let mut at = slots.start;
+    while at < slots.end {
+        let group = at / GROUP + (groups >> (at / GROUP)).trailing_zeros() as usize;
+        at = at.max(group * GROUP);
+        let end = ((group + 1) * GROUP).min(slots.end);
+        match entries.get(at..end)?.iter().position(|entry| !entry.is_unused()) {
+            Some(after) => return Some(at + after),
+            None => at = end,
+        }
+    }
+    None
+}
+
+/// The next entry for the user's own in what is left of a table's slots, which it is taken off: the slot, and the
+/// page or table that the entry names. What every page directory has is passed over.
+fn next_own(memory: &impl PhysicalMemory, root: Root, left: &mut Range<usize>) -> Option<(usize, Frame)> {
+    loop {
+        let slot = next_slot(memory, root.table, left.clone())?;
+        left.start = slot + 1;
+        if root.level < 4 || slot != PACKAGES_SLOT {
+            return Some((slot, Frame::containing(memory.table(root.table)[slot].addr())));
+        }
+    }
 }
 
 /// Calls `change` on every last-level entry in `range` that is not unused, skipping what is absent.
 pub fn change_entries<M: PhysicalMemory>(
     memory: &mut M,
     root: Root,
-    range: Range<u64>,
+    mut range: Range<u64>,
     change: &mut impl FnMut(&mut M, u64, PageTableEntry) -> PageTableEntry,
 ) {
-    let mut at = range.start;
-    while let Some(address) = next_used(memory, root, at..range.end) {
-        at = end_of_entry(address, root.level).min(range.end);
-        let index = slot(address, root.level);
-        let old = memory.table(root.table)[index].clone();
+    while let Some(Found { slot, part, entry }) = next_used(memory, root, &mut range) {
         if root.level == 1 {
-            memory.table_mut(root.table)[index] = change(memory, address, old);
-        } else if let Some(table) = target(&old) {
-            change_entries(memory, Root { table, level: root.level - 1 }, address..at, change);
+            let new = change(memory, part.start, entry);
+            memory.set_entry(root.table, slot, new);
+        } else if let Some(table) = target(&entry) {
+            change_entries(memory, root.below(table), part, change);
         }
     }
 }
@@ -138,22 +183,18 @@ pub fn change_entries<M: PhysicalMemory>(
 /// Entries of the second and third level go with what is beneath them if they lie wholly in the range.
 /// The top level stays, for other CPUs' copies of the page directory have its entries, and so does the
 /// way to the window's page table, at which a global directory may be pointing.
-pub fn park(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> bool {
+pub fn park(memory: &mut impl PhysicalMemory, root: Root, mut range: Range<u64>) -> bool {
     let mut found = false;
-    let mut at = range.start;
-    while let Some(address) = next_used(memory, root, at..range.end) {
-        at = end_of_entry(address, root.level).min(range.end);
-        let index = slot(address, root.level);
-        let old = memory.table(root.table)[index].clone();
-        let Some(below) = target(&old) else { continue };
+    while let Some(Found { slot, part, entry }) = next_used(memory, root, &mut range) {
+        let Some(below) = target(&entry) else { continue };
         let mut goes = true;
         if root.level > 1 {
-            found |= park(memory, Root { table: below, level: root.level - 1 }, address..at);
-            let holds_window = address < WINDOW.end && at > WINDOW.start;
-            goes = root.level <= 3 && at - address == span(root.level) && !holds_window;
+            found |= park(memory, root.below(below), part.clone());
+            let holds_window = part.start < WINDOW.end && part.end > WINDOW.start;
+            goes = root.level <= 3 && part.end - part.start == span(root.level) && !holds_window;
         }
         if goes {
-            memory.table_mut(root.table)[index] = parked(&old);
+            memory.set_entry(root.table, slot, parked(&entry));
             found = true;
         }
     }
@@ -162,21 +203,17 @@ pub fn park(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> 
 
 /// Releases the frames and tables that parked entries in `range` name: last step of taking pages away,
 /// when no CPU knows the way to them any more. Returns how many pages and tables there were.
-pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> (u32, u32) {
+pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, mut range: Range<u64>) -> (u32, u32) {
     let (mut pages, mut tables) = (0, 0);
-    let mut at = range.start;
-    while let Some(address) = next_used(memory, root, at..range.end) {
-        at = end_of_entry(address, root.level).min(range.end);
-        let index = slot(address, root.level);
-        let old = memory.table(root.table)[index].clone();
-        let Some(frame) = frame_of(&old) else { continue };
+    while let Some(Found { slot, part, entry }) = next_used(memory, root, &mut range) {
+        let Some(frame) = frame_of(&entry) else { continue };
         if root.level > 1 {
-            let below = release_parked(memory, Root { table: frame, level: root.level - 1 }, address..at);
+            let below = release_parked(memory, root.below(frame), part);
             pages += below.0;
             tables += below.1;
         }
-        if target(&old).is_none() {
-            memory.table_mut(root.table)[index].set_unused();
+        if target(&entry).is_none() {
+            memory.set_entry(root.table, slot, PageTableEntry::new());
             memory.release(frame);
             *if root.level == 1 { &mut pages } else { &mut tables } += 1;
         }
@@ -184,55 +221,57 @@ pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range
     (pages, tables)
 }
 
-/// Releases the pages in `range` of tables that no CPU uses any more, until `left` of them are found.
-pub fn release_pages(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>, left: &mut u32) {
-    let mut at = range.start;
-    while *left > 0
-        && let Some(address) = next_used(memory, root, at..range.end)
-    {
-        at = end_of_entry(address, root.level).min(range.end);
-        let index = slot(address, root.level);
-        let old = memory.table(root.table)[index].clone();
-        let Some(frame) = frame_of(&old) else { continue };
+/// Releases a table that no CPU uses any more with all that hangs in it: pages and further tables, of a page
+/// directory what is beneath its user slots. Returns how many frames there were.
+pub fn release(memory: &mut impl PhysicalMemory, root: Root) -> u32 {
+    let (mut left, mut frames) = (root.user_slots(), 1);
+    while let Some((_, frame)) = next_own(memory, root, &mut left) {
         if root.level > 1 {
-            release_pages(memory, Root { table: frame, level: root.level - 1 }, address..at, left);
+            frames += release(memory, root.below(frame));
         } else {
-            memory.table_mut(root.table)[index].set_unused();
             memory.release(frame);
-            *left -= 1;
+            frames += 1;
         }
     }
+    memory.release(root.table);
+    frames
 }
 
-/// Releases the tables beneath the user slots of a page directory, of which there are `tables`, and the
-/// directory itself.
-///
-/// The packages' slot is everybody's and stays. Last-level entries must have been cleared before.
-pub fn release(memory: &mut impl PhysicalMemory, pml4: Frame, mut tables: u32) {
-    for index in (0..KERNEL_SLOT).filter(|&index| index != PACKAGES_SLOT) {
-        if tables == 0 {
-            break;
-        }
-        if let Some(table) = target(&memory.table(pml4)[index]) {
-            release_tables(memory, table, 3, &mut tables);
-        }
-    }
-    memory.release(pml4);
+/// What [`share`] has done.
+#[derive(Default)]
+pub struct Shared {
+    /// Pages that have got a reference more.
+    pub pages: u32,
+    /// Tables made.
+    pub tables: u32,
+    /// Whether a write right was taken away.
+    pub lost: bool,
 }
 
-fn release_tables(memory: &mut impl PhysicalMemory, table: Frame, level: u8, left: &mut u32) {
-    *left = left.saturating_sub(1);
-    if level > 1 {
-        for index in 0..512 {
-            if *left == 0 {
-                break;
-            }
-            if let Some(below) = target(&memory.table(table)[index]) {
-                release_tables(memory, below, level - 1, left);
-            }
+/// Enters all pages that hang in `from` in the same way in `to`, an empty table of the same level, and takes the
+/// right to write away from both.
+pub fn share(memory: &mut impl PhysicalMemory, from: Root, to: Frame, shared: &mut Shared) -> Result<(), OutOfFrames> {
+    let mut left = from.user_slots();
+    while let Some((slot, frame)) = next_own(memory, from, &mut left) {
+        if from.level > 1 {
+            let table = memory.allocate()?;
+            set(memory, to, slot, table, TABLE);
+            shared.tables += 1;
+            share(memory, from.below(frame), table, shared)?;
+            continue;
         }
+        let mut entry = memory.table(from.table)[slot].clone();
+        let flags = entry.flags();
+        if flags.contains(Flags::WRITABLE) {
+            entry.set_flags(flags - Flags::WRITABLE);
+            memory.set_entry(from.table, slot, entry.clone());
+            shared.lost |= flags.contains(Flags::PRESENT);
+        }
+        memory.share(frame);
+        memory.set_entry(to, slot, entry);
+        shared.pages += 1;
     }
-    memory.release(table);
+    Ok(())
 }
 
 /// Half a page directory, in bytes: the user's slots, or the kernel's.
@@ -243,7 +282,7 @@ pub fn copy_of_global(memory: &mut impl PhysicalMemory, global: Frame) -> Result
     let copy = memory.allocate()?;
     copy_kernel_half(memory, global, copy);
     let packages = memory.table(global)[PACKAGES_SLOT].clone();
-    memory.table_mut(copy)[PACKAGES_SLOT] = packages;
+    memory.set_entry(copy, PACKAGES_SLOT, packages);
     Ok(copy)
 }
 

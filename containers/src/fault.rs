@@ -107,7 +107,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if directory::target(&entry) == directory::target(&self.physical.table(copy)[index]) {
             return Ok(false);
         }
-        self.physical.table_mut(copy)[index] = entry;
+        self.physical.set_entry(copy, index, entry);
         Ok(true)
     }
 

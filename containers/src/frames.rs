@@ -39,16 +39,19 @@ impl Frame {
 pub struct FrameInfo {
     /// References from page tables, memory objects and the kernel; 0: free or a hole.
     references: u32,
-    /// The next free frame while this one is free, else [`END`] or [`HOLE`].
-    next: u32,
+    /// Of a free frame the next one, or [`END`]; of a hole [`HOLE`]; of a page table where it has entries.
+    link: u32,
 }
+
+/// Entries of a page table that are kept track of together: as many as there are bits for its 512.
+pub const GROUP: usize = 512 / u32::BITS as usize;
 
 const END: u32 = u32::MAX;
 const HOLE: u32 = u32::MAX - 1;
 
 impl FrameInfo {
     /// A frame that is not memory, or not the table's: what every element starts as.
-    pub const HOLE: FrameInfo = FrameInfo { references: 0, next: HOLE };
+    pub const HOLE: FrameInfo = FrameInfo { references: 0, link: HOLE };
 }
 
 /// The reference counts of all frames and the list of the free ones.
@@ -71,8 +74,8 @@ impl FrameTable {
     /// A frame beyond the table's end or already in it is ignored: firmware memory maps overlap.
     pub fn add(&mut self, frame: Frame) {
         match self.info.get_mut(frame.number()) {
-            Some(info) if info.next == HOLE => {
-                *info = FrameInfo { references: 0, next: self.first_free };
+            Some(info) if info.references == 0 && info.link == HOLE => {
+                *info = FrameInfo { references: 0, link: self.first_free };
                 self.first_free = frame.0;
                 self.free += 1;
                 self.total += 1;
@@ -85,8 +88,8 @@ impl FrameTable {
     pub fn take(&mut self) -> Option<Frame> {
         let number = self.first_free;
         let info = self.info.get_mut(number as usize)?;
-        self.first_free = info.next;
-        *info = FrameInfo { references: 1, next: END };
+        self.first_free = info.link;
+        *info = FrameInfo { references: 1, link: 0 };
         self.free -= 1;
         Some(Frame(number))
     }
@@ -109,7 +112,7 @@ impl FrameTable {
         let info = self.used_mut(frame);
         info.references -= 1;
         if info.references == 0 {
-            info.next = first_free;
+            info.link = first_free;
             self.first_free = frame.0;
             self.free += 1;
         }
@@ -118,6 +121,20 @@ impl FrameTable {
     /// The references to a frame; 0 if it is free or no memory of the table's.
     pub fn references(&self, frame: Frame) -> u32 {
         self.info.get(frame.number()).map_or(0, |info| info.references)
+    }
+
+    /// Keeps in mind that a page table has an entry in a slot.
+    ///
+    /// # Panics
+    /// If the frame is not in use, or has no such slot: bugs of the caller.
+    pub fn note_entry(&mut self, table: Frame, slot: usize) {
+        assert!(slot < 512, "slot {slot} of a page table");
+        self.used_mut(table).link |= 1 << (slot / GROUP);
+    }
+
+    /// Where a page table may have entries: bit n stands for the [`GROUP`] of them from slot n × `GROUP` on.
+    pub fn groups(&self, table: Frame) -> u32 {
+        self.info.get(table.number()).map_or(0, |info| info.link)
     }
 
     /// Frames that nobody uses.

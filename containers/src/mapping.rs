@@ -174,7 +174,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 Ok((table, made)) => {
                     made_in_all += made;
                     moved |= entry.flags().contains(Flags::PRESENT);
-                    memory.table_mut(table)[directory::slot(at - from.start + to, 1)] = entry;
+                    memory.set_entry(table, directory::slot(at - from.start + to, 1), entry);
                     PageTableEntry::new()
                 }
                 Err(_) => entry,

@@ -6,14 +6,15 @@
 
 use crate::arena::{Arena, Full};
 use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory, Usage};
-use crate::directory::{self, TABLE, WINDOW, slot};
-use crate::frames::{Frame, PAGE_SIZE};
+use crate::directory::{self, Root, TABLE, WINDOW, slot};
+use crate::frames::Frame;
 use crate::object::Object;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
-use crate::region::{Label, Region, Regions};
+use crate::region::Regions;
 use alloc::vec::Vec;
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::PageTableEntry;
 
 /// Frames that user pages leave to the kernel: page tables and control blocks can still be made
 /// when programs have eaten the rest.
@@ -228,7 +229,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             match self.link_window(pml4, table) {
                 Ok(tables) => made += tables,
                 Err(error) => {
-                    directory::release(&mut self.physical, pml4, u32::MAX);
+                    directory::release(&mut self.physical, Root { table: pml4, level: 4 });
                     return Err(error);
                 }
             }
@@ -336,7 +337,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let (table, index) = (space.global.window_directory, slot(WINDOW.start, 2));
         match window {
             Some(window) => directory::set(&mut self.physical, table, index, window, TABLE),
-            None => self.physical.table_mut(table)[index].set_unused(),
+            None => self.physical.set_entry(table, index, PageTableEntry::new()),
         }
     }
 
@@ -411,43 +412,21 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let Usage { pages, tables, directories, .. } = container.usage();
         let used = [pages - tables, tables - directories, directories];
         self.counts.used_at_end.iter_mut().zip(used).for_each(|(sum, used)| *sum += u64::from(used));
-        self.release_pages(&container);
-        match container.directory {
-            Some(PageDirectory { pml4, copies, .. }) => {
-                // The window's page table hangs in the directory and goes with it.
-                let tables = container.tables - 1 - copies.len() as u32;
-                directory::release(&mut self.physical, pml4, tables);
-                copies.iter().for_each(|(_, copy)| self.physical.release(*copy));
-                self.counts.directories_live -= 1;
-                self.counts.copies_live -= copies.len() as u64;
-            }
-            None => container.window.into_iter().for_each(|table| self.physical.release(table)),
+        let mut released = 0;
+        if let Some(PageDirectory { copies, .. }) = &container.directory {
+            copies.iter().for_each(|(_, copy)| self.physical.release(*copy));
+            released += copies.len() as u32;
+            self.counts.directories_live -= 1;
+            self.counts.copies_live -= copies.len() as u64;
         }
+        if let Some(root) = container.root() {
+            released += directory::release(&mut self.physical, root);
+        }
+        debug_assert_eq!(released, container.pages, "frames of a container");
         for region in container.regions.iter() {
             if let Some(object) = region.backing.object() {
                 self.release_object(object);
             }
         }
-    }
-
-    /// Releases the pages of a container that is gone. They are counted, so the search ends with the last
-    /// one; a native container's are nearly always in its data and at the top of its stack, not in the
-    /// heap that is the rest of the window.
-    fn release_pages(&mut self, container: &Container) {
-        let mut left = container.pages - container.tables;
-        let physical = &mut self.physical;
-        let mut release = |range| {
-            if left > 0
-                && let Some((root, range)) = container.reach(range)
-            {
-                directory::release_pages(physical, root, range, &mut left);
-            }
-        };
-        release(WINDOW.end - PAGE_SIZE as u64..WINDOW.end);
-        let (heap, other) =
-            (|region: &&Region| region.label == Label::Heap, |region: &&Region| region.label != Label::Heap);
-        container.regions.iter().filter(other).for_each(|region| release(region.start..region.end));
-        container.regions.iter().filter(heap).for_each(|region| release(region.start..region.end));
-        debug_assert!(left == 0, "a page outside every region");
     }
 }

@@ -3,11 +3,14 @@
 use crate::container::CpuSet;
 use crate::frames::Frame;
 use core::ops::Range;
-use x86_64::structures::paging::PageTable;
+use x86_64::structures::paging::page_table::PageTableEntry;
 
 /// No frame is left for the purpose asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfFrames;
+
+/// A page table of any level.
+pub type Table = [PageTableEntry; 512];
 
 /// Frames of memory, their reference counts and their contents.
 ///
@@ -34,10 +37,16 @@ pub trait PhysicalMemory {
     fn references(&self, frame: Frame) -> u32;
 
     /// The frame read as a page table.
-    fn table(&self, frame: Frame) -> &PageTable;
+    fn table(&self, frame: Frame) -> &Table;
 
-    /// The frame as a page table that can be written.
-    fn table_mut(&mut self, frame: Frame) -> &mut PageTable;
+    /// Sets an entry of the frame as a page table, and keeps in mind where it is.
+    fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry);
+
+    /// Where entries of a page table have been set since it was allocated: bit n stands for the [`GROUP`] of them
+    /// from slot n × `GROUP` on. All others are unused.
+    ///
+    /// [`GROUP`]: crate::frames::GROUP
+    fn groups(&self, table: Frame) -> u32;
 
     /// Copies the frame's bytes from `offset` on into `to`.
     ///

@@ -4,12 +4,13 @@ use crate::container::{Cpu, CpuSet};
 use crate::directory::{PACKAGES_SLOT, TABLE, WINDOW, WINDOW_SLOT, set, slot, span, target};
 use crate::frames::{Frame, FrameInfo, FrameTable, PAGE_SIZE};
 use crate::memory::{GlobalDirectory, Memory};
-use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
+use crate::physical::{OutOfFrames, PhysicalMemory, Table, Translation};
 use crate::region::Rights;
 use core::ops::Range;
 use std::collections::BTreeMap;
 use x86_64::PhysAddr;
-use x86_64::structures::paging::{PageTable, PageTableFlags as Flags};
+use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::PageTableEntry;
 
 /// The slot of the CPU-local section, in the kernel's half.
 const OWN_SLOT: usize = 511;
@@ -18,7 +19,7 @@ const OWN_SLOT: usize = 511;
 /// so each has both apart.
 pub(crate) struct Machine {
     frames: FrameTable,
-    tables: Vec<PageTable>,
+    tables: Vec<Table>,
     bytes: Vec<[u8; PAGE_SIZE]>,
     /// The CPU that is in the kernel: what the tests do, it does.
     pub(crate) here: Cpu,
@@ -53,13 +54,15 @@ impl Mmu {
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
+const EMPTY: Table = [const { PageTableEntry::new() }; 512];
+
 impl Machine {
     /// A machine with so many frames, all free.
     fn new(frames: usize) -> Machine {
         let mut table = FrameTable::new(Vec::leak(vec![FrameInfo::HOLE; frames + 1]));
         // Frame 0 stays a hole, as on a PC.
         (1..=frames).for_each(|n| table.add(Frame::containing(PhysAddr::new((n * PAGE_SIZE) as u64))));
-        let tables = (0..=frames).map(|_| PageTable::new()).collect();
+        let tables = (0..=frames).map(|_| EMPTY).collect();
         let bytes = vec![[0; PAGE_SIZE]; frames + 1];
         let (here, mmus, invalidated, vacated) = (Cpu(0), Vec::new(), Vec::new(), Vec::new());
         Machine { frames: table, tables, bytes, here, mmus, invalidated, vacated, bookkeeping: usize::MAX }
@@ -150,7 +153,7 @@ impl Machine {
 impl PhysicalMemory for Machine {
     fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
         let frame = self.frames.take().ok_or(OutOfFrames)?;
-        self.tables[frame.number()].zero();
+        self.tables[frame.number()] = EMPTY;
         self.bytes[frame.number()].fill(0);
         Ok(frame)
     }
@@ -184,13 +187,17 @@ impl PhysicalMemory for Machine {
         self.frames.references(frame)
     }
 
-    fn table(&self, frame: Frame) -> &PageTable {
+    fn table(&self, frame: Frame) -> &Table {
         &self.tables[self.check(frame)]
     }
 
-    fn table_mut(&mut self, frame: Frame) -> &mut PageTable {
-        let number = self.check(frame);
-        &mut self.tables[number]
+    fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry) {
+        self.frames.note_entry(table, slot);
+        self.tables[table.number()][slot] = entry;
+    }
+
+    fn groups(&self, table: Frame) -> u32 {
+        self.frames.groups(table)
     }
 
     fn read(&self, frame: Frame, offset: usize, to: &mut [u8]) {
@@ -216,7 +223,7 @@ impl PhysicalMemory for Machine {
         self.write(to.0, to.1, &bytes);
         for n in 0..length / 8 {
             let entry = self.table(from.0)[from.1 / 8 + n].clone();
-            self.table_mut(to.0)[to.1 / 8 + n] = entry;
+            self.tables[to.0.number()][to.1 / 8 + n] = entry;
         }
     }
 }

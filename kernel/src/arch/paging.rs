@@ -24,6 +24,7 @@ use containers::directory::{self, PACKAGES_SLOT, Root, TABLE, WINDOW, WINDOW_SLO
 use containers::{Frame, GlobalDirectory, OutOfFrames, PhysicalMemory, Translation};
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::PageTableEntry;
 use x86_64::{PhysAddr, VirtAddr};
 
 /// The kernel heap's addresses.
@@ -92,8 +93,8 @@ pub fn build_further(frames: &mut Frames) -> Result<GlobalDirectory, OutOfFrames
     let image_slot = slot(image::KERNEL_BASE, 4);
     let shared = directory::target(&frames.table(boot)[image_slot]).expect("the kernel image is mapped");
     let third = frames.allocate()?;
-    *frames.table_mut(third) = frames.table(shared).clone();
-    frames.table_mut(third)[slot(image::cpulocal().start, 3)].set_unused();
+    frames.copy((shared, 0), (third, 0), containers::PAGE_SIZE);
+    frames.set_entry(third, slot(image::cpulocal().start, 3), PageTableEntry::new());
     directory::set(frames, pml4, image_slot, third, KERNEL_TABLE);
     let window_directory = make_window(frames, pml4)?;
     Ok(GlobalDirectory { pml4, window_directory })
@@ -169,8 +170,9 @@ fn set_entry_in(
             }
         };
     }
-    let entry = &mut frames.table_mut(table)[slot(address, level)];
+    let mut entry = PageTableEntry::new();
     entry.set_addr(to, flags | global());
+    frames.set_entry(table, slot(address, level), entry);
     Ok(())
 }
 

@@ -8,13 +8,15 @@
 use super::bootinfo::{BootInfo, Module};
 use super::ranges::Ranges;
 use containers::frames::FrameInfo;
+use containers::physical::Table;
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use cpulocal::InKernel;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
-use x86_64::structures::paging::{PageTable, PhysFrame};
+use x86_64::structures::paging::PhysFrame;
+use x86_64::structures::paging::page_table::PageTableEntry;
 use x86_64::{PhysAddr, VirtAddr};
 
 /// Where the direct map begins: physical address zero.
@@ -156,15 +158,21 @@ impl PhysicalMemory for Frames {
         self.table.references(frame)
     }
 
-    fn table(&self, frame: Frame) -> &PageTable {
+    fn table(&self, frame: Frame) -> &Table {
         // SAFETY: a frame in use, aligned; any bytes are a page table. The CPU writes only the accessed
         // and dirty bits of entries.
         unsafe { &*self.bytes(frame, 0..PAGE_SIZE).cast() }
     }
 
-    fn table_mut(&mut self, frame: Frame) -> &mut PageTable {
-        // SAFETY: as above; `&mut self` keeps other references of the kernel's away.
-        unsafe { &mut *self.bytes(frame, 0..PAGE_SIZE).cast() }
+    fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry) {
+        self.table.note_entry(table, slot);
+        let entries = self.bytes(table, 0..PAGE_SIZE).cast::<PageTableEntry>();
+        // SAFETY: as above; there is such a slot, and `&mut self` keeps other references of the kernel's away.
+        unsafe { entries.add(slot).write(entry) }
+    }
+
+    fn groups(&self, table: Frame) -> u32 {
+        self.table.groups(table)
     }
 
     fn read(&self, frame: Frame, offset: usize, to: &mut [u8]) {
