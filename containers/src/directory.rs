@@ -59,11 +59,6 @@ impl Root {
     fn below(self, table: Frame) -> Root {
         Root { table, level: self.level - 1 }
     }
-
-    /// The slots for user addresses.
-    fn user_slots(self) -> Range<usize> {
-        0..if self.level == 4 { KERNEL_SLOT } else { 512 }
-    }
 }
 
 /// The frame that an entry points to, if it is present.
@@ -110,6 +105,20 @@ pub fn set(memory: &mut impl PhysicalMemory, table: Frame, slot: usize, frame: F
     memory.set_entry(table, slot, entry);
 }
 
+/// A walk through the entries of one table that are not unused. What every page directory has is passed over.
+struct Walk {
+    root: Root,
+    /// The address of the table's first slot.
+    base: u64,
+    /// The addresses that are of interest.
+    range: Range<u64>,
+    /// Groups of entries that are still to be looked at, bit by bit.
+    groups: u32,
+    /// The first slot of the group that has been looked at, and which of its entries are still to come, bit by bit.
+    first: usize,
+    entries: u32,
+}
+
 /// An entry that a walk has come to: its place in its table, the part of the walk's range that it spans, and
 /// what it is.
 struct Found {
@@ -118,45 +127,42 @@ struct Found {
     entry: PageTableEntry,
 }
 
-/// The first entry for `left` that is not unused, whose part is taken off `left`. All of `left` lies in the one
-/// table.
-fn next_used(memory: &impl PhysicalMemory, root: Root, left: &mut Range<u64>) -> Option<Found> {
-    if left.is_empty() {
-        return None;
-    }
-    let span = span(root.level);
-    let first = slot(left.start, root.level);
-    let slot = next_slot(memory, root.table, first..slot(left.end - 1, root.level) + 1)?;
-    let start = (left.start & !(span - 1)) + (slot - first) as u64 * span;
-    let part = start.max(left.start)..(start + span).min(left.end);
-    left.start = part.end;
-    Some(Found { slot, part, entry: memory.table(root.table)[slot].clone() })
-}
-
-/// The first of some slots of a table whose entry is not unused: looked for where there may be any.
-fn next_slot(memory: &impl PhysicalMemory, table: Frame, slots: Range<usize>) -> Option<usize> {
-    let (groups, entries) = (memory.groups(table), memory.table(table));
-    let mut at = slots.start;
-    while at < slots.end {
-        let group = at / GROUP + (groups >> (at / GROUP)).trailing_zeros() as usize;
-        at = at.max(group * GROUP);
-        let end = ((group + 1) * GROUP).min(slots.end);
-        match entries.get(at..end)?.iter().position(|entry| !entry.is_unused()) {
-            Some(after) => return Some(at + after),
-            None => at = end,
+impl Walk {
+    /// Through the entries for `range`, which all lie in the one table.
+    fn new(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Walk {
+        let mut groups = 0;
+        if !range.is_empty() {
+            let [first, last] = [range.start, range.end - 1].map(|address| slot(address, root.level) / GROUP);
+            groups = memory.groups(root.table) & u32::MAX << first & u32::MAX >> (31 - last);
         }
+        let base = range.start & !(512 * span(root.level) - 1);
+        Walk { root, base, range, groups, first: 0, entries: 0 }
     }
-    None
-}
 
-/// The next entry for the user's own in what is left of a table's slots, which it is taken off: the slot, and the
-/// page or table that the entry names. What every page directory has is passed over.
-fn next_own(memory: &impl PhysicalMemory, root: Root, left: &mut Range<usize>) -> Option<(usize, Frame)> {
-    loop {
-        let slot = next_slot(memory, root.table, left.clone())?;
-        left.start = slot + 1;
-        if root.level < 4 || slot != PACKAGES_SLOT {
-            return Some((slot, Frame::containing(memory.table(root.table)[slot].addr())));
+    /// Through all entries for user addresses.
+    fn all(memory: &impl PhysicalMemory, root: Root) -> Walk {
+        Walk::new(memory, root, 0..USER_END.min(512 * span(root.level)))
+    }
+
+    #[inline(always)]
+    fn next(&mut self, memory: &impl PhysicalMemory) -> Option<Found> {
+        loop {
+            while self.entries == 0 {
+                if self.groups == 0 {
+                    return None;
+                }
+                self.first = self.groups.trailing_zeros() as usize * GROUP;
+                self.groups &= self.groups - 1;
+                let group = memory.table(self.root.table).get(self.first..self.first + GROUP)?;
+                self.entries = group.iter().rev().fold(0, |bits, entry| bits << 1 | u32::from(!entry.is_unused()));
+            }
+            let slot = self.first + self.entries.trailing_zeros() as usize;
+            self.entries &= self.entries - 1;
+            let start = self.base + slot as u64 * span(self.root.level);
+            let part = start.max(self.range.start)..(start + span(self.root.level)).min(self.range.end);
+            if !part.is_empty() && (self.root.level < 4 || slot != PACKAGES_SLOT) {
+                return Some(Found { slot, part, entry: memory.table(self.root.table)[slot].clone() });
+            }
         }
     }
 }
@@ -165,10 +171,11 @@ fn next_own(memory: &impl PhysicalMemory, root: Root, left: &mut Range<usize>) -
 pub fn change_entries<M: PhysicalMemory>(
     memory: &mut M,
     root: Root,
-    mut range: Range<u64>,
+    range: Range<u64>,
     change: &mut impl FnMut(&mut M, u64, PageTableEntry) -> PageTableEntry,
 ) {
-    while let Some(Found { slot, part, entry }) = next_used(memory, root, &mut range) {
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, part, entry }) = walk.next(memory) {
         if root.level == 1 {
             let new = change(memory, part.start, entry);
             memory.set_entry(root.table, slot, new);
@@ -183,9 +190,10 @@ pub fn change_entries<M: PhysicalMemory>(
 /// Entries of the second and third level go with what is beneath them if they lie wholly in the range.
 /// The top level stays, for other CPUs' copies of the page directory have its entries, and so does the
 /// way to the window's page table, at which a global directory may be pointing.
-pub fn park(memory: &mut impl PhysicalMemory, root: Root, mut range: Range<u64>) -> bool {
+pub fn park(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> bool {
     let mut found = false;
-    while let Some(Found { slot, part, entry }) = next_used(memory, root, &mut range) {
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, part, entry }) = walk.next(memory) {
         let Some(below) = target(&entry) else { continue };
         let mut goes = true;
         if root.level > 1 {
@@ -203,9 +211,10 @@ pub fn park(memory: &mut impl PhysicalMemory, root: Root, mut range: Range<u64>)
 
 /// Releases the frames and tables that parked entries in `range` name: last step of taking pages away,
 /// when no CPU knows the way to them any more. Returns how many pages and tables there were.
-pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, mut range: Range<u64>) -> (u32, u32) {
+pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> (u32, u32) {
     let (mut pages, mut tables) = (0, 0);
-    while let Some(Found { slot, part, entry }) = next_used(memory, root, &mut range) {
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, part, entry }) = walk.next(memory) {
         let Some(frame) = frame_of(&entry) else { continue };
         if root.level > 1 {
             let below = release_parked(memory, root.below(frame), part);
@@ -224,8 +233,9 @@ pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, mut range: R
 /// Releases a table that no CPU uses any more with all that hangs in it: pages and further tables, of a page
 /// directory what is beneath its user slots. Returns how many frames there were.
 pub fn release(memory: &mut impl PhysicalMemory, root: Root) -> u32 {
-    let (mut left, mut frames) = (root.user_slots(), 1);
-    while let Some((_, frame)) = next_own(memory, root, &mut left) {
+    let (mut walk, mut frames) = (Walk::all(memory, root), 1);
+    while let Some(Found { entry, .. }) = walk.next(memory) {
+        let frame = Frame::containing(entry.addr());
         if root.level > 1 {
             frames += release(memory, root.below(frame));
         } else {
@@ -251,8 +261,9 @@ pub struct Shared {
 /// Enters all pages that hang in `from` in the same way in `to`, an empty table of the same level, and takes the
 /// right to write away from both.
 pub fn share(memory: &mut impl PhysicalMemory, from: Root, to: Frame, shared: &mut Shared) -> Result<(), OutOfFrames> {
-    let mut left = from.user_slots();
-    while let Some((slot, frame)) = next_own(memory, from, &mut left) {
+    let mut walk = Walk::all(memory, from);
+    while let Some(Found { slot, mut entry, .. }) = walk.next(memory) {
+        let frame = Frame::containing(entry.addr());
         if from.level > 1 {
             let table = memory.allocate()?;
             set(memory, to, slot, table, TABLE);
@@ -260,7 +271,6 @@ pub fn share(memory: &mut impl PhysicalMemory, from: Root, to: Frame, shared: &m
             share(memory, from.below(frame), table, shared)?;
             continue;
         }
-        let mut entry = memory.table(from.table)[slot].clone();
         let flags = entry.flags();
         if flags.contains(Flags::WRITABLE) {
             entry.set_flags(flags - Flags::WRITABLE);

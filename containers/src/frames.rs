@@ -19,16 +19,19 @@ impl Frame {
     /// The frame at a physical address; the low twelve bits are dropped.
     ///
     /// Addresses above 16 TiB have no frame number here; the boot leaves such memory out.
+    #[inline]
     pub fn containing(address: PhysAddr) -> Frame {
         Frame((address.as_u64() >> 12) as u32)
     }
 
     /// The physical address of the frame's first byte.
+    #[inline]
     pub fn address(self) -> PhysAddr {
         PhysAddr::new(u64::from(self.0) << 12)
     }
 
     /// The frame's number, an index into tables that have an element per frame.
+    #[inline]
     pub fn number(self) -> usize {
         self.0 as usize
     }
@@ -85,6 +88,7 @@ impl FrameTable {
     }
 
     /// Takes a free frame, with one reference. Constant time.
+    #[inline]
     pub fn take(&mut self) -> Option<Frame> {
         let number = self.first_free;
         let info = self.info.get_mut(number as usize)?;
@@ -98,6 +102,7 @@ impl FrameTable {
     ///
     /// # Panics
     /// If the frame is not in use, or has 2³² − 1 references: bugs of the caller.
+    #[inline]
     pub fn share(&mut self, frame: Frame) {
         let info = self.used_mut(frame);
         info.references = info.references.checked_add(1).expect("frame reference count overflows");
@@ -107,6 +112,7 @@ impl FrameTable {
     ///
     /// # Panics
     /// If the frame is not in use: a bug of the caller.
+    #[inline]
     pub fn release(&mut self, frame: Frame) {
         let first_free = self.first_free;
         let info = self.used_mut(frame);
@@ -119,6 +125,7 @@ impl FrameTable {
     }
 
     /// The references to a frame; 0 if it is free or no memory of the table's.
+    #[inline]
     pub fn references(&self, frame: Frame) -> u32 {
         self.info.get(frame.number()).map_or(0, |info| info.references)
     }
@@ -127,17 +134,20 @@ impl FrameTable {
     ///
     /// # Panics
     /// If the frame is not in use, or has no such slot: bugs of the caller.
+    #[inline]
     pub fn note_entry(&mut self, table: Frame, slot: usize) {
         assert!(slot < 512, "slot {slot} of a page table");
         self.used_mut(table).link |= 1 << (slot / GROUP);
     }
 
     /// Where a page table may have entries: bit n stands for the [`GROUP`] of them from slot n × `GROUP` on.
+    #[inline]
     pub fn groups(&self, table: Frame) -> u32 {
         self.info.get(table.number()).map_or(0, |info| info.link)
     }
 
     /// Frames that nobody uses.
+    #[inline]
     pub fn free(&self) -> usize {
         self.free
     }
@@ -147,6 +157,7 @@ impl FrameTable {
         self.total
     }
 
+    #[inline]
     fn used_mut(&mut self, frame: Frame) -> &mut FrameInfo {
         let info = &mut self.info[frame.number()];
         assert!(info.references != 0, "frame {:#x} is not in use", frame.address());

@@ -116,20 +116,25 @@ impl Frames {
     fn bytes(&self, frame: Frame, range: Range<usize>) -> *mut u8 {
         assert!(self.table.references(frame) != 0, "access to frame {:#x}, which is not in use", frame.address());
         assert!(range.start <= range.end && range.end <= PAGE_SIZE, "access beyond the end of a frame");
-        (DIRECT_MAP + frame.address().as_u64() + range.start as u64) as *mut u8
+        start(frame).wrapping_add(range.start)
     }
+}
+
+/// Where a frame's bytes begin, whether it is in use or not.
+#[inline]
+fn start(frame: Frame) -> *mut u8 {
+    (DIRECT_MAP + frame.address().as_u64()) as *mut u8
 }
 
 impl PhysicalMemory for Frames {
     fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
         let frame = self.table.take().ok_or(OutOfFrames)?;
-        let bytes = self.bytes(frame, 0..PAGE_SIZE);
         // SAFETY: a page of memory that was free until now; the direction flag is clear by the ABI.
         unsafe {
             core::arch::asm!(
                 "rep stosq",
                 inout("rcx") PAGE_SIZE / 8 => _,
-                inout("rdi") bytes => _,
+                inout("rdi") start(frame) => _,
                 in("rax") 0,
                 options(nostack, preserves_flags)
             );
@@ -166,9 +171,9 @@ impl PhysicalMemory for Frames {
 
     fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry) {
         self.table.note_entry(table, slot);
-        let entries = self.bytes(table, 0..PAGE_SIZE).cast::<PageTableEntry>();
-        // SAFETY: as above; there is such a slot, and `&mut self` keeps other references of the kernel's away.
-        unsafe { entries.add(slot).write(entry) }
+        // SAFETY: a frame in use and one of its 512 slots, or there would have been a panic; `&mut self` keeps other
+        // references of the kernel's away.
+        unsafe { start(table).cast::<PageTableEntry>().add(slot).write(entry) }
     }
 
     fn groups(&self, table: Frame) -> u32 {
