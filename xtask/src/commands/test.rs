@@ -121,7 +121,7 @@ impl Test {
 
     /// The crates whose code is in the kernel. Their tests do less where Miri would take hours.
     fn miri_tests(&self) -> Result<Command> {
-        let has_miri = Command::new("rustup").args(["run", NIGHTLY, "cargo-miri", "--version"]).output();
+        let has_miri = Command::new("rustup").args(["run", NIGHTLY, "cargo", "miri", "--version"]).output();
         if !has_miri.is_ok_and(|output| output.status.success()) {
             bail!("there is no Miri here; to have it: rustup toolchain install {NIGHTLY} --component miri,rust-src");
         }
