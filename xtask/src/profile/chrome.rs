@@ -1,11 +1,12 @@
 //! The trace for <https://ui.perfetto.dev> and chrome://tracing: the JSON format of trace events.
 //!
-//! A track for each CPU. Complete events (`X`) on a track nest: a state, within the kernel what interrupted
-//! it. Flow arrows lead from a release of the lock to the acquisition that waited for it.
+//! A track for each CPU, its events in the order of their times. Complete events (`X`) on a track nest: a state, within
+//! the kernel what interrupted it. Flow arrows lead from a release of the lock to the acquisition that waited for it.
+//! All times are whole nanoseconds, as those who show them count: what touches does not overlap by a rounding.
 
-use std::fmt::Write;
+use std::{cmp::Reverse, fmt::Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use trace::{Event, To};
 
 use super::{
@@ -16,44 +17,61 @@ use super::{
 
 /// The JSON text. Times are in microseconds, as the format wants them.
 pub(crate) fn json(timeline: &Timeline, hz: u64, hand_overs: impl Iterator<Item = HandOver>) -> String {
-    let us = |cycles: u64| cycles as f64 * 1e6 / hz as f64;
     let mut text = String::from("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     let name = json!({"ph": "M", "pid": 0, "tid": 0, "name": "process_name", "args": {"name": "Jotun"}});
     let _ = write!(text, "{name}");
-    let mut add = |event: serde_json::Value| _ = write!(text, ",\n{event}");
-    for (cpu, line) in timeline.lines.iter().enumerate() {
-        add(json!({"ph": "M", "pid": 0, "tid": cpu, "name": "thread_name", "args": {"name": format!("CPU {cpu}")}}));
-        spans(timeline, cpu, line, &us, &mut add);
-        for point in &line.points {
-            if let Some((name, detail)) = label(point.event) {
-                let at = us(point.at);
-                add(json!({"ph": "i", "s": "t", "pid": 0, "tid": cpu, "ts": at, "name": name, "cat": "event",
-                    "args": {"what": detail, "thread": timeline.name(point.who)}}));
-            }
+    let mut add = |event: Value| _ = write!(text, ",\n{event}");
+    let mut arrows = vec![Vec::new(); timeline.lines.len()];
+    for (id, HandOver { from, to }) in hand_overs.enumerate() {
+        let (begin, end) = (ns(from.1, hz), ns(to.1, hz));
+        // The end of a span is no part of it: the arrow begins within the holder's.
+        for (phase, cpu, at) in [("s", from.0, begin.saturating_sub(1)), ("f", to.0, end)] {
+            let arrow = json!({"ph": phase, "bp": "e", "id": id, "pid": 0, "tid": cpu, "ts": moment(at), "name": "lock", "cat": "lock"});
+            arrows[cpu].push(Placed { at, length: 0, event: arrow });
         }
     }
-    for (id, HandOver { from, to }) in hand_overs.enumerate() {
-        let arrow = |phase: &str, (cpu, at): (usize, u64)| json!({"ph": phase, "bp": "e", "id": id, "pid": 0, "tid": cpu, "ts": us(at), "name": "lock", "cat": "lock"});
-        // The end of a span is no part of it: the arrow begins within the holder's.
-        add(arrow("s", (from.0, from.1.saturating_sub(1))));
-        add(arrow("f", to));
+    for ((cpu, line), mut events) in timeline.lines.iter().enumerate().zip(arrows) {
+        add(json!({"ph": "M", "pid": 0, "tid": cpu, "name": "thread_name", "args": {"name": format!("CPU {cpu}")}}));
+        spans(timeline, cpu, line, hz, &mut events);
+        events.extend(line.points.iter().filter_map(|point| {
+            let ((name, detail), at) = (label(point.event)?, ns(point.at, hz));
+            let args = json!({"what": detail, "thread": timeline.name(point.who)});
+            let event = json!({"ph": "i", "s": "t", "pid": 0, "tid": cpu, "ts": moment(at), "name": name, "cat": "event", "args": args});
+            Some(Placed { at, length: 0, event })
+        }));
+        // Of those that begin together the longest is the outermost.
+        events.sort_by_key(|placed| (placed.at, Reverse(placed.length)));
+        events.into_iter().for_each(|placed| add(placed.event));
     }
     text.push_str("\n]}\n");
     text
 }
 
-fn spans(
-    timeline: &Timeline,
-    cpu: usize,
-    line: &Line,
-    us: &impl Fn(u64) -> f64,
-    add: &mut impl FnMut(serde_json::Value),
-) {
+/// An event and when it is, in nanoseconds.
+#[derive(Clone)]
+struct Placed {
+    at: u64,
+    length: u64,
+    event: Value,
+}
+
+/// Whole nanoseconds of so many cycles.
+fn ns(cycles: u64, hz: u64) -> u64 {
+    (u128::from(cycles) * 1_000_000_000 / u128::from(hz.max(1))) as u64
+}
+
+/// A moment in microseconds. Who reads it may cut off what is below a nanosecond, and 0.289, being no binary fraction,
+/// would lose one: a tenth more keeps it.
+fn moment(ns: u64) -> f64 {
+    (ns as f64 + 0.1) / 1000.0
+}
+
+fn spans(timeline: &Timeline, cpu: usize, line: &Line, hz: u64, events: &mut Vec<Placed>) {
     let mut complete = |start: u64, end: u64, name: String, category: &str, who: String| {
-        // From the rounded ends, so that neighbours touch and do not overlap.
-        let (from, to) = (us(start), us(end));
-        add(json!({"ph": "X", "pid": 0, "tid": cpu, "ts": from, "dur": to - from, "name": name, "cat": category,
-            "args": {"thread": who, "cycles": end - start}}));
+        let (at, length) = (ns(start, hz), ns(end, hz) - ns(start, hz));
+        let args = json!({"thread": who, "cycles": end - start});
+        let event = json!({"ph": "X", "pid": 0, "tid": cpu, "ts": moment(at), "dur": length as f64 / 1000.0, "name": name, "cat": category, "args": args});
+        events.push(Placed { at, length, event });
     };
     for span in &line.spans {
         let (name, category) = match span.state {

@@ -1,5 +1,7 @@
 //! Traces made by hand, whose figures are known.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use trace::{Cause, Class, Event, FaultEnd, From, Record, Stream, To, Trace};
 
@@ -260,22 +262,52 @@ fn what_measuring_cost_is_told() {
     assert_eq!((cost.cycles_per_event, cost.share), (Some(20.0), Some(23.0 * 20.0 / 2000.0)));
 }
 
-/// Complete events of one track: each lies within the one before or after it.
-fn assert_nested(events: &[Value]) {
-    for track in 0..2 {
-        let mut spans: Vec<(f64, f64)> = events
-            .iter()
-            .filter(|event| event["ph"] == "X" && event["tid"] == track)
-            .map(|event| (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap()))
-            .collect();
-        assert!(!spans.is_empty());
-        spans.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
-        let mut open: Vec<f64> = Vec::new();
-        for (start, length) in spans {
-            open.retain(|end| *end > start);
-            assert!(open.iter().all(|end| start + length <= *end), "{start} + {length} sticks out of {open:?}");
-            open.push(start + length);
-        }
+/// A moment of Chrome's in nanoseconds, cut off as its readers do.
+fn ns(moment: &Value) -> u64 {
+    (moment.as_f64().unwrap() * 1000.0) as u64
+}
+
+/// A length likewise, which is whole.
+fn length(event: &Value) -> u64 {
+    let ns = event["dur"].as_f64().unwrap() * 1000.0;
+    assert!((ns - ns.round()).abs() < 1e-6, "{event}");
+    ns.round() as u64
+}
+
+/// What is on one track, in the order of the file.
+fn track(events: &[Value], track: u64) -> Vec<&Value> {
+    events.iter().filter(|event| event["tid"] == track && event["ph"] != "M").collect()
+}
+
+/// Complete events of one track: times ascend, and each event lies within those that are open as it begins.
+fn assert_nested(events: &[&Value]) {
+    assert!(events.is_sorted_by_key(|event| ns(&event["ts"])));
+    let mut open: Vec<u64> = Vec::new();
+    for event in events.iter().filter(|event| event["ph"] == "X") {
+        let start = ns(&event["ts"]);
+        let end = start + length(event);
+        while open.pop_if(|end| *end <= start).is_some() {}
+        assert!(open.last().is_none_or(|outer| end <= *outer), "{event} sticks out of {open:?}");
+        open.push(end);
+    }
+}
+
+/// Each arrow begins once and ends once, not before it begins; both within an event of their tracks.
+fn assert_arrows(events: &[Value]) {
+    let ends = |phase: &str| {
+        let ends: Vec<_> = events.iter().filter(|event| event["ph"] == phase).collect();
+        let by_id: BTreeMap<u64, &Value> = ends.iter().map(|end| (end["id"].as_u64().unwrap(), *end)).collect();
+        assert_eq!(by_id.len(), ends.len(), "two `{phase}` of one arrow");
+        by_id
+    };
+    let (begins, ends) = (ends("s"), ends("f"));
+    assert!(!begins.is_empty() && begins.keys().eq(ends.keys()));
+    assert!(begins.values().zip(ends.values()).all(|(begin, end)| ns(&begin["ts"]) <= ns(&end["ts"])));
+    for end in begins.values().chain(ends.values()) {
+        let at = ns(&end["ts"]);
+        let around = track(events, end["tid"].as_u64().unwrap()).into_iter().filter(|event| event["ph"] == "X");
+        let mut around = around.map(|event| (ns(&event["ts"]), length(event)));
+        assert!(around.any(|(start, length)| (start..start + length).contains(&at)), "{end} is in no event");
     }
 }
 
@@ -283,17 +315,23 @@ fn assert_nested(events: &[Value]) {
 fn chromes_events_nest_and_arrows_have_two_ends() {
     let profile = Profile::new(two_cpus());
     let visits = lock::in_order(&profile.timeline);
-    let json: Value =
-        serde_json::from_str(&chrome::json(&profile.timeline, 1_000_000, lock::hand_overs(&visits))).unwrap();
-    let events = json["traceEvents"].as_array().unwrap();
-    assert_nested(events);
-    let named = |name: &str| events.iter().filter(|event| event["name"] == name).count();
-    assert_eq!((named("getpid"), named("spinning: write"), named("write"), named("fault")), (1, 1, 2, 1));
+    // Cycles are no whole nanoseconds, or several.
+    for hz in [1_000_000, 999_999_937, 100_000_000, 333_333_333] {
+        let json = chrome::json(&profile.timeline, hz, lock::hand_overs(&visits));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let events = json["traceEvents"].as_array().unwrap();
+        (0..2).for_each(|cpu| assert_nested(&track(events, cpu)));
+        assert_arrows(events);
+        let named = |name: &str| events.iter().filter(|event| event["name"] == name).count();
+        assert_eq!((named("getpid"), named("spinning: write"), named("write"), named("fault")), (1, 1, 2, 1));
+    }
+    let json = chrome::json(&profile.timeline, 1_000_000, lock::hand_overs(&visits));
+    let json: Value = serde_json::from_str(&json).unwrap();
     let arrow = |phase: &str| {
-        let arrow = events.iter().find(|event| event["ph"] == phase).unwrap();
-        (arrow["tid"].as_u64().unwrap(), arrow["ts"].as_f64().unwrap())
+        let arrow = json["traceEvents"].as_array().unwrap().iter().find(|event| event["ph"] == phase).unwrap();
+        (arrow["tid"].as_u64().unwrap(), ns(&arrow["ts"]))
     };
-    assert_eq!((arrow("s"), arrow("f")), ((0, 399.0), (1, 402.0)));
+    assert_eq!((arrow("s"), arrow("f")), ((0, 399_999), (1, 402_000)));
 }
 
 #[test]
