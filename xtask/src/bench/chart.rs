@@ -4,20 +4,23 @@ use std::fmt::Write;
 
 use super::report::Chart;
 
-const WIDTH: f64 = 720.0;
+/// Where the lines are.
+const PLOT: f64 = 490.0;
 const HEIGHT: f64 = 360.0;
-/// Room for the axes' words on the left and below, for the title above, for the names on the right.
+/// Room for the axes' words on the left and below, for the title above.
 const LEFT: f64 = 60.0;
 const BELOW: f64 = 50.0;
 const ABOVE: f64 = 34.0;
-const RIGHT: f64 = 170.0;
+/// Room on the right for the legend's lines, and for a letter of its names.
+const RIGHT: f64 = 56.0;
+const LETTER: f64 = 6.6;
 
 /// Colours that the colour-blind tell apart as well (M. Okabe and K. Ito, Color Universal Design, 2008).
 const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6d1f"];
 
-/// Steps of an axis from zero that reach `most`, about `count` of them.
-fn steps(most: f64, count: f64) -> Vec<f64> {
-    let rough = (most / count).max(1e-9);
+/// Steps of an axis from zero that reach `most`, about `count` of them and none smaller than `least`.
+fn steps(most: f64, count: f64, least: f64) -> Vec<f64> {
+    let rough = (most / count).max(least);
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|step| *step >= rough).unwrap_or(power);
     (0..=(most / step).ceil() as u32).map(|n| f64::from(n) * step).collect()
@@ -40,13 +43,18 @@ fn short(value: f64) -> String {
 pub(crate) fn svg(chart: &Chart) -> String {
     let points = || chart.series.iter().flat_map(|series| &series.points);
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
-    let (xs, ys) = (steps(most(|point| point.0), 8.0), steps(most(|point| point.1), 6.0));
+    // There is no half of a CPU.
+    let whole = if points().all(|point| point.0.fract() == 0.0) { 1.0 } else { 1e-9 };
+    let (xs, ys) = (steps(most(|point| point.0), 8.0, whole), steps(most(|point| point.1), 6.0, 1e-9));
     let last = |steps: &[f64]| steps.last().copied().filter(|end| *end > 0.0).unwrap_or(1.0);
     let (x_end, y_end) = (last(&xs), last(&ys));
-    let x = |value: f64| LEFT + value / x_end * (WIDTH - LEFT - RIGHT);
+    let longest = chart.series.iter().map(|series| series.name.chars().count()).max().unwrap_or(0);
+    let width = LEFT + PLOT + RIGHT + LETTER * longest as f64;
+    let height = HEIGHT.max(ABOVE + 17.0 * (1 + chart.series.len()) as f64);
+    let x = |value: f64| LEFT + value / x_end * PLOT;
     let y = |value: f64| HEIGHT - BELOW - value / y_end * (HEIGHT - BELOW - ABOVE);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height}\" width=\"{width:.0}\" height=\"{height}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"{LEFT}\" y=\"20\" font-size=\"14\" font-weight=\"bold\">{}</text>\n",
@@ -97,7 +105,8 @@ pub(crate) fn svg(chart: &Chart) -> String {
             "<path d=\"M{}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"2\"{dashes}/>",
             path.join("L")
         );
-        if !series.bound {
+        // A bound at one place only has no line.
+        if !series.bound || series.points.len() == 1 {
             for (a, b) in &series.points {
                 let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" fill=\"{stroke}\"/>", x(*a), y(*b));
             }
@@ -121,10 +130,22 @@ mod tests {
 
     #[test]
     fn axes_have_round_steps() {
-        assert_eq!(steps(8.0, 8.0), (0..=8).map(f64::from).collect::<Vec<_>>());
-        assert_eq!(steps(32_000.0, 8.0).last(), Some(&35_000.0));
-        assert_eq!(steps(0.3, 6.0).last(), Some(&0.30000000000000004));
-        assert_eq!(steps(0.0, 6.0), [0.0]);
+        assert_eq!(steps(8.0, 8.0, 1.0), (0..=8).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(steps(2.0, 8.0, 1.0), [0.0, 1.0, 2.0]);
+        assert_eq!(steps(32_000.0, 8.0, 1.0).last(), Some(&35_000.0));
+        assert_eq!(steps(0.3, 6.0, 1e-9).last(), Some(&0.30000000000000004));
+        assert_eq!(steps(0.0, 6.0, 1e-9), [0.0]);
+    }
+
+    #[test]
+    fn a_long_name_has_room() {
+        let named = |name: &str| {
+            let series = vec![Series { name: name.into(), ..Series::default() }];
+            let svg = svg(&Chart { series, ..Chart::default() });
+            svg.split("width=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok()).unwrap()
+        };
+        assert_eq!(named("0123456789"), LEFT + PLOT + RIGHT + 66.0);
+        assert_eq!(named("01234567890123456789"), LEFT + PLOT + RIGHT + 132.0);
     }
 
     #[test]
