@@ -218,7 +218,7 @@ pub(super) fn compute(lab: &Lab) -> Section {
         name: "compute",
         title: "Work in user mode alone",
         text: vec![
-            "N threads of one program, each with the same loop, from the moment when all are there to the end of the last: N times what one takes on one CPU, by what N take."
+            "N threads of one program, each bound to a CPU of its own and with the same loop, from the moment when all are there to the end of the last: N times what one takes on one CPU, by what N take."
                 .to_owned(),
         ],
         targets: targets.collect(),

@@ -99,7 +99,9 @@ fn measure(point: &Point, window: Duration) -> (u64, [u64; TOLD.len()]) {
     }
     // Until all are under way.
     std::thread::sleep(SLICE / 2);
-    let before = snapshot();
+    // To ask takes the kernel long, and other kernels longer. What lies between two questions has that in it once,
+    // so it is known from two that follow each other, and taken off.
+    let (asked, before) = (snapshot(), snapshot());
     // Where the kernel records, it records the window; elsewhere nobody hears this.
     let _ = sys!(abi::native::TRACE, abi::native::TRACE_BEGIN, 0);
     match point.place {
@@ -115,13 +117,21 @@ fn measure(point: &Point, window: Duration) -> (u64, [u64; TOLD.len()]) {
         sys!(libc::SYS_kill, pid, libc::SIGKILL).expect("it runs");
         native::wait(pid).expect("it ends");
     }
-    (after.0 - before.0, std::array::from_fn(|index| after.1[index] - before.1[index]))
+    let between = |from: &Snapshot, to: &Snapshot| -> Snapshot { std::array::from_fn(|n| to[n] - from[n]) };
+    let (asking, all) = (between(&asked, &before), between(&before, &after));
+    let [ticks, told @ ..]: Snapshot = std::array::from_fn(|index| all[index].saturating_sub(asking[index]));
+    (ticks, told)
 }
 
-/// The counter, and the statistics; a kernel for one CPU lacks some.
-fn snapshot() -> (u64, [u64; TOLD.len()]) {
+/// The counter, and the statistics that are told.
+type Snapshot = [u64; TOLD.len() + 1];
+
+/// A kernel for one CPU lacks some statistics.
+fn snapshot() -> Snapshot {
     // SAFETY: every 64-bit CPU has it, and the kernel lets programs read it.
     let now = unsafe { _rdtsc() };
     let text = native::statistics().expect("statistics");
-    (now, TOLD.map(|name| abi::native::value(&text, name).unwrap_or(0)))
+    let mut all = [now; TOLD.len() + 1];
+    all[1..].iter_mut().zip(TOLD).for_each(|(to, name)| *to = abi::native::value(&text, name).unwrap_or(0));
+    all
 }

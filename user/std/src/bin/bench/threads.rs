@@ -6,7 +6,7 @@ use programs::{cpus, sys};
 use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 /// A thread made, run, ended and waited for.
@@ -136,13 +136,17 @@ pub(crate) fn pipe_on_two(count: u64) -> Ticks {
 /// Rounds of a loop that each thread of [`compute`] makes.
 const ROUNDS: u64 = 5_000_000;
 
-/// So many threads compute, all at the same time: from the moment when all are there to the end of the last.
-pub(crate) fn compute(threads: u64) -> Ticks {
-    let (arrived, last) = (AtomicU64::new(0), AtomicU64::new(0));
-    let begin = AtomicU64::new(0);
+/// So many threads compute, all at the same time: from the moment when all are there to the end of the last. Each has
+/// a CPU of its own: where they come to be otherwise is another question than what they lose there.
+pub(crate) fn compute(threads: usize) -> Ticks {
+    let (arrived, last) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let (begin, allowed) = (AtomicU64::new(0), cpus::allowed());
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
+        for number in 0..threads {
+            let cpu = allowed[number % allowed.len()];
+            let (arrived, begin, last) = (&arrived, &begin, &last);
+            scope.spawn(move || {
+                cpus::stay_on(cpu);
                 if arrived.fetch_add(1, SeqCst) + 1 == threads {
                     begin.store(now(), SeqCst);
                 }
