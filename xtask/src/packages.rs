@@ -193,7 +193,7 @@ pub(crate) fn ensure(uses: &[Use]) -> Result<()> {
     install(&all)?;
     match missing(uses).as_slice() {
         [] => Ok(()),
-        still => bail!("still missing after installing: {}", still.join(" ")),
+        still => bail!("still missing after installing, or not where PATH leads: {}", still.join(" ")),
     }
 }
 

@@ -171,19 +171,15 @@ pub(crate) fn kernels(benchmarks: &[Benchmark]) -> Kernels {
     Kernels { plain: all.to_vec(), recording }
 }
 
-/// Runs them, a section for each kind, and tells of each as soon as it is there.
-pub(crate) fn run(lab: &Lab, benchmarks: &[Benchmark], mut tell: impl FnMut(&Section)) -> Vec<Section> {
-    let mut sections = Vec::new();
+/// Runs them, and hands over a section for each kind as soon as it is there.
+pub(crate) fn run(lab: &Lab, benchmarks: &[Benchmark], mut take: impl FnMut(Section) -> Result<()>) -> Result<()> {
     for kind in Kind::ALL {
         let names: Vec<_> = benchmarks.iter().filter(|(own, ..)| *own == kind).map(|(_, name, _)| *name).collect();
-        if names.is_empty() || lab.stopped() {
-            continue;
+        if !names.is_empty() && !lab.stopped() {
+            take(kind.run(lab, &names))?;
         }
-        let section = kind.run(lab, &names);
-        tell(&section);
-        sections.push(section);
     }
-    sections
+    Ok(())
 }
 
 /// Writes a report into a directory: JSON, a page, and each chart as a picture.

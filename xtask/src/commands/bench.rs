@@ -14,10 +14,7 @@ use clap::{Args, ValueEnum};
 use signal_hook::{consts::SIGINT, flag};
 
 use crate::{
-    bench::{
-        self, BENCHMARKS, Lab, Linux,
-        report::{Report, Section},
-    },
+    bench::{self, BENCHMARKS, Lab, Linux, report::Report},
     build,
     machine::bochs,
     notes::note,
@@ -44,8 +41,8 @@ enum Other {
 
 /// Measure in instructions, on Bochs: single operations, the papers' tables, the locks; Linux beside them
 ///
-/// Without names: all benchmarks. Each one's tables are shown as soon as they are there; all together are
-/// written as bench.json, bench.html with charts, and the charts as pictures. The figures are the same on every
+/// Without names: all benchmarks. Each one's tables are shown as soon as they are there, and written as
+/// bench.json, bench.html with charts, and the charts as pictures. The figures are the same on every
 /// host. A benchmark that fails is named and the others are measured all the same; the status is then 1.
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -111,7 +108,9 @@ impl Bench {
         let out = self.out.clone().unwrap_or_else(|| project::target().join(DIRECTORY));
         fs::create_dir_all(&out).with_context(|| format!("cannot make the directory {}", out.display()))?;
         let json = out.join("bench.json");
-        File::create(&json).with_context(|| format!("cannot write {}", json.display()))?;
+        // Earlier results stay until there are others.
+        let writable = File::options().append(true).create(true).open(&json);
+        writable.with_context(|| format!("cannot write {}", json.display()))?;
         packages::ensure(&[Use::Bochs])?;
         if !self.no_build {
             let kernels = bench::kernels(&benchmarks);
@@ -130,13 +129,17 @@ impl Bench {
         cpus.dedup();
         let lab =
             Lab { quick: self.quick, cpus, linux, timeout: self.timeout.unwrap_or(TIMEOUT), stop, dir: RunDir::new()? };
-        let sections = bench::run(&lab, &benchmarks, |section| {
+        let mut report = Report { command: self.command(), setting: setting(&lab), sections: Vec::new() };
+        bench::run(&lab, &benchmarks, |section| {
             let _ = std::io::stdout().lock().write_all(section.text().as_bytes());
-        });
-        failures.extend(sections.iter().flat_map(|section: &Section| section.failures.iter().cloned()));
-        let report = Report { command: self.command(), setting: setting(&lab), sections };
-        bench::write(&report, &out)?;
-        note(format_args!("written to {}: bench.html, bench.json and the charts", out.display()));
+            failures.extend(section.failures.iter().cloned());
+            report.sections.push(section);
+            // All may take hours: what is there stays, whatever comes.
+            bench::write(&report, &out)
+        })?;
+        if !report.sections.is_empty() {
+            note(format_args!("written to {}: bench.html, bench.json and the charts", out.display()));
+        }
         if self.write_docs {
             bench::write_document(&report, &project::root().join("docs"))?;
             note("docs/results.md is written anew");
