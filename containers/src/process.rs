@@ -3,7 +3,7 @@
 use crate::arena::Id;
 use crate::container::ContainerId;
 use crate::signals::Control;
-use crate::thread::Thread;
+use crate::thread::{Thread, Times};
 
 /// A process: its main thread, its container, and what it holds.
 ///
@@ -35,10 +35,10 @@ pub struct Process<R> {
     pub threads: u32,
     /// How it ended, once it has.
     pub ended: Option<Ending>,
-    /// Nanoseconds that its ended threads have had a CPU.
-    pub(crate) run_time: u64,
-    /// Nanoseconds that its ended children have had a CPU, theirs included, as far as it has waited for them.
-    pub children_time: u64,
+    /// How long its ended threads have had a CPU.
+    pub(crate) run_time: Times,
+    /// How long its ended children have had a CPU, theirs included, as far as it has waited for them.
+    pub children_time: Times,
     /// Open files and the like.
     pub resources: R,
 }

@@ -6,12 +6,13 @@
 
 use crate::arena::{Arena, Full, Id};
 use crate::container::{ContainerId, CpuSet};
+use crate::load::Load;
 use crate::object::ObjectId;
 use crate::process::{Ending, Process, ProcessId};
 use crate::queue::Queue;
 use crate::scheduling::Schedule;
 use crate::signals::{Control, Signals, Target};
-use crate::thread::{AfterHandler, Registers, Restart, State, Thread};
+use crate::thread::{AfterHandler, Registers, Restart, State, Thread, Times};
 use alloc::collections::BTreeSet;
 
 /// Most processes, and most further threads.
@@ -193,6 +194,8 @@ pub struct Tasks<R> {
     /// CPUs for which something has changed that may change who should run there, or until when: they
     /// must look again before they leave the kernel, or be made to.
     pub attention: CpuSet,
+    /// How many threads there have been to run.
+    pub load: Load,
     /// Statistics.
     pub counts: TaskCounts,
 }
@@ -229,6 +232,7 @@ impl<R> Tasks<R> {
             deadlines: BTreeSet::new(),
             signals: Signals::default(),
             attention: CpuSet::NONE,
+            load: Load::default(),
             counts: TaskCounts::default(),
         };
         tasks.add_cpus(cpus.max(1));
@@ -261,8 +265,8 @@ impl<R> Tasks<R> {
             control: Control::default(),
             threads: 1,
             ended: None,
-            run_time: 0,
-            children_time: 0,
+            run_time: Times::default(),
+            children_time: Times::default(),
             resources,
         };
         let id: ProcessId = self.threads.processes.insert(process)?.cast();
@@ -331,10 +335,23 @@ impl<R> Tasks<R> {
         self.processes().filter(mine).take(count as usize)
     }
 
-    /// Nanoseconds that a process's threads have had a CPU.
-    pub fn run_time(&self, id: ProcessId) -> u64 {
-        let living = self.threads_of(id).filter_map(|id| self.thread(id)).map(|thread| thread.run_time).sum::<u64>();
-        living + self.process(id).map_or(0, |process| process.run_time)
+    /// How long a process's threads have had a CPU.
+    pub fn run_time(&self, id: ProcessId) -> Times {
+        let ended = self.process(id).map_or(Times::default(), |process| process.run_time);
+        self.threads_of(id).filter_map(|id| self.thread(id)).fold(ended, |sum, thread| sum + thread.run_time)
+    }
+
+    /// Threads that run or could.
+    pub fn runnable(&self) -> u32 {
+        let all = self.processes().flat_map(|id| self.threads_of(id)).filter_map(|id| self.thread(id));
+        all.filter(|thread| matches!(thread.state, State::Ready | State::Running)).count() as u32
+    }
+
+    /// Takes the samples of the load that are due.
+    pub fn sample_load(&mut self, now: u64) {
+        let mut load = self.load;
+        load.sample(now, || self.runnable());
+        self.load = load;
     }
 
     /// Processes there are.
@@ -522,7 +539,7 @@ impl<R> Tasks<R> {
             }
         }
         self.process_mut(process).map_or(0, |process| {
-            process.run_time += run_time;
+            process.run_time = process.run_time + run_time;
             process.threads -= 1;
             process.threads
         })

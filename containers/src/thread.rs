@@ -4,6 +4,7 @@ use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Link;
 use crate::tasks::Wait;
+use core::ops::Add;
 
 /// A thread's user registers, in the order in which an entry into the kernel stores them: the entry
 /// code pushes from the end towards the start, straight into the thread's control block.
@@ -78,6 +79,30 @@ pub const PRIORITIES: u8 = 40;
 
 /// The priority of a thread that asked for none.
 pub const DEFAULT_PRIORITY: u8 = 20;
+
+/// How long somebody has had a CPU, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Times {
+    /// In user mode.
+    pub user: u64,
+    /// In the kernel, waits to be let in included.
+    pub system: u64,
+}
+
+impl Times {
+    /// Both.
+    pub fn total(self) -> u64 {
+        self.user + self.system
+    }
+}
+
+impl Add for Times {
+    type Output = Times;
+
+    fn add(self, other: Times) -> Times {
+        Times { user: self.user + other.user, system: self.system + other.system }
+    }
+}
 
 /// What a thread is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,8 +200,8 @@ pub struct Thread {
     pub signal_stack: SignalStack,
     /// Signals that are waiting to be delivered, bit n − 1 for signal n.
     pub pending: u64,
-    /// Nanoseconds that it has had a CPU.
-    pub run_time: u64,
+    /// How long it has had a CPU.
+    pub run_time: Times,
 }
 
 impl Thread {
@@ -206,7 +231,7 @@ impl Thread {
             saved_mask: None,
             signal_stack: SignalStack::default(),
             pending: 0,
-            run_time: 0,
+            run_time: Times::default(),
         }
     }
 

@@ -49,8 +49,9 @@ pub struct Kernel {
 impl Kernel {
     /// Does what interrupts have left to do.
     pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
+        let now = clock::nanoseconds();
+        self.tasks.sample_load(now);
         if notes.contains(Notes::TIMER) {
-            let now = clock::nanoseconds();
             self.tasks.expire(schedule::this_cpu(cpu), now);
             while let Some(process) = self.tasks.expired_timer(now) {
                 signals::send_to_process(&mut self.tasks, process, signals::from_kernel(SIGALRM));

@@ -2,8 +2,8 @@
 
 use crate::arch;
 use crate::calls::{self, jobs, threads};
-use crate::files::Descriptors;
-use crate::kernel::Kernel;
+use crate::files::{Descriptors, Files};
+use crate::kernel::{Kernel, Tasks};
 use crate::signals::{self, SIGCHLD, SIGKILL};
 use crate::{schedule, statistics};
 use alloc::vec::Vec;
@@ -41,9 +41,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     (process.resources.executable, process.resources.command_line) = Default::default();
     kernel.files.close_all(&mut kernel.memory, &mut kernel.tasks, descriptors, id);
     kernel.files.leave(&mut kernel.memory, kernel.tasks.process(id).map(|process| process.resources.directory));
-    if let Some(main) = kernel.tasks.thread(ThreadId::Main(id)) {
-        kernel.files.conceal(main.number);
-    }
+    kernel.files.conceal(id.number());
     kernel.messages.forget(id);
     leave_container(kernel, cpu, id, container);
     jobs::hang_up(&mut kernel.tasks, &mut kernel.console, id);
@@ -108,7 +106,7 @@ fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Optio
     let signal = kernel.tasks.process(id).map_or(0, |process| process.exit_signal);
     let action = parent.and_then(|parent| kernel.tasks.process(parent)).map(|it| it.resources.handlers.get(SIGCHLD));
     if action.is_none_or(|action| signal == SIGCHLD && action.leaves_no_zombies()) {
-        kernel.tasks.remove_process(id);
+        forget(&mut kernel.tasks, &mut kernel.files, id);
     }
     if let Some(parent) = parent {
         calls::processes::child_ended(kernel, cpu, parent);
@@ -117,6 +115,12 @@ fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Optio
             signals::send_to_process(&mut kernel.tasks, parent, info);
         }
     }
+}
+
+/// Takes away what is left of an ended process.
+pub fn forget(tasks: &mut Tasks, files: &mut Files, id: ProcessId) {
+    files.conceal(id.number());
+    tasks.remove_process(id);
 }
 
 /// Children of an ended process have nobody to tell: those that have ended go now, the others then.
@@ -129,7 +133,7 @@ fn disown_children(kernel: &mut Kernel, parent: ProcessId) {
         }
         for child in some {
             match kernel.tasks.process(child).is_some_and(|process| process.ended.is_some()) {
-                true => drop(kernel.tasks.remove_process(child)),
+                true => forget(&mut kernel.tasks, &mut kernel.files, child),
                 false => {
                     let group = kernel.tasks.process(child).filter(|_| links(kernel, child, Some(parent)));
                     let group = group.map(|child| child.group);

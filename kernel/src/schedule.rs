@@ -4,11 +4,12 @@
 //! control block to the entry code, and puts its container, its extended state and its FS and GS
 //! bases before the CPU; the kernel is then left through that control block.
 
-use crate::arch::{self, apic, clock, entry};
+use crate::arch::entry::{self, USER_TIME};
+use crate::arch::{self, apic, clock};
 use crate::kernel::Kernel;
 use crate::{lifecycle, signals};
 use ::trace::Event;
-use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, ThreadId};
+use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, ThreadId, Times};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
@@ -17,6 +18,8 @@ cpu_local! {
     static CURRENT: Cell<Option<Running>> = Cell::new(None);
     /// Until when it has been charged for its time, in nanoseconds since boot.
     static CHARGED: Cell<u64> = Cell::new(0);
+    /// What [`USER_TIME`] was then.
+    static USER_CHARGED: Cell<u64> = Cell::new(0);
     /// Switches from one thread to another.
     pub static SWITCHES: Cell<u64> = Cell::new(0);
 }
@@ -54,9 +57,11 @@ pub fn running(cpu: &InKernel) -> Option<Running> {
 pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
     let now = clock::nanoseconds();
     let used = now - CHARGED.get(cpu).replace(now);
+    let cycles = USER_TIME.get(cpu).get();
+    let user = clock::duration(cycles.wrapping_sub(USER_CHARGED.get(cpu).replace(cycles))).min(used);
     if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
         thread.slice = thread.slice.saturating_sub(used);
-        thread.run_time += used;
+        thread.run_time = thread.run_time + Times { user, system: used - user };
     }
     now
 }

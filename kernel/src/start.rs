@@ -139,10 +139,11 @@ impl fmt::Display for StartError {
 pub fn unpack(kernel: &mut Kernel, info: &mut BootInfo) -> Result<(), StartError> {
     let base = info.take_module("base").ok_or(StartError::NoArchive)?;
     unpack_module(kernel, "base", base)?;
-    match info.take_module("run") {
-        Some(run) => unpack_module(kernel, "run", run),
-        None => Ok(()),
+    if let Some(run) = info.take_module("run") {
+        unpack_module(kernel, "run", run)?;
     }
+    kernel.files.keep_devices();
+    Ok(())
 }
 
 fn unpack_module(kernel: &mut Kernel, name: &'static str, module: Module) -> Result<(), StartError> {

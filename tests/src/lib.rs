@@ -42,6 +42,15 @@ pub fn on_up_and_smp(cpus: u8, test: impl Fn(Jotun)) {
     test(Jotun::new().smp(cpus));
 }
 
+/// Makes random system calls for so many seconds, which the machine must survive without losing anything.
+#[track_caller]
+pub fn fuzz(jotun: Jotun, seconds: u32) {
+    let jotun = jotun.memory(512).timeout(f64::from(600 + 4 * seconds));
+    let outcome = jotun.args(["fuzz", &seconds.to_string(), "1"]).run().expect(0).expect_all_back();
+    assert_eq!(outcome.text().lines().last(), Some("ok fuzz"), "{outcome}");
+    assert!(!outcome.stderr.contains("the kernel stopped") && !outcome.log.contains("] ERROR "), "{outcome}");
+}
+
 impl Default for Jotun {
     fn default() -> Self {
         Self::new()

@@ -83,6 +83,12 @@ fn hello_std_sees_its_arguments() {
     }
 }
 
+/// It takes a minute wherever it is; here other machines run beside it.
+#[test]
+fn fuzz_for_a_minute_on_four_cpus() {
+    boot_tests::fuzz(Jotun::new().smp(4), 60);
+}
+
 #[test]
 fn ten_thousand_processes_one_after_another() {
     let outcome = Jotun::new().args(["fork-storm", "many", "10000"]).run().expect(0);

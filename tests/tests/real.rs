@@ -72,7 +72,6 @@ fn lua() {
     same(&outcome, &host, &[]);
 }
 
-/// Go's timers and files wait with `epoll`, which is not there; all else of its runtime is here.
 #[test]
 #[ignore = "needs Go: apt-get install golang-go"]
 fn go() {

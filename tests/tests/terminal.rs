@@ -191,16 +191,20 @@ fn control_c_kills_the_program() {
     assert_eq!(lines.len(), 1, "{log}");
 }
 
+/// What the shell asks the terminal behind its prompt.
+const PROMPT: &str = "# \x1b[6n";
+
+/// Answers a shell's prompt.
+#[track_caller]
+fn enters(session: &mut Session, line: &str) {
+    session.comes_to(PROMPT);
+    session.types(&format!("{line}\r"));
+    session.shows(&format!("{line}\r\n"));
+}
+
 #[test]
 fn a_shell_controls_its_jobs() {
-    // What the shell asks the terminal behind its prompt.
-    const PROMPT: &str = "# \x1b[6n";
     let mut session = Session::start(&["sh", "-i"]).handed_over();
-    let enters = |session: &mut Session, line: &str| {
-        session.comes_to(PROMPT);
-        session.types(&format!("{line}\r"));
-        session.shows(&format!("{line}\r\n"));
-    };
     // ^Z stops the program in the foreground; in the background it is stopped again when it reads. What is
     // typed while the shell edits its line is not echoed.
     enters(&mut session, "echo go; cat");
@@ -225,6 +229,52 @@ fn a_shell_controls_its_jobs() {
     session.comes_to(PROMPT);
     session.types("exit 7\r");
     session.shows("exit 7\r\n");
+    let (status, log) = session.ends();
+    assert_eq!(status, 7, "{log}");
+}
+
+#[test]
+fn a_shell_edits_its_lines_and_remembers_them() {
+    let mut session = Session::start(&["sh", "-i"]).handed_over();
+    // A letter is put before the last one.
+    session.comes_to(PROMPT);
+    session.types("echo xz\x1b[Dy\r");
+    session.comes_to("\r\nxyz\r\n");
+    enters(&mut session, "echo next");
+    session.shows("next\r\n");
+    // The line before the last.
+    session.comes_to(PROMPT);
+    session.types("\x1b[A\x1b[A\r");
+    session.comes_to("\r\nxyz\r\n");
+    enters(&mut session, "exit");
+    assert_eq!(session.ends().0, 0);
+}
+
+#[test]
+fn the_background_is_kept_from_the_terminal() {
+    let mut session = Session::start(&["sh", "-i"]).handed_over();
+    // With TOSTOP who writes in the background is stopped, and writes when it is in the foreground.
+    enters(&mut session, "stty tostop; echo late & wait; jobs");
+    session.comes_to("[1]+  Stopped (tty output)        echo late\r\n");
+    enters(&mut session, "fg");
+    session.shows("echo late\r\nlate\r\n");
+    enters(&mut session, "stty -tostop");
+    // ^\ quits.
+    enters(&mut session, "cat");
+    session.types("begun\r");
+    session.shows("begun\r\nbegun\r\n");
+    session.types("\x1c");
+    session.shows("^\\");
+    enters(&mut session, "echo $?");
+    session.shows("131\r\n");
+    // Who reads in the background and has nobody to make it go on is not stopped: it cannot read.
+    enters(
+        &mut session,
+        "sh -c '(until [ -e /tmp/go ]; do usleep 9000; done; cat; echo it says $?; touch /tmp/gone) & exit'",
+    );
+    enters(&mut session, "touch /tmp/go; until [ -e /tmp/gone ]; do usleep 9000; done");
+    session.comes_to("cat: read error: I/O error\r\nit says 1\r\n");
+    enters(&mut session, "exit 7");
     let (status, log) = session.ends();
     assert_eq!(status, 7, "{log}");
 }

@@ -35,7 +35,12 @@ pub fn tsc_hz() -> u64 {
 /// Nanoseconds since boot.
 #[inline]
 pub fn nanoseconds() -> u64 {
-    let count = rdtsc().wrapping_sub(START.load(Relaxed));
+    duration(rdtsc().wrapping_sub(START.load(Relaxed)))
+}
+
+/// Nanoseconds that so many ticks of the time-stamp counter take.
+#[inline]
+pub fn duration(count: u64) -> u64 {
     let multiplier = MULTIPLIER.load(Relaxed);
     let (high, low) = (count >> 32, count & 0xffff_ffff);
     (high.wrapping_mul(multiplier) << (32 - SHIFT)).wrapping_add(low.wrapping_mul(multiplier) >> SHIFT)

@@ -2,11 +2,12 @@
 
 use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, value};
 use crate::arch;
+use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::messages::{Message, Messages};
 use crate::program::native::{self, Request};
 use crate::program::packages::DIRECTORY;
-use crate::statistics;
+use crate::{lifecycle, statistics};
 use ::files::Errno;
 use ::trace::Event;
 use abi::native::{
@@ -116,7 +117,7 @@ pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages
 }
 
 /// `wait(process, status, time-out)`
-pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let [number, status, timeout, ..] = caller.arguments;
     let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
     let child = process(tasks, number).map_err(|_| Errno::ECHILD)?;
@@ -127,7 +128,7 @@ pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     if status != 0 {
         caller.write(memory, status, &ended.wait_status())?;
     }
-    tasks.remove_process(child);
+    lifecycle::forget(tasks, files, child);
     DONE
 }
 

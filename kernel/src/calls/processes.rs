@@ -7,6 +7,7 @@
 use super::files::{AT_FDCWD, Path, find_program};
 use super::{Answer, Caller, DONE, Reply, no_memory, threads, time, value};
 use crate::arch;
+use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::process::Name;
 use crate::program::linux::{self, Request};
@@ -18,7 +19,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use containers::directory::USER_END;
 use containers::tasks::MAX_PROCESSES;
-use containers::{Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
+use containers::{Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Times, Wait};
 use cpulocal::InKernel;
 use syscalls::Sysno;
 use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
@@ -319,20 +320,20 @@ fn news(caller: &Caller, tasks: &Tasks, wanted: &Wanted, options: u64) -> Result
 
 /// Takes away what has been told of a child. One that has ended is gone with it; its times are its parent's
 /// from now on.
-fn reap(tasks: &mut Tasks, parent: ProcessId, child: ProcessId, news: News) {
+fn reap(tasks: &mut Tasks, files: &mut Files, parent: ProcessId, child: ProcessId, news: News) {
     if let News::Changed(_) = news {
         tasks.process_mut(child).into_iter().for_each(|child| child.control.change = None);
         return;
     }
     let time = total_time(tasks, child);
     if let Some(parent) = tasks.process_mut(parent) {
-        parent.children_time += time;
+        parent.children_time = parent.children_time + time;
     }
-    tasks.remove_process(child);
+    lifecycle::forget(tasks, files, child);
 }
 
-fn total_time(tasks: &Tasks, id: ProcessId) -> u64 {
-    tasks.run_time(id) + tasks.process(id).map_or(0, |process| process.children_time)
+fn total_time(tasks: &Tasks, id: ProcessId) -> Times {
+    tasks.run_time(id) + tasks.process(id).map_or(Times::default(), |process| process.children_time)
 }
 
 /// Parks the caller until there are news of a child, unless it does not want to wait.
@@ -348,16 +349,16 @@ fn wait(caller: &Caller, tasks: &mut Tasks, options: u64, answer: Option<u64>) -
 }
 
 /// `wait4(process, status, options, usage)`
-pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let options = caller.arguments[2];
     if options as u32 & !(NO_HANG | STOPPED | CONTINUED | WHICH) as u32 != 0 {
         return Err(Errno::EINVAL);
     }
-    let answer = wait4_now(caller, memory, tasks)?;
+    let answer = wait4_now(caller, memory, tasks, files)?;
     wait(caller, tasks, options, answer)
 }
 
-fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<Option<u64>, Errno> {
+fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Result<Option<u64>, Errno> {
     let [_, status, options, usage, ..] = caller.arguments;
     let wanted = match caller.int(0) {
         -1 => Wanted::Any,
@@ -373,7 +374,7 @@ fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<
     if usage != 0 {
         caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
     }
-    reap(tasks, caller.process, child, news);
+    reap(tasks, files, caller.process, child, news);
     Ok(Some(child.number().into()))
 }
 
@@ -392,20 +393,25 @@ struct ChildInfo {
 }
 
 /// `waitid(kind, number, info, options, usage)`
-pub fn waitid(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+pub fn waitid(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     const CHANGES: u64 = STOPPED | EXITED | CONTINUED;
     let [_, _, info, options, ..] = caller.arguments;
     if options & !(NO_HANG | CHANGES | NO_WAIT | WHICH) != 0 || options & CHANGES == 0 {
         return Err(Errno::EINVAL);
     }
-    let answer = waitid_now(caller, memory, tasks)?;
+    let answer = waitid_now(caller, memory, tasks, files)?;
     if answer.is_none() && options & NO_HANG != 0 && info != 0 {
         caller.write(memory, info, &[0_u32; 7])?;
     }
     wait(caller, tasks, options, answer)
 }
 
-fn waitid_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<Option<u64>, Errno> {
+fn waitid_now(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+) -> Result<Option<u64>, Errno> {
     let [kind, number, info, options, usage, _] = caller.arguments;
     let wanted = match (kind as u32, number as u32) {
         (0, _) => Wanted::Any,
@@ -425,7 +431,7 @@ fn waitid_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result
         caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
     }
     if options & NO_WAIT == 0 {
-        reap(tasks, caller.process, child, news);
+        reap(tasks, files, caller.process, child, news);
     }
     Ok(Some(0))
 }
@@ -441,10 +447,10 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
         let Registers { code: number, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
         let arguments = [rdi, rsi, rdx, r10, r8, r9];
         let caller = Caller { thread: id, process: parent, space, number, arguments };
-        let Kernel { memory, tasks, .. } = &mut *kernel;
+        let Kernel { memory, tasks, files, .. } = &mut *kernel;
         let answer = match Sysno::new(number as usize) {
-            Some(Sysno::wait4) => wait4_now(&caller, memory, tasks),
-            Some(Sysno::waitid) => waitid_now(&caller, memory, tasks),
+            Some(Sysno::wait4) => wait4_now(&caller, memory, tasks, files),
+            Some(Sysno::waitid) => waitid_now(&caller, memory, tasks, files),
             _ => {
                 tasks.resume(id, Resume::Restart);
                 continue;
@@ -458,7 +464,7 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
     }
 }
 
-/// `struct rusage`. User time and the kernel's are not kept apart.
+/// `struct rusage`
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
 struct Usage {
@@ -469,8 +475,9 @@ struct Usage {
 }
 
 impl Usage {
-    fn new(time: u64, resident: u64) -> Usage {
-        Usage { user: [time / time::SECOND, time % time::SECOND / 1000], system: [0; 2], resident, rest: [0; 13] }
+    fn new(times: Times, resident: u64) -> Usage {
+        let [user, system] = [times.user, times.system].map(|time| [time / time::SECOND, time % time::SECOND / 1000]);
+        Usage { user, system, resident, rest: [0; 13] }
     }
 }
 
@@ -482,7 +489,7 @@ pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer
     let pages = memory.container(process.container).map_or(0, |container| container.usage().pages);
     let usage = match caller.int(0) {
         0 => Usage::new(tasks.run_time(caller.process), u64::from(pages) * 4),
-        1 => Usage::new(tasks.thread(caller.thread).map_or(0, |thread| thread.run_time), u64::from(pages) * 4),
+        1 => Usage::new(tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.run_time, u64::from(pages) * 4),
         -1 => Usage::new(process.children_time, 0),
         _ => return Err(Errno::EINVAL),
     };
@@ -496,8 +503,9 @@ pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let now = schedule::charge(kernel, cpu);
     if caller.arguments[0] != 0 {
         let own = kernel.tasks.run_time(caller.process);
-        let children = kernel.tasks.process(caller.process).map_or(0, |process| process.children_time);
-        caller.write(&mut kernel.memory, caller.arguments[0], &[own / TICK, 0, children / TICK, 0])?;
+        let children = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
+        let times = [own.user, own.system, children.user, children.system].map(|time| time / TICK);
+        caller.write(&mut kernel.memory, caller.arguments[0], &times)?;
     }
     value(now / TICK)
 }

@@ -165,8 +165,8 @@ calls! {
     vfork: LONG | REGISTERS => processes::vfork(c, k, cpu),
     execve: LONG | REGISTERS => processes::execve(c, k, cpu),
     execveat: LONG | REGISTERS => processes::execveat(c, k, cpu),
-    wait4: ALWAYS => processes::wait4(c, memory, tasks),
-    waitid: ALWAYS => processes::waitid(c, memory, tasks),
+    wait4: ALWAYS => processes::wait4(c, memory, tasks, files),
+    waitid: ALWAYS => processes::waitid(c, memory, tasks, files),
     getrusage => processes::getrusage(c, k, cpu),
     times => processes::times(c, k, cpu),
     exit: ALWAYS | LONG | REGISTERS => threads::exit(c, k, cpu),
@@ -235,12 +235,12 @@ calls! {
 
 calls! {
     /// Puts Jotun's own calls into their table.
-    fn jotun(own, own::FIRST, k, cpu, c, { memory, tasks, messages, .. });
+    fn jotun(own, own::FIRST, k, cpu, c, { memory, tasks, files, messages, .. });
 
     START: LONG => native::start(c, k, cpu),
     SEND => native::send(c, memory, tasks, messages),
     RECEIVE => native::receive(c, memory, tasks, messages),
-    WAIT => native::wait(c, memory, tasks),
+    WAIT => native::wait(c, memory, tasks, files),
     STATISTICS: LONG => native::statistics(c, k),
     BURN: LONG => native::burn(c),
     THREAD => native::thread(c, k),

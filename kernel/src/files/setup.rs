@@ -106,6 +106,12 @@ impl Files {
         )
     }
 
+    /// Closes `/dev`: from now on nobody takes a device away that others rely on.
+    pub fn keep_devices(&mut self) {
+        // It is there, unless an archive has put something else into its place.
+        let _ = self.lookup(b"/dev").and_then(|directory| self.tree.seal(directory));
+    }
+
     /// Puts files that speak of a process into a directory, and closes it.
     fn fill(&mut self, directory: InodeId, entries: &[(&[u8], ProcFile)], process: u32) -> Result<(), Errno> {
         for (name, file) in entries {

@@ -38,16 +38,17 @@ impl At {
         u64::try_from(caller.arguments[3] as i64).map(At::Position).map_err(|_| Errno::EINVAL)
     }
 
-    /// The same for the calls on several buffers, of which the newer ones have flags too and take
-    /// the position −1 as the offset. The flags taken here make no difference to a file in memory.
+    /// The same for the calls on several buffers. Some are given no position; the newer ones have flags too and take the
+    /// position −1 as the offset. The flags taken here make no difference to a file in memory.
     fn given_with_flags(caller: &Caller) -> Result<At, Errno> {
         /// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`, `RWF_NOWAIT`.
         const FLAGS: u64 = 0xf;
-        let newer = [Sysno::preadv2, Sysno::pwritev2].map(|call| call as u64).contains(&caller.number);
-        if newer && caller.arguments[5] & !FLAGS != 0 {
-            return Err(Errno::EOPNOTSUPP);
+        match Sysno::new(caller.number as usize) {
+            Some(Sysno::readv | Sysno::writev) => Ok(At::Offset),
+            Some(Sysno::preadv2 | Sysno::pwritev2) if caller.arguments[5] & !FLAGS != 0 => Err(Errno::EOPNOTSUPP),
+            Some(Sysno::preadv2 | Sysno::pwritev2) if caller.arguments[3] == u64::MAX => Ok(At::Offset),
+            _ => At::given(caller),
         }
-        if newer && caller.arguments[3] == u64::MAX { Ok(At::Offset) } else { At::given(caller) }
     }
 }
 
@@ -82,20 +83,6 @@ pub fn read(
     read_into(caller, tasks, &mut transfer, random, At::Offset, &buffer(caller))
 }
 
-/// `readv(fd, buffers, count)`
-pub fn readv(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    console: &mut Console,
-    random: &mut Random,
-) -> Answer {
-    let buffers = buffers(caller, memory)?;
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
-    read_into(caller, tasks, &mut transfer, random, At::Offset, &buffers)
-}
-
 /// `pread64(fd, buffer, length, position)`
 pub fn pread(
     caller: &Caller,
@@ -110,8 +97,8 @@ pub fn pread(
     read_into(caller, tasks, &mut transfer, random, at, &buffer(caller))
 }
 
-/// `preadv(fd, buffers, count, position)`, `preadv2(…, 0, flags)`
-pub fn preadv(
+/// `readv(fd, buffers, count)`, `preadv(…, position)`, `preadv2(…, 0, flags)`
+pub fn readv(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
@@ -137,19 +124,6 @@ pub fn write(
     write_from(caller, tasks, &mut transfer, At::Offset, &buffer(caller))
 }
 
-/// `writev(fd, buffers, count)`
-pub fn writev(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    console: &mut Console,
-) -> Answer {
-    let buffers = buffers(caller, memory)?;
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
-    write_from(caller, tasks, &mut transfer, At::Offset, &buffers)
-}
-
 /// `pwrite64(fd, buffer, length, position)`
 pub fn pwrite(
     caller: &Caller,
@@ -163,8 +137,8 @@ pub fn pwrite(
     write_from(caller, tasks, &mut transfer, at, &buffer(caller))
 }
 
-/// `pwritev(fd, buffers, count, position)`, `pwritev2(…, 0, flags)`
-pub fn pwritev(
+/// `writev(fd, buffers, count)`, `pwritev(…, position)`, `pwritev2(…, 0, flags)`
+pub fn writev(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,

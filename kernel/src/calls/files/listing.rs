@@ -50,7 +50,7 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
 fn bring_up_to_date(memory: &mut Memory, tasks: &Tasks, files: &mut Files, directory: InodeId) -> Result<(), Errno> {
     let mut reserve = || if heap::reserve(&mut memory.physical) { Ok(()) } else { Err(Errno::ENOMEM) };
     if directory == files.lookup(b"/proc")? {
-        for process in tasks.processes().filter_map(|id| tasks.process(id)).filter(|process| process.ended.is_none()) {
+        for process in tasks.processes().filter_map(|id| tasks.process(id)) {
             reserve()?;
             files.reveal(process.main.number, &process.resources)?;
         }

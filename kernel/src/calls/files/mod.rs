@@ -92,10 +92,10 @@ fn readable(
     Ok(())
 }
 
-/// The process of that number, if it has not ended.
+/// The process of that number.
 fn process_of(tasks: &Tasks, number: u32) -> Option<ProcessId> {
     match tasks.by_number(number)? {
-        ThreadId::Main(process) => tasks.process(process).filter(|it| it.ended.is_none()).map(|_| process),
+        ThreadId::Main(process) => Some(process),
         ThreadId::Further(_) => None,
     }
 }

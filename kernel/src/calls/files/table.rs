@@ -24,13 +24,11 @@ calls! {
 
     // Calls that move bytes or wait for them.
     read: LONG => io::read(c, memory, tasks, files, console, random),
-    readv: LONG => io::readv(c, memory, tasks, files, console, random),
     pread64: LONG => io::pread(c, memory, tasks, files, console, random),
-    preadv | preadv2: LONG => io::preadv(c, memory, tasks, files, console, random),
+    readv | preadv | preadv2: LONG => io::readv(c, memory, tasks, files, console, random),
     write: LONG => io::write(c, memory, tasks, files, console),
-    writev: LONG => io::writev(c, memory, tasks, files, console),
     pwrite64: LONG => io::pwrite(c, memory, tasks, files, console),
-    pwritev | pwritev2: LONG => io::pwritev(c, memory, tasks, files, console),
+    writev | pwritev | pwritev2: LONG => io::writev(c, memory, tasks, files, console),
     lseek => io::lseek(c, memory, tasks, files),
     sendfile: LONG => copying::sendfile(c, memory, tasks, files, console),
     copy_file_range: LONG => copying::copy_file_range(c, memory, tasks, files, console),

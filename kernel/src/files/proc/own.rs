@@ -4,7 +4,9 @@ use super::Text;
 use crate::kernel::Tasks;
 use crate::process::Resources;
 use containers::directory::USER_END;
-use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, State, ThreadId};
+use containers::{
+    Backing, ContainerId, CpuSet, Job, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, State, ThreadId,
+};
 use core::fmt::{self, Write};
 
 /// Clock ticks of a second in these files (`USER_HZ`).
@@ -23,12 +25,13 @@ fn process(tasks: &Tasks, id: ProcessId) -> Result<&Process<Resources>, fmt::Err
     tasks.process(id).ok_or(fmt::Error)
 }
 
-/// Whether the main thread runs or could, in Linux's letter and word.
+/// What the main thread does, in Linux's letter and word.
 fn state(process: &Process<Resources>) -> (char, &'static str) {
     match process.main.state {
+        State::Ended => ('Z', "zombie"),
+        _ if matches!(process.control.job, Job::Stopped(_)) => ('T', "stopped"),
         State::Ready | State::Running => ('R', "running"),
         State::Parked => ('S', "sleeping"),
-        State::Ended => ('Z', "zombie"),
     }
 }
 
@@ -105,7 +108,11 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     write!(out, "{pid} ({}) {} {parent} ", process.resources.name, state(process).0)?;
     write!(out, "{} {} {TERMINAL} {} 0 0 0 0 0 ", process.group, process.session, process.group)?;
     // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
-    write!(out, "{} 0 0 0 20 0 {} 0 0 ", tasks.run_time(id) / TICK, process.threads)?;
+    let [own, children] = [tasks.run_time(id), process.children_time];
+    for time in [own.user, own.system, children.user, children.system] {
+        write!(out, "{} ", time / TICK)?;
+    }
+    write!(out, "20 0 {} 0 0 ", process.threads)?;
     write!(out, "{bytes} {pages} {} ", process.resources.limits.address_space.soft)?;
     // From startcode (26) to exit_code (52); 38 is the signal at its end, SIGCHLD.
     (26..=52).try_for_each(|field| {

@@ -3,7 +3,7 @@
 use super::Text;
 use crate::arch::clock;
 use crate::kernel::Tasks;
-use containers::{PAGE_SIZE, State};
+use containers::{PAGE_SIZE, Times};
 use core::fmt::{self, Write};
 
 const SECOND: u64 = 1_000_000_000;
@@ -22,40 +22,35 @@ pub(super) fn memory(out: &mut Text) -> fmt::Result {
     ["Buffers:", "Cached:", "SwapCached:", "SwapTotal:", "SwapFree:"].into_iter().try_for_each(|name| line(name, 0))
 }
 
-/// Nanoseconds that a CPU has been busy: the time of the living threads that ran there last.
-fn busy(tasks: &Tasks, cpu: usize) -> u64 {
+/// How long a CPU has been busy: the times of the living threads that ran there last.
+fn busy(tasks: &Tasks, cpu: usize) -> Times {
     let threads = tasks.processes().flat_map(|id| tasks.threads_of(id)).filter_map(|id| tasks.thread(id));
     let here = threads.filter(|thread| thread.ran_on.is_some_and(|ran_on| usize::from(ran_on.0) == cpu));
-    here.map(|thread| thread.run_time).sum()
+    here.fold(Times::default(), |sum, thread| sum + thread.run_time)
 }
 
-/// Nanoseconds of all CPUs since boot, and those of them that were busy.
-fn times(out: &Text, tasks: &Tasks) -> (u64, u64) {
+/// Nanoseconds of all CPUs since boot, and how long they were busy.
+fn times(out: &Text, tasks: &Tasks) -> (u64, Times) {
     let cpus = out.memory.cpu_count();
-    (cpus as u64 * clock::nanoseconds(), (0..cpus).map(|cpu| busy(tasks, cpu)).sum())
-}
-
-/// Threads that run or could.
-fn runnable(tasks: &Tasks) -> usize {
-    let threads = tasks.processes().flat_map(|id| tasks.threads_of(id));
-    let states = threads.filter_map(|id| tasks.thread(id)).map(|thread| thread.state);
-    states.filter(|state| matches!(state, State::Ready | State::Running)).count()
+    let busy = (0..cpus).fold(Times::default(), |sum, cpu| sum + busy(tasks, cpu));
+    (cpus as u64 * clock::nanoseconds(), busy)
 }
 
 /// `/proc/uptime`: idle is the time of all CPUs together.
 pub(super) fn uptime(out: &mut Text, tasks: &Tasks) -> fmt::Result {
     let (all, busy) = times(out, tasks);
     let parts = |time: u64| (time / SECOND, time % SECOND / TICK);
-    let (up, idle) = (parts(clock::nanoseconds()), parts(all.saturating_sub(busy)));
+    let (up, idle) = (parts(clock::nanoseconds()), parts(all.saturating_sub(busy.total())));
     writeln!(out, "{}.{:02} {}.{:02}", up.0, up.1, idle.0, idle.1)
 }
 
-/// `/proc/stat`: CPUs, which have been in user mode or idle.
+/// `/proc/stat`: CPUs, which have been in user mode, in the kernel, or idle.
 pub(super) fn stat(out: &mut Text, tasks: &Tasks) -> fmt::Result {
     let up = clock::nanoseconds();
     let (all, used) = times(out, tasks);
-    let line = |out: &mut Text, name: fmt::Arguments, all: u64, used: u64| {
-        writeln!(out, "{name} {} 0 0 {} 0 0 0 0 0 0", used / TICK, all.saturating_sub(used) / TICK)
+    let line = |out: &mut Text, name: fmt::Arguments, all: u64, used: Times| {
+        let [user, system, idle] = [used.user, used.system, all.saturating_sub(used.total())].map(|time| time / TICK);
+        writeln!(out, "{name} {user} 0 {system} {idle} 0 0 0 0 0 0")
     };
     line(out, format_args!("cpu "), all, used)?;
     for cpu in 0..out.memory.cpu_count() {
@@ -63,13 +58,17 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks) -> fmt::Result {
     }
     let boot = clock::wall_clock().saturating_sub(up) / SECOND;
     writeln!(out, "intr 0\nctxt 0\nbtime {boot}\nprocesses {}", tasks.counts.processes_made)?;
-    writeln!(out, "procs_running {}\nprocs_blocked 0", runnable(tasks))
+    writeln!(out, "procs_running {}\nprocs_blocked 0", tasks.runnable())
 }
 
-/// `/proc/loadavg`: the averages are not kept.
+/// `/proc/loadavg`
 pub(super) fn load(out: &mut Text, tasks: &Tasks) -> fmt::Result {
-    let made = tasks.counts.processes_made;
-    writeln!(out, "0.00 0.00 0.00 {}/{} {made}", runnable(tasks), tasks.threads_live())
+    let mut load = tasks.load;
+    load.sample(clock::nanoseconds(), || tasks.runnable());
+    for average in load.hundredths() {
+        write!(out, "{}.{:02} ", average / 100, average % 100)?;
+    }
+    writeln!(out, "{}/{} {}", tasks.runnable(), tasks.threads_live(), tasks.counts.processes_made)
 }
 
 /// `/proc/version`

@@ -1,5 +1,7 @@
 //! The files that are no files: /dev and /proc.
 
+use libc::{SIGCONT, SIGSTOP, SYS_kill};
+use programs::{children, cpus, native, sys};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
@@ -13,6 +15,7 @@ fn main() {
     maps();
     descriptions();
     by_number();
+    states();
     descriptors();
     println!("ok proc-files");
 }
@@ -28,6 +31,11 @@ fn null() {
     let metadata = fs::metadata("/dev/null").expect("it is there");
     assert!(metadata.file_type().is_char_device(), "a character device");
     assert_eq!(metadata.rdev(), 1 << 8 | 3, "number 1:3");
+    // On Linux root can take it away.
+    if native::present() {
+        assert_eq!(fs::remove_file("/dev/null").expect_err("it stays").kind(), ErrorKind::PermissionDenied);
+        assert!(fs::rename("/tmp", "/dev/null").is_err() && fs::write("/dev/new", "").is_err());
+    }
 }
 
 fn zero_and_full() {
@@ -132,6 +140,39 @@ fn by_number() {
         assert_eq!(fs::read(path).expect_err("no such process").kind(), ErrorKind::NotFound, "{path}");
     }
     assert!(fs::create_dir(format!("{home}/new")).is_err() && fs::remove_file(format!("{home}/stat")).is_err());
+}
+
+/// Other processes: one that waits, is stopped, has ended, and is gone.
+fn states() {
+    let [output, input] = children::pipe_ends();
+    let pid = children::child(|| {
+        let ended = children::take(output);
+        i32::from(ended.is_none())
+    });
+    let state = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it reads");
+        stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).expect("a state")
+    };
+    let becomes = |wanted| cpus::spin_until(|| state() == wanted);
+    becomes('S');
+    let send = |signal| assert_eq!(sys!(SYS_kill, pid, signal), Ok(0));
+    send(SIGSTOP);
+    becomes('T');
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it reads");
+    assert!(status.contains("\nState:\tT (stopped)\n"), "{status}");
+    send(SIGCONT);
+    becomes('S');
+    children::give(input, 1);
+    becomes('Z');
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it reads");
+    assert!(status.contains("\nState:\tZ (zombie)\n"), "{status}");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it reads"), "");
+    let is_listed =
+        || fs::read_dir("/proc").expect("it lists").any(|it| *it.expect("an entry").file_name() == *pid.to_string());
+    assert!(is_listed());
+    assert_eq!(children::end_of(pid), children::End::Exited(0));
+    assert!(!is_listed() && fs::read(format!("/proc/{pid}/stat")).is_err());
+    children::close_all(&[output, input]);
 }
 
 /// What is open can be listed, named, and opened again, whatever it is.
