@@ -255,12 +255,13 @@ fn the_background_is_kept_from_the_terminal() {
     let mut session = Session::start(&["sh", "-i"]).handed_over();
     // With TOSTOP who writes in the background is stopped, and writes when it is in the foreground.
     enters(&mut session, "stty tostop; echo late & wait; jobs");
-    session.comes_to("[1]+  Stopped (tty output)        echo late\r\n");
+    session.comes_to("[1]+  Stopped (tty output)       echo late\r\n");
     enters(&mut session, "fg");
     session.shows("echo late\r\nlate\r\n");
     enters(&mut session, "stty -tostop");
     // ^\ quits.
-    enters(&mut session, "cat");
+    enters(&mut session, "echo go; cat");
+    session.shows("go\r\n");
     session.types("begun\r");
     session.shows("begun\r\nbegun\r\n");
     session.types("\x1c");
@@ -268,12 +269,10 @@ fn the_background_is_kept_from_the_terminal() {
     enters(&mut session, "echo $?");
     session.shows("131\r\n");
     // Who reads in the background and has nobody to make it go on is not stopped: it cannot read.
-    enters(
-        &mut session,
-        "sh -c '(until [ -e /tmp/go ]; do usleep 9000; done; cat; echo it says $?; touch /tmp/gone) & exit'",
-    );
-    enters(&mut session, "touch /tmp/go; until [ -e /tmp/gone ]; do usleep 9000; done");
-    session.comes_to("cat: read error: I/O error\r\nit says 1\r\n");
+    enters(&mut session, "w() { until [ -e /tmp/$1 ]; do usleep 9000; done; }");
+    enters(&mut session, "( (w go; cat /dev/tty; echo it says $?; touch /tmp/gone) & )");
+    enters(&mut session, "touch /tmp/go; w gone");
+    session.comes_to("Input/output error\r\nit says 1\r\n");
     enters(&mut session, "exit 7");
     let (status, log) = session.ends();
     assert_eq!(status, 7, "{log}");
