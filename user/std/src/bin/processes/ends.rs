@@ -25,6 +25,17 @@ fn statuses() {
         assert_eq!(end_of(child(|| status)), End::Exited(status));
     }
     assert_eq!(end_of(child(|| 256)), End::Exited(0), "eight bits");
+    // Other threads end with the process, or it ends with the last of them.
+    for call in [SYS_exit_group, SYS_exit] {
+        let pid = child(|| {
+            std::thread::spawn(move || {
+                let _ = sys!(SYS_nanosleep, &[if call == SYS_exit { 0i64 } else { 1000 }, 1_000_000], 0);
+                leave(6)
+            });
+            sys!(call, 5).map_or(100, |_| 101)
+        });
+        assert_eq!(end_of(pid), End::Exited(if call == SYS_exit { 6 } else { 5 }));
+    }
     for signal in [SIGKILL, SIGTERM] {
         let pid = child(|| {
             sys!(SYS_kill, sys!(SYS_getpid).unwrap(), signal).unwrap();
