@@ -19,7 +19,8 @@ const OWN_SLOT: usize = 511;
 /// so each has both apart.
 pub(crate) struct Machine {
     frames: FrameTable,
-    tables: Vec<Table>,
+    /// `None`: empty, as nearly all are.
+    tables: Vec<Option<Box<Table>>>,
     bytes: Vec<[u8; PAGE_SIZE]>,
     /// The CPU that is in the kernel: what the tests do, it does.
     pub(crate) here: Cpu,
@@ -62,7 +63,7 @@ impl Machine {
         let mut table = FrameTable::new(Vec::leak(vec![FrameInfo::HOLE; frames + 1]));
         // Frame 0 stays a hole, as on a PC.
         (1..=frames).for_each(|n| table.add(Frame::containing(PhysAddr::new((n * PAGE_SIZE) as u64))));
-        let tables = (0..=frames).map(|_| EMPTY).collect();
+        let tables = (0..=frames).map(|_| None).collect();
         let bytes = vec![[0; PAGE_SIZE]; frames + 1];
         let (here, mmus, invalidated, vacated) = (Cpu(0), Vec::new(), Vec::new(), Vec::new());
         Machine { frames: table, tables, bytes, here, mmus, invalidated, vacated, bookkeeping: usize::MAX }
@@ -153,7 +154,7 @@ impl Machine {
 impl PhysicalMemory for Machine {
     fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
         let frame = self.frames.take().ok_or(OutOfFrames)?;
-        self.tables[frame.number()] = EMPTY;
+        self.tables[frame.number()] = None;
         self.bytes[frame.number()].fill(0);
         Ok(frame)
     }
@@ -188,12 +189,12 @@ impl PhysicalMemory for Machine {
     }
 
     fn table(&self, frame: Frame) -> &Table {
-        &self.tables[self.check(frame)]
+        self.tables[self.check(frame)].as_deref().unwrap_or(&EMPTY)
     }
 
     fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry) {
         self.frames.note_entry(table, slot);
-        self.tables[table.number()][slot] = entry;
+        self.tables[table.number()].get_or_insert_with(|| Box::new(EMPTY))[slot] = entry;
     }
 
     fn groups(&self, table: Frame) -> u32 {
@@ -221,10 +222,9 @@ impl PhysicalMemory for Machine {
         let mut bytes = vec![0; length];
         self.read(from.0, from.1, &mut bytes);
         self.write(to.0, to.1, &bytes);
-        for n in 0..length / 8 {
-            let entry = self.table(from.0)[from.1 / 8 + n].clone();
-            self.tables[to.0.number()][to.1 / 8 + n] = entry;
-        }
+        let entries = self.table(from.0)[from.1 / 8..][..length / 8].to_vec();
+        let copy = self.tables[to.0.number()].get_or_insert_with(|| Box::new(EMPTY));
+        copy[to.1 / 8..][..length / 8].clone_from_slice(&entries);
     }
 }
 

@@ -317,6 +317,7 @@ fn a_range_that_begins_below_the_window_reaches_into_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn a_change_for_which_there_are_too_many_regions_changes_nothing() {
     let mut memory = Machine::memory(400);
     let free = memory.physical.free_frames();
