@@ -66,17 +66,20 @@ pub fn target(entry: &PageTableEntry) -> Option<Frame> {
     entry.flags().contains(Flags::PRESENT).then(|| Frame::containing(entry.addr()))
 }
 
-/// The last-level entry for an address; unused where tables are missing.
-pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTableEntry {
+/// The last-level table for an address, if it is there.
+#[inline]
+pub fn last(memory: &impl PhysicalMemory, root: Root, address: u64) -> Option<Frame> {
     let mut at = root;
-    loop {
-        let entry = &memory.table(at.table)[slot(address, at.level)];
-        match target(entry) {
-            Some(table) if at.level > 1 => at = at.below(table),
-            _ if at.level == 1 => return entry.clone(),
-            _ => return PageTableEntry::new(),
-        }
+    while at.level > 1 {
+        at = at.below(target(&memory.table(at.table)[slot(address, at.level)])?);
     }
+    Some(at.table)
+}
+
+/// The last-level entry for an address; unused where tables are missing.
+#[inline]
+pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTableEntry {
+    last(memory, root, address).map_or_else(PageTableEntry::new, |table| memory.table(table)[slot(address, 1)].clone())
 }
 
 /// The last-level table for an address, made if it is missing; tells how many tables were made.
@@ -223,8 +226,13 @@ pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range
         }
         if target(&entry).is_none() {
             memory.set_entry(root.table, slot, PageTableEntry::new());
-            memory.release(frame);
-            *if root.level == 1 { &mut pages } else { &mut tables } += 1;
+            if root.level == 1 {
+                memory.release(frame);
+                pages += 1;
+            } else {
+                memory.release_table(frame);
+                tables += 1;
+            }
         }
     }
     (pages, tables)
@@ -243,7 +251,12 @@ pub fn release(memory: &mut impl PhysicalMemory, root: Root) -> u32 {
             frames += 1;
         }
     }
-    memory.release(root.table);
+    // What all page directories have has been copied to a page directory, not set.
+    if root.level == 4 {
+        memory.release(root.table)
+    } else {
+        memory.release_table(root.table)
+    }
     frames
 }
 
@@ -304,8 +317,7 @@ pub fn copy_kernel_half(memory: &mut impl PhysicalMemory, global: Frame, to: Fra
 
 /// Another CPU's copy of a container page directory: its user slots, and that CPU's kernel half.
 pub fn copy_for(memory: &mut impl PhysicalMemory, pml4: Frame, global: Frame) -> Result<Frame, OutOfFrames> {
-    let copy = memory.allocate()?;
-    memory.copy((pml4, 0), (copy, 0), HALF);
+    let copy = memory.duplicate(pml4, HALF)?;
     copy_kernel_half(memory, global, copy);
     Ok(copy)
 }

@@ -1,12 +1,13 @@
 //! Page faults: delivering what a region promises, one page at a time, without ever sleeping.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, PACKAGES, Root, WINDOW, frame_of, parked};
+use crate::directory::{self, PACKAGES, Root, WINDOW, frame_of, parked, slot};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::{Backing, Region, Rights};
 use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::PageTableEntry;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -59,32 +60,28 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             return Err(Fault::Rights);
         }
         let page = address & !(PAGE - 1);
-        let entry = match container.root_for(page) {
-            Some(root) => directory::entry(&self.physical, root, page),
-            None => Default::default(),
+        let table = container.root_for(page).and_then(|root| directory::last(&self.physical, root, page));
+        let old = table.map_or_else(PageTableEntry::new, |table| self.physical.table(table)[slot(page, 1)].clone());
+        let write = access.contains(Rights::WRITE);
+        let new = match (table, frame_of(&old)) {
+            (Some(_), Some(frame)) if old.flags().contains(granting(write)) => return Ok((frame, false)),
+            (Some(table), Some(frame)) if write => self.write_to_shared(id, &region, page, table, frame)?,
+            // Parked by a protection of "none" that has since been lifted. Whether the frame may be written is
+            // found out as for any read-only page.
+            (Some(_), Some(frame)) => Page { frame, writable: false },
+            _ => self.first_contents(&region, page, write)?,
         };
-        if entry.flags().contains(Flags::PRESENT) {
-            let frame = Frame::containing(entry.addr());
-            if access.contains(Rights::WRITE) && !entry.flags().contains(Flags::WRITABLE) {
-                return Ok((self.write_to_shared(id, cpu, page, &region, frame)?, true));
+        let table = match table {
+            Some(table) => table,
+            None => self.make_tables(id, cpu, page).inspect_err(|_| self.physical.release(new.frame))?,
+        };
+        let flags = flags(region.rights, new.writable);
+        directory::set(&mut self.physical, table, slot(page, 1), new.frame, flags);
+        if old.is_unused() {
+            self.counts.faults_resolved += 1;
+            if let Some(container) = self.containers.get_mut(id) {
+                container.pages += 1;
             }
-            return Ok((frame, false));
-        }
-        if let Some(frame) = frame_of(&entry) {
-            // Parked by a protection of "none" that has since been lifted. Whether the frame may be
-            // written through the entry is found out as for any read-only page.
-            self.enter(id, cpu, page, &region, &Page { frame, writable: false })?;
-            let frame = match access.contains(Rights::WRITE) {
-                true => self.write_to_shared(id, cpu, page, &region, frame)?,
-                false => frame,
-            };
-            return Ok((frame, true));
-        }
-        let new = self.first_contents(&region, page, access)?;
-        self.counts.faults_resolved += 1;
-        self.enter(id, cpu, page, &region, &new).inspect_err(|_| self.physical.release(new.frame))?;
-        if let Some(container) = self.containers.get_mut(id) {
-            container.pages += 1;
         }
         Ok((new.frame, true))
     }
@@ -101,7 +98,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             return Ok(true);
         }
         let Some(copy) = directory.copy_of(cpu) else { return Ok(false) };
-        let index = directory::slot(address, 4);
+        let index = slot(address, 4);
         let entry = self.physical.table(directory.pml4)[index].clone();
         // The CPU marks entries as accessed on its own: only where they lead to counts.
         if directory::target(&entry) == directory::target(&self.physical.table(copy)[index]) {
@@ -117,9 +114,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let container = self.containers.get(id)?;
         let root = if PACKAGES.contains(&address) { self.packages() } else { container.root_for(address)? };
         let entry = directory::entry(&self.physical, root, address);
-        let mut needed = Flags::PRESENT | Flags::USER_ACCESSIBLE;
-        needed.set(Flags::WRITABLE, access.contains(Rights::WRITE));
-        if entry.flags().contains(needed) { frame_of(&entry) } else { None }
+        if entry.flags().contains(granting(access.contains(Rights::WRITE))) { frame_of(&entry) } else { None }
     }
 
     /// Where walks for the packages start, which are in everybody's page directories.
@@ -133,45 +128,35 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         root.is_some_and(|root| frame_of(&directory::entry(&self.physical, root, address)).is_some())
     }
 
-    /// A write to a present page that is mapped read-only although its region may be written: it is
-    /// shared, with an object or another container, and gets a copy unless the sharing has ended.
+    /// A write to a page that is mapped read-only although its region may be written: it is shared, with an object
+    /// or another container, and gets a copy unless the sharing has ended.
     fn write_to_shared(
         &mut self,
         id: ContainerId,
-        cpu: Cpu,
-        page: u64,
         region: &Region,
+        page: u64,
+        table: Frame,
         old: Frame,
-    ) -> Result<Frame, Fault> {
+    ) -> Result<Page, OutOfFrames> {
         let shared_object = matches!(region.backing, Backing::Object { shared: true, .. });
         if shared_object || self.physical.references(old) == 1 {
-            self.enter(id, cpu, page, region, &Page { frame: old, writable: true })?;
             self.counts.faults_resolved += 1;
-            return Ok(old);
+            return Ok(Page { frame: old, writable: true });
         }
-        let copy = self.allocate_user()?;
-        self.physical.copy((old, 0), (copy, 0), PAGE_SIZE);
+        self.leave_reserve()?;
+        let copy = self.physical.duplicate(old, PAGE_SIZE)?;
         // Nobody may know the copy while somebody knows the old page: what one CPU has written there, all
         // others must see.
-        self.park(id, page);
+        let entry = parked(&self.physical.table(table)[slot(page, 1)]);
+        self.physical.set_entry(table, slot(page, 1), entry);
         self.forget(id, page..page + PAGE);
-        let new = Page { frame: copy, writable: true };
-        self.enter(id, cpu, page, region, &new).inspect_err(|_| self.physical.release(copy))?;
         self.physical.release(old);
         self.counts.pages_copied += 1;
-        Ok(copy)
-    }
-
-    /// Makes a page not present; its entry keeps naming its frame.
-    fn park(&mut self, id: ContainerId, page: u64) {
-        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(page)) else { return };
-        let one = page..page + PAGE;
-        directory::change_entries(&mut self.physical, root, one, &mut |_, _, entry| parked(&entry));
+        Ok(Page { frame: copy, writable: true })
     }
 
     /// What a page of a region holds when it is touched for the first time.
-    fn first_contents(&mut self, region: &Region, page: u64, access: Rights) -> Result<Page, Fault> {
-        let write = access.contains(Rights::WRITE);
+    fn first_contents(&mut self, region: &Region, page: u64, write: bool) -> Result<Page, Fault> {
         let into = page - region.start;
         match region.backing {
             Backing::Zero => Ok(Page { frame: self.allocate_user()?, writable: true }),
@@ -206,24 +191,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         bytes: usize,
         write: bool,
     ) -> Result<Page, Fault> {
-        let original = self.object_page(object, number);
-        match original {
+        match self.object_page(object, number) {
             Some(frame) if !write && bytes == PAGE_SIZE => {
                 self.physical.share(frame);
                 Ok(Page { frame, writable: false })
             }
-            _ => {
-                let copy = self.allocate_user()?;
-                if let Some(frame) = original {
-                    self.physical.copy((frame, 0), (copy, 0), bytes);
-                }
-                Ok(Page { frame: copy, writable: true })
+            Some(frame) => {
+                self.leave_reserve()?;
+                Ok(Page { frame: self.physical.duplicate(frame, bytes)?, writable: true })
             }
+            None => Ok(Page { frame: self.allocate_user()?, writable: true }),
         }
     }
 
-    /// Enters a page in the container's tables, leaving the window first if it lies outside.
-    fn enter(&mut self, id: ContainerId, cpu: Cpu, page: u64, region: &Region, new: &Page) -> Result<(), OutOfFrames> {
+    /// Makes the container's tables for a page down to the last level, leaving the window first if it lies outside.
+    #[cold]
+    fn make_tables(&mut self, id: ContainerId, cpu: Cpu, page: u64) -> Result<Frame, OutOfFrames> {
         if self.containers.get(id).is_some_and(|container| container.root_for(page).is_none()) {
             self.leave_window(id, cpu)?;
         }
@@ -234,14 +217,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             return Err(OutOfFrames);
         }
         let (table, made) = directory::last_table(&mut self.physical, root, page)?;
-        let flags = flags(region.rights, new.writable);
-        directory::set(&mut self.physical, table, directory::slot(page, 1), new.frame, flags);
         if let Some(container) = self.containers.get_mut(id) {
             container.pages += made;
             container.tables += made;
         }
-        Ok(())
+        Ok(table)
     }
+}
+
+/// The flags of an entry that grants a user's access.
+fn granting(write: bool) -> Flags {
+    let mut needed = Flags::PRESENT | Flags::USER_ACCESSIBLE;
+    needed.set(Flags::WRITABLE, write);
+    needed
 }
 
 /// The flags of an entry for a page of a region with `rights`. Pages of a region without read right

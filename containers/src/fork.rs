@@ -35,9 +35,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     fn copy_regions(&mut self, regions: &Regions, child: ContainerId) -> Result<(), NoMemory> {
         for region in regions.iter() {
             // There may be many regions, and each takes some of the kernel's heap.
-            if self.physical.free_frames() <= KERNEL_RESERVE || !self.physical.has_room_for_bookkeeping() {
-                return Err(NoMemory::Frames);
-            }
+            self.leave_reserve()?;
             if let Some(object) = region.backing.object() {
                 self.share_object(object);
             }

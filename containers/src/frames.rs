@@ -1,7 +1,7 @@
 //! Physical frames: who has how many references to each page of memory.
 //!
 //! [`FrameTable`] keeps eight bytes for every frame from address zero to the end of memory: a
-//! reference count and the link of the free list. Taking a frame and giving one back are constant
+//! reference count and the link of a free list. Taking a frame and giving one back are constant
 //! time. Holes in the memory map (firmware, device registers, the kernel's own image) are simply
 //! never given to the table, so they can neither be allocated nor named: a [`Frame`] comes from an
 //! allocation or is checked against the table when it is read back out of a page-table entry.
@@ -60,7 +60,8 @@ impl FrameInfo {
 /// The reference counts of all frames and the list of the free ones.
 pub struct FrameTable {
     info: &'static mut [FrameInfo],
-    first_free: u32,
+    /// First free frame of those that may hold anything, and of those that are all zero.
+    first_free: [u32; 2],
     free: usize,
     total: usize,
 }
@@ -69,7 +70,7 @@ impl FrameTable {
     /// A table over `info`, which has an element for every frame number up to the end of memory,
     /// each [`FrameInfo::HOLE`]. It starts with no memory at all; see [`FrameTable::add`].
     pub fn new(info: &'static mut [FrameInfo]) -> FrameTable {
-        FrameTable { info, first_free: END, free: 0, total: 0 }
+        FrameTable { info, first_free: [END; 2], free: 0, total: 0 }
     }
 
     /// Gives the table a frame of usable memory, free from now on.
@@ -78,8 +79,8 @@ impl FrameTable {
     pub fn add(&mut self, frame: Frame) {
         match self.info.get_mut(frame.number()) {
             Some(info) if info.references == 0 && info.link == HOLE => {
-                *info = FrameInfo { references: 0, link: self.first_free };
-                self.first_free = frame.0;
+                *info = FrameInfo { references: 0, link: self.first_free[0] };
+                self.first_free[0] = frame.0;
                 self.free += 1;
                 self.total += 1;
             }
@@ -87,15 +88,17 @@ impl FrameTable {
         }
     }
 
-    /// Takes a free frame, with one reference. Constant time.
+    /// Takes a free frame, with one reference: one of those that are all zero if there is one and the caller
+    /// wants that. Tells whether it is. Constant time.
     #[inline]
-    pub fn take(&mut self) -> Option<Frame> {
-        let number = self.first_free;
+    pub fn take(&mut self, zero: bool) -> Option<(Frame, bool)> {
+        let zero = (self.first_free[usize::from(zero)] == END) != zero;
+        let number = self.first_free[usize::from(zero)];
         let info = self.info.get_mut(number as usize)?;
-        self.first_free = info.link;
+        self.first_free[usize::from(zero)] = info.link;
         *info = FrameInfo { references: 1, link: 0 };
         self.free -= 1;
-        Some(Frame(number))
+        Some((Frame(number), zero))
     }
 
     /// One reference more to a frame that is in use.
@@ -114,12 +117,23 @@ impl FrameTable {
     /// If the frame is not in use: a bug of the caller.
     #[inline]
     pub fn release(&mut self, frame: Frame) {
-        let first_free = self.first_free;
+        self.release_as(frame, false);
+    }
+
+    /// The same of a frame that is all zero if this is the last reference.
+    #[inline]
+    pub fn release_zero(&mut self, frame: Frame) {
+        self.release_as(frame, true);
+    }
+
+    #[inline]
+    fn release_as(&mut self, frame: Frame, zero: bool) {
+        let first_free = self.first_free[usize::from(zero)];
         let info = self.used_mut(frame);
         info.references -= 1;
         if info.references == 0 {
             info.link = first_free;
-            self.first_free = frame.0;
+            self.first_free[usize::from(zero)] = frame.0;
             self.free += 1;
         }
     }
@@ -178,7 +192,7 @@ mod tests {
     #[test]
     fn every_frame_is_given_once_and_comes_back() {
         let mut t = table(8);
-        let taken: Vec<_> = core::iter::from_fn(|| t.take()).collect();
+        let taken: Vec<_> = core::iter::from_fn(|| Some(t.take(true)?.0)).collect();
         let mut distinct = taken.clone();
         distinct.sort();
         distinct.dedup();
@@ -190,12 +204,24 @@ mod tests {
     #[test]
     fn a_shared_frame_is_free_only_after_its_last_release() {
         let mut t = table(1);
-        let f = t.take().unwrap();
+        let (f, _) = t.take(true).unwrap();
         t.share(f);
         t.release(f);
-        assert_eq!((t.references(f), t.take()), (1, None));
+        assert_eq!((t.references(f), t.take(true)), (1, None));
         t.release(f);
-        assert_eq!(t.take(), Some(f));
+        assert_eq!(t.take(true), Some((f, false)));
+    }
+
+    #[test]
+    fn what_is_zero_goes_to_who_wants_that() {
+        let mut t = table(2);
+        let [a, b] = [(); 2].map(|()| t.take(true).unwrap().0);
+        t.release_zero(a);
+        t.release(b);
+        assert_eq!((t.take(false), t.take(false), t.take(false)), (Some((b, false)), Some((a, true)), None));
+        t.release(b);
+        t.release_zero(a);
+        assert_eq!((t.take(true), t.take(true), t.free()), (Some((a, true)), Some((b, false)), 0));
     }
 
     #[test]
@@ -210,7 +236,7 @@ mod tests {
     #[should_panic(expected = "not in use")]
     fn releasing_twice_is_caught() {
         let mut t = table(1);
-        let f = t.take().unwrap();
+        let (f, _) = t.take(true).unwrap();
         t.release(f);
         t.release(f);
     }

@@ -151,10 +151,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// A zeroed frame for user data, which leaves the kernel its reserve.
     pub(crate) fn allocate_user(&mut self) -> Result<Frame, OutOfFrames> {
-        if self.physical.free_frames() <= KERNEL_RESERVE || !self.physical.has_room_for_bookkeeping() {
-            return Err(OutOfFrames);
-        }
+        self.leave_reserve()?;
         self.physical.allocate()
+    }
+
+    /// Whether there is more than the kernel's reserve.
+    pub(crate) fn leave_reserve(&mut self) -> Result<(), OutOfFrames> {
+        let enough = self.physical.free_frames() > KERNEL_RESERVE && self.physical.has_room_for_bookkeeping();
+        if enough { Ok(()) } else { Err(OutOfFrames) }
     }
 
     /// A container on two pages: the window's page table and the page at the window's top, the first

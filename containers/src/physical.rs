@@ -20,6 +20,13 @@ pub trait PhysicalMemory {
     /// Takes a free frame, with one reference, all zero.
     fn allocate(&mut self) -> Result<Frame, OutOfFrames>;
 
+    /// The same with the first `length` bytes of another frame in it, and zeroes behind.
+    fn duplicate(&mut self, from: Frame, length: usize) -> Result<Frame, OutOfFrames> {
+        let frame = self.allocate()?;
+        self.copy((from, 0), (frame, 0), length);
+        Ok(frame)
+    }
+
     /// Whether the bookkeeping of one more page can be allocated; sees to it if need be. Asked before
     /// every page for a program, of which a single call may take many.
     fn has_room_for_bookkeeping(&mut self) -> bool;
@@ -29,6 +36,10 @@ pub trait PhysicalMemory {
 
     /// One reference less; the last one frees the frame.
     fn release(&mut self, frame: Frame);
+
+    /// The same of a page table, whose entries have all been set by [`PhysicalMemory::set_entry`]: so it is known
+    /// where it is not zero.
+    fn release_table(&mut self, table: Frame);
 
     /// Frames that nobody uses.
     fn free_frames(&self) -> usize;

@@ -174,17 +174,19 @@ impl Regions {
             return Err(TooMany);
         }
         self.bytes += region.end - region.start;
-        if let Some(before) = self.by_start.range(..region.start).next_back().map(|(_, r)| *r)
-            && before.continues(&region)
-        {
-            self.by_start.remove(&before.start);
-            region.start = before.start;
-        }
-        if let Some(after) = self.by_start.get(&region.end).copied()
-            && region.continues(&after)
-        {
-            self.by_start.remove(&after.start);
-            region.end = after.end;
+        if region.backing == Backing::Zero {
+            if let Some(before) = self.by_start.range(..region.start).next_back().map(|(_, r)| *r)
+                && before.continues(&region)
+            {
+                self.by_start.remove(&before.start);
+                region.start = before.start;
+            }
+            if let Some(after) = self.by_start.get(&region.end).copied()
+                && region.continues(&after)
+            {
+                self.by_start.remove(&after.start);
+                region.end = after.end;
+            }
         }
         self.by_start.insert(region.start, region);
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::container::{Cpu, CpuSet};
 use crate::directory::{PACKAGES_SLOT, TABLE, WINDOW, WINDOW_SLOT, set, slot, span, target};
-use crate::frames::{Frame, FrameInfo, FrameTable, PAGE_SIZE};
+use crate::frames::{Frame, FrameInfo, FrameTable, GROUP, PAGE_SIZE};
 use crate::memory::{GlobalDirectory, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Table, Translation};
 use crate::region::Rights;
@@ -145,6 +145,17 @@ impl Machine {
         (2..=4).rev().try_fold(pml4, |table, level| target(&self.table(table)[slot(address, level)]))
     }
 
+    /// A frame that has become free: nobody knows the way to it any more.
+    fn check_released(&self, frame: Frame) {
+        if self.frames.references(frame) == 0 {
+            for (n, mmu) in self.mmus.iter().enumerate() {
+                assert!(mmu.loaded != frame, "CPU {n} runs on a page directory that is freed");
+                let mut known = mmu.translations.values().map(|(frame, _)| frame).chain(mmu.tables.values());
+                assert!(known.all(|known| *known != frame), "CPU {n} still knows the way to a frame that is freed");
+            }
+        }
+    }
+
     fn check(&self, frame: Frame) -> usize {
         assert!(self.frames.references(frame) > 0, "frame {frame:?} is not in use");
         frame.number()
@@ -153,7 +164,12 @@ impl Machine {
 
 impl PhysicalMemory for Machine {
     fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
-        let frame = self.frames.take().ok_or(OutOfFrames)?;
+        let (frame, zero) = self.frames.take(true).ok_or(OutOfFrames)?;
+        if zero {
+            let mut entries = self.tables[frame.number()].iter().flat_map(|table| &**table);
+            assert!(entries.all(PageTableEntry::is_unused), "not all of {frame:?} is zero");
+            assert_eq!(self.bytes[frame.number()], [0; PAGE_SIZE], "not all of {frame:?} is zero");
+        }
         self.tables[frame.number()] = None;
         self.bytes[frame.number()].fill(0);
         Ok(frame)
@@ -171,13 +187,18 @@ impl PhysicalMemory for Machine {
 
     fn release(&mut self, frame: Frame) {
         self.frames.release(frame);
-        if self.frames.references(frame) == 0 {
-            for (n, mmu) in self.mmus.iter().enumerate() {
-                assert!(mmu.loaded != frame, "CPU {n} runs on a page directory that is freed");
-                let mut known = mmu.translations.values().map(|(frame, _)| frame).chain(mmu.tables.values());
-                assert!(known.all(|known| *known != frame), "CPU {n} still knows the way to a frame that is freed");
+        self.check_released(frame);
+    }
+
+    fn release_table(&mut self, table: Frame) {
+        let groups = self.frames.groups(table);
+        for entries in &mut self.tables[table.number()] {
+            for group in (0..512 / GROUP).filter(|group| groups >> group & 1 != 0) {
+                entries[group * GROUP..][..GROUP].clone_from_slice(&EMPTY[..GROUP]);
             }
         }
+        self.frames.release_zero(table);
+        self.check_released(table);
     }
 
     fn free_frames(&self) -> usize {

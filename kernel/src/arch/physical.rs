@@ -7,7 +7,7 @@
 
 use super::bootinfo::{BootInfo, Module};
 use super::ranges::Ranges;
-use containers::frames::FrameInfo;
+use containers::frames::{FrameInfo, GROUP};
 use containers::physical::Table;
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::ops::Range;
@@ -128,7 +128,10 @@ fn start(frame: Frame) -> *mut u8 {
 
 impl PhysicalMemory for Frames {
     fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
-        let frame = self.table.take().ok_or(OutOfFrames)?;
+        let (frame, zero) = self.table.take(true).ok_or(OutOfFrames)?;
+        if zero {
+            return Ok(frame);
+        }
         // SAFETY: a page of memory that was free until now; the direction flag is clear by the ABI.
         unsafe {
             core::arch::asm!(
@@ -138,6 +141,17 @@ impl PhysicalMemory for Frames {
                 in("rax") 0,
                 options(nostack, preserves_flags)
             );
+        }
+        Ok(frame)
+    }
+
+    fn duplicate(&mut self, from: Frame, length: usize) -> Result<Frame, OutOfFrames> {
+        let source = self.bytes(from, 0..length);
+        let (frame, _) = self.table.take(false).ok_or(OutOfFrames)?;
+        // SAFETY: the range lies in a frame in use, and the other frame was free until now.
+        unsafe {
+            core::ptr::copy_nonoverlapping(source, start(frame), length);
+            core::ptr::write_bytes(start(frame).add(length), 0, PAGE_SIZE - length);
         }
         Ok(frame)
     }
@@ -153,6 +167,18 @@ impl PhysicalMemory for Frames {
 
     fn release(&mut self, frame: Frame) {
         self.table.release(frame);
+    }
+
+    fn release_table(&mut self, table: Frame) {
+        assert!(self.table.references(table) == 1, "a page table that is used twice, or not at all");
+        let mut groups = self.table.groups(table);
+        while groups != 0 {
+            let group = groups.trailing_zeros() as usize;
+            groups &= groups - 1;
+            // SAFETY: a frame in use, which no CPU walks any more, and one of its 512 / `GROUP` groups of entries.
+            unsafe { start(table).cast::<[u64; GROUP]>().add(group).write([0; GROUP]) }
+        }
+        self.table.release_zero(table);
     }
 
     fn free_frames(&self) -> usize {
