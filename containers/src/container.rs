@@ -162,17 +162,20 @@ pub struct Usage {
 
 impl Container {
     /// Where a walk through all of it starts.
+    #[inline]
     pub(crate) fn root(&self) -> Option<Root> {
         let directory = self.directory.as_ref().map(|directory| Root { table: directory.pml4, level: 4 });
         directory.or(self.window.map(|table| Root { table, level: 1 }))
     }
 
     /// Where a walk for `address` starts, if the container's tables reach it at all.
+    #[inline]
     pub(crate) fn root_for(&self, address: u64) -> Option<Root> {
         self.root().filter(|root| root.level == 4 || WINDOW.contains(&address))
     }
 
     /// Where a walk through `range` starts, and the part of it that the container's tables reach.
+    #[inline]
     pub(crate) fn reach(&self, range: Range<u64>) -> Option<(Root, Range<u64>)> {
         let range = match &self.directory {
             Some(_) => range,

@@ -36,11 +36,13 @@ pub const KERNEL_SLOT: usize = 256;
 pub const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
 
 /// Bytes that one entry at `level` spans.
+#[inline]
 pub const fn span(level: u8) -> u64 {
     1 << (12 + 9 * (level as u64 - 1))
 }
 
 /// The index of an address in its table at `level`.
+#[inline]
 pub const fn slot(address: u64, level: u8) -> usize {
     (address / span(level)) as usize % 512
 }
@@ -62,6 +64,7 @@ impl Root {
 }
 
 /// The frame that an entry points to, if it is present.
+#[inline]
 pub fn target(entry: &PageTableEntry) -> Option<Frame> {
     entry.flags().contains(Flags::PRESENT).then(|| Frame::containing(entry.addr()))
 }
@@ -113,11 +116,12 @@ struct Walk {
     root: Root,
     /// The address of the table's first slot.
     base: u64,
-    /// The addresses that are of interest.
+    /// The addresses that are of interest, and their slots.
     range: Range<u64>,
+    slots: Range<usize>,
     /// Groups of entries that are still to be looked at, bit by bit.
     groups: u32,
-    /// The first slot of the group that has been looked at, and which of its entries are still to come, bit by bit.
+    /// A slot, and which entries from there on have been looked at and are still to come, bit by bit.
     first: usize,
     entries: u32,
 }
@@ -131,15 +135,12 @@ struct Found {
 }
 
 impl Walk {
-    /// Through the entries for `range`, which all lie in the one table.
+    /// Through the entries for `range`, which is not empty, and all of which lie in the one table.
     fn new(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Walk {
-        let mut groups = 0;
-        if !range.is_empty() {
-            let [first, last] = [range.start, range.end - 1].map(|address| slot(address, root.level) / GROUP);
-            groups = memory.groups(root.table) & u32::MAX << first & u32::MAX >> (31 - last);
-        }
+        let slots = slot(range.start, root.level)..slot(range.end - 1, root.level) + 1;
+        let groups = u32::MAX << (slots.start / GROUP) & u32::MAX >> (31 - (slots.end - 1) / GROUP);
         let base = range.start & !(512 * span(root.level) - 1);
-        Walk { root, base, range, groups, first: 0, entries: 0 }
+        Walk { root, base, range, slots, groups: memory.groups(root.table) & groups, first: 0, entries: 0 }
     }
 
     /// Through all entries for user addresses.
@@ -154,23 +155,24 @@ impl Walk {
                 if self.groups == 0 {
                     return None;
                 }
-                self.first = self.groups.trailing_zeros() as usize * GROUP;
+                let group = self.groups.trailing_zeros() as usize * GROUP;
                 self.groups &= self.groups - 1;
-                let group = memory.table(self.root.table).get(self.first..self.first + GROUP)?;
+                self.first = group.max(self.slots.start);
+                let group = memory.table(self.root.table).get(self.first..self.slots.end.min(group + GROUP))?;
                 self.entries = group.iter().rev().fold(0, |bits, entry| bits << 1 | u32::from(!entry.is_unused()));
             }
             let slot = self.first + self.entries.trailing_zeros() as usize;
             self.entries &= self.entries - 1;
             let start = self.base + slot as u64 * span(self.root.level);
             let part = start.max(self.range.start)..(start + span(self.root.level)).min(self.range.end);
-            if !part.is_empty() && (self.root.level < 4 || slot != PACKAGES_SLOT) {
+            if self.root.level < 4 || slot != PACKAGES_SLOT {
                 return Some(Found { slot, part, entry: memory.table(self.root.table)[slot].clone() });
             }
         }
     }
 }
 
-/// Calls `change` on every last-level entry in `range` that is not unused, skipping what is absent.
+/// Calls `change` on every last-level entry in `range`, not empty, that is not unused, skipping what is absent.
 pub fn change_entries<M: PhysicalMemory>(
     memory: &mut M,
     root: Root,
@@ -188,7 +190,7 @@ pub fn change_entries<M: PhysicalMemory>(
     }
 }
 
-/// Parks all entries in `range`: first step of taking pages away. Tells whether any was present.
+/// Parks all entries in `range`, not empty: first step of taking pages away. Tells whether any was present.
 ///
 /// Entries of the second and third level go with what is beneath them if they lie wholly in the range.
 /// The top level stays, for other CPUs' copies of the page directory have its entries, and so does the
@@ -324,6 +326,7 @@ pub fn copy_for(memory: &mut impl PhysicalMemory, pml4: Frame, global: Frame) ->
 
 /// A not-present entry that still names its frame: how an unmapped page waits for its TLB entries
 /// to be gone before the frame is released.
+#[inline]
 pub fn parked(entry: &PageTableEntry) -> PageTableEntry {
     let mut parked = entry.clone();
     parked.set_flags(entry.flags() - Flags::PRESENT);
@@ -331,6 +334,7 @@ pub fn parked(entry: &PageTableEntry) -> PageTableEntry {
 }
 
 /// The frame of a [`parked`] or present entry.
+#[inline]
 pub fn frame_of(entry: &PageTableEntry) -> Option<Frame> {
     (entry.addr() != PhysAddr::zero()).then(|| Frame::containing(entry.addr()))
 }

@@ -34,8 +34,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Whether a region can still be added, over what is there now: asked before that is gone.
     fn has_room_over(&self, id: ContainerId, region: &Region) -> bool {
         self.containers.get(id).is_some_and(|container| {
-            let split = container.regions.within(region.start..region.end).next().is_some();
-            container.regions.len() + usize::from(split) < MAX_REGIONS
+            let room = MAX_REGIONS.saturating_sub(container.regions.len());
+            // One region may be split in two.
+            room > 1 || room == 1 && container.regions.first(region.start..region.end).is_none()
         })
     }
 
@@ -50,11 +51,16 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Takes the regions in a range away, and their pages.
     pub fn unmap(&mut self, id: ContainerId, range: Range<u64>) -> Result<(), NoMemory> {
-        while let Some(part) = self.cut(id, range.clone(), 0)? {
-            self.discard(id, part.start..part.end);
+        let mut next = self.cut(id, range.clone(), 0)?;
+        // No further cut can fail, nor is there a page where there is no region.
+        if next.is_some() {
+            self.discard(id, range.clone());
+        }
+        while let Some(part) = next {
             if let Some(object) = part.backing.object() {
                 self.release_object(object);
             }
+            next = self.cut(id, range.clone(), 0)?;
         }
         Ok(())
     }
@@ -95,7 +101,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         for index in 0..self.containers.slots() {
             let Some(id) = self.containers.id_at(index) else { continue };
             let mut at = 0;
-            while let Some(region) = self.containers.get(id).and_then(|it| it.regions.within(at..USER_END).next()) {
+            while let Some(region) = self.containers.get(id).and_then(|it| it.regions.first(at..USER_END)) {
                 at = region.end;
                 match region.backing {
                     Backing::Object { object: mapped, offset, .. } if mapped == object => {
@@ -113,7 +119,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let mut at = range.start;
         while at < range.end {
             let container = self.containers.get(id).ok_or(NoMemory::Limit)?;
-            let Some(next) = container.regions.within(at..range.end).next() else { break };
+            let Some(next) = container.regions.first(at..range.end) else { break };
             at = next.end;
             if next.rights != rights
                 && let Some(part) = self.cut(id, next.start..next.end, 1)?

@@ -207,10 +207,10 @@ impl Regions {
         if self.len() - 1 + usize::from(left) + usize::from(right) + more > MAX_REGIONS {
             return Err(TooMany);
         }
-        self.by_start.remove(&region.start);
         self.bytes -= cut.end - cut.start;
-        if left {
-            self.by_start.insert(region.start, region.part(region.start..cut.start));
+        match self.by_start.get_mut(&region.start) {
+            Some(rest) if left => rest.end = cut.start,
+            _ => _ = self.by_start.remove(&region.start),
         }
         if right {
             self.by_start.insert(cut.end, region.part(cut.end..region.end));
@@ -234,12 +234,19 @@ impl Regions {
         (start >= within.start && self.within(start..top).next().is_none()).then_some(start)
     }
 
+    /// The first part of a region that lies in `range`.
+    pub fn first(&self, range: Range<u64>) -> Option<Region> {
+        let region = self.first_overlapping(&range)?;
+        Some(region.part(region.start.max(range.start)..region.end.min(range.end)))
+    }
+
     fn first_overlapping(&self, range: &Range<u64>) -> Option<Region> {
-        let first = self.at(range.start).map_or(range.start, |region| region.start);
-        self.by_start
-            .range(first..)
-            .next()
-            .map(|(_, region)| *region)
-            .filter(|r| r.start < range.end && range.start < r.end)
+        let (_, last) = self.by_start.range(..range.end).next_back()?;
+        if last.end <= range.start || range.is_empty() {
+            return None;
+        }
+        // Nearly always there is just this one, and else it may be far from being the first.
+        let first = if last.start <= range.start { Some(last) } else { self.at(range.start) };
+        first.or_else(|| self.by_start.range(range.start..).next().map(|(_, region)| region)).copied()
     }
 }

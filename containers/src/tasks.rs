@@ -535,7 +535,7 @@ impl<R> Tasks<R> {
                 }
             }
             ThreadId::Further(further) => {
-                self.threads.further.remove(further);
+                self.threads.further.discard(further);
             }
         }
         self.process_mut(process).map_or(0, |process| {
@@ -576,8 +576,8 @@ impl<R> Tasks<R> {
     }
 
     /// Takes an ended process away.
-    pub fn remove_process(&mut self, id: ProcessId) -> Option<Process<R>> {
+    pub fn remove_process(&mut self, id: ProcessId) {
         self.disown(id);
-        self.threads.processes.remove(id.cast())
+        self.threads.processes.discard(id.cast());
     }
 }

@@ -192,7 +192,7 @@ impl PhysicalMemory for Machine {
 
     fn release_table(&mut self, table: Frame) {
         let groups = self.frames.groups(table);
-        for entries in &mut self.tables[table.number()] {
+        if let Some(entries) = &mut self.tables[table.number()] {
             for group in (0..512 / GROUP).filter(|group| groups >> group & 1 != 0) {
                 entries[group * GROUP..][..GROUP].clone_from_slice(&EMPTY[..GROUP]);
             }

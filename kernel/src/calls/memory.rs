@@ -144,12 +144,12 @@ fn place(caller: &Caller, memory: &Memory, hint: u64, length: u64, flags: u64) -
         if wanted.start < LOWEST {
             return Err(Errno::EPERM);
         }
-        let taken = container.regions.within(wanted).next().is_some();
+        let taken = container.regions.first(wanted).is_some();
         return if taken && flags & MAP_FIXED_NOREPLACE != 0 { Err(Errno::EEXIST) } else { Ok(hint) };
     }
     if let Ok(wanted) = range(hint & !(PAGE - 1), length)
         && wanted.start >= LOWEST
-        && container.regions.within(wanted.clone()).next().is_none()
+        && container.regions.first(wanted.clone()).is_none()
     {
         return Ok(wanted.start);
     }
@@ -227,7 +227,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     let in_place = flags & MREMAP_FIXED == 0
         && old.end == region.end
         && range(start, length).is_ok()
-        && container.regions.within(room.clone()).next().is_none();
+        && container.regions.first(room.clone()).is_none();
     if in_place {
         extend(memory, caller, &region, room)?;
         return value(start);
@@ -278,7 +278,7 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     let moved = if new < old {
         memory.unmap(id, new..old)
     } else if new > old {
-        let free = memory.container(id).is_some_and(|c| c.regions.within(old..new).next().is_none());
+        let free = memory.container(id).is_some_and(|c| c.regions.first(old..new).is_none());
         let affordable = affordable(caller, memory, tasks, new - old, true).is_ok();
         if !free || !affordable || overlaps(&(old..new), &PACKAGES) {
             return value(current);
