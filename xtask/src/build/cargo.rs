@@ -21,11 +21,14 @@ pub(crate) const NATIVE_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
 /// Programs go into the image without debug information and symbols: they would be most of the image.
 const NO_DEBUG: [&str; 4] = ["--config", "profile.release.debug=false", "--config", "profile.release.strip='symbols'"];
 
+/// The kernel and its crates are optimised as one: their functions are small and call each other.
+const AS_ONE: &str = "profile.release.lto='fat'";
+
 /// Builds a kernel; it lies where Cargo leaves any of them.
 pub(super) fn kernel(variant: Variant, feature: &str) -> Result<()> {
     let mut cargo = project::cargo("build");
     let features = [variant.features(), feature].join(",");
-    cargo.args(["--package", "kernel", "--release", "--target", BARE, "--features", &features]);
+    cargo.args(["--package", "kernel", "--release", "--target", BARE, "--features", &features, "--config", AS_ONE]);
     executables(&mut cargo).map(drop)
 }
 
