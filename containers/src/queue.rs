@@ -57,11 +57,8 @@ impl Queue {
         }
     }
 
-    /// Leaves from wherever it is; the thread must be in this queue.
-    pub fn remove<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
-        let Some(Link { previous, next }) = threads.get_mut(id).map(|thread| core::mem::take(&mut thread.link)) else {
-            return;
-        };
+    /// The thread that had this link leaves from wherever it is; it must be in this queue.
+    pub fn remove<R>(&mut self, threads: &mut Threads<R>, Link { previous, next }: Link) {
         match previous {
             Some(previous) => threads.link_mut(previous, |link| link.next = next),
             None => self.first = next,
@@ -96,11 +93,11 @@ impl Lane {
         self.occupied |= 1 << priority;
     }
 
-    /// A thread of that priority leaves.
-    pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, id: ThreadId, priority: u8) {
+    /// The thread of that priority that had this link leaves.
+    pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, link: Link, priority: u8) {
         let priority = priority.min(PRIORITIES - 1);
         let queue = &mut self.queues[usize::from(priority)];
-        queue.remove(threads, id);
+        queue.remove(threads, link);
         if queue.is_empty() {
             self.occupied &= !(1 << priority);
         }

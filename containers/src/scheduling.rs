@@ -175,7 +175,7 @@ impl<R> Tasks<R> {
     }
 
     /// Puts a thread into the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
-    fn put_back(&mut self, id: ThreadId, goes_on: bool) {
+    pub(crate) fn put_back(&mut self, id: ThreadId, goes_on: bool) {
         let Some(thread) = self.threads.get_mut(id) else { return };
         let stays = thread.may_stay();
         if !goes_on || !stays {
@@ -192,7 +192,7 @@ impl<R> Tasks<R> {
     /// if its slice is used up.
     pub fn goes_on(&mut self, cpu: Cpu, id: ThreadId) -> bool {
         let state = &mut self.schedule.cpus[usize::from(cpu.0)];
-        let Some(thread) = self.threads.get_mut(id).filter(|thread| thread.state == State::Running) else {
+        let Some(thread) = self.threads.get_mut(id).filter(|thread| thread.runs_on() == Some(cpu)) else {
             return false;
         };
         let over = thread.slice == 0;
@@ -234,15 +234,8 @@ impl<R> Tasks<R> {
         if let Some(thread) = self.threads.get(id)
             && let Some(cpu) = thread.cpu
         {
-            let priority = thread.priority;
-            self.schedule.cpu(cpu).lane(thread).remove(&mut self.threads, id, priority);
-        }
-    }
-
-    fn bind(&mut self, id: ThreadId, cpu: Cpu) {
-        if let Some(thread) = self.threads.get_mut(id) {
-            thread.cpu = Some(cpu);
-            self.schedule.cpu(cpu).bound += 1;
+            let (link, priority) = (thread.link, thread.priority);
+            self.schedule.cpu(cpu).lane(thread).remove(&mut self.threads, link, priority);
         }
     }
 
@@ -271,18 +264,20 @@ impl<R> Tasks<R> {
             self.schedule.cpu(cpu).running = None;
             return None;
         };
-        self.dequeue(id);
-        let from = self.thread(id)?.cpu.unwrap_or(cpu);
-        if from != cpu {
-            self.unbind(id);
-            self.bind(id, cpu);
-        }
         let thread = self.threads.get_mut(id)?;
+        let (link, priority) = (thread.link, thread.priority);
+        let from = thread.cpu.replace(cpu).unwrap_or(cpu);
+        if from != cpu {
+            self.schedule.cpu(from).bound -= 1;
+            self.schedule.cpu(cpu).bound += 1;
+        }
+        self.schedule.cpu(cpu).run(id, thread);
+        let lane = self.schedule.cpu(from).lane(thread);
         thread.state = State::Running;
         if thread.ran_on.replace(cpu).is_some_and(|before| before != cpu) {
             self.counts.migrations += 1;
         }
-        self.schedule.cpu(cpu).run(id, thread);
+        lane.remove(&mut self.threads, link, priority);
         // What cannot begin here after all, because this goes first, begins where a CPU is idle.
         if self.schedule.cpu(from).fresh.best().is_some() {
             self.attention = self.attention.union(self.schedule.idle());

@@ -9,7 +9,7 @@ use crate::container::{ContainerId, CpuSet};
 use crate::load::Load;
 use crate::object::ObjectId;
 use crate::process::{Ending, Process, ProcessId};
-use crate::queue::Queue;
+use crate::queue::{Link, Queue};
 use crate::scheduling::Schedule;
 use crate::signals::{Control, Signals, Target};
 use crate::thread::{AfterHandler, Registers, Restart, State, Thread, Times};
@@ -161,7 +161,7 @@ impl<R> Threads<R> {
         }
     }
 
-    pub(crate) fn link_mut(&mut self, id: ThreadId, change: impl FnOnce(&mut crate::queue::Link)) {
+    pub(crate) fn link_mut(&mut self, id: ThreadId, change: impl FnOnce(&mut Link)) {
         if let Some(thread) = self.get_mut(id) {
             change(&mut thread.link);
         }
@@ -410,13 +410,10 @@ impl<R> Tasks<R> {
         self.counts.parks += 1;
     }
 
-    /// Takes a parked thread out of its wait; it is in no queue afterwards.
-    fn unpark(&mut self, id: ThreadId) {
-        let Some(thread) = self.threads.get_mut(id) else { return };
-        let Some(Wait { channel, deadline, .. }) = thread.wait else { return };
-        thread.wait = None;
-        self.waiting[channel.bucket()].remove(&mut self.threads, id);
-        if let Some(deadline) = deadline {
+    /// Takes a parked thread out of the queues that its wait is in.
+    fn unpark(&mut self, id: ThreadId, wait: &Wait, link: Link) {
+        self.waiting[wait.channel.bucket()].remove(&mut self.threads, link);
+        if let Some(deadline) = wait.deadline {
             self.deadlines.remove(&(deadline, id));
         }
     }
@@ -424,7 +421,8 @@ impl<R> Tasks<R> {
     /// Wakes a parked thread with a result of the caller's choice.
     pub fn resume(&mut self, id: ThreadId, how: Resume) {
         let Some(thread) = self.threads.get_mut(id) else { return };
-        let Some(wait) = &thread.wait else { return };
+        let Some(wait) = thread.wait else { return };
+        thread.wait = None;
         let registers = &mut thread.registers;
         match how {
             Resume::Unchanged => {}
@@ -434,13 +432,14 @@ impl<R> Tasks<R> {
                 registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
                 registers.rax = registers.code;
                 registers.vector = Registers::SET;
-                let Wait { deadline, progress, .. } = *wait;
+                let Wait { deadline, progress, .. } = wait;
                 let after_handler = wait.after_handler(how == Resume::Interrupt);
                 thread.restart = Some(Restart { rip: registers.rip, deadline, progress, after_handler });
             }
         }
-        self.unpark(id);
-        self.make_ready(id);
+        let link = thread.link;
+        self.unpark(id, &wait, link);
+        self.put_back(id, false);
     }
 
     /// Wakes up to `most` threads that wait on `channel` for one of `bits`, in the order in which they
@@ -482,12 +481,14 @@ impl<R> Tasks<R> {
         let mut moved = 0;
         let mut next = self.waiting[from.bucket()].first();
         while let Some(id) = next.filter(|_| moved < most && from != to) {
-            next = self.waiting[from.bucket()].after(&self.threads, id);
-            if self.thread(id).and_then(|thread| thread.wait).is_some_and(|wait| wait.channel == from) {
-                self.waiting[from.bucket()].remove(&mut self.threads, id);
-                if let Some(wait) = self.threads.get_mut(id).and_then(|thread| thread.wait.as_mut()) {
-                    wait.channel = to;
-                }
+            let Some(thread) = self.threads.get_mut(id) else { break };
+            next = thread.link.next;
+            if let Some(wait) = &mut thread.wait
+                && wait.channel == from
+            {
+                wait.channel = to;
+                let link = thread.link;
+                self.waiting[from.bucket()].remove(&mut self.threads, link);
                 self.waiting[to.bucket()].push(&mut self.threads, id);
                 moved += 1;
             }
@@ -520,9 +521,10 @@ impl<R> Tasks<R> {
     pub fn end_thread(&mut self, id: ThreadId) -> u32 {
         let Some(thread) = self.thread(id) else { return 0 };
         let (state, process, run_time) = (thread.state, thread.process, thread.run_time);
+        let (wait, link) = (thread.wait, thread.link);
         match state {
             State::Ready => self.dequeue(id),
-            State::Parked => self.unpark(id),
+            State::Parked => wait.iter().for_each(|wait| self.unpark(id, wait, link)),
             State::Running => self.alert(id),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
         }
@@ -531,7 +533,7 @@ impl<R> Tasks<R> {
         match id {
             ThreadId::Main(_) => {
                 if let Some(thread) = self.threads.get_mut(id) {
-                    thread.state = State::Ended;
+                    (thread.state, thread.wait) = (State::Ended, None);
                 }
             }
             ThreadId::Further(further) => {

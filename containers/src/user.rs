@@ -86,6 +86,17 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if done == from.len() { Ok(()) } else { Err(Fault::NoRegion) }
     }
 
+    /// Reads an aligned 32-bit word of user memory in one step. A word that is not aligned is none.
+    pub fn word(&mut self, space: Space, address: u64) -> Result<u32, Fault> {
+        if !address.is_multiple_of(4) {
+            return Err(Fault::NoRegion);
+        }
+        let frame = self.user_frame(space, address, Rights::READ)?;
+        let mut word = [0; 4];
+        self.physical.read(frame, address as usize % PAGE_SIZE, &mut word);
+        Ok(u32::from_le_bytes(word))
+    }
+
     /// Changes an aligned 32-bit word of user memory in one step, whatever other CPUs do to it; returns what it
     /// was. `change` may be asked several times. A word that is not aligned is none.
     pub fn change_word(&mut self, space: Space, address: u64, change: impl Fn(u32) -> u32) -> Result<u32, Fault> {

@@ -71,12 +71,10 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     let me = this_cpu(cpu);
     kernel.tasks.attention.remove(me);
     let now = charge(kernel, cpu);
-    if is_another(kernel, cpu) {
-        CURRENT.get(cpu).set(None);
-    }
     let mut next = current(cpu).filter(|id| kernel.tasks.goes_on(me, *id));
     if next.is_none() {
         save_extended(kernel, cpu);
+        CURRENT.get(cpu).set(None);
     }
     let next = loop {
         let Some(id) = next.take().or_else(|| kernel.tasks.take_ready(me)) else {
@@ -150,9 +148,13 @@ fn out_of_memory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
 }
 
 /// Saves the extended state of the current thread, if it lives, into its control block. While it runs, the
-/// registers hold it; whenever it does not, the control block does, wherever it is to run next.
+/// registers hold it; whenever it does not, the control block does, wherever it is to run next. If it has begun
+/// another program meanwhile, the registers are none of that.
 pub fn save_extended(kernel: &mut Kernel, cpu: &InKernel) {
-    if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
+    if let Some(running) = running(cpu)
+        && let Some(thread) = kernel.tasks.thread_mut(running.thread)
+        && thread.container == running.space.container
+    {
         arch::fpu::save(&mut thread.extended.0);
     }
 }

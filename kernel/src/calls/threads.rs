@@ -1,6 +1,6 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
-use super::{Answer, Caller, DONE, Reply, processes, value};
+use super::{Answer, Caller, DONE, Reply, bad_address, processes, value};
 use crate::arch::clock;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, lifecycle, schedule};
@@ -184,7 +184,7 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             if second >= USER_END {
                 return Err(Errno::EFAULT);
             }
-            if requeue == 4 && caller.read::<u32>(memory, word)? != third as u32 {
+            if requeue == 4 && memory.word(caller.space, word).map_err(bad_address)? != third as u32 {
                 return Err(Errno::EAGAIN);
             }
             let woken = tasks.wake(channel(memory, word), count(number), u32::MAX);
@@ -223,7 +223,7 @@ fn operate(caller: &Caller, memory: &mut Memory, address: u64, code: u32) -> Res
         _ => return Err(Errno::ENOSYS),
     };
     // In one step: user threads may be changing the word on other CPUs.
-    let old = memory.change_word(caller.space, address, |old| change(old, operand)).map_err(super::bad_address)? as i32;
+    let old = memory.change_word(caller.space, address, |old| change(old, operand)).map_err(bad_address)? as i32;
     match code >> 24 & 0xf {
         0 => Ok(old == against),
         1 => Ok(old != against),
@@ -259,7 +259,7 @@ fn wait(
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
-    if caller.read::<u32>(memory, word)? != expected {
+    if memory.word(caller.space, word).map_err(bad_address)? != expected {
         return Err(Errno::EAGAIN);
     }
     let wait = Wait {
@@ -378,7 +378,7 @@ pub fn sched_getaffinity(caller: &Caller, memory: &mut Memory, tasks: &Tasks) ->
 pub fn sched_setaffinity(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let mut bytes = [0; MASK_BYTES];
     let length = caller.arguments[1].min(MASK_BYTES as u64) as usize;
-    memory.copy_in(caller.space, caller.arguments[2], &mut bytes[..length]).map_err(super::bad_address)?;
+    memory.copy_in(caller.space, caller.arguments[2], &mut bytes[..length]).map_err(bad_address)?;
     let thread = by_number(caller, tasks)?;
     let mask = CpuSet(u64::from_le_bytes(bytes)).intersection(CpuSet::first(memory.cpu_count()));
     if mask == CpuSet::NONE {
