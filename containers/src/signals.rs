@@ -26,6 +26,15 @@ pub const fn bit(signal: u8) -> u64 {
     1 << (signal - 1)
 }
 
+/// The signals of a set, the lowest number first.
+pub fn each(mut set: u64) -> impl Iterator<Item = u8> {
+    core::iter::from_fn(move || {
+        let next = (set != 0).then(|| set.trailing_zeros() as u8 + 1);
+        set &= set.wrapping_sub(1);
+        next
+    })
+}
+
 /// What is told of a signal: `siginfo_t` without its padding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SignalInfo {

@@ -71,10 +71,11 @@ pub fn restore<const N: usize>(area: &[u8; N]) {
 /// Writes what a program starts with: all registers empty, exceptions masked, round to nearest.
 ///
 /// The XSAVE header says that no component is present, so `xrstor` puts each in its initial state; MXCSR
-/// it takes from the area all the same (SDM volume 1, 13.8).
+/// it takes from the area all the same (SDM volume 1, 13.8). What else is there it does not read.
 pub fn initial<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
-    area.fill(0);
+    let read = if XSAVE.load(Ordering::Relaxed) { HEADER..HEADER + 64 } else { 0..HEADER };
+    area[read].fill(0);
     area[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
     area[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
 }
@@ -83,7 +84,7 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
 const SOFTWARE_BYTES: usize = 464;
 const BEGIN_MARK: u32 = 0x4650_5853;
 /// What stands behind the state in a signal's frame.
-pub const END_MARK: u32 = 0x4650_5845;
+const END_MARK: u32 = 0x4650_5845;
 /// `uc_flags` of a frame: extended state is there, and `ss` is what it was.
 pub const FRAME_FLAGS: u64 = 0x7;
 
@@ -103,24 +104,27 @@ fn components() -> u64 {
     if features().contains(Features::AVX) { 7 } else { 3 }
 }
 
-/// Describes a saved state in its unused bytes, as a handler on Linux finds it described.
-pub fn mark<const N: usize>(area: &mut [u8; N]) {
-    let size = size() as u32;
-    area[SOFTWARE_BYTES..HEADER].fill(0);
-    if size as usize > HEADER {
-        let fields = &mut area[SOFTWARE_BYTES..];
-        fields[0..4].copy_from_slice(&BEGIN_MARK.to_le_bytes());
-        fields[4..8].copy_from_slice(&(size + 4).to_le_bytes());
-        fields[8..16].copy_from_slice(&components().to_le_bytes());
-        fields[16..20].copy_from_slice(&size.to_le_bytes());
+/// Describes a saved state in its unused bytes and with a mark behind it, as a handler on Linux finds it
+/// described; returns both.
+pub fn described<const N: usize>(area: &mut [u8; N]) -> &[u8] {
+    let size = size();
+    let mut description = [0; HEADER - SOFTWARE_BYTES];
+    if size > HEADER {
+        description[0..4].copy_from_slice(&BEGIN_MARK.to_le_bytes());
+        description[4..8].copy_from_slice(&(size as u32 + 4).to_le_bytes());
+        description[8..16].copy_from_slice(&components().to_le_bytes());
+        description[16..20].copy_from_slice(&(size as u32).to_le_bytes());
     }
+    area[SOFTWARE_BYTES..HEADER].copy_from_slice(&description);
+    area[size..size + 4].copy_from_slice(&END_MARK.to_le_bytes());
+    &area[..size + 4]
 }
 
 /// Whether [`restore`] would accept a state that a program wrote: no reserved bits of MXCSR and of the
 /// XSAVE header (SDM volume 1, sections 10.5.1.2 and 13.8).
 pub fn is_acceptable<const N: usize>(area: &[u8; N]) -> bool {
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|n| area[at + n]));
-    let rest_is_zero = || area[HEADER + 8..HEADER + 64].iter().all(|byte| *byte == 0);
+    let rest_is_zero = || area[HEADER + 8..HEADER + 64].as_chunks().0.iter().all(|word: &[u8; 8]| *word == [0; 8]);
     area[26..28] == [0, 0] && (size() == HEADER || (word(HEADER) & !components() == 0 && rest_is_zero()))
 }
 

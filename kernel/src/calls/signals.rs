@@ -87,10 +87,14 @@ pub fn stack(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
 
 /// `rt_sigreturn()`: back to what the signal interrupted. A frame that is not one kills.
 pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    if frame::pop(kernel, cpu, caller.thread).is_err() {
-        signals::kill(kernel, cpu, caller.thread, &Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
+    match frame::pop(kernel, cpu, caller.thread) {
+        // All its registers are as they were, this one too.
+        Ok(rax) => value(rax),
+        Err(_) => {
+            signals::kill(kernel, cpu, caller.thread, &Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
+            Ok(Reply::Gone)
+        }
     }
-    Ok(Reply::Gone)
 }
 
 /// `rt_sigsuspend(mask, set size)`: until a signal's handler has run.

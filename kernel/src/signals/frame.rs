@@ -15,7 +15,7 @@ use crate::kernel::Kernel;
 use crate::schedule;
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::thread::{EXTENDED_STATE, ExtendedState, SignalStack};
+use containers::thread::SignalStack;
 use containers::{Fault, Registers, SignalInfo, Space, Thread, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
@@ -172,11 +172,11 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let (registers, stack, meanwhile) = (thread.registers, thread.signal_stack, thread.signal_mask);
     let mask = thread.saved_mask.take().unwrap_or(meanwhile);
-    let extended = thread.extended.clone();
     let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack(stack, registers.rsp);
     let top = if switch { stack.base.wrapping_add(stack.size) } else { registers.rsp.wrapping_sub(RED_ZONE) };
-    let state_size = fpu::size() as u64;
-    let state_at = top.wrapping_sub(state_size + 4) & !63;
+    // In the control block, where the fresh state takes its place below.
+    let state = fpu::described(&mut thread.extended.0);
+    let state_at = top.wrapping_sub(state.len() as u64) & !63;
     // As after a call: 8 below a multiple of 16.
     let at = (state_at.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
     let frame = Frame {
@@ -190,10 +190,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         },
         info: signal.info.into(),
     };
-    let mut state = extended.0;
-    fpu::mark(&mut state);
-    kernel.memory.copy_out(space, state_at, &state[..state_size as usize])?;
-    kernel.memory.copy_out(space, state_at + state_size, &fpu::END_MARK.to_le_bytes())?;
+    kernel.memory.copy_out(space, state_at, state)?;
     kernel.memory.copy_out(space, at, frame.as_bytes())?;
     let number = signal.info.number;
     let own = if action.flags & SA_NODEFER == 0 { super::bit(number) } else { 0 };
@@ -247,8 +244,8 @@ fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context 
 
 /// Undoes [`push`] after the handler has returned: registers, mask, alternate stack and extended state
 /// come from the frame. One that holds what a program may not have is an error, but for flags, which
-/// are not taken.
-pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Fault> {
+/// are not taken. Returns the register that a call's result would be in.
+pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fault> {
     let thread = kernel.tasks.thread(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     // The restorer has taken its own address off.
@@ -260,17 +257,20 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Faul
     if from.rip >= USER_END || cs != Registers::USER_CODE || ss != Registers::USER_DATA {
         return Err(Fault::NoRegion);
     }
-    let mut state = ExtendedState([0; EXTENDED_STATE]);
-    if from.extended != 0 {
-        kernel.memory.copy_in(space, from.extended, &mut state.0[..fpu::size()])?;
-        if !fpu::is_acceptable(&state.0) {
-            return Err(Fault::NoRegion);
-        }
-    } else {
-        fpu::initial(&mut state.0);
-    }
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
-    thread.extended = state;
+    let state = &mut thread.extended.0;
+    let taken = match from.extended {
+        0 => {
+            fpu::initial(state);
+            true
+        }
+        at => kernel.memory.copy_in(space, at, &mut state[..fpu::size()]).is_ok() && fpu::is_acceptable(state),
+    };
+    if !taken {
+        // Not even a thread that is about to end keeps what the CPU does not accept.
+        fpu::initial(state);
+        return Err(Fault::NoRegion);
+    }
     let to = &mut thread.registers;
     [to.r8, to.r9, to.r10, to.r11, to.r12, to.r13, to.r14, to.r15] = from.r8_to_r15;
     (to.rdi, to.rsi, to.rbp, to.rbx) = (from.rdi, from.rsi, from.rbp, from.rbx);
@@ -281,6 +281,5 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<(), Faul
     let _ = set_stack(thread, &frame.context.stack);
     super::set_mask(&mut kernel.tasks, id, frame.context.mask);
     schedule::reload(kernel, cpu);
-    kernel.tasks.alert(id);
-    Ok(())
+    Ok(frame.context.registers.rax)
 }

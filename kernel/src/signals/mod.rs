@@ -13,6 +13,7 @@ use crate::kernel::{Kernel, Tasks};
 use crate::{lifecycle, schedule};
 use alloc::boxed::Box;
 pub use containers::signals::bit;
+use containers::signals::each;
 use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -409,9 +410,7 @@ fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
 /// The signals that are there for a thread and whose delivery would come to this.
 fn open_with(tasks: &Tasks, id: ThreadId, wanted: impl Fn(Effect) -> bool) -> u64 {
     let Some(process) = tasks.thread(id).map(|thread| thread.process) else { return 0 };
-    let open = tasks.open(id);
-    let each = (1..=SIGNALS).filter(|signal| open & bit(*signal) != 0);
-    if open == 0 { 0 } else { each.filter(|signal| wanted(effect(tasks, process, *signal))).map(bit).sum() }
+    each(tasks.open(id)).filter(|signal| wanted(effect(tasks, process, *signal))).map(bit).sum()
 }
 
 /// Changes a thread's mask. Signals that it lets through now come before it goes on; those of its process
@@ -440,7 +439,7 @@ pub fn forget_ignored(tasks: &mut Tasks, process: ProcessId, signal: u8) {
 /// now, or is gone.
 pub fn find_takers(tasks: &mut Tasks, process: ProcessId) {
     let pending = tasks.process(process).map_or(0, |process| process.control.pending);
-    for signal in (1..=SIGNALS).filter(|signal| pending & bit(*signal) != 0) {
+    for signal in each(pending) {
         if let Some(taker) = tasks.taker(process, signal) {
             tasks.alert(taker);
             interrupt_wait(tasks, taker);
