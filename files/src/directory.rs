@@ -21,7 +21,7 @@ pub struct Directory {
     pub(crate) place: u64,
     /// Entries are neither made nor removed by programs (`/proc`).
     pub(crate) sealed: bool,
-    names: BTreeMap<Box<[u8]>, u64>,
+    names: BTreeMap<Box<[u8]>, (u64, InodeId)>,
     entries: BTreeMap<u64, Entry>,
     next: u64,
 }
@@ -55,22 +55,22 @@ impl Directory {
     }
 
     pub(crate) fn get(&self, name: &[u8]) -> Option<InodeId> {
-        let place = self.names.get(name)?;
-        self.entries.get(place).map(|entry| entry.inode)
+        self.names.get(name).map(|(_, inode)| *inode)
     }
 
     /// Adds an entry under a name that is not there yet, and returns its place.
     pub(crate) fn insert(&mut self, name: &[u8], inode: InodeId) -> u64 {
         let place = self.next;
         self.next += 1;
-        self.names.insert(name.into(), place);
+        self.names.insert(name.into(), (place, inode));
         self.entries.insert(place, Entry { name: name.into(), inode });
         place
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<InodeId> {
-        let place = self.names.remove(name)?;
-        self.entries.remove(&place).map(|entry| entry.inode)
+        let (place, inode) = self.names.remove(name)?;
+        self.entries.remove(&place);
+        Some(inode)
     }
 
     pub(crate) fn name_at(&self, place: u64) -> Option<&[u8]> {

@@ -1,7 +1,7 @@
 //! Finding an inode by its path, by the rules of Linux's `path_resolution(7)`.
 //!
-//! Resolution allocates nothing: what is left of the path and of the links met on the way is a short
-//! stack of slices. The first failing component decides the error.
+//! What is left of the path and of the links met on the way is a short stack of slices; without links,
+//! resolution allocates nothing. The first failing component decides the error.
 
 use crate::inode::{InodeId, Kind, ProcFile};
 use crate::tree::Tree;
@@ -52,29 +52,31 @@ pub(crate) struct Found<'a> {
     pub(crate) slash: bool,
 }
 
-/// What is still to be walked: the path's rest at the bottom, links' rests above it.
+/// What is still to be walked: the path's rest or, once it has led to links, that of the last link's target, and
+/// below it the rests of the links before and of the path.
 struct Rest<'a> {
-    parts: [&'a [u8]; LINKS_MAX + 1],
-    len: usize,
+    top: &'a [u8],
+    below: Vec<&'a [u8]>,
 }
 
 impl<'a> Rest<'a> {
     fn new(path: &'a [u8]) -> Self {
-        let mut parts: [&[u8]; LINKS_MAX + 1] = [b""; LINKS_MAX + 1];
-        parts[0] = path;
-        Rest { parts, len: 1 }
+        Rest { top: path, below: Vec::new() }
     }
 
     /// Goes on with a link's target; `ELOOP` if it is one too many.
     fn push(&mut self, target: &'a [u8]) -> Result<()> {
-        *self.parts.get_mut(self.len).ok_or(Errno::ELOOP)? = target;
-        self.len += 1;
+        if self.below.len() == LINKS_MAX {
+            return Err(Errno::ELOOP);
+        }
+        self.below.push(core::mem::replace(&mut self.top, target));
         Ok(())
     }
 
     /// The next component, or `None` at the end.
     fn next(&mut self) -> Option<&'a [u8]> {
-        for part in self.parts.get_mut(..self.len)?.iter_mut().rev() {
+        let parts = core::iter::once(&mut self.top).chain(self.below.iter_mut().rev());
+        for part in parts {
             let start = part.iter().position(|&byte| byte != b'/').unwrap_or(part.len());
             let (_, trimmed) = part.split_at(start);
             let end = trimmed.iter().position(|&byte| byte == b'/').unwrap_or(trimmed.len());
@@ -89,9 +91,9 @@ impl<'a> Rest<'a> {
 
     /// Whether a further component follows, and whether at least a slash does.
     fn ahead(&self) -> (bool, bool) {
-        let parts = self.parts.get(..self.len).unwrap_or_default();
-        let name = parts.iter().any(|part| part.iter().any(|&byte| byte != b'/'));
-        (name, parts.iter().any(|part| !part.is_empty()))
+        let parts = || core::iter::once(&self.top).chain(&self.below);
+        let name = parts().any(|part| part.iter().any(|&byte| byte != b'/'));
+        (name, parts().any(|part| !part.is_empty()))
     }
 }
 

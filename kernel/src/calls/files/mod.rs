@@ -26,6 +26,7 @@ use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
+use alloc::vec;
 use alloc::vec::Vec;
 use containers::{ProcessId, ThreadId};
 use core::ops::Deref;
@@ -33,19 +34,29 @@ use core::ops::Deref;
 /// In place of a descriptor: the working directory.
 pub(super) const AT_FDCWD: i32 = -100;
 
-/// A path copied from user memory.
-pub(super) struct Path {
-    bytes: [u8; PATH_MAX],
-    length: usize,
+/// A path copied from user memory. Most are short, and to clear and move room for the longest would be most of the
+/// work on them.
+pub(super) enum Path {
+    /// It has so many bytes.
+    Short([u8; SHORT], usize),
+    /// It is longer than that.
+    Long(Vec<u8>),
 }
+
+/// Bytes of most paths, and their NUL.
+const SHORT: usize = 64;
 
 impl Path {
     /// Reads the path at `address`: `EFAULT`, `ENAMETOOLONG`. It may be empty.
     pub(super) fn read(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
-        let mut path = Path { bytes: [0; PATH_MAX], length: 0 };
-        let length = memory.copy_in_string(caller.space, address, &mut path.bytes).map_err(bad_address)?;
-        path.length = length.ok_or(Errno::ENAMETOOLONG)?;
-        Ok(path)
+        let mut bytes = [0; SHORT];
+        if let Some(length) = memory.copy_in_string(caller.space, address, &mut bytes).map_err(bad_address)? {
+            return Ok(Path::Short(bytes, length));
+        }
+        let mut bytes = vec![0; PATH_MAX];
+        let length = memory.copy_in_string(caller.space, address, &mut bytes).map_err(bad_address)?;
+        bytes.truncate(length.ok_or(Errno::ENAMETOOLONG)?);
+        Ok(Path::Long(bytes))
     }
 }
 
@@ -53,7 +64,10 @@ impl Deref for Path {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        match self {
+            Path::Short(bytes, length) => &bytes[..*length],
+            Path::Long(bytes) => bytes,
+        }
     }
 }
 
@@ -110,7 +124,12 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
         digits?.parse().ok()
     };
     let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"stdin" | b"stdout" | b"stderr");
-    let means = |name: &&[u8]| is_own(name) || number(name).is_some();
+    // Most paths have no such name, which is seen at its first byte.
+    let means = |name: &&[u8]| match name.first() {
+        Some(b'f' | b's') => is_own(name),
+        Some(b'0'..=b'9') => number(name).is_some(),
+        _ => false,
+    };
     let mut whose = None;
     let mut after_fd = false;
     for name in path.split(|byte| *byte == b'/').filter(means).take(MOST) {
