@@ -86,6 +86,7 @@ pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTabl
 }
 
 /// The last-level table for an address, made if it is missing; tells how many tables were made.
+#[inline]
 pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) -> Result<(Frame, u32), OutOfFrames> {
     let mut at = root;
     let mut made = 0;
@@ -105,6 +106,7 @@ pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) ->
 }
 
 /// Points an entry of a table at a frame.
+#[inline]
 pub fn set(memory: &mut impl PhysicalMemory, table: Frame, slot: usize, frame: Frame, flags: Flags) {
     let mut entry = PageTableEntry::new();
     entry.set_addr(frame.address(), flags);
