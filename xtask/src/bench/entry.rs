@@ -204,7 +204,7 @@ fn executed(transcript: &str) -> Vec<Step> {
 }
 
 /// Operations whose instructions are looked at.
-const LOOKED_AT: [&str; 5] = ["open", "thread", "vfork", "fork", "exec"];
+const LOOKED_AT: [&str; 8] = ["open", "signal", "futex", "pipe", "thread", "vfork", "fork", "exec"];
 
 /// Functions that are shown of each.
 const SHOWN: usize = 12;
