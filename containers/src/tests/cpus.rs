@@ -475,7 +475,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, ..ProptestConfig::default() })]
     #[test]
     fn no_cpu_reaches_what_its_container_has_not_mapped(steps in proptest::collection::vec(step(), 1..80)) {
         let mut world = World::new();

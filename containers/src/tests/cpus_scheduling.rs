@@ -439,7 +439,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 1000 }, ..ProptestConfig::default() })]
     #[test]
     fn no_attention_is_lost(steps in proptest::collection::vec(step(), 1..100)) {
         let mut kernel = Kernel {

@@ -360,7 +360,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, ..ProptestConfig::default() })]
     #[test]
     fn each_side_sees_what_it_has_written(steps in proptest::collection::vec(step(), 1..100)) {
         let mut world = World::new();

@@ -40,7 +40,7 @@ fn rights(bits: u8) -> Rights {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 200 }, ..ProptestConfig::default() })]
     #[test]
     fn memory_behaves_as_a_map(steps in proptest::collection::vec(step(), 1..60)) {
         let mut memory = Machine::memory(1000);
