@@ -170,12 +170,6 @@ impl<C: Copy> Tree<C> {
         self.rename(from, to, no_replace, now)
     }
 
-    /// The target of the link at a path, which is not followed: `EINVAL` if it is no link.
-    pub fn readlink_at<'a>(&'a self, walk: &Walk, path: &[u8]) -> Result<&'a [u8]> {
-        let id = self.resolve(walk, path, false)?;
-        self.link_target(walk, id)
-    }
-
     /// The directory and free name that a path stands for.
     fn vacancy(&self, walk: &Walk, path: &[u8], directory: bool) -> Result<(InodeId, Box<[u8]>)> {
         match self.walk(walk, path, Follow::Never)? {

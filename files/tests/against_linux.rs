@@ -213,7 +213,9 @@ impl Ours {
                 let found = tree.attributes(id)?;
                 Ok(shape(found.mode, found.links.into(), found.size))
             }
-            Operation::Readlink(path) => tree.readlink_at(walk, path.as_bytes()).map(|to| text(to).into()),
+            Operation::Readlink(path) => {
+                tree.link_target(walk, tree.resolve(walk, path.as_bytes(), false)?).map(|to| text(to).into())
+            }
             Operation::Locate(path) => tree.locate(walk, path.as_bytes()).map(|(_, found)| text(&found).into()),
         }
     }
