@@ -16,6 +16,7 @@ use ::files::pipe::ATOMIC;
 use ::files::{Descriptors, Errno, Pipe};
 use alloc::vec::Vec;
 use containers::{Channel, Wait};
+use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const IN: u16 = 0x001;
@@ -30,7 +31,6 @@ const WRITE_NORMAL: u16 = 0x100;
 const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
 
 const MICROSECOND: u64 = 1_000;
-pub(super) const MILLISECOND: u64 = 1_000_000;
 
 /// Bytes of a signal mask.
 const MASK: u64 = 8;
@@ -90,6 +90,12 @@ pub(super) struct Patience {
     pub mask: Option<u64>,
 }
 
+/// The deadline of a call that gives so many milliseconds in argument `n`, or a negative number for none.
+pub(super) fn milliseconds(caller: &Caller, tasks: &mut Tasks, n: usize) -> Option<u64> {
+    const MILLISECOND: u64 = 1_000_000;
+    deadline(tasks, caller, u64::try_from(caller.int(n)).ok().map(|time| time * MILLISECOND))
+}
+
 /// Ends a call with `ready` if that is anything or the time is over; else waits.
 pub(super) fn finish(
     caller: &Caller,
@@ -112,21 +118,6 @@ pub(super) fn finish(
     Ok(Reply::Parked)
 }
 
-/// `poll(fds, count, milliseconds)`
-pub fn poll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
-    let timeout = u64::try_from(caller.int(2)).ok().map(|timeout| timeout * MILLISECOND);
-    let patience = Patience { deadline: deadline(tasks, caller, timeout), mask: None };
-    poll_until(caller, memory, tasks, files, console, patience)
-}
-
-/// `ppoll(fds, count, time, mask, mask size)`
-pub fn ppoll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
-    let [_, _, timeout, mask, mask_size, _] = caller.arguments;
-    let deadline = time::relative(caller, memory, tasks, timeout)?;
-    let mask = read_mask(caller, memory, mask, mask_size)?;
-    poll_until(caller, memory, tasks, files, console, Patience { deadline, mask })
-}
-
 /// The signal mask that a call may bring: `EINVAL` if it has another size than all masks.
 pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u64) -> Result<Option<u64>, Errno> {
     match mask {
@@ -136,15 +127,15 @@ pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u
     }
 }
 
-fn poll_until(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &Files,
-    console: &mut Console,
-    patience: Patience,
-) -> Answer {
-    let [fds, count, ..] = caller.arguments;
+/// `poll(fds, count, milliseconds)`, `ppoll(fds, count, time, mask, mask size)`
+pub fn poll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
+    let [fds, count, time, mask, mask_size, _] = caller.arguments;
+    let patience = if caller.number == Sysno::ppoll as u64 {
+        let deadline = time::relative(caller, memory, tasks, time)?;
+        Patience { deadline, mask: read_mask(caller, memory, mask, mask_size)? }
+    } else {
+        Patience { deadline: milliseconds(caller, tasks, 2), mask: None }
+    };
     let descriptors = &resources(caller, tasks)?.descriptors;
     let count = count as u32;
     if count > descriptors.limit() {
@@ -164,55 +155,21 @@ fn poll_until(
     finish(caller, tasks, console, ready, patience)
 }
 
-/// `select(count, read, write, except, time)`
+/// `select(count, read, write, except, time)`, `pselect6(…, mask)`
 pub fn select(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
-    let timeout = match caller.arguments[4] {
-        0 => None,
-        address => {
-            let [seconds, microseconds] = caller.read::<[i64; 2]>(memory, address)?;
-            let (Ok(seconds), Ok(microseconds)) = (u64::try_from(seconds), u64::try_from(microseconds)) else {
-                return Err(Errno::EINVAL);
-            };
-            let rest = microseconds.saturating_mul(MICROSECOND);
-            Some(seconds.saturating_mul(time::SECOND).saturating_add(rest))
-        }
+    let [.., time, mask] = caller.arguments;
+    let patience = if caller.number == Sysno::pselect6 as u64 {
+        let [set, size] = if mask == 0 { [0; 2] } else { caller.read::<[u64; 2]>(memory, mask)? };
+        let mask = read_mask(caller, memory, set, size)?;
+        Patience { deadline: time::relative(caller, memory, tasks, time)?, mask }
+    } else {
+        let [seconds, microseconds] = if time == 0 { [0; 2] } else { caller.read::<[i64; 2]>(memory, time)? };
+        let (Ok(seconds), Ok(microseconds)) = (u64::try_from(seconds), u64::try_from(microseconds)) else {
+            return Err(Errno::EINVAL);
+        };
+        let total = seconds.saturating_mul(time::SECOND).saturating_add(microseconds.saturating_mul(MICROSECOND));
+        Patience { deadline: deadline(tasks, caller, (time != 0).then_some(total)), mask: None }
     };
-    let patience = Patience { deadline: deadline(tasks, caller, timeout), mask: None };
-    select_until(caller, memory, tasks, files, console, patience)
-}
-
-/// `pselect6(count, read, write, except, time, mask)`
-pub fn pselect(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &Files,
-    console: &mut Console,
-) -> Answer {
-    let [.., timeout, mask] = caller.arguments;
-    let mask = match mask {
-        0 => None,
-        address => {
-            let [set, size] = caller.read::<[u64; 2]>(memory, address)?;
-            read_mask(caller, memory, set, size)?
-        }
-    };
-    let timeout = match timeout {
-        0 => None,
-        address => Some(caller.read::<time::Timespec>(memory, address)?.total()?),
-    };
-    let patience = Patience { deadline: deadline(tasks, caller, timeout), mask };
-    select_until(caller, memory, tasks, files, console, patience)
-}
-
-fn select_until(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &Files,
-    console: &mut Console,
-    patience: Patience,
-) -> Answer {
     let descriptors = &resources(caller, tasks)?.descriptors;
     let count = u32::try_from(caller.int(0)).map_err(|_| Errno::EINVAL)?.min(descriptors.limit());
     let wanted = read_sets(caller, memory, count)?;

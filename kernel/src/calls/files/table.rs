@@ -33,10 +33,8 @@ calls! {
     sendfile: LONG => copying::sendfile(c, memory, tasks, files, console),
     copy_file_range: LONG => copying::copy_file_range(c, memory, tasks, files, console),
 
-    poll => polling::poll(c, memory, tasks, files, console),
-    ppoll => polling::ppoll(c, memory, tasks, files, console),
-    select => polling::select(c, memory, tasks, files, console),
-    pselect6 => polling::pselect(c, memory, tasks, files, console),
+    poll | ppoll => polling::poll(c, memory, tasks, files, console),
+    select | pselect6 => polling::select(c, memory, tasks, files, console),
 
     eventfd => watching::eventfd(&c.with([c.arguments[0], 0, 0, 0, 0, 0]), memory, tasks, files),
     eventfd2 => watching::eventfd(c, memory, tasks, files),
@@ -46,9 +44,7 @@ calls! {
     },
     epoll_create1 => watching::create(c, memory, tasks, files),
     epoll_ctl => watching::control(c, memory, tasks, files),
-    epoll_wait => watching::wait(&c.with([c.arguments[0], c.arguments[1], c.arguments[2], c.arguments[3], 0, 0]), memory, tasks, files, console),
-    epoll_pwait => watching::wait(c, memory, tasks, files, console),
-    epoll_pwait2 => watching::wait_for_time(c, memory, tasks, files, console),
+    epoll_wait | epoll_pwait | epoll_pwait2 => watching::wait(c, memory, tasks, files, console),
 
     ioctl => devices::ioctl(c, memory, tasks, files, console),
 

@@ -3,14 +3,15 @@
 //! An `epoll` is a list of open files that `poll` would be asked about, and waits as `poll` does. What is new
 //! for one that wants to be told of news only, the files' counts of changes say.
 
-use super::polling::{ERROR, HANG_UP, MILLISECOND, Patience, finish, read_mask, state};
+use super::polling::{ERROR, HANG_UP, Patience, finish, milliseconds, read_mask, state};
 use super::{opened, resources_mut};
-use crate::calls::{Answer, Caller, DONE, deadline, time, value};
+use crate::calls::{Answer, Caller, DONE, time, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Counter, Errno, InodeId, OpenFile, OpenFlags, Watch, Watches};
 use containers::Channel;
+use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `struct epoll_event`, which is packed.
@@ -108,7 +109,8 @@ pub(super) fn any(files: &Files, console: &mut Console, watches: &Watches) -> bo
     watches.iter().any(|watch| news(files, console, watch).is_some_and(|(events, _)| events != 0))
 }
 
-/// `epoll_wait(epoll, events, count, milliseconds)`, `epoll_pwait(…, mask, mask size)`
+/// `epoll_wait(epoll, events, count, milliseconds)`, `epoll_pwait(…, mask, mask size)`, `epoll_pwait2`, which gives a
+/// time instead of milliseconds.
 pub fn wait(
     caller: &Caller,
     memory: &mut Memory,
@@ -116,35 +118,13 @@ pub fn wait(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let [.., mask, size] = caller.arguments;
-    let mask = read_mask(caller, memory, mask, size)?;
-    let timeout = u64::try_from(caller.int(3)).ok().map(|timeout| timeout * MILLISECOND);
-    let patience = Patience { deadline: deadline(tasks, caller, timeout), mask };
-    wait_until(caller, memory, tasks, files, console, patience)
-}
-
-/// `epoll_pwait2(epoll, events, count, time, mask, mask size)`
-pub fn wait_for_time(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    console: &mut Console,
-) -> Answer {
-    let [_, _, _, timeout, mask, size] = caller.arguments;
-    let mask = read_mask(caller, memory, mask, size)?;
-    let deadline = time::relative(caller, memory, tasks, timeout)?;
-    wait_until(caller, memory, tasks, files, console, Patience { deadline, mask })
-}
-
-fn wait_until(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    console: &mut Console,
-    patience: Patience,
-) -> Answer {
+    let [_, _, _, time, mask, size] = caller.arguments;
+    let call = Sysno::new(caller.number as usize);
+    let mask = if call == Some(Sysno::epoll_wait) { None } else { read_mask(caller, memory, mask, size)? };
+    let deadline = match call {
+        Some(Sysno::epoll_pwait2) => time::relative(caller, memory, tasks, time)?,
+        _ => milliseconds(caller, tasks, 3),
+    };
     let epoll = opened(caller, tasks, files, caller.int(0))?.file.inode;
     let most = u64::try_from(caller.int(2)).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
     let mut told = 0;
@@ -168,5 +148,5 @@ fn wait_until(
             told += 1;
         }
     }
-    finish(caller, tasks, console, told, patience)
+    finish(caller, tasks, console, told, Patience { deadline, mask })
 }
