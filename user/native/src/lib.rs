@@ -18,7 +18,6 @@ mod heap;
 #[cfg(target_os = "none")]
 mod image;
 pub mod output;
-pub mod random;
 #[cfg(target_os = "none")]
 mod start;
 pub mod system;
@@ -26,6 +25,7 @@ pub mod system;
 pub mod thread;
 pub mod time;
 
+pub use abi::random;
 pub use calls::{Errno, FOREVER, POLL, SAME_CONTAINER, Status};
 
 /// Exit status of a process that panicked, as of a Rust program with `std`.

@@ -1,6 +1,7 @@
 //! CPUs: which there are, where a thread runs, where it may run.
 
 use crate::{native, sys, system};
+pub use abi::random::Random;
 use std::hint;
 use std::thread;
 
@@ -70,24 +71,6 @@ pub fn spin_until(mut condition: impl FnMut() -> bool) {
 pub fn argument(index: usize, default: usize) -> usize {
     let given = std::env::args().nth(index);
     given.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("`{text}` is not a number")))
-}
-
-/// A generator of numbers that look random, the same at every run: Marsaglia's xorshift64.
-pub struct Random(u64);
-
-impl Random {
-    /// A sequence of its own for every `seed`.
-    pub fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
 }
 
 /// The statistic `name`, if this is Jotun and it counts such a thing.

@@ -266,7 +266,7 @@ fn soak(rounds: u64, seed: u64) {
                 }
                 pid if random.below(4) == 0 => {
                     nap(random.below(3000));
-                    let signal = [SIGKILL, SIGKILL, SIGTERM, SIGUSR1, SIGSEGV][random.below(5) as usize];
+                    let signal = [SIGKILL, SIGKILL, SIGTERM, SIGUSR1, SIGQUIT][random.below(5) as usize];
                     let _ = sys!(SYS_kill, pid, signal);
                 }
                 _ => {}
