@@ -410,10 +410,10 @@ impl<R> Tasks<R> {
         self.counts.parks += 1;
     }
 
-    /// Takes a parked thread out of the queues that its wait is in.
-    fn unpark(&mut self, id: ThreadId, wait: &Wait, link: Link) {
-        self.waiting[wait.channel.bucket()].remove(&mut self.threads, link);
-        if let Some(deadline) = wait.deadline {
+    /// Takes a parked thread out of the queues that it waits in: that of its channel and that of the deadlines.
+    fn unpark(&mut self, id: ThreadId, link: Link, channel: Channel, deadline: Option<u64>) {
+        self.waiting[channel.bucket()].remove(&mut self.threads, link);
+        if let Some(deadline) = deadline {
             self.deadlines.remove(&(deadline, id));
         }
     }
@@ -421,8 +421,8 @@ impl<R> Tasks<R> {
     /// Wakes a parked thread with a result of the caller's choice.
     pub fn resume(&mut self, id: ThreadId, how: Resume) {
         let Some(thread) = self.threads.get_mut(id) else { return };
-        let Some(wait) = thread.wait else { return };
-        thread.wait = None;
+        let Some(wait) = &thread.wait else { return };
+        let (link, channel, deadline) = (thread.link, wait.channel, wait.deadline);
         let registers = &mut thread.registers;
         match how {
             Resume::Unchanged => {}
@@ -432,13 +432,12 @@ impl<R> Tasks<R> {
                 registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
                 registers.rax = registers.code;
                 registers.vector = Registers::SET;
-                let Wait { deadline, progress, .. } = wait;
                 let after_handler = wait.after_handler(how == Resume::Interrupt);
-                thread.restart = Some(Restart { rip: registers.rip, deadline, progress, after_handler });
+                thread.restart = Some(Restart { rip: registers.rip, deadline, progress: wait.progress, after_handler });
             }
         }
-        let link = thread.link;
-        self.unpark(id, &wait, link);
+        thread.wait = None;
+        self.unpark(id, link, channel, deadline);
         self.put_back(id, false);
     }
 
@@ -524,7 +523,7 @@ impl<R> Tasks<R> {
         let (wait, link) = (thread.wait, thread.link);
         match state {
             State::Ready => self.dequeue(id),
-            State::Parked => wait.iter().for_each(|wait| self.unpark(id, wait, link)),
+            State::Parked => wait.iter().for_each(|wait| self.unpark(id, link, wait.channel, wait.deadline)),
             State::Running => self.alert(id),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
         }

@@ -16,11 +16,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message; `None` if there are too many bytes.
-    pub fn new(sender: u32, content: &[u8]) -> Option<Message> {
-        let mut bytes = [0; MESSAGE_MAX];
-        bytes.get_mut(..content.len())?.copy_from_slice(content);
-        Some(Message { sender, length: content.len() as u16, bytes })
+    /// A message of so many bytes, at most [`MESSAGE_MAX`], which are still to be written.
+    pub fn new(sender: u32, length: usize) -> Message {
+        Message { sender, length: length.min(MESSAGE_MAX) as u16, bytes: [0; MESSAGE_MAX] }
+    }
+
+    /// Its bytes, to be written.
+    pub fn content_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..usize::from(self.length)]
     }
 
     /// Its bytes.

@@ -83,15 +83,12 @@ pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &
     if length > MESSAGE_MAX as u64 {
         return Err(Errno::EMSGSIZE);
     }
-    let mut bytes = [0; MESSAGE_MAX];
-    let bytes = &mut bytes[..length as usize];
-    memory.copy_in(caller.space, address, bytes).map_err(bad_address)?;
+    let mut message = Message::new(caller.process.number(), length as usize);
+    memory.copy_in(caller.space, address, message.content_mut()).map_err(bad_address)?;
     let to = process(tasks, to)?;
     if tasks.process(to).is_none_or(|process| process.ended.is_some()) {
         return Err(Errno::ESRCH);
     }
-    let sender = tasks.thread(ThreadId::Main(caller.process)).map_or(0, |main| main.number);
-    let message = Message::new(sender, bytes).ok_or(Errno::EMSGSIZE)?;
     messages.send(to, message).map_err(|_| Errno::EAGAIN)?;
     tasks.wake(Channel::Messages(to), 1, u32::MAX);
     DONE

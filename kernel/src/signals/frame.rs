@@ -163,17 +163,18 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     schedule::save_extended(kernel, cpu);
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-    let call = thread.registers;
     // The handler makes calls of its own: what was left of the interrupted one must not become theirs.
-    let interrupted = thread.settle_restart(action.flags & SA_RESTART != 0, -i64::from(Errno::EINTR.into_raw()));
-    if let Some(deadline) = interrupted {
-        time::tell_rest(&mut kernel.memory, space, &call, deadline);
+    if thread.restart.is_some() {
+        let call = thread.registers;
+        let interrupted = thread.settle_restart(action.flags & SA_RESTART != 0, -i64::from(Errno::EINTR.into_raw()));
+        if let Some(deadline) = interrupted {
+            time::tell_rest(&mut kernel.memory, space, &call, deadline);
+        }
     }
-    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
-    let (registers, stack, meanwhile) = (thread.registers, thread.signal_stack, thread.signal_mask);
+    let (stack, meanwhile, rsp) = (thread.signal_stack, thread.signal_mask, thread.registers.rsp);
     let mask = thread.saved_mask.take().unwrap_or(meanwhile);
-    let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack(stack, registers.rsp);
-    let top = if switch { stack.base.wrapping_add(stack.size) } else { registers.rsp.wrapping_sub(RED_ZONE) };
+    let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack(stack, rsp);
+    let top = if switch { stack.base.wrapping_add(stack.size) } else { rsp.wrapping_sub(RED_ZONE) };
     // In the control block, where the fresh state takes its place below.
     let state = fpu::described(&mut thread.extended.0);
     let state_at = top.wrapping_sub(state.len() as u64) & !63;
@@ -184,8 +185,8 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         context: UserContext {
             flags: fpu::FRAME_FLAGS,
             link: 0,
-            stack: describe(stack, registers.rsp),
-            registers: context(&registers, signal, mask, state_at),
+            stack: describe(stack, rsp),
+            registers: context(&thread.registers, signal, mask, state_at),
             mask,
         },
         info: signal.info.into(),
@@ -193,9 +194,6 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     kernel.memory.copy_out(space, state_at, state)?;
     kernel.memory.copy_out(space, at, frame.as_bytes())?;
     let number = signal.info.number;
-    let own = if action.flags & SA_NODEFER == 0 { super::bit(number) } else { 0 };
-    super::set_mask(&mut kernel.tasks, id, meanwhile | action.mask | own);
-    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let to = &mut thread.registers;
     to.vector = Registers::SET;
     to.rip = action.handler;
@@ -210,6 +208,8 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     // come back with its first instruction.
     fpu::initial(&mut thread.extended.0);
     let process = thread.process;
+    let own = if action.flags & SA_NODEFER == 0 { super::bit(number) } else { 0 };
+    super::set_mask(&mut kernel.tasks, id, meanwhile | action.mask | own);
     if action.flags & SA_RESETHAND != 0
         && let Some(process) = kernel.tasks.process_mut(process)
     {
@@ -246,18 +246,16 @@ fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context 
 /// come from the frame. One that holds what a program may not have is an error, but for flags, which
 /// are not taken. Returns the register that a call's result would be in.
 pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fault> {
-    let thread = kernel.tasks.thread(id).ok_or(Fault::NoRegion)?;
+    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     // The restorer has taken its own address off.
-    let at = thread.registers.rsp.wrapping_sub(8);
-    let mut frame = Frame::new_zeroed();
-    kernel.memory.copy_in(space, at, frame.as_mut_bytes())?;
-    let from = &frame.context.registers;
+    let mut context = UserContext::new_zeroed();
+    kernel.memory.copy_in(space, thread.registers.rsp, context.as_mut_bytes())?;
+    let from = &context.registers;
     let [cs, _, _, ss] = from.segments.map(u64::from);
     if from.rip >= USER_END || cs != Registers::USER_CODE || ss != Registers::USER_DATA {
         return Err(Fault::NoRegion);
     }
-    let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let state = &mut thread.extended.0;
     let taken = match from.extended {
         0 => {
@@ -278,8 +276,8 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     to.rflags = (from.rflags & USER_FLAGS) | INTERRUPTS_ON;
     to.vector = Registers::SET;
     // As on Linux one that cannot be had is not an error here.
-    let _ = set_stack(thread, &frame.context.stack);
-    super::set_mask(&mut kernel.tasks, id, frame.context.mask);
+    let _ = set_stack(thread, &context.stack);
+    super::set_mask(&mut kernel.tasks, id, context.mask);
     schedule::reload(kernel, cpu);
-    Ok(frame.context.registers.rax)
+    Ok(context.registers.rax)
 }

@@ -23,18 +23,19 @@ const PARTS: [(&str, f64, &str); 8] = [
         4.0,
         "unmapping the stack looks at every entry of its tables; \"Where the instructions go\" has the functions",
     ),
-    ("pipe-fork", 4.0, SWITCH),
+    ("pipe-fork", 4.0, AGAIN),
     (
         "open",
         4.0,
-        "copying and clearing by `memcpy` and `memset`, of which Bochs counts every repetition, is the largest part; \"Where the instructions go\" has the rest",
+        "the two names of the path are compared with those in their directories by `memcmp`, and every component is looked at by three loops; \"Where the instructions go\" has the rest",
     ),
     ("futex", 3.0, SWITCH),
-    ("pipe", 4.0, SWITCH),
+    ("pipe", 4.0, AGAIN),
 ];
 
 const FRESH: &str = "page tables are walked, copied and released entry by entry, and names of objects looked up anew each time; \"Where the instructions go\" has the functions";
-const SWITCH: &str = "not looked into function by function yet; waiting, waking and switching by way of the control blocks and the ready queue";
+const SWITCH: &str = "a wait, a wake-up and a switch find control blocks by name some twenty times, each time checked, and the word by a walk through four page tables; \"Where the instructions go\" has the functions";
+const AGAIN: &str = "a reader that has waited makes its call again, so that there and back is six calls, each of which finds descriptor, open file, inode and page anew; \"Where the instructions go\" has the functions";
 
 /// The operations of a Linux program.
 pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
