@@ -35,6 +35,10 @@ pub const KERNEL_SLOT: usize = 256;
 /// The flags of an entry that points to a further table: rights are decided at the last level.
 pub const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
 
+/// A flag of a last-level entry, of those that the CPU leaves to the system: the page is an object's own, and found
+/// there again by whoever needs it.
+pub const OBJECT: Flags = Flags::BIT_9;
+
 /// Bytes that one entry at `level` spans.
 #[inline]
 pub const fn span(level: u8) -> u64 {
@@ -275,8 +279,8 @@ pub struct Shared {
     pub lost: bool,
 }
 
-/// Enters all pages that hang in `from` in the same way in `to`, an empty table of the same level, and takes the
-/// right to write away from both.
+/// Enters all pages that hang in `from`, but for objects' own, in the same way in `to`, an empty table of the same
+/// level, and takes the right to write away from both.
 pub fn share(memory: &mut impl PhysicalMemory, from: Root, to: Frame, shared: &mut Shared) -> Result<(), OutOfFrames> {
     let mut walk = Walk::all(memory, from);
     while let Some(Found { slot, mut entry, .. }) = walk.next(memory) {
@@ -289,6 +293,9 @@ pub fn share(memory: &mut impl PhysicalMemory, from: Root, to: Frame, shared: &m
             continue;
         }
         let flags = entry.flags();
+        if flags.contains(OBJECT) {
+            continue;
+        }
         if flags.contains(Flags::WRITABLE) {
             entry.set_flags(flags - Flags::WRITABLE);
             memory.set_entry(from.table, slot, entry.clone());

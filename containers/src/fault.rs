@@ -1,7 +1,7 @@
 //! Page faults: delivering what a region promises, one page at a time, without ever sleeping.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, PACKAGES, Root, WINDOW, frame_of, parked, slot};
+use crate::directory::{self, OBJECT, PACKAGES, Root, WINDOW, frame_of, parked, slot};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
@@ -30,12 +30,15 @@ impl From<OutOfFrames> for Fault {
     }
 }
 
-/// A page to be entered: its frame, whose reference the entry takes over, and whether the frame may
-/// be written through it.
+/// A page to be entered: its frame, whose reference the entry takes over, and of the entry's flags those that tell
+/// whether the frame may be written through it, and whether it is an object's.
 struct Page {
     frame: Frame,
-    writable: bool,
+    flags: Flags,
 }
+
+/// Pages of an object that are entered together when one of them is read: so many, on a multiple of their size.
+const TOGETHER: u64 = 8;
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Sees to it that `address` of a container can be accessed as `access` says, in the container's
@@ -68,22 +71,49 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             (Some(table), Some(frame)) if write => self.write_to_shared(id, &region, page, table, frame)?,
             // Parked by a protection of "none" that has since been lifted. Whether the frame may be written is
             // found out as for any read-only page.
-            (Some(_), Some(frame)) => Page { frame, writable: false },
+            (Some(_), Some(frame)) => Page { frame, flags: old.flags() & OBJECT },
             _ => self.first_contents(&region, page, write)?,
         };
         let table = match table {
             Some(table) => table,
             None => self.make_tables(id, cpu, page).inspect_err(|_| self.physical.release(new.frame))?,
         };
-        let flags = flags(region.rights, new.writable);
+        let flags = flags(region.rights, new.flags);
         directory::set(&mut self.physical, table, slot(page, 1), new.frame, flags);
         if old.is_unused() {
             self.counts.faults_resolved += 1;
+            // A page that may be written is better copied at once when that happens.
+            let alone = new.flags != OBJECT || region.rights.contains(Rights::WRITE);
+            let pages = if alone { 1 } else { 1 + self.enter_neighbours(&region, page, table, flags) };
             if let Some(container) = self.containers.get_mut(id) {
-                container.pages += 1;
+                container.pages += pages;
             }
         }
         Ok((new.frame, true))
+    }
+
+    /// Enters pages of an object beside one that has been entered, in the same table and as far as they are
+    /// there and wanted whole: who reads one soon reads others. Returns how many.
+    fn enter_neighbours(&mut self, region: &Region, page: u64, table: Frame, flags: Flags) -> u32 {
+        let (object, offset, end) = match region.backing {
+            Backing::Zero => return 0,
+            Backing::Object { object, offset, .. } => (object, offset, region.end),
+            Backing::Image { object, offset, length } => (object, offset, (region.start + length) & !(PAGE - 1)),
+        };
+        let first = (page & !(TOGETHER * PAGE - 1)).max(region.start);
+        let end = end.min(region.end).min((page & !(TOGETHER * PAGE - 1)) + TOGETHER * PAGE);
+        let number = |address: u64| ((offset + (address - region.start)) / PAGE) as u32;
+        let Some(object) = self.objects.get(object).filter(|_| first < end) else { return 0 };
+        let mut entered = 0;
+        for (at, frame) in object.pages(number(first)..number(end)) {
+            let slot = slot(first, 1) + (at - number(first)) as usize;
+            if self.physical.table(table)[slot].is_unused() {
+                self.physical.share(frame);
+                directory::set(&mut self.physical, table, slot, frame, flags);
+                entered += 1;
+            }
+        }
+        entered
     }
 
     /// Brings what `cpu` has of a container up to date with the container's page directory, as far as
@@ -141,7 +171,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let shared_object = matches!(region.backing, Backing::Object { shared: true, .. });
         if shared_object || self.physical.references(old) == 1 {
             self.counts.faults_resolved += 1;
-            return Ok(Page { frame: old, writable: true });
+            let object = if shared_object { OBJECT } else { Flags::empty() };
+            return Ok(Page { frame: old, flags: Flags::WRITABLE | object });
         }
         self.leave_reserve()?;
         let copy = self.physical.duplicate(old, PAGE_SIZE)?;
@@ -152,14 +183,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.forget(id, page..page + PAGE);
         self.physical.release(old);
         self.counts.pages_copied += 1;
-        Ok(Page { frame: copy, writable: true })
+        Ok(Page { frame: copy, flags: Flags::WRITABLE })
     }
 
     /// What a page of a region holds when it is touched for the first time.
     fn first_contents(&mut self, region: &Region, page: u64, write: bool) -> Result<Page, Fault> {
         let into = page - region.start;
         match region.backing {
-            Backing::Zero => Ok(Page { frame: self.allocate_user()?, writable: true }),
+            Backing::Zero => Ok(Page { frame: self.allocate_user()?, flags: Flags::WRITABLE }),
             Backing::Object { object, offset, shared } => {
                 if offset + into >= self.object_size(object) {
                     return Err(Fault::BeyondEnd);
@@ -168,14 +199,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 if shared {
                     let frame = self.object_page_or_new(object, number)?;
                     self.physical.share(frame);
-                    return Ok(Page { frame, writable: true });
+                    return Ok(Page { frame, flags: Flags::WRITABLE | OBJECT });
                 }
                 self.private_page(object, number, PAGE_SIZE, write)
             }
             Backing::Image { object, offset, length } => {
                 let bytes = length.saturating_sub(into).min(PAGE) as usize;
                 match bytes {
-                    0 => Ok(Page { frame: self.allocate_user()?, writable: true }),
+                    0 => Ok(Page { frame: self.allocate_user()?, flags: Flags::WRITABLE }),
                     _ => self.private_page(object, (offset + into) / PAGE, bytes, write),
                 }
             }
@@ -194,13 +225,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         match self.object_page(object, number) {
             Some(frame) if !write && bytes == PAGE_SIZE => {
                 self.physical.share(frame);
-                Ok(Page { frame, writable: false })
+                Ok(Page { frame, flags: OBJECT })
             }
             Some(frame) => {
                 self.leave_reserve()?;
-                Ok(Page { frame: self.physical.duplicate(frame, bytes)?, writable: true })
+                Ok(Page { frame: self.physical.duplicate(frame, bytes)?, flags: Flags::WRITABLE })
             }
-            None => Ok(Page { frame: self.allocate_user()?, writable: true }),
+            None => Ok(Page { frame: self.allocate_user()?, flags: Flags::WRITABLE }),
         }
     }
 
@@ -232,11 +263,15 @@ fn granting(write: bool) -> Flags {
     needed
 }
 
-/// The flags of an entry for a page of a region with `rights`. Pages of a region without read right
-/// are never entered as present, except that x86-64 cannot write or execute without reading.
-pub(crate) fn flags(rights: Rights, writable: bool) -> Flags {
-    let mut flags = Flags::PRESENT | Flags::USER_ACCESSIBLE;
-    flags.set(Flags::WRITABLE, writable && rights.contains(Rights::WRITE));
+/// The flags of an entry for a page of a region with `rights`, of which `own` has [`Page`]'s and those that the CPU
+/// sets. Pages of a region without read right are never entered as present, except that x86-64 cannot write or
+/// execute without reading.
+pub(crate) fn flags(rights: Rights, own: Flags) -> Flags {
+    let kept = OBJECT | Flags::WRITABLE | Flags::ACCESSED | Flags::DIRTY;
+    let mut flags = Flags::PRESENT | Flags::USER_ACCESSIBLE | own & kept;
+    if !rights.contains(Rights::WRITE) {
+        flags -= Flags::WRITABLE;
+    }
     flags.set(Flags::NO_EXECUTE, !rights.contains(Rights::EXECUTE));
     flags
 }

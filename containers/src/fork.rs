@@ -2,8 +2,8 @@
 //!
 //! Both containers' entries lose their write right; who writes first gets a copy, and the last one that
 //! has the page gets the right back (`write_to_shared` in [`crate::fault`], as for pages of files).
-//! What was never touched costs nothing. Pages of shared mappings are no exception: who writes to one is given the
-//! right back.
+//! What was never touched costs nothing, and objects' own pages, of shared mappings and of programs' code, are
+//! found in their objects again.
 
 use crate::container::{ContainerId, Cpu};
 use crate::directory::{self, Shared, USER_END};

@@ -141,9 +141,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 return parked(&entry);
             }
             // A write right is given back by the next fault, which knows whether to copy.
-            let now = flags(rights, before.contains(Flags::WRITABLE));
+            let now = flags(rights, before);
             lost |= before.contains(Flags::PRESENT) && takes_away(before, now);
-            entry.set_flags(now | (before & (Flags::ACCESSED | Flags::DIRTY)));
+            entry.set_flags(now);
             entry
         });
         // A translation that grants too little is put right by a fault; one that grants too much is not.

@@ -12,6 +12,7 @@ use crate::memory::Memory;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::{Backing, Region};
 use alloc::collections::BTreeMap;
+use core::ops::Range;
 
 /// Pages by number, a size in bytes, and how many files and regions refer to it.
 #[derive(Default)]
@@ -19,6 +20,13 @@ pub struct Object {
     pages: BTreeMap<u32, Frame>,
     size: u64,
     references: u32,
+}
+
+impl Object {
+    /// The pages of some numbers that were ever written.
+    pub(crate) fn pages(&self, numbers: Range<u32>) -> impl Iterator<Item = (u32, Frame)> {
+        self.pages.range(numbers).map(|(number, frame)| (*number, *frame))
+    }
 }
 
 /// Names an [`Object`].
@@ -162,7 +170,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Zeroes part of a frame.
-    pub(crate) fn zero(&mut self, frame: Frame, range: core::ops::Range<usize>) {
+    pub(crate) fn zero(&mut self, frame: Frame, range: Range<usize>) {
         const ZEROES: [u8; 512] = [0; 512];
         let mut at = range.start;
         while at < range.end {
