@@ -4,6 +4,7 @@
 //! are copied out first: the file header and one table of at most [`MOST_SEGMENTS`] program headers.
 
 use ::files::Errno;
+use alloc::vec::Vec;
 use containers::directory::PACKAGES;
 use containers::{PAGE_SIZE, Rights};
 use object::elf::{self, FileHeader64, ProgramHeader64};
@@ -51,13 +52,13 @@ pub struct Program {
     pub header_count: u64,
     /// Whether it can be mapped anywhere.
     pub relocatable: bool,
-    segments: [Option<Segment>; MOST_SEGMENTS],
+    segments: Vec<Segment>,
 }
 
 impl Program {
     /// The segments by address.
     pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
-        self.segments.iter().flatten().copied()
+        self.segments.iter().copied()
     }
 
     /// From the lowest to the highest page.
@@ -89,27 +90,24 @@ pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Progra
     if !native || count == 0 || count > MOST_SEGMENTS || entry_size != size_of::<ProgramHeader>() {
         return Err(Errno::ENOEXEC);
     }
-    let mut table = [0; MOST_SEGMENTS * size_of::<ProgramHeader>()];
-    let table = &mut table[..count * entry_size];
-    if read(header.e_phoff.get(E), table) != table.len() {
+    let mut table = alloc::vec![0; count * entry_size];
+    if read(header.e_phoff.get(E), &mut table) != table.len() {
         return Err(Errno::ENOEXEC);
     }
-    let (headers, _) = pod::slice_from_bytes::<ProgramHeader>(table, count).map_err(|()| Errno::ENOEXEC)?;
+    let (headers, _) = pod::slice_from_bytes::<ProgramHeader>(&table, count).map_err(|()| Errno::ENOEXEC)?;
     let mut program = Program {
         entry: header.e_entry.get(E),
         headers: 0,
         header_count: count as u64,
         relocatable: kind == elf::ET_DYN,
-        segments: [None; MOST_SEGMENTS],
+        segments: Vec::new(),
     };
-    let mut loaded = 0;
     for header in headers {
         match header.p_type.get(E) {
             // A dynamic linker is wanted; there is none.
             elf::PT_INTERP => return Err(Errno::ENOEXEC),
             elf::PT_LOAD if header.p_memsz.get(E) > 0 => {
-                program.segments[loaded] = Some(segment(header, size)?);
-                loaded += 1;
+                program.segments.push(segment(header, size)?);
             }
             _ => {}
         }

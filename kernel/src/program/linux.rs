@@ -15,6 +15,7 @@ use containers::{
 };
 use core::ops::RangeInclusive;
 use cpulocal::InKernel;
+use zerocopy::IntoBytes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -203,8 +204,7 @@ fn initial_stack(
     };
     let name = push(memory, request.path)?;
     let platform = push(memory, b"x86_64")?;
-    let bytes = [random[0].to_le_bytes(), random[1].to_le_bytes()].concat();
-    let random = push(memory, &bytes)?;
+    let random = push(memory, random.as_bytes())?;
     let minimal_stack = arch::fpu::size() as u64 + 1024;
     let mine =
         [(AT_PLATFORM, platform), (AT_RANDOM, random), (AT_EXECFN, name), (AT_MINSIGSTKSZ, minimal_stack), (0, 0)];
@@ -219,7 +219,7 @@ fn initial_stack(
     memory.copy_out(space, stack, &arguments.0.to_le_bytes()).map_err(|_| Errno::ENOMEM)?;
     request.arguments.copy(memory, space, arguments, first, vectors[0])?;
     request.environment.copy(memory, space, environment, second, vectors[1])?;
-    let pairs = pairs.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
-    memory.copy_out(space, vectors[1] + 8 * (environment.0 + 1), &pairs).map_err(|_| Errno::ENOMEM)?;
+    let at = vectors[1] + 8 * (environment.0 + 1);
+    memory.copy_out(space, at, pairs.as_bytes()).map_err(|_| Errno::ENOMEM)?;
     Ok((stack, first))
 }
