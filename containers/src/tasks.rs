@@ -389,10 +389,12 @@ impl<R> Tasks<R> {
 
     /// The threads of a process that have not ended.
     pub fn threads_of(&self, process: ProcessId) -> impl Iterator<Item = ThreadId> + '_ {
+        let count = self.process(process).map_or(0, |process| process.threads);
         let further = self.threads.further.ids().map(ThreadId::Further);
         core::iter::once(ThreadId::Main(process))
             .chain(further)
             .filter(move |id| self.thread(*id).is_some_and(|t| t.process == process && t.state != State::Ended))
+            .take(count as usize)
     }
 
     /// Parks a running thread.
