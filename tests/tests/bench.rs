@@ -70,19 +70,38 @@ fn what_fails_is_named_and_the_rest_is_written() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let failures = section(scratch.path(), "micro")["failures"].to_string();
     for system in ["up", "smp:1", "smp:2"] {
-        assert!(failures.contains(&format!("bench on {system}: ended with status 124")), "{failures}");
+        assert!(
+            failures.contains(&format!("bench on {system}: ended with status 124: no end within 0.1 s")),
+            "{failures}"
+        );
     }
 }
 
 #[test]
 fn what_there_is_not_is_refused_before_anything_runs() {
     let scratch = Scratch::new("bench");
-    let refused = |words: &[&str]| {
+    let refused = |status: i32, words: &[&str]| {
         let output = bench(words, scratch.path());
-        assert_eq!(output.status.code(), Some(125));
+        assert_eq!(output.status.code(), Some(status));
         text(&output.stderr)
     };
-    let unknown = refused(&["nul"]);
+    let unknown = refused(125, &["nul"]);
     assert!(unknown.contains("no benchmark `nul`. Did you mean `null`? There are: null, "), "{unknown}");
-    assert!(refused(&["null", "--cpus", "1,17"]).contains("Bochs takes 1 to 16 CPUs; --cpus says 17"));
+    for cpus in ["1,17", "0", "300", "two"] {
+        assert!(refused(2, &["null", "--cpus", cpus]).contains("Bochs takes 1 to 16 CPUs"), "{cpus}");
+    }
+}
+
+#[test]
+fn without_bochs_earlier_results_stay() {
+    let scratch = Scratch::new("bench");
+    let earlier = scratch.file("bench.json", "{}");
+    let mut command = Command::new(xtask());
+    command.args(["bench", "--no-build", "null", "--out"]).arg(scratch.path());
+    // Nothing is found there, so nothing is installed either.
+    let output = command.env("CARGO_TARGET_DIR", target()).env("PATH", "/nowhere").output().expect("xtask starts");
+    let words = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{words}");
+    assert!(words.contains("missing here: ") && words.contains(" bochs "), "{words}");
+    assert_eq!(fs::read_to_string(earlier).expect("bench.json"), "{}");
 }

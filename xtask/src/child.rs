@@ -25,9 +25,14 @@ pub(crate) struct Run {
 impl Run {
     /// Why it did not end well, if it did not.
     pub(crate) fn failure(&self) -> Option<String> {
-        // What is said last tells most.
-        let last = self.words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        (self.status != 0).then(|| format!("ended with status {}: {last}", self.status))
+        if self.status == 0 {
+            return None;
+        }
+        // What is said last tells most, but for where each CPU was, which follows the reason.
+        let reason = |line: &&str| ["no end within", "kernel panic: "].iter().any(|reason| line.contains(reason));
+        let last = || self.words.lines().rev().find(|line| !line.trim().is_empty());
+        let why = self.words.lines().find(reason).or_else(last).unwrap_or("it does not say why");
+        Some(format!("ended with status {}: {}", self.status, why.trim_start_matches("xtask: ")))
     }
 }
 
@@ -57,4 +62,22 @@ fn call(words: &[OsString], program: &[OsString], input: Stdio, stats: &Path) ->
         output: output.stdout,
         words: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_the_reason_and_not_where_the_cpus_were() {
+        let failure = |status, words: &str| {
+            let words = words.to_owned();
+            Run { status, statistics: BTreeMap::new(), output: Vec::new(), words }.failure()
+        };
+        let late = "xtask: no end within 5 s\nxtask: CPU 0 was idle\n";
+        assert_eq!(failure(124, late).as_deref(), Some("ended with status 124: no end within 5 s"));
+        assert_eq!(failure(3, "first\nlast\n\n").as_deref(), Some("ended with status 3: last"));
+        assert_eq!(failure(71, "").as_deref(), Some("ended with status 71: it does not say why"));
+        assert_eq!(failure(0, late), None);
+    }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use signal_hook::{consts::SIGINT, flag};
 
@@ -72,7 +72,7 @@ pub(crate) struct Bench {
     against: Option<Other>,
 
     /// CPUs of the benchmarks that go over several [default: 1 to 8; quick: 1,2,4]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = cpus)]
     cpus: Vec<u8>,
 
     /// Give a run up after this time [default: 1800]
@@ -92,6 +92,12 @@ pub(crate) struct Bench {
     no_build: bool,
 }
 
+/// A number of CPUs that the machine can have.
+fn cpus(text: &str) -> Result<u8, String> {
+    let bounds = || format!("Bochs takes {} to {} CPUs", bochs::CPUS.start(), bochs::CPUS.end());
+    text.parse().ok().filter(|cpus| bochs::CPUS.contains(cpus)).ok_or_else(bounds)
+}
+
 impl Bench {
     /// Measures; the status is 0 if nothing failed.
     pub(crate) fn execute(self) -> Result<u8> {
@@ -102,9 +108,6 @@ impl Bench {
         }
         // What is wrong is said before anything is installed, built or run.
         let benchmarks = bench::chosen(&self.names)?;
-        if let Some(wrong) = self.cpus.iter().find(|cpus| !bochs::CPUS.contains(cpus)) {
-            bail!("Bochs takes {} to {} CPUs; --cpus says {wrong}", bochs::CPUS.start(), bochs::CPUS.end());
-        }
         let out = self.out.clone().unwrap_or_else(|| project::target().join(DIRECTORY));
         fs::create_dir_all(&out).with_context(|| format!("cannot make the directory {}", out.display()))?;
         let json = out.join("bench.json");
@@ -121,6 +124,7 @@ impl Bench {
         flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;
         let mut failures = Vec::new();
         let linux = self.linux(&mut failures);
+        let no_linux = failures.first().cloned();
         let mut cpus = self.cpus.clone();
         if cpus.is_empty() {
             cpus = CPUS[usize::from(!self.quick)].to_vec();
@@ -129,7 +133,7 @@ impl Bench {
         cpus.dedup();
         let lab =
             Lab { quick: self.quick, cpus, linux, timeout: self.timeout.unwrap_or(TIMEOUT), stop, dir: RunDir::new()? };
-        let mut report = Report { command: self.command(), setting: setting(&lab), sections: Vec::new() };
+        let mut report = Report { command: self.command(), setting: setting(&lab, no_linux), sections: Vec::new() };
         bench::run(&lab, &benchmarks, |section| {
             let _ = std::io::stdout().lock().write_all(section.text().as_bytes());
             failures.extend(section.failures.iter().cloned());
@@ -175,8 +179,8 @@ impl Bench {
     }
 }
 
-/// What it was measured on and with.
-fn setting(lab: &Lab) -> Vec<(String, String)> {
+/// What it was measured on and with; `no_linux` is why there is no Linux beside it, if there was to be one.
+fn setting(lab: &Lab, no_linux: Option<String>) -> Vec<(String, String)> {
     let tell = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(project::root()).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
@@ -193,6 +197,7 @@ fn setting(lab: &Lab) -> Vec<(String, String)> {
     if let Some(linux) = &lab.linux {
         setting.push(("Linux".to_owned(), format!("Debian's {}, mitigations=off", linux.version)));
     }
+    setting.extend(no_linux.map(|why| ("not measured".to_owned(), why)));
     let kind = if lab.quick { "quick: fewer points, shorter runs" } else { "thorough" };
     setting.push(("runs".to_owned(), kind.to_owned()));
     setting

@@ -52,29 +52,32 @@ fn rows(size: usize) -> usize {
 
 /// Runs all at once, and tells how long it is until the last has ended.
 pub(crate) fn at_once(size: usize) -> Result<(), String> {
-    prepared(size, |jobs| {
+    let ticks = prepared(size, |jobs| {
         let before = now();
         let started: Vec<_> = jobs.iter().map(Job::start).collect::<Result<_, _>>()?;
         jobs.iter().zip(started).try_for_each(|(job, started)| job.wait(started))?;
-        tell("mix", now() - before);
-        Ok(())
-    })
+        Ok(now() - before)
+    })?;
+    tell("mix", ticks);
+    Ok(())
 }
 
 /// Runs one after the other, and tells of each.
 pub(crate) fn alone(size: usize) -> Result<(), String> {
-    prepared(size, |jobs| {
-        jobs.iter().try_for_each(|job| {
+    let all: Vec<_> = prepared(size, |jobs| {
+        let one = |job: &Job| {
             let before = now();
             job.wait(job.start()?)?;
-            tell(&format!("alone-{}", job.name), now() - before);
-            Ok(())
-        })
-    })
+            Ok((job.name, now() - before))
+        };
+        jobs.iter().map(one).collect()
+    })?;
+    all.iter().for_each(|(name, ticks)| tell(&format!("alone-{name}"), *ticks));
+    Ok(())
 }
 
-/// Runs what works on the files while they are there, and looks at the results.
-fn prepared(size: usize, run: impl FnOnce(&[Job]) -> Result<(), String>) -> Result<(), String> {
+/// Runs what works on the files while they are there, and looks at the results of the programs.
+fn prepared<R>(size: usize, run: impl FnOnce(&[Job]) -> Result<R, String>) -> Result<R, String> {
     let symbols = symbols(size);
     let io = |error: std::io::Error| format!("{PLACE}: {error}");
     let _ = fs::remove_dir_all(PLACE);
@@ -85,9 +88,10 @@ fn prepared(size: usize, run: impl FnOnce(&[Job]) -> Result<(), String>) -> Resu
         files.into_iter().try_for_each(|file| File::create(file).map(drop)).map_err(io)?;
     }
     fs::write(SYMBOLS, &symbols).map_err(io)?;
-    run(&jobs(size))?;
+    let done = run(&jobs(size))?;
     check(size, &symbols)?;
-    fs::remove_dir_all(PLACE).map_err(io)
+    fs::remove_dir_all(PLACE).map_err(io)?;
+    Ok(done)
 }
 
 /// The name of a file: every eighth is data.
