@@ -195,7 +195,7 @@ pub struct Tasks<R> {
     /// must look again before they leave the kernel, or be made to.
     pub attention: CpuSet,
     /// How many threads there have been to run.
-    pub load: Load,
+    load: Load,
     /// Statistics.
     pub counts: TaskCounts,
 }
@@ -347,11 +347,16 @@ impl<R> Tasks<R> {
         all.filter(|thread| matches!(thread.state, State::Ready | State::Running)).count() as u32
     }
 
-    /// Takes the samples of the load that are due.
-    pub fn sample_load(&mut self, now: u64) {
+    /// The load with the samples that are due.
+    pub fn load_at(&self, now: u64) -> Load {
         let mut load = self.load;
         load.sample(now, || self.runnable());
-        self.load = load;
+        load
+    }
+
+    /// Takes these samples.
+    pub fn sample_load(&mut self, now: u64) {
+        self.load = self.load_at(now);
     }
 
     /// Processes there are.

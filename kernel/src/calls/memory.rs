@@ -165,8 +165,7 @@ pub fn munmap(caller: &Caller, memory: &mut Memory) -> Answer {
     if !start.is_multiple_of(PAGE) || range.is_empty() {
         return Err(Errno::EINVAL);
     }
-    memory.unmap(caller.space.container, range).map_err(no_memory)?;
-    DONE
+    memory.unmap(caller.space.container, range).map_err(no_memory).and(DONE)
 }
 
 /// `mprotect(address, length, protection)`
@@ -178,8 +177,7 @@ pub fn mprotect(caller: &Caller, memory: &mut Memory) -> Answer {
     if !container.regions.covers(range.clone()) {
         return Err(Errno::ENOMEM);
     }
-    memory.protect(caller.space.container, range, rights).map_err(no_memory)?;
-    DONE
+    memory.protect(caller.space.container, range, rights).map_err(no_memory).and(DONE)
 }
 
 /// `mremap(address, old length, new length, flags, new address)`

@@ -493,8 +493,7 @@ pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer
         -1 => Usage::new(process.children_time, 0),
         _ => return Err(Errno::EINVAL),
     };
-    caller.write(memory, caller.arguments[1], &usage)?;
-    DONE
+    caller.write(memory, caller.arguments[1], &usage).and(DONE)
 }
 
 /// `times(times)`: the ticks since boot.

@@ -17,8 +17,7 @@ pub fn uname(caller: &Caller, memory: &mut Memory) -> Answer {
     for (to, from) in names.iter_mut().zip(FIELDS) {
         to[..from.len()].copy_from_slice(from.as_bytes());
     }
-    caller.write(memory, caller.arguments[0], &names)?;
-    DONE
+    caller.write(memory, caller.arguments[0], &names).and(DONE)
 }
 
 #[derive(IntoBytes, Immutable)]
@@ -40,9 +39,11 @@ struct Sysinfo {
 
 /// `sysinfo(info)`
 pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+    let now = clock::nanoseconds();
     let info = Sysinfo {
-        uptime: clock::nanoseconds() / super::time::SECOND,
-        loads: [0; 3],
+        uptime: now / super::time::SECOND,
+        // In 65,536ths.
+        loads: tasks.load_at(now).hundredths().map(|average| (average << 16) / 100),
         total: memory.physical.total() as u64,
         free: memory.physical.free() as u64,
         shared: 0,
@@ -54,8 +55,7 @@ pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         unit: PAGE_SIZE as u32,
         end: [0; 4],
     };
-    caller.write(memory, caller.arguments[0], &info)?;
-    DONE
+    caller.write(memory, caller.arguments[0], &info).and(DONE)
 }
 
 /// `getrandom(buffer, length, flags)`
@@ -181,8 +181,7 @@ pub fn prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
         }
         GET_NAME => {
             let name = *process.resources.name.with_nul();
-            caller.write(memory, caller.arguments[1], &name)?;
-            DONE
+            caller.write(memory, caller.arguments[1], &name).and(DONE)
         }
         _ => Err(Errno::EINVAL),
     }

@@ -396,8 +396,7 @@ pub fn sched_getscheduler(caller: &Caller, tasks: &Tasks) -> Answer {
 /// `sched_getparam(thread, parameters)`
 pub fn sched_getparam(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     named(caller, tasks)?;
-    caller.write(memory, caller.arguments[1], &0_u32)?;
-    DONE
+    caller.write(memory, caller.arguments[1], &0_u32).and(DONE)
 }
 
 /// `getcpu(cpu, node)`

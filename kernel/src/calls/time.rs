@@ -56,8 +56,7 @@ fn read_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<u64, Errno> {
 /// `clock_gettime(clock, time)`
 pub fn clock_gettime(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     let now = read_clock(caller, tasks, caller.int(0))?;
-    caller.write(memory, caller.arguments[1], &Timespec::new(now))?;
-    DONE
+    caller.write(memory, caller.arguments[1], &Timespec::new(now)).and(DONE)
 }
 
 /// `clock_getres(clock, resolution)`: a nanosecond.
@@ -154,8 +153,7 @@ pub fn getitimer(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer 
         return Err(Errno::EINVAL);
     }
     let timer = tasks.process(caller.process).ok_or(Errno::ESRCH)?.control.timer;
-    caller.write(memory, caller.arguments[1], &interval_of(timer))?;
-    DONE
+    caller.write(memory, caller.arguments[1], &interval_of(timer)).and(DONE)
 }
 
 /// `setitimer(which, new, old)`

@@ -48,15 +48,13 @@ fn target(
 /// `fstatat(directory, path, stat, flags)`
 pub fn fstatat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let inode = target(caller, memory, tasks, files, caller.arguments[3], AT_NO_AUTOMOUNT)?;
-    caller.write(memory, caller.arguments[2], &Stat::from(files.tree.attributes(inode)?))?;
-    DONE
+    caller.write(memory, caller.arguments[2], &Stat::from(files.tree.attributes(inode)?)).and(DONE)
 }
 
 /// `fstat(fd, stat)`
 pub fn fstat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
     let inode = opened(caller, tasks, files, caller.int(0))?.file.inode;
-    caller.write(memory, caller.arguments[1], &Stat::from(files.tree.attributes(inode)?))?;
-    DONE
+    caller.write(memory, caller.arguments[1], &Stat::from(files.tree.attributes(inode)?)).and(DONE)
 }
 
 /// `statx(directory, path, flags, mask, statx)`
@@ -67,8 +65,7 @@ pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Fi
         return Err(Errno::EINVAL);
     }
     let inode = target(caller, memory, tasks, files, flags, AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE)?;
-    caller.write(memory, to, &Statx::from(files.tree.attributes(inode)?))?;
-    DONE
+    caller.write(memory, to, &Statx::from(files.tree.attributes(inode)?)).and(DONE)
 }
 
 /// `faccessat2(directory, path, mode, flags)`: root may do everything but execute what nobody may.
@@ -89,15 +86,13 @@ pub fn fchmodat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
     if matches!(files.tree.get(inode)?.kind, Kind::Symlink(_)) {
         return Err(Errno::EOPNOTSUPP);
     }
-    files.tree.set_mode(inode, caller.arguments[2] as u32, now())?;
-    DONE
+    files.tree.set_mode(inode, caller.arguments[2] as u32, now()).and(DONE)
 }
 
 /// `fchmod(fd, mode)`
 pub fn fchmod(caller: &Caller, tasks: &Tasks, files: &mut Files) -> Answer {
     let inode = open_inode(caller, tasks, files)?;
-    files.tree.set_mode(inode, caller.arguments[1] as u32, now())?;
-    DONE
+    files.tree.set_mode(inode, caller.arguments[1] as u32, now()).and(DONE)
 }
 
 /// `fchownat(directory, path, user, group, flags)`
@@ -116,8 +111,7 @@ pub fn fchown(caller: &Caller, tasks: &Tasks, files: &mut Files) -> Answer {
 
 fn change_owner(files: &mut Files, inode: InodeId, user: u32, group: u32) -> Answer {
     let given = |id| Some(id).filter(|id| *id != UNCHANGED);
-    files.tree.set_owner(inode, given(user), given(group), now())?;
-    DONE
+    files.tree.set_owner(inode, given(user), given(group), now()).and(DONE)
 }
 
 /// The inode of the descriptor in argument 0: `EBADF` if it was opened for its name only.

@@ -17,36 +17,21 @@ pub fn dup(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
     value(descriptors.duplicate(caller.arguments[0] as u32, 0, false, &mut files.open)?)
 }
 
-/// `dup2(fd, new)`
+/// `dup2(fd, new)`, `dup3(fd, new, flags)`
 pub fn dup2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let [fd, new, ..] = caller.arguments.map(|argument| argument as u32);
-    if fd == new {
-        resources(caller, tasks)?.descriptors.get(fd)?;
-        return value(fd);
-    }
-    duplicate_to(caller, memory, tasks, files, false)
-}
-
-/// `dup3(fd, new, flags)`
-pub fn dup3(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let flags = OpenFlags::from_bits_retain(caller.arguments[2] as u32);
+    let [fd, new, flags, ..] = caller.arguments.map(|argument| argument as u32);
+    let is_older = caller.number == Sysno::dup2 as u64;
+    let flags = OpenFlags::from_bits_retain(if is_older { 0 } else { flags });
     if !(flags - OpenFlags::CLOSE_ON_EXEC).is_empty() {
         return Err(Errno::EINVAL);
     }
-    duplicate_to(caller, memory, tasks, files, !flags.is_empty())
-}
-
-fn duplicate_to(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    close_on_exec: bool,
-) -> Answer {
-    let [fd, new, ..] = caller.arguments.map(|argument| argument as u32);
+    if is_older && fd == new {
+        resources(caller, tasks)?.descriptors.get(fd)?;
+        return value(fd);
+    }
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     let old = descriptors.get(new).and_then(|id| Ok((id, files.open.get(id)?.inode)));
-    let closed = descriptors.duplicate_to(fd, new, close_on_exec, &mut files.open)?;
+    let closed = descriptors.duplicate_to(fd, new, !flags.is_empty(), &mut files.open)?;
     if let Ok(old) = old {
         files.closed(memory, caller.process, old, closed).tell(tasks);
     }

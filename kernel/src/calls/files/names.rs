@@ -4,7 +4,8 @@ use super::{AT_FDCWD, Path, find, opened, resources, resources_mut, walk};
 use crate::calls::{Answer, Caller, DONE, bad_address, value};
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
-use ::files::{Errno, InodeId};
+use ::files::Errno;
+use syscalls::Sysno;
 
 /// `unlinkat` removes a directory.
 pub const AT_REMOVEDIR: u64 = 0x200;
@@ -24,8 +25,7 @@ pub fn mkdirat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut 
     // Linux takes the permission bits and the sticky bit.
     let mode = caller.arguments[2] as u32 & !resources(caller, tasks)?.umask & 0o1777;
     let walk = walk(caller, tasks, files, caller.int(0), &path)?;
-    files.tree.mkdir_at(&walk, &path, mode, now())?;
-    DONE
+    files.tree.mkdir_at(&walk, &path, mode, now()).and(DONE)
 }
 
 /// `unlinkat(directory, path, flags)`
@@ -71,8 +71,7 @@ pub fn linkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut F
     let inode = find(caller, tasks, files, caller.int(0), &old, follow, empty)?;
     let new = Path::read(caller, memory, new)?;
     let to = walk(caller, tasks, files, caller.int(2), &new)?;
-    files.tree.link_at(&to, &new, inode, now())?;
-    DONE
+    files.tree.link_at(&to, &new, inode, now()).and(DONE)
 }
 
 /// `symlinkat(target, directory, path)`
@@ -80,8 +79,7 @@ pub fn symlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
     let target = Path::read(caller, memory, caller.arguments[0])?;
     let path = Path::read(caller, memory, caller.arguments[2])?;
     let walk = walk(caller, tasks, files, caller.int(1), &path)?;
-    files.tree.symlink_at(&walk, &path, &target, now())?;
-    DONE
+    files.tree.symlink_at(&walk, &path, &target, now()).and(DONE)
 }
 
 /// `readlinkat(directory, path, buffer, size)`
@@ -101,26 +99,14 @@ pub fn readlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &m
     value(target.len())
 }
 
-/// `chdir(path)`
+/// `chdir(path)`, `fchdir(fd)`
 pub fn chdir(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let path = Path::read(caller, memory, caller.arguments[0])?;
-    let inode = find(caller, tasks, files, AT_FDCWD, &path, true, false)?;
-    change_directory(caller, memory, tasks, files, inode)
-}
-
-/// `fchdir(fd)`
-pub fn fchdir(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let inode = opened(caller, tasks, files, caller.int(0))?.file.inode;
-    change_directory(caller, memory, tasks, files, inode)
-}
-
-fn change_directory(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    inode: InodeId,
-) -> Answer {
+    let inode = if caller.number == Sysno::fchdir as u64 {
+        opened(caller, tasks, files, caller.int(0))?.file.inode
+    } else {
+        let path = Path::read(caller, memory, caller.arguments[0])?;
+        find(caller, tasks, files, AT_FDCWD, &path, true, false)?
+    };
     if !files.tree.get(inode)?.is_directory() {
         return Err(Errno::ENOTDIR);
     }

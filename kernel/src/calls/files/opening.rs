@@ -50,8 +50,7 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
             let _ = files.close(memory, descriptors, input, caller.process);
         })
     });
-    told.inspect_err(|_| _ = files.close(memory, descriptors, output, caller.process))?;
-    DONE
+    told.inspect_err(|_| _ = files.close(memory, descriptors, output, caller.process)).and(DONE)
 }
 
 /// `close(fd)`

@@ -72,8 +72,7 @@ calls! {
     readlink => names::readlinkat(&c.with([HERE, c.arguments[0], c.arguments[1], c.arguments[2], 0, 0]), memory, tasks, files),
     readlinkat => names::readlinkat(c, memory, tasks, files),
 
-    chdir => names::chdir(c, memory, tasks, files),
-    fchdir => names::fchdir(c, memory, tasks, files),
+    chdir | fchdir => names::chdir(c, memory, tasks, files),
     getcwd => names::getcwd(c, memory, tasks, files),
     getdents64: LONG => listing::getdents(c, memory, tasks, files),
 
@@ -103,8 +102,7 @@ calls! {
     fstatfs => attributes::fstatfs(c, memory, tasks, files),
 
     dup => descriptors::dup(c, tasks, files),
-    dup2 => descriptors::dup2(c, memory, tasks, files),
-    dup3 => descriptors::dup3(c, memory, tasks, files),
+    dup2 | dup3 => descriptors::dup2(c, memory, tasks, files),
     fcntl => descriptors::fcntl(c, memory, tasks, files),
     flock => locking::flock(c, tasks, files),
     fsync | fdatasync | fadvise64 => descriptors::nothing_to_do(c, tasks, files),

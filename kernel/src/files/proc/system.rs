@@ -63,9 +63,7 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks) -> fmt::Result {
 
 /// `/proc/loadavg`
 pub(super) fn load(out: &mut Text, tasks: &Tasks) -> fmt::Result {
-    let mut load = tasks.load;
-    load.sample(clock::nanoseconds(), || tasks.runnable());
-    for average in load.hundredths() {
+    for average in tasks.load_at(clock::nanoseconds()).hundredths() {
         write!(out, "{}.{:02} ", average / 100, average % 100)?;
     }
     writeln!(out, "{}/{} {}", tasks.runnable(), tasks.threads_live(), tasks.counts.processes_made)
