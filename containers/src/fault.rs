@@ -1,4 +1,5 @@
-//! Page faults: delivering what a region promises, one page at a time, without ever sleeping.
+//! Page faults: delivering what a region promises, page by page and without ever sleeping. Only of objects' own
+//! pages, which are there already, several are delivered at once.
 
 use crate::container::{ContainerId, Cpu};
 use crate::directory::{self, OBJECT, PACKAGES, Root, WINDOW, frame_of, parked, slot};

@@ -189,6 +189,7 @@ impl PhysicalMemory for Frames {
         self.table.references(frame)
     }
 
+    #[inline(always)]
     fn table(&self, frame: Frame) -> &Table {
         // SAFETY: a frame in use, aligned; any bytes are a page table. The CPU writes only the accessed
         // and dirty bits of entries.

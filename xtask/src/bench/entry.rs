@@ -217,8 +217,8 @@ pub(super) fn places(lab: &Lab) -> Section {
         title: "Where the instructions go",
         text: vec![format!(
             "One of each operation on the uniprocessor kernel, every instruction of it, by the innermost function of \
-             Jotun's that it is part of, inlined or not: the {SHOWN} largest. The bytes of a `rep` instruction count one \
-             each, so that clearing and copying are where whole pages go."
+             Jotun's that it is part of, inlined or not: the {SHOWN} largest. The repetitions of a `rep` instruction count \
+             one each, so that clearing and copying are where whole pages go."
         )],
         ..Section::default()
     };
