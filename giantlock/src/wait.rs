@@ -11,6 +11,10 @@ use crate::sync::spin_loop;
 ///
 /// Any `FnMut()` is one.
 pub trait Wait {
+    /// How often a round looks whether it is the CPU's turn. Where the hook takes as long as many looks, more than
+    /// one: while it runs nobody notices that the lock is there. Each further one lets the duties wait.
+    const LOOKS: u32 = 1;
+
     /// Called once per round, after the CPU has asked for the lock and found it taken. The pause
     /// instruction is the lock's business.
     fn round(&mut self);
@@ -23,12 +27,14 @@ impl<F: FnMut()> Wait for F {
 }
 
 /// Spins until `granted`, which it was not when the CPU asked.
-pub(crate) fn until(wait: &mut impl Wait, mut granted: impl FnMut() -> bool) {
+pub(crate) fn until<W: Wait>(wait: &mut W, mut granted: impl FnMut() -> bool) {
     loop {
         wait.round();
-        spin_loop();
-        if granted() {
-            return;
+        for _ in 0..W::LOOKS {
+            spin_loop();
+            if granted() {
+                return;
+            }
         }
     }
 }

@@ -165,6 +165,9 @@ pub(super) fn is_postponed(cpu: &InKernel, vector: u64) -> bool {
 struct Waiter;
 
 impl Wait for Waiter {
+    /// A round takes about as long as twelve looks: with one, each hand-over lasted for half of that longer.
+    const LOOKS: u32 = 32;
+
     #[inline(never)]
     fn round(&mut self) {
         // SAFETY: a CPU that asks for the lock is entering the kernel, and the proof ends with the round.

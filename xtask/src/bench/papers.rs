@@ -222,8 +222,9 @@ fn shown(lab: &Lab, curves: &[&Curve], name: &str, title: &str) -> (Table, Chart
     (table, chart)
 }
 
-const COLLISIONS: &str = "each hand-over of the lock costs instructions in which nobody is in the kernel, and calls \
-                          collide by chance before the kernel is full";
+const COLLISIONS: &str = "where CPUs times kernel share is above 1.5 the kernel is full, and each call waits: that the lock is \
+                          free is seen some instructions later, and the wait is counted with the lock held, which weighs the \
+                          more the shorter the call is";
 
 /// Targets of several curves.
 fn targets(curves: &[&Curve], what: &str) -> Vec<Target> {
