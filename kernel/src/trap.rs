@@ -18,6 +18,9 @@ pub fn fault_address() -> u64 {
 }
 
 /// An exception of the current thread's: resolves it, or gives the thread the signal that Linux gives.
+///
+/// A function of its own in every kernel: with several CPUs it is called from two places, and is to be the same code.
+#[inline(never)]
 pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, address: u64) {
     let Some(id) = schedule::current(cpu) else { return };
     let Some(thread) = kernel.tasks.thread(id) else { return };
