@@ -1,4 +1,5 @@
-//! The kernel heap: `linked_list_allocator` over pages that are mapped ahead of need.
+//! The kernel heap: `linked_list_allocator` over pages that are mapped ahead of need, and before it caches of small
+//! pieces.
 //!
 //! ```text
 //! HEAP.start      given               mapped                        HEAP.end
@@ -13,6 +14,10 @@
 //! Vectors grow by moving to twice their size in one piece, so the tail is kept as long as twice the
 //! largest piece ever allocated, and [`RESERVE`] at least. What remains to the caller is not to allocate
 //! at once what a program asks for by a number: such sizes have a limit of their own.
+//!
+//! The allocator searches its free pieces one by one, whenever it gives one and takes one back. Small pieces are
+//! spared that: one that is given back goes into the cache of its size, and the next one of that size comes out of
+//! it. A cache keeps so few that what the allocator could make of them in one piece is not missed.
 //!
 //! No lock: only a CPU inside the kernel at level 1 allocates, and it is alone there. Interrupt handlers
 //! at level 2 never allocate.
@@ -35,7 +40,32 @@ const INITIAL: usize = 256 << 10;
 /// Smallest piece moved from the tail to the allocator.
 const STEP: usize = 16 << 10;
 
+/// Sizes of cached pieces are the multiples of this.
+const GRAIN: usize = 16;
+
+/// How many such sizes there are: 1 KiB is the largest.
+const SIZES: usize = 64;
+
+/// Pieces that a cache keeps at most.
+const KEPT: u32 = 64;
+
+/// A cached piece is aligned as its size, but at most so.
+const CACHE_LINE: usize = 64;
+
+/// A piece in a cache.
+struct Free {
+    next: Option<NonNull<Free>>,
+}
+
+/// Pieces of one size that nobody has, the one given back last at the front.
+#[derive(Clone, Copy)]
+struct Cache {
+    first: Option<NonNull<Free>>,
+    kept: u32,
+}
+
 struct State {
+    caches: [Cache; SIZES],
     heap: Heap,
     /// End of what the allocator has.
     given: usize,
@@ -52,6 +82,7 @@ unsafe impl Sync for KernelHeap {}
 
 #[global_allocator]
 static KERNEL_HEAP: KernelHeap = KernelHeap(UnsafeCell::new(State {
+    caches: [Cache { first: None, kept: 0 }; SIZES],
     heap: Heap::empty(),
     given: HEAP.start as usize,
     mapped: HEAP.start as usize,
@@ -79,6 +110,45 @@ impl State {
     }
 
     fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let Some((cache, layout)) = self.cache(layout) else { return self.allocate_anew(layout) };
+        match cache.first {
+            Some(piece) => {
+                // SAFETY: what is in a cache is nobody's, and was written when it came there.
+                cache.first = unsafe { piece.read().next };
+                cache.kept -= 1;
+                Some(piece.cast())
+            }
+            None => self.allocate_anew(layout),
+        }
+    }
+
+    /// # Safety
+    /// The piece comes from [`State::allocate`] with this layout, and nobody uses it any more.
+    unsafe fn deallocate(&mut self, piece: NonNull<u8>, layout: Layout) {
+        match self.cache(layout) {
+            Some((cache, _)) if cache.kept < KEPT => {
+                // SAFETY: a piece of a cache's size has room for the link, and is aligned for it.
+                unsafe { piece.cast().write(Free { next: cache.first }) };
+                cache.first = Some(piece.cast());
+                cache.kept += 1;
+            }
+            // SAFETY: the caller's promise; the allocator was asked for just this.
+            Some((_, layout)) => unsafe { self.heap.deallocate(piece, layout) },
+            // SAFETY: the same.
+            None => unsafe { self.heap.deallocate(piece, layout) },
+        }
+    }
+
+    /// The cache for pieces of a layout, and the layout that they have there.
+    fn cache(&mut self, layout: Layout) -> Option<(&mut Cache, Layout)> {
+        let size = layout.size().next_multiple_of(GRAIN);
+        let cache = self.caches.get_mut((size / GRAIN).wrapping_sub(1))?;
+        let align = (1 << size.trailing_zeros()).min(CACHE_LINE);
+        let cached = Layout::from_size_align(size, align).ok()?;
+        (layout.align() <= align).then_some((cache, cached))
+    }
+
+    fn allocate_anew(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         self.goal = self.goal.max(2 * layout.size() + STEP);
         loop {
             if let Ok(place) = self.heap.allocate_first_fit(layout) {
@@ -91,7 +161,8 @@ impl State {
     }
 }
 
-// SAFETY: `linked_list_allocator` gives out disjoint, aligned pieces of mapped memory.
+// SAFETY: `linked_list_allocator` gives out disjoint, aligned pieces of mapped memory, and the caches what they have
+// of these.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: no other reference to the state lives; see the module's comment.
@@ -103,7 +174,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         // SAFETY: as above; the caller gives back what `alloc` gave.
         unsafe {
             let state = &mut *self.0.get();
-            state.heap.deallocate(NonNull::new_unchecked(place), layout);
+            state.deallocate(NonNull::new_unchecked(place), layout);
         }
     }
 }
@@ -155,7 +226,9 @@ pub fn pages() -> usize {
 /// Bytes that are allocated.
 pub fn used() -> usize {
     // SAFETY: words are read, with no other reference to the state alive.
-    unsafe { (*KERNEL_HEAP.0.get()).heap.used() }
+    let state = unsafe { &*KERNEL_HEAP.0.get() };
+    let cached = state.caches.iter().zip(1..).map(|(cache, size)| cache.kept as usize * size * GRAIN);
+    state.heap.used() - cached.sum::<usize>()
 }
 
 /// Gives the heap its first pages.
