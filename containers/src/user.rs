@@ -19,6 +19,19 @@ pub struct Space {
     pub cpu: Cpu,
 }
 
+/// Where the first zero is. Eight bytes at a time: taking 1 from each borrows from the next only where there is a zero,
+/// so the lowest bit that tells of one is right.
+fn first_zero(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = bytes.as_chunks();
+    let zero = words.iter().zip((0..).step_by(8)).find_map(|(word, at)| {
+        let word = u64::from_le_bytes(*word);
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        (zeros != 0).then(|| at + zeros.trailing_zeros() as usize / 8)
+    });
+    zero.or_else(|| rest.iter().position(|byte| *byte == 0).map(|at| bytes.len() - rest.len() + at))
+}
+
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// The frame behind a user address, there and accessible.
     pub fn user_frame(&mut self, space: Space, address: u64, access: Rights) -> Result<Frame, Fault> {
@@ -112,9 +125,12 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let length = to.len();
         let mut done = 0;
         while done < length {
-            let (_, _, bytes) = piece(address.wrapping_add(done as u64), length - done);
-            self.copy_in(space, address.wrapping_add(done as u64), &mut to[done..done + bytes])?;
-            if let Some(end) = to[done..done + bytes].iter().position(|byte| *byte == 0) {
+            let at = address.checked_add(done as u64).ok_or(Fault::NoRegion)?;
+            let (_, offset, bytes) = piece(at, length - done);
+            let frame = self.user_frame(space, at, Rights::READ)?;
+            let to = &mut to[done..done + bytes];
+            self.physical.read(frame, offset, to);
+            if let Some(end) = first_zero(to) {
                 return Ok(Some(done + end));
             }
             done += bytes;
@@ -182,3 +198,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+#[path = "tests/user.rs"]
+mod tests;

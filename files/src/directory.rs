@@ -5,10 +5,14 @@
 //! listing survives any change in between: an entry that stays is listed exactly once, and one that is
 //! made or renamed meanwhile lies above the cursor and is not met again, so that a program renaming
 //! each file it reads comes to an end. Linux's tmpfs lists in this order for this reason.
+//!
+//! Names are found by their hashes, so a search compares numbers and then, nearly always, one name.
 
 use crate::inode::InodeId;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry as Slot;
+use alloc::rc::Rc;
 
 /// The first place given to an entry; below lie the offsets of the start, `.` and `..`.
 pub(crate) const FIRST_PLACE: u64 = 3;
@@ -21,8 +25,10 @@ pub struct Directory {
     pub(crate) place: u64,
     /// Entries are neither made nor removed by programs (`/proc`).
     pub(crate) sealed: bool,
-    names: BTreeMap<Box<[u8]>, (u64, InodeId)>,
-    entries: BTreeMap<u64, Entry>,
+    /// Entries by the hashes of their names.
+    names: BTreeMap<u64, Same>,
+    /// The same by their places.
+    entries: BTreeMap<u64, Rc<Entry>>,
     next: u64,
 }
 
@@ -30,6 +36,47 @@ pub struct Directory {
 pub(crate) struct Entry {
     pub(crate) name: Box<[u8]>,
     pub(crate) inode: InodeId,
+    place: u64,
+}
+
+/// The entries whose names have the same hash: hardly ever more than one, unless a program wants that. Then they
+/// are found as quickly as others are in a tree.
+enum Same {
+    One(Rc<Entry>),
+    More(BTreeMap<Box<[u8]>, Rc<Entry>>),
+}
+
+/// A name to be looked for, and its hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a> {
+    pub(crate) bytes: &'a [u8],
+    hash: u64,
+}
+
+impl<'a> Name<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Name { bytes, hash: bytes.iter().fold(HASH_OF_NOTHING, hash) }
+    }
+
+    /// What stands in a path before its first slash. One pass is all that a walk takes over a component.
+    pub(crate) fn leading(path: &'a [u8]) -> Self {
+        let mut sum = HASH_OF_NOTHING;
+        let end = path.iter().position(|byte| {
+            let ends = *byte == b'/';
+            if !ends {
+                sum = hash(sum, byte);
+            }
+            ends
+        });
+        Name { bytes: &path[..end.unwrap_or(path.len())], hash: sum }
+    }
+}
+
+/// The hash is FNV-1a of 64 bits (Fowler, Noll and Vo): two instructions for each byte.
+const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn hash(sum: u64, byte: &u8) -> u64 {
+    (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
 }
 
 impl Directory {
@@ -46,31 +93,54 @@ impl Directory {
 
     /// Entries, not counting `.` and `..`.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.entries.len()
     }
 
     /// Whether there is no entry but `.` and `..`.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.entries.is_empty()
     }
 
-    pub(crate) fn get(&self, name: &[u8]) -> Option<InodeId> {
-        self.names.get(name).map(|(_, inode)| *inode)
+    pub(crate) fn get(&self, name: Name) -> Option<InodeId> {
+        let entry = match self.names.get(&name.hash)? {
+            Same::One(entry) => Some(entry).filter(|entry| *entry.name == *name.bytes),
+            Same::More(entries) => entries.get(name.bytes),
+        };
+        entry.map(|entry| entry.inode)
     }
 
     /// Adds an entry under a name that is not there yet, and returns its place.
-    pub(crate) fn insert(&mut self, name: &[u8], inode: InodeId) -> u64 {
+    pub(crate) fn insert(&mut self, name: Name, inode: InodeId) -> u64 {
         let place = self.next;
         self.next += 1;
-        self.names.insert(name.into(), (place, inode));
-        self.entries.insert(place, Entry { name: name.into(), inode });
+        let entry = Rc::new(Entry { name: name.bytes.into(), inode, place });
+        self.entries.insert(place, entry.clone());
+        match self.names.entry(name.hash) {
+            Slot::Vacant(vacant) => _ = vacant.insert(Same::One(entry)),
+            Slot::Occupied(mut occupied) => {
+                let same = occupied.get_mut();
+                if let Same::One(one) = same {
+                    *same = Same::More([(one.name.clone(), one.clone())].into());
+                }
+                if let Same::More(entries) = same {
+                    entries.insert(name.bytes.into(), entry);
+                }
+            }
+        }
         place
     }
 
-    pub(crate) fn remove(&mut self, name: &[u8]) -> Option<InodeId> {
-        let (place, inode) = self.names.remove(name)?;
-        self.entries.remove(&place);
-        Some(inode)
+    pub(crate) fn remove(&mut self, name: Name) -> Option<InodeId> {
+        let Slot::Occupied(mut occupied) = self.names.entry(name.hash) else { return None };
+        let (entry, is_last) = match occupied.get_mut() {
+            Same::One(entry) => (Some(entry.clone()).filter(|entry| *entry.name == *name.bytes)?, true),
+            Same::More(entries) => (entries.remove(name.bytes)?, entries.is_empty()),
+        };
+        if is_last {
+            occupied.remove();
+        }
+        self.entries.remove(&entry.place);
+        Some(entry.inode)
     }
 
     pub(crate) fn name_at(&self, place: u64) -> Option<&[u8]> {
@@ -80,6 +150,10 @@ impl Directory {
     /// The entries that a listing standing at `offset` has still to give, with their places.
     pub(crate) fn after(&self, offset: u64) -> impl Iterator<Item = (u64, &Entry)> {
         let end = if offset < FIRST_PLACE { u64::MAX } else { offset };
-        self.entries.range(FIRST_PLACE..end).rev().map(|(place, entry)| (*place, entry))
+        self.entries.range(FIRST_PLACE..end).rev().map(|(place, entry)| (*place, &**entry))
     }
 }
+
+#[cfg(test)]
+#[path = "tests/directory.rs"]
+mod tests;

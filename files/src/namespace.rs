@@ -66,7 +66,7 @@ impl<C: Copy> Tree<C> {
 
     /// Opens what is there already.
     fn open_found(&mut self, id: InodeId, flags: OpenFlags, slash: bool) -> Result<Opened> {
-        let inode = self.get(id)?;
+        let inode = self.get_mut(id)?;
         let is_directory = inode.is_directory();
         let path_only = flags.contains(OpenFlags::PATH);
         let writes = flags.writable() || flags.contains(OpenFlags::TRUNCATE);
@@ -90,8 +90,8 @@ impl<C: Copy> Tree<C> {
         }
         let regular = matches!(inode.kind, Kind::Regular { .. });
         let truncate = regular && flags.contains(OpenFlags::TRUNCATE);
-        self.hold(id)?;
-        if let Ok(pipe) = self.pipe_mut(id) {
+        inode.hold()?;
+        if let Kind::Pipe { pipe, .. } = &mut inode.kind {
             pipe.open(flags);
         }
         Ok(Opened { inode: id, created: false, truncate })

@@ -3,6 +3,7 @@
 //! What is left of the path and of the links met on the way is a short stack of slices; without links,
 //! resolution allocates nothing. The first failing component decides the error.
 
+use crate::directory::Name;
 use crate::inode::{InodeId, Kind, ProcFile};
 use crate::tree::Tree;
 use crate::{Errno, LINKS_MAX, NAME_MAX, PATH_MAX, Result};
@@ -57,44 +58,55 @@ pub(crate) struct Found<'a> {
 struct Rest<'a> {
     top: &'a [u8],
     below: Vec<&'a [u8]>,
+    links: usize,
+}
+
+/// One part of a path.
+struct Component<'a> {
+    name: Name<'a>,
+    /// A further component follows.
+    more: bool,
+    /// At least a slash follows.
+    slash: bool,
 }
 
 impl<'a> Rest<'a> {
     fn new(path: &'a [u8]) -> Self {
-        Rest { top: path, below: Vec::new() }
+        Rest { top: path, below: Vec::new(), links: 0 }
     }
 
     /// Goes on with a link's target; `ELOOP` if it is one too many.
     fn push(&mut self, target: &'a [u8]) -> Result<()> {
-        if self.below.len() == LINKS_MAX {
+        if self.links == LINKS_MAX {
             return Err(Errno::ELOOP);
         }
+        self.links += 1;
         self.below.push(core::mem::replace(&mut self.top, target));
         Ok(())
     }
 
     /// The next component, or `None` at the end.
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let parts = core::iter::once(&mut self.top).chain(self.below.iter_mut().rev());
-        for part in parts {
-            let start = part.iter().position(|&byte| byte != b'/').unwrap_or(part.len());
-            let (_, trimmed) = part.split_at(start);
-            let end = trimmed.iter().position(|&byte| byte == b'/').unwrap_or(trimmed.len());
-            let (name, rest) = trimmed.split_at(end);
-            *part = rest;
-            if !name.is_empty() {
-                return Some(name);
+    fn next(&mut self) -> Option<Component<'a>> {
+        loop {
+            if let Some(start) = self.top.iter().position(|&byte| byte != b'/') {
+                let path = self.top.get(start..).unwrap_or_default();
+                let name = Name::leading(path);
+                self.top = path.get(name.bytes.len()..).unwrap_or_default();
+                let mut more = is_name_in(self.top);
+                let mut slash = !self.top.is_empty();
+                for rest in &self.below {
+                    more |= is_name_in(rest);
+                    slash |= !rest.is_empty();
+                }
+                return Some(Component { name, more, slash });
             }
+            self.top = self.below.pop()?;
         }
-        None
     }
+}
 
-    /// Whether a further component follows, and whether at least a slash does.
-    fn ahead(&self) -> (bool, bool) {
-        let parts = || core::iter::once(&self.top).chain(&self.below);
-        let name = parts().any(|part| part.iter().any(|&byte| byte != b'/'));
-        (name, parts().any(|part| !part.is_empty()))
-    }
+fn is_name_in(path: &[u8]) -> bool {
+    path.iter().any(|&byte| byte != b'/')
 }
 
 impl<C: Copy> Tree<C> {
@@ -179,49 +191,57 @@ impl<C: Copy> Tree<C> {
             Some(_) => walk.start,
         };
         let mut rest = Rest::new(path);
+        let mut at = self.get(directory)?;
         loop {
-            let entries = self.directory(directory)?;
-            let Some(name) = rest.next() else {
+            let entries = at.directory().ok_or(Errno::ENOTDIR)?;
+            let Some(Component { name, more, slash }) = rest.next() else {
                 let inode = Some(directory);
                 return Ok(Found { directory, last: Last::Root, inode, slash: true });
             };
-            let (more, slash) = rest.ahead();
-            let (last, inode) = match name {
+            let (last, inode) = match name.bytes {
                 b"." => (Last::Dot, Some(directory)),
                 b".." if directory == walk.root => (Last::DotDot, Some(directory)),
                 b".." => (Last::DotDot, Some(entries.parent)),
-                _ if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
-                _ => (Last::Name(name), entries.get(name)),
+                bytes if bytes.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
+                bytes => (Last::Name(bytes), entries.get(name)),
             };
             let named = matches!(last, Last::Name(_));
             if named && slash && !more && follow == Follow::Create {
                 return Err(Errno::EISDIR);
             }
-            let follows = more
-                || match follow {
+            let follows = named
+                && match follow {
+                    _ if more => true,
                     Follow::Links | Follow::Create => true,
                     Follow::Slash => slash,
                     Follow::Never => false,
                 };
-            match inode {
-                Some(id) if named && follows && self.get(id)?.is_link() => {
-                    if let Kind::Magic(to, _) = self.get(id)?.kind {
-                        if !more {
-                            return Ok(Found { directory, last, inode: Some(to), slash });
-                        }
-                        directory = to;
-                        continue;
-                    }
-                    let target = self.link_target(walk, id)?;
-                    rest.push(target)?;
-                    if target.first() == Some(&b'/') {
-                        directory = walk.root;
-                    }
+            let id = match inode {
+                Some(id) if more || follows => id,
+                None if more => return Err(Errno::ENOENT),
+                _ => return Ok(Found { directory, last, inode, slash }),
+            };
+            at = self.get(id)?;
+            if !(follows && at.is_link()) {
+                if !more {
+                    return Ok(Found { directory, last, inode, slash });
                 }
-                _ if !more => return Ok(Found { directory, last, inode, slash }),
-                Some(id) => directory = id,
-                None => return Err(Errno::ENOENT),
+                directory = id;
+                continue;
             }
+            if let Kind::Magic(to, _) = at.kind {
+                if !more {
+                    return Ok(Found { directory, last, inode: Some(to), slash });
+                }
+                directory = to;
+            } else {
+                let target = self.link_target(walk, id)?;
+                rest.push(target)?;
+                if target.first() == Some(&b'/') {
+                    directory = walk.root;
+                }
+            }
+            at = self.get(directory)?;
         }
     }
 }

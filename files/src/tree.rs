@@ -6,7 +6,7 @@
 //! of [`namespace`](crate::namespace).
 
 use crate::arena::Arena;
-use crate::directory::Directory;
+use crate::directory::{Directory, Name};
 use crate::dirent::Dirent;
 use crate::event::{Counter, Watches};
 use crate::inode::{Device, Inode, InodeId, Kind, ProcFile};
@@ -104,7 +104,7 @@ impl<C: Copy> Tree<C> {
             b"." => Ok(directory),
             b".." => self.get(entries.parent).map(|_| entries.parent),
             _ if name.len() > NAME_MAX => Err(Errno::ENAMETOOLONG),
-            _ => entries.get(name).ok_or(Errno::ENOENT),
+            _ => entries.get(Name::new(name)).ok_or(Errno::ENOENT),
         }
     }
 
@@ -117,7 +117,7 @@ impl<C: Copy> Tree<C> {
             b"" => return Err(Errno::ENOENT),
             _ if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
             _ if name.contains(&b'/') || name.contains(&0) => return Err(Errno::EINVAL),
-            _ if entries.get(name).is_some() => return Err(Errno::EEXIST),
+            _ if entries.get(Name::new(name)).is_some() => return Err(Errno::EEXIST),
             _ => {}
         }
         // Linux says ENOENT for a new name in /proc too.
@@ -278,17 +278,14 @@ impl<C: Copy> Tree<C> {
 
     /// One reason more for an inode to stay: `ENOENT` if it is gone already.
     pub fn hold(&mut self, id: InodeId) -> Result<()> {
-        let inode = self.get_mut(id)?;
-        inode.holds = inode.holds.checked_add(1).ok_or(Errno::ENFILE)?;
-        Ok(())
+        self.get_mut(id)?.hold()
     }
 
     /// Takes back one [`Tree::hold`].
     pub fn release(&mut self, id: InodeId) -> Freed<C> {
-        if let Ok(inode) = self.get_mut(id) {
-            inode.holds = inode.holds.saturating_sub(1);
-        }
-        self.reap(id)
+        let Ok(inode) = self.get_mut(id) else { return Freed(None) };
+        inode.holds = inode.holds.saturating_sub(1);
+        if inode.is_unused() { self.reap(id) } else { Freed(None) }
     }
 
     /// Sets the permission bits.
@@ -395,7 +392,7 @@ impl<C: Copy> Tree<C> {
 
     /// Puts a vacant name into a directory and tells a directory where it now is.
     pub(crate) fn enter(&mut self, above: InodeId, name: &[u8], id: InodeId, now: i64) -> Result<()> {
-        let place = self.directory_mut(above)?.insert(name, id);
+        let place = self.directory_mut(above)?.insert(Name::new(name), id);
         if let Some(directory) = self.get_mut(id)?.directory_mut() {
             directory.parent = above;
             directory.place = place;
@@ -405,7 +402,7 @@ impl<C: Copy> Tree<C> {
 
     /// Takes a name out of a directory; the counts are left to the caller.
     pub(crate) fn leave(&mut self, above: InodeId, name: &[u8], now: i64) -> Result<()> {
-        self.directory_mut(above)?.remove(name);
+        self.directory_mut(above)?.remove(Name::new(name));
         self.changed(above, now)
     }
 
@@ -436,8 +433,7 @@ impl<C: Copy> Tree<C> {
     }
 
     fn reap(&mut self, id: InodeId) -> Freed<C> {
-        let unused = |inode: &Inode<C>| inode.links == 0 && inode.holds == 0;
-        if !self.inodes.get(id.0).is_some_and(unused) {
+        if !self.inodes.get(id.0).is_some_and(Inode::is_unused) {
             return Freed(None);
         }
         match self.inodes.remove(id.0).map(|inode| inode.kind) {
@@ -448,6 +444,15 @@ impl<C: Copy> Tree<C> {
 }
 
 impl<C> Inode<C> {
+    pub(crate) fn hold(&mut self) -> Result<()> {
+        self.holds = self.holds.checked_add(1).ok_or(Errno::ENFILE)?;
+        Ok(())
+    }
+
+    fn is_unused(&self) -> bool {
+        self.links == 0 && self.holds == 0
+    }
+
     fn new(kind: Kind<C>, mode: u32, now: i64) -> Self {
         let mode = mode & 0o7777;
         let (uid, gid, links, holds) = (0, 0, 1, 0);

@@ -124,12 +124,17 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
         digits?.parse().ok()
     };
     let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"stdin" | b"stdout" | b"stderr");
-    // Most paths have no such name, which is seen at its first byte.
-    let means = |name: &&[u8]| match name.first() {
-        Some(b'f' | b's') => is_own(name),
-        Some(b'0'..=b'9') => number(name).is_some(),
-        _ => false,
-    };
+    // Most paths have no such name, which is seen at the first bytes of their names.
+    let mut first = true;
+    let may_mean = path.iter().any(|byte| {
+        let may = first && matches!(byte, b'f' | b's' | b'0'..=b'9');
+        first = *byte == b'/';
+        may
+    });
+    if !may_mean {
+        return;
+    }
+    let means = |name: &&[u8]| is_own(name) || number(name).is_some();
     let mut whose = None;
     let mut after_fd = false;
     for name in path.split(|byte| *byte == b'/').filter(means).take(MOST) {
