@@ -12,7 +12,8 @@ use crate::process::{Ending, Process, ProcessId};
 use crate::queue::{Link, Queue};
 use crate::scheduling::Schedule;
 use crate::signals::{Control, Signals, Target};
-use crate::thread::{AfterHandler, Registers, Restart, State, Thread, Times};
+use crate::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread, Times};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 /// Most processes, and most further threads.
@@ -239,22 +240,14 @@ impl<R> Tasks<R> {
         tasks
     }
 
-    /// Makes a process in a container, in its parent's group and session; without a parent it leads its own.
-    /// Its main thread is not ready yet.
-    pub fn make_process(
-        &mut self,
-        container: ContainerId,
-        parent: Option<ProcessId>,
-        resources: R,
-    ) -> Result<ProcessId, Full> {
-        // The thread's names are not known before it has its slot.
-        let nobody = Id::<crate::process::AnyProcess>::NONE;
-        let main = Thread::new(nobody, container, 0);
+    /// Makes a process with this main thread, in the thread's container, and in its parent's group and session;
+    /// without a parent it leads its own. The thread is not ready yet.
+    pub fn make_process(&mut self, main: Thread, parent: Option<ProcessId>, resources: R) -> Result<ProcessId, Full> {
         let inherited = parent.and_then(|parent| self.process(parent)).map(|parent| (parent.group, parent.session));
         let (group, session) = inherited.unwrap_or_default();
         let process = Process {
+            container: main.container,
             main,
-            container,
             parent,
             parent_number: parent.map_or(0, ProcessId::number),
             group,
@@ -286,10 +279,11 @@ impl<R> Tasks<R> {
     }
 
     /// Makes a further thread in a process. It is not ready yet.
-    pub fn make_thread(&mut self, process: ProcessId) -> Result<ThreadId, Full> {
+    pub fn make_thread(&mut self, process: ProcessId, extended: Box<ExtendedState>) -> Result<ThreadId, Full> {
         let container = self.process(process).ok_or(Full)?.container;
-        let id = self.threads.further.insert(Thread::new(process, container, 0))?;
+        let id = self.threads.further.insert(Thread::new(container, extended))?;
         if let Some(thread) = self.threads.further.get_mut(id) {
+            thread.process = process;
             thread.number = FURTHER | number(id.index(), id.generation());
         }
         if let Some(process) = self.process_mut(process) {
@@ -568,7 +562,7 @@ impl<R> Tasks<R> {
         if let Some(process) = self.process_mut(id) {
             process.container = main.container;
             process.threads = 1;
-            process.main = main;
+            process.main = Thread { process: id, number: id.number(), ..main };
         }
     }
 

@@ -4,6 +4,7 @@ use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Link;
 use crate::tasks::Wait;
+use alloc::boxed::Box;
 use core::ops::Add;
 
 /// A thread's user registers, in the order in which an entry into the kernel stores them: the entry
@@ -73,6 +74,13 @@ pub const EXTENDED_STATE: usize = 1024;
 #[repr(C, align(64))]
 #[derive(Clone, Debug)]
 pub struct ExtendedState(pub [u8; EXTENDED_STATE]);
+
+impl ExtendedState {
+    /// One of zeroes. It has a place of its own, so that a control block can be moved for little.
+    pub fn zero() -> Box<ExtendedState> {
+        Box::new(ExtendedState([0; EXTENDED_STATE]))
+    }
+}
 
 /// Number of priorities; 0 is served first.
 pub const PRIORITIES: u8 = 40;
@@ -156,7 +164,7 @@ pub struct Thread {
     /// User registers; the entry code knows that they come first.
     pub registers: Registers,
     /// Extended state, saved when the CPU changes threads.
-    pub extended: ExtendedState,
+    pub extended: Box<ExtendedState>,
     /// User FS and GS bases: nothing but thread state.
     pub fs_base: u64,
     /// See `fs_base`.
@@ -205,16 +213,16 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// A thread with cleared registers, not yet ready to run.
-    pub fn new(process: ProcessId, container: ContainerId, number: u32) -> Thread {
+    /// A thread with cleared registers, not yet ready to run, and not yet of any process.
+    pub fn new(container: ContainerId, extended: Box<ExtendedState>) -> Thread {
         Thread {
             registers: Registers { vector: Registers::SET, ..Registers::default() },
-            extended: ExtendedState([0; EXTENDED_STATE]),
+            extended,
             fs_base: 0,
             gs_base: 0,
-            process,
+            process: ProcessId::NONE,
             container,
-            number,
+            number: 0,
             state: State::Parked,
             priority: DEFAULT_PRIORITY,
             affinity: CpuSet(u64::MAX),

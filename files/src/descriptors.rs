@@ -1,10 +1,10 @@
 //! A process's file descriptors: small numbers for open files.
 //!
-//! The table grows by 64 descriptors at a time as they are used; a lookup is two indexings. Closing
-//! returns an [`OpenFile`] when that was its last descriptor: the caller then releases the inode
-//! ([`Tree::release`](crate::Tree::release)).
+//! The table grows by 16 descriptors at a time as they are used, since most processes have few and `fork` copies
+//! them; a lookup is two indexings. What is taken out of the table is the caller's, who gives it back to those who
+//! keep it ([`OpenFiles::release`]).
 
-use crate::open::{OpenFile, OpenFileId, OpenFiles};
+use crate::open::{OpenFileId, OpenFiles};
 use crate::{Errno, Result};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -13,15 +13,26 @@ use alloc::vec::Vec;
 /// what one call may allocate.
 pub const DESCRIPTORS_MAX: u32 = 4096;
 
-const CHUNK: u32 = 64;
+const CHUNK: u32 = u16::BITS;
 
 #[derive(Clone)]
 struct Chunk {
     /// Bit n set: descriptor n is to be closed by `execve`.
-    close_on_exec: u64,
+    close_on_exec: u16,
     /// Bit n set: descriptor n is in use.
-    used: u64,
+    used: u16,
     files: [Option<OpenFileId>; CHUNK as usize],
+}
+
+impl Chunk {
+    fn open_files(&self) -> impl Iterator<Item = OpenFileId> {
+        let mut left = self.used;
+        core::iter::from_fn(move || {
+            let file = self.files.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            *file
+        })
+    }
 }
 
 /// A descriptor table.
@@ -119,14 +130,14 @@ impl Descriptors {
     }
 
     /// Duplicates a descriptor to a given one, closing what that was (`dup2` of two different numbers,
-    /// `dup3`): `EBADF`, `EINVAL` (the two are the same). What was closed comes back if that was the last.
+    /// `dup3`): `EBADF`, `EINVAL` (the two are the same). What that was comes back, with its reference.
     pub fn duplicate_to(
         &mut self,
         fd: u32,
         new: u32,
         close_on_exec: bool,
         files: &mut OpenFiles,
-    ) -> Result<Option<OpenFile>> {
+    ) -> Result<Option<OpenFileId>> {
         if fd == new {
             return Err(Errno::EINVAL);
         }
@@ -137,16 +148,20 @@ impl Descriptors {
         files.share(file)?;
         let old = self.take(new);
         self.set(new, file, close_on_exec);
-        Ok(old.and_then(|old| files.release(old)))
+        Ok(old)
     }
 
-    /// Closes a descriptor: `EBADF`. The open file comes back if this was its last one.
-    pub fn close(&mut self, fd: u32, files: &mut OpenFiles) -> Result<Option<OpenFile>> {
-        let file = self.take(fd).ok_or(Errno::EBADF)?;
-        Ok(files.release(file))
+    /// Closes a descriptor: `EBADF`. The open file comes back, with the descriptor's reference to it.
+    pub fn close(&mut self, fd: u32) -> Result<OpenFileId> {
+        self.take(fd).ok_or(Errno::EBADF)
     }
 
-    /// The lowest descriptor in use from `from` on: for `close_range` and the end of a process.
+    /// The open files of all descriptors: for the end of a process, which closes them.
+    pub fn open_files(&self) -> impl Iterator<Item = OpenFileId> {
+        self.chunks.iter().flatten().flat_map(|chunk| chunk.open_files())
+    }
+
+    /// The lowest descriptor in use from `from` on: for `close_range`.
     pub fn next_used(&self, from: u32) -> Option<u32> {
         self.next_with(from, |chunk| chunk.used)
     }
@@ -158,16 +173,11 @@ impl Descriptors {
 
     /// A copy of the table in which every open file is shared, as `fork` makes it.
     pub fn copy(&self, files: &mut OpenFiles) -> Result<Descriptors> {
-        let mut copy = Descriptors { chunks: Vec::new(), limit: self.limit, len: self.len };
-        copy.chunks.reserve_exact(self.chunks.len());
-        copy.chunks.extend(self.chunks.iter().cloned());
-        for chunk in self.chunks.iter().flatten() {
-            chunk.files.iter().flatten().try_for_each(|file| files.share(*file))?;
-        }
-        Ok(copy)
+        self.open_files().try_for_each(|file| files.share(file))?;
+        Ok(Descriptors { chunks: self.chunks.clone(), limit: self.limit, len: self.len })
     }
 
-    fn next_with(&self, from: u32, map: impl Fn(&Chunk) -> u64) -> Option<u32> {
+    fn next_with(&self, from: u32, map: impl Fn(&Chunk) -> u16) -> Option<u32> {
         let chunks = self.chunks.iter().zip((0..).step_by(CHUNK as usize));
         let mut hits = chunks.skip((from / CHUNK) as usize).filter_map(|(chunk, first)| {
             let below = if first < from { bit(from) - 1 } else { 0 };
@@ -218,6 +228,6 @@ impl Default for Descriptors {
     }
 }
 
-fn bit(fd: u32) -> u64 {
+fn bit(fd: u32) -> u16 {
     1 << (fd % CHUNK)
 }

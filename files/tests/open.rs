@@ -23,9 +23,9 @@ fn duplicates_share_the_offset_and_the_last_one_closes() {
     files.get_mut(table.get(5).unwrap()).unwrap().offset = 9;
     assert_eq!(files.get(table.get(0).unwrap()).unwrap().offset, 9);
     assert_eq!((table.close_on_exec(0), table.close_on_exec(5)), (Ok(true), Ok(false)));
-    assert_eq!(table.close(0, &mut files), Ok(None));
-    assert_eq!(table.close(5, &mut files).unwrap().map(|file| file.offset), Some(9));
-    assert_eq!(table.close(5, &mut files), Err(Errno::EBADF));
+    assert_eq!((table.close(0), files.release(id)), (Ok(id), None));
+    assert_eq!((table.close(5), files.release(id).map(|file| file.offset)), (Ok(id), Some(9)));
+    assert_eq!(table.close(5), Err(Errno::EBADF));
     assert_eq!((files.len(), files.get(id).err()), (0, Some(Errno::EBADF)));
 }
 
@@ -37,7 +37,7 @@ fn the_lowest_free_number_is_taken_and_the_limit_holds() {
     assert_eq!(table.duplicate(0, 0, false, &mut files), Err(Errno::EMFILE));
     assert_eq!(table.duplicate(0, 200, false, &mut files), Err(Errno::EINVAL));
     for fd in [63, 64, 150] {
-        table.close(fd, &mut files).unwrap();
+        let _ = files.release(table.close(fd).unwrap());
     }
     assert_eq!(table.lowest_free(0), Ok(63));
     assert_eq!(table.duplicate(0, 65, false, &mut files), Ok(150));
@@ -54,7 +54,8 @@ fn duplicating_to_a_number_closes_what_it_was() {
     let (a, b) = (open(&mut files), open(&mut files));
     table.insert(a, false).unwrap();
     table.insert(b, true).unwrap();
-    assert!(table.duplicate_to(0, 1, true, &mut files).unwrap().is_some());
+    assert_eq!(table.duplicate_to(0, 1, true, &mut files), Ok(Some(b)));
+    assert!(files.release(b).is_some());
     assert_eq!((table.get(1), table.close_on_exec(1), files.len()), (Ok(a), Ok(true), 1));
     assert_eq!(table.duplicate_to(0, 1000, false, &mut files), Ok(None));
     assert_eq!(table.duplicate_to(0, 0, false, &mut files), Err(Errno::EINVAL));
@@ -63,8 +64,9 @@ fn duplicating_to_a_number_closes_what_it_was() {
     assert_eq!((table.next_used(2), table.next_used(1001), table.len()), (Some(1000), None, 3));
     assert_eq!((table.next_close_on_exec(0), table.next_close_on_exec(2)), (Some(1), None));
     let copy = table.copy(&mut files).unwrap();
+    assert_eq!(copy.open_files().collect::<Vec<_>>(), [a; 3]);
     while let Some(fd) = table.next_used(0) {
-        assert_eq!(table.close(fd, &mut files), Ok(None));
+        assert_eq!((table.close(fd), files.release(a)), (Ok(a), None));
     }
     assert_eq!((copy.get(1000), copy.close_on_exec(1), files.len(), table.len()), (Ok(a), Ok(true), 1, 0));
 }
@@ -148,7 +150,9 @@ proptest! {
                     }
                 }
                 Operation::Close(fd) => {
-                    prop_assert_eq!(table.close(fd, &mut files).is_ok(), model.remove(&fd).is_some());
+                    let closed = table.close(fd).ok();
+                    prop_assert_eq!(closed, model.remove(&fd).map(|(id, _)| id));
+                    closed.and_then(|id| files.release(id));
                 }
                 Operation::Duplicate(fd, from, close) => {
                     let expected = model.get(&fd).and_then(|(id, _)| Some((free(&model, from)?, *id)));
@@ -157,7 +161,9 @@ proptest! {
                 }
                 Operation::DuplicateTo(fd, new, close) => {
                     let expected = model.get(&fd).filter(|_| fd != new && new < LIMIT).map(|(id, _)| *id);
-                    prop_assert_eq!(table.duplicate_to(fd, new, close, &mut files).is_ok(), expected.is_some());
+                    let old = expected.map(|_| model.get(&new).map(|(id, _)| *id));
+                    prop_assert_eq!(table.duplicate_to(fd, new, close, &mut files).ok(), old);
+                    old.flatten().and_then(|id| files.release(id));
                     expected.map(|id| model.insert(new, (id, close)));
                 }
                 Operation::SetCloseOnExec(fd, close) => {
@@ -168,6 +174,8 @@ proptest! {
             let used = std::iter::successors(table.next_used(0), |fd| table.next_used(fd + 1));
             let found: Vec<_> = used.map(|fd| (fd, (table.get(fd).unwrap(), table.close_on_exec(fd).unwrap()))).collect();
             prop_assert_eq!(found, model.clone().into_iter().collect::<Vec<_>>());
+            let all: Vec<_> = model.values().map(|(id, _)| *id).collect();
+            prop_assert_eq!(table.open_files().collect::<Vec<_>>(), all);
             let distinct: std::collections::BTreeSet<_> = model.values().map(|(id, _)| *id).collect();
             prop_assert_eq!((files.len(), table.len() as usize), (distinct.len(), model.len()));
         }

@@ -38,7 +38,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     let (container, parent) = (process.container, process.parent);
     let descriptors = core::mem::replace(&mut process.resources.descriptors, Descriptors::new(0));
     process.resources.handlers = Default::default();
-    (process.resources.executable, process.resources.command_line) = Default::default();
+    process.resources.invocation = None;
     kernel.files.close_all(&mut kernel.memory, &mut kernel.tasks, descriptors, id);
     kernel.files.leave(&mut kernel.memory, kernel.tasks.process(id).map(|process| process.resources.directory));
     kernel.files.conceal(id.number());

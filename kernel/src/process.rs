@@ -3,6 +3,7 @@
 use crate::files::{Descriptors, Files};
 use crate::signals::Handlers;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use containers::tasks::MAX_PROCESSES;
 use files::{Errno, InodeId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -22,12 +23,18 @@ pub struct Resources {
     pub umask: u32,
     /// What it does on signals.
     pub handlers: Handlers,
+    /// The program and its arguments; none once the process has ended.
+    pub invocation: Option<Rc<Invocation>>,
+    /// What it may have.
+    pub limits: Limits,
+}
+
+/// How a program was called, as `/proc` tells it. It does not change, so all who inherit it share it.
+pub struct Invocation {
     /// Path of the program, for `/proc/self/exe`.
     pub executable: Box<[u8]>,
     /// The arguments as `/proc/self/cmdline` gives them: a NUL behind each, and cut to [`COMMAND_LINE`].
     pub command_line: Box<[u8]>,
-    /// What it may have.
-    pub limits: Limits,
 }
 
 /// A limit: what is enforced, and how far the process may raise that.
@@ -63,7 +70,7 @@ pub struct Limits {
 
 impl Limits {
     /// What the first process starts with.
-    const INITIAL: Limits = Limits {
+    pub const INITIAL: Limits = Limits {
         address_space: Limit::NONE,
         stack: Limit { soft: 8 << 20, ..Limit::NONE },
         processes: Limit::of(MAX_PROCESSES as u64),
@@ -72,17 +79,26 @@ impl Limits {
 
 impl Resources {
     /// What a process starts with: descriptors 0, 1 and 2 on the console, the root directory.
-    pub fn new(files: &mut Files, name: Name, executable: Box<[u8]>) -> Resources {
+    pub fn new(files: &mut Files, name: Name, invocation: Rc<Invocation>) -> Resources {
         Resources {
             name,
             descriptors: files.standard_descriptors(),
             directory: files.root(),
             umask: 0o022,
             handlers: Handlers::default(),
-            command_line: [&executable, &b"\0"[..]].concat().into(),
-            executable,
+            invocation: Some(invocation),
             limits: Limits::INITIAL,
         }
+    }
+
+    /// Path of the program; empty if the process has ended.
+    pub fn executable(&self) -> &[u8] {
+        self.invocation.as_ref().map_or(&[], |invocation| &invocation.executable)
+    }
+
+    /// The arguments, see [`Invocation`]; likewise.
+    pub fn command_line(&self) -> &[u8] {
+        self.invocation.as_ref().map_or(&[], |invocation| &invocation.command_line)
     }
 
     /// What a child gets by `fork`: the same, with the open files shared. `ENFILE`
@@ -94,8 +110,7 @@ impl Resources {
             directory: self.directory,
             umask: self.umask,
             handlers: self.handlers.clone(),
-            executable: self.executable.clone(),
-            command_line: self.command_line.clone(),
+            invocation: self.invocation.clone(),
             limits: self.limits,
         })
     }

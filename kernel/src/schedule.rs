@@ -134,7 +134,7 @@ fn put_before(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<Runni
 fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let Some(process) = kernel.tasks.process(thread.process) else { return };
-    let path = &process.resources.executable;
+    let path = process.resources.executable();
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     arch::trace::switch(cpu, thread.number, process.main.number, name);
 }

@@ -4,7 +4,7 @@ use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::scheduling::SLICE;
 use crate::tasks::{Channel, Tasks, ThreadId, Wait};
 use crate::testing::Machine;
-use crate::thread::State;
+use crate::thread::{ExtendedState, State, Thread};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ fn container() -> ContainerId {
 }
 
 fn process(tasks: &mut Tasks<()>, container: ContainerId) -> ThreadId {
-    ThreadId::Main(tasks.make_process(container, None, ()).unwrap())
+    ThreadId::Main(tasks.make_process(Thread::new(container, ExtendedState::zero()), None, ()).unwrap())
 }
 
 fn ready(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
@@ -193,7 +193,7 @@ fn a_process_is_found_where_it_runs() {
     let mut tasks = Tasks::<()>::new(4);
     let main = ready(&mut tasks, 5);
     let ThreadId::Main(id) = main else { unreachable!() };
-    let other = tasks.make_thread(id).unwrap();
+    let other = tasks.make_thread(id, ExtendedState::zero()).unwrap();
     tasks.make_ready(other);
     let stranger = ready(&mut tasks, 5);
     (0..4).for_each(|cpu| _ = tasks.take_ready(Cpu(cpu)));

@@ -5,7 +5,7 @@ use crate::process::Ending;
 use crate::scheduling::SLICE;
 use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
 use crate::testing::Machine;
-use crate::thread::{AfterHandler, Registers, Restart, State};
+use crate::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread};
 
 const CPU: Cpu = Cpu(0);
 
@@ -14,7 +14,7 @@ fn container() -> ContainerId {
 }
 
 fn process(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
-    let id = ThreadId::Main(tasks.make_process(container(), None, ()).unwrap());
+    let id = ThreadId::Main(tasks.make_process(Thread::new(container(), ExtendedState::zero()), None, ()).unwrap());
     tasks.set_priority(id, priority);
     tasks.make_ready(id);
     id
@@ -156,7 +156,7 @@ fn threads_can_end_wherever_they_are() {
     let mut tasks = Tasks::default();
     let main = running(&mut tasks);
     let ThreadId::Main(process) = main else { unreachable!() };
-    let further: Vec<_> = (0..3).map(|_| tasks.make_thread(process).unwrap()).collect();
+    let further: Vec<_> = (0..3).map(|_| tasks.make_thread(process, ExtendedState::zero()).unwrap()).collect();
     tasks.make_ready(further[0]);
     tasks.make_ready(further[1]);
     assert_eq!(tasks.take_ready(CPU), Some(further[0]));
@@ -177,12 +177,12 @@ fn numbers_find_threads_and_not_their_successors() {
     let mut tasks = Tasks::default();
     let main = running(&mut tasks);
     let ThreadId::Main(process) = main else { unreachable!() };
-    let further = tasks.make_thread(process).unwrap();
+    let further = tasks.make_thread(process, ExtendedState::zero()).unwrap();
     let numbers = [main, further].map(|id| tasks.thread(id).unwrap().number);
     assert_eq!(numbers.map(|number| tasks.by_number(number)), [Some(main), Some(further)]);
     assert_eq!((numbers[0], tasks.by_number(0)), (1, None));
     tasks.end_thread(further);
-    let next = tasks.make_thread(process).unwrap();
+    let next = tasks.make_thread(process, ExtendedState::zero()).unwrap();
     assert_ne!(tasks.thread(next).unwrap().number, numbers[1]);
     assert_eq!(tasks.by_number(numbers[1]), None);
 }
@@ -191,8 +191,8 @@ fn numbers_find_threads_and_not_their_successors() {
 fn group_and_session_are_inherited() {
     let mut tasks = Tasks::default();
     let container = container();
-    let leader = tasks.make_process(container, None, ()).unwrap();
-    let child = tasks.make_process(container, Some(leader), ()).unwrap();
+    let leader = tasks.make_process(Thread::new(container, ExtendedState::zero()), None, ()).unwrap();
+    let child = tasks.make_process(Thread::new(container, ExtendedState::zero()), Some(leader), ()).unwrap();
     for id in [leader, child] {
         let process = tasks.process(id).unwrap();
         assert_eq!((process.group, process.session), (leader.number(), leader.number()));

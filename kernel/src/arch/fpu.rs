@@ -5,6 +5,8 @@
 //! see that in XCR0.
 
 use super::cpu::{Features, features};
+use alloc::boxed::Box;
+use containers::ExtendedState;
 use core::sync::atomic::{AtomicBool, Ordering};
 use raw_cpuid::CpuId;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
@@ -78,6 +80,13 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
     area[read].fill(0);
     area[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
     area[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
+}
+
+/// The extended state of a program at its start.
+pub fn fresh() -> Box<ExtendedState> {
+    let mut state = ExtendedState::zero();
+    initial(&mut state.0);
+    state
 }
 
 // What Linux puts around the state in a signal's frame (`struct _fpx_sw_bytes`).

@@ -42,7 +42,7 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let mut bytes = [0; NAME_MAX];
     let bytes = &mut bytes[..length as usize];
     kernel.memory.copy_in(caller.space, name, bytes).map_err(bad_address)?;
-    let program = kernel.tasks.process(caller.process).map(|process| &process.resources.executable);
+    let program = kernel.tasks.process(caller.process).map(|process| process.resources.executable());
     // In the caller's container the caller's data is what the package finds.
     let same = program.and_then(|path| path.strip_prefix(DIRECTORY)).is_some_and(|name| name == bytes);
     if flags & SAME_CONTAINER != 0 && !same {
@@ -176,13 +176,12 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
     super::processes::check_room(&kernel.tasks, caller.process)?;
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let affinity = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
-    let id = kernel.tasks.make_thread(caller.process).map_err(|_| Errno::EAGAIN)?;
+    let id = kernel.tasks.make_thread(caller.process, arch::fpu::fresh()).map_err(|_| Errno::EAGAIN)?;
     let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
     thread.affinity = affinity;
     thread.registers = Registers { rdi: argument, ..Registers::for_user(entry, stack) };
     thread.priority = priority.unwrap_or(thread.priority);
-    arch::fpu::initial(&mut thread.extended.0);
     kernel.tasks.make_ready(id);
     value(number)
 }

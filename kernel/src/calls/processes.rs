@@ -9,13 +9,14 @@ use super::{Answer, Caller, DONE, Reply, no_memory, threads, time, value};
 use crate::arch;
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
-use crate::process::Name;
+use crate::process::{Invocation, Name};
 use crate::program::linux::{self, Request};
 use crate::program::strings::Strings;
 use crate::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
 use crate::{lifecycle, schedule};
 use ::files::Errno;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use containers::directory::USER_END;
 use containers::tasks::MAX_PROCESSES;
@@ -116,21 +117,18 @@ fn make_child(
     container: containers::ContainerId,
     flags: u64,
 ) -> Result<ProcessId, Errno> {
-    let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
-    let resources = parent.resources.inherit(&mut kernel.files)?;
-    // There is room: that was looked up first.
-    let id = kernel.tasks.make_process(container, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)?;
-    let mut main = Thread::new(id, container, id.number());
     let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
+    let mut main = Thread::new(container, thread.extended.clone());
     main.registers = Registers { rax: 0, ..thread.registers };
-    main.extended = thread.extended.clone();
     (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
     (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);
     if flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM {
         main.signal_stack = thread.signal_stack;
     }
-    kernel.tasks.renew(id, main);
-    Ok(id)
+    let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
+    let resources = parent.resources.inherit(&mut kernel.files)?;
+    // There is room: that was looked up first.
+    kernel.tasks.make_process(main, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)
 }
 
 /// Bytes of a script's first line that are looked at, as on Linux.
@@ -214,9 +212,8 @@ fn become_program(
     executable: Vec<u8>,
 ) {
     let (id, old) = (caller.process, caller.space.container);
-    let mut main = Thread::new(id, loaded.container, id.number());
+    let mut main = Thread::new(loaded.container, arch::fpu::fresh());
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
-    arch::fpu::initial(&mut main.extended.0);
     if let Some(thread) = kernel.tasks.thread(caller.thread) {
         (main.signal_mask, main.pending) = (thread.signal_mask, thread.pending);
         (main.priority, main.affinity) = (thread.priority, thread.affinity);
@@ -231,8 +228,8 @@ fn become_program(
         let resources = &mut process.resources;
         resources.handlers.forget_functions();
         resources.name = Name::of_path(name);
-        resources.executable = executable.into();
-        resources.command_line = loaded.command_line;
+        let invocation = Invocation { executable: executable.into(), command_line: loaded.command_line };
+        resources.invocation = Some(Rc::new(invocation));
         let mut descriptors = core::mem::take(&mut resources.descriptors);
         while let Some(fd) = descriptors.next_close_on_exec(0) {
             match kernel.files.close(&mut kernel.memory, &mut descriptors, fd, id) {

@@ -47,11 +47,10 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     if flags & CLONE_SETTLS != 0 {
         fs_base = tls;
     }
-    let id = kernel.tasks.make_thread(caller.process).map_err(|_| Errno::EAGAIN)?;
+    let id = kernel.tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
     let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
     thread.registers = registers;
-    thread.extended = extended;
     (thread.fs_base, thread.gs_base) = (fs_base, gs_base);
     (thread.signal_mask, thread.priority, thread.affinity) = (mask, priority, affinity);
     if flags & CLONE_CHILD_CLEARTID != 0 {

@@ -41,6 +41,8 @@ pub struct Files {
     pub open: OpenFiles,
     /// Advisory locks.
     pub locks: Locks,
+    /// Descriptors 0, 1 and 2 on the console, for the processes that are given no others.
+    standard: Descriptors,
     /// What the open files of `/proc` said when they were last read from the start.
     written_out: BTreeMap<OpenFileId, ObjectId>,
     /// Numbers of the processes that have a directory in `/proc`, with that directory and the one of its
@@ -141,39 +143,16 @@ impl Files {
         self.tree.root()
     }
 
-    /// Descriptors 0, 1 and 2, all on the console.
+    /// Descriptors 0, 1 and 2 of a process that has none from another: all on the console.
     pub fn standard_descriptors(&mut self) -> Descriptors {
-        let mut descriptors = Descriptors::new(DESCRIPTORS);
-        // Without a console, or with no room in the table, the process starts with nothing open.
-        let _ = self.open_console(&mut descriptors);
-        descriptors
-    }
-
-    fn open_console(&mut self, descriptors: &mut Descriptors) -> Result<(), Errno> {
-        let inode = self.lookup(b"/dev/console")?;
-        self.open.check_room()?;
-        self.tree.hold(inode)?;
-        let file = self.open.insert(OpenFile::new(inode, OpenFlags::READ_WRITE))?;
-        let first = descriptors.insert(file, false)?;
-        for _ in 0..2 {
-            descriptors.duplicate(first, 0, false, &mut self.open)?;
-        }
-        Ok(())
+        // More references than there can be tables would fit.
+        self.standard.copy(&mut self.open).unwrap_or_default()
     }
 
     /// Closes a whole table, which was the process's.
-    pub fn close_all(
-        &mut self,
-        memory: &mut Memory,
-        tasks: &mut Tasks,
-        mut descriptors: Descriptors,
-        process: ProcessId,
-    ) {
-        while let Some(fd) = descriptors.next_used(0) {
-            match self.close(memory, &mut descriptors, fd, process) {
-                Ok(news) => news.tell(tasks),
-                Err(_) => return,
-            }
+    pub fn close_all(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: Descriptors, process: ProcessId) {
+        for id in descriptors.open_files() {
+            self.release(memory, process, id).tell(tasks);
         }
     }
 
@@ -185,23 +164,16 @@ impl Files {
         fd: u32,
         process: ProcessId,
     ) -> Result<News, Errno> {
-        let id = descriptors.get(fd)?;
-        let inode = self.open.get(id)?.inode;
-        let closed = descriptors.close(fd, &mut self.open)?;
-        Ok(self.closed(memory, process, (id, inode), closed))
+        let id = descriptors.close(fd)?;
+        Ok(self.release(memory, process, id))
     }
 
-    /// A process has closed a descriptor: gives up its locks of the file, and what the open file held if that
-    /// was its last descriptor.
-    pub fn closed(
-        &mut self,
-        memory: &mut Memory,
-        process: ProcessId,
-        (id, inode): (OpenFileId, InodeId),
-        last: Option<OpenFile>,
-    ) -> News {
+    /// A process has closed a descriptor: gives up its reference to the open file, the process's locks of the file,
+    /// and what the open file held if that was its last reference.
+    pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> News {
+        let Ok(&OpenFile { inode, .. }) = self.open.get(id) else { return News::NONE };
         let mut unlocked = self.locks.release(inode, Owner::Process(process.number()));
-        let Some(file) = last else { return News::of_locks(unlocked) };
+        let Some(file) = self.open.release(id) else { return News::of_locks(unlocked) };
         unlocked |= self.locks.release(inode, Owner::OpenFile(id)) | self.locks.release(inode, Owner::Whole(id));
         if let Some(object) = self.written_out.remove(&id) {
             memory.release_object(object);
@@ -211,11 +183,12 @@ impl Files {
 
     /// Gives back what an open file holds that is in no table, or not any more.
     pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
-        let before = self.tree.pipe(file.inode).ok().copied();
+        let mut news = News::NONE;
         if let Ok(pipe) = self.tree.pipe_mut(file.inode) {
+            let before = *pipe;
             pipe.close(file.flags);
+            news = News { pipe: file.inode.number(), events: pipe.news(&before), ..News::NONE };
         }
-        let news = self.news(file.inode, before);
         let freed = self.tree.release(file.inode);
         self.free(memory, freed);
         news

@@ -7,7 +7,7 @@ use crate::process::Resources;
 use ::files::cpio::Reader;
 use ::files::inode::Kind;
 use ::files::unpack::{self, Store};
-use ::files::{Device, Errno, InodeId, Locks, New, OpenFiles, ProcFile, Tree};
+use ::files::{Device, Errno, InodeId, Locks, New, OpenFile, OpenFiles, OpenFlags, ProcFile, Tree};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -73,6 +73,7 @@ impl Files {
             tree: Tree::new(now()),
             open: OpenFiles::new(OPEN_FILES_MAX),
             locks: Locks::default(),
+            standard: Descriptors::new(super::DESCRIPTORS),
             written_out: BTreeMap::new(),
             revealed: BTreeMap::new(),
         };
@@ -106,10 +107,21 @@ impl Files {
         )
     }
 
-    /// Closes `/dev`: from now on nobody takes a device away that others rely on.
+    /// Closes `/dev`: from now on nobody takes a device away that others rely on. Opens the console for those who
+    /// start with it.
     pub fn keep_devices(&mut self) {
         // It is there, unless an archive has put something else into its place.
         let _ = self.lookup(b"/dev").and_then(|directory| self.tree.seal(directory));
+        // Without a console, processes start with nothing open.
+        let _ = self.open_console();
+    }
+
+    fn open_console(&mut self) -> Result<(), Errno> {
+        let inode = self.lookup(b"/dev/console")?;
+        self.tree.hold(inode)?;
+        let file = self.open.insert(OpenFile::new(inode, OpenFlags::READ_WRITE))?;
+        let first = self.standard.insert(file, false)?;
+        (0..2).try_for_each(|_| self.standard.duplicate(first, 0, false, &mut self.open).map(drop))
     }
 
     /// Puts files that speak of a process into a directory, and closes it.
@@ -124,7 +136,7 @@ impl Files {
     pub fn reveal(&mut self, number: u32, resources: &Resources) -> Result<(), Errno> {
         let own = match self.revealed.get(&number) {
             Some([own, _]) => *own,
-            None => self.make_own(number, &resources.executable).inspect_err(|_| self.conceal(number))?,
+            None => self.make_own(number, resources.executable()).inspect_err(|_| self.conceal(number))?,
         };
         let directory = resources.directory;
         // Of a directory that has been removed nobody knows the way.

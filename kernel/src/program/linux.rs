@@ -4,14 +4,15 @@ use super::elf::{self, Program};
 use super::strings::Strings;
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory};
-use crate::process::{COMMAND_LINE, Limits, Name, Resources};
+use crate::process::{COMMAND_LINE, Invocation, Limits, Name, Resources};
 use crate::{arch, schedule};
 use ::files::{Errno, InodeId};
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use containers::directory::{PACKAGES, USER_END};
 use containers::{
-    Backing, ContainerId, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, ThreadId,
+    Backing, ContainerId, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, Thread, ThreadId,
 };
 use core::ops::RangeInclusive;
 use cpulocal::InKernel;
@@ -65,17 +66,15 @@ pub fn start(
     environment: &[&[u8]],
 ) -> Result<ProcessId, Errno> {
     let inode = kernel.files.lookup(path)?;
-    let mut resources = Resources::new(&mut kernel.files, Name::of_path(path), path.into());
     let (arguments, environment) = (&Strings::of(arguments), &Strings::of(environment));
-    let loaded = load(kernel, cpu, &Request { path, inode, arguments, environment, limits: resources.limits })?;
-    resources.command_line = loaded.command_line;
-    let id = kernel.tasks.make_process(loaded.container, None, resources).map_err(|_| Errno::EAGAIN)?;
+    let loaded = load(kernel, cpu, &Request { path, inode, arguments, environment, limits: Limits::INITIAL })?;
+    let invocation = Invocation { executable: path.into(), command_line: loaded.command_line };
+    let resources = Resources::new(&mut kernel.files, Name::of_path(path), Rc::new(invocation));
+    let mut main = Thread::new(loaded.container, arch::fpu::fresh());
+    main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
+    let id = kernel.tasks.make_process(main, None, resources).map_err(|_| Errno::EAGAIN)?;
     if let Some(container) = kernel.memory.container_mut(loaded.container) {
         container.processes = 1;
-    }
-    if let Some(main) = kernel.tasks.thread_mut(ThreadId::Main(id)) {
-        main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
-        arch::fpu::initial(&mut main.extended.0);
     }
     kernel.tasks.make_ready(ThreadId::Main(id));
     Ok(id)

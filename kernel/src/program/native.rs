@@ -5,12 +5,14 @@
 
 use super::packages::Package;
 use crate::kernel::Kernel;
-use crate::process::{Name, Resources};
+use crate::process::Resources;
 use crate::{arch, schedule};
 use ::files::Errno;
 use abi::layout::MAIN_STACK;
 use containers::directory::WINDOW;
-use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, ProcessId, Region, Registers, Rights, ThreadId};
+use containers::{
+    Backing, ContainerId, CpuSet, Label, PAGE_SIZE, ProcessId, Region, Registers, Rights, Thread, ThreadId,
+};
 use cpulocal::InKernel;
 
 const DATA: Rights = Rights::READ.union(Rights::WRITE);
@@ -41,12 +43,12 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
         None => (make_container(kernel, cpu, &package)?, WINDOW.end - 16),
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
-    let resources = Resources::new(
-        &mut kernel.files,
-        Name::new(request.name),
-        [super::packages::DIRECTORY, request.name].concat().into(),
-    );
-    let process = match kernel.tasks.make_process(container, request.parent, resources) {
+    let resources = Resources::new(&mut kernel.files, package.name, package.invocation);
+    let mut main = Thread::new(container, arch::fpu::fresh());
+    main.registers = Registers { rdi: request.argument, ..Registers::for_user(package.entry, stack) };
+    main.priority = request.priority.unwrap_or(main.priority);
+    main.affinity = request.affinity;
+    let process = match kernel.tasks.make_process(main, request.parent, resources) {
         Ok(process) => process,
         Err(_) => {
             if request.container.is_none() {
@@ -58,14 +60,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     if let Some(container) = kernel.memory.container_mut(container) {
         container.processes += 1;
     }
-    let main = ThreadId::Main(process);
-    if let Some(thread) = kernel.tasks.thread_mut(main) {
-        thread.registers = Registers { rdi: request.argument, ..Registers::for_user(package.entry, stack) };
-        thread.priority = request.priority.unwrap_or(thread.priority);
-        thread.affinity = request.affinity;
-        arch::fpu::initial(&mut thread.extended.0);
-    }
-    kernel.tasks.make_ready(main);
+    kernel.tasks.make_ready(ThreadId::Main(process));
     Ok(process)
 }
 

@@ -7,9 +7,11 @@
 
 use super::elf;
 use crate::kernel::Memory;
+use crate::process::{Invocation, Name};
 use ::files::Errno;
 use abi::layout::MAIN_STACK;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use containers::directory::{self, PACKAGES, Root, WINDOW, slot};
 use containers::{Frame, ObjectId, PAGE_SIZE, PhysicalMemory, Rights};
@@ -23,8 +25,10 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// A resident native program.
 #[derive(Clone)]
 pub struct Package {
-    /// What it is started by.
-    pub name: Box<[u8]>,
+    /// What its processes are called.
+    pub name: Name,
+    /// How it is called: its path, and no arguments.
+    pub invocation: Rc<Invocation>,
     /// Where it starts.
     pub entry: u64,
     /// Its data pages in the window; empty if it has none.
@@ -40,7 +44,7 @@ pub struct Packages(Vec<Package>);
 impl Packages {
     /// The package of that name.
     pub fn find(&self, name: &[u8]) -> Option<&Package> {
-        self.0.iter().find(|package| *package.name == *name)
+        self.0.iter().find(|package| package.invocation.executable.get(DIRECTORY.len()..) == Some(name))
     }
 
     /// How many there are.
@@ -69,7 +73,10 @@ impl Packages {
             }
         }
         memory.share_object(object);
-        self.0.push(Package { name: name.into(), entry: program.entry, data, image });
+        let executable: Box<[u8]> = [DIRECTORY, name].concat().into();
+        let command_line = [&executable, &b"\0"[..]].concat().into();
+        let invocation = Rc::new(Invocation { executable, command_line });
+        self.0.push(Package { name: Name::new(name), invocation, entry: program.entry, data, image });
         Ok(())
     }
 }

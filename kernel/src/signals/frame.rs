@@ -16,7 +16,7 @@ use crate::schedule;
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::thread::SignalStack;
-use containers::{Fault, Registers, SignalInfo, Space, Thread, ThreadId};
+use containers::{Fault, PhysicalMemory, Registers, SignalInfo, Space, Thread, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -159,6 +159,10 @@ pub fn set_stack(thread: &mut Thread, wanted: &StackT) -> Result<(), Errno> {
 pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, action: Action) -> Result<(), Fault> {
     if action.flags & SA_RESTORER == 0 || action.handler >= USER_END {
         return Err(Fault::NoRegion);
+    }
+    // The actions may be shared with other processes, and then a copy is made of them when one is reset.
+    if action.flags & SA_RESETHAND != 0 && !kernel.memory.physical.has_room_for_bookkeeping() {
+        return Err(Fault::OutOfMemory);
     }
     schedule::save_extended(kernel, cpu);
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;

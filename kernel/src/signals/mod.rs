@@ -11,7 +11,7 @@ pub mod frame;
 
 use crate::kernel::{Kernel, Tasks};
 use crate::{lifecycle, schedule};
-use alloc::boxed::Box;
+use alloc::rc::Rc;
 pub use containers::signals::bit;
 use containers::signals::each;
 use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
@@ -166,9 +166,10 @@ impl Action {
 /// A flag of `SIGCHLD`'s action: not when a child stops or goes on.
 const SA_NOCLDSTOP: u64 = 1;
 
-/// A process's actions; made with the first that is not the default.
+/// A process's actions; made with the first that is not the default. A child shares its parent's until one of them
+/// changes its own.
 #[derive(Default, Clone)]
-pub struct Handlers(Option<Box<[Action; SIGNALS as usize]>>);
+pub struct Handlers(Option<Rc<[Action; SIGNALS as usize]>>);
 
 impl Handlers {
     /// The action for a signal.
@@ -178,8 +179,8 @@ impl Handlers {
 
     /// Sets the action for a signal.
     pub fn set(&mut self, signal: u8, action: Action) {
-        let actions = self.0.get_or_insert_with(|| Box::new([Action::default(); SIGNALS as usize]));
-        if let Some(slot) = actions.get_mut(usize::from(signal) - 1) {
+        let actions = self.0.get_or_insert_with(|| Rc::new([Action::default(); SIGNALS as usize]));
+        if let Some(slot) = Rc::make_mut(actions).get_mut(usize::from(signal) - 1) {
             *slot = action;
         }
     }
@@ -188,7 +189,7 @@ impl Handlers {
 impl Handlers {
     /// What is left of the actions when another program begins: what was ignored is.
     pub fn forget_functions(&mut self) {
-        for action in self.0.iter_mut().flat_map(|actions| actions.iter_mut()) {
+        for action in self.0.iter_mut().flat_map(Rc::make_mut) {
             let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };
             *action = Action { handler, ..Action::default() };
         }

@@ -30,10 +30,8 @@ pub fn dup2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut
         return value(fd);
     }
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    let old = descriptors.get(new).and_then(|id| Ok((id, files.open.get(id)?.inode)));
-    let closed = descriptors.duplicate_to(fd, new, !flags.is_empty(), &mut files.open)?;
-    if let Ok(old) = old {
-        files.closed(memory, caller.process, old, closed).tell(tasks);
+    if let Some(old) = descriptors.duplicate_to(fd, new, !flags.is_empty(), &mut files.open)? {
+        files.release(memory, caller.process, old).tell(tasks);
     }
     value(new)
 }

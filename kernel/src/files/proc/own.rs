@@ -53,7 +53,7 @@ pub(super) fn name(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
 
 /// The arguments that the program was started with, each with a NUL behind it.
 pub(super) fn command_line(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
-    out.write_bytes(&process(tasks, id)?.resources.command_line)
+    out.write_bytes(process(tasks, id)?.resources.command_line())
 }
 
 pub(super) fn maps(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
@@ -63,7 +63,7 @@ pub(super) fn maps(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     // Region by region, for each line may need memory of its own.
     while let Some(region) = next_region(out, container, at) {
         at = region.end;
-        map(out, &region, &process.resources.executable)?;
+        map(out, &region, process.resources.executable())?;
     }
     Ok(())
 }
