@@ -117,6 +117,22 @@ pub fn set(memory: &mut impl PhysicalMemory, table: Frame, slot: usize, frame: F
     memory.set_entry(table, slot, entry);
 }
 
+/// The lowest table that has all of `range`, which is not empty, and of which no entry spans just that; `None` if the
+/// way there ends before. A walk that starts there passes no table with nothing to choose from.
+#[inline]
+pub fn lowest(memory: &impl PhysicalMemory, root: Root, range: &Range<u64>) -> Option<Root> {
+    let mut at = root;
+    while at.level > 1 {
+        let first = slot(range.start, at.level);
+        let is_common = at.level == 4 && first == PACKAGES_SLOT;
+        if first != slot(range.end - 1, at.level) || range.end - range.start == span(at.level) || is_common {
+            break;
+        }
+        at = at.below(target(&memory.table(at.table)[first])?);
+    }
+    Some(at)
+}
+
 /// A walk through the entries of one table that are not unused. What every page directory has is passed over.
 struct Walk {
     root: Root,
@@ -127,7 +143,7 @@ struct Walk {
     slots: Range<usize>,
     /// Groups of entries that are still to be looked at, bit by bit.
     groups: u32,
-    /// A slot, and which entries from there on have been looked at and are still to come, bit by bit.
+    /// The first slot of the group that has been looked at last, and which of its entries are still to come, bit by bit.
     first: usize,
     entries: u32,
 }
@@ -161,11 +177,12 @@ impl Walk {
                 if self.groups == 0 {
                     return None;
                 }
-                let group = self.groups.trailing_zeros() as usize * GROUP;
+                self.first = self.groups.trailing_zeros() as usize * GROUP;
                 self.groups &= self.groups - 1;
-                self.first = group.max(self.slots.start);
-                let group = memory.table(self.root.table).get(self.first..self.slots.end.min(group + GROUP))?;
-                self.entries = group.iter().rev().fold(0, |bits, entry| bits << 1 | u32::from(!entry.is_unused()));
+                let group: &[_; GROUP] = memory.table(self.root.table).get(self.first..)?.first_chunk()?;
+                let used = (0..GROUP).fold(0, |bits, n| bits | u32::from(!group[n].is_unused()) << n);
+                let below = !(u32::MAX << (self.slots.end - self.first).min(GROUP));
+                self.entries = used & below & u32::MAX << self.slots.start.saturating_sub(self.first);
             }
             let slot = self.first + self.entries.trailing_zeros() as usize;
             self.entries &= self.entries - 1;

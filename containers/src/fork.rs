@@ -33,13 +33,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     fn copy_regions(&mut self, regions: &Regions, child: ContainerId) -> Result<(), NoMemory> {
-        for region in regions.iter() {
-            // There may be many regions, and each takes some of the kernel's heap.
+        for run in regions.runs() {
+            // There may be many regions, and they take some of the kernel's heap.
             self.leave_reserve()?;
-            if let Some(object) = region.backing.object() {
-                self.share_object(object);
-            }
-            self.map_fresh(child, *region)?;
+            run.iter().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
+            self.containers.get_mut(child).ok_or(NoMemory::Limit)?.regions.append(run);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! granting one interrupts nobody, for a translation that is too narrow ends in a spurious fault.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, USER_END, parked};
+use crate::directory::{self, Root, USER_END, parked};
 use crate::fault::flags;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
@@ -70,10 +70,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     fn cut(&mut self, id: ContainerId, range: Range<u64>, more: usize) -> Result<Option<Region>, NoMemory> {
         let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
         let Some((part, rests)) = container.regions.cut(range, more)? else { return Ok(None) };
+        self.share_with_rests(&part, rests);
+        Ok(Some(part))
+    }
+
+    /// Counts the references that the rests of a region have of the object that a part of it was backed by.
+    fn share_with_rests(&mut self, part: &Region, rests: u32) {
         if let Some(object) = part.backing.object() {
             (0..rests).for_each(|_| self.share_object(object));
         }
-        Ok(Some(part))
     }
 
     /// Puts a part that was cut out back in, changed.
@@ -83,7 +88,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Drops the pages of a range and keeps its regions: what is touched again is new (`madvise`).
     pub fn discard(&mut self, id: ContainerId, range: Range<u64>) {
-        let Some((root, range)) = self.containers.get(id).and_then(|container| container.reach(range)) else { return };
+        let Some((root, range)) = self.reach(id, range) else { return };
         if directory::park(&mut self.physical, root, range.clone()) {
             self.forget(id, range.clone());
         }
@@ -118,21 +123,26 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     pub fn protect(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) -> Result<(), NoMemory> {
         let mut at = range.start;
         while at < range.end {
-            let container = self.containers.get(id).ok_or(NoMemory::Limit)?;
-            let Some(next) = container.regions.first(at..range.end) else { break };
-            at = next.end;
-            if next.rights != rights
-                && let Some(part) = self.cut(id, next.start..next.end, 1)?
-            {
-                self.put(id, Region { rights, ..part })?;
+            let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
+            let Some((part, rests)) = container.regions.protect(at..range.end, rights)? else { break };
+            at = part.end;
+            self.share_with_rests(&part, rests);
+            if part.rights != rights {
                 self.protect_pages(id, part.start..part.end, rights);
             }
         }
         Ok(())
     }
 
+    /// Where a walk through `range` starts, and the part of it that the container's tables reach; `None` if there
+    /// is nothing.
+    fn reach(&self, id: ContainerId, range: Range<u64>) -> Option<(Root, Range<u64>)> {
+        let (root, range) = self.containers.get(id)?.reach(range)?;
+        Some((directory::lowest(&self.physical, root, &range)?, range))
+    }
+
     fn protect_pages(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) {
-        let Some((root, range)) = self.containers.get(id).and_then(|container| container.reach(range)) else { return };
+        let Some((root, range)) = self.reach(id, range) else { return };
         let mut lost = false;
         directory::change_entries(&mut self.physical, root, range.clone(), &mut |_, _, mut entry| {
             let before = entry.flags();

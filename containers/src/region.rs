@@ -1,7 +1,7 @@
 //! Regions: what an address space promises, page directories being what has been delivered so far.
 
 use crate::object::ObjectId;
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 bitflags::bitflags! {
@@ -94,6 +94,11 @@ impl Region {
         Region { start: range.start, end: range.end, backing: self.backing.advanced(range.start - self.start), ..*self }
     }
 
+    /// The part that lies in `range`, which overlaps it.
+    fn clipped(&self, range: &Range<u64>) -> Region {
+        self.part(self.start.max(range.start)..self.end.min(range.end))
+    }
+
     fn continues(&self, next: &Region) -> bool {
         self.end == next.start
             && self.rights == next.rights
@@ -110,53 +115,89 @@ pub const MAX_REGIONS: usize = 65_530;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooMany;
 
+/// Regions in a run, at most. Few enough to be moved up by one when another one comes between them, and so many that
+/// nearly every program has just one run.
+const RUN: usize = 64;
+
+/// Regions for which a container has room from the start: as many as small programs have.
+const FIRST_RUN: usize = 16;
+
 /// The regions of an address space, which never overlap.
+///
+/// They lie in runs, sorted vectors of which none is empty. So a region is found by two binary searches, of which
+/// the first one has hardly anything to do, and its neighbours lie beside it. With [`MAX_REGIONS`] of them a change
+/// still moves one run and the list of runs, and no piece of the heap is large.
 #[derive(Default)]
 pub struct Regions {
-    by_start: BTreeMap<u64, Region>,
+    runs: Vec<Vec<Region>>,
+    len: usize,
     bytes: u64,
+}
+
+/// Where a region is, or where one would go before it: its run, and its place in that. Behind all others it is the
+/// first one of a run that there is not.
+#[derive(Clone, Copy)]
+struct Place {
+    run: usize,
+    index: usize,
 }
 
 impl Regions {
     /// The region that holds an address.
+    #[inline]
     pub fn at(&self, address: u64) -> Option<&Region> {
-        self.by_start.range(..=address).next_back().map(|(_, region)| region).filter(|region| address < region.end)
+        self.get(self.before(self.up_to(address))?).filter(|region| address < region.end)
     }
 
     /// All regions by address.
     pub fn iter(&self) -> impl Iterator<Item = &Region> {
-        self.by_start.values()
+        self.runs.iter().flatten()
+    }
+
+    /// The same, as slices of limited length.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &[Region]> {
+        self.runs.iter().map(Vec::as_slice)
+    }
+
+    /// Adds a run of another container, all of whose regions lie behind those that are here already.
+    pub(crate) fn append(&mut self, run: &[Region]) {
+        self.len += run.len();
+        self.bytes += run.iter().map(|region| region.end - region.start).sum::<u64>();
+        self.runs.push(run.to_vec());
     }
 
     /// The parts of regions that lie in `range`, by address.
     pub fn within(&self, range: Range<u64>) -> impl Iterator<Item = Region> + '_ {
-        let first = self.at(range.start).map_or(range.start, |region| region.start);
-        self.by_start
-            .range(first..range.end.max(first))
-            .map(move |(_, region)| region.part(region.start.max(range.start)..region.end.min(range.end)))
-            .filter(|part| part.start < part.end)
+        let Place { run, index } = self.first_place(&range);
+        let first = self.runs.get(run).map_or(&[][..], |run| &run[index..]);
+        let rest = self.runs.iter().skip(run + 1).flatten();
+        let end = range.end;
+        let regions = first.iter().chain(rest).take_while(move |region| region.start < end);
+        regions.map(move |region| region.clipped(&range)).filter(|part| part.start < part.end)
     }
 
     /// Whether every page of `range` is in some region.
     pub fn covers(&self, range: Range<u64>) -> bool {
         let mut at = range.start;
-        for part in self.within(range.clone()) {
-            if part.start != at {
-                return false;
+        let mut place = self.first_place(&range);
+        while at < range.end {
+            match self.get(place) {
+                Some(region) if region.start <= at => at = region.end,
+                _ => return false,
             }
-            at = part.end;
+            place = self.after(place);
         }
-        at >= range.end
+        true
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.by_start.len()
+        self.len
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.by_start.is_empty()
+        self.len == 0
     }
 
     /// Bytes of address space in all of them.
@@ -168,27 +209,12 @@ impl Regions {
     ///
     /// # Panics
     /// If it is empty or overlaps another (checked in tests only): a bug of the caller.
-    pub fn insert(&mut self, mut region: Region) -> Result<(), TooMany> {
-        debug_assert!(region.start < region.end && self.within(region.start..region.end).next().is_none());
-        if self.len() >= MAX_REGIONS {
+    pub fn insert(&mut self, region: Region) -> Result<(), TooMany> {
+        debug_assert!(region.start < region.end && self.first(region.start..region.end).is_none());
+        if self.len >= MAX_REGIONS {
             return Err(TooMany);
         }
-        self.bytes += region.end - region.start;
-        if region.backing == Backing::Zero {
-            if let Some(before) = self.by_start.range(..region.start).next_back().map(|(_, r)| *r)
-                && before.continues(&region)
-            {
-                self.by_start.remove(&before.start);
-                region.start = before.start;
-            }
-            if let Some(after) = self.by_start.get(&region.end).copied()
-                && region.continues(&after)
-            {
-                self.by_start.remove(&after.start);
-                region.end = after.end;
-            }
-        }
-        self.by_start.insert(region.start, region);
+        self.put(self.settled(self.up_to(region.start)), region);
         Ok(())
     }
 
@@ -201,52 +227,182 @@ impl Regions {
     /// `more` regions can be inserted afterwards: who puts the part back, changed, asks for one. So a
     /// part is never left without a place.
     pub fn cut(&mut self, range: Range<u64>, more: usize) -> Result<Option<(Region, u32)>, TooMany> {
-        let Some(region) = self.first_overlapping(&range) else { return Ok(None) };
-        let cut = region.start.max(range.start)..region.end.min(range.end);
-        let (left, right) = (region.start < cut.start, cut.end < region.end);
-        if self.len() - 1 + usize::from(left) + usize::from(right) + more > MAX_REGIONS {
+        let Some(place) = self.overlapping(&range) else { return Ok(None) };
+        self.cut_at(place, &range, more).map(|(_, part, rests)| Some((part, rests)))
+    }
+
+    /// Gives the first part that lies in `range` other rights; `None` when there is none. The part is returned
+    /// as it was, with the number of references to add to its object.
+    pub fn protect(&mut self, range: Range<u64>, rights: Rights) -> Result<Option<(Region, u32)>, TooMany> {
+        let Some(place) = self.overlapping(&range) else { return Ok(None) };
+        match self.get(place) {
+            Some(region) if region.rights == rights => return Ok(Some((region.clipped(&range), 0))),
+            _ => {}
+        }
+        let (place, part, rests) = self.cut_at(place, &range, 1)?;
+        self.put(place, Region { rights, ..part });
+        Ok(Some((part, rests)))
+    }
+
+    /// Cuts the part of a region that lies in `range`, and tells where it would go, what it is, and how many rests
+    /// it leaves.
+    fn cut_at(&mut self, place: Place, range: &Range<u64>, more: usize) -> Result<(Place, Region, u32), TooMany> {
+        let region = &mut self.runs[place.run][place.index];
+        let (whole, part) = (*region, region.clipped(range));
+        let (left, right) = (whole.start < part.start, part.end < whole.end);
+        let rests = usize::from(left) + usize::from(right);
+        if self.len - 1 + rests + more > MAX_REGIONS {
             return Err(TooMany);
         }
-        self.bytes -= cut.end - cut.start;
-        match self.by_start.get_mut(&region.start) {
-            Some(rest) if left => rest.end = cut.start,
-            _ => _ = self.by_start.remove(&region.start),
-        }
-        if right {
-            self.by_start.insert(cut.end, region.part(cut.end..region.end));
-        }
-        Ok(Some((region.part(cut), u32::from(left) + u32::from(right))))
+        self.bytes -= part.end - part.start;
+        let rest = || whole.part(part.end..whole.end);
+        let place = match (left, right) {
+            (false, false) => self.remove(place),
+            (false, true) => {
+                *region = rest();
+                place
+            }
+            (true, _) => {
+                region.end = part.start;
+                let after = self.after(place);
+                if right { self.insert_at(after, rest()) } else { after }
+            }
+        };
+        Ok((place, part, rests as u32))
     }
 
     /// The highest free range of `length` bytes in `within`, at a multiple of the page size.
     pub fn gap_below(&self, within: Range<u64>, length: u64) -> Option<u64> {
         let mut top = within.end;
-        for (_, region) in self.by_start.range(..within.end).rev() {
-            if region.end < top && top - region.end >= length {
-                break;
-            }
-            if region.end <= within.start {
+        for region in self.runs.iter().rev().flat_map(|run| run.iter().rev()) {
+            if top.saturating_sub(region.end) >= length || top <= within.start {
                 break;
             }
             top = top.min(region.start);
         }
-        let start = top.checked_sub(length)?;
-        (start >= within.start && self.within(start..top).next().is_none()).then_some(start)
+        top.checked_sub(length).filter(|start| *start >= within.start)
     }
 
     /// The first part of a region that lies in `range`.
     pub fn first(&self, range: Range<u64>) -> Option<Region> {
-        let region = self.first_overlapping(&range)?;
-        Some(region.part(region.start.max(range.start)..region.end.min(range.end)))
+        self.overlapping(&range).and_then(|place| self.get(place)).map(|region| region.clipped(&range))
     }
 
-    fn first_overlapping(&self, range: &Range<u64>) -> Option<Region> {
-        let (_, last) = self.by_start.range(..range.end).next_back()?;
-        if last.end <= range.start || range.is_empty() {
-            return None;
+    /// Where the first region is of which a part lies in `range`, if there is one.
+    fn overlapping(&self, range: &Range<u64>) -> Option<Place> {
+        let place = self.first_place(range);
+        self.get(place).filter(|region| region.start < range.end && !range.is_empty()).map(|_| place)
+    }
+
+    /// Where the first region is that does not end before `range`.
+    #[inline]
+    fn first_place(&self, range: &Range<u64>) -> Place {
+        let place = self.up_to(range.start);
+        let before = self.before(place).filter(|before| self.get(*before).is_some_and(|it| it.end > range.start));
+        before.unwrap_or_else(|| self.settled(place))
+    }
+
+    /// Behind the last region that begins at an address or below it, still in its run.
+    #[inline]
+    fn up_to(&self, address: u64) -> Place {
+        let run = self.runs.partition_point(|run| run[0].start <= address).saturating_sub(1);
+        let index = self.runs.get(run).map_or(0, |run| run.partition_point(|region| region.start <= address));
+        Place { run, index }
+    }
+
+    /// The same place, in the next run if it is behind the last region of one.
+    #[inline]
+    fn settled(&self, place: Place) -> Place {
+        match self.runs.get(place.run) {
+            Some(run) if place.index >= run.len() => Place { run: place.run + 1, index: 0 },
+            _ => place,
         }
-        // Nearly always there is just this one, and else it may be far from being the first.
-        let first = if last.start <= range.start { Some(last) } else { self.at(range.start) };
-        first.or_else(|| self.by_start.range(range.start..).next().map(|(_, region)| region)).copied()
+    }
+
+    #[inline]
+    fn get(&self, place: Place) -> Option<&Region> {
+        self.runs.get(place.run)?.get(place.index)
+    }
+
+    #[inline]
+    fn before(&self, place: Place) -> Option<Place> {
+        match place.index.checked_sub(1) {
+            Some(index) => Some(Place { index, ..place }),
+            None => place.run.checked_sub(1).map(|run| Place { run, index: self.runs[run].len() - 1 }),
+        }
+    }
+
+    #[inline]
+    fn after(&self, place: Place) -> Place {
+        self.settled(Place { index: place.index + 1, ..place })
+    }
+
+    /// Puts a region before the one at a place, or makes it part of a neighbour that it continues.
+    fn put(&mut self, place: Place, region: Region) {
+        self.bytes += region.end - region.start;
+        let before = self.before(place).filter(|at| self.get(*at).is_some_and(|before| before.continues(&region)));
+        let after = self.get(place).filter(|after| region.continues(after)).map(|after| after.end);
+        match (before, after) {
+            (Some(before), Some(end)) => {
+                self.runs[before.run][before.index].end = end;
+                self.remove(place);
+            }
+            (Some(before), None) => self.runs[before.run][before.index].end = region.end,
+            (None, Some(_)) => self.runs[place.run][place.index].start = region.start,
+            (None, None) => _ = self.insert_at(place, region),
+        }
+    }
+
+    /// Inserts a region before the one at a place, and tells where it is.
+    fn insert_at(&mut self, place: Place, region: Region) -> Place {
+        let Place { mut run, mut index } = place;
+        // Behind the last one of a run, rather than before the first one of another.
+        if index == 0 && run > 0 {
+            run -= 1;
+            index = self.runs[run].len();
+        }
+        match self.runs.get_mut(run) {
+            None => self.runs.push(Vec::with_capacity(FIRST_RUN)),
+            Some(full) if full.len() == RUN => {
+                let upper = full.split_off(RUN / 2);
+                self.runs.insert(run + 1, upper);
+                if index > RUN / 2 {
+                    run += 1;
+                    index -= RUN / 2;
+                }
+            }
+            Some(_) => {}
+        }
+        self.runs[run].insert(index, region);
+        self.len += 1;
+        Place { run, index }
+    }
+
+    /// Removes the region at a place, and tells where the one is that followed it.
+    ///
+    /// Runs that have become short are joined: any two neighbours have more than half a run's regions, so that no
+    /// more room is taken than the regions are worth.
+    fn remove(&mut self, place: Place) -> Place {
+        let Place { mut run, mut index } = place;
+        self.runs[run].remove(index);
+        self.len -= 1;
+        let length = |run: Option<&Vec<Region>>| run.map_or(RUN, Vec::len);
+        let own = self.runs[run].len();
+        let (before, next) = (length(run.checked_sub(1).map(|run| &self.runs[run])), length(self.runs.get(run + 1)));
+        if own == 0 {
+            self.runs.remove(run);
+        } else if own + before.min(next) <= RUN / 2 {
+            if before < next {
+                run -= 1;
+                index += before;
+            }
+            let next = self.runs.remove(run + 1);
+            self.runs[run].extend(next);
+        }
+        self.settled(Place { run, index })
     }
 }
+
+#[cfg(test)]
+#[path = "tests/region.rs"]
+mod tests;

@@ -195,7 +195,10 @@ pub fn reserve_full() -> bool {
     tail() >= goal()
 }
 
-/// Tops the tail up to what a system call may need; false if frames run out.
+/// Tops the tail up to what a system call may need; false if frames run out. Apart, so that every kernel asks in the
+/// same way whether it need be called.
+#[cold]
+#[inline(never)]
 pub fn reserve(frames: &mut Frames) -> bool {
     reserve_bytes(frames, goal())
 }

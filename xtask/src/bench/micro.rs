@@ -33,7 +33,7 @@ const PARTS: [(&str, f64, &str); 8] = [
     (
         "thread",
         4.0,
-        "the stack is mapped, protected and unmapped, and each of these searches the tree of regions several times and changes it; \"Where the instructions go\" has the functions",
+        "a quarter of it is the library's own work, and the stack is mapped, protected and unmapped, each of which looks for its regions and for its pages; \"Where the instructions go\" has the functions",
     ),
     ("pipe-fork", 4.0, AGAIN),
     (
