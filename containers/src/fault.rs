@@ -103,15 +103,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         };
         let first = (page & !(TOGETHER * PAGE - 1)).max(region.start);
         let end = end.min(region.end).min((page & !(TOGETHER * PAGE - 1)) + TOGETHER * PAGE);
-        let number = |address: u64| ((offset + (address - region.start)) / PAGE) as u32;
-        let Some(object) = self.objects.get(object).filter(|_| first < end) else { return 0 };
-        let mut entered = 0;
-        for (at, frame) in object.pages(number(first)..number(end)) {
-            let slot = slot(first, 1) + (at - number(first)) as usize;
-            if self.physical.table(table)[slot].is_unused() {
-                self.physical.share(frame);
-                directory::set(&mut self.physical, table, slot, frame, flags);
-                entered += 1;
+        let Some(object) = self.objects.get(object) else { return 0 };
+        let (mut at, mut entered) = (first, 0);
+        while at < end {
+            let pages = object.pages((offset + (at - region.start)) / PAGE);
+            for page in pages.iter().take(((end - at) / PAGE) as usize) {
+                if let Some(frame) = *page
+                    && self.physical.table(table)[slot(at, 1)].is_unused()
+                {
+                    self.physical.share(frame);
+                    directory::set(&mut self.physical, table, slot(at, 1), frame, flags);
+                    entered += 1;
+                }
+                at += PAGE;
             }
         }
         entered

@@ -6,26 +6,48 @@
 
 use crate::arena::{Full, Id};
 use crate::container::Container;
-use crate::directory::USER_END;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::{Backing, Region};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::ops::Range;
+
+/// Pages that are looked up together: so many, on a multiple of their number.
+const CHUNK: usize = 32;
+
+/// The frames of some pages, as far as they were ever written.
+type Chunk = [Option<Frame>; CHUNK];
+
+/// The chunk of a page, and which of its pages it is.
+#[inline]
+fn place(page: u64) -> (u32, usize) {
+    ((page / CHUNK as u64) as u32, (page % CHUNK as u64) as usize)
+}
 
 /// Pages by number, a size in bytes, and how many files and regions refer to it.
 #[derive(Default)]
 pub struct Object {
-    pages: BTreeMap<u32, Frame>,
+    chunks: BTreeMap<u32, Box<Chunk>>,
     size: u64,
     references: u32,
 }
 
 impl Object {
-    /// The pages of some numbers that were ever written.
-    pub(crate) fn pages(&self, numbers: Range<u32>) -> impl Iterator<Item = (u32, Frame)> {
-        self.pages.range(numbers).map(|(number, frame)| (*number, *frame))
+    /// The frame of a page, if it was ever written.
+    #[inline]
+    fn page(&self, page: u64) -> Option<Frame> {
+        let (chunk, index) = place(page);
+        self.chunks.get(&chunk)?[index]
+    }
+
+    /// The frames of a page and of those that follow it, up to the end of their chunk.
+    #[inline]
+    pub(crate) fn pages(&self, from: u64) -> &[Option<Frame>] {
+        const NONE: &Chunk = &[None; CHUNK];
+        let (chunk, index) = place(from);
+        &self.chunks.get(&chunk).map_or(NONE, |chunk| chunk)[index..]
     }
 }
 
@@ -58,7 +80,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Whether it is the program of any container.
     pub fn is_program(&self, id: ObjectId) -> bool {
         let is_image = |region: &Region| matches!(region.backing, Backing::Image { object, .. } if object == id);
-        let runs = |container: &Container| container.regions.within(0..USER_END).any(|region| is_image(&region));
+        let runs = |container: &Container| container.regions.iter().any(is_image);
         // Most files are not mapped by anybody, or are no programs.
         self.objects.get(id).is_some_and(|object| object.references > 1)
             && self.containers.ids().filter_map(|id| self.containers.get(id)).any(runs)
@@ -78,7 +100,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if object.references == 0
             && let Some(object) = self.objects.remove(id)
         {
-            object.pages.into_values().for_each(|frame| self.physical.release(frame));
+            let frames = object.chunks.values().flat_map(|chunk| chunk.iter().flatten());
+            frames.for_each(|frame| self.physical.release(*frame));
         }
     }
 
@@ -96,19 +119,20 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
         let Some(object) = self.objects.get_mut(id) else { return };
         object.size = size;
-        let mut beyond = object.pages.split_off(&(size.div_ceil(PAGE) as u32));
-        let last = object.pages.get(&((size / PAGE) as u32)).copied();
-        while let Some((_, frame)) = beyond.pop_first() {
-            self.physical.release(frame);
-        }
-        if let Some(frame) = last {
+        let pages = size.div_ceil(PAGE);
+        let mut beyond = object.chunks.split_off(&(pages.div_ceil(CHUNK as u64) as u32));
+        let (last, index) = place(pages);
+        let rest = object.chunks.get_mut(&last).into_iter().flat_map(|chunk| &mut chunk[index..]);
+        let frames = rest.chain(beyond.values_mut().flat_map(|chunk| chunk.iter_mut())).filter_map(Option::take);
+        frames.for_each(|frame| self.physical.release(frame));
+        if let Some(frame) = object.page(size / PAGE) {
             self.zero(frame, (size % PAGE) as usize..PAGE_SIZE);
         }
     }
 
     /// The frame of a page, if it was ever written.
     pub fn object_page(&self, id: ObjectId, page: u64) -> Option<Frame> {
-        self.objects.get(id)?.pages.get(&(page as u32)).copied()
+        self.objects.get(id)?.page(page)
     }
 
     /// The frame of a page, made if it was not there.
@@ -119,7 +143,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let frame = self.allocate_user()?;
         match self.objects.get_mut(id) {
             Some(object) => {
-                object.pages.insert(page as u32, frame);
+                let (chunk, index) = place(page);
+                object.chunks.entry(chunk).or_insert_with(|| Box::new([None; CHUNK]))[index] = Some(frame);
                 Ok(frame)
             }
             None => {
