@@ -1,8 +1,10 @@
 //! `cargo xtask test`.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Write, stdout},
+    panic::resume_unwind,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -74,7 +76,8 @@ impl Test {
     /// Runs the steps and sums them up.
     pub(crate) fn execute(self) -> Result<u8> {
         if self.miri {
-            return Ok(summary(&[step("host tests under Miri", || tests(self.miri_tests()?))]));
+            let miri = step(&mut stdout(), "host tests under Miri", |out| tests(out, self.miri_tests()?));
+            return Ok(summary(&[miri]));
         }
         let (host, boot) = (!self.boot, !self.host);
         if boot {
@@ -83,20 +86,30 @@ impl Test {
         let mut steps = Vec::new();
         if host && self.filter.is_none() {
             for (name, command) in checks() {
-                steps.push(step(&name, || check(command)));
+                steps.push(step(&mut stdout(), &name, |_| check(command)));
             }
         }
-        if host {
-            steps.push(step("host tests and doctests", || tests(self.host_tests())));
-            steps.push(step("models of the giant lock", || tests(self.models())));
-        }
-        if boot {
-            let built = step("build of what boots", build_all);
-            let ready = built.outcome.failed == 0;
-            steps.push(built);
-            if ready {
-                steps.push(step("boot tests", || tests(self.boot_tests()?)));
-            }
+        let mut ready = false;
+        steps.extend(beside(
+            |out| {
+                let mut steps = Vec::new();
+                if host {
+                    steps.push(step(out, "host tests and doctests", |out| tests(out, self.host_tests())));
+                }
+                if boot {
+                    steps.push(step(out, "build of what boots", |_| build_all()));
+                    ready = steps.last().is_some_and(|built| built.outcome.failed == 0);
+                }
+                steps
+            },
+            |out| host.then(|| step(out, "models of the giant lock", |out| tests(out, self.models()))),
+        ));
+        if ready {
+            // A machine with several CPUs has the host's to itself but for those with one, so it goes on for long.
+            steps.extend(beside(
+                |out| [step(out, "boot tests", |out| tests(out, self.boot_tests(&["--lib", "--test", "boot"])?))],
+                |out| [step(out, "boot tests: several CPUs", |out| tests(out, self.boot_tests(&["--test", "smp"])?))],
+            ));
         }
         Ok(summary(&steps))
     }
@@ -135,9 +148,10 @@ impl Test {
         Ok(rustup)
     }
 
-    fn boot_tests(&self) -> Result<Command> {
+    /// The boot tests of these targets.
+    fn boot_tests(&self, targets: &[&str]) -> Result<Command> {
         let mut cargo = project::cargo("test");
-        cargo.args(["--package", BOOT_TESTS, "--no-fail-fast"]).args(&self.filter);
+        cargo.args(["--package", BOOT_TESTS, "--no-fail-fast"]).args(targets).args(&self.filter);
         let me = std::env::current_exe().context("where is xtask?")?;
         cargo.env("JOTUN_XTASK", me).env("JOTUN_TARGET", project::target());
         Ok(cargo)
@@ -193,15 +207,40 @@ fn build_all() -> Result<Outcome> {
         // Not part of the image: what the image holds must not depend on this compiler being here.
         build::c_programs("musl-gcc", "-musl", &project::stage()?.join(build::C_DIRECTORY))?;
     }
-    Ok(Outcome::default())
+    let mut boot_tests = project::cargo("test");
+    boot_tests.args(["--quiet", "--no-run", "--package", BOOT_TESTS]);
+    check(boot_tests)
+}
+
+/// Runs two rows of steps side by side. What the second says is kept until the first is through.
+fn beside<First, Second>(
+    first: impl FnOnce(&mut dyn Write) -> First,
+    second: impl FnOnce(&mut dyn Write) -> Second + Send,
+) -> Vec<Step>
+where
+    First: IntoIterator<Item = Step>,
+    Second: IntoIterator<Item = Step> + Send,
+{
+    thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            let mut said = Vec::new();
+            (second(&mut said), said)
+        });
+        let mut steps: Vec<_> = first(&mut stdout()).into_iter().collect();
+        let (others, said) = second.join().unwrap_or_else(|panic| resume_unwind(panic));
+        // Nobody is told if the words cannot be written: the summary could not be either.
+        _ = stdout().write_all(&said);
+        steps.extend(others);
+        steps
+    })
 }
 
 /// Runs one step under a heading. A step that cannot be run has failed.
-fn step(name: &str, run: impl FnOnce() -> Result<Outcome>) -> Step {
-    println!("\n== {name} ==");
+fn step(out: &mut dyn Write, name: &str, run: impl FnOnce(&mut dyn Write) -> Result<Outcome>) -> Step {
     let start = Instant::now();
-    let outcome = run().unwrap_or_else(|error| {
-        println!("{error:#}");
+    let outcome = writeln!(out, "\n== {name} ==").context("cannot write").and_then(|()| run(out));
+    let outcome = outcome.unwrap_or_else(|error| {
+        _ = writeln!(out, "{error:#}");
         Outcome { failed: 1, ..Outcome::default() }
     });
     Step { name: name.to_owned(), outcome, time: start.elapsed() }
@@ -214,14 +253,13 @@ fn check(mut command: Command) -> Result<Outcome> {
 }
 
 /// `cargo test`, its output passed on and counted.
-fn tests(mut command: Command) -> Result<Outcome> {
+fn tests(out: &mut dyn Write, mut command: Command) -> Result<Outcome> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut outcome = Outcome::default();
-    let mut stdout = std::io::stdout();
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|lines| lines.split(b'\n')) {
         let line = line.context("cannot read the tests' output")?;
         outcome.count(&String::from_utf8_lossy(&line));
-        stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n")).context("cannot write")?;
+        out.write_all(&line).and_then(|()| out.write_all(b"\n")).context("cannot write")?;
     }
     let status = child.wait().context("cannot wait for cargo")?;
     if !status.success() && outcome.failed == 0 {
@@ -284,9 +322,28 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_steps_run_side_by_side() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let done = |out: &mut dyn Write, name| step(out, name, |_| Ok(Outcome { passed: 1, ..Outcome::default() }));
+        let steps = beside(
+            |out| {
+                told.recv().expect("the other row has begun");
+                vec![done(out, "a"), done(out, "b")]
+            },
+            |out| {
+                tell.send(()).expect("somebody waits");
+                Some(done(out, "c"))
+            },
+        );
+        assert_eq!(steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
     fn a_step_that_cannot_run_has_failed() {
-        let step = step("broken", || anyhow::bail!("no such tool"));
+        let mut said = Vec::new();
+        let step = step(&mut said, "broken", |_| anyhow::bail!("no such tool"));
         assert_eq!(step.outcome.failed, 1);
+        assert_eq!(String::from_utf8_lossy(&said), "\n== broken ==\nno such tool\n");
         assert_eq!(summary(&[step]), 1);
         assert_eq!(summary(&[]), 0);
     }

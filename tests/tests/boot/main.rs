@@ -1,0 +1,23 @@
+//! The boot tests but for those of [`smp`](../smp.rs), which run beside these: one program, so that no
+//! machine waits for the last one of another file.
+
+mod bench;
+mod bochs;
+mod busybox;
+mod command;
+mod foreign;
+mod fuzz;
+mod hostile;
+mod image;
+mod images;
+mod machines;
+mod patience;
+mod pipes;
+mod profile;
+mod programs;
+mod protection;
+mod real;
+mod reports;
+mod scripts;
+mod statistics;
+mod terminal;
