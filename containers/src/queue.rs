@@ -11,6 +11,19 @@ pub struct Link {
     pub(crate) next: Option<ThreadId>,
 }
 
+impl Link {
+    /// Makes the neighbours of a thread that has [joined](Queue::join) a queue with this link its neighbours.
+    #[inline]
+    pub(crate) fn attach<R>(self, threads: &mut Threads<R>, id: ThreadId) {
+        if let Some(previous) = self.previous {
+            threads.link_mut(previous, |link| link.next = Some(id));
+        }
+        if let Some(next) = self.next {
+            threads.link_mut(next, |link| link.previous = Some(id));
+        }
+    }
+}
+
 /// First in, first out, with leaving from anywhere.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Queue {
@@ -37,28 +50,26 @@ impl Queue {
         threads.get(id)?.link.next
     }
 
-    /// Joins at the end.
-    pub fn push<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
-        let last = self.last.replace(id);
-        threads.link_mut(id, |link| *link = Link { previous: last, next: None });
-        match last {
-            Some(last) => threads.link_mut(last, |link| link.next = Some(id)),
-            None => self.first = Some(id),
-        }
-    }
-
-    /// Joins at the front: who was interrupted before its slice was over.
-    pub fn push_first<R>(&mut self, threads: &mut Threads<R>, id: ThreadId) {
-        let first = self.first.replace(id);
-        threads.link_mut(id, |link| *link = Link { previous: None, next: first });
-        match first {
-            Some(first) => threads.link_mut(first, |link| link.previous = Some(id)),
-            None => self.last = Some(id),
+    /// Joins at the end, or in front: who was interrupted before its slice was over. Returns the link that the thread
+    /// has from now on. It is still to be [attached](Link::attach), so that who has the thread's control block at hand
+    /// need not look it up again here.
+    #[inline]
+    #[must_use = "the thread and its neighbours do not know yet"]
+    pub(crate) fn join(&mut self, id: ThreadId, front: bool) -> Link {
+        if front {
+            let next = self.first.replace(id);
+            self.last.get_or_insert(id);
+            Link { previous: None, next }
+        } else {
+            let previous = self.last.replace(id);
+            self.first.get_or_insert(id);
+            Link { previous, next: None }
         }
     }
 
     /// The thread that had this link leaves from wherever it is; it must be in this queue.
-    pub fn remove<R>(&mut self, threads: &mut Threads<R>, Link { previous, next }: Link) {
+    #[inline]
+    pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, Link { previous, next }: Link) {
         match previous {
             Some(previous) => threads.link_mut(previous, |link| link.next = next),
             None => self.first = next,
@@ -81,16 +92,13 @@ impl Lane {
         Lane { queues: [Queue::EMPTY; PRIORITIES as usize], occupied: 0 }
     }
 
-    /// A thread of that priority joins.
-    pub(crate) fn push<R>(&mut self, threads: &mut Threads<R>, id: ThreadId, priority: u8, front: bool) {
+    /// A thread of that priority joins, as [`Queue::join`] has it.
+    #[inline]
+    #[must_use = "as of `Queue::join`"]
+    pub(crate) fn join(&mut self, id: ThreadId, priority: u8, front: bool) -> Link {
         let priority = priority.min(PRIORITIES - 1);
-        let queue = &mut self.queues[usize::from(priority)];
-        if front {
-            queue.push_first(threads, id)
-        } else {
-            queue.push(threads, id)
-        }
         self.occupied |= 1 << priority;
+        self.queues[usize::from(priority)].join(id, front)
     }
 
     /// The thread of that priority that had this link leaves.
@@ -106,11 +114,23 @@ impl Lane {
     /// The best priority that anybody in it has.
     #[inline]
     pub(crate) fn best(&self) -> Option<u8> {
-        (self.occupied != 0).then(|| self.occupied.trailing_zeros() as u8)
+        best(self.occupied)
+    }
+
+    /// The same of two of them.
+    #[inline]
+    pub(crate) fn best_of_both(&self, other: &Lane) -> Option<u8> {
+        best(self.occupied | other.occupied)
     }
 
     /// The thread of the best priority that has waited longest.
     pub(crate) fn first(&self) -> Option<ThreadId> {
         self.queues[usize::from(self.best()?)].first()
     }
+}
+
+/// The best of a set of priorities.
+#[inline]
+fn best(occupied: u64) -> Option<u8> {
+    (occupied != 0).then(|| occupied.trailing_zeros() as u8)
 }

@@ -76,8 +76,9 @@ impl CpuState {
     }
 
     /// The best priority that a thread has that is ready here.
+    #[inline]
     fn best(&self) -> Option<u8> {
-        self.settled.best().into_iter().chain(self.fresh.best()).min()
+        self.settled.best_of_both(&self.fresh)
     }
 
     /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
@@ -124,6 +125,45 @@ impl Schedule {
             (IDLE - urgent, state.bound)
         };
         affinity.intersection(self.all()).iter().min_by_key(key).unwrap_or_default()
+    }
+
+    /// Gives a thread a place in the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
+    /// Its new link is still to be [attached](crate::queue::Link::attach). Returns the CPU that must look, if one must.
+    #[inline]
+    pub(crate) fn put_back(&mut self, id: ThreadId, thread: &mut Thread, goes_on: bool) -> Option<Cpu> {
+        let stays = thread.may_stay();
+        if !goes_on || !stays {
+            thread.slice = SLICE;
+        }
+        if !stays {
+            self.unbind(thread);
+        }
+        self.enqueue(id, thread, goes_on && stays)
+    }
+
+    /// Puts a thread into a lane, in front if it is to go on; else as [`Schedule::put_back`].
+    #[inline]
+    fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> Option<Cpu> {
+        thread.state = State::Ready;
+        if !front {
+            self.stamp += 1;
+            thread.stamp = self.stamp;
+        }
+        let cpu = *thread.cpu.get_or_insert_with(|| {
+            let home = self.home(thread.affinity);
+            self.cpu(home).bound += 1;
+            home
+        });
+        let state = self.cpu(cpu);
+        let must_look = state.must_look(thread.priority);
+        thread.link = state.lane(thread).join(id, thread.priority, front);
+        must_look.then_some(cpu)
+    }
+
+    fn unbind(&mut self, thread: &mut Thread) {
+        if let Some(cpu) = thread.cpu.take() {
+            self.cpu(cpu).bound -= 1;
+        }
     }
 }
 
@@ -174,17 +214,24 @@ impl<R> Tasks<R> {
         self.put_back(id, false);
     }
 
-    /// Puts a thread into the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
-    pub(crate) fn put_back(&mut self, id: ThreadId, goes_on: bool) {
+    /// Puts a thread into the ready queue, as [`Schedule::put_back`] has it.
+    fn put_back(&mut self, id: ThreadId, goes_on: bool) {
+        self.place(id, |schedule, thread| schedule.put_back(id, thread, goes_on));
+    }
+
+    /// Puts a thread into a lane, in the same way.
+    fn enqueue(&mut self, id: ThreadId) {
+        self.place(id, |schedule, thread| schedule.enqueue(id, thread, false));
+    }
+
+    /// Has a thread placed in the ready queue, and alerts the CPU that must look.
+    fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> Option<Cpu>) {
         let Some(thread) = self.threads.get_mut(id) else { return };
-        let stays = thread.may_stay();
-        if !goes_on || !stays {
-            thread.slice = SLICE;
+        if let Some(cpu) = place(&mut self.schedule, thread) {
+            self.attention.insert(cpu);
         }
-        if !stays {
-            self.unbind(id);
-        }
-        self.enqueue(id, goes_on && stays);
+        let link = thread.link;
+        link.attach(&mut self.threads, id);
     }
 
     /// Whether the thread that ran on a CPU until now goes on there. It does not if it does not run any more, or
@@ -208,27 +255,6 @@ impl<R> Tasks<R> {
         true
     }
 
-    /// Puts a thread into a lane, in front if it is to go on, and alerts the CPU that must look.
-    fn enqueue(&mut self, id: ThreadId, front: bool) {
-        let Some(thread) = self.threads.get_mut(id) else { return };
-        thread.state = State::Ready;
-        if !front {
-            self.schedule.stamp += 1;
-            thread.stamp = self.schedule.stamp;
-        }
-        let cpu = *thread.cpu.get_or_insert_with(|| {
-            let home = self.schedule.home(thread.affinity);
-            self.schedule.cpu(home).bound += 1;
-            home
-        });
-        let state = self.schedule.cpu(cpu);
-        let priority = thread.priority;
-        if state.must_look(priority) {
-            self.attention.insert(cpu);
-        }
-        state.lane(thread).push(&mut self.threads, id, priority, front);
-    }
-
     /// Takes a ready thread out of its lane.
     pub(crate) fn dequeue(&mut self, id: ThreadId) {
         if let Some(thread) = self.threads.get(id)
@@ -240,8 +266,8 @@ impl<R> Tasks<R> {
     }
 
     pub(crate) fn unbind(&mut self, id: ThreadId) {
-        if let Some(cpu) = self.threads.get_mut(id).and_then(|thread| thread.cpu.take()) {
-            self.schedule.cpu(cpu).bound -= 1;
+        if let Some(thread) = self.threads.get_mut(id) {
+            self.schedule.unbind(thread);
         }
     }
 
@@ -306,7 +332,7 @@ impl<R> Tasks<R> {
         }
         let old = core::mem::replace(&mut self.threads.get_mut(id)?.priority, priority);
         match (state, cpu) {
-            (State::Ready, _) => self.enqueue(id, false),
+            (State::Ready, _) => self.enqueue(id),
             (State::Running, Some(cpu)) => {
                 self.attention.insert(cpu);
                 self.schedule.cpu(cpu).running = Some((id, priority));
@@ -336,7 +362,7 @@ impl<R> Tasks<R> {
             thread.affinity = affinity;
         }
         match state {
-            State::Ready if moves => self.enqueue(id, false),
+            State::Ready if moves => self.enqueue(id),
             State::Parked if !stays => self.unbind(id),
             State::Running if !stays => self.alert(id),
             _ => {}

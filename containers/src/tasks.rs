@@ -403,8 +403,10 @@ impl<R> Tasks<R> {
             self.attention.insert(cpu);
         }
         thread.state = State::Parked;
+        thread.link = self.waiting[wait.channel.bucket()].join(id, false);
         thread.wait = Some(wait);
-        self.waiting[wait.channel.bucket()].push(&mut self.threads, id);
+        let link = thread.link;
+        link.attach(&mut self.threads, id);
         if let Some(deadline) = wait.deadline {
             self.deadlines.insert((deadline, id));
         }
@@ -421,9 +423,23 @@ impl<R> Tasks<R> {
 
     /// Wakes a parked thread with a result of the caller's choice.
     pub fn resume(&mut self, id: ThreadId, how: Resume) {
-        let Some(thread) = self.threads.get_mut(id) else { return };
-        let Some(wait) = &thread.wait else { return };
-        let (link, channel, deadline) = (thread.link, wait.channel, wait.deadline);
+        self.resume_if(id, |_, _| Some(how));
+    }
+
+    /// Wakes a thread, if it is parked, in the way that `how` says when it has seen thread and wait. Returns the thread
+    /// behind it in its queue, and whether it has been woken.
+    #[inline]
+    fn resume_if(
+        &mut self,
+        id: ThreadId,
+        how: impl FnOnce(&Thread, &Wait) -> Option<Resume>,
+    ) -> (Option<ThreadId>, bool) {
+        let Some(thread) = self.threads.get_mut(id) else { return (None, false) };
+        let before = thread.link;
+        let seen: &Thread = thread;
+        let how = seen.wait.as_ref().and_then(|wait| how(seen, wait));
+        let (Some(how), Some(wait)) = (how, &thread.wait) else { return (before.next, false) };
+        let (channel, deadline) = (wait.channel, wait.deadline);
         let registers = &mut thread.registers;
         match how {
             Resume::Unchanged => {}
@@ -438,27 +454,41 @@ impl<R> Tasks<R> {
             }
         }
         thread.wait = None;
-        self.unpark(id, link, channel, deadline);
-        self.put_back(id, false);
+        if let Some(cpu) = self.schedule.put_back(id, thread, false) {
+            self.attention.insert(cpu);
+        }
+        let link = thread.link;
+        self.unpark(id, before, channel, deadline);
+        link.attach(&mut self.threads, id);
+        (before.next, true)
     }
 
     /// Wakes up to `most` threads that wait on `channel` for one of `bits`, in the order in which they
     /// came; returns how many.
     pub fn wake(&mut self, channel: Channel, most: usize, bits: u32) -> usize {
+        self.wake_with(channel, most, bits, |_, wait| wait.woken)
+    }
+
+    /// The same for who may complete calls that wait: `how` is shown each thread and its wait, and says how the call
+    /// ends. What the call asks for stands in the thread's registers.
+    #[inline]
+    pub fn wake_with(
+        &mut self,
+        channel: Channel,
+        most: usize,
+        bits: u32,
+        mut how: impl FnMut(&Thread, &Wait) -> Resume,
+    ) -> usize {
         let mut woken = 0;
         let mut next = self.waiting[channel.bucket()].first();
         while woken < most
             && let Some(id) = next
-            && let Some(thread) = self.thread(id)
         {
-            next = thread.link.next;
-            if let Some(wait) = &thread.wait
-                && wait.channel == channel
-                && wait.bits & bits != 0
-            {
-                self.resume(id, wait.woken);
-                woken += 1;
-            }
+            let (behind, resumed) = self.resume_if(id, |thread, wait| {
+                (wait.channel == channel && wait.bits & bits != 0).then(|| how(thread, wait))
+            });
+            next = behind;
+            woken += usize::from(resumed);
         }
         woken
     }
@@ -487,9 +517,11 @@ impl<R> Tasks<R> {
                 && wait.channel == from
             {
                 wait.channel = to;
-                let link = thread.link;
-                self.waiting[from.bucket()].remove(&mut self.threads, link);
-                self.waiting[to.bucket()].push(&mut self.threads, id);
+                let before = thread.link;
+                self.waiting[from.bucket()].remove(&mut self.threads, before);
+                let link = self.waiting[to.bucket()].join(id, false);
+                self.threads.link_mut(id, |own| *own = link);
+                link.attach(&mut self.threads, id);
                 moved += 1;
             }
         }
@@ -511,8 +543,10 @@ impl<R> Tasks<R> {
 
     /// The next deadline of anybody, timers included.
     pub fn next_deadline(&self) -> Option<u64> {
-        let waits = self.deadlines.first().map(|(deadline, _)| *deadline);
-        waits.into_iter().chain(self.signals.next_timer).min()
+        match (self.deadlines.first(), self.signals.next_timer) {
+            (Some((wait, _)), Some(timer)) => Some(timer.min(*wait)),
+            (wait, timer) => wait.map(|(wait, _)| *wait).or(timer),
+        }
     }
 
     /// Ends a thread, whatever it is doing; one that runs on another CPU has been made to leave user mode

@@ -123,6 +123,30 @@ fn wakers_complete_or_restart_a_call() {
 }
 
 #[test]
+fn a_waker_says_for_each_how_its_call_ends() {
+    let mut tasks = Tasks::default();
+    let channel = Channel::Pipe(1);
+    let threads: Vec<_> = (0..4).map(|_| running(&mut tasks)).collect();
+    for (n, id) in (0..).zip(&threads) {
+        tasks.thread_mut(*id).unwrap().registers = Registers { rip: 0x1002, rdx: n, code: 7, ..Registers::default() };
+        tasks.park(*id, Wait { bits: if n == 1 { 2 } else { 1 }, ..Wait::restart(channel, Some(50 + n)) });
+    }
+    let mut shown = Vec::new();
+    let woken = tasks.wake_with(channel, 2, 1, |thread, wait| {
+        shown.push(thread.registers.rdx);
+        if thread.registers.rdx == 0 { Resume::Return(9) } else { wait.woken }
+    });
+    assert_eq!((woken, shown), (2, vec![0, 2]), "those who wait for this bit, in the order in which they came");
+    let registers = |tasks: &Tasks<()>, id| tasks.thread(id).map(|thread| (thread.registers.rip, thread.registers.rax));
+    assert_eq!(registers(&tasks, threads[0]), Some((0x1002, 9)), "it has ended");
+    assert_eq!(registers(&tasks, threads[2]), Some((0x1000, 7)), "it is made again");
+    assert_eq!(tasks.next_deadline(), Some(51));
+    assert_eq!((tasks.wake(channel, 9, 3), tasks.next_deadline()), (2, None));
+    let order: Vec<_> = core::iter::from_fn(|| tasks.take_ready(CPU)).collect();
+    assert_eq!(order, [0, 2, 1, 3].map(|n| threads[n]));
+}
+
+#[test]
 fn deadlines_expire_in_order_and_once() {
     let mut tasks = Tasks::default();
     let (a, b) = (running(&mut tasks), running(&mut tasks));
