@@ -150,6 +150,31 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
+    /// Where a piece of a container's memory is, if it lies in one page that is there with these rights. So a container can
+    /// be reached that this CPU does not work for: who could be told of a fault is not known then.
+    fn place(&self, (id, address): (ContainerId, u64), length: usize, access: Rights) -> Option<(Frame, usize)> {
+        let offset = address as usize % PAGE_SIZE;
+        let inside = address < USER_END && length <= PAGE_SIZE - offset;
+        let frame = if inside { self.present(id, address, access)? } else { return None };
+        Some((frame, offset))
+    }
+
+    /// Copies from the memory of one container to that of another, or of the same, if both pieces lie in pages that are
+    /// there; tells whether.
+    pub fn copy_across(&mut self, from: (ContainerId, u64), to: (ContainerId, u64), length: usize) -> bool {
+        let places = (self.place(from, length, Rights::READ), self.place(to, length, Rights::WRITE));
+        let (Some(from), Some(to)) = places else { return false };
+        self.copy_bytes(from, to, length);
+        true
+    }
+
+    /// Writes to a container's memory, if it lies in a page that is there; tells whether.
+    pub fn write_across(&mut self, to: (ContainerId, u64), from: &[u8]) -> bool {
+        let Some((frame, offset)) = self.place(to, from.len(), Rights::WRITE) else { return false };
+        self.physical.write(frame, offset, from);
+        true
+    }
+
     /// Copies from an object to user memory, up to the object's end; returns how many bytes.
     pub fn object_to_user(
         &mut self,

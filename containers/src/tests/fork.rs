@@ -68,6 +68,30 @@ fn pages_part_at_the_first_write_and_the_last_owner_keeps_the_page() {
 }
 
 #[test]
+fn bytes_go_across_between_pages_that_are_there_and_allow_it() {
+    let mut memory = Machine::memory_with(900, 2);
+    let parent = memory.make_container_with_directory(Cpu(0)).unwrap();
+    memory.map(parent, region(OUTSIDE, 8, RW)).unwrap();
+    run(&mut memory, Cpu(0), parent);
+    assert!(store(&mut memory, 0, parent, OUTSIDE, 7) && store(&mut memory, 0, parent, OUTSIDE + PAGE, 1));
+    let child = memory.fork(parent, Cpu(0)).unwrap();
+    let (from, to) = ((parent, OUTSIDE), (child, OUTSIDE + PAGE));
+    assert!(!memory.copy_across(from, to, 1), "the child's page is its parent's still");
+    run(&mut memory, Cpu(1), child);
+    assert!(store(&mut memory, 1, child, OUTSIDE + PAGE, 2));
+    assert!(memory.copy_across(from, to, 1));
+    assert_eq!((load(&mut memory, 1, child, to.1), load(&mut memory, 0, parent, to.1)), (Some(7), Some(1)));
+    assert!(memory.write_across(to, &[8]) && !memory.write_across((child, OUTSIDE), &[8]));
+    assert_eq!(load(&mut memory, 1, child, to.1), Some(8));
+    let end = (child, OUTSIDE + 2 * PAGE - 1);
+    assert!(memory.copy_across(from, end, 1) && !memory.copy_across(from, end, 2), "across a border");
+    assert!(!memory.copy_across(from, (child, OUTSIDE + 3 * PAGE), 1), "never touched");
+    assert!(!memory.copy_across(from, (child, u64::MAX), 1) && !memory.copy_across((child, ELSEWHERE), end, 1));
+    // Within one page, and one container.
+    assert!(memory.copy_across(to, (child, to.1 + 1), 1));
+}
+
+#[test]
 fn a_fork_interrupts_the_cpus_that_run_the_parent_and_no_others() {
     let mut memory = Machine::memory_with(900, 3);
     let parent = memory.make_container_with_directory(Cpu(0)).unwrap();

@@ -16,7 +16,7 @@ use abi::native::{
 use alloc::string::String;
 use containers::directory::USER_END;
 use containers::thread::PRIORITIES;
-use containers::{Channel, ProcessId, Registers, ThreadId, Wait};
+use containers::{Channel, ProcessId, Registers, Resume, ThreadId, Wait};
 use core::fmt::Write;
 use cpulocal::InKernel;
 
@@ -83,15 +83,38 @@ pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &
     if length > MESSAGE_MAX as u64 {
         return Err(Errno::EMSGSIZE);
     }
+    let receiver = process(tasks, to);
+    if let Ok(to) = receiver
+        && hand_over(caller, memory, tasks, messages, to)
+    {
+        return DONE;
+    }
     let mut message = Message::new(caller.process.number(), length as usize);
     memory.copy_in(caller.space, address, message.content_mut()).map_err(bad_address)?;
-    let to = process(tasks, to)?;
+    let to = receiver?;
     if tasks.process(to).is_none_or(|process| process.ended.is_some()) {
         return Err(Errno::ESRCH);
     }
     messages.send(to, message).map_err(|_| Errno::EAGAIN)?;
     tasks.wake(Channel::Messages(to), 1, u32::MAX);
     DONE
+}
+
+/// Gives a message to the thread that waits first for one, if there is one and its call can be completed: between pages
+/// that are there. Otherwise it makes its call again, when the message is in the queue.
+fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages, to: ProcessId) -> bool {
+    let [_, address, length, ..] = caller.arguments;
+    let mut handed_over = false;
+    tasks.wake_with(Channel::Messages(to), 1, u32::MAX, |receiver, wait| {
+        let Registers { rdi: buffer, rsi: capacity, rdx: sender, .. } = receiver.registers;
+        let (from, to) = (caller.space.container, receiver.container);
+        let taken = length.min(capacity);
+        handed_over = memory.copy_across((from, address), (to, buffer), taken as usize)
+            && (sender == 0 || memory.write_across((to, sender), &caller.process.number().to_le_bytes()));
+        if handed_over { Resume::Return(taken as i64) } else { wait.woken }
+    });
+    messages.sent += u64::from(handed_over);
+    handed_over
 }
 
 /// `receive(buffer, capacity, sender, time-out)`

@@ -1,8 +1,8 @@
 //! Reading, writing and seeking: how buffers, offsets and waiting go together. What one buffer's worth
 //! comes to is [`super::transfer`]'s business.
 
-use super::opened;
-use super::transfer::{Buffer, Step, Transfer, pipe_wait};
+use super::transfer::{Buffer, Step, Transfer};
+use super::{opened, pipes};
 use crate::calls::{Answer, Caller, Reply, jobs, restart, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, SIZE_MAX, now};
@@ -10,7 +10,6 @@ use crate::kernel::{Memory, Tasks};
 use crate::random::Random;
 use crate::signals::{self, SI_USER, SIGPIPE, SIGTTIN, SIGTTOU, from_process};
 use ::files::open::Whence;
-use ::files::pipe::{ATOMIC, event};
 use ::files::tty::LocalModes;
 use ::files::{Errno, OpenFlags};
 use alloc::vec::Vec;
@@ -165,8 +164,10 @@ fn read_into(
     if !file.flags.readable() {
         return Err(Errno::EBADF);
     }
-    if opened.bytes == Bytes::Directory {
-        return Err(Errno::EISDIR);
+    match (opened.bytes, at) {
+        (Bytes::Pipe(ring), At::Offset) => return pipes::read(caller, tasks, transfer, (&opened, ring), buffers),
+        (Bytes::Directory, _) => return Err(Errno::EISDIR),
+        _ => {}
     }
     // Taken in any case: what is left of a wait must not become the deadline of a later call.
     let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
@@ -182,7 +183,6 @@ fn read_into(
     }
     super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let before = transfer.files.pipe(&opened);
     let Outcome { done, wait, error } =
         each(buffers, 0, |buffer, done| transfer.read(&opened, start + done, buffer, random, nonblocking, restarted));
     match (error, wait) {
@@ -199,7 +199,6 @@ fn read_into(
     if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
         transfer.files.tree.accessed(file.inode, now());
     }
-    transfer.files.news(file.inode, before).tell(tasks);
     transfer.files.news_of_counter(&opened, done).tell(tasks);
     if opened.bytes.is_console() && transfer.console.readable() {
         // What this reader has left is for the others.
@@ -218,6 +217,7 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
         return Err(Errno::EBADF);
     }
     let start = match (at, opened.bytes) {
+        (At::Offset, Bytes::Pipe(ring)) => return pipes::write(caller, tasks, transfer, (&opened, ring), buffers),
         (At::Position(_), bytes) if bytes.is_stream() => return Err(Errno::ESPIPE),
         (_, Bytes::Regular(object)) if file.flags.contains(OpenFlags::APPEND) => transfer.memory.object_size(object),
         (At::Position(position), _) => position,
@@ -232,20 +232,12 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
     {
         return Ok(reply);
     }
-    let before = transfer.files.pipe(&opened);
-    let total = buffers.iter().fold(0, |total: u64, buffer| total.saturating_add(buffer.length));
-    // What has to go into a pipe at once; of more than that any part will do.
-    let together = if total <= ATOMIC.into() { total } else { 1 };
-    let outcome = each(buffers, progress, |buffer, done| match before {
-        Some(pipe) if done == 0 && pipe.has_readers() && together > pipe.room().into() => {
-            Step::short(0, pipe_wait(file.inode, event::WRITABLE), nonblocking)
-        }
-        _ => transfer.write(&opened, start.saturating_add(done), buffer, nonblocking),
+    let outcome = each(buffers, progress, |buffer, done| {
+        transfer.write(&opened, start.saturating_add(done), buffer, nonblocking)
     });
     if at == At::Offset && outcome.done > 0 {
         transfer.files.open.get_mut(opened.id)?.offset = start.saturating_add(outcome.done);
     }
-    transfer.files.news(file.inode, before).tell(tasks);
     transfer.files.news_of_counter(&opened, outcome.done).tell(tasks);
     written(caller, tasks, outcome)
 }
@@ -276,9 +268,18 @@ pub struct Outcome {
     pub error: Option<Errno>,
 }
 
+/// Bytes that there is room for in buffers; saturating.
+pub fn total(buffers: &[Buffer]) -> u64 {
+    buffers.iter().fold(0, |total, buffer| total.saturating_add(buffer.length))
+}
+
 /// Gives each buffer to `transfer`, with the bytes done before it, until one does not come back full.
 /// The first `progress` bytes have been moved before.
-fn each(buffers: &[Buffer], progress: u64, mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>) -> Outcome {
+pub fn each(
+    buffers: &[Buffer],
+    progress: u64,
+    mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>,
+) -> Outcome {
     let mut done = progress;
     let mut skip = progress;
     for buffer in buffers {

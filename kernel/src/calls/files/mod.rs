@@ -12,6 +12,7 @@ mod listing;
 mod locking;
 mod names;
 mod opening;
+mod pipes;
 mod polling;
 mod stamps;
 mod structures;

@@ -1,7 +1,7 @@
 //! Moving bytes between one buffer in user memory and what is open.
 //!
 //! Regular files' bytes go from page to page. Those of devices go through a small buffer on the kernel
-//! stack, so that the device sees plain slices.
+//! stack, so that the device sees plain slices. Pipes are [`super::pipes`]'s business.
 
 use crate::arch::{clock, heap};
 use crate::calls::is_over;
@@ -50,7 +50,7 @@ pub struct Step {
 
 impl Step {
     /// So many bytes, and nothing to wait for.
-    fn done(done: u64) -> Result<Step, Errno> {
+    pub fn done(done: u64) -> Result<Step, Errno> {
         Ok(Step { done, wait: None })
     }
 
@@ -94,7 +94,7 @@ impl Bytes {
 }
 
 /// The errno of a failed transfer to or from user memory.
-fn failed(fault: Fault) -> Errno {
+pub fn failed(fault: Fault) -> Errno {
     match fault {
         Fault::OutOfMemory => Errno::ENOMEM,
         _ => Errno::EFAULT,
@@ -135,10 +135,10 @@ impl Transfer<'_> {
                 })?
             }
             Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
-            Bytes::Pipe(ring) => return self.read_pipe(opened.file.inode, ring, to, nonblocking),
             Bytes::Counter => return self.read_counter(opened.file.inode, to, nonblocking),
             Bytes::Directory => return Err(Errno::EISDIR),
-            Bytes::Epoll => return Err(Errno::EINVAL),
+            // Those of a pipe go their own ways.
+            Bytes::Pipe(_) | Bytes::Epoll => return Err(Errno::EINVAL),
             Bytes::Proc(..) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Step::done(count)
@@ -189,33 +189,6 @@ impl Transfer<'_> {
         Step::done(count as u64)
     }
 
-    fn read_pipe(&mut self, inode: InodeId, ring: ObjectId, to: Buffer, nonblocking: bool) -> Result<Step, Errno> {
-        let mut done = 0;
-        loop {
-            let pipe = self.files.tree.pipe_mut(inode)?;
-            let filled = pipe.filled(to.length - done);
-            match (filled.is_empty(), done) {
-                (true, 0) if pipe.has_writers() => {
-                    return Step::short(0, pipe_wait(inode, event::READABLE), nonblocking);
-                }
-                (true, _) => return Step::done(done),
-                _ => {}
-            }
-            let (address, length) = (to.address.wrapping_add(done), (filled.end - filled.start) as usize);
-            match self.memory.object_to_user(ring, filled.start, self.space, address, length) {
-                Ok(count) => {
-                    self.files.tree.pipe_mut(inode)?.consume(count as u64);
-                    done += count as u64;
-                    if count < length {
-                        return Step::done(done);
-                    }
-                }
-                Err(fault) if done == 0 => return Err(failed(fault)),
-                Err(_) => return Step::done(done),
-            }
-        }
-    }
-
     /// `EINVAL` if the buffer is too small for the count.
     fn read_counter(&mut self, inode: InodeId, to: Buffer, nonblocking: bool) -> Result<Step, Errno> {
         if to.length < COUNT {
@@ -249,9 +222,9 @@ impl Transfer<'_> {
         let count = match opened.bytes {
             Bytes::Regular(object) => self.write_object(opened.file.inode, object, position, from)?,
             Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
-            Bytes::Pipe(ring) => return self.write_pipe(opened.file.inode, ring, from, nonblocking),
             Bytes::Counter => return self.write_counter(opened.file.inode, from, nonblocking),
-            Bytes::Epoll => return Err(Errno::EINVAL),
+            // Those of a pipe go their own ways.
+            Bytes::Pipe(_) | Bytes::Epoll => return Err(Errno::EINVAL),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
             Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
@@ -302,31 +275,8 @@ impl Transfer<'_> {
         Step::done(done)
     }
 
-    fn write_pipe(&mut self, inode: InodeId, ring: ObjectId, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
-        let mut done = 0;
-        while done < from.length {
-            let vacant = self.pipe_room(inode, from.length - done)?;
-            if vacant.is_empty() {
-                return Step::short(done, pipe_wait(inode, event::WRITABLE), nonblocking);
-            }
-            let (address, length) = (from.address.wrapping_add(done), (vacant.end - vacant.start) as usize);
-            match self.memory.user_to_object(ring, vacant.start, self.space, address, length) {
-                Ok(count) => {
-                    self.files.tree.pipe_mut(inode)?.produce(count as u64);
-                    done += count as u64;
-                    if count < length {
-                        break;
-                    }
-                }
-                Err(fault) if done == 0 => return Err(failed(fault)),
-                Err(_) => break,
-            }
-        }
-        Step::done(done)
-    }
-
     /// Where a pipe takes up to `most` bytes: `EPIPE` if nobody will read them.
-    fn pipe_room(&self, inode: InodeId, most: u64) -> Result<Range<u64>, Errno> {
+    pub fn pipe_room(&self, inode: InodeId, most: u64) -> Result<Range<u64>, Errno> {
         let pipe = self.files.tree.pipe(inode)?;
         if pipe.has_readers() { Ok(pipe.vacant(most)) } else { Err(Errno::EPIPE) }
     }

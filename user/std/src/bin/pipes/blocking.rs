@@ -1,11 +1,15 @@
 //! Threads at the two ends: who waits, who wakes whom, and what a signal does to it.
 
 use super::*;
+use programs::system::{PAGE, pages};
 use std::thread;
 use std::time::Duration;
 
 pub(crate) fn check() {
     ping_pong();
+    whatever_the_buffer();
+    private_buffer();
+    one_after_the_other();
     long_write();
     atomic_writes();
     closed_meanwhile();
@@ -31,6 +35,93 @@ fn ping_pong() {
     close(there[1]);
     echo.join().expect("the echo ends");
     [there[0], back[0], back[1]].into_iter().for_each(close);
+}
+
+/// Long enough, most likely, for another thread to wait. Nothing depends on it but the way that bytes take.
+fn let_wait() {
+    (0..50).for_each(|_| thread::yield_now());
+}
+
+/// Who waits for bytes gets them wherever they are to go: into a page that is there, to one that is still to come, across
+/// two of them, to less room than there are bytes, and not at all where nothing may be written.
+fn whatever_the_buffer() {
+    let [output, input] = pipe(0);
+    for (touched, offset, room) in [(true, 5, 9), (true, 0, 2), (false, 7, 4), (false, PAGE - 2, 4)] {
+        let (written, buffer) = (pattern(offset, 4), pages(2));
+        if touched {
+            // SAFETY: the pages are this function's.
+            unsafe { buffer.write_bytes(0xff, PAGE) };
+        }
+        let at = buffer.addr() + offset;
+        let reader = thread::spawn(move || sys!(SYS_read, output, at, room));
+        let_wait();
+        assert_eq!(write(input, b""), Ok(0), "nothing is not the end");
+        assert_eq!(write(input, &written), Ok(4));
+        let count = reader.join().expect("it ends").expect("bytes") as usize;
+        // SAFETY: as above, and nobody writes to them any more.
+        let bytes = unsafe { std::slice::from_raw_parts(buffer.add(offset), count) };
+        assert_eq!(bytes, &written[..room.min(4)], "{room} bytes at {offset}");
+        assert_eq!(read(output, 4 - count), Ok(written[count..].to_vec()), "the rest");
+        assert_eq!(sys!(SYS_munmap, buffer, 2 * PAGE), Ok(0));
+    }
+    let buffer = pages(1).addr();
+    assert_eq!(sys!(SYS_mprotect, buffer, PAGE, PROT_READ), Ok(0));
+    let reader = thread::spawn(move || sys!(SYS_read, output, buffer, 4));
+    let_wait();
+    assert_eq!(write(input, b"kept"), Ok(4));
+    assert_eq!(reader.join().expect("it ends"), Err(EFAULT));
+    assert_eq!(read(output, 9), Ok(b"kept".to_vec()));
+    let parts = thread::spawn(move || {
+        let mut bytes = [0_u8; 4];
+        let (one, two) = bytes.split_at_mut(1);
+        let into = [one, two].map(|part| iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
+        (sys!(SYS_readv, output, into.as_ptr(), 2), bytes)
+    });
+    let_wait();
+    assert_eq!(write(input, b"both"), Ok(4));
+    assert_eq!(parts.join().expect("it ends"), (Ok(4), *b"both"));
+    close(output);
+    close(input);
+}
+
+/// What a child reads into a page that it shares with its parent until one of them writes is the child's alone.
+fn private_buffer() {
+    let [output, input] = pipe(0);
+    let buffer = pages(1);
+    // SAFETY: the page is this function's.
+    unsafe { buffer.write_bytes(1, 8) };
+    let child = sys!(SYS_fork).expect("a child");
+    if child == 0 {
+        let count = sys!(SYS_read, output, buffer, 8);
+        // SAFETY: as above.
+        let bytes = unsafe { std::slice::from_raw_parts(buffer, 8) };
+        let right = count == Ok(4) && *bytes == [2, 2, 2, 2, 1, 1, 1, 1];
+        let _ = sys!(SYS_exit_group, if right { 0 } else { 1 });
+    }
+    let_wait();
+    assert_eq!(write(input, &[2; 4]), Ok(4));
+    let mut status = -1;
+    assert_eq!(sys!(SYS_wait4, child, &mut status, 0, 0), Ok(child));
+    // SAFETY: as above.
+    assert_eq!((status, unsafe { std::slice::from_raw_parts(buffer, 8) }), (0, &[1; 8][..]));
+    assert_eq!(sys!(SYS_munmap, buffer, PAGE), Ok(0));
+    close(output);
+    close(input);
+}
+
+/// Of several that wait each gets one write.
+fn one_after_the_other() {
+    let [output, input] = pipe(0);
+    let readers: Vec<_> = (0..3).map(|_| thread::spawn(move || read(output, 4).expect("bytes"))).collect();
+    let_wait();
+    for n in 0..3 {
+        assert_eq!(write(input, &[n; 4]), Ok(4));
+    }
+    let mut all: Vec<_> = readers.into_iter().map(|reader| reader.join().expect("it ends")).collect();
+    all.sort();
+    assert_eq!(all, [[0; 4], [1; 4], [2; 4]]);
+    close(output);
+    close(input);
 }
 
 /// A write far longer than the pipe returns only when all has been read.
