@@ -128,14 +128,13 @@ impl<R> Tasks<R> {
     }
 
     /// The signals that a thread may take when it blocks none: its own and its process's.
-    pub fn pending(&self, id: ThreadId) -> u64 {
-        let Some(thread) = self.thread(id) else { return 0 };
+    pub fn pending(&self, thread: &Thread) -> u64 {
         thread.pending | self.process(thread.process).map_or(0, |process| process.control.pending)
     }
 
     /// The pending signals that a thread does not block.
-    pub fn open(&self, id: ThreadId) -> u64 {
-        self.thread(id).map_or(0, |thread| self.pending(id) & !thread.signal_mask)
+    pub fn open(&self, thread: &Thread) -> u64 {
+        self.pending(thread) & !thread.signal_mask
     }
 
     /// Makes a signal pending. Nobody is told.
@@ -280,16 +279,17 @@ impl<R> Tasks<R> {
     /// The thread of a process that is to take a signal: the main one, if it does not block it or waits for it,
     /// else any other.
     pub fn taker(&self, process: ProcessId, signal: u8) -> Option<ThreadId> {
-        self.threads_of(process).find(|id| self.takes(*id, signal))
+        self.threads_of(process).find(|id| self.thread(*id).is_some_and(|thread| thread.takes(signal)))
     }
+}
 
-    /// Whether a thread does not block a signal, or waits for it.
-    pub fn takes(&self, id: ThreadId, signal: u8) -> bool {
-        let Some(thread) = self.thread(id).filter(|thread| thread.state != State::Ended) else { return false };
-        let awaited = match thread.wait.map(|wait| wait.channel) {
-            Some(Channel::Signal(set)) => set,
+impl Thread {
+    /// Whether it does not block a signal, or waits for it.
+    pub fn takes(&self, signal: u8) -> bool {
+        let awaited = match &self.wait {
+            Some(Wait { channel: Channel::Signal(set), .. }) => *set,
             _ => 0,
         };
-        (!thread.signal_mask | awaited) & bit(signal) != 0
+        self.state != State::Ended && (!self.signal_mask | awaited) & bit(signal) != 0
     }
 }

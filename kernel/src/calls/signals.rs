@@ -63,8 +63,8 @@ pub fn pending(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     if caller.arguments[1] > SET {
         return Err(Errno::EINVAL);
     }
-    let mask = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.signal_mask;
-    let set = (tasks.pending(caller.thread) & mask).to_le_bytes();
+    let thread = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
+    let set = (tasks.pending(thread) & thread.signal_mask).to_le_bytes();
     memory.copy_out(caller.space, caller.arguments[0], &set[..caller.arguments[1] as usize]).map_err(bad_address)?;
     DONE
 }

@@ -207,7 +207,12 @@ enum Effect {
 
 /// What the delivery of a signal to a process comes to.
 fn effect(tasks: &Tasks, process: ProcessId, signal: u8) -> Effect {
-    match tasks.process(process).map_or(IGNORE, |process| process.resources.handlers.get(signal).handler) {
+    tasks.process(process).map_or(Effect::Nothing, |process| effect_with(&process.resources.handlers, signal))
+}
+
+/// The same with a process's actions at hand.
+fn effect_with(handlers: &Handlers, signal: u8) -> Effect {
+    match handlers.get(signal).handler {
         DEFAULT if matches!(signal, SIGCHLD | SIGURG | SIGWINCH | SIGCONT) => Effect::Nothing,
         DEFAULT if STOPS & bit(signal) != 0 => Effect::Stops,
         DEFAULT => Effect::Ends,
@@ -314,7 +319,7 @@ fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
     }
     let taker = match target {
         Target::Process(process) => tasks.taker(process, number),
-        Target::Thread(id) => Some(id).filter(|id| tasks.takes(*id, number)),
+        Target::Thread(id) => Some(id).filter(|id| tasks.thread(*id).is_some_and(|thread| thread.takes(number))),
     };
     let Some(taker) = taker else { return tasks.post(target, info) };
     let awaited = tasks.thread(taker).is_some_and(|thread| thread.signal_mask & bit(number) != 0);
@@ -390,28 +395,31 @@ pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
 /// Ends a thread's wait, if it waits and a signal is pending that means something to it: the call is made
 /// again, unless the signal's handler ends it.
 fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
-    let Some(thread) = tasks.thread(id).filter(|thread| thread.state == State::Parked) else { return };
-    let Some(wait) = thread.wait else { return };
+    let Some(thread) = tasks.thread(id) else { return };
+    let Some(wait) = &thread.wait else { return };
+    let open_with = |wanted: fn(Effect) -> bool| with_effect(tasks, thread.process, tasks.open(thread), wanted);
     match wait.channel {
         Channel::Stopped(_) => {}
         // A parent that has lent its container to a child waits on, unless it is to end.
         // It has its child: the call is not to be made again, whatever comes before the end.
-        Channel::Leaving(_) if open_with(tasks, id, |effect| effect == Effect::Ends) != 0 => {
-            tasks.resume(id, wait.woken)
+        Channel::Leaving(_) if open_with(|effect| effect == Effect::Ends) != 0 => {
+            let how = wait.woken;
+            tasks.resume(id, how)
         }
         Channel::Leaving(_) => {}
         // What it has waited for: no interruption.
-        Channel::Signal(set) if tasks.pending(id) & set != 0 => tasks.resume(id, Resume::Restart),
+        Channel::Signal(set) if tasks.pending(thread) & set != 0 => tasks.resume(id, Resume::Restart),
         Channel::Again => tasks.resume(id, Resume::Interrupt),
-        _ if open_with(tasks, id, |effect| effect != Effect::Nothing) != 0 => tasks.resume(id, Resume::Interrupt),
+        _ if open_with(|effect| effect != Effect::Nothing) != 0 => tasks.resume(id, Resume::Interrupt),
         _ => {}
     }
 }
 
-/// The signals that are there for a thread and whose delivery would come to this.
-fn open_with(tasks: &Tasks, id: ThreadId, wanted: impl Fn(Effect) -> bool) -> u64 {
-    let Some(process) = tasks.thread(id).map(|thread| thread.process) else { return 0 };
-    each(tasks.open(id)).filter(|signal| wanted(effect(tasks, process, *signal))).map(bit).sum()
+/// Of some signals those whose delivery to a process would come to this.
+fn with_effect(tasks: &Tasks, process: ProcessId, signals: u64, wanted: impl Fn(Effect) -> bool) -> u64 {
+    let Some(process) = tasks.process(process) else { return 0 };
+    let handlers = &process.resources.handlers;
+    each(signals).filter(|signal| wanted(effect_with(handlers, *signal))).map(bit).sum()
 }
 
 /// Changes a thread's mask. Signals that it lets through now come before it goes on; those of its process
@@ -419,8 +427,8 @@ fn open_with(tasks: &Tasks, id: ThreadId, wanted: impl Fn(Effect) -> bool) -> u6
 pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
     let Some(thread) = tasks.thread_mut(id) else { return };
     let before = core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE);
-    let process = thread.process;
-    let pending = tasks.pending(id);
+    let (process, own) = (thread.process, thread.pending);
+    let pending = own | tasks.process(process).map_or(0, |process| process.control.pending);
     if pending & before & !mask != 0 {
         tasks.alert(id);
     }
@@ -455,13 +463,15 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     thread.saved_mask.get_or_insert(thread.signal_mask);
     set_mask(tasks, id, mask);
     tasks.alert(id);
-    open_with(tasks, id, |effect| effect != Effect::Nothing) == 0
+    tasks.thread(id).is_some_and(|thread| {
+        with_effect(tasks, thread.process, tasks.open(thread), |effect| effect != Effect::Nothing) == 0
+    })
 }
 
-/// Takes the signal that is to be delivered next, of those that are there for a thread. What ends the process goes
-/// first, as on Linux: no handler comes between, which might block it.
-fn take(tasks: &mut Tasks, id: ThreadId, open: u64) -> Option<SignalInfo> {
-    let deadly = open_with(tasks, id, |effect| effect == Effect::Ends);
+/// Takes the signal that is to be delivered next, of those that are there for a thread of `process`. What ends the
+/// process goes first, as on Linux: no handler comes between, which might block it.
+fn take(tasks: &mut Tasks, id: ThreadId, process: ProcessId, open: u64) -> Option<SignalInfo> {
+    let deadly = with_effect(tasks, process, open, |effect| effect == Effect::Ends);
     tasks.take_signal(id, if deadly != 0 { deadly } else { open })
 }
 
@@ -473,15 +483,14 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
         if thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread) {
             return true;
         }
-        let (process, saved) = (thread.process, thread.saved_mask);
+        let (process, saved, open) = (thread.process, thread.saved_mask, kernel.tasks.open(thread));
         let again = thread.restart.is_some_and(|call| call.rip == thread.registers.rip);
         if kernel.tasks.is_stopped(process) {
             kernel.tasks.park_stopped(id);
             settle_stop(&mut kernel.tasks, process);
             return false;
         }
-        let open = kernel.tasks.open(id);
-        let info = if open != 0 { take(&mut kernel.tasks, id, open) } else { None };
+        let info = if open != 0 { take(&mut kernel.tasks, id, process, open) } else { None };
         let Some(info) = info else {
             // Another mask is in place for as long as the call waits: it is over, or is to be made again.
             let Some(saved) = saved.filter(|_| !again) else { return true };
