@@ -4,11 +4,12 @@
 use std::{
     ffi::OsString,
     fs,
+    panic::resume_unwind,
     path::PathBuf,
     process::Stdio,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
@@ -75,21 +76,87 @@ pub(crate) struct Run {
     pub(crate) report: Value,
 }
 
-/// Where runs are made.
+/// Where runs are made. A clone is the same place, for another benchmark.
+#[derive(Clone)]
 pub(crate) struct Lab {
     /// Fewer points, shorter runs.
     pub(crate) quick: bool,
     /// The CPUs of the benchmarks that go over several.
     pub(crate) cpus: Vec<u8>,
-    pub(crate) linux: Option<Linux>,
+    pub(crate) linux: Option<Arc<Linux>>,
     /// When a run is given up.
     pub(crate) timeout: Duration,
     /// Set by Ctrl-C.
     pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) dir: RunDir,
+    pub(crate) dir: Arc<RunDir>,
+    /// The hands that all benchmarks share.
+    pub(crate) hands: Arc<Hands>,
+    /// The benchmark's place among those that are under way: whose is smaller is served first.
+    pub(crate) place: usize,
+    /// Whether any of the benchmark's runs has begun.
+    pub(crate) begun: Arc<AtomicBool>,
+}
+
+/// As many runs at a time as the host has CPUs, whoever asks for them.
+pub(crate) struct Hands {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+struct Queue {
+    free: usize,
+    /// The places of those who wait for a hand.
+    waiting: Vec<usize>,
+}
+
+/// A hand at work.
+struct Hand<'a>(&'a Hands);
+
+impl Default for Hands {
+    fn default() -> Self {
+        let free = thread::available_parallelism().map_or(1, usize::from);
+        Self { queue: Mutex::new(Queue { free, waiting: Vec::new() }), changed: Condvar::new() }
+    }
+}
+
+impl Hands {
+    /// Waits for a hand: who has a smaller place gets one before.
+    fn take(&self, place: usize) -> Hand<'_> {
+        let mut queue = self.queue();
+        queue.waiting.push(place);
+        let behind = |queue: &mut Queue| queue.free == 0 || queue.waiting.iter().any(|other| *other < place);
+        queue = self.changed.wait_while(queue, behind).unwrap_or_else(PoisonError::into_inner);
+        queue.free -= 1;
+        if let Some(at) = queue.waiting.iter().position(|other| *other == place) {
+            queue.waiting.swap_remove(at);
+        }
+        self.changed.notify_all();
+        Hand(self)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        self.0.queue().free += 1;
+        self.0.changed.notify_all();
+    }
 }
 
 impl Lab {
+    /// The same for the benchmark at another place.
+    pub(crate) fn at(&self, place: usize) -> Self {
+        Self { place, begun: Arc::default(), ..self.clone() }
+    }
+
+    /// Whether any of the benchmark's runs has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// Whether the user has had enough.
     pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -101,24 +168,21 @@ impl Lab {
         self.side_by_side(&numbered, |(number, job)| self.one(*number, job))
     }
 
-    /// Does something with each of these, with as many at a time as the host has CPUs; results in their order.
+    /// Does something with each of these, in their order as hands get free; results in their order.
     pub(crate) fn side_by_side<A: Sync, B: Send>(&self, all: &[A], work: impl Fn(&A) -> B + Sync) -> Vec<B> {
-        let next = AtomicUsize::new(0);
-        let hands = thread::available_parallelism().map_or(1, usize::from).min(all.len());
-        let hand = || {
-            let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            let mine = numbers.map_while(|number| Some((number, all.get(number)?)));
-            mine.map(|(number, one)| (number, work(one))).collect::<Vec<_>>()
-        };
-        let mut done: Vec<(usize, B)> = thread::scope(|scope| {
-            let hands: Vec<_> = (0..hands).map(|_| scope.spawn(hand)).collect();
-            hands
-                .into_iter()
-                .flat_map(|hand| hand.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        done.sort_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, result)| result).collect()
+        thread::scope(|scope| {
+            let work = &work;
+            let begin = |one| {
+                let hand = self.hands.take(self.place);
+                self.begun.fetch_or(!self.stopped(), Ordering::Relaxed);
+                scope.spawn(move || {
+                    let _hand = hand;
+                    work(one)
+                })
+            };
+            let under_way: Vec<_> = all.iter().map(begin).collect();
+            under_way.into_iter().map(|run| run.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
     }
 
     fn one(&self, number: usize, job: &Job) -> Run {
@@ -143,7 +207,7 @@ impl Lab {
         options.push("--machine=bochs".into());
         options.push(format!("--timeout={}", self.timeout.as_secs_f64()).into());
         let program: Vec<OsString> = job.program.iter().map(OsString::from).collect();
-        let place = self.dir.path().join(format!("run-{number}"));
+        let place = self.dir.path().join(format!("run-{}-{number}", self.place));
         let (run, report) = if job.recorded {
             options.push("--region".into());
             let run = child::profile(&options, &program, Stdio::null(), &place)?;
@@ -159,8 +223,35 @@ impl Lab {
 
     fn on_linux(&self, number: usize, cpus: u8, program: &[String]) -> Result<Run> {
         let Some(linux) = &self.linux else { bail!("Linux was not asked for") };
-        let dir: PathBuf = self.dir.path().join(format!("linux-{number}"));
+        let dir: PathBuf = self.dir.path().join(format!("linux-{}-{number}", self.place));
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         linux.run(cpus, program, &dir, self.timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_smaller_place_gets_the_next_hand() {
+        let hands = Hands { queue: Mutex::new(Queue { free: 1, waiting: Vec::new() }), changed: Condvar::new() };
+        let served = Mutex::new(Vec::new());
+        let first = hands.take(9);
+        thread::scope(|scope| {
+            for place in [2, 0, 1] {
+                let (hands, served) = (&hands, &served);
+                scope.spawn(move || {
+                    let _hand = hands.take(place);
+                    served.lock().unwrap().push(place);
+                });
+            }
+            while hands.queue().waiting.len() < 3 {
+                thread::yield_now();
+            }
+            drop(first);
+        });
+        assert_eq!(served.into_inner().unwrap(), [0, 1, 2]);
+        assert_eq!(hands.queue().free, 1);
     }
 }

@@ -17,7 +17,7 @@ mod points;
 pub(crate) mod report;
 mod teams;
 
-use std::{fs, path::Path};
+use std::{fs, panic::resume_unwind, path::Path, thread};
 
 use anyhow::{Context, Result, bail};
 
@@ -171,15 +171,21 @@ pub(crate) fn kernels(benchmarks: &[Benchmark]) -> Kernels {
     Kernels { plain: all.to_vec(), recording }
 }
 
-/// Runs them, and hands over a section for each kind as soon as it is there.
+/// Runs them, and hands over a section for each kind in their order. All are under way at once, so that no hand is idle
+/// while the last run of a kind goes on; those that have not begun when the user has had enough are left out.
 pub(crate) fn run(lab: &Lab, benchmarks: &[Benchmark], mut take: impl FnMut(Section) -> Result<()>) -> Result<()> {
-    for kind in Kind::ALL {
-        let names: Vec<_> = benchmarks.iter().filter(|(own, ..)| *own == kind).map(|(_, name, _)| *name).collect();
-        if !names.is_empty() && !lab.stopped() {
-            take(kind.run(lab, &names))?;
-        }
-    }
-    Ok(())
+    let names = |kind: Kind| benchmarks.iter().filter(|(own, ..)| *own == kind).map(|(_, name, _)| *name).collect();
+    let kinds: Vec<(Kind, Vec<_>)> = Kind::ALL.map(|kind| (kind, names(kind))).into();
+    let kinds = kinds.into_iter().filter(|(_, names)| !names.is_empty());
+    thread::scope(|scope| {
+        let begin = |(place, (kind, names)): (usize, (Kind, Vec<&'static str>))| {
+            let lab = lab.at(place);
+            scope.spawn(move || Some(kind.run(&lab, &names)).filter(|_| lab.has_begun()))
+        };
+        let sections: Vec<_> = kinds.enumerate().map(begin).collect();
+        let mut sections = sections.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        sections.try_for_each(|section| section.map_or(Ok(()), &mut take))
+    })
 }
 
 /// Writes a report into a directory: JSON, a page, and each chart as a picture.

@@ -131,8 +131,17 @@ impl Bench {
         }
         cpus.sort_unstable();
         cpus.dedup();
-        let lab =
-            Lab { quick: self.quick, cpus, linux, timeout: self.timeout.unwrap_or(TIMEOUT), stop, dir: RunDir::new()? };
+        let lab = Lab {
+            quick: self.quick,
+            cpus,
+            linux: linux.map(Arc::new),
+            timeout: self.timeout.unwrap_or(TIMEOUT),
+            stop,
+            dir: Arc::new(RunDir::new()?),
+            hands: Arc::default(),
+            place: 0,
+            begun: Arc::default(),
+        };
         let mut report = Report { command: self.command(), setting: setting(&lab, no_linux), sections: Vec::new() };
         bench::run(&lab, &benchmarks, |section| {
             let _ = std::io::stdout().lock().write_all(section.text().as_bytes());
