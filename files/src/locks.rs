@@ -53,6 +53,11 @@ pub struct Locks {
 }
 
 impl Locks {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// The locks on a file.
     pub fn on(&self, inode: InodeId) -> impl Iterator<Item = Lock> {
         let from = (inode, Owner::Process(0), 0);

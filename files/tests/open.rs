@@ -18,26 +18,27 @@ fn open(files: &mut OpenFiles) -> OpenFileId {
 fn duplicates_share_the_offset_and_the_last_one_closes() {
     let (mut files, mut table) = (OpenFiles::new(64), Descriptors::new(16));
     let id = open(&mut files);
-    assert_eq!(table.insert(id, true), Ok(0));
+    assert_eq!(table.insert(id, true, &mut files), Ok(0));
     assert_eq!(table.duplicate(0, 5, false, &mut files), Ok(5));
     files.get_mut(table.get(5).unwrap()).unwrap().offset = 9;
     assert_eq!(files.get(table.get(0).unwrap()).unwrap().offset, 9);
     assert_eq!((table.close_on_exec(0), table.close_on_exec(5)), (Ok(true), Ok(false)));
-    assert_eq!((table.close(0), files.release(id)), (Ok(id), None));
-    assert_eq!((table.close(5), files.release(id).map(|file| file.offset)), (Ok(id), Some(9)));
-    assert_eq!(table.close(5), Err(Errno::EBADF));
+    assert_eq!((table.close(0, &mut files), files.release(id)), (Ok(id), None));
+    assert_eq!((table.close(5, &mut files), files.release(id).map(|file| file.offset)), (Ok(id), Some(9)));
+    assert_eq!(table.close(5, &mut files), Err(Errno::EBADF));
     assert_eq!((files.len(), files.get(id).err()), (0, Some(Errno::EBADF)));
 }
 
 #[test]
 fn the_lowest_free_number_is_taken_and_the_limit_holds() {
     let (mut files, mut table) = (OpenFiles::new(512), Descriptors::new(200));
-    (0..200).for_each(|fd| assert_eq!(table.insert(open(&mut files), false), Ok(fd)));
+    (0..200).for_each(|fd| assert_eq!(table.insert(open(&mut files), false, &mut files), Ok(fd)));
     assert_eq!(table.lowest_free(0), Err(Errno::EMFILE));
     assert_eq!(table.duplicate(0, 0, false, &mut files), Err(Errno::EMFILE));
     assert_eq!(table.duplicate(0, 200, false, &mut files), Err(Errno::EINVAL));
     for fd in [63, 64, 150] {
-        let _ = files.release(table.close(fd).unwrap());
+        let id = table.close(fd, &mut files).unwrap();
+        let _ = files.release(id);
     }
     assert_eq!(table.lowest_free(0), Ok(63));
     assert_eq!(table.duplicate(0, 65, false, &mut files), Ok(150));
@@ -52,8 +53,8 @@ fn the_lowest_free_number_is_taken_and_the_limit_holds() {
 fn duplicating_to_a_number_closes_what_it_was() {
     let (mut files, mut table) = (OpenFiles::new(64), Descriptors::new(1024));
     let (a, b) = (open(&mut files), open(&mut files));
-    table.insert(a, false).unwrap();
-    table.insert(b, true).unwrap();
+    table.insert(a, false, &mut files).unwrap();
+    table.insert(b, true, &mut files).unwrap();
     assert_eq!(table.duplicate_to(0, 1, true, &mut files), Ok(Some(b)));
     assert!(files.release(b).is_some());
     assert_eq!((table.get(1), table.close_on_exec(1), files.len()), (Ok(a), Ok(true), 1));
@@ -63,10 +64,10 @@ fn duplicating_to_a_number_closes_what_it_was() {
     assert_eq!(table.duplicate_to(7, 1, false, &mut files), Err(Errno::EBADF));
     assert_eq!((table.next_used(2), table.next_used(1001), table.len()), (Some(1000), None, 3));
     assert_eq!((table.next_close_on_exec(0), table.next_close_on_exec(2)), (Some(1), None));
-    let copy = table.copy(&mut files).unwrap();
+    let copy = table.share();
     assert_eq!(copy.open_files().collect::<Vec<_>>(), [a; 3]);
     while let Some(fd) = table.next_used(0) {
-        assert_eq!((table.close(fd), files.release(a)), (Ok(a), None));
+        assert_eq!((table.close(fd, &mut files), files.release(a)), (Ok(a), None));
     }
     assert_eq!((copy.get(1000), copy.close_on_exec(1), files.len(), table.len()), (Ok(a), Ok(true), 1, 0));
 }
@@ -143,14 +144,14 @@ proptest! {
             match operation {
                 Operation::Open(close) => {
                     let (id, expected) = (open(&mut files), free(&model, 0));
-                    prop_assert_eq!(table.insert(id, close).ok(), expected);
+                    prop_assert_eq!(table.insert(id, close, &mut files).ok(), expected);
                     match expected {
                         Some(fd) => drop(model.insert(fd, (id, close))),
                         None => drop(files.release(id)),
                     }
                 }
                 Operation::Close(fd) => {
-                    let closed = table.close(fd).ok();
+                    let closed = table.close(fd, &mut files).ok();
                     prop_assert_eq!(closed, model.remove(&fd).map(|(id, _)| id));
                     closed.and_then(|id| files.release(id));
                 }
@@ -168,7 +169,7 @@ proptest! {
                 }
                 Operation::SetCloseOnExec(fd, close) => {
                     let expected = model.get_mut(&fd).map(|(_, old)| *old = close);
-                    prop_assert_eq!(table.set_close_on_exec(fd, close).ok(), expected);
+                    prop_assert_eq!(table.set_close_on_exec(fd, close, &mut files).ok(), expected);
                 }
             }
             let used = std::iter::successors(table.next_used(0), |fd| table.next_used(fd + 1));

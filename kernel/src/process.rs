@@ -106,7 +106,7 @@ impl Resources {
         files.enter(self.directory)?;
         Ok(Resources {
             name: self.name,
-            descriptors: self.descriptors.copy(&mut files.open)?,
+            descriptors: self.descriptors.share(),
             directory: self.directory,
             umask: self.umask,
             handlers: self.handlers.clone(),

@@ -144,16 +144,24 @@ impl Files {
     }
 
     /// Descriptors 0, 1 and 2 of a process that has none from another: all on the console.
-    pub fn standard_descriptors(&mut self) -> Descriptors {
-        // More references than there can be tables would fit.
-        self.standard.copy(&mut self.open).unwrap_or_default()
+    pub fn standard_descriptors(&self) -> Descriptors {
+        self.standard.share()
     }
 
     /// Closes a whole table, which was the process's.
     pub fn close_all(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: Descriptors, process: ProcessId) {
-        for id in descriptors.open_files() {
-            self.release(memory, process, id).tell(tasks);
+        if !descriptors.is_shared() {
+            descriptors.open_files().for_each(|id| self.release(memory, process, id).tell(tasks));
+        } else if !self.locks.is_empty() {
+            // The open files stay, but not the process's locks.
+            descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks));
         }
+    }
+
+    /// Gives up a process's locks of an open file; tells whether there were any.
+    fn unlock(&mut self, process: ProcessId, id: OpenFileId) -> bool {
+        let inode = self.open.get(id).map(|file| file.inode);
+        inode.is_ok_and(|inode| self.locks.release(inode, Owner::Process(process.number())))
     }
 
     /// Closes a descriptor of a process.
@@ -164,17 +172,18 @@ impl Files {
         fd: u32,
         process: ProcessId,
     ) -> Result<News, Errno> {
-        let id = descriptors.close(fd)?;
+        let id = descriptors.close(fd, &mut self.open)?;
         Ok(self.release(memory, process, id))
     }
 
     /// A process has closed a descriptor: gives up its reference to the open file, the process's locks of the file,
     /// and what the open file held if that was its last reference.
     pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> News {
-        let Ok(&OpenFile { inode, .. }) = self.open.get(id) else { return News::NONE };
-        let mut unlocked = self.locks.release(inode, Owner::Process(process.number()));
+        let mut unlocked = !self.locks.is_empty() && self.unlock(process, id);
         let Some(file) = self.open.release(id) else { return News::of_locks(unlocked) };
-        unlocked |= self.locks.release(inode, Owner::OpenFile(id)) | self.locks.release(inode, Owner::Whole(id));
+        for owner in [Owner::OpenFile(id), Owner::Whole(id)] {
+            unlocked |= self.locks.release(file.inode, owner);
+        }
         if let Some(object) = self.written_out.remove(&id) {
             memory.release_object(object);
         }
@@ -307,10 +316,9 @@ impl Files {
         file: OpenFile,
         close_on_exec: bool,
     ) -> Result<u32, Errno> {
-        let installed = self
-            .open
-            .insert(file)
-            .and_then(|id| descriptors.insert(id, close_on_exec).inspect_err(|_| _ = self.open.release(id)));
+        let installed = self.open.insert(file).and_then(|id| {
+            descriptors.insert(id, close_on_exec, &mut self.open).inspect_err(|_| _ = self.open.release(id))
+        });
         // Nobody waits yet for what has only just been opened.
         installed.inspect_err(|_| _ = self.give_back(memory, &file))
     }

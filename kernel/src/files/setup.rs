@@ -120,7 +120,7 @@ impl Files {
         let inode = self.lookup(b"/dev/console")?;
         self.tree.hold(inode)?;
         let file = self.open.insert(OpenFile::new(inode, OpenFlags::READ_WRITE))?;
-        let first = self.standard.insert(file, false)?;
+        let first = self.standard.insert(file, false, &mut self.open)?;
         (0..2).try_for_each(|_| self.standard.duplicate(first, 0, false, &mut self.open).map(drop))
     }
 

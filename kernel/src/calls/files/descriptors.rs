@@ -52,7 +52,7 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
         0 | 1030 => value(descriptors.duplicate(fd, argument as u32, command == 1030, &mut files.open)?),
         // F_GETFD, F_SETFD
         1 => value(u64::from(descriptors.close_on_exec(fd)?)),
-        2 => descriptors.set_close_on_exec(fd, argument & CLOSE_ON_EXEC != 0).and(DONE),
+        2 => descriptors.set_close_on_exec(fd, argument & CLOSE_ON_EXEC != 0, &mut files.open).and(DONE),
         // F_GETFL, F_SETFL
         3 => value(opened.file.flags.bits() | LARGE_FILE),
         4 => {

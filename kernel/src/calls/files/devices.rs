@@ -50,7 +50,7 @@ pub fn ioctl(
         _ if opened.bytes == Bytes::Nowhere => Err(Errno::EBADF),
         request @ (FIOCLEX | FIONCLEX) => {
             let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-            descriptors.set_close_on_exec(fd as u32, request == FIOCLEX).and(DONE)
+            descriptors.set_close_on_exec(fd as u32, request == FIOCLEX, &mut files.open).and(DONE)
         }
         FIONBIO => {
             let on = caller.read::<i32>(memory, argument)? != 0;

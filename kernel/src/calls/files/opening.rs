@@ -6,6 +6,7 @@ use crate::console::Console;
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Errno, OpenFile, OpenFlags};
+use containers::PhysicalMemory;
 
 /// `openat(directory, path, flags, mode)`
 pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, console: &Console) -> Answer {
@@ -56,6 +57,10 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 /// `close(fd)`
 pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+    // This call is made without the heap's reserve, and nobody but this one needs any of it for a copy of the table.
+    if descriptors.is_shared() && !memory.physical.has_room_for_bookkeeping() {
+        return Err(Errno::ENOMEM);
+    }
     files.close(memory, descriptors, caller.arguments[0] as u32, caller.process)?.tell(tasks);
     DONE
 }
@@ -74,7 +79,7 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
         let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
         let Some(fd) = descriptors.next_used(from).filter(|fd| *fd <= last) else { return DONE };
         if flags & CLOSE_ON_EXEC != 0 {
-            descriptors.set_close_on_exec(fd, true)?;
+            descriptors.set_close_on_exec(fd, true, &mut files.open)?;
         } else {
             files.close(memory, descriptors, fd, caller.process)?.tell(tasks);
         }
