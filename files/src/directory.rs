@@ -60,15 +60,25 @@ impl<'a> Name<'a> {
 
     /// What stands in a path before its first slash. One pass is all that a walk takes over a component.
     pub(crate) fn leading(path: &'a [u8]) -> Self {
-        let mut sum = HASH_OF_NOTHING;
-        let end = path.iter().position(|byte| {
-            let ends = *byte == b'/';
-            if !ends {
-                sum = hash(sum, byte);
+        let (mut length, mut sum) = (0, HASH_OF_NOTHING);
+        for byte in path.iter().take_while(|byte| **byte != b'/') {
+            sum = hash(sum, byte);
+            length += 1;
+        }
+        Name { bytes: &path[..length], hash: sum }
+    }
+
+    /// Whether it is that name. Eight bytes at a time, the last ones perhaps twice: most names are too short for
+    /// `memcmp` to be worth its call.
+    fn is(self, name: &[u8]) -> bool {
+        let (ours, theirs) = (self.bytes, name);
+        ours.len() == theirs.len()
+            && match (ours.last_chunk::<8>(), theirs.last_chunk()) {
+                (Some(end), Some(other_end)) => {
+                    end == other_end && ours.as_chunks::<8>().0.iter().eq(theirs.as_chunks().0)
+                }
+                _ => ours.iter().eq(theirs),
             }
-            ends
-        });
-        Name { bytes: &path[..end.unwrap_or(path.len())], hash: sum }
     }
 }
 
@@ -103,7 +113,7 @@ impl Directory {
 
     pub(crate) fn get(&self, name: Name) -> Option<InodeId> {
         let entry = match self.names.get(&name.hash)? {
-            Same::One(entry) => Some(entry).filter(|entry| *entry.name == *name.bytes),
+            Same::One(entry) => Some(entry).filter(|entry| name.is(&entry.name)),
             Same::More(entries) => entries.get(name.bytes),
         };
         entry.map(|entry| entry.inode)
@@ -133,7 +143,7 @@ impl Directory {
     pub(crate) fn remove(&mut self, name: Name) -> Option<InodeId> {
         let Slot::Occupied(mut occupied) = self.names.entry(name.hash) else { return None };
         let (entry, is_last) = match occupied.get_mut() {
-            Same::One(entry) => (Some(entry.clone()).filter(|entry| *entry.name == *name.bytes)?, true),
+            Same::One(entry) => (Some(entry.clone()).filter(|entry| name.is(&entry.name))?, true),
             Same::More(entries) => (entries.remove(name.bytes)?, entries.is_empty()),
         };
         if is_last {

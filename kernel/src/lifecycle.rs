@@ -74,12 +74,11 @@ pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
     let shared = kernel.memory.container(container).is_some_and(|container| container.processes > 1);
     let mut robust = threads::ROBUST;
     loop {
-        // Some at a time: neither a search for each nor a list of all.
-        let some: Vec<ThreadId> = kernel.tasks.threads_of(id).take(64).collect();
-        if some.is_empty() {
-            break;
-        }
-        for thread in some {
+        let mut threads = kernel.tasks.threads_of(id);
+        let Some(first) = threads.next() else { break };
+        // Some at a time: neither a search for each nor a list of all. Mostly there are no more.
+        let more: Vec<ThreadId> = threads.take(64).collect();
+        for thread in core::iter::once(first).chain(more) {
             threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
             if shared {
                 threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);

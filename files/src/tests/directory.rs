@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::arena::Arena;
+use alloc::vec;
 use alloc::vec::Vec;
 
 #[test]
@@ -33,6 +34,20 @@ fn one_name_is_not_another_of_its_hash() {
     directory.insert(same(b"a"), id);
     assert_eq!((directory.get(same(b"b")), directory.remove(same(b"b"))), (None, None));
     assert_eq!((directory.remove(same(b"a")), directory.names.len()), (Some(id), 0));
+}
+
+#[test]
+fn names_are_compared_to_the_last_byte() {
+    for length in 1..=33 {
+        let name = vec![b'n'; length];
+        assert!(Name::new(&name).is(&name.clone()));
+        assert!(!Name::new(&name).is(&name[1..]) && !Name::new(&name[1..]).is(&name));
+        for at in 0..length {
+            let mut other = name.clone();
+            other[at] = b'm';
+            assert!(!Name::new(&name).is(&other), "{length}, {at}");
+        }
+    }
 }
 
 #[test]

@@ -179,10 +179,12 @@ impl Files {
     /// A process has closed a descriptor: gives up its reference to the open file, the process's locks of the file,
     /// and what the open file held if that was its last reference.
     pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> News {
-        let mut unlocked = !self.locks.is_empty() && self.unlock(process, id);
+        let locked = !self.locks.is_empty();
+        let mut unlocked = locked && self.unlock(process, id);
         let Some(file) = self.open.release(id) else { return News::of_locks(unlocked) };
-        for owner in [Owner::OpenFile(id), Owner::Whole(id)] {
-            unlocked |= self.locks.release(file.inode, owner);
+        if locked {
+            unlocked |= self.locks.release(file.inode, Owner::OpenFile(id));
+            unlocked |= self.locks.release(file.inode, Owner::Whole(id));
         }
         if let Some(object) = self.written_out.remove(&id) {
             memory.release_object(object);

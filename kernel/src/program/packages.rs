@@ -44,7 +44,12 @@ pub struct Packages(Vec<Package>);
 impl Packages {
     /// The package of that name.
     pub fn find(&self, name: &[u8]) -> Option<&Package> {
-        self.0.iter().find(|package| package.invocation.executable.get(DIRECTORY.len()..) == Some(name))
+        let length = DIRECTORY.len() + name.len();
+        // Hardly any two have names of one length.
+        self.0.iter().find(|package| {
+            let path = &package.invocation.executable;
+            path.len() == length && path.ends_with(name)
+        })
     }
 
     /// How many there are.

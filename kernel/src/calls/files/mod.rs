@@ -49,11 +49,17 @@ const SHORT: usize = 64;
 
 impl Path {
     /// Reads the path at `address`: `EFAULT`, `ENAMETOOLONG`. It may be empty.
+    #[inline(always)]
     pub(super) fn read(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
         let mut bytes = [0; SHORT];
         if let Some(length) = memory.copy_in_string(caller.space, address, &mut bytes).map_err(bad_address)? {
             return Ok(Path::Short(bytes, length));
         }
+        Path::read_long(caller, memory, address)
+    }
+
+    #[cold]
+    fn read_long(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
         let mut bytes = vec![0; PATH_MAX];
         let length = memory.copy_in_string(caller.space, address, &mut bytes).map_err(bad_address)?;
         bytes.truncate(length.ok_or(Errno::ENAMETOOLONG)?);
@@ -126,13 +132,10 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
     };
     let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"stdin" | b"stdout" | b"stderr");
     // Most paths have no such name, which is seen at the first bytes of their names.
-    let mut first = true;
-    let may_mean = path.iter().any(|byte| {
-        let may = first && matches!(byte, b'f' | b's' | b'0'..=b'9');
-        first = *byte == b'/';
-        may
-    });
-    if !may_mean {
+    let may_mean = |byte: &u8| matches!(byte, b'f' | b's' | b'0'..=b'9');
+    if !path.first().is_some_and(may_mean)
+        && !path.array_windows().any(|[slash, byte]| *slash == b'/' && may_mean(byte))
+    {
         return;
     }
     let means = |name: &&[u8]| is_own(name) || number(name).is_some();
