@@ -116,7 +116,11 @@ impl<C: Copy> Tree<C> {
     /// `ENAMETOOLONG`, `ELOOP` (more than 40 links).
     pub fn resolve(&self, walk: &Walk, path: &[u8], follow: bool) -> Result<InodeId> {
         let follow = if follow { Follow::Links } else { Follow::Slash };
-        let found = self.walk(walk, path, follow)?;
+        self.inode_of(&self.walk(walk, path, follow)?)
+    }
+
+    /// What a walk has led to: `ENOENT`, `ENOTDIR`.
+    fn inode_of(&self, found: &Found) -> Result<InodeId> {
         let id = found.inode.ok_or(Errno::ENOENT)?;
         if found.slash && !self.get(id)?.is_directory() {
             return Err(Errno::ENOTDIR);
@@ -126,8 +130,8 @@ impl<C: Copy> Tree<C> {
 
     /// As [`Tree::resolve`] with links followed, and the absolute path of what was found, free of links.
     pub fn locate(&self, walk: &Walk, path: &[u8]) -> Result<(InodeId, Vec<u8>)> {
-        let id = self.resolve(walk, path, true)?;
         let found = self.walk(walk, path, Follow::Links)?;
+        let id = self.inode_of(&found)?;
         let Last::Name(name) = found.last else {
             return Ok((id, self.path_of(walk.root, id)?));
         };
@@ -142,30 +146,39 @@ impl<C: Copy> Tree<C> {
     /// The absolute path of a directory below `root`, as `getcwd` gives it (without NUL): `ENOENT` if it
     /// has been removed or is not below `root`, `ENAMETOOLONG`, `ENOTDIR`.
     pub fn path_of(&self, root: InodeId, directory: InodeId) -> Result<Vec<u8>> {
-        let mut buffer = alloc::vec![0; PATH_MAX - 1];
-        let mut at = buffer.len();
-        let mut id = directory;
-        while id != root {
+        let up = |id: InodeId| -> Result<(InodeId, &[u8])> {
             let entries = self.directory(id)?;
             if id == entries.parent || self.get(id)?.links == 0 {
                 return Err(Errno::ENOENT);
             }
-            let above = self.directory(entries.parent)?;
-            let name = above.name_at(entries.place).ok_or(Errno::ENOENT)?;
-            let start = at.checked_sub(name.len() + 1).ok_or(Errno::ENAMETOOLONG)?;
-            let place = buffer.get_mut(start..at).unwrap_or_default();
-            if let Some((slash, rest)) = place.split_first_mut() {
-                *slash = b'/';
-                rest.copy_from_slice(name);
+            let name = self.directory(entries.parent)?.name_at(entries.place).ok_or(Errno::ENOENT)?;
+            Ok((entries.parent, name))
+        };
+        // Once for its length, which is mostly far from what it may be.
+        let (mut id, mut length) = (directory, 0);
+        while id != root {
+            let (above, name) = up(id)?;
+            length += 1 + name.len();
+            if length >= PATH_MAX {
+                return Err(Errno::ENAMETOOLONG);
             }
-            at = start;
-            id = entries.parent;
+            id = above;
         }
         self.directory(root)?;
-        match buffer.split_off(at) {
-            path if path.is_empty() => Ok(b"/".to_vec()),
-            path => Ok(path),
+        if length == 0 {
+            return Ok(b"/".to_vec());
         }
+        let mut path = alloc::vec![b'/'; length];
+        let mut left = &mut path[..];
+        id = directory;
+        while id != root {
+            let (above, name) = up(id)?;
+            let (rest, place) = left.split_at_mut(left.len() - name.len());
+            place.copy_from_slice(name);
+            (left, _) = rest.split_at_mut(rest.len() - 1);
+            id = above;
+        }
+        Ok(path)
     }
 
     /// Where a link leads: `EINVAL` if it is none, `ENOENT` for `/proc/self` without a caller.

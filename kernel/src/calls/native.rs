@@ -42,10 +42,10 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let mut bytes = [0; NAME_MAX];
     let bytes = &mut bytes[..length as usize];
     kernel.memory.copy_in(caller.space, name, bytes).map_err(bad_address)?;
+    let in_same = flags & SAME_CONTAINER != 0;
     let program = kernel.tasks.process(caller.process).map(|process| process.resources.executable());
     // In the caller's container the caller's data is what the package finds.
-    let same = program.and_then(|path| path.strip_prefix(DIRECTORY)).is_some_and(|name| name == bytes);
-    if flags & SAME_CONTAINER != 0 && !same {
+    if in_same && program.and_then(|path| path.strip_prefix(DIRECTORY)) != Some(bytes) {
         return Err(Errno::EINVAL);
     }
     let request = Request {
@@ -53,7 +53,7 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         argument,
         priority: priority_or_keep(priority)?,
         affinity: kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity,
-        container: (flags & SAME_CONTAINER != 0).then_some(caller.space.container),
+        container: in_same.then_some(caller.space.container),
         parent: Some(caller.process),
     };
     let process = native::start(kernel, cpu, &request)?;

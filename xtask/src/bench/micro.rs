@@ -18,7 +18,7 @@ const PARTS: [(&str, f64, &str); 8] = [
     (
         "vfork",
         6.0,
-        "a process's descriptors, handlers and names are copied and given back one by one, with pieces of the heap found by first fit; \"Where the instructions go\" has the functions",
+        "the extended state is copied, a control block filled and moved to its place, and parent and child are found by name at each step; \"Where the instructions go\" has the functions",
     ),
     (
         "fork",
@@ -39,7 +39,7 @@ const PARTS: [(&str, f64, &str); 8] = [
     (
         "open",
         4.0,
-        "the two names of the path are compared with those in their directories by `memcmp`, and every component is looked at by three loops; \"Where the instructions go\" has the rest",
+        "the path is copied from user memory, looked through for names of processes and walked byte by byte, and open file, inode and descriptor are found by name at each step; \"Where the instructions go\" has the functions",
     ),
     ("futex", 3.0, SWITCH),
     ("pipe", 4.0, AGAIN),
@@ -147,7 +147,7 @@ pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
     }
     let mut targets = Vec::new();
     if names.contains(&"start") {
-        let why = "a control block and what the process holds are made and given back: the console is looked up by its name and opened, regions and descriptors get pieces of the heap; clearing the stack's page is 512";
+        let why = "five calls and two switches, in which control blocks are found by name; regions and page tables are made and given back; clearing the stack's page is 512, the extended state 146";
         let measured = figures[0].get("start");
         targets.push(target(
             "native container, process, thread: make, run, exit, reap",
