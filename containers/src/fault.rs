@@ -7,6 +7,8 @@ use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::{Backing, Region, Rights};
+use crate::user::Space;
+use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 
@@ -119,6 +121,32 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             }
         }
         entered
+    }
+
+    /// Enters the pages of a range of one region that have not been touched yet, each as if it had been written:
+    /// what a program is known to write at once need not cost it a fault a page.
+    pub fn enter_ahead(&mut self, space: Space, range: Range<u64>) -> Result<(), Fault> {
+        let Space { container: id, cpu } = space;
+        let container = self.containers.get(id).ok_or(Fault::NoRegion)?;
+        let region = *container.regions.at(range.start).ok_or(Fault::NoRegion)?;
+        if !region.rights.contains(Rights::WRITE) {
+            return Err(Fault::Rights);
+        }
+        let mut table = self.make_tables(id, cpu, range.start)?;
+        for page in (range.start..range.end.min(region.end)).step_by(PAGE_SIZE) {
+            if slot(page, 1) == 0 {
+                table = self.make_tables(id, cpu, page)?;
+            }
+            if self.physical.table(table)[slot(page, 1)].is_unused() {
+                let new = self.first_contents(&region, page, true)?;
+                let flags = flags(region.rights, new.flags);
+                directory::set(&mut self.physical, table, slot(page, 1), new.frame, flags);
+                if let Some(container) = self.containers.get_mut(id) {
+                    container.pages += 1;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Brings what `cpu` has of a container up to date with the container's page directory, as far as

@@ -1,7 +1,7 @@
 //! The counts that DESIGN promises, and what becomes of pages.
 
 use crate::container::{Cpu, CpuSet};
-use crate::directory::{PACKAGES, WINDOW};
+use crate::directory::{PACKAGES, WINDOW, span};
 use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
@@ -236,6 +236,42 @@ fn a_segment_is_zero_past_its_bytes() {
     assert!(bytes[..PAGE_SIZE].iter().all(|byte| *byte == 2));
     assert!(bytes[PAGE_SIZE..PAGE_SIZE + 10].iter().all(|byte| *byte == 3));
     assert!(bytes[PAGE_SIZE + 10..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn pages_entered_ahead_are_as_written_ones() {
+    // The segment lies across the end of a last-level table, so that tables are made twice.
+    let start = OUTSIDE + span(2) - 2 * PAGE;
+    let mut memory = Machine::memory(400);
+    let free = memory.physical.free_frames();
+    let object = object(&mut memory, 3);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    let backing = Backing::Image { object, offset: 0, length: 2 * PAGE + 10 };
+    memory.map(id, region(start, 6, RW, backing)).unwrap();
+    memory.copy_out(space(id), start + PAGE, &[7]).unwrap();
+    memory.enter_ahead(space(id), start..start + 4 * PAGE).unwrap();
+    let resident = (0..6).filter(|page| memory.is_resident(id, start + page * PAGE)).count();
+    assert_eq!((resident, memory.counts.faults_resolved), (4, 1));
+    let mut bytes = vec![0xff; 4 * PAGE_SIZE];
+    memory.copy_in(space(id), start, &mut bytes).unwrap();
+    assert_eq!([0, 1, 2].map(|page| bytes[page * PAGE_SIZE]), [1, 7, 3], "what was written stays");
+    assert!(bytes[2 * PAGE_SIZE + 10..].iter().all(|byte| *byte == 0));
+    // They are the container's own: nothing faults, and the object stays as it was.
+    memory.copy_out(space(id), start, &[9; 4 * PAGE_SIZE]).unwrap();
+    assert_eq!((memory.counts.faults_resolved, memory.counts.pages_copied), (1, 0));
+    let mut byte = [0];
+    memory.read_object(object, 0, &mut byte);
+    assert_eq!(byte, [1]);
+    // What does not find memory is an error, and nothing is lost.
+    let taken: Vec<_> =
+        (KERNEL_RESERVE + 1..memory.physical.free_frames()).map(|_| memory.physical.allocate().unwrap()).collect();
+    assert_eq!(memory.enter_ahead(space(id), start..start + 6 * PAGE), Err(Fault::OutOfMemory));
+    assert!(memory.is_resident(id, start + 4 * PAGE) && !memory.is_resident(id, start + 5 * PAGE));
+    assert_eq!(memory.enter_ahead(space(id), OUTSIDE..OUTSIDE + PAGE), Err(Fault::NoRegion));
+    taken.into_iter().for_each(|frame| memory.physical.release(frame));
+    memory.destroy_container(id, CPU);
+    memory.release_object(object);
+    assert_eq!(memory.physical.free_frames(), free);
 }
 
 #[test]

@@ -23,6 +23,10 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// Where programs go that can go anywhere.
 const RELOCATED: u64 = 0x5555_5555_4000;
 
+/// Bytes of its data that such a program gets at once. The first thing it does is to relocate what lies there, page by
+/// page.
+const RELOCATED_AHEAD: u64 = 8 * PAGE;
+
 /// Lowest address that a program may be linked at.
 const LOWEST: u64 = 0x1_0000;
 
@@ -154,6 +158,10 @@ fn map_segments(memory: &mut Memory, space: Space, program: &Program, object: Ob
             label: Label::None,
         };
         memory.map(space.container, region).map_err(|_| Errno::ENOMEM)?;
+        if program.relocatable && segment.rights.contains(Rights::WRITE) {
+            let end = region.end.min(region.start + RELOCATED_AHEAD);
+            memory.enter_ahead(space, region.start..end).map_err(|_| Errno::ENOMEM)?;
+        }
     }
     Ok(base)
 }
