@@ -180,7 +180,7 @@ impl Walk {
                 self.first = self.groups.trailing_zeros() as usize * GROUP;
                 self.groups &= self.groups - 1;
                 let group: &[_; GROUP] = memory.table(self.root.table).get(self.first..)?.first_chunk()?;
-                let used = (0..GROUP).fold(0, |bits, n| bits | u32::from(!group[n].is_unused()) << n);
+                let used = group.iter().rev().fold(0, |bits, entry| bits * 2 + u32::from(!entry.is_unused()));
                 let below = !(u32::MAX << (self.slots.end - self.first).min(GROUP));
                 self.entries = used & below & u32::MAX << self.slots.start.saturating_sub(self.first);
             }

@@ -60,7 +60,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             if let Some(object) = part.backing.object() {
                 self.release_object(object);
             }
-            next = self.cut(id, range.clone(), 0)?;
+            next = self.cut(id, part.end..range.end, 0)?;
         }
         Ok(())
     }

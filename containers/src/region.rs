@@ -290,8 +290,11 @@ impl Regions {
 
     /// Where the first region is of which a part lies in `range`, if there is one.
     fn overlapping(&self, range: &Range<u64>) -> Option<Place> {
+        if range.is_empty() {
+            return None;
+        }
         let place = self.first_place(range);
-        self.get(place).filter(|region| region.start < range.end && !range.is_empty()).map(|_| place)
+        self.get(place).filter(|region| region.start < range.end).map(|_| place)
     }
 
     /// Where the first region is that does not end before `range`.

@@ -106,7 +106,10 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
         _ => {}
     }
     let region = Region { start, end: start + length, rights, backing, label: Label::None };
-    memory.map(caller.space.container, region).map_err(no_memory)?;
+    let id = caller.space.container;
+    // Elsewhere than asked for there is nothing yet.
+    let mapped = if flags & MAP_FIXED != 0 { memory.map(id, region) } else { memory.map_fresh(id, region) };
+    mapped.map_err(no_memory)?;
     value(start)
 }
 
@@ -247,7 +250,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     value(to)
 }
 
-/// Adds `room`, which begins where `region` ends, as a continuation of it.
+/// Adds `room`, which is free and begins where `region` ends, as a continuation of it.
 fn extend(memory: &mut Memory, caller: &Caller, region: &Region, room: Range<u64>) -> Result<(), Errno> {
     let by = region.end - region.start;
     let backing = match region.backing {
@@ -258,7 +261,7 @@ fn extend(memory: &mut Memory, caller: &Caller, region: &Region, room: Range<u64
         _ => Backing::Zero,
     };
     let more = Region { start: room.start, end: room.end, backing, ..*region };
-    memory.map(caller.space.container, more).map_err(no_memory)
+    memory.map_fresh(caller.space.container, more).map_err(no_memory)
 }
 
 /// `brk(address)`: never fails, answers where the heap ends now.
@@ -282,7 +285,7 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
             return value(current);
         }
         let rights = Rights::READ | Rights::WRITE;
-        memory.map(id, Region { start: old, end: new, rights, backing: Backing::Zero, label: Label::Heap })
+        memory.map_fresh(id, Region { start: old, end: new, rights, backing: Backing::Zero, label: Label::Heap })
     } else {
         Ok(())
     };

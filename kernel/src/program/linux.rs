@@ -121,7 +121,7 @@ fn fill(
     let top = USER_END - PAGE;
     let rights = Rights::READ | Rights::WRITE;
     let region = Region { start: top - stack, end: top, rights, backing: Backing::Zero, label: Label::Stack };
-    memory.map(space.container, region).map_err(|_| Errno::ENOMEM)?;
+    memory.map_fresh(space.container, region).map_err(|_| Errno::ENOMEM)?;
     let heap = program.extent().end + base;
     let container = memory.container_mut(space.container).ok_or(Errno::ENOMEM)?;
     container.heap = (heap, heap);
