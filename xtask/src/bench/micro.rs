@@ -28,7 +28,7 @@ const PARTS: [(&str, f64, &str); 8] = [
     (
         "exec",
         4.0,
-        "some twenty page faults of the new program and the calls that it begins with, each of which finds regions, tables and pages by a search; \"Where the instructions go\" has the functions",
+        "a dozen page faults of the new program and the calls that it begins with, each of which finds regions, tables and pages by a search; \"Where the instructions go\" has the functions",
     ),
     (
         "thread",
