@@ -81,6 +81,9 @@ struct Slot<T> {
 
 const END: u32 = u32::MAX;
 
+/// Slots that are made at once: who needs one more will need others.
+const STEP: u32 = 8;
+
 /// Objects of one type, by [`Id`].
 pub struct Arena<T> {
     slots: Vec<Box<Slot<T>>>,
@@ -176,14 +179,17 @@ impl<T> Arena<T> {
         (0..self.slots()).filter_map(|index| self.id_at(index))
     }
 
-    /// One empty slot more.
+    /// A few empty slots more.
     fn grow(&mut self) -> Result<(), Full> {
-        let index = self.slots();
-        if index >= self.limit {
+        let first = self.slots();
+        let end = self.limit.min(first + STEP);
+        if first == end {
             return Err(Full);
         }
-        self.slots.push(Box::new(Slot { generation: 0, object: None, next_free: END }));
-        self.first_free = index;
+        let next_free = |index| if index + 1 == end { END } else { index + 1 };
+        let slot = |index| Box::new(Slot { generation: 0, object: None, next_free: next_free(index) });
+        self.slots.extend((first..end).map(slot));
+        self.first_free = first;
         Ok(())
     }
 }

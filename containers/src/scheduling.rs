@@ -129,7 +129,7 @@ impl Schedule {
 
     /// Gives a thread a place in the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
     /// Its new link is still to be [attached](crate::queue::Link::attach). Returns the CPU that must look, if one must.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_back(&mut self, id: ThreadId, thread: &mut Thread, goes_on: bool) -> Option<Cpu> {
         let stays = thread.may_stay();
         if !goes_on || !stays {

@@ -414,6 +414,7 @@ impl<R> Tasks<R> {
     }
 
     /// Takes a parked thread out of the queues that it waits in: that of its channel and that of the deadlines.
+    #[inline]
     fn unpark(&mut self, id: ThreadId, link: Link, channel: Channel, deadline: Option<u64>) {
         self.waiting[channel.bucket()].remove(&mut self.threads, link);
         if let Some(deadline) = deadline {

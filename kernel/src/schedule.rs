@@ -71,8 +71,9 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     let me = this_cpu(cpu);
     kernel.tasks.attention.remove(me);
     let now = charge(kernel, cpu);
-    let mut next = current(cpu).filter(|id| kernel.tasks.goes_on(me, *id));
-    if next.is_none() {
+    let before = running(cpu);
+    let mut next = before.map(|running| running.thread).filter(|id| kernel.tasks.goes_on(me, *id));
+    if next.is_none() && before.is_some() {
         save_extended(kernel, cpu);
         CURRENT.get(cpu).set(None);
     }

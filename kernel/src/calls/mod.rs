@@ -145,6 +145,7 @@ pub fn is_over(deadline: Option<u64>) -> bool {
 
 /// What is known of the caller's call if it is made again. To be asked by every call that can wait so:
 /// what is left of one wait must not go into a later call.
+#[inline(always)]
 pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
     let thread = tasks.thread_mut(caller.thread)?;
     let restart = thread.restart.take();

@@ -45,8 +45,8 @@ const PARTS: [(&str, f64, &str); 8] = [
     ("pipe", 4.0, AGAIN),
 ];
 
-const SWITCH: &str = "a wait, a wake-up and a switch find control blocks by name some twenty times, each time checked, and the word by a walk through four page tables; \"Where the instructions go\" has the functions";
-const AGAIN: &str = "a reader that has waited makes its call again, so that there and back is six calls, each of which finds descriptor, open file, inode and page anew; \"Where the instructions go\" has the functions";
+const SWITCH: &str = "a wait, a wake-up and a switch find control blocks by name a dozen times, each time checked, and the word by a walk through four page tables; \"Where the instructions go\" has the functions";
+const AGAIN: &str = "there and back is four calls and two switches: each call finds descriptor, open file and inode by their names, each byte's two places are found by walks through four page tables, and a switch looks up control blocks a dozen times; \"Where the instructions go\" has the functions";
 
 /// The operations of a Linux program.
 pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {

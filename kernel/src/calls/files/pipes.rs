@@ -14,6 +14,7 @@ use containers::{Channel, ObjectId, Registers, Resume};
 use syscalls::Sysno;
 
 /// Reads what is there, as far as there is room in the buffers, or else waits for the first byte.
+#[inline(never)]
 pub fn read(
     caller: &Caller,
     tasks: &mut Tasks,
@@ -64,6 +65,7 @@ fn read_piece(transfer: &mut Transfer, inode: InodeId, ring: ObjectId, to: Buffe
 
 /// Writes from buffers, one after the other. A call that may wait goes on until all is written, unless a signal comes
 /// between.
+#[inline(never)]
 pub fn write(
     caller: &Caller,
     tasks: &mut Tasks,
