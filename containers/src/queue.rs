@@ -102,7 +102,7 @@ impl Lane {
     }
 
     /// The thread of that priority that had this link leaves.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, link: Link, priority: u8) {
         let priority = priority.min(PRIORITIES - 1);
         let queue = &mut self.queues[usize::from(priority)];

@@ -13,7 +13,7 @@ pub use setup::UnpackError;
 
 use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
-use ::files::inode::Kind;
+use ::files::inode::{Inode, Kind};
 use ::files::locks::Owner;
 use ::files::pipe::event;
 use ::files::{
@@ -23,6 +23,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use containers::{Channel, ObjectId, PAGE_SIZE, ProcessId};
+use core::ops::Range;
 
 /// Largest size of a file: what the page numbers of a memory object can count.
 pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
@@ -83,6 +84,24 @@ pub struct Opened {
     pub file: OpenFile,
     /// What can be read and written.
     pub bytes: Bytes,
+}
+
+impl Opened {
+    /// That of an open file and its inode.
+    pub fn new(id: OpenFileId, file: &OpenFile, inode: &Inode<ObjectId>) -> Opened {
+        let bytes = match &inode.kind {
+            _ if file.flags.contains(OpenFlags::PATH) => Bytes::Nowhere,
+            Kind::Regular { content, .. } => Bytes::Regular(*content),
+            Kind::Directory(_) => Bytes::Directory,
+            Kind::Device(device) => Bytes::Device(*device),
+            Kind::Pipe { content, .. } => Bytes::Pipe(*content),
+            Kind::Counter(_) => Bytes::Counter,
+            Kind::Epoll(_) => Bytes::Epoll,
+            Kind::Proc(file, process) => Bytes::Proc(*file, *process),
+            Kind::Symlink(_) | Kind::Magic(..) => Bytes::Nowhere,
+        };
+        Opened { id, file: *file, bytes }
+    }
 }
 
 /// What has happened to a pipe or to locks, for those who wait for it.
@@ -295,19 +314,22 @@ impl Files {
 
     /// The same of an open file's name: `EBADF` if it is closed.
     pub fn opened_by_id(&self, id: OpenFileId) -> Result<Opened, Errno> {
-        let file = *self.open.get(id)?;
-        let bytes = match &self.tree.get(file.inode)?.kind {
-            _ if file.flags.contains(OpenFlags::PATH) => Bytes::Nowhere,
-            Kind::Regular { content, .. } => Bytes::Regular(*content),
-            Kind::Directory(_) => Bytes::Directory,
-            Kind::Device(device) => Bytes::Device(*device),
-            Kind::Pipe { content, .. } => Bytes::Pipe(*content),
-            Kind::Counter(_) => Bytes::Counter,
-            Kind::Epoll(_) => Bytes::Epoll,
-            Kind::Proc(file, process) => Bytes::Proc(*file, *process),
-            Kind::Symlink(_) | Kind::Magic(..) => Bytes::Nowhere,
-        };
-        Ok(Opened { id, file, bytes })
+        let file = self.open.get(id)?;
+        Ok(Opened::new(id, file, self.tree.get(file.inode)?))
+    }
+
+    /// An open file and its inode, where they are: `EBADF`.
+    #[inline(always)]
+    pub fn find(&self, descriptors: &Descriptors, fd: i32) -> Result<(OpenFileId, &OpenFile, &Inode<ObjectId>), Errno> {
+        let id = descriptors.get(fd as u32)?;
+        let file = self.open.get(id)?;
+        Ok((id, file, self.tree.get(file.inode)?))
+    }
+
+    /// Where a pipe takes up to `most` bytes: `EPIPE` if nobody will read them.
+    pub fn pipe_room(&self, inode: InodeId, most: u64) -> Result<Range<u64>, Errno> {
+        let pipe = self.tree.pipe(inode)?;
+        if pipe.has_readers() { Ok(pipe.vacant(most)) } else { Err(Errno::EPIPE) }
     }
 
     /// Makes an open file of an inode that the tree has opened, and gives it a descriptor.

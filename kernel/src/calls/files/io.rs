@@ -1,11 +1,12 @@
 //! Reading, writing and seeking: how buffers, offsets and waiting go together. What one buffer's worth
 //! comes to is [`super::transfer`]'s business.
 
+use super::pipes::{self, End};
 use super::transfer::{Buffer, Step, Transfer};
-use super::{opened, pipes};
+use super::{opened, resources};
 use crate::calls::{Answer, Caller, Reply, jobs, restart, value};
 use crate::console::Console;
-use crate::files::{Bytes, Files, SIZE_MAX, now};
+use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
 use crate::random::Random;
 use crate::signals::{self, SI_USER, SIGPIPE, SIGTTIN, SIGTTOU, from_process};
@@ -78,8 +79,7 @@ pub fn read(
     console: &mut Console,
     random: &mut Random,
 ) -> Answer {
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
-    read_into(caller, tasks, &mut transfer, random, At::Offset, &buffer(caller))
+    read_at(caller, memory, tasks, files, console, random, (At::Offset, &buffer(caller)))
 }
 
 /// `pread64(fd, buffer, length, position)`
@@ -92,8 +92,7 @@ pub fn pread(
     random: &mut Random,
 ) -> Answer {
     let at = At::given(caller)?;
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
-    read_into(caller, tasks, &mut transfer, random, at, &buffer(caller))
+    read_at(caller, memory, tasks, files, console, random, (at, &buffer(caller)))
 }
 
 /// `readv(fd, buffers, count)`, `preadv(…, position)`, `preadv2(…, 0, flags)`
@@ -107,8 +106,7 @@ pub fn readv(
 ) -> Answer {
     let at = At::given_with_flags(caller)?;
     let buffers = buffers(caller, memory)?;
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
-    read_into(caller, tasks, &mut transfer, random, at, &buffers)
+    read_at(caller, memory, tasks, files, console, random, (at, &buffers))
 }
 
 /// `write(fd, buffer, length)`
@@ -119,8 +117,7 @@ pub fn write(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
-    write_from(caller, tasks, &mut transfer, At::Offset, &buffer(caller))
+    write_at(caller, memory, tasks, files, console, (At::Offset, &buffer(caller)))
 }
 
 /// `pwrite64(fd, buffer, length, position)`
@@ -132,8 +129,7 @@ pub fn pwrite(
     console: &mut Console,
 ) -> Answer {
     let at = At::given(caller)?;
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
-    write_from(caller, tasks, &mut transfer, at, &buffer(caller))
+    write_at(caller, memory, tasks, files, console, (at, &buffer(caller)))
 }
 
 /// `writev(fd, buffers, count)`, `pwritev(…, position)`, `pwritev2(…, 0, flags)`
@@ -146,8 +142,50 @@ pub fn writev(
 ) -> Answer {
     let at = At::given_with_flags(caller)?;
     let buffers = buffers(caller, memory)?;
+    write_at(caller, memory, tasks, files, console, (at, &buffers))
+}
+
+/// Reads from what is open: from a pipe, or anything else.
+#[inline(always)]
+fn read_at(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+    random: &mut Random,
+    (at, buffers): (At, &[Buffer]),
+) -> Answer {
+    let (id, file, inode) = files.find(&resources(caller, tasks)?.descriptors, caller.int(0))?;
+    if at == At::Offset
+        && let Some(end) = End::of(file, inode)
+    {
+        return pipes::read(caller, memory, tasks, files, &end, buffers);
+    }
+    let opened = Opened::new(id, file, inode);
     let mut transfer = Transfer { space: caller.space, memory, files, console };
-    write_from(caller, tasks, &mut transfer, at, &buffers)
+    read_into(caller, tasks, &mut transfer, random, opened, (at, buffers))
+}
+
+/// Writes to what is open, in the same way.
+#[inline(always)]
+fn write_at(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+    (at, buffers): (At, &[Buffer]),
+) -> Answer {
+    let (id, file, inode) = files.find(&resources(caller, tasks)?.descriptors, caller.int(0))?;
+    if at == At::Offset
+        && let Some(end) = End::of(file, inode)
+    {
+        return pipes::write(caller, memory, tasks, files, &end, buffers);
+    }
+    let opened = Opened::new(id, file, inode);
+    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    write_from(caller, tasks, &mut transfer, &opened, (at, buffers))
 }
 
 /// Reads into buffers, one after the other, until one is not filled.
@@ -156,18 +194,15 @@ fn read_into(
     tasks: &mut Tasks,
     transfer: &mut Transfer,
     random: &mut Random,
-    at: At,
-    buffers: &[Buffer],
+    mut opened: Opened,
+    (at, buffers): (At, &[Buffer]),
 ) -> Answer {
-    let mut opened = opened(caller, tasks, transfer.files, caller.int(0))?;
     let file = opened.file;
     if !file.flags.readable() {
         return Err(Errno::EBADF);
     }
-    match (opened.bytes, at) {
-        (Bytes::Pipe(ring), At::Offset) => return pipes::read(caller, tasks, transfer, (&opened, ring), buffers),
-        (Bytes::Directory, _) => return Err(Errno::EISDIR),
-        _ => {}
+    if opened.bytes == Bytes::Directory {
+        return Err(Errno::EISDIR);
     }
     // Taken in any case: what is left of a wait must not become the deadline of a later call.
     let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
@@ -210,14 +245,18 @@ fn read_into(
 
 /// Writes from buffers, one after the other, until one does not go in whole. A call that may wait goes on
 /// until all is written, unless a signal comes between.
-fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: At, buffers: &[Buffer]) -> Answer {
-    let opened = opened(caller, tasks, transfer.files, caller.int(0))?;
+fn write_from(
+    caller: &Caller,
+    tasks: &mut Tasks,
+    transfer: &mut Transfer,
+    opened: &Opened,
+    (at, buffers): (At, &[Buffer]),
+) -> Answer {
     let file = opened.file;
     if !file.flags.writable() {
         return Err(Errno::EBADF);
     }
     let start = match (at, opened.bytes) {
-        (At::Offset, Bytes::Pipe(ring)) => return pipes::write(caller, tasks, transfer, (&opened, ring), buffers),
         (At::Position(_), bytes) if bytes.is_stream() => return Err(Errno::ESPIPE),
         (_, Bytes::Regular(object)) if file.flags.contains(OpenFlags::APPEND) => transfer.memory.object_size(object),
         (At::Position(position), _) => position,
@@ -232,13 +271,12 @@ fn write_from(caller: &Caller, tasks: &mut Tasks, transfer: &mut Transfer, at: A
     {
         return Ok(reply);
     }
-    let outcome = each(buffers, progress, |buffer, done| {
-        transfer.write(&opened, start.saturating_add(done), buffer, nonblocking)
-    });
+    let outcome =
+        each(buffers, progress, |buffer, done| transfer.write(opened, start.saturating_add(done), buffer, nonblocking));
     if at == At::Offset && outcome.done > 0 {
         transfer.files.open.get_mut(opened.id)?.offset = start.saturating_add(outcome.done);
     }
-    transfer.files.news_of_counter(&opened, outcome.done).tell(tasks);
+    transfer.files.news_of_counter(opened, outcome.done).tell(tasks);
     written(caller, tasks, outcome)
 }
 

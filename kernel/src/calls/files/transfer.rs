@@ -13,7 +13,6 @@ use ::files::pipe::event;
 use ::files::tty::Read;
 use ::files::{Device, Errno, InodeId};
 use containers::{Channel, Fault, ObjectId, Space, Wait};
-use core::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a buffer on the kernel stack.
@@ -275,12 +274,6 @@ impl Transfer<'_> {
         Step::done(done)
     }
 
-    /// Where a pipe takes up to `most` bytes: `EPIPE` if nobody will read them.
-    pub fn pipe_room(&self, inode: InodeId, most: u64) -> Result<Range<u64>, Errno> {
-        let pipe = self.files.tree.pipe(inode)?;
-        if pipe.has_readers() { Ok(pipe.vacant(most)) } else { Err(Errno::EPIPE) }
-    }
-
     /// Copies from a file to what is open, through the kernel: up to `count` bytes, fewer at the end of the
     /// one or for want of room in the other.
     pub fn copy(
@@ -329,7 +322,7 @@ impl Transfer<'_> {
                 result.map_err(|_| Errno::ENOSPC)
             }
             Bytes::Pipe(ring) => {
-                let vacant = self.pipe_room(to.file.inode, bytes.len() as u64)?;
+                let vacant = self.files.pipe_room(to.file.inode, bytes.len() as u64)?;
                 let bytes = &bytes[..(vacant.end - vacant.start) as usize];
                 let count = self.memory.write_object(ring, vacant.start, bytes).map_err(|_| Errno::ENOMEM)?;
                 self.files.tree.pipe_mut(to.file.inode)?.produce(count as u64);
