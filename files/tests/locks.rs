@@ -116,6 +116,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn there_is_an_end_of_locks() {
     let mut tree = Tree::new(0);
     let root = tree.root();
