@@ -12,8 +12,9 @@ mod place;
 
 use std::{
     ffi::{OsStr, OsString},
+    fs,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
 };
@@ -49,6 +50,25 @@ pub fn fuzz(jotun: Jotun, seconds: u32) {
     let outcome = jotun.args(["fuzz", &seconds.to_string(), "1"]).run().expect(0).expect_all_back();
     assert_eq!(outcome.text().lines().last(), Some("ok fuzz"), "{outcome}");
     assert!(!outcome.stderr.contains("the kernel stopped") && !outcome.log.contains("] ERROR "), "{outcome}");
+}
+
+/// A base archive that needs far more memory than firmware and boot loader, since a large file is in it besides the usual
+/// ones, and its size in MiB, rounded up. While it is unpacked it is in memory twice.
+pub fn large_base(scratch: &Scratch) -> (PathBuf, u32) {
+    const LARGE: usize = 20 << 20;
+    let mut bytes = fs::read(target().join("jotun/base.cpio")).expect("the base was built");
+    let magic = b"070701";
+    let trailer = bytes.windows(magic.len()).rposition(|window| window == magic).expect("a trailer");
+    let trailer = bytes.split_off(trailer);
+    // Inode, mode, owner, group, links, time, size, four numbers of devices, length of the name, sum; cpio(5), "newc".
+    let fields = [0, 0o100_644, 0, 0, 1, 0, LARGE, 0, 0, 0, 0, "large\0".len(), 0];
+    bytes.extend(magic);
+    bytes.extend(fields.iter().flat_map(|field| format!("{field:08X}").into_bytes()));
+    bytes.extend(b"large\0");
+    bytes.resize(bytes.len() + LARGE, 0);
+    bytes.extend(trailer);
+    let mebibytes = bytes.len().div_ceil(1 << 20).try_into().expect("less than 4 PiB");
+    (scratch.file("base", bytes), mebibytes)
 }
 
 impl Default for Jotun {

@@ -3,7 +3,9 @@
 //! Who is killed gets Linux's status and one line in the log that says which process and why; what is
 //! survived leaves a calm log. After all of them everything is back: frames, containers, directories.
 
-use boot_tests::{Jotun, Outcome, busybox};
+use std::fs;
+
+use boot_tests::{Jotun, Outcome, Scratch, busybox, std_program};
 
 /// Deeds that kill: name, status, and what the log says of it.
 const DEADLY: [(&str, i32, &str); 28] = [
@@ -159,7 +161,14 @@ fn all_together_disturb_nobody() {
         names.join(" ")
     );
     let words = [busybox().to_str().unwrap(), "sh", "-c", &script];
-    let outcome = Jotun::new().smp(8).timeout(240.0).args(words).run().expect(0).expect_all_back();
+    let scratch = Scratch::new("all-together");
+    let bin = scratch.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for name in ["hostile", "smp-stress"] {
+        fs::copy(std_program(name), bin.join(name)).unwrap();
+    }
+    let jotun = Jotun::new().smp(8).timeout(240.0).rootfs(scratch.path());
+    let outcome = jotun.args(words).run().expect(0).expect_all_back();
     assert!(outcome.text().contains("ok smp-stress"), "{outcome}");
     let mut outcome = outcome.expect_log_lines(0, &["] ERROR "]);
     for (name, status) in deeds {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use boot_tests::{Jotun, Outcome, Scratch, target};
+use boot_tests::{Jotun, Outcome, Scratch, large_base, target};
 
 /// Boots with another base archive, and takes the sentence from xtask's words.
 fn sentence_for(base: &Path) -> String {
@@ -72,8 +72,9 @@ fn too_little_memory_for_the_files() {
     // xtask refuses what cannot fit by any reckoning; a little more gets as far as the kernel.
     let outcome = Jotun::new().memory(8).args(["/pkg/hello"]).run().expect(125);
     assert!(outcome.stderr.contains("8 MiB is too little: try --memory"), "{outcome}");
-    let archive = base().len().div_ceil(1 << 20) as u32;
-    let outcome = Jotun::new().memory(archive * 2).args(["/pkg/hello"]).run().expect(70);
+    let scratch = Scratch::new("large");
+    let (base, archive) = large_base(&scratch);
+    let outcome = Jotun::new().base(&base).memory(archive * 2).args(["/pkg/hello"]).run().expect(70);
     let sentence = the_sentence(&outcome);
     assert!(sentence.to_lowercase().contains("memory"), "{sentence}");
 }

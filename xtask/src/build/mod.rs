@@ -2,7 +2,7 @@
 //!
 //! Cargo does the building; this module calls it for the two targets that the host is not, and lays
 //! the results where runs find them ([`crate::project::stage`]): `base.cpio`, `base.list` with the paths in
-//! it, and of each variant of the kernel `kernel-VARIANT` (without debug information, which GRUB would
+//! it, `named.list` with the programs that come into an image when they are named, and of each variant of the kernel `kernel-VARIANT` (without debug information, which GRUB would
 //! load into the guest) and `kernel-VARIANT.debug`. Cargo itself keeps only the last one under its name,
 //! but remembers them all: to switch between variants costs no compilation.
 
@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use cargo::NATIVE_FLAGS;
-pub(crate) use programs::{C_DIRECTORY, c_programs};
+pub(crate) use programs::{C_DIRECTORY, Named, c_programs};
 pub(crate) use targets::has as has_target;
 
 /// Packages of the workspace that are not built for the host.
@@ -53,6 +53,8 @@ pub(crate) struct Built {
     pub(crate) base: PathBuf,
     /// What is in it: paths without the leading `/`.
     pub(crate) names: Vec<String>,
+    /// The programs that are not.
+    pub(crate) named: Vec<Named>,
 }
 
 /// Builds all of it, or with `--no-build` takes what the last build left.
@@ -76,13 +78,17 @@ fn build_kernel(options: &options::Build, feature: &str) -> Result<Built> {
     if !kernel.exists() {
         bail!("the kernel `{name}` was not built yet; say it without --no-build");
     }
-    let list = stage.join("base.list");
-    let names = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let list = |name: &str| {
+        let list = stage.join(name);
+        fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))
+    };
+    let named = |line: &str| line.split_once(' ').map(|(path, file)| Named { path: path.into(), file: file.into() });
     Ok(Built {
         symbols: symbols(&kernel),
         kernel,
         base: stage.join("base.cpio"),
-        names: names.lines().map(str::to_owned).collect(),
+        names: list("base.list")?.lines().map(str::to_owned).collect(),
+        named: list("named.list")?.lines().filter_map(named).collect(),
     })
 }
 
@@ -115,11 +121,15 @@ fn build_with(variants: &[Variant], feature: &str) -> Result<()> {
         keep(&made, &kernel, |new| strip(&made, new))?;
     }
     drop(turn);
-    let archive = programs::base(&stage)?;
+    let (archive, named) = programs::base(&stage)?;
     archive.write(&stage.join("base.cpio"))?;
     let names: Vec<&str> = archive.paths().collect();
-    let list = stage.join("base.list");
-    fs::write(&list, names.join("\n")).with_context(|| format!("cannot write {}", list.display()))
+    let named: Vec<_> = named.iter().map(|Named { path, file }| format!("{path} {}", file.display())).collect();
+    for (name, lines) in [("base.list", names.join("\n")), ("named.list", named.join("\n"))] {
+        let list = stage.join(name);
+        fs::write(&list, lines).with_context(|| format!("cannot write {}", list.display()))?;
+    }
+    Ok(())
 }
 
 /// Where a kernel's debug information is.

@@ -14,20 +14,38 @@ use crate::{image::archive::Archive, packages, project};
 /// Where the compiled C programs are left, below the stage.
 pub(crate) const C_DIRECTORY: &str = "c";
 
-/// Builds all programs and gathers them.
-pub(super) fn base(stage: &Path) -> Result<Archive> {
+/// The Linux programs of ours that every image has: to be tried by people, and started by other programs. All others
+/// test or measure the kernel and come into the image of a run that names them, since each is half a MiB or more, of
+/// which GRUB loads some thirty in a second.
+const EVERYWHERE: [&str; 4] = ["tour", "hello-std", "cat-stdin", "exit-code"];
+
+/// A program for the images of those runs that name it.
+pub(crate) struct Named {
+    /// Its path in the image, without the leading `/`.
+    pub(crate) path: String,
+    /// The host's file.
+    pub(crate) file: PathBuf,
+}
+
+/// Builds all programs: the archive that every image has, and those for which a run has to ask.
+pub(super) fn base(stage: &Path) -> Result<(Archive, Vec<Named>)> {
     let mut archive = directories();
     for (name, file) in cargo::native()? {
         archive.program(&format!("pkg/{name}"), &file)?;
     }
-    for (name, file) in cargo::programs()? {
-        archive.program(&format!("bin/{name}"), &file)?;
-    }
-    for (name, file) in c_programs("cc", "", &stage.join(C_DIRECTORY))? {
-        archive.program(&format!("bin/{name}"), &file)?;
+    let mut all = cargo::programs()?;
+    all.extend(c_programs("cc", "", &stage.join(C_DIRECTORY))?);
+    let mut others = Vec::new();
+    for (name, file) in all {
+        let path = format!("bin/{name}");
+        if EVERYWHERE.contains(&name.as_str()) {
+            archive.program(&path, &file)?;
+        } else {
+            others.push(Named { path, file });
+        }
     }
     tools(&mut archive)?;
-    Ok(archive)
+    Ok((archive, others))
 }
 
 /// Puts busybox into `/bin` under the names of all its tools, but those that are programs of ours.

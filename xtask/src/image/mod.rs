@@ -39,11 +39,17 @@ impl Modules {
             archive.tree(rootfs).context("--rootfs")?;
         }
         if let Some(program) = payload.program.first() {
-            let names: Vec<&str> = built.names.iter().map(String::as_str).chain(archive.paths()).collect();
+            let named = built.named.iter().map(|named| named.path.as_str());
+            let names: Vec<&str> = built.names.iter().map(String::as_str).chain(named).chain(archive.paths()).collect();
             let found = lookup::resolve(program, &names)?;
-            if let Program::Host { file, path } = &found {
+            let path = found.path().trim_start_matches('/');
+            if let Program::Host { file, .. } = &found {
                 advise(file);
-                archive.program(path.trim_start_matches('/'), file)?;
+                archive.program(path, file)?;
+            } else if let Some(named) = built.named.iter().find(|named| named.path == path)
+                && !archive.has(path)
+            {
+                archive.program(path, &named.file)?;
             }
             archive.bytes(inside(channel::ARGV_FILE), strings(found.path(), &payload.program));
         }
