@@ -37,6 +37,7 @@ mod testing;
 mod tests;
 pub mod thread;
 pub mod user;
+pub mod wait;
 
 pub use arena::{Arena, Full, Id};
 pub use container::{Container, ContainerId, Cpu, CpuSet, Usage};
@@ -48,6 +49,7 @@ pub use physical::{OutOfFrames, PhysicalMemory, Translation};
 pub use process::{Ending, Process, ProcessId};
 pub use region::{Backing, Label, Region, Regions, Rights};
 pub use signals::{Change, Job, SignalInfo, Target, Timer};
-pub use tasks::{Channel, Resume, Tasks, ThreadId, Wait};
+pub use tasks::{Tasks, ThreadId};
 pub use thread::{ExtendedState, Registers, State, Thread, Times};
 pub use user::Space;
+pub use wait::{Channel, Resume, Wait};

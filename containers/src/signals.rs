@@ -8,8 +8,9 @@
 
 use crate::container::Cpu;
 use crate::process::ProcessId;
-use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
+use crate::tasks::{Tasks, ThreadId};
 use crate::thread::{State, Thread};
+use crate::wait::{Channel, Resume, Wait};
 use alloc::vec::Vec;
 
 /// Signals whose `siginfo` is remembered, of all processes.

@@ -3,7 +3,7 @@
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Link;
-use crate::tasks::Wait;
+use crate::wait::Wait;
 use alloc::boxed::Box;
 use core::ops::Add;
 

@@ -2,9 +2,10 @@
 
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::scheduling::SLICE;
-use crate::tasks::{Channel, Tasks, ThreadId, Wait};
+use crate::tasks::{Tasks, ThreadId};
 use crate::testing::Machine;
 use crate::thread::{ExtendedState, State, Thread};
+use crate::wait::{Channel, Resume, Wait};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -321,7 +322,7 @@ impl Kernel {
             Step::Wake(n) => {
                 let parked = |id: &&ThreadId| self.tasks.thread(**id).unwrap().state == State::Parked;
                 let Some(id) = self.threads.iter().filter(parked).nth(n).copied() else { return };
-                self.tasks.resume(id, crate::tasks::Resume::Return(0));
+                self.tasks.resume(id, Resume::Return(0));
             }
             Step::Yield(cpu) => {
                 let Some(id) = running(self, cpu) else { return };

@@ -3,9 +3,10 @@
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::Ending;
 use crate::scheduling::SLICE;
-use crate::tasks::{Channel, Resume, Tasks, ThreadId, Wait};
+use crate::tasks::{Tasks, ThreadId};
 use crate::testing::Machine;
 use crate::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread};
+use crate::wait::{Channel, Resume, Wait};
 
 const CPU: Cpu = Cpu(0);
 
