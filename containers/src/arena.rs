@@ -10,37 +10,54 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 use core::marker::PhantomData;
+use core::num::NonZeroU64;
 
 /// The arena has as many objects as it may.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
-/// Names an object of an [`Arena<T>`].
+/// Names an object of an [`Arena<T>`]: how often its slot has been used before, and below that, in the lower 32 bits, the
+/// slot's number, from 1. One word, so that it travels in a register and is compared at once.
 pub struct Id<T> {
-    index: u32,
-    generation: u32,
+    name: NonZeroU64,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T> Id<T> {
-    /// The slot's number; small, and used again after the object's end.
-    pub fn index(self) -> u32 {
-        self.index
+    /// A name that no object has.
+    pub(crate) const NONE: Id<T> = Id::from_name(NonZeroU64::MAX);
+
+    const fn new(index: u32, generation: u32) -> Id<T> {
+        let number = NonZeroU64::MIN.saturating_add(index as u64);
+        Id::from_name(number.saturating_add((generation as u64) << 32))
     }
 
-    /// A name that no object has.
-    pub(crate) const NONE: Id<T> = Id { index: u32::MAX, generation: u32::MAX, of: PhantomData };
+    /// The name that is this word.
+    pub(crate) const fn from_name(name: NonZeroU64) -> Id<T> {
+        Id { name, of: PhantomData }
+    }
+
+    /// The name as a word.
+    pub(crate) const fn name(self) -> NonZeroU64 {
+        self.name
+    }
+
+    /// The slot's number; small, and used again after the object's end.
+    pub fn index(self) -> u32 {
+        self.name.get() as u32 - 1
+    }
 
     /// The same name, said of another type.
     pub(crate) fn cast<U>(self) -> Id<U> {
-        Id { index: self.index, generation: self.generation, of: PhantomData }
+        Id::from_name(self.name)
     }
 
     /// How often the slot has been used before.
     pub fn generation(self) -> u32 {
-        self.generation
+        (self.name.get() >> 32) as u32
     }
 }
 
@@ -53,28 +70,29 @@ impl<T> Clone for Id<T> {
 impl<T> Copy for Id<T> {}
 impl<T> PartialEq for Id<T> {
     fn eq(&self, other: &Self) -> bool {
-        (self.index, self.generation) == (other.index, other.generation)
+        self.name == other.name
     }
 }
 impl<T> Eq for Id<T> {}
 impl<T> PartialOrd for Id<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 impl<T> Ord for Id<T> {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        (self.index, self.generation).cmp(&(other.index, other.generation))
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
     }
 }
 impl<T> fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.index, self.generation)
+        write!(f, "{}.{}", self.index(), self.generation())
     }
 }
 
 struct Slot<T> {
-    generation: u32,
+    /// The name of the object that is in it, or of the next one.
+    name: Id<T>,
     object: Option<T>,
     next_free: u32,
 }
@@ -111,10 +129,10 @@ impl<T> Arena<T> {
         let index = self.first_free;
         let slot = self.slots.get_mut(index as usize).ok_or(Full)?;
         slot.object = Some(object);
-        let (generation, next) = (slot.generation, slot.next_free);
+        let (id, next) = (slot.name, slot.next_free);
         self.first_free = next;
         self.live += 1;
-        Ok(Id { index, generation, of: PhantomData })
+        Ok(id)
     }
 
     /// Takes an object out; its name is void from now on.
@@ -134,17 +152,17 @@ impl<T> Arena<T> {
 
     /// The slot of that name's object, if it is there.
     fn holding(&mut self, id: Id<T>) -> Option<&mut Slot<T>> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        (slot.generation == id.generation && slot.object.is_some()).then_some(slot)
+        let slot = self.slots.get_mut(id.index() as usize)?;
+        (slot.name == id && slot.object.is_some()).then_some(slot)
     }
 
     /// The slot is empty from now on.
     fn give_back(&mut self, id: Id<T>) {
         let next_free = self.first_free;
-        if let Some(slot) = self.slots.get_mut(id.index as usize) {
-            slot.generation = slot.generation.wrapping_add(1);
+        if let Some(slot) = self.slots.get_mut(id.index() as usize) {
+            slot.name = Id::new(id.index(), id.generation().wrapping_add(1));
             slot.next_free = next_free;
-            self.first_free = id.index;
+            self.first_free = id.index();
             self.live -= 1;
         }
     }
@@ -152,21 +170,21 @@ impl<T> Arena<T> {
     /// The object of that name.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        let slot = self.slots.get(id.index as usize)?;
-        if slot.generation == id.generation { slot.object.as_ref() } else { None }
+        let slot = self.slots.get(id.index() as usize)?;
+        if slot.name == id { slot.object.as_ref() } else { None }
     }
 
     /// The object of that name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation == id.generation { slot.object.as_mut() } else { None }
+        let slot = self.slots.get_mut(id.index() as usize)?;
+        if slot.name == id { slot.object.as_mut() } else { None }
     }
 
     /// The name of the object in a slot, if there is one.
     pub fn id_at(&self, index: u32) -> Option<Id<T>> {
         let slot = self.slots.get(index as usize)?;
-        slot.object.as_ref().map(|_| Id { index, generation: slot.generation, of: PhantomData })
+        slot.object.as_ref().map(|_| slot.name)
     }
 
     /// Slots there are, taken or not: [`Arena::id_at`] tells.
@@ -187,7 +205,7 @@ impl<T> Arena<T> {
             return Err(Full);
         }
         let next_free = |index| if index + 1 == end { END } else { index + 1 };
-        let slot = |index| Box::new(Slot { generation: 0, object: None, next_free: next_free(index) });
+        let slot = |index| Box::new(Slot { name: Id::new(index, 0), object: None, next_free: next_free(index) });
         self.slots.extend((first..end).map(slot));
         self.first_free = first;
         Ok(())

@@ -15,19 +15,54 @@ use crate::thread::{ExtendedState, Registers, Restart, State, Thread, Times};
 use crate::wait::{BUCKETS, Channel, Resume, Wait};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use core::num::NonZeroU64;
 
 /// Most processes, and most further threads.
 pub const MAX_PROCESSES: u32 = 8_192;
 /// Most threads beside the main ones.
 pub const MAX_THREADS: u32 = 8_192;
 
-/// Names a thread: a process's main thread or a further one.
+/// Names a thread. One word: the name of the process whose main thread it is, or of a further thread with
+/// [`ThreadId::FURTHER`] added to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum ThreadId {
+pub struct ThreadId(NonZeroU64);
+
+/// What a thread's name says.
+pub(crate) enum Named {
     /// The main thread, inside the process object.
     Main(ProcessId),
     /// A thread with a control block of its own.
     Further(Id<Thread>),
+}
+
+impl ThreadId {
+    /// No slot has a number as large as that.
+    const FURTHER: u64 = 1 << 31;
+
+    /// The main thread of a process.
+    pub const fn main(process: ProcessId) -> ThreadId {
+        ThreadId(process.name())
+    }
+
+    pub(crate) fn further(id: Id<Thread>) -> ThreadId {
+        ThreadId(id.name() | ThreadId::FURTHER)
+    }
+
+    #[inline(always)]
+    pub(crate) fn named(self) -> Named {
+        if self.0.get() & ThreadId::FURTHER == 0 {
+            return Named::Main(Id::from_name(self.0));
+        }
+        Named::Further(NonZeroU64::new(self.0.get() & !ThreadId::FURTHER).map_or(Id::NONE, Id::from_name))
+    }
+
+    /// The process whose main thread it is.
+    pub fn process(self) -> Option<ProcessId> {
+        match self.named() {
+            Named::Main(process) => Some(process),
+            Named::Further(_) => None,
+        }
+    }
 }
 
 /// All processes and threads by name.
@@ -40,18 +75,18 @@ impl<R> Threads<R> {
     /// The thread of that name.
     #[inline]
     pub fn get(&self, id: ThreadId) -> Option<&Thread> {
-        match id {
-            ThreadId::Main(process) => self.processes.get(process.cast()).map(|process| &process.main),
-            ThreadId::Further(id) => self.further.get(id),
+        match id.named() {
+            Named::Main(process) => self.processes.get(process.cast()).map(|process| &process.main),
+            Named::Further(id) => self.further.get(id),
         }
     }
 
     /// The thread of that name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, id: ThreadId) -> Option<&mut Thread> {
-        match id {
-            ThreadId::Main(process) => self.processes.get_mut(process.cast()).map(|process| &mut process.main),
-            ThreadId::Further(id) => self.further.get_mut(id),
+        match id.named() {
+            Named::Main(process) => self.processes.get_mut(process.cast()).map(|process| &mut process.main),
+            Named::Further(id) => self.further.get_mut(id),
         }
     }
 
@@ -183,7 +218,7 @@ impl<R> Tasks<R> {
             process.threads += 1;
         }
         self.counts.threads_made += 1;
-        Ok(ThreadId::Further(id))
+        Ok(ThreadId::further(id))
     }
 
     /// The process of that name.
@@ -272,9 +307,9 @@ impl<R> Tasks<R> {
     pub fn by_number(&self, wanted: u32) -> Option<ThreadId> {
         let index = (wanted & 0x7fff).checked_sub(1)?;
         let id = if wanted & FURTHER == 0 {
-            ThreadId::Main(self.threads.processes.id_at(index)?.cast())
+            ThreadId::main(self.threads.processes.id_at(index)?.cast())
         } else {
-            ThreadId::Further(self.threads.further.id_at(index)?)
+            ThreadId::further(self.threads.further.id_at(index)?)
         };
         (self.thread(id)?.number == wanted).then_some(id)
     }
@@ -282,8 +317,8 @@ impl<R> Tasks<R> {
     /// The threads of a process that have not ended.
     pub fn threads_of(&self, process: ProcessId) -> impl Iterator<Item = ThreadId> + '_ {
         let count = self.process(process).map_or(0, |process| process.threads);
-        let further = self.threads.further.ids().map(ThreadId::Further);
-        core::iter::once(ThreadId::Main(process))
+        let further = self.threads.further.ids().map(ThreadId::further);
+        core::iter::once(ThreadId::main(process))
             .chain(further)
             .filter(move |id| self.thread(*id).is_some_and(|t| t.process == process && t.state != State::Ended))
             .take(count as usize)
@@ -458,13 +493,13 @@ impl<R> Tasks<R> {
         }
         self.unbind(id);
         self.discard_of(Target::Thread(id), u64::MAX);
-        match id {
-            ThreadId::Main(_) => {
+        match id.named() {
+            Named::Main(_) => {
                 if let Some(thread) = self.threads.get_mut(id) {
                     (thread.state, thread.wait) = (State::Ended, None);
                 }
             }
-            ThreadId::Further(further) => {
+            Named::Further(further) => {
                 self.threads.further.discard(further);
             }
         }

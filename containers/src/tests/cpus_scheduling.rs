@@ -14,7 +14,7 @@ fn container() -> ContainerId {
 }
 
 fn process(tasks: &mut Tasks<()>, container: ContainerId) -> ThreadId {
-    ThreadId::Main(tasks.make_process(Thread::new(container, ExtendedState::zero()), None, ()).unwrap())
+    ThreadId::main(tasks.make_process(Thread::new(container, ExtendedState::zero()), None, ()).unwrap())
 }
 
 fn ready(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
@@ -193,7 +193,7 @@ fn equals_take_turns_across_lanes() {
 fn a_process_is_found_where_it_runs() {
     let mut tasks = Tasks::<()>::new(4);
     let main = ready(&mut tasks, 5);
-    let ThreadId::Main(id) = main else { unreachable!() };
+    let id = main.process().unwrap();
     let other = tasks.make_thread(id, ExtendedState::zero()).unwrap();
     tasks.make_ready(other);
     let stranger = ready(&mut tasks, 5);
@@ -332,7 +332,7 @@ impl Kernel {
             Step::End(n) => {
                 let Some(id) = self.pick(n) else { return };
                 self.tasks.end_thread(id);
-                let ThreadId::Main(process) = id else { unreachable!() };
+                let process = id.process().unwrap();
                 self.tasks.remove_process(process);
                 self.threads.retain(|other| *other != id);
             }

@@ -15,7 +15,7 @@ fn container() -> ContainerId {
 }
 
 fn process(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
-    let id = ThreadId::Main(tasks.make_process(Thread::new(container(), ExtendedState::zero()), None, ()).unwrap());
+    let id = ThreadId::main(tasks.make_process(Thread::new(container(), ExtendedState::zero()), None, ()).unwrap());
     tasks.set_priority(id, priority);
     tasks.make_ready(id);
     id
@@ -180,7 +180,7 @@ fn requeued_threads_wake_with_the_other_word() {
 fn threads_can_end_wherever_they_are() {
     let mut tasks = Tasks::default();
     let main = running(&mut tasks);
-    let ThreadId::Main(process) = main else { unreachable!() };
+    let process = main.process().unwrap();
     let further: Vec<_> = (0..3).map(|_| tasks.make_thread(process, ExtendedState::zero()).unwrap()).collect();
     tasks.make_ready(further[0]);
     tasks.make_ready(further[1]);
@@ -201,7 +201,7 @@ fn threads_can_end_wherever_they_are() {
 fn numbers_find_threads_and_not_their_successors() {
     let mut tasks = Tasks::default();
     let main = running(&mut tasks);
-    let ThreadId::Main(process) = main else { unreachable!() };
+    let process = main.process().unwrap();
     let further = tasks.make_thread(process, ExtendedState::zero()).unwrap();
     let numbers = [main, further].map(|id| tasks.thread(id).unwrap().number);
     assert_eq!(numbers.map(|number| tasks.by_number(number)), [Some(main), Some(further)]);

@@ -32,7 +32,7 @@ pub fn setpgid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let group = if caller.int(1) == 0 { caller.int(0) } else { caller.int(1) };
     let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
     let id = named(caller, tasks, caller.int(0))?;
-    if caller.int(0) != 0 && tasks.by_number(caller.int(0) as u32) != Some(ThreadId::Main(id)) {
+    if caller.int(0) != 0 && tasks.by_number(caller.int(0) as u32) != Some(ThreadId::main(id)) {
         return Err(Errno::EINVAL);
     }
     let session = tasks.process(caller.process).ok_or(Errno::ESRCH)?.session;

@@ -57,7 +57,7 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         parent: Some(caller.process),
     };
     let process = native::start(kernel, cpu, &request)?;
-    value(kernel.tasks.thread(ThreadId::Main(process)).map_or(0, |main| main.number))
+    value(kernel.tasks.thread(ThreadId::main(process)).map_or(0, |main| main.number))
 }
 
 fn priority_or_keep(priority: u64) -> Result<Option<u8>, Errno> {
@@ -71,10 +71,7 @@ fn priority_or_keep(priority: u64) -> Result<Option<u8>, Errno> {
 /// The process with that number, if it has not ended.
 fn process(tasks: &Tasks, number: u64) -> Result<ProcessId, Errno> {
     let thread = u32::try_from(number).ok().and_then(|number| tasks.by_number(number));
-    match thread {
-        Some(ThreadId::Main(process)) => Ok(process),
-        _ => Err(Errno::ESRCH),
-    }
+    thread.and_then(ThreadId::process).ok_or(Errno::ESRCH)
 }
 
 /// `send(process, message, length)`

@@ -100,7 +100,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         let child = Caller { space: Space { container, cpu: here }, ..*caller };
         let _ = child.write(&mut kernel.memory, child_tid, &id.number());
     }
-    kernel.tasks.make_ready(ThreadId::Main(id));
+    kernel.tasks.make_ready(ThreadId::main(id));
     if flags & CLONE_VFORK == 0 {
         return value(id.number());
     }
@@ -243,7 +243,7 @@ fn become_program(
     }
     kernel.files.conceal(id.number());
     lifecycle::leave_container(kernel, cpu, id, old);
-    kernel.tasks.make_ready(ThreadId::Main(id));
+    kernel.tasks.make_ready(ThreadId::main(id));
 }
 
 const NO_HANG: u64 = 1;

@@ -80,7 +80,7 @@ pub fn start(
     if let Some(container) = kernel.memory.container_mut(loaded.container) {
         container.processes = 1;
     }
-    kernel.tasks.make_ready(ThreadId::Main(id));
+    kernel.tasks.make_ready(ThreadId::main(id));
     Ok(id)
 }
 

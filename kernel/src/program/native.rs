@@ -60,7 +60,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     if let Some(container) = kernel.memory.container_mut(container) {
         container.processes += 1;
     }
-    kernel.tasks.make_ready(ThreadId::Main(process));
+    kernel.tasks.make_ready(ThreadId::main(process));
     Ok(process)
 }
 

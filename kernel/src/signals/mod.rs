@@ -249,7 +249,7 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
     let process = thread.process;
     let rip = thread.registers.rip;
     let Some(resources) = kernel.tasks.process(process).map(|process| &process.resources) else { return };
-    let number = kernel.tasks.thread(ThreadId::Main(process)).map_or(0, |main| main.number);
+    let number = kernel.tasks.thread(ThreadId::main(process)).map_or(0, |main| main.number);
     let (program, killer) = (&resources.name, name(signal.info.number));
     match (signal.info.number, signal.vector) {
         (SIGKILL, 14) => {

@@ -29,7 +29,7 @@ use crate::process::Resources;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;
 use alloc::vec::Vec;
-use containers::{ProcessId, ThreadId};
+use containers::ProcessId;
 use core::ops::Deref;
 
 /// In place of a descriptor: the working directory.
@@ -115,10 +115,7 @@ fn readable(
 
 /// The process of that number.
 fn process_of(tasks: &Tasks, number: u32) -> Option<ProcessId> {
-    match tasks.by_number(number)? {
-        ThreadId::Main(process) => Some(process),
-        ThreadId::Further(_) => None,
-    }
+    tasks.by_number(number)?.process()
 }
 
 /// Puts what a path may name of processes into `/proc`: processes, by number, and descriptors of theirs. It is

@@ -36,7 +36,7 @@ fn state(process: &Process<Resources>) -> (char, &'static str) {
 }
 
 fn number(tasks: &Tasks, id: ProcessId) -> u32 {
-    tasks.thread(ThreadId::Main(id)).map_or(0, |main| main.number)
+    tasks.thread(ThreadId::main(id)).map_or(0, |main| main.number)
 }
 
 /// The address space of a container in bytes, and the pages that it has.
@@ -127,7 +127,7 @@ pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Resul
     let parent = process.parent_number;
     let (bytes, pages) = sizes(out, process.container);
     let (size, resident) = (bytes / 1024, pages * PAGE_SIZE as u64 / 1024);
-    let main = tasks.thread(ThreadId::Main(id)).map_or((0, 0), |main| (main.pending, main.signal_mask));
+    let main = tasks.thread(ThreadId::main(id)).map_or((0, 0), |main| (main.pending, main.signal_mask));
     writeln!(out, "Name:\t{}", process.resources.name)?;
     writeln!(out, "Umask:\t{:04o}", process.resources.umask)?;
     let (letter, word) = state(process);
@@ -138,7 +138,7 @@ pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Resul
     writeln!(out, "SigPnd:\t{:016x}\nSigBlk:\t{:016x}", main.0, main.1)?;
     let cpus = out.memory.cpu_count();
     let all = CpuSet::first(cpus);
-    let allowed = tasks.thread(ThreadId::Main(id)).map_or(all, |main| main.affinity.intersection(all));
+    let allowed = tasks.thread(ThreadId::main(id)).map_or(all, |main| main.affinity.intersection(all));
     // A digit for four CPUs, a comma between words of 32.
     match cpus {
         0..=32 => writeln!(out, "Cpus_allowed:\t{:0digits$x}", allowed.0, digits = cpus.div_ceil(4))?,
