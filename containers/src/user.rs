@@ -19,17 +19,13 @@ pub struct Space {
     pub cpu: Cpu,
 }
 
-/// Where the first zero is. Eight bytes at a time: taking 1 from each borrows from the next only where there is a zero,
-/// so the lowest bit that tells of one is right.
-fn first_zero(bytes: &[u8]) -> Option<usize> {
+/// Where the first zero is. Taking 1 from each byte borrows from the next only where there is a zero, so the lowest bit
+/// that tells of one is right.
+fn first_zero(bytes: [u8; 8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let (words, rest) = bytes.as_chunks();
-    let zero = words.iter().zip((0..).step_by(8)).find_map(|(word, at)| {
-        let word = u64::from_le_bytes(*word);
-        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
-        (zeros != 0).then(|| at + zeros.trailing_zeros() as usize / 8)
-    });
-    zero.or_else(|| rest.iter().position(|byte| *byte == 0).map(|at| bytes.len() - rest.len() + at))
+    let word = u64::from_le_bytes(bytes);
+    let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+    (zeros != 0).then(|| zeros.trailing_zeros() as usize / 8)
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
@@ -128,14 +124,29 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             let at = address.checked_add(done as u64).ok_or(Fault::NoRegion)?;
             let (_, offset, bytes) = piece(at, length - done);
             let frame = self.user_frame(space, at, Rights::READ)?;
-            let to = &mut to[done..done + bytes];
-            self.physical.read(frame, offset, to);
-            if let Some(end) = first_zero(to) {
+            if let Some(end) = self.read_string(frame, offset, &mut to[done..done + bytes]) {
                 return Ok(Some(done + end));
             }
             done += bytes;
         }
         Ok(None)
+    }
+
+    /// Reads a frame's bytes from `offset` on up to a zero, and returns how many come before it. Eight at a time: most
+    /// strings are short, and what they are read into has room for longer ones.
+    fn read_string(&self, frame: Frame, mut offset: usize, to: &mut [u8]) -> Option<usize> {
+        let start = offset;
+        let (words, rest) = to.as_chunks_mut();
+        for word in words {
+            self.physical.read(frame, offset, word);
+            if let Some(end) = first_zero(*word) {
+                return Some(offset - start + end);
+            }
+            offset += word.len();
+        }
+        self.physical.read(frame, offset, rest);
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        Some(offset - start + end)
     }
 
     /// Copies bytes from frame to frame, or within one: a program may read a file into a shared mapping

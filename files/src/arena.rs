@@ -67,15 +67,12 @@ impl<T> Arena<T> {
         if self.is_full() {
             return None;
         }
-        let free = |chunk: &Option<Box<Chunk<T>>>| chunk.as_ref().is_none_or(|c| c.used != u64::MAX);
-        let at = self.chunks.iter().skip(self.first_free).position(free);
-        let at = at.map_or(self.chunks.len(), |skipped| self.first_free + skipped);
-        if at == self.chunks.len() {
-            self.chunks.push(None);
+        let has_room = |chunk: &Option<Box<Chunk<T>>>| chunk.as_ref().is_some_and(|chunk| chunk.used != u64::MAX);
+        if !self.chunks.get(self.first_free).is_some_and(has_room) {
+            self.make_room();
         }
-        self.first_free = at;
-        let chunk =
-            self.chunks.get_mut(at)?.get_or_insert_with(|| Box::new(Chunk { used: 0, slots: [const { None }; CHUNK] }));
+        let at = self.first_free;
+        let chunk = self.chunks.get_mut(at)?.as_mut()?;
         let slot = chunk.used.trailing_ones() as usize;
         let generation = self.next_generation;
         let key = Key { index: (at * CHUNK + slot) as u32, generation };
@@ -84,6 +81,20 @@ impl<T> Arena<T> {
         self.next_generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.len += 1;
         Some(key)
+    }
+
+    /// Finds the first chunk that has a free slot, or makes one.
+    #[cold]
+    fn make_room(&mut self) {
+        let free = |chunk: &Option<Box<Chunk<T>>>| chunk.as_ref().is_none_or(|chunk| chunk.used != u64::MAX);
+        let at = self.chunks.iter().skip(self.first_free).position(free);
+        self.first_free = at.map_or(self.chunks.len(), |skipped| self.first_free + skipped);
+        if self.first_free == self.chunks.len() {
+            self.chunks.push(None);
+        }
+        if let Some(chunk) = self.chunks.get_mut(self.first_free) {
+            chunk.get_or_insert_with(|| Box::new(Chunk { used: 0, slots: [const { None }; CHUNK] }));
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -106,11 +117,13 @@ impl<T> Arena<T> {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        self.get(key)?;
+    /// Removes an element if `is_last`, which may change it, says that it has been used for the last time.
+    #[inline]
+    pub(crate) fn remove_if(&mut self, key: Key, is_last: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let (at, slot) = place(key);
         let chunk = self.chunks.get_mut(at)?.as_mut()?;
-        let (_, value) = chunk.slots.get_mut(slot)?.take()?;
+        let last = |(generation, value): &mut (_, T)| *generation == key.generation && is_last(value);
+        let (_, value) = chunk.slots.get_mut(slot)?.take_if(last)?;
         chunk.used &= !(1 << slot);
         let empty = chunk.used == 0;
         self.len -= 1;
@@ -121,6 +134,7 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    #[cold]
     fn drop_chunk(&mut self, at: usize) {
         if let Some(chunk) = self.chunks.get_mut(at) {
             *chunk = None;

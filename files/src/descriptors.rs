@@ -49,14 +49,12 @@ impl Table {
         self.chunks.iter().flatten().flat_map(|chunk| chunk.open_files())
     }
 
+    #[inline]
     fn set(&mut self, fd: u32, file: OpenFileId, close_on_exec: bool) {
-        let at = (fd / CHUNK) as usize;
-        if self.chunks.len() <= at {
-            self.chunks.resize_with(at + 1, || None);
+        if self.chunk_mut(fd).is_none() {
+            self.make_chunk(fd);
         }
-        let Some(slot) = self.chunks.get_mut(at) else { return };
-        let chunk =
-            slot.get_or_insert_with(|| Box::new(Chunk { close_on_exec: 0, used: 0, files: [None; CHUNK as usize] }));
+        let Some(chunk) = self.chunk_mut(fd) else { return };
         if let Some(slot) = chunk.files.get_mut((fd % CHUNK) as usize) {
             *slot = Some(file);
         }
@@ -65,6 +63,19 @@ impl Table {
         self.len += 1;
     }
 
+    #[cold]
+    fn make_chunk(&mut self, fd: u32) {
+        let at = (fd / CHUNK) as usize;
+        if self.chunks.len() <= at {
+            self.chunks.resize_with(at + 1, || None);
+        }
+        let chunk = Chunk { close_on_exec: 0, used: 0, files: [None; CHUNK as usize] };
+        if let Some(slot) = self.chunks.get_mut(at) {
+            *slot = Some(Box::new(chunk));
+        }
+    }
+
+    #[inline]
     fn take(&mut self, fd: u32) -> Option<OpenFileId> {
         let chunk = self.chunk_mut(fd)?;
         let file = chunk.files.get_mut((fd % CHUNK) as usize)?.take()?;
@@ -155,8 +166,16 @@ impl Descriptors {
     /// Gives an open file the lowest free descriptor: `EMFILE`. The table takes over one reference.
     pub fn insert(&mut self, file: OpenFileId, close_on_exec: bool, files: &mut OpenFiles) -> Result<u32> {
         let fd = self.lowest_free(0)?;
-        self.own(files)?.set(fd, file, close_on_exec);
+        self.insert_at(fd, file, close_on_exec, files)?;
         Ok(fd)
+    }
+
+    /// Gives an open file a descriptor that is free, as [`Descriptors::lowest_free`] has said. The table takes over one
+    /// reference.
+    #[inline]
+    pub fn insert_at(&mut self, fd: u32, file: OpenFileId, close_on_exec: bool, files: &mut OpenFiles) -> Result<()> {
+        self.own(files)?.set(fd, file, close_on_exec);
+        Ok(())
     }
 
     /// Duplicates a descriptor to the lowest free one from `from` on (`dup`, `F_DUPFD`): `EBADF`, `EINVAL`
@@ -196,8 +215,12 @@ impl Descriptors {
     }
 
     /// Closes a descriptor: `EBADF`. The open file comes back, with the descriptor's reference to it.
+    #[inline]
     pub fn close(&mut self, fd: u32, files: &mut OpenFiles) -> Result<OpenFileId> {
-        self.get(fd)?;
+        if self.is_shared() {
+            // There is no copy to be made for a descriptor that is not there.
+            self.get(fd)?;
+        }
         self.own(files)?.take(fd).ok_or(Errno::EBADF)
     }
 
@@ -241,11 +264,20 @@ impl Descriptors {
     }
 
     /// The table, to be changed: from now on this process's alone.
+    #[inline]
     fn own(&mut self, files: &mut OpenFiles) -> Result<&mut Table> {
         if self.is_shared() {
-            self.open_files().try_for_each(|file| files.share(file))?;
+            self.copy_table(files)?;
         }
-        Ok(Rc::make_mut(self.table.get_or_insert_default()))
+        let table = Rc::get_mut(self.table.get_or_insert_default());
+        Ok(table.expect("a table that is not shared has one owner"))
+    }
+
+    #[cold]
+    fn copy_table(&mut self, files: &mut OpenFiles) -> Result<()> {
+        self.open_files().try_for_each(|file| files.share(file))?;
+        self.table = self.table.as_deref().cloned().map(Rc::new);
+        Ok(())
     }
 }
 

@@ -37,6 +37,7 @@ mod rename;
 pub mod tree;
 pub mod tty;
 pub mod unpack;
+mod word;
 
 pub use arena::Key;
 pub use attributes::Attributes;

@@ -192,6 +192,7 @@ impl OpenFiles {
     }
 
     /// Adds an open file with one reference: `ENFILE`.
+    #[inline]
     pub fn insert(&mut self, file: OpenFile) -> Result<OpenFileId> {
         let file = OpenFile { references: 1, ..file };
         self.files.insert(file).map(OpenFileId).ok_or(Errno::ENFILE)
@@ -220,9 +221,11 @@ impl OpenFiles {
     }
 
     /// One reference less; with the last one the file is closed and comes back.
+    #[inline]
     pub fn release(&mut self, id: OpenFileId) -> Option<OpenFile> {
-        let file = self.files.get_mut(id.0)?;
-        file.references = file.references.saturating_sub(1);
-        if file.references == 0 { self.files.remove(id.0) } else { None }
+        self.files.remove_if(id.0, |file| {
+            file.references = file.references.saturating_sub(1);
+            file.references == 0
+        })
     }
 }

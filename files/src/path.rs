@@ -6,6 +6,7 @@
 use crate::directory::Name;
 use crate::inode::{InodeId, Kind, ProcFile};
 use crate::tree::Tree;
+use crate::word::{self, WORD};
 use crate::{Errno, LINKS_MAX, NAME_MAX, PATH_MAX, Result};
 use alloc::vec::Vec;
 
@@ -54,11 +55,14 @@ pub(crate) struct Found<'a> {
 }
 
 /// What is still to be walked: the path's rest or, once it has led to links, that of the last link's target, and
-/// below it the rests of the links before and of the path.
+/// below it the rests of the links before and of the path. None begins with a slash.
 struct Rest<'a> {
     top: &'a [u8],
+    /// None of these is empty.
     below: Vec<&'a [u8]>,
     links: usize,
+    /// A slash stands behind the last name of all.
+    slash: bool,
 }
 
 /// One part of a path.
@@ -72,41 +76,61 @@ struct Component<'a> {
 
 impl<'a> Rest<'a> {
     fn new(path: &'a [u8]) -> Self {
-        Rest { top: path, below: Vec::new(), links: 0 }
+        Rest { top: without_slashes(path), below: Vec::new(), links: 0, slash: false }
     }
 
-    /// Goes on with a link's target; `ELOOP` if it is one too many.
-    fn push(&mut self, target: &'a [u8]) -> Result<()> {
+    /// Goes on with the target of a link, behind which stood a `slash`; `ELOOP` if it is one too many.
+    fn push(&mut self, target: &'a [u8], slash: bool) -> Result<()> {
         if self.links == LINKS_MAX {
             return Err(Errno::ELOOP);
         }
         self.links += 1;
-        self.below.push(core::mem::replace(&mut self.top, target));
+        self.slash |= slash && self.is_empty();
+        if !self.top.is_empty() {
+            self.below.push(self.top);
+        }
+        self.top = without_slashes(target);
         Ok(())
     }
 
+    fn is_empty(&self) -> bool {
+        self.top.is_empty() && self.below.is_empty()
+    }
+
     /// The next component, or `None` at the end.
+    #[inline(always)]
     fn next(&mut self) -> Option<Component<'a>> {
-        loop {
-            if let Some(start) = self.top.iter().position(|&byte| byte != b'/') {
-                let path = self.top.get(start..).unwrap_or_default();
-                let name = Name::leading(path);
-                self.top = path.get(name.bytes.len()..).unwrap_or_default();
-                let mut more = is_name_in(self.top);
-                let mut slash = !self.top.is_empty();
-                for rest in &self.below {
-                    more |= is_name_in(rest);
-                    slash |= !rest.is_empty();
-                }
-                return Some(Component { name, more, slash });
-            }
+        if self.top.is_empty() {
             self.top = self.below.pop()?;
         }
+        let name = Name::leading(self.top);
+        let behind = self.top.get(name.bytes.len()..).unwrap_or_default();
+        self.top = without_slashes(behind);
+        let slash = self.slash || !behind.is_empty();
+        Some(Component { name, more: !self.is_empty(), slash })
     }
 }
 
-fn is_name_in(path: &[u8]) -> bool {
-    path.iter().any(|&byte| byte != b'/')
+fn without_slashes(mut path: &[u8]) -> &[u8] {
+    while let [b'/', rest @ ..] = path {
+        path = rest;
+    }
+    path
+}
+
+/// Whether any name in a path has a first byte of which that `is` true.
+pub fn any_name_begins(path: &[u8], is: impl Fn(&u8) -> bool) -> bool {
+    let after_slash = |from: usize| {
+        let mut slashes = word::slashes(word::at(path, from).0);
+        while slashes != 0 {
+            if path.get(from + word::first(slashes) + 1).is_some_and(&is) {
+                return true;
+            }
+            slashes &= slashes - 1;
+        }
+        false
+    };
+    path.first().is_some_and(&is) || (0..path.len()).step_by(WORD).any(after_slash)
 }
 
 impl<C: Copy> Tree<C> {
@@ -249,7 +273,7 @@ impl<C: Copy> Tree<C> {
                 directory = to;
             } else {
                 let target = self.link_target(walk, id)?;
-                rest.push(target)?;
+                rest.push(target, slash)?;
                 if target.first() == Some(&b'/') {
                     directory = walk.root;
                 }

@@ -283,9 +283,27 @@ impl<C: Copy> Tree<C> {
 
     /// Takes back one [`Tree::hold`].
     pub fn release(&mut self, id: InodeId) -> Freed<C> {
-        let Ok(inode) = self.get_mut(id) else { return Freed(None) };
-        inode.holds = inode.holds.saturating_sub(1);
-        if inode.is_unused() { self.reap(id) } else { Freed(None) }
+        let gone = self.inodes.remove_if(id.0, |inode| {
+            inode.holds = inode.holds.saturating_sub(1);
+            inode.is_unused()
+        });
+        Freed::of(gone)
+    }
+
+    /// The same for an open file with these flags, and what happens to those at a pipe's ends (see [`Pipe::news`]).
+    #[inline]
+    pub fn close(&mut self, id: InodeId, flags: OpenFlags) -> (Freed<C>, u32) {
+        let mut events = 0;
+        let gone = self.inodes.remove_if(id.0, |inode| {
+            if let Kind::Pipe { pipe, .. } = &mut inode.kind {
+                let before = *pipe;
+                pipe.close(flags);
+                events = pipe.news(&before);
+            }
+            inode.holds = inode.holds.saturating_sub(1);
+            inode.is_unused()
+        });
+        (Freed::of(gone), events)
     }
 
     /// Sets the permission bits.
@@ -433,10 +451,14 @@ impl<C: Copy> Tree<C> {
     }
 
     fn reap(&mut self, id: InodeId) -> Freed<C> {
-        if !self.inodes.get(id.0).is_some_and(Inode::is_unused) {
-            return Freed(None);
-        }
-        match self.inodes.remove(id.0).map(|inode| inode.kind) {
+        Freed::of(self.inodes.remove_if(id.0, |inode| inode.is_unused()))
+    }
+}
+
+impl<C> Freed<C> {
+    /// What an inode leaves that is gone, if one is.
+    fn of(gone: Option<Inode<C>>) -> Self {
+        match gone.map(|inode| inode.kind) {
             Some(Kind::Regular { content, .. } | Kind::Pipe { content, .. }) => Freed(Some(content)),
             _ => Freed(None),
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::arena::Arena;
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -52,10 +53,24 @@ fn names_are_compared_to_the_last_byte() {
 
 #[test]
 fn a_component_has_the_hash_of_its_name() {
-    for (path, name) in [(&b"name/rest"[..], &b"name"[..]), (b"name", b"name"), (b"/name", b"")] {
-        let (leading, alone) = (Name::leading(path), Name::new(name));
-        assert_eq!((leading.bytes, leading.hash), (alone.bytes, alone.hash));
+    for length in 0..=33 {
+        let name = vec![b'n'; length];
+        for behind in [&b""[..], b"/", b"/rest", b"/a longer rest"] {
+            let path = [&name, behind].concat();
+            let (leading, alone) = (Name::leading(&path), Name::new(&name));
+            assert_eq!((leading.bytes, leading.hash), (alone.bytes, alone.hash), "{length}");
+        }
     }
-    // A test vector of its authors.
-    assert_eq!(Name::new(b"foobar").hash, 0x8594_4171_f739_67e8);
+    // Only in a path is a slash the end.
+    assert_eq!(Name::new(b"a/b").bytes, b"a/b");
+}
+
+#[test]
+fn similar_names_have_different_hashes() {
+    let numbered = (0..20_000).map(|n| alloc::format!("file-{n}"));
+    let repeated = (0..1_000).map(|length| "n".repeat(length));
+    let twice = (0..20_000).map(|n| alloc::format!("{:08}{:08}", n / 100, n % 100));
+    let names: Vec<_> = numbered.chain(repeated).chain(twice).collect();
+    let hashes: BTreeSet<_> = names.iter().map(|name| Name::new(name.as_bytes()).hash).collect();
+    assert_eq!(hashes.len(), names.len());
 }

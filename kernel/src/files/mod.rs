@@ -213,15 +213,9 @@ impl Files {
 
     /// Gives back what an open file holds that is in no table, or not any more.
     pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
-        let mut news = News::NONE;
-        if let Ok(pipe) = self.tree.pipe_mut(file.inode) {
-            let before = *pipe;
-            pipe.close(file.flags);
-            news = News { pipe: file.inode.number(), events: pipe.news(&before), ..News::NONE };
-        }
-        let freed = self.tree.release(file.inode);
+        let (freed, events) = self.tree.close(file.inode, file.flags);
         self.free(memory, freed);
-        news
+        News { pipe: file.inode.number(), events, ..News::NONE }
     }
 
     /// A pipe's state, if that is what is open: for [`Files::news`].
@@ -293,11 +287,6 @@ impl Files {
         entries.filter(|entry| !matches!(entry.name, b"." | b"..")).map(|entry| entry.name.into()).collect()
     }
 
-    /// Whether a file is `/dev/tty`: whichever terminal who opens it has.
-    pub fn is_own_terminal(&self, inode: InodeId) -> bool {
-        self.tree.get(inode).is_ok_and(|inode| matches!(inode.kind, Kind::Device(Device::Tty)))
-    }
-
     /// A regular file's bytes, their number, and whether it may be executed.
     pub fn content(&self, inode: InodeId) -> Option<(ObjectId, u64, bool)> {
         let inode = self.tree.get(inode).ok()?;
@@ -340,11 +329,27 @@ impl Files {
         file: OpenFile,
         close_on_exec: bool,
     ) -> Result<u32, Errno> {
+        let fd = descriptors.lowest_free(0).inspect_err(|_| _ = self.give_back(memory, &file))?;
+        self.install_at(memory, descriptors, fd, file, close_on_exec)
+    }
+
+    /// The same for a descriptor that is known to be free.
+    #[inline]
+    pub fn install_at(
+        &mut self,
+        memory: &mut Memory,
+        descriptors: &mut Descriptors,
+        fd: u32,
+        file: OpenFile,
+        close_on_exec: bool,
+    ) -> Result<u32, Errno> {
         let installed = self.open.insert(file).and_then(|id| {
-            descriptors.insert(id, close_on_exec, &mut self.open).inspect_err(|_| _ = self.open.release(id))
+            let inserted = descriptors.insert_at(fd, id, close_on_exec, &mut self.open);
+            inserted.inspect_err(|_| _ = self.open.release(id))
         });
         // Nobody waits yet for what has only just been opened.
-        installed.inspect_err(|_| _ = self.give_back(memory, &file))
+        installed.inspect_err(|_| _ = self.give_back(memory, &file))?;
+        Ok(fd)
     }
 
     /// What an open file of `/proc` says of `process`: written out when it is read from the start, and

@@ -26,6 +26,7 @@ use super::{Caller, bad_address};
 use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
+use ::files::path::any_name_begins;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -118,8 +119,15 @@ fn process_of(tasks: &Tasks, number: u32) -> Option<ProcessId> {
     tasks.by_number(number)?.process()
 }
 
+/// Whether a path may name anything of processes. Most paths have no such name, which is seen at the first bytes of
+/// their names.
+fn may_name_process(path: &[u8]) -> bool {
+    any_name_begins(path, |byte| matches!(byte, b'f' | b's' | b'0'..=b'9'))
+}
+
 /// Puts what a path may name of processes into `/proc`: processes, by number, and descriptors of theirs. It is
 /// there only if somebody looks. Without room for it the path leads nowhere.
+#[cold]
 fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
     /// Most names that one path may reveal: what a call may allocate has a limit.
     const MOST: usize = 8;
@@ -128,13 +136,6 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
         digits?.parse().ok()
     };
     let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"stdin" | b"stdout" | b"stderr");
-    // Most paths have no such name, which is seen at the first bytes of their names.
-    let may_mean = |byte: &u8| matches!(byte, b'f' | b's' | b'0'..=b'9');
-    if !path.first().is_some_and(may_mean)
-        && !path.array_windows().any(|[slash, byte]| *slash == b'/' && may_mean(byte))
-    {
-        return;
-    }
     let means = |name: &&[u8]| is_own(name) || number(name).is_some();
     let mut whose = None;
     let mut after_fd = false;
@@ -162,8 +163,11 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
 }
 
 /// Where a path starts: at the root, in the directory of `fd`, or in the working directory.
+#[inline]
 fn walk(caller: &Caller, tasks: &Tasks, files: &mut Files, fd: i32, path: &[u8]) -> Result<Walk, Errno> {
-    reveal(caller, tasks, files, path);
+    if may_name_process(path) {
+        reveal(caller, tasks, files, path);
+    }
     let resources = resources(caller, tasks)?;
     let root = files.root();
     let start = match fd {

@@ -5,31 +5,42 @@ use crate::calls::{Answer, Caller, DONE, jobs, value};
 use crate::console::Console;
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
-use ::files::{Errno, OpenFile, OpenFlags};
+use ::files::{Device, Errno, Kind, OpenFile, OpenFlags};
 use containers::PhysicalMemory;
 
 /// `openat(directory, path, flags, mode)`
-pub fn openat(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, console: &Console) -> Answer {
-    let [_, path, flags, mode, ..] = caller.arguments;
+pub fn openat(
+    caller: &Caller,
+    [directory, path, flags, mode]: [u64; 4],
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &Console,
+) -> Answer {
     let path = Path::read(caller, memory, path)?;
+    let path = &*path;
     let flags = OpenFlags::from_bits_retain(flags as u32);
     let resources = resources(caller, tasks)?;
-    resources.descriptors.lowest_free(0)?;
+    let fd = resources.descriptors.lowest_free(0)?;
     files.open.check_room()?;
-    let walk = walk(caller, tasks, files, caller.int(0), &path)?;
+    let walk = walk(caller, tasks, files, directory as i32, path)?;
     let mode = mode as u32 & !resources.umask & 0o7777;
     let make = || memory.make_object().map_err(|_| Errno::ENOSPC);
-    let opened = files.tree.open(&walk, &path, flags, mode, now(), make)?;
-    if files.is_own_terminal(opened.inode) && jobs::terminal_owner(caller, tasks, console).is_err() {
-        return Err(Errno::ENXIO);
-    }
+    let opened = files.tree.open(&walk, path, flags, mode, now(), make)?;
     let file = OpenFile::new(opened.inode, flags);
-    let changed = if flags.writable() || opened.truncate { files.check_idle(memory, opened.inode) } else { Ok(()) };
-    let changed = changed.and_then(|()| if opened.truncate { files.resize(memory, opened.inode, 0) } else { Ok(()) });
+    let checked = match files.tree.get(opened.inode)?.kind {
+        // Whichever terminal who opens it has.
+        Kind::Device(Device::Tty) => jobs::terminal_owner(caller, tasks, console).map(drop).map_err(|_| Errno::ENXIO),
+        Kind::Regular { content, .. } if (flags.writable() || opened.truncate) && memory.is_program(content) => {
+            Err(Errno::ETXTBSY)
+        }
+        _ => Ok(()),
+    };
+    let ready = checked.and_then(|()| if opened.truncate { files.resize(memory, opened.inode, 0) } else { Ok(()) });
     // Nobody waits yet for what has only just been opened.
-    changed.inspect_err(|_| _ = files.give_back(memory, &file))?;
+    ready.inspect_err(|_| _ = files.give_back(memory, &file))?;
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    value(files.install(memory, descriptors, file, flags.contains(OpenFlags::CLOSE_ON_EXEC))?)
+    value(files.install_at(memory, descriptors, fd, file, flags.contains(OpenFlags::CLOSE_ON_EXEC))?)
 }
 
 /// `pipe2(fds, flags)`. Packets (`O_DIRECT`) are not kept apart.

@@ -49,9 +49,9 @@ calls! {
     ioctl => devices::ioctl(c, memory, tasks, files, console),
 
     // Calls that open, make, move and remove names.
-    open: LONG => opening::openat(&c.with([HERE, c.arguments[0], c.arguments[1], c.arguments[2], 0, 0]), memory, tasks, files, console),
-    openat: LONG => opening::openat(c, memory, tasks, files, console),
-    creat => opening::openat(&c.with([HERE, c.arguments[0], CREAT, c.arguments[1], 0, 0]), memory, tasks, files, console),
+    open: LONG => opening::openat(c, [HERE, c.arguments[0], c.arguments[1], c.arguments[2]], memory, tasks, files, console),
+    openat: LONG => opening::openat(c, [c.arguments[0], c.arguments[1], c.arguments[2], c.arguments[3]], memory, tasks, files, console),
+    creat => opening::openat(c, [HERE, c.arguments[0], CREAT, c.arguments[1]], memory, tasks, files, console),
     pipe => opening::pipe2(&c.with([c.arguments[0], 0, 0, 0, 0, 0]), memory, tasks, files),
     pipe2 => opening::pipe2(c, memory, tasks, files),
     close: ALWAYS | LONG => opening::close(c, memory, tasks, files),
