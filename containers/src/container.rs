@@ -1,11 +1,12 @@
 //! Containers: protection domains.
 
 use crate::arena::Id;
-use crate::directory::{Root, WINDOW};
+use crate::directory::{self, Root, WINDOW};
 use crate::frames::Frame;
 use crate::region::Regions;
 use alloc::vec::Vec;
 use core::ops::Range;
+use x86_64::PhysAddr;
 
 /// A CPU's number, counted from 0 in the order in which they came up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -107,6 +108,8 @@ pub struct Container {
     pub(crate) window: Option<Frame>,
     /// The container page directory, once there is one.
     pub(crate) directory: Option<PageDirectory>,
+    /// Last-level tables that the kernel has walked to.
+    pub(crate) walked: Walked,
     /// The CPUs that have it before them, in whichever page directory.
     pub(crate) active: CpuSet,
     /// What the address space promises.
@@ -142,6 +145,51 @@ impl PageDirectory {
     /// The copy that a CPU has, being not the owner.
     pub(crate) fn copy_of(&self, cpu: Cpu) -> Option<Frame> {
         self.copies.iter().find(|(owner, _)| *owner == cpu).map(|(_, copy)| *copy)
+    }
+}
+
+/// Last-level tables that have been walked to, by the number of the 2 MiB that each spans: the kernel's own
+/// paging-structure cache.
+pub(crate) struct Walked {
+    numbers: [u32; Walked::PLACES],
+    tables: [Frame; Walked::PLACES],
+}
+
+impl Walked {
+    /// A number has one place.
+    const PLACES: usize = 8;
+
+    /// The number of a user address's 2 MiB, and its place. Stacks and the like often end where 1 GiB does: so that they
+    /// do not drive each other out, the number of that counts too.
+    #[inline]
+    fn place(address: u64) -> (u32, usize) {
+        let number = (address / directory::span(2)) as u32;
+        (number, (number ^ number >> 9) as usize % Walked::PLACES)
+    }
+
+    /// The table for a user address, if it is known.
+    #[inline]
+    pub(crate) fn table(&self, address: u64) -> Option<Frame> {
+        let (number, place) = Walked::place(address);
+        (self.numbers[place] == number).then_some(self.tables[place])
+    }
+
+    /// Keeps the table for a user address in mind.
+    pub(crate) fn keep(&mut self, address: u64, table: Frame) {
+        let (number, place) = Walked::place(address);
+        (self.numbers[place], self.tables[place]) = (number, table);
+    }
+
+    /// Forgets them all: to be called when tables have been released.
+    pub(crate) fn forget(&mut self) {
+        self.numbers = [u32::MAX; Walked::PLACES];
+    }
+}
+
+impl Default for Walked {
+    /// None: no user address has this number.
+    fn default() -> Self {
+        Walked { numbers: [u32::MAX; Walked::PLACES], tables: [Frame::containing(PhysAddr::zero()); Walked::PLACES] }
     }
 }
 

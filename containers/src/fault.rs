@@ -173,16 +173,30 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// The frame behind a page that the container's tables already grant for `access`, without
     /// counting anything: the fast path of every software access.
-    pub(crate) fn present(&self, id: ContainerId, address: u64, access: Rights) -> Option<Frame> {
-        let container = self.containers.get(id)?;
-        let root = if PACKAGES.contains(&address) { self.packages() } else { container.root_for(address)? };
-        let entry = directory::entry(&self.physical, root, address);
-        if entry.flags().contains(granting(access.contains(Rights::WRITE))) { frame_of(&entry) } else { None }
+    #[inline(always)]
+    pub(crate) fn present(&mut self, id: ContainerId, address: u64, access: Rights) -> Option<Frame> {
+        let table = match self.containers.get(id)?.walked.table(address) {
+            Some(table) => table,
+            None => self.walk(id, address)?,
+        };
+        debug_assert_eq!(Some(table), self.walk(id, address), "a table that was walked to and has gone since");
+        let entry = &self.physical.table(table)[slot(address, 1)];
+        let granted = entry.flags().contains(granting(access.contains(Rights::WRITE)));
+        granted.then(|| Frame::containing(entry.addr()))
     }
 
-    /// Where walks for the packages start, which are in everybody's page directories.
-    fn packages(&self) -> Root {
-        Root { table: self.cpus[0].global.pml4, level: 4 }
+    /// The last-level table for a user address, which the container keeps in mind.
+    #[cold]
+    fn walk(&mut self, id: ContainerId, address: u64) -> Option<Frame> {
+        if PACKAGES.contains(&address) {
+            // In everybody's page directories, and not the container's.
+            let root = Root { table: self.cpus[0].global.pml4, level: 4 };
+            return directory::last(&self.physical, root, address);
+        }
+        let container = self.containers.get_mut(id)?;
+        let table = directory::last(&self.physical, container.root_for(address)?, address)?;
+        container.walked.keep(address, table);
+        Some(table)
     }
 
     /// Whether a page of a container has a frame.

@@ -94,6 +94,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
         let (pages, tables) = directory::release_parked(&mut self.physical, root, range);
         if let Some(container) = self.containers.get_mut(id) {
+            container.walked.forget();
             container.pages -= pages + tables;
             container.tables -= tables;
         }

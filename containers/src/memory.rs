@@ -5,7 +5,7 @@
 //! the machine, so all of it runs on the host.
 
 use crate::arena::{Arena, Full};
-use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory, Usage};
+use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory, Usage, Walked};
 use crate::directory::{self, Root, TABLE, WINDOW, slot};
 use crate::frames::Frame;
 use crate::object::Object;
@@ -202,6 +202,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let container = Container {
             window,
             directory: None,
+            walked: Walked::default(),
             active: CpuSet::NONE,
             regions: Regions::default(),
             pages,

@@ -30,6 +30,7 @@ fn first_zero(bytes: [u8; 8]) -> Option<usize> {
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// The frame behind a user address, there and accessible.
+    #[inline]
     pub fn user_frame(&mut self, space: Space, address: u64, access: Rights) -> Result<Frame, Fault> {
         if address >= USER_END {
             return Err(Fault::NoRegion);
@@ -96,6 +97,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Reads an aligned 32-bit word of user memory in one step. A word that is not aligned is none.
+    #[inline]
     pub fn word(&mut self, space: Space, address: u64) -> Result<u32, Fault> {
         if !address.is_multiple_of(4) {
             return Err(Fault::NoRegion);
@@ -151,19 +153,26 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Copies bytes from frame to frame, or within one: a program may read a file into a shared mapping
     /// of the same page.
+    #[inline]
     fn copy_bytes(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize) {
         if from.0 != to.0 {
             self.physical.copy(from, to, length);
         } else if from.1 != to.1 {
-            let mut bytes = [0; PAGE_SIZE];
-            self.physical.read(from.0, from.1, &mut bytes[..length]);
-            self.physical.write(to.0, to.1, &bytes[..length]);
+            self.copy_within(from.0, from.1, to.1, length);
         }
+    }
+
+    #[cold]
+    fn copy_within(&mut self, frame: Frame, from: usize, to: usize, length: usize) {
+        let mut bytes = [0; PAGE_SIZE];
+        self.physical.read(frame, from, &mut bytes[..length]);
+        self.physical.write(frame, to, &bytes[..length]);
     }
 
     /// Where a piece of a container's memory is, if it lies in one page that is there with these rights. So a container can
     /// be reached that this CPU does not work for: who could be told of a fault is not known then.
-    fn place(&self, (id, address): (ContainerId, u64), length: usize, access: Rights) -> Option<(Frame, usize)> {
+    #[inline(always)]
+    fn place(&mut self, (id, address): (ContainerId, u64), length: usize, access: Rights) -> Option<(Frame, usize)> {
         let offset = address as usize % PAGE_SIZE;
         let inside = address < USER_END && length <= PAGE_SIZE - offset;
         let frame = if inside { self.present(id, address, access)? } else { return None };
@@ -172,9 +181,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Copies from the memory of one container to that of another, or of the same, if both pieces lie in pages that are
     /// there; tells whether.
+    #[inline]
     pub fn copy_across(&mut self, from: (ContainerId, u64), to: (ContainerId, u64), length: usize) -> bool {
-        let places = (self.place(from, length, Rights::READ), self.place(to, length, Rights::WRITE));
-        let (Some(from), Some(to)) = places else { return false };
+        let Some(from) = self.place(from, length, Rights::READ) else { return false };
+        let Some(to) = self.place(to, length, Rights::WRITE) else { return false };
         self.copy_bytes(from, to, length);
         true
     }

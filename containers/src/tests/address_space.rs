@@ -425,3 +425,37 @@ fn user_copies_stop_at_the_first_bad_page() {
     assert_eq!(memory.object_to_user(object, 0, space(id), OUTSIDE + PAGE - 4, 8), Ok(4));
     assert_eq!(memory.object_to_user(object, 0, space(id), PACKAGES.start, 8), Err(Fault::NoRegion));
 }
+
+#[test]
+fn a_table_that_was_walked_to_is_forgotten_when_it_goes() {
+    let mut memory = Machine::memory(300);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    let other = memory.make_container_with_directory(CPU).unwrap();
+    let spans = [0, 1, 2, 4, 9].map(|n| OUTSIDE + n * span(2));
+    let whole = || region(OUTSIDE, 10 * 512, RW, Backing::Zero);
+    memory.map(id, whole()).unwrap();
+    memory.map(other, whole()).unwrap();
+    for (n, start) in spans.into_iter().enumerate() {
+        memory.copy_out(space(id), start + 4, &[n as u8 + 1; 4]).unwrap();
+        memory.copy_out(space(other), start + 4, &[n as u8 + 101; 4]).unwrap();
+    }
+    let word = |n: u8| u32::from_ne_bytes([n; 4]);
+    for _ in 0..2 {
+        for (n, start) in spans.into_iter().enumerate() {
+            assert_eq!(memory.word(space(id), start + 4), Ok(word(n as u8 + 1)));
+            assert_eq!(memory.word(space(other), start + 4), Ok(word(n as u8 + 101)));
+        }
+    }
+    memory.unmap(id, OUTSIDE..whole().end).unwrap();
+    for start in spans {
+        assert_eq!(memory.word(space(id), start + 4), Err(Fault::NoRegion));
+        assert!(!memory.write_across((id, start + 4), &[1]), "a page that is gone");
+    }
+    memory.map(id, whole()).unwrap();
+    for (n, start) in spans.into_iter().enumerate() {
+        assert!(!memory.copy_across((other, start + 4), (id, start + 4), 4), "a page that is still to come");
+        assert_eq!(memory.word(space(id), start + 4), Ok(0));
+        assert!(memory.copy_across((other, start + 4), (id, start + 4), 4));
+        assert_eq!(memory.word(space(id), start + 4), Ok(word(n as u8 + 101)));
+    }
+}
