@@ -119,6 +119,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Reads user memory up to a NUL, which is not counted, into `to`. `Ok(None)`: no NUL in it.
+    #[inline]
     pub fn copy_in_string(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<Option<usize>, Fault> {
         let length = to.len();
         let mut done = 0;

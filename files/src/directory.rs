@@ -26,6 +26,8 @@ pub struct Directory {
     pub(crate) place: u64,
     /// Entries are neither made nor removed by programs (`/proc`).
     pub(crate) sealed: bool,
+    /// Entries are made when somebody looks for them (those of processes in `/proc`).
+    pub(crate) on_demand: bool,
     /// Entries by the hashes of their names.
     names: BTreeMap<u64, Same>,
     /// The same by their places.
@@ -56,41 +58,47 @@ pub(crate) struct Name<'a> {
 
 impl<'a> Name<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Name::until(bytes, |_| 0)
+        Name::until(bytes, |_| WORD)
     }
 
     /// What stands in a path before its first slash. One pass is all that a walk takes over a component.
     #[inline(always)]
     pub(crate) fn leading(path: &'a [u8]) -> Self {
-        Name::until(path, word::slashes)
+        Name::until(path, word::slash)
     }
 
-    /// What stands before the first byte of a word that `ends` marks.
+    /// What stands before the end, which `end` finds in a word: it is at byte 8 of all words before that.
     #[inline(always)]
-    fn until(bytes: &'a [u8], ends: impl Fn(u64) -> u64) -> Self {
-        let (mut length, mut hash) = (0, HASH_OF_NOTHING);
-        loop {
-            let (word, there) = word::at(bytes, length);
-            let taken = word::first(ends(word)).min(there);
+    fn until(bytes: &'a [u8], end: impl Fn(u64) -> usize) -> Self {
+        let (mut hash, mut rest) = (HASH_OF_NOTHING, bytes);
+        let (word, taken) = loop {
+            let Some((word, behind)) = rest.split_first_chunk() else {
+                let word = word::last(bytes, rest.len());
+                break (word, end(word).min(rest.len()));
+            };
+            let word = u64::from_le_bytes(*word);
+            let taken = end(word);
             if taken < WORD {
-                let (bytes, _) = bytes.split_at(length + taken);
-                return Name { bytes, hash: mix(hash, word & !(u64::MAX << (8 * taken))) };
+                break (word, taken);
             }
             hash = mix(hash, word);
-            length += WORD;
-        }
+            rest = behind;
+        };
+        let (bytes, _) = bytes.split_at(bytes.len() - rest.len() + taken);
+        Name { bytes, hash: mix(hash, word & !(u64::MAX << (8 * taken))) }
     }
 
-    /// Whether it is that name. Eight bytes at a time, the last ones perhaps twice: most names are too short for
-    /// `memcmp` to be worth its call.
+    /// Whether it is that name. Most are too short for `memcmp` to be worth its call: two words, which may overlap, or less.
     fn is(self, name: &[u8]) -> bool {
         let (ours, theirs) = (self.bytes, name);
         ours.len() == theirs.len()
-            && match (ours.last_chunk::<8>(), theirs.last_chunk()) {
-                (Some(end), Some(other_end)) => {
-                    end == other_end && ours.as_chunks::<8>().0.iter().eq(theirs.as_chunks().0)
+            && match ours.len() {
+                ..WORD => ours.iter().eq(theirs),
+                WORD..=16 => {
+                    ours.first_chunk::<WORD>() == theirs.first_chunk()
+                        && ours.last_chunk::<WORD>() == theirs.last_chunk()
                 }
-                _ => ours.iter().eq(theirs),
+                _ => ours == theirs,
             }
     }
 }
@@ -111,6 +119,7 @@ impl Directory {
             parent,
             place: 0,
             sealed: false,
+            on_demand: false,
             names: BTreeMap::new(),
             entries: BTreeMap::new(),
             next: FIRST_PLACE,

@@ -6,7 +6,6 @@
 use crate::directory::Name;
 use crate::inode::{InodeId, Kind, ProcFile};
 use crate::tree::Tree;
-use crate::word::{self, WORD};
 use crate::{Errno, LINKS_MAX, NAME_MAX, PATH_MAX, Result};
 use alloc::vec::Vec;
 
@@ -19,7 +18,14 @@ pub struct Walk {
     pub start: InodeId,
     /// What `/proc/self` links to: the caller's directory in `/proc`, if it is there.
     pub own: Option<InodeId>,
+    /// Names are there that are put into a directory only when somebody looks for them ([`Tree::fill_on_demand`]). Until
+    /// then a walk that comes to such a directory stops with [`UNREVEALED`].
+    pub revealed: bool,
 }
+
+/// A walk is to be made again once the names that it looks for have been put where they belong; see [`Walk::revealed`].
+/// No program ever sees this number.
+pub const UNREVEALED: Errno = Errno::ERESTARTNOINTR;
 
 /// What the last component of a path is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,21 +124,6 @@ fn without_slashes(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Whether any name in a path has a first byte of which that `is` true.
-pub fn any_name_begins(path: &[u8], is: impl Fn(&u8) -> bool) -> bool {
-    let after_slash = |from: usize| {
-        let mut slashes = word::slashes(word::at(path, from).0);
-        while slashes != 0 {
-            if path.get(from + word::first(slashes) + 1).is_some_and(&is) {
-                return true;
-            }
-            slashes &= slashes - 1;
-        }
-        false
-    };
-    path.first().is_some_and(&is) || (0..path.len()).step_by(WORD).any(after_slash)
-}
-
 impl<C: Copy> Tree<C> {
     /// The inode that a path leads to, with a link in the last component followed or not.
     ///
@@ -206,11 +197,11 @@ impl<C: Copy> Tree<C> {
     }
 
     /// Where a link leads: `EINVAL` if it is none, `ENOENT` for `/proc/self` without a caller.
-    pub fn link_target<'a>(&'a self, walk: &Walk, id: InodeId) -> Result<&'a [u8]> {
+    pub fn link_target(&self, own: Option<InodeId>, id: InodeId) -> Result<&[u8]> {
         match &self.get(id)?.kind {
             Kind::Symlink(target) | Kind::Magic(_, target) => Ok(target),
             Kind::Proc(ProcFile::SelfLink, _) => {
-                let own = self.directory(walk.own.ok_or(Errno::ENOENT)?)?;
+                let own = self.directory(own.ok_or(Errno::ENOENT)?)?;
                 self.directory(own.parent)?.name_at(own.place).ok_or(Errno::ENOENT)
             }
             _ => Err(Errno::EINVAL),
@@ -231,6 +222,9 @@ impl<C: Copy> Tree<C> {
         let mut at = self.get(directory)?;
         loop {
             let entries = at.directory().ok_or(Errno::ENOTDIR)?;
+            if entries.on_demand && !walk.revealed {
+                return Err(UNREVEALED);
+            }
             let Some(Component { name, more, slash }) = rest.next() else {
                 let inode = Some(directory);
                 return Ok(Found { directory, last: Last::Root, inode, slash: true });
@@ -242,37 +236,37 @@ impl<C: Copy> Tree<C> {
                 bytes if bytes.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
                 bytes => (Last::Name(bytes), entries.get(name)),
             };
-            let named = matches!(last, Last::Name(_));
-            if named && slash && !more && follow == Follow::Create {
-                return Err(Errno::EISDIR);
-            }
-            let follows = named
-                && match follow {
-                    _ if more => true,
-                    Follow::Links | Follow::Create => true,
-                    Follow::Slash => slash,
-                    Follow::Never => false,
-                };
-            let id = match inode {
-                Some(id) if more || follows => id,
-                None if more => return Err(Errno::ENOENT),
-                _ => return Ok(Found { directory, last, inode, slash }),
-            };
-            at = self.get(id)?;
-            if !(follows && at.is_link()) {
-                if !more {
-                    return Ok(Found { directory, last, inode, slash });
+            let id = if more {
+                let id = inode.ok_or(Errno::ENOENT)?;
+                at = self.get(id)?;
+                if !at.is_link() {
+                    directory = id;
+                    continue;
                 }
-                directory = id;
-                continue;
-            }
+                id
+            } else {
+                let follows = matches!(last, Last::Name(_))
+                    && match follow {
+                        Follow::Create if slash => return Err(Errno::EISDIR),
+                        Follow::Links | Follow::Create => true,
+                        Follow::Slash => slash,
+                        Follow::Never => false,
+                    };
+                let found = Found { directory, last, inode, slash };
+                let Some(id) = inode.filter(|_| follows) else { return Ok(found) };
+                at = self.get(id)?;
+                if !at.is_link() {
+                    return Ok(found);
+                }
+                id
+            };
             if let Kind::Magic(to, _) = at.kind {
                 if !more {
                     return Ok(Found { directory, last, inode: Some(to), slash });
                 }
                 directory = to;
             } else {
-                let target = self.link_target(walk, id)?;
+                let target = self.link_target(walk.own, id)?;
                 rest.push(target, slash)?;
                 if target.first() == Some(&b'/') {
                     directory = walk.root;

@@ -377,6 +377,12 @@ impl<C: Copy> Tree<C> {
         Ok(())
     }
 
+    /// Has walks to a directory tell ([`UNREVEALED`](crate::path::UNREVEALED)) before they look for a name in it.
+    pub fn fill_on_demand(&mut self, directory: InodeId) -> Result<()> {
+        self.directory_mut(directory)?.on_demand = true;
+        Ok(())
+    }
+
     /// Takes a directory away with all that is in it, sealed or not. It holds neither directories nor regular
     /// files; what is open of it stays until it is closed.
     pub fn prune(&mut self, above: InodeId, name: &[u8], now: i64) -> Result<()> {

@@ -147,7 +147,7 @@ impl<C: Copy, S: Store<C>> Unpacker<'_, C, S> {
             Err(error) => return Err(error),
             Ok(_) => {}
         }
-        let walk = Walk { root: self.tree.root(), start: at, own: None };
+        let walk = Walk { root: self.tree.root(), start: at, own: None, revealed: true };
         let id = self.tree.resolve(&walk, name, true)?;
         self.tree.directory(id).map(|_| Some(id))
     }

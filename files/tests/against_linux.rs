@@ -181,14 +181,15 @@ impl Ours {
     fn new() -> Ours {
         let mut tree = Tree::new(0);
         let root = tree.root();
-        let start =
-            (0..DEPTH).fold(root, |start, _| tree.mkdir_at(&Walk { root, start, own: None }, b"d", 0o755, 0).unwrap());
+        let start = (0..DEPTH).fold(root, |start, _| {
+            tree.mkdir_at(&Walk { root, start, own: None, revealed: true }, b"d", 0o755, 0).unwrap()
+        });
         Ours { tree, start }
     }
 
     fn run(&mut self, operation: &Operation) -> Result<String, Errno> {
         let Ours { tree, start } = self;
-        let walk = &Walk { root: tree.root(), start: *start, own: None };
+        let walk = &Walk { root: tree.root(), start: *start, own: None, revealed: true };
         let empty = String::new();
         match operation {
             Operation::Mkdir(path) => tree.mkdir_at(walk, path.as_bytes(), 0o755, 0).map(|_| empty),
@@ -215,18 +216,18 @@ impl Ours {
                 Ok(shape(found.mode, found.links.into(), found.size))
             }
             Operation::Readlink(path) => {
-                tree.link_target(walk, tree.resolve(walk, path.as_bytes(), false)?).map(|to| text(to).into())
+                tree.link_target(walk.own, tree.resolve(walk, path.as_bytes(), false)?).map(|to| text(to).into())
             }
             Operation::Locate(path) => tree.locate(walk, path.as_bytes()).map(|(_, found)| text(&found).into()),
         }
     }
 
     fn list(&self, id: InodeId, above: &str, lines: &mut Vec<String>) {
-        let walk = Walk { root: self.tree.root(), start: id, own: None };
+        let walk = Walk { root: self.tree.root(), start: id, own: None, revealed: true };
         for entry in self.tree.list(id, 0).unwrap().skip(2) {
             let id = self.tree.lookup(id, entry.name).unwrap();
             let found = self.tree.attributes(id).unwrap();
-            let target = text(self.tree.link_target(&walk, id).unwrap_or_default());
+            let target = text(self.tree.link_target(walk.own, id).unwrap_or_default());
             let name = format!("{above}/{}", text(entry.name));
             let shape = shape(found.mode, found.links.into(), found.size);
             lines.push(format!("{name} {target} {shape}"));

@@ -62,7 +62,7 @@ fn a_tree_grows_and_shrinks_by_little() {
 #[test]
 fn long_paths_and_links_take_little() {
     let mut tree = Tree::<u32>::new(0);
-    let mut walk = Walk { root: tree.root(), start: tree.root(), own: None };
+    let mut walk = Walk { root: tree.root(), start: tree.root(), own: None, revealed: true };
     for _ in 0..15 {
         walk.start = little(|| tree.mkdir_at(&walk, &[b'd'; 255], 0o755, 0)).unwrap();
     }

@@ -81,7 +81,7 @@ impl System {
 
     fn find(&self, path: &str, follow: bool) -> Result<InodeId> {
         let root = self.tree().root();
-        self.tree().resolve(&Walk { root, start: root, own: None }, path.as_bytes(), follow)
+        self.tree().resolve(&Walk { root, start: root, own: None, revealed: true }, path.as_bytes(), follow)
     }
 
     fn read(&self, path: &str) -> Result<&[u8]> {

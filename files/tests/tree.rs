@@ -2,11 +2,12 @@
 
 use files::attributes::{file_type, nanoseconds, timespec};
 use files::dirent::RECORD_MAX;
+use files::path::UNREVEALED;
 use files::tree::INODES_MAX;
 use files::{Device, Errno, Freed, InodeId, LINKS_MAX, New, OpenFlags, ProcFile, Tree, Walk};
 
 fn walk(tree: &Tree<u32>) -> Walk {
-    Walk { root: tree.root(), start: tree.root(), own: None }
+    Walk { root: tree.root(), start: tree.root(), own: None, revealed: true }
 }
 
 fn create(tree: &mut Tree<u32>, path: &str, content: u32) -> InodeId {
@@ -28,7 +29,7 @@ fn names(tree: &Tree<u32>, directory: InodeId, offset: u64) -> Vec<String> {
 
 /// The target of the link at a path.
 fn readlink<'a>(tree: &'a Tree<u32>, walk: &Walk, path: &[u8]) -> files::Result<&'a [u8]> {
-    tree.link_target(walk, tree.resolve(walk, path, false)?)
+    tree.link_target(walk.own, tree.resolve(walk, path, false)?)
 }
 
 #[test]
@@ -217,6 +218,14 @@ fn proc_is_closed_and_its_links_lead_to_who_asks() {
     assert_eq!(readlink(&tree, &walk, b"/proc/self/exe"), Ok(&b"/prog"[..]));
     assert_eq!(readlink(&tree, &walk, b"/proc/self"), Ok(&b"7"[..]));
     assert_eq!(tree.resolve(&Walk { own: None, ..walk }, b"/proc/self/exe", true), Err(Errno::ENOENT));
+    tree.fill_on_demand(proc).unwrap();
+    let early = Walk { revealed: false, ..walk };
+    assert_eq!(tree.resolve(&early, b"/prog/../proc/self", true), Err(Errno::ENOTDIR));
+    for path in [&b"/proc/self/exe"[..], b"/proc/cpuinfo", b"/proc/none", b"/proc/7/../../prog"] {
+        assert_eq!(tree.resolve(&early, path, true), Err(UNREVEALED));
+        assert_ne!(tree.resolve(&walk, path, true), Err(UNREVEALED));
+    }
+    assert_eq!((tree.resolve(&early, b"/proc", true), tree.resolve(&early, b"/prog", true)), (Ok(proc), Ok(program)));
     let link = tree.resolve(&walk, b"/proc/self", false).unwrap();
     assert_eq!(tree.attributes(link).unwrap().mode, file_type::SYMLINK | 0o777);
 

@@ -197,6 +197,7 @@ impl Files {
 
     /// A process has closed a descriptor: gives up its reference to the open file, the process's locks of the file,
     /// and what the open file held if that was its last reference.
+    #[inline]
     pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> News {
         let locked = !self.locks.is_empty();
         let mut unlocked = locked && self.unlock(process, id);
@@ -212,6 +213,7 @@ impl Files {
     }
 
     /// Gives back what an open file holds that is in no table, or not any more.
+    #[inline]
     pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
         let (freed, events) = self.tree.close(file.inode, file.flags);
         self.free(memory, freed);
@@ -276,7 +278,7 @@ impl Files {
     /// The inode that an absolute path leads to, links followed.
     pub fn lookup(&self, path: &[u8]) -> Result<InodeId, Errno> {
         let root = self.root();
-        self.tree.resolve(&Walk { root, start: root, own: None }, path, true)
+        self.tree.resolve(&Walk { root, start: root, own: None, revealed: true }, path, true)
     }
 
     /// The names in a directory.

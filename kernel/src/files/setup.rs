@@ -85,6 +85,7 @@ impl Files {
         let root = self.root();
         let [dev, proc, ..] = DIRECTORIES.map(|(name, mode)| self.tree.add(root, name, New::Directory, mode, now()));
         let (dev, proc) = (dev?, proc?);
+        self.tree.fill_on_demand(proc)?;
         for (name, device) in Device::ALL {
             self.tree.add(dev, name.as_bytes(), New::Device(device), 0o666, now())?;
         }
@@ -155,9 +156,11 @@ impl Files {
         let own = self.tree.add(proc, format!("{number}").as_bytes(), New::Directory, 0o555, now());
         self.tree.seal(proc)?;
         let own = own?;
+        self.tree.fill_on_demand(own)?;
         self.revealed.insert(number, [own; 2]);
         let descriptors = self.tree.add(own, b"fd", New::Directory, 0o500, now())?;
         self.tree.seal(descriptors)?;
+        self.tree.fill_on_demand(descriptors)?;
         self.revealed.insert(number, [own, descriptors]);
         if !executable.is_empty() {
             self.tree.add(own, b"exe", New::Symlink(executable), 0o777, now())?;

@@ -26,7 +26,7 @@ use super::{Caller, bad_address};
 use crate::files::{Bytes, Files, Opened};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
-use ::files::path::any_name_begins;
+use ::files::path::UNREVEALED;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -119,12 +119,6 @@ fn process_of(tasks: &Tasks, number: u32) -> Option<ProcessId> {
     tasks.by_number(number)?.process()
 }
 
-/// Whether a path may name anything of processes. Most paths have no such name, which is seen at the first bytes of
-/// their names.
-fn may_name_process(path: &[u8]) -> bool {
-    any_name_begins(path, |byte| matches!(byte, b'f' | b's' | b'0'..=b'9'))
-}
-
 /// Puts what a path may name of processes into `/proc`: processes, by number, and descriptors of theirs. It is
 /// there only if somebody looks. Without room for it the path leads nowhere.
 #[cold]
@@ -162,20 +156,32 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
     }
 }
 
-/// Where a path starts: at the root, in the directory of `fd`, or in the working directory.
-#[inline]
-fn walk(caller: &Caller, tasks: &Tasks, files: &mut Files, fd: i32, path: &[u8]) -> Result<Walk, Errno> {
-    if may_name_process(path) {
-        reveal(caller, tasks, files, path);
-    }
-    let resources = resources(caller, tasks)?;
+/// Does something with what a path leads to from where it starts: at the root, in the directory of `fd`, or in the working
+/// directory. Done again if the path leads to names in `/proc` that are only now put there.
+#[inline(always)]
+fn at<T>(
+    caller: &Caller,
+    tasks: &Tasks,
+    files: &mut Files,
+    (fd, path): (i32, &[u8]),
+    mut act: impl FnMut(&mut Files, &Walk) -> Result<T, Errno>,
+) -> Result<T, Errno> {
     let root = files.root();
     let start = match fd {
         _ if path.first() == Some(&b'/') => root,
-        AT_FDCWD => resources.directory,
-        _ => files.opened(&resources.descriptors, fd)?.file.inode,
+        AT_FDCWD => resources(caller, tasks)?.directory,
+        _ => files.opened(&resources(caller, tasks)?.descriptors, fd)?.file.inode,
     };
-    Ok(Walk { root, start, own: files.revealed(caller.process.number()) })
+    let mut walk = Walk { root, start, own: None, revealed: false };
+    loop {
+        match act(files, &walk) {
+            Err(UNREVEALED) if !walk.revealed => {
+                reveal(caller, tasks, files, path);
+                walk = Walk { own: files.revealed(caller.process.number()), revealed: true, ..walk };
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The inode that a path leads to. With `empty` the empty path is the file of `fd` itself.
@@ -195,8 +201,7 @@ fn find(
             _ => Ok(files.opened(&resources.descriptors, fd)?.file.inode),
         };
     }
-    let walk = walk(caller, tasks, files, fd, path)?;
-    files.tree.resolve(&walk, path, follow)
+    at(caller, tasks, files, (fd, path), |files, walk| files.tree.resolve(walk, path, follow))
 }
 
 /// The file that `execveat` is to run, and its absolute path, which is empty if it was found by a descriptor.
@@ -216,9 +221,10 @@ pub(super) fn find_program(
     if path.is_empty() {
         return find(caller, tasks, files, fd, path, true, flags & EMPTY_PATH != 0).map(|inode| (inode, Vec::new()));
     }
-    let walk = walk(caller, tasks, files, fd, path)?;
-    if flags & NO_FOLLOW != 0 && files.tree.get(files.tree.resolve(&walk, path, false)?)?.is_link() {
-        return Err(Errno::ELOOP);
-    }
-    files.tree.locate(&walk, path)
+    at(caller, tasks, files, (fd, path), |files, walk| {
+        if flags & NO_FOLLOW != 0 && files.tree.get(files.tree.resolve(walk, path, false)?)?.is_link() {
+            return Err(Errno::ELOOP);
+        }
+        files.tree.locate(walk, path)
+    })
 }

@@ -1,10 +1,10 @@
 //! Making, moving and removing names; links; the working directory.
 
-use super::{AT_FDCWD, Path, find, opened, resources, resources_mut, walk};
+use super::{AT_FDCWD, Path, at, find, opened, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, bad_address, value};
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
-use ::files::Errno;
+use ::files::{Errno, Freed};
 use syscalls::Sysno;
 
 /// `unlinkat` removes a directory.
@@ -24,8 +24,9 @@ pub fn mkdirat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut 
     let path = Path::read(caller, memory, caller.arguments[1])?;
     // Linux takes the permission bits and the sticky bit.
     let mode = caller.arguments[2] as u32 & !resources(caller, tasks)?.umask & 0o1777;
-    let walk = walk(caller, tasks, files, caller.int(0), &path)?;
-    files.tree.mkdir_at(&walk, &path, mode, now()).and(DONE)
+    let made =
+        at(caller, tasks, files, (caller.int(0), &path), |files, walk| files.tree.mkdir_at(walk, &path, mode, now()));
+    made.and(DONE)
 }
 
 /// `unlinkat(directory, path, flags)`
@@ -35,13 +36,11 @@ pub fn unlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
         return Err(Errno::EINVAL);
     }
     let path = Path::read(caller, memory, path)?;
-    let walk = walk(caller, tasks, files, caller.int(0), &path)?;
-    if flags & AT_REMOVEDIR != 0 {
-        files.tree.rmdir_at(&walk, &path, now())?;
-    } else {
-        let freed = files.tree.unlink_at(&walk, &path, now())?;
-        files.free(memory, freed);
-    }
+    let freed = at(caller, tasks, files, (caller.int(0), &path), |files, walk| match flags {
+        AT_REMOVEDIR => files.tree.rmdir_at(walk, &path, now()).map(|()| Freed(None)),
+        _ => files.tree.unlink_at(walk, &path, now()),
+    })?;
+    files.free(memory, freed);
     DONE
 }
 
@@ -53,9 +52,11 @@ pub fn renameat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
     }
     let old = Path::read(caller, memory, old)?;
     let new = Path::read(caller, memory, new)?;
-    let from = walk(caller, tasks, files, caller.int(0), &old)?;
-    let to = walk(caller, tasks, files, caller.int(2), &new)?;
-    let freed = files.tree.rename_at((&from, &old), (&to, &new), flags & RENAME_NOREPLACE != 0, now())?;
+    let freed = at(caller, tasks, files, (caller.int(0), &old), |files, from| {
+        at(caller, tasks, files, (caller.int(2), &new), |files, to| {
+            files.tree.rename_at((from, &old), (to, &new), flags & RENAME_NOREPLACE != 0, now())
+        })
+    })?;
     files.free(memory, freed);
     DONE
 }
@@ -70,16 +71,17 @@ pub fn linkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut F
     let old = Path::read(caller, memory, old)?;
     let inode = find(caller, tasks, files, caller.int(0), &old, follow, empty)?;
     let new = Path::read(caller, memory, new)?;
-    let to = walk(caller, tasks, files, caller.int(2), &new)?;
-    files.tree.link_at(&to, &new, inode, now()).and(DONE)
+    at(caller, tasks, files, (caller.int(2), &new), |files, to| files.tree.link_at(to, &new, inode, now())).and(DONE)
 }
 
 /// `symlinkat(target, directory, path)`
 pub fn symlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let target = Path::read(caller, memory, caller.arguments[0])?;
     let path = Path::read(caller, memory, caller.arguments[2])?;
-    let walk = walk(caller, tasks, files, caller.int(1), &path)?;
-    files.tree.symlink_at(&walk, &path, &target, now()).and(DONE)
+    let made = at(caller, tasks, files, (caller.int(1), &path), |files, walk| {
+        files.tree.symlink_at(walk, &path, &target, now())
+    });
+    made.and(DONE)
 }
 
 /// `readlinkat(directory, path, buffer, size)`
@@ -89,11 +91,11 @@ pub fn readlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &m
     let path = Path::read(caller, memory, path)?;
     // A link that was opened itself is named by the empty path.
     let inode = find(caller, tasks, files, caller.int(0), &path, false, caller.int(0) != AT_FDCWD)?;
-    let walk = walk(caller, tasks, files, AT_FDCWD, b"")?;
-    let target = files.tree.link_target(&walk, inode).map_err(|error| match error {
-        Errno::EINVAL if path.is_empty() => Errno::ENOENT,
-        error => error,
-    })?;
+    let target =
+        files.tree.link_target(files.revealed(caller.process.number()), inode).map_err(|error| match error {
+            Errno::EINVAL if path.is_empty() => Errno::ENOENT,
+            error => error,
+        })?;
     let target = &target[..target.len().min(size)];
     memory.copy_out(caller.space, buffer, target).map_err(bad_address)?;
     value(target.len())

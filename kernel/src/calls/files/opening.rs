@@ -1,6 +1,6 @@
 //! Opening and closing.
 
-use super::{Path, resources, resources_mut, walk};
+use super::{Path, at, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, jobs, value};
 use crate::console::Console;
 use crate::files::{Files, now};
@@ -23,10 +23,11 @@ pub fn openat(
     let resources = resources(caller, tasks)?;
     let fd = resources.descriptors.lowest_free(0)?;
     files.open.check_room()?;
-    let walk = walk(caller, tasks, files, directory as i32, path)?;
     let mode = mode as u32 & !resources.umask & 0o7777;
-    let make = || memory.make_object().map_err(|_| Errno::ENOSPC);
-    let opened = files.tree.open(&walk, path, flags, mode, now(), make)?;
+    let opened = at(caller, tasks, files, (directory as i32, path), |files, walk| {
+        let make = || memory.make_object().map_err(|_| Errno::ENOSPC);
+        files.tree.open(walk, path, flags, mode, now(), make)
+    })?;
     let file = OpenFile::new(opened.inode, flags);
     let checked = match files.tree.get(opened.inode)?.kind {
         // Whichever terminal who opens it has.
