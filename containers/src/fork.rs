@@ -15,21 +15,16 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Makes a container with the contents of `parent`, from `cpu`. One that lives in the window has a child
     /// that lives in the window; any other one's has a page directory.
     pub fn fork(&mut self, parent: ContainerId, cpu: Cpu) -> Result<ContainerId, NoMemory> {
-        let container = self.containers.get_mut(parent).ok_or(NoMemory::Limit)?;
-        let in_window = container.directory.is_none();
-        let regions = core::mem::take(&mut container.regions);
+        let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
+        let (in_window, regions) = (container.directory.is_none(), container.regions.clone());
         let child = match in_window {
-            true => self.make_empty_container(),
+            true => self.make_window(Regions::default()),
             false => self.make_container_with_directory(cpu),
         };
-        let copied = child.and_then(|child| {
+        child.and_then(|child| {
             let copied = self.copy_regions(&regions, child).and_then(|()| self.share_pages(parent, child));
             copied.map(|()| child).inspect_err(|_| self.destroy_container(child, cpu))
-        });
-        if let Some(container) = self.containers.get_mut(parent) {
-            container.regions = regions;
-        }
-        copied
+        })
     }
 
     fn copy_regions(&mut self, regions: &Regions, child: ContainerId) -> Result<(), NoMemory> {

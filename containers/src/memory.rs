@@ -162,10 +162,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// A container on two pages: the window's page table and the page at the window's top, the first
-    /// of its stack, writable.
-    pub fn make_container(&mut self) -> Result<ContainerId, NoMemory> {
+    /// of its stack, writable. It promises `regions`, which it shares with others until it changes them, and refers to
+    /// their objects.
+    pub fn make_container(&mut self, regions: &Regions) -> Result<ContainerId, NoMemory> {
         let stack = self.allocate_user()?;
-        let id = self.make_empty_container().inspect_err(|_| self.physical.release(stack))?;
+        let id = self.make_window(regions.clone()).inspect_err(|_| self.physical.release(stack))?;
         let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::NO_EXECUTE;
         if let Some(container) = self.containers.get_mut(id)
             && let Some(table) = container.window
@@ -173,13 +174,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             container.pages += 1;
             directory::set(&mut self.physical, table, 511, stack, flags);
         }
+        regions.iter().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
         Ok(id)
     }
 
-    /// A container of the window's page table alone.
-    pub(crate) fn make_empty_container(&mut self) -> Result<ContainerId, NoMemory> {
+    /// A container of the window's page table alone, whose regions have their references already.
+    pub(crate) fn make_window(&mut self, regions: Regions) -> Result<ContainerId, NoMemory> {
         let table = self.allocate_user()?;
-        self.insert_container(Some(table), 1).inspect_err(|_| self.physical.release(table))
+        self.insert_container(Some(table), 1, regions).inspect_err(|_| self.physical.release(table))
     }
 
     /// A container that has left the window before it began: for programs whose addresses are not
@@ -188,7 +190,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if self.physical.free_frames() <= KERNEL_RESERVE {
             return Err(NoMemory::Frames);
         }
-        let id = self.insert_container(None, 0)?;
+        let id = self.insert_container(None, 0, Regions::default())?;
         match self.make_directory(id, cpu) {
             Ok(()) => Ok(id),
             Err(error) => {
@@ -198,13 +200,18 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    fn insert_container(&mut self, window: Option<Frame>, pages: u32) -> Result<ContainerId, NoMemory> {
+    fn insert_container(
+        &mut self,
+        window: Option<Frame>,
+        pages: u32,
+        regions: Regions,
+    ) -> Result<ContainerId, NoMemory> {
         let container = Container {
             window,
             directory: None,
             walked: Walked::default(),
             active: CpuSet::NONE,
-            regions: Regions::default(),
+            regions,
             pages,
             tables: u32::from(window.is_some()),
             processes: 0,

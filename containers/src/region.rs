@@ -1,6 +1,7 @@
 //! Regions: what an address space promises, page directories being what has been delivered so far.
 
 use crate::object::ObjectId;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -127,9 +128,11 @@ const FIRST_RUN: usize = 16;
 /// They lie in runs, sorted vectors of which none is empty. So a region is found by two binary searches, of which
 /// the first one has hardly anything to do, and its neighbours lie beside it. With [`MAX_REGIONS`] of them a change
 /// still moves one run and the list of runs, and no piece of the heap is large.
-#[derive(Default)]
+///
+/// A clone costs nothing until it changes; then all of it is copied, so clones are for regions that are few.
+#[derive(Clone, Default)]
 pub struct Regions {
-    runs: Vec<Vec<Region>>,
+    runs: Rc<Vec<Vec<Region>>>,
     len: usize,
     bytes: u64,
 }
@@ -163,7 +166,7 @@ impl Regions {
     pub(crate) fn append(&mut self, run: &[Region]) {
         self.len += run.len();
         self.bytes += run.iter().map(|region| region.end - region.start).sum::<u64>();
-        self.runs.push(run.to_vec());
+        self.runs_mut().push(run.to_vec());
     }
 
     /// The parts of regions that lie in `range`, by address.
@@ -247,8 +250,8 @@ impl Regions {
     /// Cuts the part of a region that lies in `range`, and tells where it would go, what it is, and how many rests
     /// it leaves.
     fn cut_at(&mut self, place: Place, range: &Range<u64>, more: usize) -> Result<(Place, Region, u32), TooMany> {
-        let region = &mut self.runs[place.run][place.index];
-        let (whole, part) = (*region, region.clipped(range));
+        let whole = self.runs[place.run][place.index];
+        let part = whole.clipped(range);
         let (left, right) = (whole.start < part.start, part.end < whole.end);
         let rests = usize::from(left) + usize::from(right);
         if self.len - 1 + rests + more > MAX_REGIONS {
@@ -259,11 +262,11 @@ impl Regions {
         let place = match (left, right) {
             (false, false) => self.remove(place),
             (false, true) => {
-                *region = rest();
+                *self.region_mut(place) = rest();
                 place
             }
             (true, _) => {
-                region.end = part.start;
+                self.region_mut(place).end = part.start;
                 let after = self.after(place);
                 if right { self.insert_at(after, rest()) } else { after }
             }
@@ -340,6 +343,17 @@ impl Regions {
         self.settled(Place { index: place.index + 1, ..place })
     }
 
+    /// The runs, to be changed: no clone has them any more.
+    #[inline]
+    fn runs_mut(&mut self) -> &mut Vec<Vec<Region>> {
+        Rc::make_mut(&mut self.runs)
+    }
+
+    #[inline]
+    fn region_mut(&mut self, place: Place) -> &mut Region {
+        &mut self.runs_mut()[place.run][place.index]
+    }
+
     /// Puts a region before the one at a place, or makes it part of a neighbour that it continues.
     fn put(&mut self, place: Place, region: Region) {
         self.bytes += region.end - region.start;
@@ -347,11 +361,11 @@ impl Regions {
         let after = self.get(place).filter(|after| region.continues(after)).map(|after| after.end);
         match (before, after) {
             (Some(before), Some(end)) => {
-                self.runs[before.run][before.index].end = end;
+                self.region_mut(before).end = end;
                 self.remove(place);
             }
-            (Some(before), None) => self.runs[before.run][before.index].end = region.end,
-            (None, Some(_)) => self.runs[place.run][place.index].start = region.start,
+            (Some(before), None) => self.region_mut(before).end = region.end,
+            (None, Some(_)) => self.region_mut(place).start = region.start,
             (None, None) => _ = self.insert_at(place, region),
         }
     }
@@ -364,11 +378,12 @@ impl Regions {
             run -= 1;
             index = self.runs[run].len();
         }
-        match self.runs.get_mut(run) {
-            None => self.runs.push(Vec::with_capacity(FIRST_RUN)),
+        let runs = self.runs_mut();
+        match runs.get_mut(run) {
+            None => runs.push(Vec::with_capacity(FIRST_RUN)),
             Some(full) if full.len() == RUN => {
                 let upper = full.split_off(RUN / 2);
-                self.runs.insert(run + 1, upper);
+                runs.insert(run + 1, upper);
                 if index > RUN / 2 {
                     run += 1;
                     index -= RUN / 2;
@@ -376,7 +391,7 @@ impl Regions {
             }
             Some(_) => {}
         }
-        self.runs[run].insert(index, region);
+        runs[run].insert(index, region);
         self.len += 1;
         Place { run, index }
     }
@@ -387,20 +402,21 @@ impl Regions {
     /// more room is taken than the regions are worth.
     fn remove(&mut self, place: Place) -> Place {
         let Place { mut run, mut index } = place;
-        self.runs[run].remove(index);
         self.len -= 1;
+        let runs = self.runs_mut();
+        runs[run].remove(index);
         let length = |run: Option<&Vec<Region>>| run.map_or(RUN, Vec::len);
-        let own = self.runs[run].len();
-        let (before, next) = (length(run.checked_sub(1).map(|run| &self.runs[run])), length(self.runs.get(run + 1)));
+        let own = runs[run].len();
+        let (before, next) = (length(run.checked_sub(1).map(|run| &runs[run])), length(runs.get(run + 1)));
         if own == 0 {
-            self.runs.remove(run);
+            runs.remove(run);
         } else if own + before.min(next) <= RUN / 2 {
             if before < next {
                 run -= 1;
                 index += before;
             }
-            let next = self.runs.remove(run + 1);
-            self.runs[run].extend(next);
+            let next = runs.remove(run + 1);
+            runs[run].extend(next);
         }
         self.settled(Place { run, index })
     }

@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Tasks};
 use crate::signals::{self, SIGCHLD, SIGKILL};
 use crate::{schedule, statistics};
 use alloc::vec::Vec;
-use containers::{Channel, ContainerId, Ending, ProcessId, Space, ThreadId};
+use containers::{Channel, ContainerId, Ending, ProcessId, Space, State, ThreadId};
 use cpulocal::InKernel;
 
 /// Ends a thread; with its last thread the process has ended as `how` says.
@@ -56,35 +56,39 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
 
 /// Whether a process's parent can make the process's group go on: it is in another one of the same session.
 fn links(kernel: &Kernel, id: ProcessId, parent: Option<ProcessId>) -> bool {
-    let [process, parent] = [Some(id), parent].map(|id| id.and_then(|id| kernel.tasks.process(id)));
-    let both = process.zip(parent);
+    let find = |id| kernel.tasks.process(id);
+    let both = find(id).zip(parent.and_then(find));
     both.is_some_and(|(process, parent)| process.session == parent.session && process.group != parent.group)
 }
 
 /// Ends all threads of a process, wherever they run.
 pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
-    let elsewhere = kernel.tasks.running_on(id).without(schedule::this_cpu(cpu));
-    if !elsewhere.is_empty() {
+    let me = schedule::this_cpu(cpu);
+    if kernel.memory.cpu_count() > 1 {
         // Their control blocks and their container are in use there until then.
-        kernel.memory.vacate(elsewhere);
+        kernel.memory.vacate(kernel.tasks.running_on(id).without(me));
     }
-    let Some(container) = kernel.tasks.process(id).map(|process| process.container) else { return };
-    let space = Space { container, cpu: schedule::this_cpu(cpu) };
+    let Some(process) = kernel.tasks.process(id) else { return };
+    let (container, mut left) = (process.container, process.threads);
+    let main = (process.main.state != State::Ended).then_some(ThreadId::main(id));
+    let space = Space { container, cpu: me };
     // With nobody else in the container, nobody waits for its threads.
     let shared = kernel.memory.container(container).is_some_and(|container| container.processes > 1);
     let mut robust = threads::ROBUST;
-    loop {
-        let mut threads = kernel.tasks.threads_of(id);
-        let Some(first) = threads.next() else { break };
-        // Some at a time: neither a search for each nor a list of all. Mostly there are no more.
-        let more: Vec<ThreadId> = threads.take(64).collect();
-        for thread in core::iter::once(first).chain(more) {
-            threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
-            if shared {
-                threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);
-            }
-            kernel.tasks.end_thread(thread);
+    let mut end = |kernel: &mut Kernel, thread| {
+        threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
+        if shared {
+            threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);
         }
+        kernel.tasks.end_thread(thread)
+    };
+    if let Some(main) = main {
+        left = end(kernel, main);
+    }
+    // Mostly that is all. Else some at a time: neither a search for each nor a list of all.
+    while left > 0 {
+        let some: Vec<ThreadId> = kernel.tasks.threads_of(id).take(64).collect();
+        some.into_iter().for_each(|thread| left = end(kernel, thread));
     }
 }
 

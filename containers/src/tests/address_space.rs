@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Label, MAX_REGIONS, Region, Rights};
+use crate::region::{Backing, Label, MAX_REGIONS, Region, Regions, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 use crate::{ContainerId, ObjectId};
@@ -22,7 +22,7 @@ fn region(start: u64, pages: u64, rights: Rights, backing: Backing) -> Region {
 
 /// A native container with its stack region.
 fn native(memory: &mut Memory<Machine>) -> ContainerId {
-    let id = memory.make_container().unwrap();
+    let id = memory.make_container(&Regions::default()).unwrap();
     memory.map_fresh(id, region(WINDOW.end - 64 * PAGE, 64, RW, Backing::Zero)).unwrap();
     id
 }

@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::physical::{OutOfFrames, PhysicalMemory};
-use crate::region::{Backing, Label, Region, Rights};
+use crate::region::{Backing, Label, Region, Regions, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ pub(super) fn region(start: u64, pages: u64, rights: Rights) -> Region {
 }
 
 pub(super) fn native(memory: &mut Memory<Machine>) -> ContainerId {
-    let id = memory.make_container().unwrap();
+    let id = memory.make_container(&Regions::default()).unwrap();
     memory.map_fresh(id, region(WINDOW.end - 64 * PAGE, 64, RW)).unwrap();
     id
 }

@@ -1,6 +1,7 @@
 //! Who runs where, with several CPUs.
 
 use crate::container::{ContainerId, Cpu, CpuSet};
+use crate::region::Regions;
 use crate::scheduling::SLICE;
 use crate::tasks::{Tasks, ThreadId};
 use crate::testing::Machine;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 
 fn container() -> ContainerId {
-    Machine::memory(200).make_container().unwrap()
+    Machine::memory(200).make_container(&Regions::default()).unwrap()
 }
 
 fn process(tasks: &mut Tasks<()>, container: ContainerId) -> ThreadId {

@@ -2,6 +2,7 @@
 
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::Ending;
+use crate::region::Regions;
 use crate::scheduling::SLICE;
 use crate::tasks::{Tasks, ThreadId};
 use crate::testing::Machine;
@@ -11,7 +12,7 @@ use crate::wait::{Channel, Resume, Wait};
 const CPU: Cpu = Cpu(0);
 
 fn container() -> ContainerId {
-    Machine::memory(200).make_container().unwrap()
+    Machine::memory(200).make_container(&Regions::default()).unwrap()
 }
 
 fn process(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {

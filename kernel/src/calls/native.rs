@@ -43,9 +43,9 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let bytes = &mut bytes[..length as usize];
     kernel.memory.copy_in(caller.space, name, bytes).map_err(bad_address)?;
     let in_same = flags & SAME_CONTAINER != 0;
-    let program = kernel.tasks.process(caller.process).map(|process| process.resources.executable());
+    let program = || kernel.tasks.process(caller.process).map(|process| process.resources.executable());
     // In the caller's container the caller's data is what the package finds.
-    if in_same && program.and_then(|path| path.strip_prefix(DIRECTORY)) != Some(bytes) {
+    if in_same && program().and_then(|path| path.strip_prefix(DIRECTORY)) != Some(bytes) {
         return Err(Errno::EINVAL);
     }
     let request = Request {
@@ -57,7 +57,7 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         parent: Some(caller.process),
     };
     let process = native::start(kernel, cpu, &request)?;
-    value(kernel.tasks.thread(ThreadId::main(process)).map_or(0, |main| main.number))
+    value(process.number())
 }
 
 fn priority_or_keep(priority: u64) -> Result<Option<u8>, Errno> {
@@ -135,18 +135,30 @@ pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages
 
 /// `wait(process, status, time-out)`
 pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let [number, status, timeout, ..] = caller.arguments;
+    let [_, _, timeout, ..] = caller.arguments;
     let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
+    match wait_now(caller, memory, tasks, files)? {
+        Some(answer) => value(answer),
+        None => wait_for(caller, tasks, Channel::Children(caller.process), timeout, until),
+    }
+}
+
+/// The same, as far as it can be answered now: `None` while the child has not ended.
+pub fn wait_now(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+) -> Result<Option<u64>, Errno> {
+    let [number, status, ..] = caller.arguments;
     let child = process(tasks, number).map_err(|_| Errno::ECHILD)?;
     let state = tasks.process(child).filter(|process| process.parent == Some(caller.process));
-    let Some(ended) = state.ok_or(Errno::ECHILD)?.ended else {
-        return wait_for(caller, tasks, Channel::Children(caller.process), timeout, until);
-    };
+    let Some(ended) = state.ok_or(Errno::ECHILD)?.ended else { return Ok(None) };
     if status != 0 {
         caller.write(memory, status, &ended.wait_status())?;
     }
     lifecycle::forget(tasks, files, child);
-    DONE
+    Ok(Some(0))
 }
 
 /// Writes text to the caller's buffer, whole or not at all.

@@ -5,7 +5,7 @@
 //! it calls `execve` or ends. `execve` itself puts a process into another container.
 
 use super::files::{AT_FDCWD, Path, find_program};
-use super::{Answer, Caller, DONE, Reply, no_memory, threads, time, value};
+use super::{Answer, Caller, DONE, Reply, native, no_memory, threads, time, value};
 use crate::arch;
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
@@ -15,6 +15,7 @@ use crate::program::strings::Strings;
 use crate::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
 use crate::{lifecycle, schedule};
 use ::files::Errno;
+use abi::native::WAIT;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -29,6 +30,10 @@ use zerocopy::{Immutable, IntoBytes};
 /// The signal at a child's end.
 const CLONE_SIGNAL: u64 = 0xff;
 const CLONE_VFORK: u64 = 0x4000;
+
+/// The calls that wait for a child beside [`WAIT`].
+const WAIT4: u64 = Sysno::wait4 as u64;
+const WAITID: u64 = Sysno::waitid as u64;
 
 /// Of so many frames one stays free when a process is made: those that there are will write to pages that
 /// they share now, and a copy that cannot be had ends who needs it.
@@ -445,9 +450,10 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
         let arguments = [rdi, rsi, rdx, r10, r8, r9];
         let caller = Caller { thread: id, process: parent, space, number, arguments };
         let Kernel { memory, tasks, files, .. } = &mut *kernel;
-        let answer = match Sysno::new(number as usize) {
-            Some(Sysno::wait4) => wait4_now(&caller, memory, tasks, files),
-            Some(Sysno::waitid) => waitid_now(&caller, memory, tasks, files),
+        let answer = match number {
+            WAIT => native::wait_now(&caller, memory, tasks, files),
+            WAIT4 => wait4_now(&caller, memory, tasks, files),
+            WAITID => waitid_now(&caller, memory, tasks, files),
             _ => {
                 tasks.resume(id, Resume::Restart);
                 continue;

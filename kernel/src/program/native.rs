@@ -3,19 +3,15 @@
 //! Nothing is mapped and nothing is copied: the container is two pages (the window's page table and
 //! the first stack page), the code is there already.
 
-use super::packages::Package;
+use super::packages::DATA;
 use crate::kernel::Kernel;
 use crate::process::Resources;
 use crate::{arch, schedule};
 use ::files::Errno;
 use abi::layout::MAIN_STACK;
 use containers::directory::WINDOW;
-use containers::{
-    Backing, ContainerId, CpuSet, Label, PAGE_SIZE, ProcessId, Region, Registers, Rights, Thread, ThreadId,
-};
+use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, ProcessId, Region, Registers, Thread, ThreadId};
 use cpulocal::InKernel;
-
-const DATA: Rights = Rights::READ.union(Rights::WRITE);
 
 /// What is to be started.
 pub struct Request<'a> {
@@ -38,14 +34,18 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     if let Some(parent) = request.parent {
         crate::calls::processes::check_room(&kernel.tasks, parent)?;
     }
-    let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?.clone();
+    let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?;
+    let (name, invocation, entry) = (package.name, package.invocation.clone(), package.entry);
     let (container, stack) = match request.container {
-        None => (make_container(kernel, cpu, &package)?, WINDOW.end - 16),
+        None => {
+            let made = kernel.memory.make_container(&package.regions);
+            (made.map_err(|_| Errno::ENOMEM)?, WINDOW.end - 16)
+        }
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
-    let resources = Resources::new(&mut kernel.files, package.name, package.invocation);
+    let resources = Resources::new(&mut kernel.files, name, invocation);
     let mut main = Thread::new(container, arch::fpu::fresh());
-    main.registers = Registers { rdi: request.argument, ..Registers::for_user(package.entry, stack) };
+    main.registers = Registers { rdi: request.argument, ..Registers::for_user(entry, stack) };
     main.priority = request.priority.unwrap_or(main.priority);
     main.affinity = request.affinity;
     let process = match kernel.tasks.make_process(main, request.parent, resources) {
@@ -62,47 +62,6 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     }
     kernel.tasks.make_ready(ThreadId::main(process));
     Ok(process)
-}
-
-/// A container of two pages, with the regions of the package's data and of the stack.
-fn make_container(kernel: &mut Kernel, cpu: &InKernel, package: &Package) -> Result<ContainerId, Errno> {
-    let id = kernel.memory.make_container().map_err(|_| Errno::ENOMEM)?;
-    let stack = Region {
-        start: WINDOW.end - MAIN_STACK,
-        end: WINDOW.end,
-        rights: DATA,
-        backing: Backing::Zero,
-        label: Label::Stack,
-    };
-    // All between data and stack is heap, but for a page below the stack that catches its overflow.
-    let heap = Region {
-        start: if package.data.end == 0 { WINDOW.start } else { package.data.end },
-        end: stack.start - PAGE_SIZE as u64,
-        label: Label::Heap,
-        ..stack
-    };
-    let mapped = map_data(kernel, id, package)
-        .and_then(|()| kernel.memory.map_fresh(id, heap).map_err(|_| Errno::ENOMEM))
-        .and_then(|()| kernel.memory.map_fresh(id, stack).map_err(|_| Errno::ENOMEM));
-    match mapped {
-        Ok(()) => Ok(id),
-        Err(errno) => {
-            kernel.memory.destroy_container(id, schedule::this_cpu(cpu));
-            Err(errno)
-        }
-    }
-}
-
-fn map_data(kernel: &mut Kernel, id: ContainerId, package: &Package) -> Result<(), Errno> {
-    let data = package.data;
-    if data.end == 0 {
-        return Ok(());
-    }
-    let (object, offset, length) = package.image;
-    kernel.memory.share_object(object);
-    let backing = Backing::Image { object, offset, length };
-    let region = Region { start: data.start, end: data.end, rights: DATA, backing, label: Label::None };
-    kernel.memory.map_fresh(id, region).map_err(|_| Errno::ENOMEM)
 }
 
 /// A stack for a further process in a container, with an unmapped page below it. It lies outside the

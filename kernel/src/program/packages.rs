@@ -14,7 +14,8 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use containers::directory::{self, PACKAGES, Root, WINDOW, slot};
-use containers::{Frame, ObjectId, PAGE_SIZE, PhysicalMemory, Rights};
+use containers::{Backing, Frame, Label, ObjectId, PAGE_SIZE, PhysicalMemory, Region, Regions, Rights};
+use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// Where the image keeps them.
@@ -22,19 +23,21 @@ pub const DIRECTORY: &[u8] = b"/pkg/";
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
+/// What may be done with data, heap and stacks.
+pub const DATA: Rights = Rights::READ.union(Rights::WRITE);
+
 /// A resident native program.
-#[derive(Clone)]
 pub struct Package {
+    /// What it is called.
+    called: Box<[u8]>,
     /// What its processes are called.
     pub name: Name,
     /// How it is called: its path, and no arguments.
     pub invocation: Rc<Invocation>,
     /// Where it starts.
     pub entry: u64,
-    /// Its data pages in the window; empty if it has none.
-    pub data: elf::Pages,
-    /// The file that the data's first contents come from, the offset in it and how many bytes.
-    pub image: (ObjectId, u64, u64),
+    /// What each of its containers starts with: data in the window, if it has any, heap and stack.
+    pub regions: Regions,
 }
 
 /// All resident programs.
@@ -44,12 +47,7 @@ pub struct Packages(Vec<Package>);
 impl Packages {
     /// The package of that name.
     pub fn find(&self, name: &[u8]) -> Option<&Package> {
-        let length = DIRECTORY.len() + name.len();
-        // Hardly any two have names of one length.
-        self.0.iter().find(|package| {
-            let path = &package.invocation.executable;
-            path.len() == length && path.ends_with(name)
-        })
+        self.0.iter().find(|package| *package.called == *name)
     }
 
     /// How many there are.
@@ -61,15 +59,19 @@ impl Packages {
     /// all page directories' slots point at), for good.
     pub fn add(&mut self, memory: &mut Memory, shared: Frame, name: &[u8], object: ObjectId) -> Result<(), Errno> {
         let program = elf::parse(memory.object_size(object), |at, to| memory.read_object(object, at, to))?;
-        let mut data = elf::Pages::default();
-        let mut image = (object, 0, 0);
+        let mut regions = Regions::default();
+        // All between data and stack is heap, but for a page below the stack that catches its overflow.
+        let stack = WINDOW.end - MAIN_STACK;
+        let mut heap = WINDOW.start..stack - PAGE;
         for segment in program.segments() {
             let pages = segment.pages;
-            if pages.start >= WINDOW.start && pages.end < WINDOW.end - MAIN_STACK {
-                if data.end != 0 {
+            if pages.start >= WINDOW.start && pages.end < heap.end {
+                if heap.start != WINDOW.start {
                     return Err(Errno::ENOEXEC);
                 }
-                (data, image) = (pages, (object, segment.offset, segment.length));
+                heap.start = pages.end;
+                let backing = Backing::Image { object, offset: segment.offset, length: segment.length };
+                put(&mut regions, pages.start..pages.end, backing, Label::None)?;
             } else if pages.start < PACKAGES.start || pages.end > PACKAGES.end || segment.rights.contains(Rights::WRITE)
             {
                 return Err(Errno::ENOEXEC);
@@ -77,13 +79,20 @@ impl Packages {
                 map_code(memory, shared, &segment, object)?;
             }
         }
+        put(&mut regions, heap, Backing::Zero, Label::Heap)?;
+        put(&mut regions, stack..WINDOW.end, Backing::Zero, Label::Stack)?;
         memory.share_object(object);
         let executable: Box<[u8]> = [DIRECTORY, name].concat().into();
         let command_line = [&executable, &b"\0"[..]].concat().into();
         let invocation = Rc::new(Invocation { executable, command_line });
-        self.0.push(Package { name: Name::new(name), invocation, entry: program.entry, data, image });
+        self.0.push(Package { called: name.into(), name: Name::new(name), invocation, entry: program.entry, regions });
         Ok(())
     }
+}
+
+fn put(regions: &mut Regions, range: Range<u64>, backing: Backing, label: Label) -> Result<(), Errno> {
+    let region = Region { start: range.start, end: range.end, rights: DATA, backing, label };
+    regions.insert(region).map_err(|_| Errno::ENOMEM)
 }
 
 fn map_code(memory: &mut Memory, shared: Frame, segment: &elf::Segment, object: ObjectId) -> Result<(), Errno> {
