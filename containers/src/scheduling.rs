@@ -28,7 +28,7 @@ use crate::container::{Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Lane;
 use crate::tasks::{Tasks, ThreadId};
-use crate::thread::{State, Thread};
+use crate::thread::{State, Thread, Times};
 use alloc::vec::Vec;
 
 /// A time slice, in nanoseconds.
@@ -234,17 +234,22 @@ impl<R> Tasks<R> {
         link.attach(&mut self.threads, id);
     }
 
-    /// Whether the thread that ran on a CPU until now goes on there. It does not if it does not run any more, or
-    /// if somebody else's turn has come or it may not stay: then it is put back into the ready queue, at the end
-    /// if its slice is used up.
-    pub fn goes_on(&mut self, cpu: Cpu, id: ThreadId) -> bool {
-        let state = &mut self.schedule.cpus[usize::from(cpu.0)];
-        let Some(thread) = self.threads.get_mut(id).filter(|thread| thread.runs_on() == Some(cpu)) else {
+    /// Whether the thread that ran on a CPU until now, and has used so much time there, goes on. It does not if it
+    /// does not run any more, or if somebody else's turn has come or it may not stay: then it `leave`s, and is put
+    /// back into the ready queue if it still runs, at the end if its slice is used up.
+    #[inline]
+    pub fn goes_on(&mut self, cpu: Cpu, id: ThreadId, used: Times, leave: impl FnOnce(&mut Thread)) -> bool {
+        let Some(thread) = self.threads.get_mut(id) else { return false };
+        thread.charge(used);
+        if thread.runs_on() != Some(cpu) {
+            leave(thread);
             return false;
-        };
+        }
+        let state = &mut self.schedule.cpus[usize::from(cpu.0)];
         let over = thread.slice == 0;
         let displaced = state.best().is_some_and(|best| best < thread.priority || over && best == thread.priority);
         if displaced || !thread.may_stay() {
+            leave(thread);
             self.put_back(id, !over);
             return false;
         }
@@ -280,15 +285,10 @@ impl<R> Tasks<R> {
     /// Takes the next thread to run on `cpu` out of the ready queue; it stays on that CPU from now on.
     /// With `None` the CPU is idle.
     pub fn take_ready(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        let state = &self.schedule.cpus[usize::from(cpu.0)];
-        let next = match (state.settled.first(), state.fresh.first()) {
-            (Some(id), None) => Some(id),
-            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
-            both => self.first_of(<[_; 2]>::from(both)),
-        };
-        let Some(id) = next else {
-            self.schedule.cpu(cpu).running = None;
-            return None;
+        let state = self.schedule.cpu(cpu);
+        let id = match state.settled.first() {
+            Some(id) if state.fresh.best().is_none() => id,
+            settled => self.first_of_several(cpu, settled)?,
         };
         let thread = self.threads.get_mut(id)?;
         let (link, priority) = (thread.link, thread.priority);
@@ -298,17 +298,33 @@ impl<R> Tasks<R> {
             self.schedule.cpu(cpu).bound += 1;
         }
         self.schedule.cpu(cpu).run(id, thread);
-        let lane = self.schedule.cpu(from).lane(thread);
+        let from = self.schedule.cpu(from);
+        let lane = from.lane(thread);
         thread.state = State::Running;
         if thread.ran_on.replace(cpu).is_some_and(|before| before != cpu) {
             self.counts.migrations += 1;
         }
         lane.remove(&mut self.threads, link, priority);
         // What cannot begin here after all, because this goes first, begins where a CPU is idle.
-        if self.schedule.cpu(from).fresh.best().is_some() {
+        if from.fresh.best().is_some() {
             self.attention = self.attention.union(self.schedule.idle());
         }
         Some(id)
+    }
+
+    /// Whose turn it is on a CPU where it is not simply that of the first `settled` thread: its own fresh ones compete
+    /// with that, and if it has neither, everybody's do. With nobody the CPU is idle.
+    #[cold]
+    #[inline(never)]
+    fn first_of_several(&mut self, cpu: Cpu, settled: Option<ThreadId>) -> Option<ThreadId> {
+        let first = match (settled, self.schedule.cpu(cpu).fresh.first()) {
+            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
+            both => self.first_of(<[_; 2]>::from(both)),
+        };
+        if first.is_none() {
+            self.schedule.cpu(cpu).running = None;
+        }
+        first
     }
 
     /// Of the first threads of some lanes the one whose turn it is.

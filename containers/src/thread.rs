@@ -243,6 +243,13 @@ impl Thread {
         }
     }
 
+    /// It has had a CPU for so long, which comes off its slice.
+    #[inline]
+    pub fn charge(&mut self, used: Times) {
+        self.slice = self.slice.saturating_sub(used.total());
+        self.run_time = self.run_time + used;
+    }
+
     /// A signal's handler comes before the call that is to be made again. That may end now: with what it has
     /// done already, or else with `interrupted`. `restart`: the action wants calls made again. Returns the
     /// deadline of a call that has been interrupted.

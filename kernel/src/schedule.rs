@@ -9,7 +9,7 @@ use crate::arch::{self, apic, clock};
 use crate::kernel::Kernel;
 use crate::{lifecycle, signals};
 use ::trace::Event;
-use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, ThreadId, Times};
+use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
@@ -56,29 +56,37 @@ pub fn running(cpu: &InKernel) -> Option<Running> {
 /// Charges the current thread for the time since it was last charged; returns the time now.
 pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
     let now = clock::nanoseconds();
+    let used = used(cpu, now);
+    if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
+        thread.charge(used);
+    }
+    now
+}
+
+/// The time up to `now` for which the current thread has not been charged yet, and is now.
+#[inline]
+fn used(cpu: &InKernel, now: u64) -> Times {
     let used = now - CHARGED.get(cpu).replace(now);
     let cycles = USER_TIME.get(cpu).get();
     let user = clock::duration(cycles.wrapping_sub(USER_CHARGED.get(cpu).replace(cycles))).min(used);
-    if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
-        thread.slice = thread.slice.saturating_sub(used);
-        thread.run_time = thread.run_time + Times { user, system: used - user };
-    }
-    now
+    Times { user, system: used - user }
 }
 
 /// Chooses who runs next: the current thread if it still may, else the best that is ready.
 pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     let me = this_cpu(cpu);
     kernel.tasks.attention.remove(me);
-    let now = charge(kernel, cpu);
-    let before = running(cpu);
-    let mut next = before.map(|running| running.thread).filter(|id| kernel.tasks.goes_on(me, *id));
-    if next.is_none() && before.is_some() {
-        save_extended(kernel, cpu);
+    let now = clock::nanoseconds();
+    let used = used(cpu, now);
+    let stays =
+        running(cpu).filter(|running| kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, running)));
+    let mut next = stays.map(|running| running.thread);
+    if next.is_none() {
         CURRENT.get(cpu).set(None);
+        next = kernel.tasks.take_ready(me);
     }
     let next = loop {
-        let Some(id) = next.take().or_else(|| kernel.tasks.take_ready(me)) else {
+        let Some(id) = next else {
             kernel.memory.rest(me);
             break None;
         };
@@ -86,6 +94,7 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
             Ok(running) => break Some(running),
             Err(OutOfFrames) => out_of_memory(kernel, cpu, id),
         }
+        next = kernel.tasks.take_ready(me);
     };
     CURRENT.get(cpu).set(next);
     if let Some(alarm) = kernel.tasks.next_alarm(me, now) {
@@ -148,14 +157,20 @@ fn out_of_memory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
     lifecycle::end_process(kernel, cpu, process, Ending::Killed(signals::SIGKILL));
 }
 
-/// Saves the extended state of the current thread, if it lives, into its control block. While it runs, the
-/// registers hold it; whenever it does not, the control block does, wherever it is to run next. If it has begun
-/// another program meanwhile, the registers are none of that.
+/// Saves the extended state of the current thread, if it lives, into its control block.
 pub fn save_extended(kernel: &mut Kernel, cpu: &InKernel) {
     if let Some(running) = running(cpu)
         && let Some(thread) = kernel.tasks.thread_mut(running.thread)
-        && thread.container == running.space.container
     {
+        save(thread, &running);
+    }
+}
+
+/// Saves the extended state of the thread that runs here into its control block. While it runs, the registers hold it;
+/// whenever it does not, the control block does, wherever it is to run next. If it has begun another program
+/// meanwhile, the registers are none of that.
+fn save(thread: &mut Thread, running: &Running) {
+    if thread.container == running.space.container {
         arch::fpu::save(&mut thread.extended.0);
     }
 }

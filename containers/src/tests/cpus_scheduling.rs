@@ -1,5 +1,6 @@
 //! Who runs where, with several CPUs.
 
+use super::scheduling::goes_on;
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::region::Regions;
 use crate::scheduling::SLICE;
@@ -112,7 +113,7 @@ fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
     let [a, b, ran] = core::array::from_fn(|_| ready(&mut tasks, 5));
     assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
     tasks.thread_mut(a).unwrap().slice = 0;
-    assert!(!tasks.goes_on(Cpu(0), a));
+    assert!(!goes_on(&mut tasks, Cpu(0), a));
     assert_eq!(tasks.take_ready(Cpu(0)), Some(ran));
     let only = process(&mut tasks, container());
     tasks.set_priority(only, 5);
@@ -146,7 +147,7 @@ fn affinity_moves_a_thread_in_any_state() {
     // Running: its CPU preempts it, and it goes to the idle one.
     tasks.attention = CpuSet::NONE;
     tasks.set_affinity(b, CpuSet(0b101));
-    assert_eq!((tasks.attention, tasks.goes_on(Cpu(1), b)), (CpuSet::only(Cpu(1)), false));
+    assert_eq!((tasks.attention, goes_on(&mut tasks, Cpu(1), b)), (CpuSet::only(Cpu(1)), false));
     assert_eq!((cpu_of(&tasks, b), tasks.thread(b).unwrap().slice), (Some(Cpu(0)), SLICE));
     assert!(tasks.attention.contains(Cpu(0)));
     assert_eq!((tasks.take_ready(Cpu(1)), tasks.take_ready(Cpu(0))), (Some(a), Some(b)));
@@ -182,12 +183,12 @@ fn equals_take_turns_across_lanes() {
     for expected in [first, second, third, a] {
         let current = tasks.running_on_cpu(Cpu(0)).unwrap();
         tasks.thread_mut(current).unwrap().slice = 0;
-        assert!(!tasks.goes_on(Cpu(0), current));
+        assert!(!goes_on(&mut tasks, Cpu(0), current));
         assert_eq!(tasks.take_ready(Cpu(0)), Some(expected));
     }
     // What is left of a slice is used before others get theirs.
     tasks.thread_mut(a).unwrap().slice = 1;
-    assert!(tasks.goes_on(Cpu(0), a));
+    assert!(goes_on(&mut tasks, Cpu(0), a));
 }
 
 #[test]
@@ -288,7 +289,7 @@ impl Kernel {
         let cpu = Cpu(n as u8);
         let tasks = &mut self.tasks;
         tasks.attention.remove(cpu);
-        let still = self.current[n].filter(|id| tasks.goes_on(cpu, *id));
+        let still = self.current[n].filter(|id| goes_on(tasks, cpu, *id));
         self.current[n] = still.or_else(|| tasks.take_ready(cpu));
         self.timers[n] = tasks.next_alarm(cpu, self.now).or(self.timers[n]);
         self.slices[n] = self.now + self.current[n].map_or(0, |id| tasks.thread(id).unwrap().slice);

@@ -6,10 +6,15 @@ use crate::region::Regions;
 use crate::scheduling::SLICE;
 use crate::tasks::{Tasks, ThreadId};
 use crate::testing::Machine;
-use crate::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread};
+use crate::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread, Times};
 use crate::wait::{Channel, Resume, Wait};
 
 const CPU: Cpu = Cpu(0);
+
+/// Whether a thread goes on that has used up nothing.
+pub(crate) fn goes_on(tasks: &mut Tasks<()>, cpu: Cpu, id: ThreadId) -> bool {
+    tasks.goes_on(cpu, id, Times::default(), |_| {})
+}
 
 fn container() -> ContainerId {
     Machine::memory(200).make_container(&Regions::default()).unwrap()
@@ -43,20 +48,20 @@ fn an_interrupted_slice_goes_on_first_a_used_up_one_last() {
     let (a, b) = (process(&mut tasks, 5), process(&mut tasks, 5));
     assert_eq!(tasks.take_ready(CPU), Some(a));
     tasks.thread_mut(a).unwrap().slice = 1;
-    assert!(tasks.goes_on(CPU, a));
+    assert!(goes_on(&mut tasks, CPU, a));
     let better = process(&mut tasks, 4);
-    assert!(!tasks.goes_on(CPU, a));
+    assert!(!goes_on(&mut tasks, CPU, a));
     assert_eq!(tasks.take_ready(CPU), Some(better));
     tasks.park(better, Wait::restart(Channel::Time, None));
-    assert!(!tasks.goes_on(CPU, better));
+    assert!(!goes_on(&mut tasks, CPU, better));
     assert_eq!((tasks.take_ready(CPU), tasks.thread(a).unwrap().slice), (Some(a), 1));
     tasks.thread_mut(a).unwrap().slice = 0;
-    assert!(!tasks.goes_on(CPU, a));
+    assert!(!goes_on(&mut tasks, CPU, a));
     assert_eq!((tasks.take_ready(CPU), tasks.thread(a).unwrap().slice), (Some(b), SLICE));
     // Nobody to leave the CPU to: another slice.
     tasks.end_thread(a);
     tasks.thread_mut(b).unwrap().slice = 0;
-    assert_eq!((tasks.goes_on(CPU, b), tasks.thread(b).unwrap().slice), (true, SLICE));
+    assert_eq!((goes_on(&mut tasks, CPU, b), tasks.thread(b).unwrap().slice), (true, SLICE));
 }
 
 #[test]
@@ -67,13 +72,13 @@ fn the_timer_is_set_when_it_would_go_off_too_late() {
     tasks.attention = CpuSet::NONE;
     // The first that waits brings the slice's end with it, who comes next does not.
     let b = process(&mut tasks, 3);
-    assert_eq!((tasks.attention, tasks.goes_on(CPU, a)), (CpuSet::only(CPU), true));
+    assert_eq!((tasks.attention, goes_on(&mut tasks, CPU, a)), (CpuSet::only(CPU), true));
     assert_eq!((tasks.next_alarm(CPU, 200), tasks.next_alarm(CPU, 300)), (Some(200 + SLICE), None));
     // Threads that wake each other in turn: the timer stays, and is enough for the slices to come.
     for (now, [from, to]) in (400..500).zip([[a, b], [b, a]].into_iter().cycle()) {
         tasks.attention = CpuSet::NONE;
         tasks.park(from, Wait::restart(Channel::Poll, None));
-        assert_eq!((tasks.attention, tasks.goes_on(CPU, from)), (CpuSet::only(CPU), false));
+        assert_eq!((tasks.attention, goes_on(&mut tasks, CPU, from)), (CpuSet::only(CPU), false));
         assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, now)), (Some(to), None));
         tasks.attention = CpuSet::NONE;
         tasks.wake_all(Channel::Poll);

@@ -57,36 +57,21 @@ pub struct WholeSystemCall {
 }
 
 impl WholeSystemCall {
-    /// The registers as a control block holds them. After `syscall`, rcx and r11 are rip and flags.
-    pub fn registers(&self) -> Registers {
-        let WholeSystemCall { r15, r14, r13, r12, rbp, rbx, ref call } = *self;
-        let SystemCall { arguments: [rdi, rsi, rdx, r10, r8, r9], rip, rflags, rsp, number, .. } = *call;
-        let (vector, cs, ss) = (Registers::SYSTEM_CALL, Registers::USER_CODE, Registers::USER_DATA);
-        let (rax, rcx, r11, code) = (number, rip, rflags, number);
-        Registers {
-            r15,
-            r14,
-            r13,
-            r12,
-            rbp,
-            rbx,
-            r11,
-            r10,
-            r9,
-            r8,
-            rax,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            vector,
-            code,
-            rip,
-            cs,
-            rflags,
-            rsp,
-            ss,
-        }
+    /// Puts the registers into a control block. After `syscall`, rcx and r11 are rip and flags.
+    pub fn store(&self, to: &mut Registers) {
+        let call = &self.call;
+        to.r15 = self.r15;
+        to.r14 = self.r14;
+        to.r13 = self.r13;
+        to.r12 = self.r12;
+        to.rbp = self.rbp;
+        to.rbx = self.rbx;
+        [to.rdi, to.rsi, to.rdx, to.r10, to.r8, to.r9] = call.arguments;
+        (to.rip, to.rcx) = (call.rip, call.rip);
+        (to.rflags, to.r11) = (call.rflags, call.rflags);
+        to.rsp = call.rsp;
+        (to.rax, to.code) = (call.number, call.number);
+        (to.vector, to.cs, to.ss) = (Registers::SYSTEM_CALL, Registers::USER_CODE, Registers::USER_DATA);
     }
 }
 

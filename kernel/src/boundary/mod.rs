@@ -416,7 +416,7 @@ pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Register
     let kernel = KERNEL.get(&mut level);
     let outcome = OUTCOME.get(cpu).replace(Outcome::RESTING);
     if !matches!(outcome, Outcome::Gone) {
-        set_registers(kernel, cpu, |registers| *registers = whole.registers());
+        set_registers(kernel, cpu, |registers| whole.store(registers));
     }
     let result = match outcome {
         Outcome::Unmade => calls::make(call, kernel, calls::find(call.number)),
