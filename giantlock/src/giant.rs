@@ -100,8 +100,7 @@ impl<L: QueueLock> GiantLock<L> {
     }
 
     /// The second half: waits for the lock, with what [`ask`](GiantLock::ask) has returned.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     pub fn wait(&self, cpu: Cpu, place: L::Place, wait: &mut impl Wait) {
         self.queue.wait(cpu, place, wait);
         self.holder.0.store(cpu.holds_once(), Relaxed);

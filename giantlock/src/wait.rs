@@ -27,6 +27,7 @@ impl<F: FnMut()> Wait for F {
 }
 
 /// Spins until `granted`, which it was not when the CPU asked.
+#[inline]
 pub(crate) fn until<W: Wait>(wait: &mut W, mut granted: impl FnMut() -> bool) {
     loop {
         wait.round();

@@ -56,7 +56,7 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     for (index, cause) in CAUSES.iter().enumerate() {
         give(&format!("kernel_cycles_{cause}"), cycles.iter().map(|cycles| cycles.by_cause[index]).sum());
     }
-    give("spin_cycles", cycles.iter().map(|cycles| cycles.waiting).sum());
+    give("spin_cycles", cycles.iter().map(Cycles::waiting).sum());
     give("idle_cycles", cycles.iter().map(|cycles| cycles.idle).sum());
     for (number, cycles) in cycles.iter().enumerate() {
         give(&format!("cpu{number}_user_cycles"), cycles.user);
@@ -64,13 +64,13 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
         for (index, cause) in CAUSES.iter().enumerate() {
             give(&format!("cpu{number}_kernel_cycles_{cause}"), cycles.by_cause[index]);
         }
-        give(&format!("cpu{number}_spin_cycles"), cycles.waiting);
+        give(&format!("cpu{number}_spin_cycles"), cycles.waiting());
         give(&format!("cpu{number}_idle_cycles"), cycles.idle);
         give(&format!("cpu{number}_cpulocal_frame"), cpulocal::frame(&memory.physical, Cpu(number as u8)));
     }
     give("cpulocal_address", image::cpulocal().start);
     #[cfg(feature = "smp")]
-    several(kernel, &mut give);
+    several(kernel, &cycles, &mut give);
     give("tsc_hz", clock::tsc_hz());
     give("boot_microseconds", kernel.statistics.boot_microseconds);
     give("page_faults", kernel.statistics.page_faults);
@@ -114,7 +114,7 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
 
 /// What there is only with several CPUs.
 #[cfg(feature = "smp")]
-fn several(kernel: &Kernel, give: &mut impl FnMut(&str, u64)) {
+fn several(kernel: &Kernel, cycles: &[Cycles], give: &mut impl FnMut(&str, u64)) {
     use crate::arch::{remote, smp};
     use crate::boundary::lock;
     let cpus = || (0..kernel.memory.cpu_count()).map(|number| Cpu(number as u8));
@@ -123,9 +123,9 @@ fn several(kernel: &Kernel, give: &mut impl FnMut(&str, u64)) {
     give("lock_contended", waits.iter().map(contended).sum());
     for (index, cause) in CAUSES.iter().enumerate() {
         give(&format!("lock_contended_{cause}"), waits.iter().map(|waits| waits.count[index].get()).sum());
-        give(&format!("spin_cycles_{cause}"), waits.iter().map(|waits| waits.cycles[index].get()).sum());
+        give(&format!("spin_cycles_{cause}"), cycles.iter().map(|cycles| cycles.waits[index]).sum());
     }
-    for (Cpu(cpu), waits) in cpus().zip(&waits) {
+    for ((Cpu(cpu), waits), cycles) in cpus().zip(&waits).zip(cycles) {
         // The lock is asked for when the level rises to 1, and then only.
         let entries = counters(Cpu(cpu), &COUNTS).level1;
         give(&format!("cpu{cpu}_lock_acquisitions"), entries.iter().map(Cell::get).sum());
@@ -133,7 +133,7 @@ fn several(kernel: &Kernel, give: &mut impl FnMut(&str, u64)) {
         for (index, cause) in CAUSES.iter().enumerate() {
             give(&format!("cpu{cpu}_lock_acquisitions_{cause}"), entries[index].get());
             give(&format!("cpu{cpu}_lock_contended_{cause}"), waits.count[index].get());
-            give(&format!("cpu{cpu}_spin_cycles_{cause}"), waits.cycles[index].get());
+            give(&format!("cpu{cpu}_spin_cycles_{cause}"), cycles.waits[index]);
         }
     }
     give("lock_halts", total(kernel, &lock::HALTS));

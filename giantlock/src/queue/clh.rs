@@ -92,6 +92,7 @@ impl QueueLock for Clh {
         self.node(predecessor).busy.load(Acquire).then_some(predecessor)
     }
 
+    #[inline]
     fn wait(&self, cpu: Cpu, predecessor: u32, wait: &mut impl Wait) {
         let predecessor = self.node(predecessor);
         predecessor.watcher.store(u32::from(cpu.id()), Relaxed);

@@ -77,6 +77,7 @@ impl QueueLock for Mcs {
         Some(())
     }
 
+    #[inline]
     fn wait(&self, cpu: Cpu, (): (), wait: &mut impl Wait) {
         let node = &self.nodes[cpu.index()].0;
         wait::until(wait, || !node.waiting.load(Acquire));

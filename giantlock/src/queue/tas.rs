@@ -50,6 +50,7 @@ impl QueueLock for Tas {
         (!self.take()).then_some(())
     }
 
+    #[inline]
     fn wait(&self, _: Cpu, (): (), wait: &mut impl Wait) {
         wait::until(wait, || self.take());
     }

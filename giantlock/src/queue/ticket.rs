@@ -51,6 +51,7 @@ impl QueueLock for Ticket {
         (self.serving.0.load(Acquire) != number).then_some(number)
     }
 
+    #[inline]
     fn wait(&self, cpu: Cpu, number: u32, wait: &mut impl Wait) {
         self.waiters.0[number as usize % MAX_CPUS].store(u32::from(cpu.id()), Relaxed);
         wait::until(wait, || self.serving.0.load(Acquire) == number);

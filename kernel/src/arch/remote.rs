@@ -127,13 +127,18 @@ fn ask(cpu: &InKernel, cpus: CpuSet, range: Range<u64>) {
     }
 }
 
+/// Whether another CPU has asked anything of this one.
+#[inline(always)]
+pub fn is_asked(cpu: &InKernel) -> bool {
+    ASKED.load(Acquire) & CpuSet::only(super::cpulocal::number(cpu)).0 != 0
+}
+
 /// Does what another CPU has asked of this one, if anything.
-#[inline]
 pub fn answer(cpu: &InKernel) -> Answer {
-    let me = CpuSet::only(super::cpulocal::number(cpu)).0;
-    if ASKED.load(Acquire) & me == 0 {
+    if !is_asked(cpu) {
         return Answer::Nothing;
     }
+    let me = CpuSet::only(super::cpulocal::number(cpu)).0;
     let range = RANGE[0].load(Relaxed)..RANGE[1].load(Relaxed);
     let answer = if range.is_empty() {
         let global = PhysFrame::containing_address(PhysAddr::new(GLOBAL.get(cpu).get()));

@@ -1,9 +1,9 @@
 //! The strategy of papers/001: one CPU at a time in the kernel. The giant lock is requested when the level
 //! rises and given back when it falls.
 
+use super::Cause;
 use super::deferred::{self, Notes};
 use super::patience::{self, Patience};
-use super::{Cause, Waited};
 use crate::arch::cpulocal::{Counters, counters};
 use crate::arch::remote::{self, Answer};
 use crate::arch::{apic, clock, devices, idt, interrupts, stop, trace};
@@ -36,10 +36,7 @@ use giantlock::Ticket as Algorithm;
 /// The giant lock.
 static LOCK: GiantLock<Algorithm> = GiantLock::new(Algorithm::new());
 
-/// CPUs that wait for it.
-static WAITING: AtomicU64 = AtomicU64::new(0);
-
-/// Those of them that are about to halt, or have.
+/// CPUs that wait for it and are about to halt, or have.
 static HALTED: AtomicU64 = AtomicU64::new(0);
 
 /// How long a CPU spins before it halts, in cycles: longer than the kernel is usually held. Where a host
@@ -50,10 +47,8 @@ const SPIN: u64 = 1 << 17;
 pub struct Waits {
     /// How many.
     pub count: [Cell<u64>; 3],
-    /// Their cycles.
-    pub cycles: [Cell<u64>; 3],
-    /// Cycles of all waits up to the one before.
-    before: Cell<u64>,
+    /// Their cycles; while one goes on, less the time of its beginning.
+    cycles: [Cell<u64>; 3],
 }
 
 // SAFETY: cells of words, and nothing else.
@@ -64,16 +59,15 @@ cpu_local! {
     pub static WAITS: Waits = Waits {
         count: [const { Cell::new(0) }; 3],
         cycles: [const { Cell::new(0) }; 3],
-        before: Cell::new(0),
     };
     /// This CPU, as the lock knows it.
     static ME: Cell<Cpu> = Cell::new(numbered(0));
-    /// The patience of the wait that this CPU is in.
+    /// The patience of the wait that this CPU is in, if it has lasted for longer than [`SPIN`].
     static PATIENCE: Cell<Patience> = Cell::new(Patience::new());
     /// When this CPU will have spun for long enough.
     static SPIN_UNTIL: Cell<u64> = Cell::new(0);
-    /// Cycles of all waits; while one goes on, less the time of its beginning.
-    static WAITED: Cell<u64> = Cell::new(0);
+    /// Whether the wait that this CPU is in has been more than a spin: it has halted, or has left what it ran.
+    static EVENTFUL: Cell<bool> = Cell::new(false);
     /// Requests that this CPU has answered while it waited.
     pub static ANSWERED_WAITING: Cell<u64> = Cell::new(0);
     /// Times that this CPU has halted while it waited.
@@ -98,12 +92,31 @@ pub(super) fn enter(cpu: &InKernel) -> Result<(), Place> {
     LOCK.ask(ME.get(cpu).get()).map(|_depth| ())
 }
 
-/// Waits until no other CPU is in the kernel. Anything may have changed under the thread that runs here.
-#[cold]
-#[inline(never)]
-pub(super) fn wait(cpu: &InKernel, place: Place) {
+/// Waits until no other CPU is in the kernel. Returns whether anything may have changed under the thread that runs here,
+/// or an interrupt has left a note.
+///
+/// From the moment when this CPU is let in, all others wait for what stands here after the wait.
+#[inline(always)]
+pub(super) fn wait(cpu: &InKernel, place: Place, cause: Cause) -> bool {
+    let waits = WAITS.get(cpu);
+    let time = &waits.cycles[cause as usize];
+    super::count(&waits.count[cause as usize]);
+    SPIN_UNTIL.get(cpu).set(super::begin(time).wrapping_add(SPIN));
+    trace::here(cpu, Event::Requested);
     LOCK.wait(ME.get(cpu).get(), place, &mut Waiter);
-    end_of_wait(cpu);
+    super::end(time);
+    let eventful = EVENTFUL.get(cpu).get();
+    if eventful {
+        end_of_eventful(cpu);
+    }
+    eventful
+}
+
+#[cold]
+fn end_of_eventful(cpu: &InKernel) {
+    EVENTFUL.get(cpu).set(false);
+    PATIENCE.get(cpu).set(Patience::new());
+    HALTED.fetch_and(!(1 << ME.get(cpu).get().id()), Relaxed);
 }
 
 /// The level is about to fall to 0.
@@ -144,9 +157,9 @@ fn wake_next() {
     }
 }
 
-/// Cycles that a CPU has waited for the lock.
-pub(super) fn waited(cpu: containers::Cpu) -> Waited {
-    Waited { all: counters(cpu, &WAITED).get(), by_cause: counters(cpu, &WAITS).cycles.map(Cell::into_inner) }
+/// Cycles that a CPU has waited for the lock, by cause; while a wait goes on, less the time of its beginning.
+pub(super) fn waited(cpu: containers::Cpu) -> [u64; 3] {
+    counters(cpu, &WAITS).cycles.map(Cell::into_inner)
 }
 
 /// Whether an interrupt at level 1 came while this CPU had halted, waiting for the lock: it does not have it
@@ -165,63 +178,62 @@ pub(super) fn is_postponed(cpu: &InKernel, vector: u64) -> bool {
 struct Waiter;
 
 impl Wait for Waiter {
-    /// A round takes about as long as twelve looks: with one, each hand-over lasted for half of that longer.
+    /// So that a CPU mostly looks, and sees to its duties now and then: hand-overs last as long as whatever it does
+    /// when its turn has come.
     const LOOKS: u32 = 32;
 
-    #[inline(never)]
+    #[inline(always)]
     fn round(&mut self) {
         // SAFETY: a CPU that asks for the lock is entering the kernel, and the proof ends with the round.
         let cpu = unsafe { InKernel::new() };
-        let me = 1 << ME.get(&cpu).get().id();
-        let mut patience = PATIENCE.get(&cpu).get();
-        if patience.is_fresh() {
-            super::begin(WAITED.get(&cpu));
-            trace::here(&cpu, Event::Requested);
-            SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
-            WAITING.fetch_or(me, Relaxed);
+        if remote::is_asked(&cpu) {
+            answer(&cpu);
         }
-        if remote::answer(&cpu) != Answer::Nothing {
-            ANSWERED_WAITING.get(&cpu).set(ANSWERED_WAITING.get(&cpu).get() + 1);
-            trace::here(&cpu, Event::Answered);
-        }
-        if patience.is_over() {
-            report(&cpu);
-        }
-        PATIENCE.get(&cpu).set(patience);
-        if HALTED.load(Relaxed) & me != 0 {
-            // Said in an earlier round, and its turn had not come since.
-            HALTS.get(&cpu).set(HALTS.get(&cpu).get() + 1);
-            // Who has the lock may never give it back, and that is to be told. What the timer was set to before
-            // is found out anew at level 1.
-            deferred::note(&cpu, Notes::TIMER);
-            apic::arm(clock::ticks(patience.left()));
-            interrupts::wait();
-            apic::disarm();
-            HALTED.fetch_and(!me, Relaxed);
-            SPIN_UNTIL.get(&cpu).set(clock::rdtsc().wrapping_add(SPIN));
-        } else if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
-            HALTED.fetch_or(me, SeqCst);
-            // Between that and the look at the lock that follows this round: see `leave`. If the turn has not come
-            // by then, whoever gives it to this CPU sends an interrupt, which stays pending until the halt.
-            fence(SeqCst);
+        if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
+            tire(&cpu);
         }
     }
 }
 
-fn end_of_wait(cpu: &InKernel) {
-    let me = 1 << ME.get(cpu).get().id();
-    super::end(WAITED.get(cpu));
-    PATIENCE.get(cpu).set(Patience::new());
-    WAITING.fetch_and(!me, Relaxed);
-    HALTED.fetch_and(!me, Relaxed);
+/// Answers another CPU's request, for which this one need not be let in.
+#[cold]
+#[inline(never)]
+fn answer(cpu: &InKernel) {
+    if remote::answer(cpu) == Answer::Left {
+        EVENTFUL.get(cpu).set(true);
+    }
+    ANSWERED_WAITING.get(cpu).set(ANSWERED_WAITING.get(cpu).get() + 1);
+    trace::here(cpu, Event::Answered);
 }
 
-/// Puts a wait that is over down to what brought the CPU here.
-pub(super) fn has_waited(cpu: &InKernel, cause: Cause) {
-    let (waits, all) = (WAITS.get(cpu), WAITED.get(cpu).get());
-    let cycles = all.wrapping_sub(waits.before.replace(all));
-    super::count(&waits.count[cause as usize]);
-    waits.cycles[cause as usize].set(waits.cycles[cause as usize].get().wrapping_add(cycles));
+/// This CPU has spun for long enough: it says that it halts, and does in the next round.
+#[cold]
+#[inline(never)]
+fn tire(cpu: &InKernel) {
+    EVENTFUL.get(cpu).set(true);
+    let me = 1 << ME.get(cpu).get().id();
+    let mut patience = PATIENCE.get(cpu).get();
+    if patience.is_over() {
+        report(cpu);
+    }
+    PATIENCE.get(cpu).set(patience);
+    if HALTED.load(Relaxed) & me == 0 {
+        HALTED.fetch_or(me, SeqCst);
+        // Between that and the look at the lock that follows this round: see `leave`. If the turn has not come
+        // by then, whoever gives it to this CPU sends an interrupt, which stays pending until the halt.
+        fence(SeqCst);
+        return;
+    }
+    // Said in an earlier round, and its turn had not come since.
+    HALTS.get(cpu).set(HALTS.get(cpu).get() + 1);
+    // Who has the lock may never give it back, and that is to be told. What the timer was set to before
+    // is found out anew at level 1.
+    deferred::note(cpu, Notes::TIMER);
+    apic::arm(clock::ticks(patience.left()));
+    interrupts::wait();
+    apic::disarm();
+    HALTED.fetch_and(!me, Relaxed);
+    SPIN_UNTIL.get(cpu).set(clock::rdtsc().wrapping_add(SPIN));
 }
 
 /// Whether an interrupt at level 0 was another CPU's request, and has been answered without the lock. A CPU
@@ -258,8 +270,16 @@ fn report(cpu: &InKernel) {
             patience::bound() / 1_000_000,
             holder.cpu.id(),
             holder.depth,
-            CpuSet(WAITING.load(Relaxed)),
+            waiting(),
         );
         stop::ask_for_report(containers::Cpu(holder.cpu.id()));
     }
+}
+
+/// The CPUs that wait for the lock.
+fn waiting() -> CpuSet {
+    let mut cpus = CpuSet::NONE;
+    let waits = |cpu: &containers::Cpu| waited(*cpu).iter().any(|cycles| (*cycles as i64) < 0);
+    remote::online().iter().filter(waits).for_each(|cpu| cpus.insert(cpu));
+    cpus
 }

@@ -80,8 +80,8 @@ pub struct Cycles {
     pub kernel: u64,
     /// In the kernel, by [`Cause`]. With a lock: holding it, but for requests that an interrupt answers without.
     pub by_cause: [u64; 3],
-    /// Waiting to be let into the kernel.
-    pub waiting: u64,
+    /// Waiting to be let into the kernel, by [`Cause`].
+    pub waits: [u64; 3],
     /// Halted.
     pub idle: u64,
 }
@@ -110,28 +110,20 @@ pub fn cycles(of: Cpu) -> Cycles {
     let start = since(Cpu(0));
     // A further CPU has been idle since it came up; the boot was not over then.
     let idle = up_to_now(counters(of, &IDLE_TIME).get()).saturating_sub(start.saturating_sub(since(of)));
-    let Waited { all: waiting, by_cause: waits } = strategy::waited(of);
-    let waiting = up_to_now(waiting);
+    let waits = strategy::waited(of).map(up_to_now);
     let counts = counters(of, &COUNTS);
-    let kernel = now.wrapping_sub(start).saturating_sub(user + waiting + idle);
-    // A wait that goes on is not put down to its cause yet. If that is a trap, the trap goes on too.
-    let wait_now = waiting.saturating_sub(waits.iter().sum());
-    let trap = |cause: Cause| {
-        let cycles = counts.trapped[cause as usize - 1].get();
-        let wait = waits[cause as usize] + if (cycles as i64) < 0 { wait_now } else { 0 };
-        up_to_now(cycles).saturating_sub(wait)
-    };
+    let kernel = now.wrapping_sub(start).saturating_sub(user + waits.iter().sum::<u64>() + idle);
+    let trap = |cause: Cause| up_to_now(counts.trapped[cause as usize - 1].get()).saturating_sub(waits[cause as usize]);
     let (exceptions, interrupts) = (trap(Cause::Exception), trap(Cause::Interrupt));
     let by_cause = [kernel.saturating_sub(exceptions + interrupts), exceptions, interrupts];
-    Cycles { user, kernel, by_cause, waiting, idle }
+    Cycles { user, kernel, by_cause, waits, idle }
 }
 
-/// Cycles that a CPU has waited to be let in.
-struct Waited {
-    /// In all, less the time of its beginning where a wait goes on.
-    all: u64,
-    /// Of waits that are over, by [`Cause`].
-    by_cause: [u64; 3],
+impl Cycles {
+    /// Waiting to be let into the kernel, whatever for.
+    pub fn waiting(&self) -> u64 {
+        self.waits.iter().sum()
+    }
 }
 
 /// What a CPU has in [`USER_TIME`]. The entry code adds the two halves of its counter one after the other, with
@@ -222,20 +214,21 @@ unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Place> {
 ///
 /// # Safety
 /// As for [`rise`], which has given the `place`.
-#[cold]
+#[inline(always)]
 unsafe fn wait(cpu: &InKernel, place: Place, cause: Cause) -> Result<AtLevel1, AtLevel1> {
-    strategy::wait(cpu, place);
+    let eventful = strategy::wait(cpu, place, cause);
     trace::here(cpu, Event::Acquired { depth: 1, contended: true });
     // SAFETY: as in `rise`.
     let mut level = unsafe { AtLevel1::new() };
-    if still_runs(KERNEL.get(&mut level), cpu, cause) { Ok(level) } else { Err(level) }
+    if !eventful || still_runs(KERNEL.get(&mut level), cpu) { Ok(level) } else { Err(level) }
 }
 
-/// Whether the current thread, if there is one, is still to run here; asked after a wait. If not, another
-/// thread is chosen before the CPU leaves; and notes that the wait has left are not left lying by a call
-/// that goes straight back.
-fn still_runs(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> bool {
-    strategy::has_waited(cpu, cause);
+/// Whether the current thread, if there is one, is still to run here; asked after a wait in which something has
+/// happened. If not, another thread is chosen before the CPU leaves; and notes that the wait has left are not left
+/// lying by a call that goes straight back.
+#[cold]
+#[inline(never)]
+fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     let gone = schedule::is_gone(kernel, cpu);
     if gone || deferred::any(cpu) {
         kernel.tasks.attention.insert(schedule::this_cpu(cpu));
@@ -552,7 +545,7 @@ pub extern "C" fn interrupted(registers: &Registers) {
     );
     level.set(level.get() + 1);
     if let Err(place) = strategy::enter(&cpu) {
-        strategy::wait(&cpu, place);
+        strategy::wait(&cpu, place, Cause::Interrupt);
     }
     count(&COUNTS.get(&cpu).level2);
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));

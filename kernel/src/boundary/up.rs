@@ -1,7 +1,7 @@
 //! The strategy of the uniprocessor: levels are kept, and that is all. Nobody else can be in the
 //! kernel, so entering and leaving cost nothing.
 
-use super::{Cause, Waited};
+use super::Cause;
 use containers::{Cpu, CpuSet};
 use cpulocal::InKernel;
 
@@ -18,7 +18,7 @@ pub(super) fn enter(_cpu: &InKernel) -> Result<(), Place> {
 }
 
 /// Nobody gets here.
-pub(super) fn wait(_cpu: &InKernel, place: Place) {
+pub(super) fn wait(_cpu: &InKernel, place: Place, _cause: Cause) -> bool {
     match place {}
 }
 
@@ -36,12 +36,9 @@ pub(super) fn is_postponed(_cpu: &InKernel, _vector: u64) -> bool {
     false
 }
 
-/// Nobody has.
-pub(super) fn has_waited(_cpu: &InKernel, _cause: Cause) {}
-
 /// Nobody waits.
-pub(super) fn waited(_cpu: Cpu) -> Waited {
-    Waited { all: 0, by_cause: [0; 3] }
+pub(super) fn waited(_cpu: Cpu) -> [u64; 3] {
+    [0; 3]
 }
 
 /// Whether an interrupt at level 0 has been dealt with without the kernel's state.
