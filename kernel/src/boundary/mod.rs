@@ -367,14 +367,12 @@ fn enter_system_call_later(call: &SystemCall, place: Place) -> u64 {
 fn system_call(call: &SystemCall, mut level: AtLevel1) -> u64 {
     let kernel = KERNEL.get(&mut level);
     let entry = calls::find(call.number);
-    if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel) }
+    if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel, entry) }
 }
 
-/// A system call with something to be seen to beforehand. It is looked up anew, so that simple calls load
-/// nothing for this.
+/// A system call with something to be seen to beforehand.
 #[inline(never)]
-fn less_simple(call: &SystemCall, kernel: &mut Kernel) -> u64 {
-    let entry = calls::find(call.number);
+fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &calls::Entry) -> u64 {
     entry.note();
     if entry.wants_registers() {
         return stay(&call.cpu, Outcome::Unmade);

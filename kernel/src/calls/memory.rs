@@ -73,7 +73,7 @@ fn affordable(caller: &Caller, memory: &Memory, tasks: &Tasks, bytes: u64, promi
 
 /// `mmap(address, length, protection, flags, fd, offset)`
 pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files) -> Answer {
-    let [hint, length, protection, flags, _, offset] = caller.arguments;
+    let [hint, length, protection, flags, _, offset] = *caller.arguments;
     let fd = caller.int(4);
     let rights = rights(protection)?;
     if length == 0 || !offset.is_multiple_of(PAGE) {
@@ -161,7 +161,7 @@ fn place(caller: &Caller, memory: &Memory, hint: u64, length: u64, flags: u64) -
 
 /// `munmap(address, length)`
 pub fn munmap(caller: &Caller, memory: &mut Memory) -> Answer {
-    let [start, length, ..] = caller.arguments;
+    let [start, length, ..] = *caller.arguments;
     let end = length.checked_next_multiple_of(PAGE).and_then(|length| start.checked_add(length));
     // The packages are no regions, so a range across them is as good as any.
     let range = start..end.filter(|end| *end <= USER_END).ok_or(Errno::EINVAL)?;
@@ -173,7 +173,7 @@ pub fn munmap(caller: &Caller, memory: &mut Memory) -> Answer {
 
 /// `mprotect(address, length, protection)`
 pub fn mprotect(caller: &Caller, memory: &mut Memory) -> Answer {
-    let [start, length, protection, ..] = caller.arguments;
+    let [start, length, protection, ..] = *caller.arguments;
     let rights = rights(protection)?;
     let range = range(start, length)?;
     let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
@@ -185,7 +185,7 @@ pub fn mprotect(caller: &Caller, memory: &mut Memory) -> Answer {
 
 /// `mremap(address, old length, new length, flags, new address)`
 pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    let [start, old_length, new_length, flags, target, _] = caller.arguments;
+    let [start, old_length, new_length, flags, target, _] = *caller.arguments;
     if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED) != 0 || (flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0) {
         return Err(Errno::EINVAL);
     }
@@ -302,7 +302,7 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
 pub fn madvise(caller: &Caller, memory: &mut Memory) -> Answer {
     const DONT_NEED: i32 = 4;
     const KNOWN: [i32; 19] = [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21];
-    let [start, length, ..] = caller.arguments;
+    let [start, length, ..] = *caller.arguments;
     let range = range(start, length).map_err(|_| Errno::EINVAL)?;
     let advice = caller.int(2);
     if !KNOWN.contains(&advice) {
@@ -319,7 +319,7 @@ pub fn madvise(caller: &Caller, memory: &mut Memory) -> Answer {
 /// `msync`, `mlock`, `munlock`: memory is the only home that pages have, so there is nothing to do
 /// but to look at the range.
 pub fn check_range(caller: &Caller, memory: &mut Memory) -> Answer {
-    let [start, length, ..] = caller.arguments;
+    let [start, length, ..] = *caller.arguments;
     let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
     let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
     if container.regions.covers(range) { DONE } else { Err(Errno::ENOMEM) }
@@ -327,7 +327,7 @@ pub fn check_range(caller: &Caller, memory: &mut Memory) -> Answer {
 
 /// `mincore(address, length, vector)`: whatever has been touched is in memory.
 pub fn mincore(caller: &Caller, memory: &mut Memory) -> Answer {
-    let [start, length, vector, ..] = caller.arguments;
+    let [start, length, vector, ..] = *caller.arguments;
     let range = range(start, length)?;
     let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
     if !container.regions.covers(range.clone()) {

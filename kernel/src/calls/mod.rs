@@ -28,7 +28,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Who makes a call, and with what.
 #[derive(Clone, Copy)]
-pub struct Caller {
+pub struct Caller<'a> {
     /// The calling thread.
     pub thread: ThreadId,
     /// Its process.
@@ -38,7 +38,7 @@ pub struct Caller {
     /// The call's number.
     pub number: u64,
     /// Its arguments: rdi, rsi, rdx, r10, r8, r9.
-    pub arguments: [u64; 6],
+    pub arguments: &'a [u64; 6],
 }
 
 /// How a call ends that has not failed.
@@ -74,16 +74,19 @@ pub fn no_memory(_: NoMemory) -> Errno {
     Errno::ENOMEM
 }
 
-impl Caller {
+impl<'a> Caller<'a> {
     /// Of a call that is being made.
     #[inline(always)]
-    fn of(call: &SystemCall) -> Caller {
+    fn of(call: &'a SystemCall) -> Caller<'a> {
         let Running { thread, process, space } = boundary::caller(call);
-        Caller { thread, process, space, number: call.number, arguments: call.arguments }
+        Caller { thread, process, space, number: call.number, arguments: &call.arguments }
     }
 
     /// The same with other arguments.
-    fn with(&self, arguments: [u64; 6]) -> Caller {
+    fn with<'b>(&self, arguments: &'b [u64; 6]) -> Caller<'b>
+    where
+        'a: 'b,
+    {
         Caller { arguments, ..*self }
     }
 
@@ -107,7 +110,7 @@ impl Caller {
 
 /// Makes a system call that may be long or use the kernel's heap, and returns what the shared entry code
 /// takes for a result.
-#[inline(never)]
+#[inline]
 pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     let cpu = &call.cpu;
     if entry.is(LONG) {

@@ -35,7 +35,7 @@ fn wait_for(caller: &Caller, tasks: &mut Tasks, channel: Channel, timeout: u64, 
 
 /// `start(name, name length, argument, priority, flags)`
 pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [name, length, argument, priority, flags, _] = caller.arguments;
+    let [name, length, argument, priority, flags, _] = *caller.arguments;
     if flags & !SAME_CONTAINER != 0 || length > NAME_MAX as u64 {
         return Err(Errno::EINVAL);
     }
@@ -76,7 +76,7 @@ fn process(tasks: &Tasks, number: u64) -> Result<ProcessId, Errno> {
 
 /// `send(process, message, length)`
 pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages) -> Answer {
-    let [to, address, length, ..] = caller.arguments;
+    let [to, address, length, ..] = *caller.arguments;
     if length > MESSAGE_MAX as u64 {
         return Err(Errno::EMSGSIZE);
     }
@@ -100,7 +100,7 @@ pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &
 /// Gives a message to the thread that waits first for one, if there is one and its call can be completed: between pages
 /// that are there. Otherwise it makes its call again, when the message is in the queue.
 fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages, to: ProcessId) -> bool {
-    let [_, address, length, ..] = caller.arguments;
+    let [_, address, length, ..] = *caller.arguments;
     let mut handed_over = false;
     tasks.wake_with(Channel::Messages(to), 1, u32::MAX, |receiver, wait| {
         let Registers { rdi: buffer, rsi: capacity, rdx: sender, .. } = receiver.registers;
@@ -116,7 +116,7 @@ fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: 
 
 /// `receive(buffer, capacity, sender, time-out)`
 pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages) -> Answer {
-    let [buffer, capacity, sender, timeout, ..] = caller.arguments;
+    let [buffer, capacity, sender, timeout, ..] = *caller.arguments;
     let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
     let Some(message) = messages.receive(caller.process) else {
         return wait_for(caller, tasks, Channel::Messages(caller.process), timeout, until);
@@ -135,7 +135,7 @@ pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages
 
 /// `wait(process, status, time-out)`
 pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let [_, _, timeout, ..] = caller.arguments;
+    let [_, _, timeout, ..] = *caller.arguments;
     let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
     match wait_now(caller, memory, tasks, files)? {
         Some(answer) => value(answer),
@@ -150,7 +150,7 @@ pub fn wait_now(
     tasks: &mut Tasks,
     files: &mut Files,
 ) -> Result<Option<u64>, Errno> {
-    let [number, status, ..] = caller.arguments;
+    let [number, status, ..] = *caller.arguments;
     let child = process(tasks, number).map_err(|_| Errno::ECHILD)?;
     let state = tasks.process(child).filter(|process| process.parent == Some(caller.process));
     let Some(ended) = state.ok_or(Errno::ECHILD)?.ended else { return Ok(None) };
@@ -172,7 +172,7 @@ fn give(caller: &Caller, memory: &mut Memory, address: u64, capacity: u64, text:
 
 /// `statistics(buffer, capacity, prefix, prefix length)`
 pub fn statistics(caller: &Caller, kernel: &mut Kernel) -> Answer {
-    let [buffer, capacity, prefix, length, ..] = caller.arguments;
+    let [buffer, capacity, prefix, length, ..] = *caller.arguments;
     if length > NAME_MAX as u64 {
         return Err(Errno::EINVAL);
     }
@@ -200,7 +200,7 @@ pub fn burn(caller: &Caller) -> Answer {
 
 /// `thread(entry, stack top, argument, priority)`
 pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
-    let [entry, stack, argument, priority, ..] = caller.arguments;
+    let [entry, stack, argument, priority, ..] = *caller.arguments;
     let priority = priority_or_keep(priority)?;
     if entry >= USER_END {
         return Err(Errno::EFAULT);
@@ -220,7 +220,7 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
 
 /// `container(process, buffer, capacity)`
 pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    let [number, buffer, capacity, ..] = caller.arguments;
+    let [number, buffer, capacity, ..] = *caller.arguments;
     let id = if number == 0 { caller.process } else { process(tasks, number)? };
     let container = tasks.process(id).ok_or(Errno::ESRCH)?.container;
     let usage = memory.container(container).ok_or(Errno::ESRCH)?.usage();
@@ -245,7 +245,7 @@ pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer 
 
 /// `priority(thread, priority)`: the old one.
 pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
-    let [number, priority, ..] = caller.arguments;
+    let [number, priority, ..] = *caller.arguments;
     let wanted = priority_or_keep(priority)?;
     let id = match number {
         0 => caller.thread,
@@ -260,7 +260,7 @@ pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
 
 /// `trace(action, value)`
 pub fn trace(caller: &Caller, cpu: &InKernel) -> Answer {
-    let [action, value, ..] = caller.arguments;
+    let [action, value, ..] = *caller.arguments;
     let event = match action {
         TRACE_BEGIN => Event::Begin,
         TRACE_END => Event::End,

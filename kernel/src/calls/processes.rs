@@ -48,17 +48,17 @@ pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
 
 /// `fork()`
 pub fn fork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(&caller.with([SIGCHLD.into(), 0, 0, 0, 0, 0]), kernel, cpu)
+    clone(&caller.with(&[SIGCHLD.into(), 0, 0, 0, 0, 0]), kernel, cpu)
 }
 
 /// `vfork()`
 pub fn vfork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(&caller.with([CLONE_VM | CLONE_VFORK | u64::from(SIGCHLD), 0, 0, 0, 0, 0]), kernel, cpu)
+    clone(&caller.with(&[CLONE_VM | CLONE_VFORK | u64::from(SIGCHLD), 0, 0, 0, 0, 0]), kernel, cpu)
 }
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a process.
 pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [flags, stack, parent_tid, child_tid, tls, _] = caller.arguments;
+    let [flags, stack, parent_tid, child_tid, tls, _] = *caller.arguments;
     let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
     let signal = (flags & CLONE_SIGNAL) as u8;
     if flags & !(CLONE_SIGNAL | CLONE_VM | CLONE_VFORK | options | threads::IGNORED) != 0
@@ -143,13 +143,13 @@ const SCRIPTS: usize = 4;
 
 /// `execve(path, arguments, environment)`
 pub fn execve(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [path, arguments, environment, ..] = caller.arguments;
-    execveat(&caller.with([AT_FDCWD as u64, path, arguments, environment, 0, 0]), kernel, cpu)
+    let [path, arguments, environment, ..] = *caller.arguments;
+    execveat(&caller.with(&[AT_FDCWD as u64, path, arguments, environment, 0, 0]), kernel, cpu)
 }
 
 /// `execveat(directory, path, arguments, environment, flags)`
 pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [_, path, arguments, environment, flags, _] = caller.arguments;
+    let [_, path, arguments, environment, flags, _] = *caller.arguments;
     let memory = &mut kernel.memory;
     let path = Path::read(caller, memory, path)?;
     let (mut inode, mut executable) =
@@ -361,7 +361,7 @@ pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 }
 
 fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Result<Option<u64>, Errno> {
-    let [_, status, options, usage, ..] = caller.arguments;
+    let [_, status, options, usage, ..] = *caller.arguments;
     let wanted = match caller.int(0) {
         -1 => Wanted::Any,
         0 => Wanted::Group(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
@@ -397,7 +397,7 @@ struct ChildInfo {
 /// `waitid(kind, number, info, options, usage)`
 pub fn waitid(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     const CHANGES: u64 = STOPPED | EXITED | CONTINUED;
-    let [_, _, info, options, ..] = caller.arguments;
+    let [_, _, info, options, ..] = *caller.arguments;
     if options & !(NO_HANG | CHANGES | NO_WAIT | WHICH) != 0 || options & CHANGES == 0 {
         return Err(Errno::EINVAL);
     }
@@ -414,7 +414,7 @@ fn waitid_now(
     tasks: &mut Tasks,
     files: &mut Files,
 ) -> Result<Option<u64>, Errno> {
-    let [kind, number, info, options, usage, _] = caller.arguments;
+    let [kind, number, info, options, usage, _] = *caller.arguments;
     let wanted = match (kind as u32, number as u32) {
         (0, _) => Wanted::Any,
         (1, number) if number as i32 > 0 => Wanted::Process(number),
@@ -448,7 +448,7 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
         let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
         let Registers { code: number, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
         let arguments = [rdi, rsi, rdx, r10, r8, r9];
-        let caller = Caller { thread: id, process: parent, space, number, arguments };
+        let caller = Caller { thread: id, process: parent, space, number, arguments: &arguments };
         let Kernel { memory, tasks, files, .. } = &mut *kernel;
         let answer = match number {
             WAIT => native::wait_now(&caller, memory, tasks, files),

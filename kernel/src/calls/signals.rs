@@ -16,7 +16,7 @@ fn signal(number: u64) -> Result<u8, Errno> {
 
 /// `rt_sigaction(signal, new, old, set size)`
 pub fn action(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [number, new, old, size, ..] = caller.arguments;
+    let [number, new, old, size, ..] = *caller.arguments;
     let number = signal(number)?;
     if size != SET || (new != 0 && bit(number) & UNSTOPPABLE != 0) {
         return Err(Errno::EINVAL);
@@ -37,7 +37,7 @@ pub fn action(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
 
 /// `rt_sigprocmask(how, new, old, set size)`
 pub fn mask(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [how, new, old, size, ..] = caller.arguments;
+    let [how, new, old, size, ..] = *caller.arguments;
     if size != SET {
         return Err(Errno::EINVAL);
     }
@@ -71,7 +71,7 @@ pub fn pending(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
 
 /// `sigaltstack(new, old)`
 pub fn stack(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [new, old, ..] = caller.arguments;
+    let [new, old, ..] = *caller.arguments;
     let wanted = if new != 0 { Some(caller.read::<frame::StackT>(memory, new)?) } else { None };
     let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
     let rsp = thread.registers.rsp;
@@ -119,7 +119,7 @@ pub fn pause(caller: &Caller, tasks: &mut Tasks) -> Answer {
 
 /// `rt_sigtimedwait(set, info, time-out, set size)`: takes a pending signal without its handler.
 pub fn timed_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [set, info, timeout, size, ..] = caller.arguments;
+    let [set, info, timeout, size, ..] = *caller.arguments;
     if size != SET {
         return Err(Errno::EINVAL);
     }

@@ -60,7 +60,7 @@ pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
 
 /// `getrandom(buffer, length, flags)`
 pub fn getrandom(caller: &Caller, memory: &mut Memory, random: &mut Random) -> Answer {
-    let [address, length, flags, ..] = caller.arguments;
+    let [address, length, flags, ..] = *caller.arguments;
     if flags & !7 != 0 {
         return Err(Errno::EINVAL);
     }
@@ -89,7 +89,7 @@ const ADDRESS_SPACE: u64 = 9;
 
 /// `prlimit64(process, resource, new, old)`, for the calling process.
 pub fn prlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [pid, resource, new, old, ..] = caller.arguments;
+    let [pid, resource, new, old, ..] = *caller.arguments;
     if pid as u32 != 0
         && tasks.by_number(pid as u32).and_then(|id| tasks.thread(id)).map(|t| t.process) != Some(caller.process)
     {
@@ -100,7 +100,7 @@ pub fn prlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answe
 
 /// `getrlimit(resource, limit)`
 pub fn getrlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [resource, old, ..] = caller.arguments;
+    let [resource, old, ..] = *caller.arguments;
     if old == 0 {
         return Err(Errno::EFAULT);
     }
@@ -109,7 +109,7 @@ pub fn getrlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Ans
 
 /// `setrlimit(resource, limit)`
 pub fn setrlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [resource, new, ..] = caller.arguments;
+    let [resource, new, ..] = *caller.arguments;
     if new == 0 {
         return Err(Errno::EFAULT);
     }

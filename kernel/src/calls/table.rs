@@ -177,7 +177,7 @@ calls! {
     arch_prctl => threads::arch_prctl(c, memory, tasks),
     getpid: ALWAYS => threads::getpid(c),
     getpgid: ALWAYS => jobs::getpgid(c, tasks),
-    getpgrp: ALWAYS => jobs::getpgid(&c.with([0; 6]), tasks),
+    getpgrp: ALWAYS => jobs::getpgid(&c.with(&[0; 6]), tasks),
     getsid: ALWAYS => jobs::getsid(c, tasks),
     setpgid: ALWAYS => jobs::setpgid(c, tasks),
     setsid: ALWAYS => jobs::setsid(c, tasks),

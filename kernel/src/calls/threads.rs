@@ -22,7 +22,7 @@ pub(super) const IGNORED: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a thread of the calling process, or for another process.
 pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [flags, stack, parent_tid, child_tid, tls, _] = caller.arguments;
+    let [flags, stack, parent_tid, child_tid, tls, _] = *caller.arguments;
     let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
     if flags & CLONE_THREAD == 0 {
         return processes::clone(caller, kernel, cpu);
@@ -151,7 +151,7 @@ const FUTEX_CLOCK_REALTIME: i32 = 256;
 
 /// `futex(word, operation, value, time-out or second value, second word, third value)`
 pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [word, _, number, fourth, second, third] = caller.arguments;
+    let [word, _, number, fourth, second, third] = *caller.arguments;
     let operation = caller.int(1);
     let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
     let private = operation & FUTEX_PRIVATE != 0;
@@ -295,7 +295,7 @@ pub fn arch_prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> An
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
     const GET_GS: u64 = 0x1004;
-    let [code, address, ..] = caller.arguments;
+    let [code, address, ..] = *caller.arguments;
     let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
     match code {
         SET_FS | SET_GS if address >= USER_END => return Err(Errno::EPERM),

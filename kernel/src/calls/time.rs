@@ -1,6 +1,6 @@
 //! Calls on time.
 
-use super::{Answer, Caller, DONE, Reply, deadline, value};
+use super::{Answer, Caller, DONE, Reply, deadline, restart, value};
 use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
 use ::files::Errno;
@@ -158,7 +158,7 @@ pub fn getitimer(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer 
 
 /// `setitimer(which, new, old)`
 pub fn setitimer(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [_, new, old, ..] = caller.arguments;
+    let [_, new, old, ..] = *caller.arguments;
     let wanted = if new == 0 { [0; 4] } else { caller.read::<Interval>(memory, new)? };
     let time = |seconds: u64, microseconds: u64| {
         let valid = seconds <= i64::MAX as u64 && microseconds < SECOND / MICROSECOND;
@@ -192,10 +192,18 @@ fn set_timer(caller: &Caller, tasks: &mut Tasks, first: u64, interval: u64) -> O
 }
 
 /// The deadline that an optional relative `timespec` at `address` asks for.
+#[inline]
 pub fn relative(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, address: u64) -> Result<Option<u64>, Errno> {
-    let timeout = match address {
-        0 => None,
-        _ => Some(caller.read::<Timespec>(memory, address)?.total()?),
-    };
-    Ok(deadline(tasks, caller, timeout))
+    if address == 0 {
+        // Nor was there a deadline when the call was made before.
+        restart(tasks, caller);
+        return Ok(None);
+    }
+    from_now(caller, memory, tasks, address)
+}
+
+/// The deadline that the relative `timespec` at `address` asks for.
+fn from_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, address: u64) -> Result<Option<u64>, Errno> {
+    let timeout = caller.read::<Timespec>(memory, address)?.total()?;
+    Ok(deadline(tasks, caller, Some(timeout)))
 }

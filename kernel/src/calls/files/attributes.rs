@@ -60,7 +60,7 @@ pub fn fstat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files)
 /// `statx(directory, path, flags, mask, statx)`
 pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     const RESERVED: u64 = 1 << 31;
-    let [_, _, flags, mask, to, _] = caller.arguments;
+    let [_, _, flags, mask, to, _] = *caller.arguments;
     if mask & RESERVED != 0 || flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE {
         return Err(Errno::EINVAL);
     }
@@ -71,7 +71,7 @@ pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Fi
 /// `faccessat2(directory, path, mode, flags)`: root may do everything but execute what nobody may.
 pub fn faccessat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     const EXECUTE: u64 = 1;
-    let [_, _, mode, flags, ..] = caller.arguments;
+    let [_, _, mode, flags, ..] = *caller.arguments;
     if mode & !7 != 0 {
         return Err(Errno::EINVAL);
     }
@@ -97,14 +97,14 @@ pub fn fchmod(caller: &Caller, tasks: &Tasks, files: &mut Files) -> Answer {
 
 /// `fchownat(directory, path, user, group, flags)`
 pub fn fchownat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, _, user, group, flags, _] = caller.arguments;
+    let [_, _, user, group, flags, _] = *caller.arguments;
     let inode = target(caller, memory, tasks, files, flags, 0)?;
     change_owner(files, inode, user as u32, group as u32)
 }
 
 /// `fchown(fd, user, group)`
 pub fn fchown(caller: &Caller, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, user, group, ..] = caller.arguments;
+    let [_, user, group, ..] = *caller.arguments;
     let inode = open_inode(caller, tasks, files)?;
     change_owner(files, inode, user as u32, group as u32)
 }
@@ -144,7 +144,7 @@ pub fn ftruncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
 /// written all the same, so this promises less than it should.
 pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     const KEEP_SIZE: u64 = 1;
-    let [_, mode, offset, length, ..] = caller.arguments;
+    let [_, mode, offset, length, ..] = *caller.arguments;
     let (Ok(offset), Ok(length)) = (u64::try_from(offset as i64), u64::try_from(length as i64)) else {
         return Err(Errno::EINVAL);
     };

@@ -44,7 +44,7 @@ pub fn sendfile(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let [_, _, position, count, ..] = caller.arguments;
+    let [_, _, position, count, ..] = *caller.arguments;
     let mut from = opened(caller, tasks, files, caller.int(1))?;
     if !from.file.flags.readable() {
         return Err(Errno::EBADF);
@@ -72,7 +72,7 @@ pub fn copy_file_range(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let [_, from_position, _, to_position, count, flags] = caller.arguments;
+    let [_, from_position, _, to_position, count, flags] = *caller.arguments;
     let from = opened(caller, tasks, files, caller.int(0))?;
     let to = opened(caller, tasks, files, caller.int(2))?;
     let here = Place::read(caller, memory, &from, from_position)?;

@@ -44,7 +44,7 @@ pub fn ioctl(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let [fd, request, argument, ..] = caller.arguments;
+    let [fd, request, argument, ..] = *caller.arguments;
     let opened = opened(caller, tasks, files, caller.int(0))?;
     match request as u32 {
         _ if opened.bytes == Bytes::Nowhere => Err(Errno::EBADF),

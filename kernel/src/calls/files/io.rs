@@ -59,7 +59,7 @@ fn buffer(caller: &Caller) -> [Buffer; 1] {
 
 /// The buffers that a `struct iovec[]` in arguments 1 and 2 tells of.
 fn buffers(caller: &Caller, memory: &mut Memory) -> Result<Vec<Buffer>, Errno> {
-    let [_, address, count, ..] = caller.arguments;
+    let [_, address, count, ..] = *caller.arguments;
     if count > BUFFERS_MAX {
         return Err(Errno::EINVAL);
     }

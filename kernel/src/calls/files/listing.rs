@@ -10,7 +10,7 @@ use ::files::{Errno, InodeId};
 
 /// `getdents64(fd, buffer, size)`: as many entries as fit.
 pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, buffer, size, ..] = caller.arguments;
+    let [_, buffer, size, ..] = *caller.arguments;
     let size = u64::from(size as u32);
     let opened = opened(caller, tasks, files, caller.int(0))?;
     match opened.bytes {

@@ -31,7 +31,7 @@ pub fn mkdirat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut 
 
 /// `unlinkat(directory, path, flags)`
 pub fn unlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, path, flags, ..] = caller.arguments;
+    let [_, path, flags, ..] = *caller.arguments;
     if flags & !AT_REMOVEDIR != 0 {
         return Err(Errno::EINVAL);
     }
@@ -46,7 +46,7 @@ pub fn unlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
 
 /// `renameat2(old directory, old path, new directory, new path, flags)`
 pub fn renameat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, old, _, new, flags, _] = caller.arguments;
+    let [_, old, _, new, flags, _] = *caller.arguments;
     if flags & !RENAME_NOREPLACE != 0 {
         return Err(Errno::EINVAL);
     }
@@ -63,7 +63,7 @@ pub fn renameat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
 
 /// `linkat(old directory, old path, new directory, new path, flags)`
 pub fn linkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, old, _, new, flags, _] = caller.arguments;
+    let [_, old, _, new, flags, _] = *caller.arguments;
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -86,7 +86,7 @@ pub fn symlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
 
 /// `readlinkat(directory, path, buffer, size)`
 pub fn readlinkat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, path, buffer, _, ..] = caller.arguments;
+    let [_, path, buffer, _, ..] = *caller.arguments;
     let size = usize::try_from(caller.int(3)).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
     let path = Path::read(caller, memory, path)?;
     // A link that was opened itself is named by the empty path.
@@ -120,7 +120,7 @@ pub fn chdir(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 
 /// `getcwd(buffer, size)`
 pub fn getcwd(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &Files) -> Answer {
-    let [buffer, size, ..] = caller.arguments;
+    let [buffer, size, ..] = *caller.arguments;
     let mut path = files.tree.path_of(files.root(), resources(caller, tasks)?.directory)?;
     path.push(0);
     if path.len() as u64 > size {

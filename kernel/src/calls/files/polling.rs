@@ -129,7 +129,7 @@ pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u
 
 /// `poll(fds, count, milliseconds)`, `ppoll(fds, count, time, mask, mask size)`
 pub fn poll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
-    let [fds, count, time, mask, mask_size, _] = caller.arguments;
+    let [fds, count, time, mask, mask_size, _] = *caller.arguments;
     let patience = if caller.number == Sysno::ppoll as u64 {
         let deadline = time::relative(caller, memory, tasks, time)?;
         Patience { deadline, mask: read_mask(caller, memory, mask, mask_size)? }
@@ -157,7 +157,7 @@ pub fn poll(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
 
 /// `select(count, read, write, except, time)`, `pselect6(…, mask)`
 pub fn select(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, console: &mut Console) -> Answer {
-    let [.., time, mask] = caller.arguments;
+    let [.., time, mask] = *caller.arguments;
     let patience = if caller.number == Sysno::pselect6 as u64 {
         let [set, size] = if mask == 0 { [0; 2] } else { caller.read::<[u64; 2]>(memory, mask)? };
         let mask = read_mask(caller, memory, set, size)?;

@@ -17,7 +17,7 @@ const UTIME_OMIT: i64 = 0x3fff_fffe;
 
 /// `utimensat(directory, path, times, flags)`; without a path it is about the descriptor.
 pub fn utimensat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, path, times, flags, ..] = caller.arguments;
+    let [_, path, times, flags, ..] = *caller.arguments;
     let times = match times {
         0 => [[0, UTIME_NOW]; 2],
         _ => caller.read::<[[i64; 2]; 2]>(memory, times)?,
@@ -41,7 +41,7 @@ pub fn utimensat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
 
 /// `utimes(path, times)`, in microseconds
 pub fn utimes(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [path, times, ..] = caller.arguments;
+    let [path, times, ..] = *caller.arguments;
     let mut both = [[0, UTIME_NOW]; 2];
     if times != 0 {
         both = caller.read::<[[i64; 2]; 2]>(memory, times)?;

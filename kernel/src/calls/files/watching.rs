@@ -39,7 +39,7 @@ fn install(
 /// `eventfd2(count, flags)`
 pub fn eventfd(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     const SEMAPHORE: OpenFlags = OpenFlags::from_bits_retain(1);
-    let [count, flags, ..] = caller.arguments;
+    let [count, flags, ..] = *caller.arguments;
     let flags = OpenFlags::from_bits_retain(flags as u32);
     if !(flags - SEMAPHORE - OpenFlags::CLOSE_ON_EXEC - OpenFlags::NONBLOCK).is_empty() {
         return Err(Errno::EINVAL);
@@ -118,7 +118,7 @@ pub fn wait(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let [_, _, _, time, mask, size] = caller.arguments;
+    let [_, _, _, time, mask, size] = *caller.arguments;
     let call = Sysno::new(caller.number as usize);
     let mask = if call == Some(Sysno::epoll_wait) { None } else { read_mask(caller, memory, mask, size)? };
     let deadline = match call {
