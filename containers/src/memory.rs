@@ -52,6 +52,17 @@ impl CpuSpace {
         CpuSpace { global, loaded: global.pml4, window: None, container: None }
     }
 
+    /// Points the window of its global directory at a page table, or at nothing.
+    #[inline]
+    fn set_window(&mut self, physical: &mut impl PhysicalMemory, window: Option<Frame>) {
+        self.window = window;
+        let (table, index) = (self.global.window_directory, slot(WINDOW.start, 2));
+        match window {
+            Some(window) => directory::set(physical, table, index, window, TABLE),
+            None => physical.set_entry(table, index, PageTableEntry::new()),
+        }
+    }
+
     /// Whether it runs that container in its global directory.
     pub(crate) fn runs_in_window(&self, id: ContainerId) -> bool {
         self.container == Some(id) && self.loaded == self.global.pml4
@@ -295,62 +306,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     pub(crate) fn switch(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
-        let directory = self.directory_on(id, cpu)?;
         let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
-        container.active.insert(cpu);
-        let window = container.window;
         let space = &mut self.cpus[usize::from(cpu.0)];
-        let before = space.container.replace(id);
-        if before != Some(id)
-            && let Some(before) = before.and_then(|before| self.containers.get_mut(before))
+        let directory = directory_on(container, cpu, space.global.pml4, &mut self.physical, &mut self.counts)?;
+        container.active.insert(cpu);
+        if directory.is_none() && space.window != container.window {
+            self.counts.window_switches += 1;
+            space.set_window(&mut self.physical, container.window);
+        }
+        space.loaded = directory.unwrap_or(space.global.pml4);
+        self.physical.load(space.loaded);
+        if let Some(before) = space.container.replace(id).filter(|before| *before != id)
+            && let Some(before) = self.containers.get_mut(before)
         {
             before.active.remove(cpu);
         }
-        if directory.is_none() && space.window != window {
-            self.counts.window_switches += 1;
-            self.set_window(cpu, window);
-        }
-        let space = &mut self.cpus[usize::from(cpu.0)];
-        space.loaded = directory.unwrap_or(space.global.pml4);
-        self.physical.load(space.loaded);
         Ok(())
-    }
-
-    /// The page directory on which a CPU runs a container, if that has left the window: the container's
-    /// for its owner, for any other CPU a copy, made at its first visit.
-    fn directory_on(&mut self, id: ContainerId, cpu: Cpu) -> Result<Option<Frame>, OutOfFrames> {
-        let Some(container) = self.containers.get_mut(id) else { return Ok(None) };
-        let Some(directory) = &mut container.directory else { return Ok(None) };
-        let global = self.cpus[usize::from(cpu.0)].global.pml4;
-        if directory.owner.is_none() && directory.kernel_half != cpu {
-            directory::copy_kernel_half(&mut self.physical, global, directory.pml4);
-            directory.kernel_half = cpu;
-        }
-        if *directory.owner.get_or_insert(cpu) == cpu {
-            return Ok(Some(directory.pml4));
-        }
-        if let Some(copy) = directory.copy_of(cpu) {
-            return Ok(Some(copy));
-        }
-        directory.copies.try_reserve(1).map_err(|_| OutOfFrames)?;
-        let copy = directory::copy_for(&mut self.physical, directory.pml4, global)?;
-        directory.copies.push((cpu, copy));
-        container.pages += 1;
-        container.tables += 1;
-        self.counts.copies_made += 1;
-        self.counts.copies_live += 1;
-        Ok(Some(copy))
-    }
-
-    /// Points the window of a CPU's global directory at a page table, or at nothing.
-    fn set_window(&mut self, cpu: Cpu, window: Option<Frame>) {
-        let space = &mut self.cpus[usize::from(cpu.0)];
-        space.window = window;
-        let (table, index) = (space.global.window_directory, slot(WINDOW.start, 2));
-        match window {
-            Some(window) => directory::set(&mut self.physical, table, index, window, TABLE),
-            None => self.physical.set_entry(table, index, PageTableEntry::new()),
-        }
     }
 
     /// Says of a CPU that it runs no container, on its global directory with an empty window; the CPU is
@@ -358,10 +329,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     fn detach(&mut self, cpu: Cpu) {
         let space = &mut self.cpus[usize::from(cpu.0)];
         space.loaded = space.global.pml4;
+        space.set_window(&mut self.physical, None);
         if let Some(container) = space.container.take().and_then(|id| self.containers.get_mut(id)) {
             container.active.remove(cpu);
         }
-        self.set_window(cpu, None);
     }
 
     /// Puts no container before this CPU.
@@ -381,10 +352,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Takes other CPUs out of user mode and off the containers that they run: before threads that run
     /// there are ended from here. What they run afterwards they have to activate anew.
+    #[inline]
     pub fn vacate(&mut self, cpus: CpuSet) {
-        if cpus.is_empty() {
-            return;
+        if !cpus.is_empty() {
+            self.vacate_some(cpus);
         }
+    }
+
+    #[cold]
+    fn vacate_some(&mut self, cpus: CpuSet) {
         cpus.iter().for_each(|cpu| self.detach(cpu));
         self.physical.vacate(cpus);
         self.counts.shootdowns += 1;
@@ -415,15 +391,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             self.deactivate(cpu);
         }
         // A global directory that its CPU does not run on may still lead to the window.
-        for index in (0..self.cpus.len()).filter(|_| window.is_some()) {
-            if self.cpus[index].window == window {
-                self.set_window(Cpu(index as u8), None);
-            }
+        for space in self.cpus.iter_mut().filter(|space| window.is_some() && space.window == window) {
+            space.set_window(&mut self.physical, None);
         }
         let Some(container) = self.containers.remove(id) else { return };
         let Usage { pages, tables, directories, .. } = container.usage();
-        let used = [pages - tables, tables - directories, directories];
-        self.counts.used_at_end.iter_mut().zip(used).for_each(|(sum, used)| *sum += u64::from(used));
+        let [programs, of_tables, of_directories] = &mut self.counts.used_at_end;
+        *programs += u64::from(pages - tables);
+        *of_tables += u64::from(tables - directories);
+        *of_directories += u64::from(directories);
         let mut released = 0;
         if let Some(PageDirectory { copies, .. }) = &container.directory {
             copies.iter().for_each(|(_, copy)| self.physical.release(*copy));
@@ -441,4 +417,35 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             }
         }
     }
+}
+
+/// The page directory on which a CPU, whose global one is `global`, runs a container, if that has left the window: the
+/// container's for its owner, for any other CPU a copy, made at its first visit.
+#[inline]
+fn directory_on(
+    container: &mut Container,
+    cpu: Cpu,
+    global: Frame,
+    physical: &mut impl PhysicalMemory,
+    counts: &mut Counts,
+) -> Result<Option<Frame>, OutOfFrames> {
+    let Some(directory) = &mut container.directory else { return Ok(None) };
+    if directory.owner.is_none() && directory.kernel_half != cpu {
+        directory::copy_kernel_half(physical, global, directory.pml4);
+        directory.kernel_half = cpu;
+    }
+    if *directory.owner.get_or_insert(cpu) == cpu {
+        return Ok(Some(directory.pml4));
+    }
+    if let Some(copy) = directory.copy_of(cpu) {
+        return Ok(Some(copy));
+    }
+    directory.copies.try_reserve(1).map_err(|_| OutOfFrames)?;
+    let copy = directory::copy_for(physical, directory.pml4, global)?;
+    directory.copies.push((cpu, copy));
+    container.pages += 1;
+    container.tables += 1;
+    counts.copies_made += 1;
+    counts.copies_live += 1;
+    Ok(Some(copy))
 }

@@ -67,8 +67,9 @@ impl Registers {
     pub const SYSCALL_LENGTH: u64 = 2;
 }
 
-/// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX.
-pub const EXTENDED_STATE: usize = 1024;
+/// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX, and room behind them for
+/// what a signal's frame has there.
+pub const EXTENDED_STATE: usize = 512 + 64 + 256 + 64;
 
 /// A thread's x87, SSE and AVX state as `xsave` or `fxsave` leaves it; opaque here.
 #[repr(C, align(64))]

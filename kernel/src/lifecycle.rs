@@ -35,12 +35,12 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     end_threads(kernel, cpu, id);
     kernel.tasks.end_process(id, how);
     let Some(process) = kernel.tasks.process_mut(id) else { return };
-    let (container, parent) = (process.container, process.parent);
+    let (container, parent, directory) = (process.container, process.parent, process.resources.directory);
     let descriptors = core::mem::replace(&mut process.resources.descriptors, Descriptors::new(0));
     process.resources.handlers = Default::default();
     process.resources.invocation = None;
     kernel.files.close_all(&mut kernel.memory, &mut kernel.tasks, descriptors, id);
-    kernel.files.leave(&mut kernel.memory, kernel.tasks.process(id).map(|process| process.resources.directory));
+    kernel.files.leave(&mut kernel.memory, Some(directory));
     kernel.files.conceal(id.number());
     kernel.messages.forget(id);
     leave_container(kernel, cpu, id, container);

@@ -78,6 +78,11 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
     let read = if XSAVE.load(Ordering::Relaxed) { HEADER..HEADER + 64 } else { 0..HEADER };
     area[read].fill(0);
+    set_controls(area);
+}
+
+/// Sets the control words of an area that is zero otherwise.
+fn set_controls<const N: usize>(area: &mut [u8; N]) {
     area[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
     area[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
 }
@@ -85,7 +90,7 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
 /// The extended state of a program at its start.
 pub fn fresh() -> Box<ExtendedState> {
     let mut state = ExtendedState::zero();
-    initial(&mut state.0);
+    set_controls(&mut state.0);
     state
 }
 
