@@ -137,6 +137,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Reads a frame's bytes from `offset` on up to a zero, and returns how many come before it. Eight at a time: most
     /// strings are short, and what they are read into has room for longer ones.
+    #[inline(always)]
     fn read_string(&self, frame: Frame, mut offset: usize, to: &mut [u8]) -> Option<usize> {
         let start = offset;
         let (words, rest) = to.as_chunks_mut();

@@ -122,8 +122,12 @@ impl<T> Arena<T> {
     pub(crate) fn remove_if(&mut self, key: Key, is_last: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let (at, slot) = place(key);
         let chunk = self.chunks.get_mut(at)?.as_mut()?;
-        let last = |(generation, value): &mut (_, T)| *generation == key.generation && is_last(value);
-        let (_, value) = chunk.slots.get_mut(slot)?.take_if(last)?;
+        let tenant = chunk.slots.get_mut(slot)?;
+        let (generation, value) = tenant.as_mut()?;
+        if *generation != key.generation || !is_last(value) {
+            return None;
+        }
+        let (_, value) = tenant.take()?;
         chunk.used &= !(1 << slot);
         let empty = chunk.used == 0;
         self.len -= 1;

@@ -39,6 +39,8 @@ pub struct Directory {
 pub(crate) struct Entry {
     pub(crate) name: Box<[u8]>,
     pub(crate) inode: InodeId,
+    /// The inode [is a link](crate::Inode::is_link), for as long as it lives: who comes to the end of a path need not look.
+    pub(crate) is_link: bool,
     place: u64,
 }
 
@@ -89,6 +91,7 @@ impl<'a> Name<'a> {
     }
 
     /// Whether it is that name. Most are too short for `memcmp` to be worth its call: two words, which may overlap, or less.
+    #[inline(always)]
     fn is(self, name: &[u8]) -> bool {
         let (ours, theirs) = (self.bytes, name);
         ours.len() == theirs.len()
@@ -137,19 +140,22 @@ impl Directory {
     }
 
     #[inline]
+    pub(crate) fn find(&self, name: Name) -> Option<&Entry> {
+        match self.names.get(&name.hash)? {
+            Same::One(entry) => name.is(&entry.name).then_some(entry),
+            Same::More(entries) => entries.get(name.bytes).map(|entry| &**entry),
+        }
+    }
+
     pub(crate) fn get(&self, name: Name) -> Option<InodeId> {
-        let entry = match self.names.get(&name.hash)? {
-            Same::One(entry) => Some(entry).filter(|entry| name.is(&entry.name)),
-            Same::More(entries) => entries.get(name.bytes),
-        };
-        entry.map(|entry| entry.inode)
+        self.find(name).map(|entry| entry.inode)
     }
 
     /// Adds an entry under a name that is not there yet, and returns its place.
-    pub(crate) fn insert(&mut self, name: Name, inode: InodeId) -> u64 {
+    pub(crate) fn insert(&mut self, name: Name, inode: InodeId, is_link: bool) -> u64 {
         let place = self.next;
         self.next += 1;
-        let entry = Rc::new(Entry { name: name.bytes.into(), inode, place });
+        let entry = Rc::new(Entry { name: name.bytes.into(), inode, is_link, place });
         self.entries.insert(place, entry.clone());
         match self.names.entry(name.hash) {
             Slot::Vacant(vacant) => _ = vacant.insert(Same::One(entry)),

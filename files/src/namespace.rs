@@ -24,7 +24,7 @@ pub struct Opened {
 impl<C: Copy> Tree<C> {
     /// Opens a path and holds the inode it leads to; the caller makes the open file.
     ///
-    /// `make` is asked for the content of a new file, after all else has been checked. Errors, besides
+    /// `make` is asked for the content of a new file and the time, after all else has been checked. Errors, besides
     /// those of [`Tree::resolve`] and of `make`: `EEXIST`, `EISDIR`, `ENOTDIR`, `ELOOP` (a link and
     /// `O_NOFOLLOW`), `ENOSPC`, `EACCES` (writing to a file of `/proc`), `EINVAL` (`O_CREAT` with
     /// `O_DIRECTORY`), `EOPNOTSUPP` (`O_TMPFILE`).
@@ -34,8 +34,7 @@ impl<C: Copy> Tree<C> {
         path: &[u8],
         flags: OpenFlags,
         mode: u32,
-        now: i64,
-        make: impl FnOnce() -> Result<C>,
+        make: impl FnOnce() -> Result<(C, i64)>,
     ) -> Result<Opened> {
         let flags = flags.effective()?;
         let create = flags.contains(OpenFlags::CREATE);
@@ -53,7 +52,8 @@ impl<C: Copy> Tree<C> {
                 self.check_vacant(found.directory, name)?;
                 self.check_room()?;
                 let (directory, name): (_, Box<[u8]>) = (found.directory, name.into());
-                let inode = self.add(directory, &name, New::Regular(make()?), mode, now)?;
+                let (content, now) = make()?;
+                let inode = self.add(directory, &name, New::Regular(content), mode, now)?;
                 self.hold(inode)?;
                 Ok(Opened { inode, created: true, truncate: false })
             }

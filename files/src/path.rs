@@ -229,37 +229,33 @@ impl<C: Copy> Tree<C> {
                 let inode = Some(directory);
                 return Ok(Found { directory, last: Last::Root, inode, slash: true });
             };
-            let (last, inode) = match name.bytes {
-                b"." => (Last::Dot, Some(directory)),
-                b".." if directory == walk.root => (Last::DotDot, Some(directory)),
-                b".." => (Last::DotDot, Some(entries.parent)),
+            let (last, inode, is_link) = match name.bytes {
+                b"." => (Last::Dot, Some(directory), false),
+                b".." if directory == walk.root => (Last::DotDot, Some(directory), false),
+                b".." => (Last::DotDot, Some(entries.parent), false),
                 bytes if bytes.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
-                bytes => (Last::Name(bytes), entries.get(name)),
-            };
-            let id = if more {
-                let id = inode.ok_or(Errno::ENOENT)?;
-                at = self.get(id)?;
-                if !at.is_link() {
-                    directory = id;
-                    continue;
+                bytes => {
+                    let entry = entries.find(name);
+                    (Last::Name(bytes), entry.map(|entry| entry.inode), entry.is_some_and(|entry| entry.is_link))
                 }
-                id
-            } else {
-                let follows = matches!(last, Last::Name(_))
-                    && match follow {
-                        Follow::Create if slash => return Err(Errno::EISDIR),
-                        Follow::Links | Follow::Create => true,
-                        Follow::Slash => slash,
-                        Follow::Never => false,
-                    };
-                let found = Found { directory, last, inode, slash };
-                let Some(id) = inode.filter(|_| follows) else { return Ok(found) };
-                at = self.get(id)?;
-                if !at.is_link() {
-                    return Ok(found);
-                }
-                id
             };
+            if more && !is_link {
+                directory = inode.ok_or(Errno::ENOENT)?;
+                at = self.get(directory)?;
+                continue;
+            }
+            let follows = match follow {
+                _ if more => true,
+                Follow::Create if slash && matches!(last, Last::Name(_)) => return Err(Errno::EISDIR),
+                Follow::Links | Follow::Create => true,
+                Follow::Slash => slash,
+                Follow::Never => false,
+            };
+            let id = match inode {
+                Some(id) if is_link && follows => id,
+                _ => return Ok(Found { directory, last, inode, slash }),
+            };
+            at = self.get(id)?;
             if let Kind::Magic(to, _) = at.kind {
                 if !more {
                     return Ok(Found { directory, last, inode: Some(to), slash });

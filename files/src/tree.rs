@@ -282,28 +282,24 @@ impl<C: Copy> Tree<C> {
     }
 
     /// Takes back one [`Tree::hold`].
+    #[inline]
     pub fn release(&mut self, id: InodeId) -> Freed<C> {
-        let gone = self.inodes.remove_if(id.0, |inode| {
-            inode.holds = inode.holds.saturating_sub(1);
-            inode.is_unused()
-        });
-        Freed::of(gone)
+        let Ok(inode) = self.get_mut(id) else { return Freed(None) };
+        inode.holds = inode.holds.saturating_sub(1);
+        if inode.is_unused() { self.reap(id) } else { Freed(None) }
     }
 
     /// The same for an open file with these flags, and what happens to those at a pipe's ends (see [`Pipe::news`]).
     #[inline]
     pub fn close(&mut self, id: InodeId, flags: OpenFlags) -> (Freed<C>, u32) {
+        let Ok(inode) = self.get_mut(id) else { return (Freed(None), 0) };
         let mut events = 0;
-        let gone = self.inodes.remove_if(id.0, |inode| {
-            if let Kind::Pipe { pipe, .. } = &mut inode.kind {
-                let before = *pipe;
-                pipe.close(flags);
-                events = pipe.news(&before);
-            }
-            inode.holds = inode.holds.saturating_sub(1);
-            inode.is_unused()
-        });
-        (Freed::of(gone), events)
+        if let Kind::Pipe { pipe, .. } = &mut inode.kind {
+            let before = *pipe;
+            pipe.close(flags);
+            events = pipe.news(&before);
+        }
+        (self.release(id), events)
     }
 
     /// Sets the permission bits.
@@ -416,7 +412,8 @@ impl<C: Copy> Tree<C> {
 
     /// Puts a vacant name into a directory and tells a directory where it now is.
     pub(crate) fn enter(&mut self, above: InodeId, name: &[u8], id: InodeId, now: i64) -> Result<()> {
-        let place = self.directory_mut(above)?.insert(Name::new(name), id);
+        let is_link = self.get(id)?.is_link();
+        let place = self.directory_mut(above)?.insert(Name::new(name), id, is_link);
         if let Some(directory) = self.get_mut(id)?.directory_mut() {
             directory.parent = above;
             directory.place = place;
@@ -456,15 +453,10 @@ impl<C: Copy> Tree<C> {
         Ok(())
     }
 
+    /// Removes an inode if it is unused.
+    #[cold]
     fn reap(&mut self, id: InodeId) -> Freed<C> {
-        Freed::of(self.inodes.remove_if(id.0, |inode| inode.is_unused()))
-    }
-}
-
-impl<C> Freed<C> {
-    /// What an inode leaves that is gone, if one is.
-    fn of(gone: Option<Inode<C>>) -> Self {
-        match gone.map(|inode| inode.kind) {
+        match self.inodes.remove_if(id.0, |inode| inode.is_unused()).map(|inode| inode.kind) {
             Some(Kind::Regular { content, .. } | Kind::Pipe { content, .. }) => Freed(Some(content)),
             _ => Freed(None),
         }

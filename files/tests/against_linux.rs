@@ -206,7 +206,7 @@ impl Ours {
             }
             Operation::Open(path, flags) => {
                 let flags = OpenFlags::from_bits_retain(*flags);
-                let opened = tree.open(walk, path.as_bytes(), flags, 0o644, 0, || Ok(0))?;
+                let opened = tree.open(walk, path.as_bytes(), flags, 0o644, || Ok((0, 0)))?;
                 let _ = tree.release(opened.inode);
                 Ok(empty)
             }

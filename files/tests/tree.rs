@@ -12,7 +12,7 @@ fn walk(tree: &Tree<u32>) -> Walk {
 
 fn create(tree: &mut Tree<u32>, path: &str, content: u32) -> InodeId {
     let flags = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
-    let opened = tree.open(&walk(tree), path.as_bytes(), flags, 0o644, 0, || Ok(content)).unwrap();
+    let opened = tree.open(&walk(tree), path.as_bytes(), flags, 0o644, || Ok((content, 0))).unwrap();
     assert!(opened.created);
     let Freed(None) = tree.release(opened.inode) else { panic!("a file with a name was freed") };
     opened.inode
@@ -56,11 +56,11 @@ fn a_replaced_file_comes_back_and_a_failed_open_makes_no_content() {
     assert_eq!(tree.rename((root, b"new"), (root, b"old"), false, 0), Ok(Freed(Some(1))));
     for (path, error) in [("/none/f", Errno::ENOENT), ("/old/f", Errno::ENOTDIR), ("/f/", Errno::EISDIR)] {
         let walk = walk(&tree);
-        let opened = tree.open(&walk, path.as_bytes(), OpenFlags::CREATE, 0o644, 0, || panic!("{path} has content"));
+        let opened = tree.open(&walk, path.as_bytes(), OpenFlags::CREATE, 0o644, || panic!("{path} has content"));
         assert_eq!(opened, Err(error), "{path}");
     }
     let (walk, refused) = (walk(&tree), || Err(Errno::ENOMEM));
-    assert_eq!(tree.open(&walk, b"/f", OpenFlags::CREATE, 0o644, 0, refused), Err(Errno::ENOMEM));
+    assert_eq!(tree.open(&walk, b"/f", OpenFlags::CREATE, 0o644, refused), Err(Errno::ENOMEM));
     assert_eq!(tree.resolve(&walk, b"/f", true), Err(Errno::ENOENT));
 }
 
@@ -70,7 +70,7 @@ fn truncating_open_leaves_the_bytes_to_the_caller() {
     let id = create(&mut tree, "/f", 1);
     tree.set_size(id, 100, 5).unwrap();
     let walk = walk(&tree);
-    let opened = tree.open(&walk, b"f", OpenFlags::WRITE_ONLY | OpenFlags::TRUNCATE, 0, 9, || Ok(2)).unwrap();
+    let opened = tree.open(&walk, b"f", OpenFlags::WRITE_ONLY | OpenFlags::TRUNCATE, 0, || Ok((2, 9))).unwrap();
     assert!(opened.truncate && !opened.created);
     let found = tree.attributes(id).unwrap();
     assert_eq!((found.size, found.mtime, tree.get(id).unwrap().holds), (100, 5, 1));
@@ -235,7 +235,7 @@ fn proc_is_closed_and_its_links_lead_to_who_asks() {
     assert_eq!(tree.link_at(&walk, b"/link", cpuinfo, 0), Err(Errno::EXDEV));
     let rename = tree.rename_at((&walk, b"/prog"), (&walk, b"/proc/prog"), false, 0);
     assert_eq!(rename, Err(Errno::EXDEV));
-    let open = tree.open(&walk, b"/proc/cpuinfo", OpenFlags::READ_WRITE, 0, 0, || Ok(2));
+    let open = tree.open(&walk, b"/proc/cpuinfo", OpenFlags::READ_WRITE, 0, || Ok((2, 0)));
     assert_eq!(open, Err(Errno::EACCES));
 }
 
@@ -350,6 +350,6 @@ fn a_magic_link_leads_to_its_inode_under_whatever_name() {
     tree.rename_at((&walk, b"/there"), (&walk, b"/elsewhere"), false, 0).map(drop).unwrap();
     assert_eq!(tree.resolve(&walk, b"/dir/file", true), Ok(file));
     assert_eq!(tree.unlink_at(&walk, b"/dir/file", 0), Ok(Freed(Some(1))));
-    let open = |tree: &mut Tree<u32>| tree.open(&walk, b"/link", OpenFlags::empty(), 0, 0, || Ok(0)).map(|_| ());
+    let open = |tree: &mut Tree<u32>| tree.open(&walk, b"/link", OpenFlags::empty(), 0, || Ok((0, 0))).map(|_| ());
     assert_eq!(open(&mut tree), Err(Errno::ENOENT));
 }

@@ -12,7 +12,8 @@ fn names_of_one_hash_are_told_apart() {
     let ids: Vec<InodeId> = (0..4).map(|n| InodeId(inodes.insert(n).unwrap())).collect();
     let same = |bytes| Name { bytes, hash: 7 };
     let mut directory = Directory::new(ids[0]);
-    let places = [b"a", b"b", b"c"].map(|name| directory.insert(same(name), ids[usize::from(name[0] - b'a') + 1]));
+    let places =
+        [b"a", b"b", b"c"].map(|name| directory.insert(same(name), ids[usize::from(name[0] - b'a') + 1], false));
     assert_eq!(places, [FIRST_PLACE, FIRST_PLACE + 1, FIRST_PLACE + 2]);
     assert_eq!(
         [b"a", b"b", b"c", b"d"].map(|name| directory.get(same(name))),
@@ -32,7 +33,7 @@ fn one_name_is_not_another_of_its_hash() {
     let id = InodeId(inodes.insert(()).unwrap());
     let same = |bytes| Name { bytes, hash: 7 };
     let mut directory = Directory::new(id);
-    directory.insert(same(b"a"), id);
+    directory.insert(same(b"a"), id, false);
     assert_eq!((directory.get(same(b"b")), directory.remove(same(b"b"))), (None, None));
     assert_eq!((directory.remove(same(b"a")), directory.names.len()), (Some(id), 0));
 }

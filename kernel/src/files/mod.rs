@@ -197,7 +197,7 @@ impl Files {
 
     /// A process has closed a descriptor: gives up its reference to the open file, the process's locks of the file,
     /// and what the open file held if that was its last reference.
-    #[inline]
+    #[inline(always)]
     pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> News {
         let locked = !self.locks.is_empty();
         let mut unlocked = locked && self.unlock(process, id);
@@ -213,7 +213,7 @@ impl Files {
     }
 
     /// Gives back what an open file holds that is in no table, or not any more.
-    #[inline]
+    #[inline(always)]
     pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
         let (freed, events) = self.tree.close(file.inode, file.flags);
         self.free(memory, freed);
@@ -336,7 +336,6 @@ impl Files {
     }
 
     /// The same for a descriptor that is known to be free.
-    #[inline]
     pub fn install_at(
         &mut self,
         memory: &mut Memory,

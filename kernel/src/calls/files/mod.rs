@@ -38,33 +38,48 @@ pub(super) const AT_FDCWD: i32 = -100;
 
 /// A path copied from user memory. Most are short, and to clear and move room for the longest would be most of the
 /// work on them.
-pub(super) enum Path {
-    /// It has so many bytes.
-    Short([u8; SHORT], usize),
-    /// It is longer than that.
-    Long(Vec<u8>),
+pub(super) struct Path {
+    short: [u8; SHORT],
+    length: usize,
+    /// In place of `short`, if it is longer than that.
+    long: Vec<u8>,
 }
 
 /// Bytes of most paths, and their NUL.
 const SHORT: usize = 64;
 
 impl Path {
-    /// Reads the path at `address`: `EFAULT`, `ENAMETOOLONG`. It may be empty.
+    /// Room for a path.
     #[inline(always)]
+    fn new() -> Path {
+        Path { short: [0; SHORT], length: 0, long: Vec::new() }
+    }
+
+    /// Reads the path at `address`: `EFAULT`, `ENAMETOOLONG`. It may be empty.
     pub(super) fn read(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
-        let mut bytes = [0; SHORT];
-        if let Some(length) = memory.copy_in_string(caller.space, address, &mut bytes).map_err(bad_address)? {
-            return Ok(Path::Short(bytes, length));
+        let mut path = Path::new();
+        path.fill(caller, memory, address)?;
+        Ok(path)
+    }
+
+    /// The same where there is room already, which takes less time.
+    #[inline(always)]
+    fn fill(&mut self, caller: &Caller, memory: &mut Memory, address: u64) -> Result<&[u8], Errno> {
+        match memory.copy_in_string(caller.space, address, &mut self.short).map_err(bad_address)? {
+            Some(length) => {
+                self.length = length;
+                Ok(&self.short[..length])
+            }
+            None => self.fill_long(caller, memory, address),
         }
-        Path::read_long(caller, memory, address)
     }
 
     #[cold]
-    fn read_long(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
-        let mut bytes = vec![0; PATH_MAX];
-        let length = memory.copy_in_string(caller.space, address, &mut bytes).map_err(bad_address)?;
-        bytes.truncate(length.ok_or(Errno::ENAMETOOLONG)?);
-        Ok(Path::Long(bytes))
+    fn fill_long(&mut self, caller: &Caller, memory: &mut Memory, address: u64) -> Result<&[u8], Errno> {
+        self.long = vec![0; PATH_MAX];
+        let length = memory.copy_in_string(caller.space, address, &mut self.long).map_err(bad_address)?;
+        self.long.truncate(length.ok_or(Errno::ENAMETOOLONG)?);
+        Ok(&self.long)
     }
 }
 
@@ -72,10 +87,7 @@ impl Deref for Path {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match self {
-            Path::Short(bytes, length) => &bytes[..*length],
-            Path::Long(bytes) => bytes,
-        }
+        if self.long.is_empty() { &self.short[..self.length] } else { &self.long }
     }
 }
 

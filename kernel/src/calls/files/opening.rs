@@ -17,16 +17,16 @@ pub fn openat(
     files: &mut Files,
     console: &Console,
 ) -> Answer {
-    let path = Path::read(caller, memory, path)?;
-    let path = &*path;
+    let mut room = Path::new();
+    let path = room.fill(caller, memory, path)?;
     let flags = OpenFlags::from_bits_retain(flags as u32);
     let resources = resources(caller, tasks)?;
     let fd = resources.descriptors.lowest_free(0)?;
     files.open.check_room()?;
     let mode = mode as u32 & !resources.umask & 0o7777;
     let opened = at(caller, tasks, files, (directory as i32, path), |files, walk| {
-        let make = || memory.make_object().map_err(|_| Errno::ENOSPC);
-        files.tree.open(walk, path, flags, mode, now(), make)
+        let make = || memory.make_object().map(|object| (object, now())).map_err(|_| Errno::ENOSPC);
+        files.tree.open(walk, path, flags, mode, make)
     })?;
     let file = OpenFile::new(opened.inode, flags);
     let checked = match files.tree.get(opened.inode)?.kind {
@@ -73,7 +73,8 @@ pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     if descriptors.is_shared() && !memory.physical.has_room_for_bookkeeping() {
         return Err(Errno::ENOMEM);
     }
-    files.close(memory, descriptors, caller.arguments[0] as u32, caller.process)?.tell(tasks);
+    let id = descriptors.close(caller.arguments[0] as u32, &mut files.open)?;
+    files.release(memory, caller.process, id).tell(tasks);
     DONE
 }
 
