@@ -45,9 +45,13 @@ pub struct Package {
 pub struct Packages(Vec<Package>);
 
 impl Packages {
-    /// The package of that name.
-    pub fn find(&self, name: &[u8]) -> Option<&Package> {
-        self.0.iter().find(|package| *package.called == *name)
+    /// The package of that name. It comes to the front, for who is started once is often started again.
+    pub fn find(&mut self, name: &[u8]) -> Option<&Package> {
+        let place = self.0.iter().position(|package| *package.called == *name)?;
+        if place > 0 {
+            self.0.swap(0, place);
+        }
+        self.0.first()
     }
 
     /// How many there are.
