@@ -108,7 +108,7 @@ pub struct Container {
     pub(crate) window: Option<Frame>,
     /// The container page directory, once there is one.
     pub(crate) directory: Option<PageDirectory>,
-    /// Last-level tables that the kernel has walked to.
+    /// Last-level tables that the kernel has walked to or made.
     pub(crate) walked: Walked,
     /// The CPUs that have it before them, in whichever page directory.
     pub(crate) active: CpuSet,

@@ -66,7 +66,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             return Err(Fault::Rights);
         }
         let page = address & !(PAGE - 1);
-        let table = container.root_for(page).and_then(|root| directory::last(&self.physical, root, page));
+        let known = container.walked.table(page);
+        let find = || directory::last(&self.physical, container.root_for(page)?, page);
+        let table = known.or_else(find);
         let old = table.map_or_else(PageTableEntry::new, |table| self.physical.table(table)[slot(page, 1)].clone());
         let write = access.contains(Rights::WRITE);
         let new = match (table, frame_of(&old)) {
@@ -90,6 +92,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             let pages = if alone { 1 } else { 1 + self.enter_neighbours(&region, page, table, flags) };
             if let Some(container) = self.containers.get_mut(id) {
                 container.pages += pages;
+                if known.is_none() {
+                    container.walked.keep(page, table);
+                }
             }
         }
         Ok((new.frame, true))
