@@ -89,10 +89,18 @@ impl CpuState {
         running > priority || running == priority && !watches
     }
 
-    /// Takes note of the thread that it runs from now on.
-    fn run(&mut self, id: ThreadId, thread: &Thread) {
+    /// Takes note of the thread that it runs on.
+    fn runs(&mut self, id: ThreadId, thread: &Thread) {
         self.running = Some((id, thread.priority));
         self.slice = thread.slice;
+    }
+
+    /// Runs a thread from now on, being `cpu`. Returns whether it ran elsewhere before.
+    #[inline]
+    fn run(&mut self, cpu: Cpu, id: ThreadId, thread: &mut Thread) -> bool {
+        thread.state = State::Running;
+        self.runs(id, thread);
+        thread.ran_on.replace(cpu).is_some_and(|before| before != cpu)
     }
 }
 
@@ -256,7 +264,7 @@ impl<R> Tasks<R> {
         if over {
             thread.slice = SLICE;
         }
-        state.run(id, thread);
+        state.runs(id, thread);
         true
     }
 
@@ -284,11 +292,33 @@ impl<R> Tasks<R> {
 
     /// Takes the next thread to run on `cpu` out of the ready queue; it stays on that CPU from now on.
     /// With `None` the CPU is idle.
+    #[inline]
     pub fn take_ready(&mut self, cpu: Cpu) -> Option<ThreadId> {
         let state = self.schedule.cpu(cpu);
-        let id = match state.settled.first() {
-            Some(id) if state.fresh.best().is_none() => id,
-            settled => self.first_of_several(cpu, settled)?,
+        // Mostly there are threads that run here, and nobody who competes with them.
+        match state.settled.first() {
+            Some(id) if state.fresh.best().is_none() => {
+                let thread = self.threads.get_mut(id)?;
+                let (link, priority) = (thread.link, thread.priority);
+                self.counts.migrations += u64::from(state.run(cpu, id, thread));
+                state.settled.remove(&mut self.threads, link, priority);
+                Some(id)
+            }
+            settled => self.take_of_several(cpu, settled),
+        }
+    }
+
+    /// The same where the first `settled` thread competes with fresh ones: the CPU's own or, if there is none that is
+    /// settled, everybody's.
+    #[inline(never)]
+    fn take_of_several(&mut self, cpu: Cpu, settled: Option<ThreadId>) -> Option<ThreadId> {
+        let first = match (settled, self.schedule.cpu(cpu).fresh.first()) {
+            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
+            both => self.first_of(<[_; 2]>::from(both)),
+        };
+        let Some(id) = first else {
+            self.schedule.cpu(cpu).running = None;
+            return None;
         };
         let thread = self.threads.get_mut(id)?;
         let (link, priority) = (thread.link, thread.priority);
@@ -297,34 +327,14 @@ impl<R> Tasks<R> {
             self.schedule.cpu(from).bound -= 1;
             self.schedule.cpu(cpu).bound += 1;
         }
-        self.schedule.cpu(cpu).run(id, thread);
-        let from = self.schedule.cpu(from);
-        let lane = from.lane(thread);
-        thread.state = State::Running;
-        if thread.ran_on.replace(cpu).is_some_and(|before| before != cpu) {
-            self.counts.migrations += 1;
-        }
-        lane.remove(&mut self.threads, link, priority);
+        self.schedule.cpu(from).lane(thread).remove(&mut self.threads, link, priority);
+        let thread = self.threads.get_mut(id)?;
+        self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
         // What cannot begin here after all, because this goes first, begins where a CPU is idle.
-        if from.fresh.best().is_some() {
+        if self.schedule.cpu(from).fresh.best().is_some() {
             self.attention = self.attention.union(self.schedule.idle());
         }
         Some(id)
-    }
-
-    /// Whose turn it is on a CPU where it is not simply that of the first `settled` thread: its own fresh ones compete
-    /// with that, and if it has neither, everybody's do. With nobody the CPU is idle.
-    #[cold]
-    #[inline(never)]
-    fn first_of_several(&mut self, cpu: Cpu, settled: Option<ThreadId>) -> Option<ThreadId> {
-        let first = match (settled, self.schedule.cpu(cpu).fresh.first()) {
-            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
-            both => self.first_of(<[_; 2]>::from(both)),
-        };
-        if first.is_none() {
-            self.schedule.cpu(cpu).running = None;
-        }
-        first
     }
 
     /// Of the first threads of some lanes the one whose turn it is.

@@ -49,9 +49,6 @@ pub struct Kernel {
 impl Kernel {
     /// Does what interrupts have left to do.
     pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
-        if notes.is_empty() {
-            return;
-        }
         let now = clock::nanoseconds();
         self.tasks.sample_load(now);
         if notes.contains(Notes::TIMER) {

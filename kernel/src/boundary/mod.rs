@@ -269,17 +269,16 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers 
 #[inline(never)]
 fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     let here = schedule::this_cpu(cpu);
-    loop {
-        interrupts::disable();
-        let notes = deferred::take(cpu);
-        if notes.is_empty() && !kernel.tasks.attention.contains(here) {
-            break;
+    interrupts::disable();
+    while deferred::any(cpu) || kernel.tasks.attention.contains(here) {
+        if deferred::any(cpu) {
+            kernel.work_off(cpu, deferred::take(cpu));
         }
-        kernel.work_off(cpu, notes);
         schedule::choose(kernel, cpu);
         if !signals::deliver(kernel, cpu) {
             kernel.tasks.attention.insert(here);
         }
+        interrupts::disable();
     }
     let others = core::mem::replace(&mut kernel.tasks.attention, CpuSet::NONE);
     if !others.is_empty() {

@@ -14,7 +14,7 @@ use crate::{lifecycle, schedule};
 use alloc::rc::Rc;
 pub use containers::signals::bit;
 use containers::signals::each;
-use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
+use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, Thread, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -382,10 +382,16 @@ fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status:
 
 /// A call has parked its thread. Another CPU may have sent a signal while the thread was on its way into the kernel:
 /// one that ends the wait, or one that stops the process and found this thread still running.
+#[inline]
 pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
-    if tasks.thread(id).is_none_or(|thread| tasks.is_quiet(thread)) {
-        return;
+    if tasks.thread(id).is_some_and(|thread| !tasks.is_quiet(thread)) {
+        has_parked_disturbed(tasks, id);
     }
+}
+
+/// The same when there is something for it.
+#[inline(never)]
+fn has_parked_disturbed(tasks: &mut Tasks, id: ThreadId) {
     interrupt_wait(tasks, id);
     if let Some(process) = tasks.thread(id).map(|thread| thread.process) {
         settle_stop(tasks, process);
@@ -477,8 +483,18 @@ fn take(tasks: &mut Tasks, id: ThreadId, process: ProcessId, open: u64) -> Optio
 
 /// Delivers the pending signals that the current thread does not block. Called when it has been
 /// chosen to run; returns false if it does not run any more.
+#[inline]
 pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     let Some(id) = schedule::current(cpu) else { return true };
+    let is_left_alone = |thread: &Thread| {
+        thread.state == State::Running && thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread)
+    };
+    kernel.tasks.thread(id).is_some_and(is_left_alone) || deliver_to(kernel, cpu, id)
+}
+
+/// The same to a thread that may have something to take.
+#[inline(never)]
+fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
         if thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread) {
             return true;
