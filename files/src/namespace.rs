@@ -3,7 +3,7 @@
 //! What a call's trailing slashes and dots mean is decided here; the operation itself is one of
 //! [`Tree`]'s. A mode comes with the umask already applied.
 
-use crate::inode::{InodeId, Kind};
+use crate::inode::{Inode, InodeId, Kind};
 use crate::open::OpenFlags;
 use crate::path::{Follow, Found, Last, Walk};
 use crate::tree::{Freed, New, Tree};
@@ -67,28 +67,11 @@ impl<C: Copy> Tree<C> {
     /// Opens what is there already.
     fn open_found(&mut self, id: InodeId, flags: OpenFlags, slash: bool) -> Result<Opened> {
         let inode = self.get_mut(id)?;
-        let is_directory = inode.is_directory();
-        let path_only = flags.contains(OpenFlags::PATH);
-        let writes = flags.writable() || flags.contains(OpenFlags::TRUNCATE);
-        if is_directory && flags.contains(OpenFlags::CREATE) {
-            return Err(Errno::EISDIR);
-        }
-        if !is_directory && (slash || flags.contains(OpenFlags::DIRECTORY)) {
-            return Err(Errno::ENOTDIR);
-        }
-        if inode.is_link() && !path_only {
-            return Err(Errno::ELOOP);
-        }
-        if matches!(inode.kind, Kind::Counter(_) | Kind::Epoll(_)) && !path_only {
-            return Err(Errno::ENXIO);
-        }
-        if is_directory && writes {
-            return Err(Errno::EISDIR);
-        }
-        if matches!(inode.kind, Kind::Proc(..)) && writes {
-            return Err(Errno::EACCES);
-        }
         let regular = matches!(inode.kind, Kind::Regular { .. });
+        // Most files are regular, which may be opened in any way but as a directory.
+        if !regular || slash || flags.contains(OpenFlags::DIRECTORY) {
+            inode.check_open(flags, slash)?;
+        }
         let truncate = regular && flags.contains(OpenFlags::TRUNCATE);
         inode.hold()?;
         if let Kind::Pipe { pipe, .. } = &mut inode.kind {
@@ -178,5 +161,33 @@ impl<C: Copy> Tree<C> {
             Found { last: Last::Name(name), directory, .. } => Ok((directory, name.into())),
             Found { .. } => Err(Errno::EEXIST),
         }
+    }
+}
+
+impl<C> Inode<C> {
+    /// Whether it may be opened in this way.
+    fn check_open(&self, flags: OpenFlags, slash: bool) -> Result<()> {
+        let is_directory = self.is_directory();
+        let path_only = flags.contains(OpenFlags::PATH);
+        let writes = flags.writable() || flags.contains(OpenFlags::TRUNCATE);
+        if is_directory && flags.contains(OpenFlags::CREATE) {
+            return Err(Errno::EISDIR);
+        }
+        if !is_directory && (slash || flags.contains(OpenFlags::DIRECTORY)) {
+            return Err(Errno::ENOTDIR);
+        }
+        if self.is_link() && !path_only {
+            return Err(Errno::ELOOP);
+        }
+        if matches!(self.kind, Kind::Counter(_) | Kind::Epoll(_)) && !path_only {
+            return Err(Errno::ENXIO);
+        }
+        if is_directory && writes {
+            return Err(Errno::EISDIR);
+        }
+        if matches!(self.kind, Kind::Proc(..)) && writes {
+            return Err(Errno::EACCES);
+        }
+        Ok(())
     }
 }

@@ -111,7 +111,10 @@ impl<'a> Rest<'a> {
         }
         let name = Name::leading(self.top);
         let behind = self.top.get(name.bytes.len()..).unwrap_or_default();
-        self.top = without_slashes(behind);
+        self.top = match behind {
+            [_slash, rest @ ..] => without_slashes(rest),
+            [] => behind,
+        };
         let slash = self.slash || !behind.is_empty();
         Some(Component { name, more: !self.is_empty(), slash })
     }

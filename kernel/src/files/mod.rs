@@ -336,6 +336,7 @@ impl Files {
     }
 
     /// The same for a descriptor that is known to be free.
+    #[inline(never)]
     pub fn install_at(
         &mut self,
         memory: &mut Memory,
