@@ -324,7 +324,8 @@ impl<R> Tasks<R> {
             .take(count as usize)
     }
 
-    /// Parks a running thread.
+    /// Parks a running thread. Inlined, so that the caller writes the wait straight into the control block.
+    #[inline(always)]
     pub fn park(&mut self, id: ThreadId, wait: Wait) {
         let Some(thread) = self.threads.get_mut(id) else { return };
         if let Some(cpu) = thread.runs_on() {
