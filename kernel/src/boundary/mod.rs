@@ -451,13 +451,19 @@ pub extern "C" fn enter_trap() -> *const Registers {
             Err(place) => exception_later(&cpu, place),
         }
     } else {
-        trap_began(&cpu, Cause::Interrupt, now);
-        if strategy::is_answered_outside(&cpu, vector) {
-            answered_outside(&cpu, now, begin(USER_TIME.get(&cpu)));
-            return entry::frame(&cpu);
-        }
-        interrupt(&cpu, vector, From::User)
+        interrupt_from_user(&cpu, vector, now)
     }
+}
+
+/// An interrupt of the current thread, for which an exception saves no registers.
+#[inline(never)]
+fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
+    trap_began(cpu, Cause::Interrupt, now);
+    if strategy::is_answered_outside(cpu, vector) {
+        answered_outside(cpu, now, begin(USER_TIME.get(cpu)));
+        return entry::frame(cpu);
+    }
+    interrupt(cpu, vector, From::User)
 }
 
 /// An exception of the current thread. What it was is in the thread's registers, and the address of a page fault
