@@ -78,12 +78,17 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Whether it is the program of any container.
+    #[inline]
     pub fn is_program(&self, id: ObjectId) -> bool {
+        // Most files are not mapped by anybody.
+        self.objects.get(id).is_some_and(|object| object.references > 1) && self.is_image(id)
+    }
+
+    #[inline(never)]
+    fn is_image(&self, id: ObjectId) -> bool {
         let is_image = |region: &Region| matches!(region.backing, Backing::Image { object, .. } if object == id);
         let runs = |container: &Container| container.regions.iter().any(is_image);
-        // Most files are not mapped by anybody, or are no programs.
-        self.objects.get(id).is_some_and(|object| object.references > 1)
-            && self.containers.ids().filter_map(|id| self.containers.get(id)).any(runs)
+        self.containers.ids().filter_map(|id| self.containers.get(id)).any(runs)
     }
 
     /// One reference more.

@@ -24,7 +24,7 @@ cpu_local! {
     pub static SWITCHES: Cell<u64> = Cell::new(0);
 }
 
-/// A running thread, and what a call asks of it again and again: neither changes while it runs.
+/// A running thread, and what a call asks of it again and again: none of that changes while it runs.
 #[derive(Clone, Copy)]
 pub struct Running {
     /// The thread.
@@ -33,6 +33,9 @@ pub struct Running {
     pub process: ProcessId,
     /// Its memory, as seen from this CPU.
     pub space: Space,
+    /// Whether a wait has left a call to be made again, or another signal mask in place. Only a thread that is parked
+    /// gets the first, and one with the second is looked at anew before it goes on.
+    pub resumed: bool,
 }
 
 /// This CPU's number.
@@ -128,6 +131,7 @@ fn put_before(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<Runni
     if cfg!(feature = "trace") && kernel.memory.counts.copies_made > copies {
         arch::trace::event(cpu, Event::DirectoryCopy { container: space.container.index() });
     }
+    let resumed = thread.restart.is_some() || thread.saved_mask.is_some();
     if current(cpu) != Some(id) {
         SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
         arch::fpu::restore(&thread.extended.0);
@@ -137,7 +141,7 @@ fn put_before(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<Runni
             record_switch(kernel, cpu, id);
         }
     }
-    Ok(Running { thread: id, process, space })
+    Ok(Running { thread: id, process, space, resumed })
 }
 
 /// Records that another thread runs here now, and its program's name when it is new to this CPU.

@@ -35,6 +35,8 @@ pub struct Caller<'a> {
     pub process: ProcessId,
     /// Its memory, as seen from this CPU.
     pub space: Space,
+    /// Whether something may be left of an earlier wait: see [`restart`].
+    pub resumed: bool,
     /// The call's number.
     pub number: u64,
     /// Its arguments: rdi, rsi, rdx, r10, r8, r9.
@@ -78,8 +80,8 @@ impl<'a> Caller<'a> {
     /// Of a call that is being made.
     #[inline(always)]
     fn of(call: &'a SystemCall) -> Caller<'a> {
-        let Running { thread, process, space } = boundary::caller(call);
-        Caller { thread, process, space, number: call.number, arguments: &call.arguments }
+        let Running { thread, process, space, resumed } = boundary::caller(call);
+        Caller { thread, process, space, resumed, number: call.number, arguments: &call.arguments }
     }
 
     /// The same with other arguments.
@@ -150,6 +152,9 @@ pub fn is_over(deadline: Option<u64>) -> bool {
 /// what is left of one wait must not go into a later call.
 #[inline(always)]
 pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
+    if !caller.resumed {
+        return None;
+    }
     let thread = tasks.thread_mut(caller.thread)?;
     let restart = thread.restart.take();
     if thread.saved_mask.is_some() {

@@ -448,7 +448,7 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
         let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
         let Registers { code: number, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
         let arguments = [rdi, rsi, rdx, r10, r8, r9];
-        let caller = Caller { thread: id, process: parent, space, number, arguments: &arguments };
+        let caller = Caller { thread: id, process: parent, space, resumed: true, number, arguments: &arguments };
         let Kernel { memory, tasks, files, .. } = &mut *kernel;
         let answer = match number {
             WAIT => native::wait_now(&caller, memory, tasks, files),
