@@ -45,8 +45,8 @@ const PARTS: [(&str, f64, &str); 8] = [
     ("pipe", 4.0, AGAIN),
 ];
 
-const SWITCH: &str = "there and back is two wake-ups, two waits and two switches: a switch that keeps all registers takes 470, a wake-up 250, a wait 170, the ways into the kernel and back 250 in all, and the program itself 225; each finds threads and processes by name, checked, for 16 every time; \"Where the instructions go\" has the functions";
-const AGAIN: &str = "there and back is two writes that complete the other's read, two reads that wait and two switches: a switch that keeps all registers takes 470, a wake-up with the byte carried across 400, and finding descriptor, open file and inode 60 in each call; threads and processes are found by name, checked, for 16 every time; \"Where the instructions go\" has the functions";
+const SWITCH: &str = "there and back is two wake-ups, two waits and two switches. The switches, which keep all registers and the extended state, charge a thread for its time and look for signals, are the largest part, then the wake-ups; and each step finds its thread by name, checked, as no reference outlives a visit to the kernel; \"Where the instructions go\" has the functions";
+const AGAIN: &str = "there and back is two writes that complete the other's read, two reads that wait and two switches. The switches are the largest part, as with futexes, then the wake-ups, which carry the byte across; and each call finds descriptor, open file and inode by name, each step its thread; \"Where the instructions go\" has the functions";
 
 /// The operations of a Linux program.
 pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
@@ -147,7 +147,7 @@ pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
     }
     let mut targets = Vec::new();
     if names.contains(&"start") {
-        let why = "three calls and two switches (970): clearing the stack's page is 512, the extended state 134, the process's control block 330, the end of the container with its page tables 470, telling the parent 700, copying a name in and a status out 320";
+        let why = "three calls and two switches, of which clearing the stack's page is a tenth and cannot be less; the rest is two switches, the process's control block and extended state, the container's page tables made and given back, and telling the parent";
         let measured = figures[0].get("start");
         targets.push(target(
             "native container, process, thread: make, run, exit, reap",
