@@ -207,16 +207,17 @@ impl Lab {
         options.push("--machine=bochs".into());
         options.push(format!("--timeout={}", self.timeout.as_secs_f64()).into());
         let program: Vec<OsString> = job.program.iter().map(OsString::from).collect();
-        let place = self.dir.path().join(format!("run-{}-{number}", self.place));
+        let place = |what: &str| self.dir.path().join(format!("{what}-{}-{number}", self.place));
         let (run, report) = if job.recorded {
             options.push("--region".into());
-            let run = child::profile(&options, &program, Stdio::null(), &place)?;
-            let json = fs::read(place.join("report.json")).unwrap_or_default();
+            let out = place("profile");
+            let run = child::profile(&options, &program, Stdio::null(), &out)?;
+            let json = fs::read(out.join("report.json")).unwrap_or_default();
             // Traces are large.
-            let _ = fs::remove_dir_all(&place);
+            let _ = fs::remove_dir_all(&out);
             (run, serde_json::from_slice(&json).unwrap_or_default())
         } else {
-            (child::run(&options, &program, Stdio::null(), &place)?, Value::Null)
+            (child::run(&options, &program, Stdio::null(), &place("stats"))?, Value::Null)
         };
         Ok(Run { output: String::from_utf8_lossy(&run.output).into_owned(), failure: run.failure(), report })
     }

@@ -33,20 +33,20 @@ pub(super) fn locks(lab: &Lab) -> Section {
         })
         .collect();
     let (counts, failures) = measure(lab, window(lab), &wanted);
-    // Instructions from one visit's end to the next one's begin, of whatever CPU.
-    let hand_over = |lock: &str, cpus: u8| {
+    // What each visit adds to what it is asked to do, from one to the next of whatever CPU.
+    let beside = |lock: &str, cpus: u8| {
         let at = setups.iter().position(|(own, name)| *own == cpus && *name == lock)?;
         let count = counts[at][0]?;
-        Some((count.ticks - count.kernel) / count.calls)
+        Some(count.ticks / count.calls - f64::from(BURN))
     };
     cpus.sort_unstable();
     let mut table =
-        Table { title: "Instructions from the end of a visit to the beginning of the next".into(), ..Table::default() };
+        Table { title: format!("Instructions of a visit beside the {BURN} that it is asked for"), ..Table::default() };
     table.head = head(["lock"]);
     table.head.extend(cpus.iter().map(|cpus| format!("{cpus} CPU{}", if *cpus == 1 { "" } else { "s" })));
     let mut series = Vec::new();
     for lock in &locks {
-        let found: Vec<_> = cpus.iter().map(|&cpus| (cpus, hand_over(lock, cpus))).collect();
+        let found: Vec<_> = cpus.iter().map(|&cpus| (cpus, beside(lock, cpus))).collect();
         let cells = found.iter().map(|(_, cost)| Cell::count(*cost));
         table.rows.push([Cell::text(lock.as_str())].into_iter().chain(cells).collect());
         let points = found.iter().filter_map(|(cpus, cost)| Some((f64::from(*cpus), (*cost)?))).collect();
@@ -57,15 +57,16 @@ pub(super) fn locks(lab: &Lab) -> Section {
         name: "locks".into(),
         title: "The giant lock handed over".into(),
         x: "CPUs that all want it".into(),
-        y: "instructions between two visits".into(),
+        y: "instructions of a visit beside its own".into(),
         series,
     };
     Section {
         name: "locks",
         title: "Queue algorithms of the giant lock",
         text: vec![format!(
-            "A process on each CPU that does nothing but call the kernel, {BURN} instructions each time. On one CPU \
-             what lies between two visits is the way out and in again."
+            "A process on each CPU that does nothing but call the kernel, {BURN} instructions each time: the time from one visit \
+             to the next of whatever CPU, less these. On one CPU that is the way out and in again. With several the ways \
+             of one lie beside the visits of others, and what is left is what a call does with the lock and its hand-over."
         )],
         tables: vec![table, fair.table],
         charts: vec![chart],
