@@ -236,11 +236,17 @@ fn tire(cpu: &InKernel) {
     SPIN_UNTIL.get(cpu).set(clock::rdtsc().wrapping_add(SPIN));
 }
 
+/// Whether an interrupt is another CPU's request.
+#[inline(always)]
+pub(super) fn is_request(vector: u64) -> bool {
+    vector == u64::from(idt::REQUEST)
+}
+
 /// Whether an interrupt at level 0 was another CPU's request, and has been answered without the lock. A CPU
 /// that has been taken out of what it ran must go in all the same.
 #[inline(always)]
 pub(super) fn is_answered_outside(cpu: &InKernel, vector: u64) -> bool {
-    vector == u64::from(idt::REQUEST) && answered_outside(cpu)
+    is_request(vector) && answered_outside(cpu)
 }
 
 #[inline(never)]

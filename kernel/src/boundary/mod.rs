@@ -460,6 +460,15 @@ pub extern "C" fn enter_trap() -> *const Registers {
 #[inline(never)]
 fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
     trap_began(cpu, Cause::Interrupt, now);
+    if strategy::is_request(vector) {
+        return request_to_user(cpu, vector, now);
+    }
+    interrupt(cpu, vector, From::User)
+}
+
+/// Another CPU's request to one in user mode. Apart, so that no other interrupt keeps a register over the answer.
+#[inline(never)]
+fn request_to_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
     if strategy::is_answered_outside(cpu, vector) {
         answered_outside(cpu, now, begin(USER_TIME.get(cpu)));
         return entry::frame(cpu);

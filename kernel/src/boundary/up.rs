@@ -41,6 +41,12 @@ pub(super) fn waited(_cpu: Cpu) -> [u64; 3] {
     [0; 3]
 }
 
+/// Whether an interrupt is another CPU's request.
+#[inline(always)]
+pub(super) fn is_request(_vector: u64) -> bool {
+    false
+}
+
 /// Whether an interrupt at level 0 has been dealt with without the kernel's state.
 #[inline(always)]
 pub(super) fn is_answered_outside(_cpu: &InKernel, _vector: u64) -> bool {
