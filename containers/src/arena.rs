@@ -122,17 +122,24 @@ impl<T> Arena<T> {
     }
 
     /// Puts an object in. Allocates only when every slot there is is taken.
+    #[inline(always)]
     pub fn insert(&mut self, object: T) -> Result<Id<T>, Full> {
+        self.insert_named(|_| object)
+    }
+
+    /// The same of an object that has its own name in it. Inlined, so that a large one is made in its slot, and not
+    /// copied there.
+    #[inline(always)]
+    pub fn insert_named(&mut self, make: impl FnOnce(Id<T>) -> T) -> Result<Id<T>, Full> {
         if self.first_free == END {
             self.grow()?;
         }
-        let index = self.first_free;
-        let slot = self.slots.get_mut(index as usize).ok_or(Full)?;
-        slot.object = Some(object);
-        let (id, next) = (slot.name, slot.next_free);
-        self.first_free = next;
+        let slot = self.slots.get_mut(self.first_free as usize).ok_or(Full)?;
+        self.first_free = slot.next_free;
         self.live += 1;
-        Ok(id)
+        // A free slot is empty: there is nothing to drop, and no code that would.
+        core::mem::forget(slot.object.replace(make(slot.name)));
+        Ok(slot.name)
     }
 
     /// Takes an object out; its name is void from now on.
@@ -198,6 +205,7 @@ impl<T> Arena<T> {
     }
 
     /// A few empty slots more.
+    #[cold]
     fn grow(&mut self) -> Result<(), Full> {
         let first = self.slots();
         let end = self.limit.min(first + STEP);

@@ -18,7 +18,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
         let (in_window, regions) = (container.directory.is_none(), container.regions.clone());
         let child = match in_window {
-            true => self.make_window(Regions::default()),
+            true => self.make_window(Regions::default(), 0).map(|(child, _)| child),
             false => self.make_container_with_directory(cpu),
         };
         child.and_then(|child| {

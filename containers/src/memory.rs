@@ -177,22 +177,20 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// their objects.
     pub fn make_container(&mut self, regions: &Regions) -> Result<ContainerId, NoMemory> {
         let stack = self.allocate_user()?;
-        let id = self.make_window(regions.clone()).inspect_err(|_| self.physical.release(stack))?;
+        let (id, table) = self.make_window(regions.clone(), 1).inspect_err(|_| self.physical.release(stack))?;
         let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::NO_EXECUTE;
-        if let Some(container) = self.containers.get_mut(id)
-            && let Some(table) = container.window
-        {
-            container.pages += 1;
-            directory::set(&mut self.physical, table, 511, stack, flags);
-        }
+        directory::set(&mut self.physical, table, 511, stack, flags);
         regions.iter().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
         Ok(id)
     }
 
-    /// A container of the window's page table alone, whose regions have their references already.
-    pub(crate) fn make_window(&mut self, regions: Regions) -> Result<ContainerId, NoMemory> {
+    /// A container of the window's page table, which it returns, and so many pages, which the caller enters there. The
+    /// regions have their references already.
+    #[inline]
+    pub(crate) fn make_window(&mut self, regions: Regions, pages: u32) -> Result<(ContainerId, Frame), NoMemory> {
         let table = self.allocate_user()?;
-        self.insert_container(Some(table), 1, regions).inspect_err(|_| self.physical.release(table))
+        let made = self.insert_container(Some(table), 1 + pages, regions);
+        made.map(|id| (id, table)).inspect_err(|_| self.physical.release(table))
     }
 
     /// A container that has left the window before it began: for programs whose addresses are not
@@ -211,6 +209,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
+    #[inline]
     fn insert_container(
         &mut self,
         window: Option<Frame>,

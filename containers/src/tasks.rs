@@ -170,50 +170,45 @@ impl<R> Tasks<R> {
 
     /// Makes a process with this main thread, in the thread's container, and in its parent's group and session;
     /// without a parent it leads its own. The thread is not ready yet.
+    #[inline(always)]
     pub fn make_process(&mut self, main: Thread, parent: Option<ProcessId>, resources: R) -> Result<ProcessId, Full> {
         let inherited = parent.and_then(|parent| self.process(parent)).map(|parent| (parent.group, parent.session));
-        let (group, session) = inherited.unwrap_or_default();
-        let process = Process {
-            container: main.container,
-            main,
-            parent,
-            parent_number: parent.map_or(0, ProcessId::number),
-            group,
-            session,
-            executed: false,
-            exit_signal: 0,
-            children: 0,
-            control: Control::default(),
-            threads: 1,
-            ended: None,
-            run_time: Times::default(),
-            children_time: Times::default(),
-            resources,
-        };
-        let id: ProcessId = self.threads.processes.insert(process)?.cast();
-        if let Some(process) = self.process_mut(id) {
-            process.main.process = id;
-            process.main.number = id.number();
-            if inherited.is_none() {
-                (process.group, process.session) = (id.number(), id.number());
+        let id = self.threads.processes.insert_named(|id| {
+            let id: ProcessId = id.cast();
+            let (group, session) = inherited.unwrap_or((id.number(), id.number()));
+            Process {
+                container: main.container,
+                main: Thread { process: id, number: id.number(), ..main },
+                parent,
+                parent_number: parent.map_or(0, ProcessId::number),
+                group,
+                session,
+                executed: false,
+                exit_signal: 0,
+                children: 0,
+                control: Control::default(),
+                threads: 1,
+                ended: None,
+                run_time: Times::default(),
+                children_time: Times::default(),
+                resources,
             }
-        }
+        })?;
         if let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) {
             parent.children += 1;
         }
         self.counts.processes_made += 1;
         self.counts.threads_made += 1;
-        Ok(id)
+        Ok(id.cast())
     }
 
     /// Makes a further thread in a process. It is not ready yet.
     pub fn make_thread(&mut self, process: ProcessId, extended: Box<ExtendedState>) -> Result<ThreadId, Full> {
         let container = self.process(process).ok_or(Full)?.container;
-        let id = self.threads.further.insert(Thread::new(container, extended))?;
-        if let Some(thread) = self.threads.further.get_mut(id) {
-            thread.process = process;
-            thread.number = FURTHER | number(id.index(), id.generation());
-        }
+        let id = self.threads.further.insert_named(|id| {
+            let number = FURTHER | number(id.index(), id.generation());
+            Thread { process, number, ..Thread::new(container, extended) }
+        })?;
         if let Some(process) = self.process_mut(process) {
             process.threads += 1;
         }

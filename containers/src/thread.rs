@@ -215,6 +215,7 @@ pub struct Thread {
 
 impl Thread {
     /// A thread with cleared registers, not yet ready to run, and not yet of any process.
+    #[inline(always)]
     pub fn new(container: ContainerId, extended: Box<ExtendedState>) -> Thread {
         Thread {
             registers: Registers { vector: Registers::SET, ..Registers::default() },
