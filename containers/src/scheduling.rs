@@ -168,7 +168,7 @@ impl Schedule {
         must_look.then_some(cpu)
     }
 
-    fn unbind(&mut self, thread: &mut Thread) {
+    pub(crate) fn unbind(&mut self, thread: &mut Thread) {
         if let Some(cpu) = thread.cpu.take() {
             self.cpu(cpu).bound -= 1;
         }
@@ -278,7 +278,7 @@ impl<R> Tasks<R> {
         }
     }
 
-    pub(crate) fn unbind(&mut self, id: ThreadId) {
+    fn unbind(&mut self, id: ThreadId) {
         if let Some(thread) = self.threads.get_mut(id) {
             self.schedule.unbind(thread);
         }

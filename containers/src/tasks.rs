@@ -419,6 +419,7 @@ impl<R> Tasks<R> {
     }
 
     /// The thread that waits on `channel` and came next after `after`, or first of all.
+    #[inline(always)]
     pub fn next_waiting(&self, channel: Channel, after: Option<ThreadId>) -> Option<ThreadId> {
         let queue = &self.waiting[channel.bucket()];
         let first = after.map_or(queue.first(), |after| queue.after(&self.threads, after));
@@ -479,25 +480,24 @@ impl<R> Tasks<R> {
     /// thread's stays with its process. Returns how many threads of the process are left.
     pub fn end_thread(&mut self, id: ThreadId) -> u32 {
         let Some(thread) = self.thread(id) else { return 0 };
-        let (state, process, run_time) = (thread.state, thread.process, thread.run_time);
-        let (wait, link) = (thread.wait, thread.link);
-        match state {
+        let (process, run_time, link) = (thread.process, thread.run_time, thread.link);
+        match thread.state {
             State::Ready => self.dequeue(id),
-            State::Parked => wait.iter().for_each(|wait| self.unpark(id, link, wait.channel, wait.deadline)),
-            State::Running => self.alert(id),
+            State::Parked => {
+                let wait = thread.wait.map(|wait| (wait.channel, wait.deadline));
+                wait.into_iter().for_each(|(channel, deadline)| self.unpark(id, link, channel, deadline));
+            }
+            State::Running => thread.cpu.into_iter().for_each(|cpu| self.attention.insert(cpu)),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
         }
-        self.unbind(id);
-        self.discard_of(Target::Thread(id), u64::MAX);
-        match id.named() {
-            Named::Main(_) => {
-                if let Some(thread) = self.threads.get_mut(id) {
-                    (thread.state, thread.wait) = (State::Ended, None);
-                }
-            }
-            Named::Further(further) => {
-                self.threads.further.discard(further);
-            }
+        let Some(thread) = self.threads.get_mut(id) else { return 0 };
+        self.schedule.unbind(thread);
+        (thread.state, thread.wait) = (State::Ended, None);
+        if thread.pending != 0 {
+            self.discard_of(Target::Thread(id), u64::MAX);
+        }
+        if let Named::Further(further) = id.named() {
+            self.threads.further.discard(further);
         }
         self.process_mut(process).map_or(0, |process| {
             process.run_time = process.run_time + run_time;

@@ -39,6 +39,7 @@ pub enum Channel {
 }
 
 impl Channel {
+    #[inline]
     pub(crate) fn bucket(self) -> usize {
         let hash = match self {
             Channel::Time => 0,

@@ -66,7 +66,15 @@ impl Messages {
     }
 
     /// Drops the queue of a process that has ended.
+    #[inline]
     pub fn forget(&mut self, process: ProcessId) {
+        if !self.queues.is_empty() {
+            self.drop_queue(process);
+        }
+    }
+
+    #[inline(never)]
+    fn drop_queue(&mut self, process: ProcessId) {
         self.queues.remove(&process);
     }
 }

@@ -146,10 +146,15 @@ pub fn give_terminal_up(caller: &Caller, tasks: &mut Tasks, console: &mut Consol
 }
 
 /// The leader of a session ends, or gives the terminal up: the group in the foreground is told.
+#[inline]
 pub fn hang_up(tasks: &mut Tasks, console: &mut Console, leader: ProcessId) {
-    if let Some(control) = console.control.filter(|control| control.session == leader.number()) {
-        console.control = None;
-        signals::send_to_group(tasks, control.foreground, from_kernel(SIGHUP));
-        signals::send_to_group(tasks, control.foreground, from_kernel(SIGCONT));
+    if let Some(control) = console.control.take_if(|control| control.session == leader.number()) {
+        tell_foreground(tasks, control.foreground);
     }
+}
+
+#[cold]
+fn tell_foreground(tasks: &mut Tasks, foreground: u32) {
+    signals::send_to_group(tasks, foreground, from_kernel(SIGHUP));
+    signals::send_to_group(tasks, foreground, from_kernel(SIGCONT));
 }

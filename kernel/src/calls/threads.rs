@@ -113,9 +113,23 @@ pub const ROBUST: usize = 2048;
 /// Marks the futexes on the robust list of a thread that ends as orphaned, if it is their owner, and wakes a waiter of
 /// each. The list is the program's, so it may be wild or endless: `room` says how many futexes are looked at, at most,
 /// and becomes less by them.
+#[inline]
 pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId, room: &mut usize) {
-    let Some(thread) = tasks.thread(id).filter(|thread| thread.robust_list != 0) else { return };
-    let (head, number) = (thread.robust_list, thread.number);
+    if let Some(thread) = tasks.thread(id).filter(|thread| thread.robust_list != 0) {
+        let (head, number) = (thread.robust_list, thread.number);
+        release_list(memory, tasks, space, (head, number), room);
+    }
+}
+
+/// The same of a list that begins at an address, of the thread with a number.
+#[inline(never)]
+fn release_list(
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    space: Space,
+    (head, number): (u64, u32),
+    room: &mut usize,
+) {
     const WAITERS: u32 = 0x8000_0000;
     const OWNER_DIED: u32 = 0x4000_0000;
     const OWNER: u32 = 0x3fff_ffff;

@@ -168,13 +168,24 @@ impl Files {
     }
 
     /// Closes a whole table, which was the process's.
+    #[inline]
     pub fn close_all(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: Descriptors, process: ProcessId) {
         if !descriptors.is_shared() {
-            descriptors.open_files().for_each(|id| self.release(memory, process, id).tell(tasks));
+            self.close_each(memory, tasks, &descriptors, process);
         } else if !self.locks.is_empty() {
-            // The open files stay, but not the process's locks.
-            descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks));
+            self.unlock_each(tasks, &descriptors, process);
         }
+    }
+
+    #[inline(never)]
+    fn close_each(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
+        descriptors.open_files().for_each(|id| self.release(memory, process, id).tell(tasks));
+    }
+
+    /// Of a table that another process has as well the open files stay, but not this process's locks.
+    #[cold]
+    fn unlock_each(&mut self, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
+        descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks));
     }
 
     /// Gives up a process's locks of an open file; tells whether there were any.
@@ -268,6 +279,7 @@ impl Files {
     }
 
     /// Takes back one [`Files::enter`].
+    #[inline]
     pub fn leave(&mut self, memory: &mut Memory, directory: Option<InodeId>) {
         if let Some(directory) = directory.filter(|directory| *directory != self.root()) {
             let freed = self.tree.release(directory);

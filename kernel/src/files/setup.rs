@@ -220,8 +220,16 @@ impl Files {
         }
     }
 
-    /// Takes a process's directory away again: it has ended, or is another program now.
+    /// Takes a process's directory away again: it has ended, or is another program now. Mostly there is none.
+    #[inline]
     pub fn conceal(&mut self, number: u32) {
+        if !self.revealed.is_empty() {
+            self.conceal_revealed(number);
+        }
+    }
+
+    #[cold]
+    fn conceal_revealed(&mut self, number: u32) {
         if let Some([own, _]) = self.revealed.remove(&number)
             && let Ok(proc) = self.lookup(b"/proc")
         {
