@@ -31,8 +31,9 @@ pub const MAIN_STACK_TOP: u64 = WINDOW_END - 16;
 /// Where the text of the first code package begins.
 pub const PACKAGE_BASE: u64 = 0x4000_0000_0000;
 
-/// Distance from one package to the next.
-pub const PACKAGE_STRIDE: u64 = 16 << 20;
+/// Distance from one package to the next: an odd number of page tables' spans, so that the kernel can keep those of
+/// several in mind.
+pub const PACKAGE_STRIDE: u64 = 18 << 20;
 
 /// First address of package number `index`.
 pub const fn package(index: u64) -> u64 {

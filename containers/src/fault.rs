@@ -193,13 +193,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// The last-level table for a user address, which the container keeps in mind.
     #[cold]
     fn walk(&mut self, id: ContainerId, address: u64) -> Option<Frame> {
-        if PACKAGES.contains(&address) {
-            // In everybody's page directories, and not the container's.
-            let root = Root { table: self.cpus[0].global.pml4, level: 4 };
-            return directory::last(&self.physical, root, address);
-        }
         let container = self.containers.get_mut(id)?;
-        let table = directory::last(&self.physical, container.root_for(address)?, address)?;
+        let root = match PACKAGES.contains(&address) {
+            // In everybody's page directories, and not the container's; they stay.
+            true => Root { table: self.cpus[0].global.pml4, level: 4 },
+            false => container.root_for(address)?,
+        };
+        let table = directory::last(&self.physical, root, address)?;
         container.walked.keep(address, table);
         Some(table)
     }
