@@ -45,11 +45,6 @@ impl Queue {
         self.first
     }
 
-    /// The thread after `id`.
-    pub fn after<R>(&self, threads: &Threads<R>, id: ThreadId) -> Option<ThreadId> {
-        threads.get(id)?.link.next
-    }
-
     /// Joins at the end, or in front: who was interrupted before its slice was over. Returns the link that the thread
     /// has from now on. It is still to be [attached](Link::attach), so that who has the thread's control block at hand
     /// need not look it up again here.

@@ -418,13 +418,11 @@ impl<R> Tasks<R> {
         woken
     }
 
-    /// The thread that waits on `channel` and came next after `after`, or first of all.
-    #[inline(always)]
-    pub fn next_waiting(&self, channel: Channel, after: Option<ThreadId>) -> Option<ThreadId> {
-        let queue = &self.waiting[channel.bucket()];
-        let first = after.map_or(queue.first(), |after| queue.after(&self.threads, after));
-        let mut all = core::iter::successors(first, |id| queue.after(&self.threads, *id));
-        all.find(|id| self.thread(*id).and_then(|thread| thread.wait).is_some_and(|wait| wait.channel == channel))
+    /// The first thread in the queue of those that wait on `channel`. Others may be in it, and [`Thread::behind`] tells
+    /// who comes next.
+    #[inline]
+    pub fn first_waiting(&self, channel: Channel) -> Option<ThreadId> {
+        self.waiting[channel.bucket()].first()
     }
 
     /// Wakes everybody who waits on `channel`.

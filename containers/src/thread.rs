@@ -3,6 +3,7 @@
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Link;
+use crate::tasks::ThreadId;
 use crate::wait::Wait;
 use alloc::boxed::Box;
 use core::ops::Add;
@@ -243,6 +244,11 @@ impl Thread {
             pending: 0,
             run_time: Times::default(),
         }
+    }
+
+    /// The thread behind it in the queue that it is in.
+    pub fn behind(&self) -> Option<ThreadId> {
+        self.link.next
     }
 
     /// It has had a CPU for so long, which comes off its slice.

@@ -441,10 +441,13 @@ fn waitid_now(
 /// A child of `parent` has ended: completes the calls that have waited for that. Whoever does so need not be
 /// woken to find out that a handler of `SIGCHLD` has been quicker.
 pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
-    let mut next = kernel.tasks.next_waiting(Channel::Children(parent), None);
-    while let Some(id) = next {
-        next = kernel.tasks.next_waiting(Channel::Children(parent), Some(id));
-        let Some(thread) = kernel.tasks.thread(id) else { continue };
+    let channel = Channel::Children(parent);
+    let mut next = kernel.tasks.first_waiting(channel);
+    while let Some((id, thread)) = next.and_then(|id| Some((id, kernel.tasks.thread(id)?))) {
+        next = thread.behind();
+        if thread.wait.as_ref().is_none_or(|wait| wait.channel != channel) {
+            continue;
+        }
         let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
         let Registers { code: number, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
         let arguments = [rdi, rsi, rdx, r10, r8, r9];

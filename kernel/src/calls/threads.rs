@@ -123,13 +123,7 @@ pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: 
 
 /// The same of a list that begins at an address, of the thread with a number.
 #[inline(never)]
-fn release_list(
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    space: Space,
-    (head, number): (u64, u32),
-    room: &mut usize,
-) {
+fn release_list(memory: &mut Memory, tasks: &mut Tasks, space: Space, (head, number): (u64, u32), room: &mut usize) {
     const WAITERS: u32 = 0x8000_0000;
     const OWNER_DIED: u32 = 0x4000_0000;
     const OWNER: u32 = 0x3fff_ffff;
