@@ -55,6 +55,12 @@ impl<T> Id<T> {
         Id::from_name(self.name)
     }
 
+    /// The name of the next object in the slot.
+    fn next(self) -> Id<T> {
+        // The slot's number stays, so it is not zero.
+        NonZeroU64::new(self.name.get().wrapping_add(1 << 32)).map_or(Id::NONE, Id::from_name)
+    }
+
     /// How often the slot has been used before.
     pub fn generation(self) -> u32 {
         (self.name.get() >> 32) as u32
@@ -142,36 +148,15 @@ impl<T> Arena<T> {
         Ok(slot.name)
     }
 
-    /// Takes an object out; its name is void from now on.
+    /// Takes an object out; its name is void from now on. Inlined, so that of a large one no more is moved than is used.
+    #[inline(always)]
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let object = self.holding(id)?.object.take();
-        self.give_back(id);
-        object
-    }
-
-    /// Drops an object where it is, which is quicker with a large one; its name is void from now on.
-    pub fn discard(&mut self, id: Id<T>) {
-        if let Some(slot) = self.holding(id) {
-            slot.object = None;
-            self.give_back(id);
-        }
-    }
-
-    /// The slot of that name's object, if it is there.
-    fn holding(&mut self, id: Id<T>) -> Option<&mut Slot<T>> {
-        let slot = self.slots.get_mut(id.index() as usize)?;
-        (slot.name == id && slot.object.is_some()).then_some(slot)
-    }
-
-    /// The slot is empty from now on.
-    fn give_back(&mut self, id: Id<T>) {
-        let next_free = self.first_free;
-        if let Some(slot) = self.slots.get_mut(id.index() as usize) {
-            slot.name = Id::new(id.index(), id.generation().wrapping_add(1));
-            slot.next_free = next_free;
-            self.first_free = id.index();
-            self.live -= 1;
-        }
+        let slot = self.slots.get_mut(id.index() as usize).filter(|slot| slot.name == id)?;
+        let object = slot.object.take()?;
+        slot.name = id.next();
+        slot.next_free = core::mem::replace(&mut self.first_free, id.index());
+        self.live -= 1;
+        Some(object)
     }
 
     /// The object of that name.

@@ -120,6 +120,8 @@ pub struct Tasks<R> {
     waiting: [Queue; BUCKETS],
     deadlines: BTreeSet<(u64, ThreadId)>,
     pub(crate) signals: Signals,
+    /// The extended state of the thread that went last: it has memory for the next one's.
+    pub spare: Option<Box<ExtendedState>>,
     /// CPUs for which something has changed that may change who should run there, or until when: they
     /// must look again before they leave the kernel, or be made to.
     pub attention: CpuSet,
@@ -160,6 +162,7 @@ impl<R> Tasks<R> {
             waiting: [Queue::EMPTY; BUCKETS],
             deadlines: BTreeSet::new(),
             signals: Signals::default(),
+            spare: None,
             attention: CpuSet::NONE,
             load: Load::default(),
             counts: TaskCounts::default(),
@@ -495,7 +498,7 @@ impl<R> Tasks<R> {
             self.discard_of(Target::Thread(id), u64::MAX);
         }
         if let Named::Further(further) = id.named() {
-            self.threads.further.discard(further);
+            self.spare = self.threads.further.remove(further).map(|thread| thread.extended);
         }
         self.process_mut(process).map_or(0, |process| {
             process.run_time = process.run_time + run_time;
@@ -537,6 +540,6 @@ impl<R> Tasks<R> {
     /// Takes an ended process away.
     pub fn remove_process(&mut self, id: ProcessId) {
         self.disown(id);
-        self.threads.processes.discard(id.cast());
+        self.spare = self.threads.processes.remove(id.cast()).map(|process| process.main.extended);
     }
 }

@@ -87,12 +87,26 @@ fn set_controls<const N: usize>(area: &mut [u8; N]) {
     area[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
 }
 
-/// The extended state of a program at its start.
-pub fn fresh() -> Box<ExtendedState> {
-    let mut state = ExtendedState::zero();
-    set_controls(&mut state.0);
-    state
+/// The extended state of a program at its start; in the place of one that nobody needs any more, if there is one.
+#[inline]
+pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
+    match spare {
+        Some(mut state) => {
+            // What the CPU never writes, but a signal's handler gets to see.
+            state.0[RESERVED..HEADER].fill(0);
+            initial(&mut state.0);
+            state
+        }
+        None => {
+            let mut state = ExtendedState::zero();
+            set_controls(&mut state.0);
+            state
+        }
+    }
 }
+
+/// Where the CPU's part of the legacy region ends (SDM volume 1, 13.4.1).
+const RESERVED: usize = 416;
 
 // What Linux puts around the state in a signal's frame (`struct _fpx_sw_bytes`).
 const SOFTWARE_BYTES: usize = 464;

@@ -208,7 +208,8 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
     super::processes::check_room(&kernel.tasks, caller.process)?;
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let affinity = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
-    let id = kernel.tasks.make_thread(caller.process, arch::fpu::fresh()).map_err(|_| Errno::EAGAIN)?;
+    let extended = arch::fpu::fresh(kernel.tasks.spare.take());
+    let id = kernel.tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
     let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
     thread.affinity = affinity;

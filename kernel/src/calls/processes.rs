@@ -217,7 +217,7 @@ fn become_program(
     executable: Vec<u8>,
 ) {
     let (id, old) = (caller.process, caller.space.container);
-    let mut main = Thread::new(loaded.container, arch::fpu::fresh());
+    let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     if let Some(thread) = kernel.tasks.thread(caller.thread) {
         (main.signal_mask, main.pending) = (thread.signal_mask, thread.pending);

@@ -74,7 +74,7 @@ pub fn start(
     let loaded = load(kernel, cpu, &Request { path, inode, arguments, environment, limits: Limits::INITIAL })?;
     let invocation = Invocation { executable: path.into(), command_line: loaded.command_line };
     let resources = Resources::new(&mut kernel.files, Name::of_path(path), Rc::new(invocation));
-    let mut main = Thread::new(loaded.container, arch::fpu::fresh());
+    let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     let id = kernel.tasks.make_process(main, None, resources).map_err(|_| Errno::EAGAIN)?;
     if let Some(container) = kernel.memory.container_mut(loaded.container) {

@@ -44,7 +44,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
     let resources = Resources::new(&mut kernel.files, name, invocation);
-    let mut main = Thread::new(container, arch::fpu::fresh());
+    let mut main = Thread::new(container, arch::fpu::fresh(kernel.tasks.spare.take()));
     main.registers = Registers { rdi: request.argument, ..Registers::for_user(entry, stack) };
     main.priority = request.priority.unwrap_or(main.priority);
     main.affinity = request.affinity;
