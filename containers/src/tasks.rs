@@ -146,6 +146,11 @@ fn number(index: u32, generation: u32) -> u32 {
     (generation & 0x3fff) << 15 | (index + 1)
 }
 
+/// The number of a further thread.
+fn further_number(id: Id<Thread>) -> u32 {
+    FURTHER | number(id.index(), id.generation())
+}
+
 impl ProcessId {
     /// The process's number in system calls, which is its main thread's.
     pub fn number(self) -> u32 {
@@ -208,9 +213,10 @@ impl<R> Tasks<R> {
     /// Makes a further thread in a process. It is not ready yet.
     pub fn make_thread(&mut self, process: ProcessId, extended: Box<ExtendedState>) -> Result<ThreadId, Full> {
         let container = self.process(process).ok_or(Full)?.container;
-        let id = self.threads.further.insert_named(|id| {
-            let number = FURTHER | number(id.index(), id.generation());
-            Thread { process, number, ..Thread::new(container, extended) }
+        let id = self.threads.further.insert_named(|id| Thread {
+            process,
+            number: further_number(id),
+            ..Thread::new(container, extended)
         })?;
         if let Some(process) = self.process_mut(process) {
             process.threads += 1;
@@ -304,12 +310,14 @@ impl<R> Tasks<R> {
     /// The thread with that number.
     pub fn by_number(&self, wanted: u32) -> Option<ThreadId> {
         let index = (wanted & 0x7fff).checked_sub(1)?;
-        let id = if wanted & FURTHER == 0 {
-            ThreadId::main(self.threads.processes.id_at(index)?.cast())
+        let (id, number) = if wanted & FURTHER == 0 {
+            let id: ProcessId = self.threads.processes.id_at(index)?.cast();
+            (ThreadId::main(id), id.number())
         } else {
-            ThreadId::further(self.threads.further.id_at(index)?)
+            let id = self.threads.further.id_at(index)?;
+            (ThreadId::further(id), further_number(id))
         };
-        (self.thread(id)?.number == wanted).then_some(id)
+        (number == wanted).then_some(id)
     }
 
     /// The threads of a process that have not ended.

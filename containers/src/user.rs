@@ -77,8 +77,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(done)
     }
 
-    /// Reads user memory; all of it or an error.
+    /// Reads user memory; all of it or an error. Mostly it lies in one page that is there.
     pub fn copy_in(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<(), Fault> {
+        match self.place((space.container, address), to.len(), Rights::READ) {
+            Some((frame, offset)) => {
+                self.physical.read(frame, offset, to);
+                Ok(())
+            }
+            None => self.copy_in_pieces(space, address, to),
+        }
+    }
+
+    #[inline(never)]
+    fn copy_in_pieces(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<(), Fault> {
         let length = to.len();
         let done = self.pieces(space, address, length, Rights::READ, |memory, frame, offset, bytes, done| {
             memory.physical.read(frame, offset, &mut to[done..done + bytes]);
@@ -87,8 +98,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if done == length { Ok(()) } else { Err(Fault::NoRegion) }
     }
 
-    /// Writes user memory; all of it or an error (a part may have been written then).
+    /// Writes user memory; all of it or an error (a part may have been written then). As above.
     pub fn copy_out(&mut self, space: Space, address: u64, from: &[u8]) -> Result<(), Fault> {
+        match self.place((space.container, address), from.len(), Rights::WRITE) {
+            Some((frame, offset)) => {
+                self.physical.write(frame, offset, from);
+                Ok(())
+            }
+            None => self.copy_out_pieces(space, address, from),
+        }
+    }
+
+    #[inline(never)]
+    fn copy_out_pieces(&mut self, space: Space, address: u64, from: &[u8]) -> Result<(), Fault> {
         let done = self.pieces(space, address, from.len(), Rights::WRITE, |memory, frame, offset, bytes, done| {
             memory.physical.write(frame, offset, &from[done..done + bytes]);
             Ok(())

@@ -76,8 +76,11 @@ pub fn restore<const N: usize>(area: &[u8; N]) {
 /// it takes from the area all the same (SDM volume 1, 13.8). What else is there it does not read.
 pub fn initial<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
-    let read = if XSAVE.load(Ordering::Relaxed) { HEADER..HEADER + 64 } else { 0..HEADER };
-    area[read].fill(0);
+    if XSAVE.load(Ordering::Relaxed) {
+        area[HEADER..HEADER + 64].fill(0);
+    } else {
+        area[..HEADER].fill(0);
+    }
     set_controls(area);
 }
 
