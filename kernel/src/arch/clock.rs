@@ -26,6 +26,15 @@ pub fn rdtsc() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// The time-stamp counter, read only when all that stands before it has been done: [`rdtsc`] waits for no load
+/// (SDM volume 2, RDTSC).
+#[cfg(feature = "smp")]
+pub fn rdtsc_ordered() -> u64 {
+    // SAFETY: it changes nothing, and every 64-bit CPU has it.
+    unsafe { core::arch::asm!("lfence", options(nostack, preserves_flags)) };
+    rdtsc()
+}
+
 /// Ticks of the time-stamp counter in a second.
 #[inline]
 pub fn tsc_hz() -> u64 {

@@ -208,8 +208,9 @@ mod skew {
             if !round(number) {
                 return None;
             }
-            let after = clock::rdtsc();
-            let unsure = (after - before) / 2;
+            let after = clock::rdtsc_ordered();
+            // Rounded up: the answer may be as late as `after` itself, and is then the greater half away.
+            let unsure = (after - before).div_ceil(2);
             if best.as_ref().is_none_or(|best| unsure < best.unsure) {
                 let ahead = COUNTER.load(Relaxed).wrapping_sub(before + unsure) as i64;
                 best = Some(Difference { ahead, unsure });
@@ -246,7 +247,7 @@ mod skew {
                     register.write(adjusted);
                 }
             } else {
-                COUNTER.store(clock::rdtsc(), Relaxed);
+                COUNTER.store(clock::rdtsc_ordered(), Relaxed);
             }
             last = asked;
             ANSWERED.store(asked, Release);
