@@ -62,6 +62,18 @@ impl Queue {
         }
     }
 
+    /// The thread that has waited longest leaves.
+    #[inline]
+    pub(crate) fn take_first<R>(&mut self, threads: &mut Threads<R>) -> Option<ThreadId> {
+        let first = self.first?;
+        if self.last == Some(first) {
+            *self = Queue::EMPTY;
+        } else if let Some(link) = threads.get(first).map(|thread| thread.link) {
+            self.remove(threads, link);
+        }
+        Some(first)
+    }
+
     /// The thread that had this link leaves from wherever it is; it must be in this queue.
     #[inline]
     pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, Link { previous, next }: Link) {
@@ -105,6 +117,18 @@ impl Lane {
         if queue.is_empty() {
             self.occupied &= !(1 << priority);
         }
+    }
+
+    /// The thread of the best priority that has waited longest leaves.
+    #[inline]
+    pub(crate) fn take_first<R>(&mut self, threads: &mut Threads<R>) -> Option<ThreadId> {
+        let best = self.best()?;
+        let queue = &mut self.queues[usize::from(best)];
+        let first = queue.take_first(threads);
+        if queue.is_empty() {
+            self.occupied &= !(1 << best);
+        }
+        first
     }
 
     /// The best priority that anybody in it has.

@@ -290,36 +290,33 @@ impl<R> Tasks<R> {
         self.schedule.cpus[usize::from(cpu.0)].best()
     }
 
-    /// Takes the next thread to run on `cpu` out of the ready queue; it stays on that CPU from now on.
-    /// With `None` the CPU is idle.
+    /// Takes the next thread to run on `cpu` out of the ready queue, and has it `begin`; it stays on that CPU from now
+    /// on. With `None` the CPU is idle.
     #[inline]
-    pub fn take_ready(&mut self, cpu: Cpu) -> Option<ThreadId> {
+    pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
         let state = self.schedule.cpu(cpu);
         // Mostly there are threads that run here, and nobody who competes with them.
-        match state.settled.first() {
-            Some(id) if state.fresh.best().is_none() => {
-                let thread = self.threads.get_mut(id)?;
-                let (link, priority) = (thread.link, thread.priority);
-                self.counts.migrations += u64::from(state.run(cpu, id, thread));
-                state.settled.remove(&mut self.threads, link, priority);
-                Some(id)
-            }
-            settled => self.take_of_several(cpu, settled),
-        }
-    }
-
-    /// The same where the first `settled` thread competes with fresh ones: the CPU's own or, if there is none that is
-    /// settled, everybody's.
-    #[inline(never)]
-    fn take_of_several(&mut self, cpu: Cpu, settled: Option<ThreadId>) -> Option<ThreadId> {
-        let first = match (settled, self.schedule.cpu(cpu).fresh.first()) {
-            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
-            both => self.first_of(<[_; 2]>::from(both)),
-        };
-        let Some(id) = first else {
+        let competes = state.fresh.best().is_some();
+        let settled = if competes { None } else { state.settled.take_first(&mut self.threads) };
+        let Some(id) = settled.or_else(|| self.take_of_several(cpu)) else {
             self.schedule.cpu(cpu).running = None;
             return None;
         };
+        let thread = self.threads.get_mut(id)?;
+        self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
+        Some(begin(id, thread))
+    }
+
+    /// Takes the thread out of the ready queue whose turn it is on `cpu`, where settled threads compete with fresh ones:
+    /// the CPU's own or, if there is none that is settled, everybody's.
+    #[inline(never)]
+    fn take_of_several(&mut self, cpu: Cpu) -> Option<ThreadId> {
+        let state = self.schedule.cpu(cpu);
+        let first = match (state.settled.first(), state.fresh.first()) {
+            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
+            both => self.first_of(<[_; 2]>::from(both)),
+        };
+        let id = first?;
         let thread = self.threads.get_mut(id)?;
         let (link, priority) = (thread.link, thread.priority);
         let from = thread.cpu.replace(cpu).unwrap_or(cpu);
@@ -328,8 +325,7 @@ impl<R> Tasks<R> {
             self.schedule.cpu(cpu).bound += 1;
         }
         self.schedule.cpu(from).lane(thread).remove(&mut self.threads, link, priority);
-        let thread = self.threads.get_mut(id)?;
-        self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
+        self.schedule.cpu(cpu).running = Some((id, priority));
         // What cannot begin here after all, because this goes first, begins where a CPU is idle.
         if self.schedule.cpu(from).fresh.best().is_some() {
             self.attention = self.attention.union(self.schedule.idle());

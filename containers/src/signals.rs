@@ -92,9 +92,9 @@ pub struct Timer {
 #[derive(Default)]
 pub struct Control {
     /// Signals that any of its threads may take.
-    pub pending: u64,
+    pending: u64,
     /// Whether it runs.
-    pub job: Job,
+    job: Job,
     /// What its parent has not been told yet.
     pub change: Option<Change>,
     /// Its interval timer.
@@ -106,26 +106,73 @@ pub struct Control {
 pub(crate) struct Signals {
     infos: Vec<(Target, SignalInfo)>,
     pub(crate) next_timer: Option<u64>,
+    /// Threads for which a signal is pending, and processes for which one is or that do not run.
+    restless: u32,
 }
 
 impl Default for Signals {
     fn default() -> Signals {
-        Signals { infos: Vec::with_capacity(INFOS), next_timer: None }
+        Signals { infos: Vec::with_capacity(INFOS), next_timer: None, restless: 0 }
+    }
+}
+
+impl Signals {
+    /// A thread or process has been changed that was restless or not.
+    fn recount(&mut self, before: bool, after: bool) {
+        self.restless = self.restless + u32::from(after) - u32::from(before);
+    }
+}
+
+impl Control {
+    /// Signals that any of the process's threads may take.
+    pub fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// Whether it runs.
+    pub fn job(&self) -> Job {
+        self.job
+    }
+
+    fn is_restless(&self) -> bool {
+        self.pending != 0 || self.job != Job::Runs
     }
 }
 
 impl<R> Tasks<R> {
-    fn pending_mut(&mut self, target: Target) -> Option<&mut u64> {
+    /// Changes what a process has pending, or whether it runs: nothing else may, or the count of restless ones is wrong.
+    fn change_control<T>(&mut self, id: ProcessId, change: impl FnOnce(&mut Control) -> T) -> Option<T> {
+        let control = &mut self.threads.processes.get_mut(id.cast())?.control;
+        let before = control.is_restless();
+        let result = change(control);
+        self.signals.recount(before, control.is_restless());
+        Some(result)
+    }
+
+    /// Changes the set of signals that are pending for a thread or a process.
+    pub(crate) fn change_pending<T>(&mut self, target: Target, change: impl FnOnce(&mut u64) -> T) -> Option<T> {
         match target {
-            Target::Thread(id) => self.thread_mut(id).map(|thread| &mut thread.pending),
-            Target::Process(id) => self.process_mut(id).map(|process| &mut process.control.pending),
+            Target::Thread(id) => {
+                let pending = &mut self.threads.get_mut(id)?.pending;
+                let before = *pending != 0;
+                let result = change(pending);
+                self.signals.recount(before, *pending != 0);
+                Some(result)
+            }
+            Target::Process(id) => self.change_control(id, |control| change(&mut control.pending)),
         }
+    }
+
+    /// Whether signals have nothing to say to any thread: none is pending, and all processes run.
+    #[inline]
+    pub fn is_calm(&self) -> bool {
+        self.signals.restless == 0
     }
 
     /// Whether signals have nothing to say to a thread: none is pending for it or its process, and that runs.
     pub fn is_quiet(&self, thread: &Thread) -> bool {
-        let control = self.process(thread.process).map(|process| &process.control);
-        thread.pending == 0 && control.is_none_or(|control| control.pending == 0 && control.job == Job::Runs)
+        let is_restless = || self.process(thread.process).is_some_and(|process| process.control.is_restless());
+        self.is_calm() || thread.pending == 0 && !is_restless()
     }
 
     /// The signals that a thread may take when it blocks none: its own and its process's.
@@ -140,9 +187,9 @@ impl<R> Tasks<R> {
 
     /// Makes a signal pending. Nobody is told.
     pub fn post(&mut self, target: Target, info: SignalInfo) {
-        let Some(pending) = self.pending_mut(target) else { return };
-        let twice = *pending & bit(info.number) != 0;
-        *pending |= bit(info.number);
+        let add = |pending: &mut u64| core::mem::replace(pending, *pending | bit(info.number));
+        let Some(before) = self.change_pending(target, add) else { return };
+        let twice = before & bit(info.number) != 0;
         let infos = &mut self.signals.infos;
         let room = infos.len() < INFOS && infos.iter().filter(|(whose, _)| *whose == target).count() < INFOS_EACH;
         if room && (!twice || info.number >= REAL_TIME) {
@@ -154,10 +201,11 @@ impl<R> Tasks<R> {
     /// number first.
     pub fn take_signal(&mut self, id: ThreadId, set: u64) -> Option<SignalInfo> {
         let thread = self.thread(id)?;
-        let own = thread.pending & set;
-        let target = if own != 0 { Target::Thread(id) } else { Target::Process(thread.process) };
-        let pending = self.pending_mut(target)?;
-        let open = *pending & set;
+        let (own, process) = (thread.pending & set, thread.process);
+        let (target, open) = match own {
+            0 => (Target::Process(process), self.process(process)?.control.pending & set),
+            _ => (Target::Thread(id), own),
+        };
         if open == 0 {
             return None;
         }
@@ -166,10 +214,16 @@ impl<R> Tasks<R> {
         let mut same = (0..infos.len()).filter(|n| infos[*n].0 == target && infos[*n].1.number == number);
         let (first, more) = (same.next(), same.next().is_some());
         let info = first.map(|at| infos.remove(at).1);
-        if !more && let Some(pending) = self.pending_mut(target) {
-            *pending &= !bit(number);
+        if !more {
+            self.change_pending(target, |pending| *pending &= !bit(number));
         }
         Some(info.unwrap_or(SignalInfo { number, code: 0, first: 0, second: 0 }))
+    }
+
+    /// Nothing is pending for a process any more, which has ended.
+    pub(crate) fn forget_signals(&mut self, process: ProcessId) {
+        self.change_control(process, |control| *control = Control::default());
+        self.discard_of(Target::Thread(ThreadId::main(process)), u64::MAX);
     }
 
     /// Drops pending signals of a process and of all its threads.
@@ -187,8 +241,8 @@ impl<R> Tasks<R> {
 
     /// The same of one target.
     pub(crate) fn discard_of(&mut self, target: Target, set: u64) {
-        if let Some(pending) = self.pending_mut(target).filter(|pending| **pending & set != 0) {
-            *pending &= !set;
+        let take = |pending: &mut u64| core::mem::replace(pending, *pending & !set);
+        if self.change_pending(target, take).is_some_and(|before| before & set != 0) {
             self.signals.infos.retain(|(whose, info)| *whose != target || bit(info.number) & !set != 0);
         }
     }
@@ -202,8 +256,14 @@ impl<R> Tasks<R> {
     /// those that are there are made to leave it.
     pub fn stop(&mut self, id: ProcessId, signal: u8) {
         let running = self.running_on(id);
-        if let Some(process) = self.process_mut(id).filter(|process| process.control.job == Job::Runs) {
-            process.control.job = Job::Stopping(signal);
+        let begin = |control: &mut Control| {
+            let runs = control.job == Job::Runs;
+            if runs {
+                control.job = Job::Stopping(signal);
+            }
+            runs
+        };
+        if self.change_control(id, begin) == Some(true) {
             running.iter().for_each(|cpu: Cpu| self.attention.insert(cpu));
         }
     }
@@ -221,19 +281,17 @@ impl<R> Tasks<R> {
         if !self.running_on(id).is_empty() {
             return false;
         }
-        if let Some(process) = self.process_mut(id) {
-            process.control.job = Job::Stopped(signal);
-            process.control.change = Some(Change::Stopped(signal));
-        }
+        self.change_control(id, |control| {
+            (control.job, control.change) = (Job::Stopped(signal), Some(Change::Stopped(signal)));
+        });
         true
     }
 
     /// Makes a stopped process go on; true if it had been stopped.
     pub fn go_on(&mut self, id: ProcessId) -> bool {
-        let Some(process) = self.process_mut(id) else { return false };
-        let before = core::mem::take(&mut process.control.job);
+        let Some(before) = self.change_control(id, |control| core::mem::take(&mut control.job)) else { return false };
         let stopped = matches!(before, Job::Stopped(_));
-        if stopped {
+        if stopped && let Some(process) = self.process_mut(id) {
             process.control.change = Some(Change::Continued);
         }
         if before != Job::Runs {

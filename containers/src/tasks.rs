@@ -11,7 +11,7 @@ use crate::process::{Ending, Process, ProcessId};
 use crate::queue::{Link, Queue};
 use crate::scheduling::Schedule;
 use crate::signals::{Control, Signals, Target};
-use crate::thread::{ExtendedState, Registers, Restart, State, Thread, Times};
+use crate::thread::{ExtendedState, State, Thread, Times};
 use crate::wait::{BUCKETS, Channel, Resume, Wait};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -48,17 +48,18 @@ impl ThreadId {
         ThreadId(id.name() | ThreadId::FURTHER)
     }
 
+    /// `None`: no thread was ever named so.
     #[inline(always)]
-    pub(crate) fn named(self) -> Named {
+    pub(crate) fn named(self) -> Option<Named> {
         if self.0.get() & ThreadId::FURTHER == 0 {
-            return Named::Main(Id::from_name(self.0));
+            return Some(Named::Main(Id::from_name(self.0)));
         }
-        Named::Further(NonZeroU64::new(self.0.get() & !ThreadId::FURTHER).map_or(Id::NONE, Id::from_name))
+        NonZeroU64::new(self.0.get() & !ThreadId::FURTHER).map(|name| Named::Further(Id::from_name(name)))
     }
 
     /// The process whose main thread it is.
     pub fn process(self) -> Option<ProcessId> {
-        match self.named() {
+        match self.named()? {
             Named::Main(process) => Some(process),
             Named::Further(_) => None,
         }
@@ -67,7 +68,7 @@ impl ThreadId {
 
 /// All processes and threads by name.
 pub struct Threads<R> {
-    processes: Arena<Process<R>>,
+    pub(crate) processes: Arena<Process<R>>,
     pub(crate) further: Arena<Thread>,
 }
 
@@ -75,7 +76,7 @@ impl<R> Threads<R> {
     /// The thread of that name.
     #[inline]
     pub fn get(&self, id: ThreadId) -> Option<&Thread> {
-        match id.named() {
+        match id.named()? {
             Named::Main(process) => self.processes.get(process.cast()).map(|process| &process.main),
             Named::Further(id) => self.further.get(id),
         }
@@ -84,7 +85,7 @@ impl<R> Threads<R> {
     /// The thread of that name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, id: ThreadId) -> Option<&mut Thread> {
-        match id.named() {
+        match id.named()? {
             Named::Main(process) => self.processes.get_mut(process.cast()).map(|process| &mut process.main),
             Named::Further(id) => self.further.get_mut(id),
         }
@@ -350,8 +351,8 @@ impl<R> Tasks<R> {
 
     /// Takes a parked thread out of the queues that it waits in: that of its channel and that of the deadlines.
     #[inline]
-    fn unpark(&mut self, id: ThreadId, link: Link, channel: Channel, deadline: Option<u64>) {
-        self.waiting[channel.bucket()].remove(&mut self.threads, link);
+    fn unpark(&mut self, id: ThreadId, link: Link, bucket: usize, deadline: Option<u64>) {
+        self.waiting[bucket].remove(&mut self.threads, link);
         if let Some(deadline) = deadline {
             self.deadlines.remove(&(deadline, id));
         }
@@ -359,15 +360,16 @@ impl<R> Tasks<R> {
 
     /// Wakes a parked thread with a result of the caller's choice.
     pub fn resume(&mut self, id: ThreadId, how: Resume) {
-        self.resume_if(id, |_, _| Some(how));
+        self.resume_if(id, Channel::bucket, |_, _| Some(how));
     }
 
     /// Wakes a thread, if it is parked, in the way that `how` says when it has seen thread and wait. Returns the thread
-    /// behind it in its queue, and whether it has been woken.
+    /// behind it in its queue, and whether it has been woken. `bucket` tells that of its channel.
     #[inline]
     fn resume_if(
         &mut self,
         id: ThreadId,
+        bucket: impl FnOnce(Channel) -> usize,
         how: impl FnOnce(&Thread, &Wait) -> Option<Resume>,
     ) -> (Option<ThreadId>, bool) {
         let Some(thread) = self.threads.get_mut(id) else { return (None, false) };
@@ -376,25 +378,17 @@ impl<R> Tasks<R> {
         let how = seen.wait.as_ref().and_then(|wait| how(seen, wait));
         let (Some(how), Some(wait)) = (how, &thread.wait) else { return (before.next, false) };
         let (channel, deadline) = (wait.channel, wait.deadline);
-        let registers = &mut thread.registers;
         match how {
             Resume::Unchanged => {}
-            Resume::Return(value) => registers.rax = value as u64,
-            Resume::Restart | Resume::Interrupt => {
-                // Back onto the `syscall` instruction, with its number in place.
-                registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
-                registers.rax = registers.code;
-                registers.vector = Registers::SET;
-                let after_handler = wait.after_handler(how == Resume::Interrupt);
-                thread.restart = Some(Restart { rip: registers.rip, deadline, progress: wait.progress, after_handler });
-            }
+            Resume::Return(value) => thread.registers.rax = value as u64,
+            Resume::Restart | Resume::Interrupt => thread.make_again(how == Resume::Interrupt),
         }
         thread.wait = None;
         if let Some(cpu) = self.schedule.put_back(id, thread, false) {
             self.attention.insert(cpu);
         }
         let link = thread.link;
-        self.unpark(id, before, channel, deadline);
+        self.unpark(id, before, bucket(channel), deadline);
         link.attach(&mut self.threads, id);
         (before.next, true)
     }
@@ -415,14 +409,17 @@ impl<R> Tasks<R> {
         bits: u32,
         mut how: impl FnMut(&Thread, &Wait) -> Resume,
     ) -> usize {
+        let bucket = channel.bucket();
         let mut woken = 0;
-        let mut next = self.waiting[channel.bucket()].first();
+        let mut next = self.waiting[bucket].first();
         while woken < most
             && let Some(id) = next
         {
-            let (behind, resumed) = self.resume_if(id, |thread, wait| {
-                (wait.channel == channel && wait.bits & bits != 0).then(|| how(thread, wait))
-            });
+            let (behind, resumed) = self.resume_if(
+                id,
+                |_| bucket,
+                |thread, wait| (wait.channel == channel && wait.bits & bits != 0).then(|| how(thread, wait)),
+            );
             next = behind;
             woken += usize::from(resumed);
         }
@@ -494,7 +491,7 @@ impl<R> Tasks<R> {
             State::Ready => self.dequeue(id),
             State::Parked => {
                 let wait = thread.wait.map(|wait| (wait.channel, wait.deadline));
-                wait.into_iter().for_each(|(channel, deadline)| self.unpark(id, link, channel, deadline));
+                wait.into_iter().for_each(|(channel, deadline)| self.unpark(id, link, channel.bucket(), deadline));
             }
             State::Running => thread.cpu.into_iter().for_each(|cpu| self.attention.insert(cpu)),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
@@ -505,7 +502,7 @@ impl<R> Tasks<R> {
         if thread.pending != 0 {
             self.discard_of(Target::Thread(id), u64::MAX);
         }
-        if let Named::Further(further) = id.named() {
+        if let Some(Named::Further(further)) = id.named() {
             self.spare = self.threads.further.remove(further).map(|thread| thread.extended);
         }
         self.process_mut(process).map_or(0, |process| {
@@ -526,12 +523,15 @@ impl<R> Tasks<R> {
 
     /// Gives a process whose threads have all ended a main thread anew, which is not ready yet (`execve`).
     /// From now on the process is in that thread's container.
-    pub fn renew(&mut self, id: ProcessId, main: Thread) {
+    pub fn renew(&mut self, id: ProcessId, mut main: Thread) {
+        let pending = core::mem::take(&mut main.pending);
+        self.discard_of(Target::Thread(ThreadId::main(id)), u64::MAX);
         if let Some(process) = self.process_mut(id) {
             process.container = main.container;
             process.threads = 1;
             process.main = Thread { process: id, number: id.number(), ..main };
         }
+        self.change_pending(Target::Thread(ThreadId::main(id)), |own| *own = pending);
     }
 
     /// A process's parent is gone: nobody will wait for it.
@@ -548,6 +548,9 @@ impl<R> Tasks<R> {
     /// Takes an ended process away.
     pub fn remove_process(&mut self, id: ProcessId) {
         self.disown(id);
+        if !self.is_calm() {
+            self.forget_signals(id);
+        }
         self.spare = self.threads.processes.remove(id.cast()).map(|process| process.main.extended);
     }
 }

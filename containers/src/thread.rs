@@ -209,7 +209,7 @@ pub struct Thread {
     /// Its alternate signal stack.
     pub signal_stack: SignalStack,
     /// Signals that are waiting to be delivered, bit n − 1 for signal n.
-    pub pending: u64,
+    pub(crate) pending: u64,
     /// How long it has had a CPU.
     pub run_time: Times,
 }
@@ -251,11 +251,36 @@ impl Thread {
         self.link.next
     }
 
+    /// Takes over from another thread what stays when that begins another program (`execve`).
+    pub fn succeed(&mut self, other: &Thread) {
+        (self.signal_mask, self.pending) = (other.signal_mask, other.pending);
+        (self.priority, self.affinity) = (other.priority, other.affinity);
+    }
+
+    /// Signals that are waiting to be delivered to it, bit n − 1 for signal n; not those of its process.
+    pub fn own_pending(&self) -> u64 {
+        self.pending
+    }
+
     /// It has had a CPU for so long, which comes off its slice.
     #[inline]
     pub fn charge(&mut self, used: Times) {
         self.slice = self.slice.saturating_sub(used.total());
         self.run_time = self.run_time + used;
+    }
+
+    /// Its call is to be made again, of which its wait tells.
+    #[inline(never)]
+    pub(crate) fn make_again(&mut self, interrupted: bool) {
+        let Some(wait) = &self.wait else { return };
+        // Back onto the `syscall` instruction, with its number in place.
+        let registers = &mut self.registers;
+        registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
+        registers.rax = registers.code;
+        registers.vector = Registers::SET;
+        let (deadline, progress) = (wait.deadline, wait.progress);
+        let after_handler = wait.after_handler(interrupted);
+        self.restart = Some(Restart { rip: registers.rip, deadline, progress, after_handler });
     }
 
     /// A signal's handler comes before the call that is to be made again. That may end now: with what it has

@@ -6,7 +6,7 @@
 
 use crate::arch::entry::{self, USER_TIME};
 use crate::arch::{self, apic, clock};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Memory};
 use crate::{lifecycle, signals};
 use ::trace::Event;
 use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
@@ -75,34 +75,36 @@ fn used(cpu: &InKernel, now: u64) -> Times {
     Times { user, system: used - user }
 }
 
-/// Chooses who runs next: the current thread if it still may, else the best that is ready.
-pub fn choose(kernel: &mut Kernel, cpu: &InKernel) {
+/// Chooses who runs next: the current thread if it still may, else the best that is ready; `None`: nobody.
+pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Option<Running> {
     let me = this_cpu(cpu);
     kernel.tasks.attention.remove(me);
     let now = clock::nanoseconds();
     let used = used(cpu, now);
-    let stays =
+    let mut stays =
         running(cpu).filter(|running| kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, running)));
-    let mut next = stays.map(|running| running.thread);
-    if next.is_none() {
-        CURRENT.get(cpu).set(None);
-        next = kernel.tasks.take_ready(me);
-    }
-    let next = loop {
-        let Some(id) = next else {
-            kernel.memory.rest(me);
-            break None;
+    let chosen = loop {
+        let attempt = match stays.take() {
+            Some(running) => go_on(kernel, cpu, running.thread),
+            None => {
+                CURRENT.get(cpu).set(None);
+                switch(kernel, cpu)
+            }
         };
-        match put_before(kernel, cpu, id) {
-            Ok(running) => break Some(running),
-            Err(OutOfFrames) => out_of_memory(kernel, cpu, id),
+        match attempt {
+            Some(Ok(running)) => break Some(running),
+            Some(Err(id)) => out_of_memory(kernel, cpu, id),
+            None => {
+                kernel.memory.rest(me);
+                break None;
+            }
         }
-        next = kernel.tasks.take_ready(me);
     };
-    CURRENT.get(cpu).set(next);
+    CURRENT.get(cpu).set(chosen);
     if let Some(alarm) = kernel.tasks.next_alarm(me, now) {
         apic::arm(clock::ticks(alarm.saturating_sub(now)));
     }
+    chosen
 }
 
 fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
@@ -121,27 +123,51 @@ fn is_another(kernel: &Kernel, cpu: &InKernel) -> bool {
     running(cpu).is_some_and(|running| now(&running).is_some_and(|now| now != running.space.container))
 }
 
-/// Puts a thread and its container before this CPU, unless they are there.
-fn put_before(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<Running, OutOfFrames> {
-    let thread = kernel.tasks.thread_mut(id).ok_or(OutOfFrames)?;
-    let (process, space) = (thread.process, Space { container: thread.container, cpu: this_cpu(cpu) });
-    // Its process may have got another container's face meanwhile (a directory of its own, exec).
-    let copies = kernel.memory.counts.copies_made;
-    kernel.memory.activate(space.container, space.cpu)?;
-    if cfg!(feature = "trace") && kernel.memory.counts.copies_made > copies {
-        arch::trace::event(cpu, Event::DirectoryCopy { container: space.container.index() });
-    }
-    let resumed = thread.restart.is_some() || thread.saved_mask.is_some();
-    if current(cpu) != Some(id) {
+/// A thread is about to run here, or the one whose page directory found no frame.
+type Attempt = Option<Result<Running, ThreadId>>;
+
+/// The thread that runs here goes on. Its process may have got another container's face meanwhile (a directory of
+/// its own, exec).
+fn go_on(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Attempt {
+    kernel.tasks.thread(id).map(|thread| put_container_before(&mut kernel.memory, cpu, id, thread))
+}
+
+/// Puts the next ready thread and its container before this CPU, if there is one.
+#[inline]
+fn switch(kernel: &mut Kernel, cpu: &InKernel) -> Attempt {
+    let Kernel { tasks, memory, .. } = kernel;
+    let attempt = tasks.take_ready(this_cpu(cpu), |id, thread| {
+        let running = put_container_before(memory, cpu, id, thread)?;
         SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
         arch::fpu::restore(&thread.extended.0);
         arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
         entry::set_frame(cpu, &mut thread.registers);
-        if cfg!(feature = "trace") {
-            record_switch(kernel, cpu, id);
-        }
+        Ok(running)
+    });
+    if cfg!(feature = "trace")
+        && let Some(Ok(running)) = &attempt
+    {
+        record_switch(kernel, cpu, running.thread);
     }
-    Ok(Running { thread: id, process, space, resumed })
+    attempt
+}
+
+/// Puts a thread's container before this CPU, unless it is there.
+#[inline]
+fn put_container_before(
+    memory: &mut Memory,
+    cpu: &InKernel,
+    id: ThreadId,
+    thread: &Thread,
+) -> Result<Running, ThreadId> {
+    let space = Space { container: thread.container, cpu: this_cpu(cpu) };
+    let copies = memory.counts.copies_made;
+    memory.activate(space.container, space.cpu).map_err(|OutOfFrames| id)?;
+    if cfg!(feature = "trace") && memory.counts.copies_made > copies {
+        arch::trace::event(cpu, Event::DirectoryCopy { container: space.container.index() });
+    }
+    let resumed = thread.restart.is_some() || thread.saved_mask.is_some();
+    Ok(Running { thread: id, process: thread.process, space, resumed })
 }
 
 /// Records that another thread runs here now, and its program's name when it is new to this CPU.

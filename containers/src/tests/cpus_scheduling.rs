@@ -1,6 +1,6 @@
 //! Who runs where, with several CPUs.
 
-use super::scheduling::goes_on;
+use super::scheduling::{goes_on, take_ready};
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::region::Regions;
 use crate::scheduling::SLICE;
@@ -50,19 +50,19 @@ fn new_threads_spread_over_idle_cpus_and_stay() {
     assert_eq!(tasks.attention, CpuSet::first(3));
     for (n, id) in threads.iter().enumerate() {
         let cpu = Cpu(n as u8);
-        assert_eq!((cpu_of(&tasks, *id), tasks.take_ready(cpu)), (Some(cpu), Some(*id)));
+        assert_eq!((cpu_of(&tasks, *id), take_ready(&mut tasks, cpu)), (Some(cpu), Some(*id)));
     }
     // Nobody is idle: it goes to one of those with the fewest threads, and begins where one is idle first.
     let late = ready(&mut tasks, 5);
     assert_eq!(cpu_of(&tasks, late), Some(Cpu(0)));
     tasks.park(threads[1], Wait::restart(Channel::Poll, None));
-    assert_eq!((tasks.take_ready(Cpu(1)), cpu_of(&tasks, late)), (Some(late), Some(Cpu(1))));
+    assert_eq!((take_ready(&mut tasks, Cpu(1)), cpu_of(&tasks, late)), (Some(late), Some(Cpu(1))));
     // A thread comes back to where it ran, though another CPU is idle.
     tasks.end_thread(threads[2]);
-    assert_eq!(tasks.take_ready(Cpu(2)), None);
+    assert_eq!(take_ready(&mut tasks, Cpu(2)), None);
     tasks.attention = CpuSet::NONE;
     tasks.wake_all(Channel::Poll);
-    assert_eq!((tasks.take_ready(Cpu(2)), tasks.attention), (None, CpuSet::only(Cpu(1))));
+    assert_eq!((take_ready(&mut tasks, Cpu(2)), tasks.attention), (None, CpuSet::only(Cpu(1))));
     assert_eq!(tasks.counts.migrations, 0);
 }
 
@@ -70,7 +70,7 @@ fn new_threads_spread_over_idle_cpus_and_stay() {
 fn only_a_cpu_that_would_prefer_the_thread_is_alerted() {
     let mut tasks = Tasks::<()>::new(2);
     let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 8));
-    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     let mut alerted = |priority| {
         tasks.attention = CpuSet::NONE;
         ready(&mut tasks, priority);
@@ -89,7 +89,7 @@ fn threads_are_spread_evenly_over_busy_cpus() {
     for _ in 0..3 {
         ready(&mut tasks, 5);
     }
-    (0..3).for_each(|cpu| _ = tasks.take_ready(Cpu(cpu)));
+    (0..3).for_each(|cpu| _ = take_ready(&mut tasks, Cpu(cpu)));
     for _ in 0..6 {
         ready(&mut tasks, 5);
     }
@@ -99,9 +99,9 @@ fn threads_are_spread_evenly_over_busy_cpus() {
     for _ in 0..6 {
         let id = ready(&mut tasks, 5);
         let cpu = cpu_of(&tasks, id).unwrap();
-        assert_eq!(tasks.take_ready(cpu), Some(id));
+        assert_eq!(take_ready(&mut tasks, cpu), Some(id));
         tasks.park(id, Wait::restart(Channel::Poll, None));
-        assert_eq!(tasks.take_ready(cpu), None);
+        assert_eq!(take_ready(&mut tasks, cpu), None);
     }
     assert_eq!([0, 1, 2].map(|cpu| tasks.bound_to(Cpu(cpu))), [2; 3]);
 }
@@ -111,25 +111,25 @@ fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
     let mut tasks = Tasks::<()>::new(2);
     let park = |tasks: &mut Tasks<()>, id| tasks.park(id, Wait::restart(Channel::Poll, None));
     let [a, b, ran] = core::array::from_fn(|_| ready(&mut tasks, 5));
-    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     tasks.thread_mut(a).unwrap().slice = 0;
     assert!(!goes_on(&mut tasks, Cpu(0), a));
-    assert_eq!(tasks.take_ready(Cpu(0)), Some(ran));
+    assert_eq!(take_ready(&mut tasks, Cpu(0)), Some(ran));
     let only = process(&mut tasks, container());
     tasks.set_priority(only, 5);
     tasks.set_affinity(only, CpuSet::only(Cpu(0)));
     tasks.make_ready(only);
     // CPU 0 runs `ran`; `a`, which has run, and `only` wait there. CPU 1 has nothing to take.
     park(&mut tasks, b);
-    assert_eq!((tasks.take_ready(Cpu(1)), cpu_of(&tasks, only)), (None, Some(Cpu(0))));
+    assert_eq!((take_ready(&mut tasks, Cpu(1)), cpu_of(&tasks, only)), (None, Some(Cpu(0))));
     tasks.wake_all(Channel::Poll);
-    assert_eq!(tasks.take_ready(Cpu(1)), Some(b));
+    assert_eq!(take_ready(&mut tasks, Cpu(1)), Some(b));
     // Behind `b`, until CPU 0 has done all that is its own.
     let new = ready(&mut tasks, 5);
     assert_eq!(cpu_of(&tasks, new), Some(Cpu(1)));
     for (done, next) in [(ran, a), (a, only), (only, new)] {
         park(&mut tasks, done);
-        assert_eq!(tasks.take_ready(Cpu(0)), Some(next));
+        assert_eq!(take_ready(&mut tasks, Cpu(0)), Some(next));
     }
     assert_eq!((cpu_of(&tasks, new), tasks.bound_to(Cpu(0)), tasks.bound_to(Cpu(1))), (Some(Cpu(0)), 4, 1));
     assert_eq!(tasks.counts.migrations, 0);
@@ -139,18 +139,18 @@ fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
 fn affinity_moves_a_thread_in_any_state() {
     let mut tasks = Tasks::<()>::new(3);
     let [a, b, c] = core::array::from_fn(|_| ready(&mut tasks, 5));
-    assert_eq!((tasks.take_ready(Cpu(1)), tasks.take_ready(Cpu(2))), (Some(b), Some(c)));
+    assert_eq!((take_ready(&mut tasks, Cpu(1)), take_ready(&mut tasks, Cpu(2))), (Some(b), Some(c)));
     // Ready: at once.
     tasks.attention = CpuSet::NONE;
     tasks.set_affinity(a, CpuSet::only(Cpu(1)));
-    assert_eq!((cpu_of(&tasks, a), tasks.take_ready(Cpu(0))), (Some(Cpu(1)), None));
+    assert_eq!((cpu_of(&tasks, a), take_ready(&mut tasks, Cpu(0))), (Some(Cpu(1)), None));
     // Running: its CPU preempts it, and it goes to the idle one.
     tasks.attention = CpuSet::NONE;
     tasks.set_affinity(b, CpuSet(0b101));
     assert_eq!((tasks.attention, goes_on(&mut tasks, Cpu(1), b)), (CpuSet::only(Cpu(1)), false));
     assert_eq!((cpu_of(&tasks, b), tasks.thread(b).unwrap().slice), (Some(Cpu(0)), SLICE));
     assert!(tasks.attention.contains(Cpu(0)));
-    assert_eq!((tasks.take_ready(Cpu(1)), tasks.take_ready(Cpu(0))), (Some(a), Some(b)));
+    assert_eq!((take_ready(&mut tasks, Cpu(1)), take_ready(&mut tasks, Cpu(0))), (Some(a), Some(b)));
     assert_eq!(tasks.counts.migrations, 1);
     // Parked: when woken, to the allowed CPU with the fewest threads.
     tasks.park(b, Wait::restart(Channel::Poll, None));
@@ -171,7 +171,7 @@ fn affinity_moves_a_thread_in_any_state() {
 fn equals_take_turns_across_lanes() {
     let mut tasks = Tasks::<()>::new(2);
     let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 3));
-    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     // One that may begin anywhere, one that may not, and again one that may.
     let first = ready(&mut tasks, 5);
     let second = process(&mut tasks, container());
@@ -184,7 +184,7 @@ fn equals_take_turns_across_lanes() {
         let current = tasks.running_on_cpu(Cpu(0)).unwrap();
         tasks.thread_mut(current).unwrap().slice = 0;
         assert!(!goes_on(&mut tasks, Cpu(0), current));
-        assert_eq!(tasks.take_ready(Cpu(0)), Some(expected));
+        assert_eq!(take_ready(&mut tasks, Cpu(0)), Some(expected));
     }
     // What is left of a slice is used before others get theirs.
     tasks.thread_mut(a).unwrap().slice = 1;
@@ -199,7 +199,7 @@ fn a_process_is_found_where_it_runs() {
     let other = tasks.make_thread(id, ExtendedState::zero()).unwrap();
     tasks.make_ready(other);
     let stranger = ready(&mut tasks, 5);
-    (0..4).for_each(|cpu| _ = tasks.take_ready(Cpu(cpu)));
+    (0..4).for_each(|cpu| _ = take_ready(&mut tasks, Cpu(cpu)));
     assert_eq!(tasks.running_on(id), CpuSet(0b11));
     tasks.attention = CpuSet::NONE;
     tasks.alert(stranger);
@@ -216,7 +216,7 @@ fn a_process_is_found_where_it_runs() {
 fn one_cpu_watches_the_clock() {
     let mut tasks = Tasks::<()>::new(2);
     let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 5));
-    assert_eq!((tasks.take_ready(Cpu(0)), tasks.take_ready(Cpu(1))), (Some(a), Some(b)));
+    assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     assert_eq!(tasks.deadline_for(Cpu(0)), None);
     tasks.park(a, Wait::restart(Channel::Time, Some(50)));
     assert_eq!(tasks.deadline_for(Cpu(0)), Some(50));
@@ -290,7 +290,7 @@ impl Kernel {
         let tasks = &mut self.tasks;
         tasks.attention.remove(cpu);
         let still = self.current[n].filter(|id| goes_on(tasks, cpu, *id));
-        self.current[n] = still.or_else(|| tasks.take_ready(cpu));
+        self.current[n] = still.or_else(|| take_ready(tasks, cpu));
         self.timers[n] = tasks.next_alarm(cpu, self.now).or(self.timers[n]);
         self.slices[n] = self.now + self.current[n].map_or(0, |id| tasks.thread(id).unwrap().slice);
     }
@@ -426,7 +426,7 @@ proptest! {
     fn computing_threads_are_spread_evenly(cpus in 1..9_u8, looks in proptest::collection::vec(0..12_u8, 1..40)) {
         let mut tasks = Tasks::<()>::new(cpus.into());
         let look = |tasks: &mut Tasks<()>, cpu| if tasks.running_on_cpu(cpu).is_none() {
-            tasks.take_ready(cpu);
+            take_ready(tasks, cpu);
         };
         for cpu in &looks {
             ready(&mut tasks, 5);

@@ -12,6 +12,10 @@ use crate::wait::{Channel, Resume, Wait};
 const CPU: Cpu = Cpu(0);
 
 /// Whether a thread goes on that has used up nothing.
+pub(crate) fn take_ready(tasks: &mut Tasks<()>, cpu: Cpu) -> Option<ThreadId> {
+    tasks.take_ready(cpu, |id, _| id)
+}
+
 pub(crate) fn goes_on(tasks: &mut Tasks<()>, cpu: Cpu, id: ThreadId) -> bool {
     tasks.goes_on(cpu, id, Times::default(), |_| {})
 }
@@ -29,7 +33,7 @@ fn process(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
 
 fn running(tasks: &mut Tasks<()>) -> ThreadId {
     let id = process(tasks, 3);
-    assert_eq!(tasks.take_ready(CPU), Some(id));
+    assert_eq!(take_ready(tasks, CPU), Some(id));
     id
 }
 
@@ -38,7 +42,7 @@ fn better_priorities_go_first_and_equals_in_turn() {
     let mut tasks = Tasks::default();
     let (low, first, second) = (process(&mut tasks, 9), process(&mut tasks, 5), process(&mut tasks, 5));
     assert_eq!(tasks.best_ready(CPU), Some(5));
-    let order: Vec<_> = core::iter::from_fn(|| tasks.take_ready(CPU)).collect();
+    let order: Vec<_> = core::iter::from_fn(|| take_ready(&mut tasks, CPU)).collect();
     assert_eq!(order, [first, second, low]);
 }
 
@@ -46,18 +50,18 @@ fn better_priorities_go_first_and_equals_in_turn() {
 fn an_interrupted_slice_goes_on_first_a_used_up_one_last() {
     let mut tasks = Tasks::default();
     let (a, b) = (process(&mut tasks, 5), process(&mut tasks, 5));
-    assert_eq!(tasks.take_ready(CPU), Some(a));
+    assert_eq!(take_ready(&mut tasks, CPU), Some(a));
     tasks.thread_mut(a).unwrap().slice = 1;
     assert!(goes_on(&mut tasks, CPU, a));
     let better = process(&mut tasks, 4);
     assert!(!goes_on(&mut tasks, CPU, a));
-    assert_eq!(tasks.take_ready(CPU), Some(better));
+    assert_eq!(take_ready(&mut tasks, CPU), Some(better));
     tasks.park(better, Wait::restart(Channel::Time, None));
     assert!(!goes_on(&mut tasks, CPU, better));
-    assert_eq!((tasks.take_ready(CPU), tasks.thread(a).unwrap().slice), (Some(a), 1));
+    assert_eq!((take_ready(&mut tasks, CPU), tasks.thread(a).unwrap().slice), (Some(a), 1));
     tasks.thread_mut(a).unwrap().slice = 0;
     assert!(!goes_on(&mut tasks, CPU, a));
-    assert_eq!((tasks.take_ready(CPU), tasks.thread(a).unwrap().slice), (Some(b), SLICE));
+    assert_eq!((take_ready(&mut tasks, CPU), tasks.thread(a).unwrap().slice), (Some(b), SLICE));
     // Nobody to leave the CPU to: another slice.
     tasks.end_thread(a);
     tasks.thread_mut(b).unwrap().slice = 0;
@@ -79,18 +83,18 @@ fn the_timer_is_set_when_it_would_go_off_too_late() {
         tasks.attention = CpuSet::NONE;
         tasks.park(from, Wait::restart(Channel::Poll, None));
         assert_eq!((tasks.attention, goes_on(&mut tasks, CPU, from)), (CpuSet::only(CPU), false));
-        assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, now)), (Some(to), None));
+        assert_eq!((take_ready(&mut tasks, CPU), tasks.next_alarm(CPU, now)), (Some(to), None));
         tasks.attention = CpuSet::NONE;
         tasks.wake_all(Channel::Poll);
         assert_eq!(tasks.attention, CpuSet::NONE);
     }
     // A deadline that comes sooner, and one that does not.
     tasks.park(a, Wait::restart(Channel::Time, Some(1000)));
-    assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, 500)), (Some(b), Some(1000)));
+    assert_eq!((take_ready(&mut tasks, CPU), tasks.next_alarm(CPU, 500)), (Some(b), Some(1000)));
     tasks.park(b, Wait::restart(Channel::Time, Some(2000)));
-    assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, 600)), (None, None));
+    assert_eq!((take_ready(&mut tasks, CPU), tasks.next_alarm(CPU, 600)), (None, None));
     tasks.expire(CPU, 1000);
-    assert_eq!((tasks.take_ready(CPU), tasks.next_alarm(CPU, 1000)), (Some(a), Some(2000)));
+    assert_eq!((take_ready(&mut tasks, CPU), tasks.next_alarm(CPU, 1000)), (Some(a), Some(2000)));
 }
 
 #[test]
@@ -98,8 +102,8 @@ fn a_thread_stays_on_the_cpu_that_it_started_on() {
     let mut tasks = Tasks::new(2);
     let id = running(&mut tasks);
     tasks.make_ready(id);
-    assert_eq!(tasks.take_ready(Cpu(1)), None);
-    assert_eq!(tasks.take_ready(Cpu(0)), Some(id));
+    assert_eq!(take_ready(&mut tasks, Cpu(1)), None);
+    assert_eq!(take_ready(&mut tasks, Cpu(0)), Some(id));
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn a_waker_says_for_each_how_its_call_ends() {
     assert_eq!(registers(&tasks, threads[2]), Some((0x1000, 7)), "it is made again");
     assert_eq!(tasks.next_deadline(), Some(51));
     assert_eq!((tasks.wake(channel, 9, 3), tasks.next_deadline()), (2, None));
-    let order: Vec<_> = core::iter::from_fn(|| tasks.take_ready(CPU)).collect();
+    let order: Vec<_> = core::iter::from_fn(|| take_ready(&mut tasks, CPU)).collect();
     assert_eq!(order, [0, 2, 1, 3].map(|n| threads[n]));
 }
 
@@ -190,13 +194,13 @@ fn threads_can_end_wherever_they_are() {
     let further: Vec<_> = (0..3).map(|_| tasks.make_thread(process, ExtendedState::zero()).unwrap()).collect();
     tasks.make_ready(further[0]);
     tasks.make_ready(further[1]);
-    assert_eq!(tasks.take_ready(CPU), Some(further[0]));
+    assert_eq!(take_ready(&mut tasks, CPU), Some(further[0]));
     tasks.park(further[0], Wait::restart(Channel::Poll, Some(5)));
     assert_eq!(tasks.threads_of(process).count(), 4);
     for (left, id) in (0..3).rev().zip(further) {
         assert_eq!(tasks.end_thread(id), left + 1);
     }
-    assert_eq!((tasks.take_ready(CPU), tasks.next_deadline(), tasks.end_thread(main)), (None, None, 0));
+    assert_eq!((take_ready(&mut tasks, CPU), tasks.next_deadline(), tasks.end_thread(main)), (None, None, 0));
     tasks.end_process(process, Ending::Exited(3));
     assert_eq!(tasks.process(process).unwrap().ended.unwrap().wait_status(), 0x300);
     tasks.remove_process(process);

@@ -275,8 +275,9 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
         if deferred::any(cpu) {
             kernel.work_off(cpu, deferred::take(cpu));
         }
-        schedule::choose(kernel, cpu);
-        if !signals::deliver(kernel, cpu) {
+        if let Some(chosen) = schedule::choose(kernel, cpu)
+            && !signals::deliver(kernel, cpu, &chosen)
+        {
             kernel.tasks.attention.insert(here);
         }
         interrupts::disable();

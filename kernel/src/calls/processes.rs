@@ -220,8 +220,7 @@ fn become_program(
     let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     if let Some(thread) = kernel.tasks.thread(caller.thread) {
-        (main.signal_mask, main.pending) = (thread.signal_mask, thread.pending);
-        (main.priority, main.affinity) = (thread.priority, thread.affinity);
+        main.succeed(thread);
     }
     lifecycle::end_threads(kernel, cpu, id);
     kernel.tasks.renew(id, main);

@@ -172,14 +172,30 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     }
     let count = |number: u64| (number as i32).max(0) as usize;
     match operation & !(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME) {
-        0 => {
-            let deadline = super::time::relative(caller, memory, tasks, fourth)?;
-            wait(caller, memory, tasks, word, number as u32, deadline, u32::MAX)
-        }
-        9 => {
-            super::restart(tasks, caller);
-            let deadline = absolute(caller, memory, fourth, realtime)?;
-            wait(caller, memory, tasks, word, number as u32, deadline, third as u32)
+        wait @ (0 | 9) => {
+            let (deadline, bits) = match wait {
+                0 => (super::time::relative(caller, memory, tasks, fourth)?, u32::MAX),
+                _ => {
+                    super::restart(tasks, caller);
+                    (absolute(caller, memory, fourth, realtime)?, third as u32)
+                }
+            };
+            if bits == 0 {
+                return Err(Errno::EINVAL);
+            }
+            if memory.word(caller.space, word).map_err(bad_address)? != number as u32 {
+                return Err(Errno::EAGAIN);
+            }
+            let wait = Wait {
+                channel: channel(memory, word),
+                deadline,
+                woken: Resume::Return(0),
+                expired: Resume::Return(-i64::from(Errno::ETIMEDOUT.into_raw())),
+                bits,
+                progress: 0,
+            };
+            tasks.park(caller.thread, wait);
+            Ok(Reply::Parked)
         }
         1 => value(tasks.wake(channel(memory, word), count(number).max(1), u32::MAX)),
         10 if third as u32 == 0 => Err(Errno::EINVAL),
@@ -252,33 +268,6 @@ fn absolute(caller: &Caller, memory: &mut Memory, address: u64, realtime: bool) 
         return Ok(Some(time));
     }
     Ok(Some(clock::nanoseconds().saturating_add(time.saturating_sub(clock::wall_clock()))))
-}
-
-fn wait(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    word: u64,
-    expected: u32,
-    deadline: Option<u64>,
-    bits: u32,
-) -> Answer {
-    if bits == 0 {
-        return Err(Errno::EINVAL);
-    }
-    if memory.word(caller.space, word).map_err(bad_address)? != expected {
-        return Err(Errno::EAGAIN);
-    }
-    let wait = Wait {
-        channel: futex_at(memory, caller.space, word, caller.int(1) & FUTEX_PRIVATE != 0),
-        deadline,
-        woken: Resume::Return(0),
-        expired: Resume::Return(-i64::from(Errno::ETIMEDOUT.into_raw())),
-        bits,
-        progress: 0,
-    };
-    tasks.park(caller.thread, wait);
-    Ok(Reply::Parked)
 }
 
 /// `set_tid_address(word)`

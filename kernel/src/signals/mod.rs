@@ -10,11 +10,12 @@
 pub mod frame;
 
 use crate::kernel::{Kernel, Tasks};
-use crate::{lifecycle, schedule};
+use crate::lifecycle;
+use crate::schedule::Running;
 use alloc::rc::Rc;
 pub use containers::signals::bit;
 use containers::signals::each;
-use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, Thread, ThreadId};
+use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -337,7 +338,7 @@ fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
 /// Stops a process, unless it is about to end anyway, or nobody in its session could make it go on.
 fn stop(tasks: &mut Tasks, id: ProcessId, signal: u8) {
     let Some(process) = tasks.process(id) else { return };
-    let dies = process.control.pending & bit(SIGKILL) != 0;
+    let dies = process.control.pending() & bit(SIGKILL) != 0;
     if !dies && (signal == SIGSTOP || !tasks.is_orphaned(process.group)) {
         tasks.stop(id, signal);
         settle_stop(tasks, id);
@@ -384,12 +385,12 @@ fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status:
 /// one that ends the wait, or one that stops the process and found this thread still running.
 #[inline]
 pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
-    if tasks.thread(id).is_some_and(|thread| !tasks.is_quiet(thread)) {
+    if !tasks.is_calm() {
         has_parked_disturbed(tasks, id);
     }
 }
 
-/// The same when there is something for it.
+/// The same when there is something for somebody.
 #[inline(never)]
 fn has_parked_disturbed(tasks: &mut Tasks, id: ThreadId) {
     interrupt_wait(tasks, id);
@@ -433,8 +434,8 @@ fn with_effect(tasks: &Tasks, process: ProcessId, signals: u64, wanted: impl Fn(
 pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
     let Some(thread) = tasks.thread_mut(id) else { return };
     let before = core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE);
-    let (process, own) = (thread.process, thread.pending);
-    let pending = own | tasks.process(process).map_or(0, |process| process.control.pending);
+    let (process, own) = (thread.process, thread.own_pending());
+    let pending = own | tasks.process(process).map_or(0, |process| process.control.pending());
     if pending & before & !mask != 0 {
         tasks.alert(id);
     }
@@ -453,7 +454,7 @@ pub fn forget_ignored(tasks: &mut Tasks, process: ProcessId, signal: u8) {
 /// Shows the signals that are pending for a process to threads that take them: who was to take one blocks it
 /// now, or is gone.
 pub fn find_takers(tasks: &mut Tasks, process: ProcessId) {
-    let pending = tasks.process(process).map_or(0, |process| process.control.pending);
+    let pending = tasks.process(process).map_or(0, |process| process.control.pending());
     for signal in each(pending) {
         if let Some(taker) = tasks.taker(process, signal) {
             tasks.alert(taker);
@@ -481,18 +482,14 @@ fn take(tasks: &mut Tasks, id: ThreadId, process: ProcessId, open: u64) -> Optio
     tasks.take_signal(id, if deadly != 0 { deadly } else { open })
 }
 
-/// Delivers the pending signals that the current thread does not block. Called when it has been
-/// chosen to run; returns false if it does not run any more.
+/// Delivers the pending signals that a thread does not block, which has just been chosen to run. Returns false if it
+/// does not run any more.
 #[inline]
-pub fn deliver(kernel: &mut Kernel, cpu: &InKernel) -> bool {
-    let Some(id) = schedule::current(cpu) else { return true };
-    let is_left_alone = |thread: &Thread| {
-        thread.state == State::Running && thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread)
-    };
-    kernel.tasks.thread(id).is_some_and(is_left_alone) || deliver_to(kernel, cpu, id)
+pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
+    !chosen.resumed && kernel.tasks.is_calm() || deliver_to(kernel, cpu, chosen.thread)
 }
 
-/// The same to a thread that may have something to take.
+/// The same when there is something for somebody.
 #[inline(never)]
 fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {

@@ -29,7 +29,7 @@ fn process(tasks: &Tasks, id: ProcessId) -> Result<&Process<Resources>, fmt::Err
 fn state(process: &Process<Resources>) -> (char, &'static str) {
     match process.main.state {
         State::Ended => ('Z', "zombie"),
-        _ if matches!(process.control.job, Job::Stopped(_)) => ('T', "stopped"),
+        _ if matches!(process.control.job(), Job::Stopped(_)) => ('T', "stopped"),
         State::Ready | State::Running => ('R', "running"),
         State::Parked => ('S', "sleeping"),
     }
@@ -127,7 +127,7 @@ pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Resul
     let parent = process.parent_number;
     let (bytes, pages) = sizes(out, process.container);
     let (size, resident) = (bytes / 1024, pages * PAGE_SIZE as u64 / 1024);
-    let main = tasks.thread(ThreadId::main(id)).map_or((0, 0), |main| (main.pending, main.signal_mask));
+    let main = tasks.thread(ThreadId::main(id)).map_or((0, 0), |main| (main.own_pending(), main.signal_mask));
     writeln!(out, "Name:\t{}", process.resources.name)?;
     writeln!(out, "Umask:\t{:04o}", process.resources.umask)?;
     let (letter, word) = state(process);
