@@ -150,7 +150,7 @@ impl Schedule {
     }
 
     /// Puts a thread into a lane, in front if it is to go on; else as [`Schedule::put_back`].
-    #[inline]
+    #[inline(always)]
     fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> Option<Cpu> {
         thread.state = State::Ready;
         if !front {

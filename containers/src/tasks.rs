@@ -374,9 +374,8 @@ impl<R> Tasks<R> {
     ) -> (Option<ThreadId>, bool) {
         let Some(thread) = self.threads.get_mut(id) else { return (None, false) };
         let before = thread.link;
-        let seen: &Thread = thread;
-        let how = seen.wait.as_ref().and_then(|wait| how(seen, wait));
-        let (Some(how), Some(wait)) = (how, &thread.wait) else { return (before.next, false) };
+        let Some(wait) = &thread.wait else { return (before.next, false) };
+        let Some(how) = how(thread, wait) else { return (before.next, false) };
         let (channel, deadline) = (wait.channel, wait.deadline);
         match how {
             Resume::Unchanged => {}

@@ -250,7 +250,7 @@ impl PhysicalMemory for Frames {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize) {
         assert!(from.0 != to.0, "a copy within one frame");
         let source = self.bytes(from.0, from.1..from.1 + length);

@@ -164,7 +164,7 @@ fn read_at(
     }
     let opened = Opened::new(id, file, inode);
     let mut transfer = Transfer { space: caller.space, memory, files, console };
-    read_into(caller, tasks, &mut transfer, random, opened, (at, buffers))
+    read_into(*caller, tasks, &mut transfer, random, opened, (at, buffers))
 }
 
 /// Writes to what is open, in the same way.
@@ -185,18 +185,19 @@ fn write_at(
     }
     let opened = Opened::new(id, file, inode);
     let mut transfer = Transfer { space: caller.space, memory, files, console };
-    write_from(caller, tasks, &mut transfer, &opened, (at, buffers))
+    write_from(*caller, tasks, &mut transfer, &opened, (at, buffers))
 }
 
 /// Reads into buffers, one after the other, until one is not filled.
 fn read_into(
-    caller: &Caller,
+    caller: Caller,
     tasks: &mut Tasks,
     transfer: &mut Transfer,
     random: &mut Random,
     mut opened: Opened,
     (at, buffers): (At, &[Buffer]),
 ) -> Answer {
+    let caller = &caller;
     let file = opened.file;
     if !file.flags.readable() {
         return Err(Errno::EBADF);
@@ -246,12 +247,13 @@ fn read_into(
 /// Writes from buffers, one after the other, until one does not go in whole. A call that may wait goes on
 /// until all is written, unless a signal comes between.
 fn write_from(
-    caller: &Caller,
+    caller: Caller,
     tasks: &mut Tasks,
     transfer: &mut Transfer,
     opened: &Opened,
     (at, buffers): (At, &[Buffer]),
 ) -> Answer {
+    let caller = &caller;
     let file = opened.file;
     if !file.flags.writable() {
         return Err(Errno::EBADF);

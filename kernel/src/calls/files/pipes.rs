@@ -11,10 +11,11 @@ use crate::kernel::{Memory, Tasks};
 use ::files::inode::{Inode, Kind};
 use ::files::pipe::{ATOMIC, event};
 use ::files::{Errno, InodeId, OpenFile, OpenFlags, Pipe};
-use containers::{Channel, ObjectId, Registers, Resume};
+use containers::{Channel, ContainerId, ObjectId, Registers, Resume};
 use syscalls::Sysno;
 
 /// An open end of a pipe, as a call finds it.
+#[derive(Clone, Copy)]
 pub struct End {
     inode: InodeId,
     flags: OpenFlags,
@@ -57,20 +58,20 @@ pub fn read(
         tasks.park(caller.thread, pipe_wait(end.inode, event::READABLE));
         return Ok(Reply::Parked);
     }
-    read_ring(caller, memory, tasks, files, end, buffers)
+    read_ring(*caller, memory, tasks, files, *end, buffers)
 }
 
 /// Reads what is in the ring.
 #[inline(never)]
 fn read_ring(
-    caller: &Caller,
+    caller: Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
-    end: &End,
+    end: End,
     buffers: &[Buffer],
 ) -> Answer {
-    let Outcome { done, error, .. } = each(buffers, 0, |buffer, _| read_piece(caller, memory, files, end, buffer));
+    let Outcome { done, error, .. } = each(buffers, 0, |buffer, _| read_piece(&caller, memory, files, &end, buffer));
     files.news(end.inode, Some(end.before)).tell(tasks);
     match error {
         Some(error) if done == 0 => Err(error),
@@ -119,27 +120,23 @@ pub fn write(
     if let [buffer] = buffers
         && end.before.is_empty()
         && progress == 0
-        && hand_over(caller, memory, tasks, end.inode, buffer)
+        && hand_over(caller.space.container, memory, tasks, end.inode, *buffer)
     {
         return value(buffer.length);
     }
-    write_ring(caller, memory, tasks, files, (end, progress), buffers)
+    write_ring(*caller, memory, tasks, files, (*end, progress), buffers)
 }
 
 /// Gives what is written to the reader that waits first, if there is one and its call can be completed so: a plain
 /// `read` that takes it all, between two pages that are there. Otherwise the reader makes its call again, when the
 /// bytes are in the ring.
-fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, inode: InodeId, from: &Buffer) -> bool {
+fn hand_over(writer: ContainerId, memory: &mut Memory, tasks: &mut Tasks, inode: InodeId, from: Buffer) -> bool {
     let mut handed_over = false;
     tasks.wake_with(Channel::Pipe(inode.number()), 1, event::READABLE, |reader, wait| {
         let Registers { code, rsi: address, rdx: room, .. } = reader.registers;
         handed_over = code == Sysno::read as u64
             && (1..=room).contains(&from.length)
-            && memory.copy_across(
-                (caller.space.container, from.address),
-                (reader.container, address),
-                from.length as usize,
-            );
+            && memory.copy_across((writer, from.address), (reader.container, address), from.length as usize);
         if handed_over { Resume::Return(from.length as i64) } else { wait.woken }
     });
     handed_over
@@ -148,11 +145,11 @@ fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, inode: Ino
 /// Writes what has not been written yet to the ring.
 #[inline(never)]
 fn write_ring(
-    caller: &Caller,
+    caller: Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
-    (end, progress): (&End, u64),
+    (end, progress): (End, u64),
     buffers: &[Buffer],
 ) -> Answer {
     let nonblocking = end.flags.contains(OpenFlags::NONBLOCK);
@@ -165,10 +162,10 @@ fn write_ring(
         if done == 0 && end.before.has_readers() && together > end.before.room().into() {
             return Step::short(0, pipe_wait(end.inode, event::WRITABLE), nonblocking);
         }
-        write_piece(caller, memory, files, end, buffer)
+        write_piece(&caller, memory, files, &end, buffer)
     });
     files.news(end.inode, Some(end.before)).tell(tasks);
-    written(caller, tasks, outcome)
+    written(&caller, tasks, outcome)
 }
 
 /// Writes from one buffer.
