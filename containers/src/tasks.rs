@@ -83,7 +83,7 @@ impl<R> Threads<R> {
     }
 
     /// The thread of that name, to be changed.
-    #[inline]
+    #[inline(always)]
     pub fn get_mut(&mut self, id: ThreadId) -> Option<&mut Thread> {
         match id.named()? {
             Named::Main(process) => self.processes.get_mut(process.cast()).map(|process| &mut process.main),

@@ -15,6 +15,7 @@ use ::files::tty::LocalModes;
 use ::files::{Errno, OpenFlags};
 use alloc::vec::Vec;
 use containers::{Channel, Wait};
+use core::ops::ControlFlow::{Break, Continue};
 use syscalls::Sysno;
 
 /// Most bytes of one call, as in Linux.
@@ -160,7 +161,13 @@ fn read_at(
     if at == At::Offset
         && let Some(end) = End::of(file, inode)
     {
-        return pipes::read(caller, memory, tasks, files, &end, buffers);
+        return match pipes::read(caller, tasks, &end, buffers) {
+            Break(answer) => answer,
+            Continue(()) => {
+                let ring = end.ring();
+                pipes::read_ring(*caller, memory, tasks, files, ring, buffers)
+            }
+        };
     }
     let opened = Opened::new(id, file, inode);
     let mut transfer = Transfer { space: caller.space, memory, files, console };
@@ -181,7 +188,13 @@ fn write_at(
     if at == At::Offset
         && let Some(end) = End::of(file, inode)
     {
-        return pipes::write(caller, memory, tasks, files, &end, buffers);
+        return match pipes::write(caller, memory, tasks, &end, buffers) {
+            Break(answer) => answer,
+            Continue(progress) => {
+                let ring = end.ring();
+                pipes::write_ring(*caller, memory, tasks, files, (ring, progress), buffers)
+            }
+        };
     }
     let opened = Opened::new(id, file, inode);
     let mut transfer = Transfer { space: caller.space, memory, files, console };

@@ -12,67 +12,70 @@ use ::files::inode::{Inode, Kind};
 use ::files::pipe::{ATOMIC, event};
 use ::files::{Errno, InodeId, OpenFile, OpenFlags, Pipe};
 use containers::{Channel, ContainerId, ObjectId, Registers, Resume};
+use core::ops::ControlFlow::{self, Break, Continue};
 use syscalls::Sysno;
 
 /// An open end of a pipe, as a call finds it.
-#[derive(Clone, Copy)]
-pub struct End {
+pub struct End<'a> {
+    file: &'a OpenFile,
+    ring: ObjectId,
+    pipe: &'a Pipe,
+}
+
+/// What is kept of it by a call that goes on through the pipe's ring.
+pub struct Ring {
     inode: InodeId,
     flags: OpenFlags,
-    ring: ObjectId,
-    /// What was in the ring, and who at its ends.
+    content: ObjectId,
+    /// What was in it, and who at the pipe's ends.
     before: Pipe,
 }
 
-impl End {
+impl<'a> End<'a> {
     /// That of an open file and its inode, if this is a pipe.
     #[inline(always)]
-    pub fn of(file: &OpenFile, inode: &Inode<ObjectId>) -> Option<End> {
-        match inode.kind {
-            Kind::Pipe { content, pipe } => {
-                Some(End { inode: file.inode, flags: file.flags, ring: content, before: pipe })
-            }
+    pub fn of(file: &'a OpenFile, inode: &'a Inode<ObjectId>) -> Option<End<'a>> {
+        match &inode.kind {
+            Kind::Pipe { content, pipe } => Some(End { file, ring: *content, pipe }),
             _ => None,
         }
     }
+
+    /// What goes on through the ring.
+    pub fn ring(&self) -> Ring {
+        Ring { inode: self.file.inode, flags: self.file.flags, content: self.ring, before: *self.pipe }
+    }
 }
 
-/// Reads what is there, as far as there is room in the buffers, or else waits for the first byte.
+/// Waits for the first byte, if there is none and the caller can wait; else goes on with [`read_ring`].
 #[inline(always)]
-pub fn read(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    end: &End,
-    buffers: &[Buffer],
-) -> Answer {
-    if !end.flags.readable() {
-        return Err(Errno::EBADF);
+pub fn read(caller: &Caller, tasks: &mut Tasks, end: &End, buffers: &[Buffer]) -> ControlFlow<Answer> {
+    if !end.file.flags.readable() {
+        return Break(Err(Errno::EBADF));
     }
     restart(tasks, caller);
-    if end.before.is_empty() && end.before.has_writers() && total(buffers) > 0 {
-        if end.flags.contains(OpenFlags::NONBLOCK) {
-            return Err(Errno::EAGAIN);
-        }
-        tasks.park(caller.thread, pipe_wait(end.inode, event::READABLE));
-        return Ok(Reply::Parked);
+    if !end.pipe.is_empty() || !end.pipe.has_writers() || total(buffers) == 0 {
+        return Continue(());
     }
-    read_ring(*caller, memory, tasks, files, *end, buffers)
+    if end.file.flags.contains(OpenFlags::NONBLOCK) {
+        return Break(Err(Errno::EAGAIN));
+    }
+    tasks.park(caller.thread, pipe_wait(end.file.inode, event::READABLE));
+    Break(Ok(Reply::Parked))
 }
 
-/// Reads what is in the ring.
+/// Reads what is in the ring, as far as there is room in the buffers.
 #[inline(never)]
-fn read_ring(
+pub fn read_ring(
     caller: Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
-    end: End,
+    ring: Ring,
     buffers: &[Buffer],
 ) -> Answer {
-    let Outcome { done, error, .. } = each(buffers, 0, |buffer, _| read_piece(&caller, memory, files, &end, buffer));
-    files.news(end.inode, Some(end.before)).tell(tasks);
+    let Outcome { done, error, .. } = each(buffers, 0, |buffer, _| read_piece(&caller, memory, files, &ring, buffer));
+    files.news(ring.inode, Some(ring.before)).tell(tasks);
     match error {
         Some(error) if done == 0 => Err(error),
         _ => value(done),
@@ -80,17 +83,17 @@ fn read_ring(
 }
 
 /// Reads into one buffer.
-fn read_piece(caller: &Caller, memory: &mut Memory, files: &mut Files, end: &End, to: Buffer) -> Result<Step, Errno> {
+fn read_piece(caller: &Caller, memory: &mut Memory, files: &mut Files, ring: &Ring, to: Buffer) -> Result<Step, Errno> {
     let mut done = 0;
     loop {
-        let filled = files.tree.pipe(end.inode)?.filled(to.length - done);
+        let filled = files.tree.pipe(ring.inode)?.filled(to.length - done);
         let (address, length) = (to.address.wrapping_add(done), (filled.end - filled.start) as usize);
         if length == 0 {
             return Step::done(done);
         }
-        match memory.object_to_user(end.ring, filled.start, caller.space, address, length) {
+        match memory.object_to_user(ring.content, filled.start, caller.space, address, length) {
             Ok(count) => {
-                files.tree.pipe_mut(end.inode)?.consume(count as u64);
+                files.tree.pipe_mut(ring.inode)?.consume(count as u64);
                 done += count as u64;
                 if count < length {
                     return Step::done(done);
@@ -102,29 +105,30 @@ fn read_piece(caller: &Caller, memory: &mut Memory, files: &mut Files, end: &End
     }
 }
 
-/// Writes from buffers, one after the other. A call that may wait goes on until all is written, unless a signal comes
-/// between.
+/// Gives what is written to a reader that waits, if that is all there is to do; else goes on with [`write_ring`], from
+/// what has been done already.
 #[inline(always)]
 pub fn write(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
-    files: &mut Files,
     end: &End,
     buffers: &[Buffer],
-) -> Answer {
-    if !end.flags.writable() {
-        return Err(Errno::EBADF);
+) -> ControlFlow<Answer, u64> {
+    if !end.file.flags.writable() {
+        return Break(Err(Errno::EBADF));
     }
     let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
-    if let [buffer] = buffers
-        && end.before.is_empty()
-        && progress == 0
-        && hand_over(caller.space.container, memory, tasks, end.inode, *buffer)
-    {
-        return value(buffer.length);
+    match buffers {
+        [buffer]
+            if end.pipe.is_empty()
+                && progress == 0
+                && hand_over(caller.space.container, memory, tasks, end.file.inode, *buffer) =>
+        {
+            Break(value(buffer.length))
+        }
+        _ => Continue(progress),
     }
-    write_ring(*caller, memory, tasks, files, (*end, progress), buffers)
 }
 
 /// Gives what is written to the reader that waits first, if there is one and its call can be completed so: a plain
@@ -142,29 +146,30 @@ fn hand_over(writer: ContainerId, memory: &mut Memory, tasks: &mut Tasks, inode:
     handed_over
 }
 
-/// Writes what has not been written yet to the ring.
+/// Writes from buffers to the ring what has not been written yet, one after the other. A call that may wait goes on until
+/// all is written, unless a signal comes between.
 #[inline(never)]
-fn write_ring(
+pub fn write_ring(
     caller: Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
-    (end, progress): (End, u64),
+    (ring, progress): (Ring, u64),
     buffers: &[Buffer],
 ) -> Answer {
-    let nonblocking = end.flags.contains(OpenFlags::NONBLOCK);
+    let nonblocking = ring.flags.contains(OpenFlags::NONBLOCK);
     // What has to go into the pipe at once; of more than that any part will do.
     let together = match total(buffers) {
         total if total <= ATOMIC.into() => total,
         _ => 1,
     };
     let outcome = each(buffers, progress, |buffer, done| {
-        if done == 0 && end.before.has_readers() && together > end.before.room().into() {
-            return Step::short(0, pipe_wait(end.inode, event::WRITABLE), nonblocking);
+        if done == 0 && ring.before.has_readers() && together > ring.before.room().into() {
+            return Step::short(0, pipe_wait(ring.inode, event::WRITABLE), nonblocking);
         }
-        write_piece(&caller, memory, files, &end, buffer)
+        write_piece(&caller, memory, files, &ring, buffer)
     });
-    files.news(end.inode, Some(end.before)).tell(tasks);
+    files.news(ring.inode, Some(ring.before)).tell(tasks);
     written(&caller, tasks, outcome)
 }
 
@@ -173,20 +178,20 @@ fn write_piece(
     caller: &Caller,
     memory: &mut Memory,
     files: &mut Files,
-    end: &End,
+    ring: &Ring,
     from: Buffer,
 ) -> Result<Step, Errno> {
     let mut done = 0;
     while done < from.length {
-        let vacant = files.pipe_room(end.inode, from.length - done)?;
+        let vacant = files.pipe_room(ring.inode, from.length - done)?;
         if vacant.is_empty() {
-            let nonblocking = end.flags.contains(OpenFlags::NONBLOCK);
-            return Step::short(done, pipe_wait(end.inode, event::WRITABLE), nonblocking);
+            let nonblocking = ring.flags.contains(OpenFlags::NONBLOCK);
+            return Step::short(done, pipe_wait(ring.inode, event::WRITABLE), nonblocking);
         }
         let (address, length) = (from.address.wrapping_add(done), (vacant.end - vacant.start) as usize);
-        match memory.user_to_object(end.ring, vacant.start, caller.space, address, length) {
+        match memory.user_to_object(ring.content, vacant.start, caller.space, address, length) {
             Ok(count) => {
-                files.tree.pipe_mut(end.inode)?.produce(count as u64);
+                files.tree.pipe_mut(ring.inode)?.produce(count as u64);
                 done += count as u64;
                 if count < length {
                     break;
