@@ -111,6 +111,12 @@ fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
     kernel.tasks.thread(id).is_some_and(|thread| thread.state == State::Running)
 }
 
+/// Whether the control block that this CPU has been told of is the current thread's.
+pub fn is_framed(kernel: &Kernel, cpu: &InKernel) -> bool {
+    let current = current(cpu).and_then(|id| kernel.tasks.thread(id));
+    current.is_some_and(|thread| core::ptr::eq(&thread.registers, entry::frame(cpu)))
+}
+
 /// Whether the thread that runs here has been ended by another CPU while this one waited to be let in.
 pub fn is_gone(kernel: &Kernel, cpu: &InKernel) -> bool {
     current(cpu).is_some_and(|id| !is_running(kernel, id)) || is_another(kernel, cpu)

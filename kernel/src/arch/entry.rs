@@ -4,8 +4,9 @@
 //! on the CPU's kernel stack with the registers that Rust may overwrite ([`SystemCall`]); the other
 //! six are still in place when Rust returns. Most calls go straight back from there, the quick way: pop,
 //! `sysret`. Only when the thread does not simply go on (it waits, another one is to run, a signal is
-//! there, the call is about the registers themselves), all sixteen registers move to its control block
-//! first. `docs/entry-path.md` counts the instructions.
+//! there, the call is about the registers themselves), all sixteen registers go to its control block
+//! first: nobody has ended it by then, as a call that may is one that is about the registers.
+//! `docs/entry-path.md` counts the instructions.
 //!
 //! **Interrupts and exceptions** from user mode: the registers go straight into the thread's control
 //! block, from the end of [`Registers`] towards its start. The CPU itself pushes the first five there,
@@ -41,38 +42,6 @@ pub struct SystemCall {
     pub number: u64,
     /// Who sees a call is in the kernel, on the CPU that the call was made on.
     pub cpu: InKernel,
-}
-
-/// A system call, and the registers that the quick way leaves where they are.
-#[repr(C)]
-pub struct WholeSystemCall {
-    r15: u64,
-    r14: u64,
-    r13: u64,
-    r12: u64,
-    rbp: u64,
-    rbx: u64,
-    /// The rest.
-    pub call: SystemCall,
-}
-
-impl WholeSystemCall {
-    /// Puts the registers into a control block. After `syscall`, rcx and r11 are rip and flags.
-    pub fn store(&self, to: &mut Registers) {
-        let call = &self.call;
-        to.r15 = self.r15;
-        to.r14 = self.r14;
-        to.r13 = self.r13;
-        to.r12 = self.r12;
-        to.rbp = self.rbp;
-        to.rbx = self.rbx;
-        [to.rdi, to.rsi, to.rdx, to.r10, to.r8, to.r9] = call.arguments;
-        (to.rip, to.rcx) = (call.rip, call.rip);
-        (to.rflags, to.r11) = (call.rflags, call.rflags);
-        to.rsp = call.rsp;
-        (to.rax, to.code) = (call.number, call.number);
-        (to.vector, to.cs, to.ss) = (Registers::SYSTEM_CALL, Registers::USER_CODE, Registers::USER_DATA);
-    }
 }
 
 /// Returned instead of a system call's result: the thread does not go straight back. No result has this
@@ -162,9 +131,18 @@ extern "C" fn system_call() {
         "pop r11",
         "pop rsp",
         "sysretq",
-        // The thread stays for now: a `WholeSystemCall`.
-        "2: push rbx; push rbp; push r12; push r13; push r14; push r15",
-        "mov rdi, rsp",
+        // The thread stays for now: all its registers go into its control block, `Registers` from its end. After
+        // `syscall`, rcx and r11 are rip and flags.
+        "2: mov rdi, rsp",
+        "mov rsp, [rip + {frame_end}]",
+        "push {user_data}; push [rdi + {rsp}]; push [rdi + {rflags}]; push {user_code}; push [rdi + {rip}]",
+        "push [rdi + {number}]; push {by_system_call}",
+        "push [rdi + {arguments}]; push [rdi + {arguments} + 8]; push [rdi + {arguments} + 16]",
+        "push [rdi + {rip}]; push [rdi + {number}]",
+        "push [rdi + {arguments} + 32]; push [rdi + {arguments} + 40]; push [rdi + {arguments} + 24]",
+        "push [rdi + {rflags}]",
+        "push rbx; push rbp; push r12; push r13; push r14; push r15",
+        "mov rsp, rdi",
         "xor ebp, ebp",
         "call {finish}",
         "jmp {leave}",
@@ -172,6 +150,15 @@ extern "C" fn system_call() {
         kernel_stack = sym KERNEL_STACK,
         user_time = sym USER_TIME,
         stays = const STAYS as i64,
+        frame_end = sym FRAME_END,
+        user_data = const Registers::USER_DATA,
+        user_code = const Registers::USER_CODE,
+        by_system_call = const Registers::SYSTEM_CALL,
+        arguments = const offset_of!(SystemCall, arguments),
+        rip = const offset_of!(SystemCall, rip),
+        rflags = const offset_of!(SystemCall, rflags),
+        rsp = const offset_of!(SystemCall, rsp),
+        number = const offset_of!(SystemCall, number),
         enter = sym crate::boundary::enter_system_call,
         finish = sym crate::boundary::finish_system_call,
         leave = sym leave,
@@ -374,15 +361,14 @@ pub fn stub(vector: u8) -> u64 {
 }
 
 const _: () = {
-    // The entry code's pushes rely on these orders and sizes, and so does `iret`. Both frames of a system
-    // call leave the stack aligned for a call to Rust.
+    // The entry code's pushes rely on these orders and sizes, and so does `iret`. A system call's frame leaves
+    // the stack aligned for a call to Rust.
     assert!(
         offset_of!(SystemCall, number) + 8 == size_of::<SystemCall>() && size_of::<SystemCall>().is_multiple_of(16)
     );
     assert!(
         offset_of!(SystemCall, rip) == 48 && offset_of!(SystemCall, rflags) == 56 && offset_of!(SystemCall, rsp) == 64
     );
-    assert!(offset_of!(WholeSystemCall, call) == 48 && size_of::<WholeSystemCall>().is_multiple_of(16));
     assert!(offset_of!(Registers, ss) == size_of::<Registers>() - 8);
     assert!(offset_of!(Registers, rip) + 40 == size_of::<Registers>());
     assert!(offset_of!(Registers, vector) + 16 == offset_of!(Registers, rip));

@@ -28,7 +28,7 @@ pub use giant as lock;
 pub use patience::Patience;
 
 use crate::arch::cpulocal::{Counters, counters};
-use crate::arch::entry::{IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME, WholeSystemCall};
+use crate::arch::entry::{IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME};
 use crate::arch::{clock, devices, entry, interrupts, trace};
 use crate::kernel::Kernel;
 use crate::schedule::Running;
@@ -332,8 +332,6 @@ enum Outcome {
     Parked,
     /// It is still to be made, when the registers are in the control block.
     Unmade,
-    /// The thread is not to run any more.
-    Gone,
 }
 
 impl Outcome {
@@ -359,7 +357,12 @@ fn enter_system_call_later(call: &SystemCall, place: Place) -> u64 {
     // SAFETY: this is an entry.
     match unsafe { wait(&call.cpu, place, Cause::SystemCall) } {
         Ok(level) => system_call(call, level),
-        Err(_) => stay(&call.cpu, Outcome::Gone),
+        Err(mut level) => {
+            let registers = leave(KERNEL.get(&mut level), &call.cpu, Cause::SystemCall);
+            // SAFETY: the registers of whoever has been chosen, and interrupts are off: no call has been made that lets
+            // them in. The thread that called is gone, and nothing of its visit is needed.
+            unsafe { entry::depart(registers) }
+        }
     }
 }
 
@@ -398,35 +401,31 @@ fn stay(cpu: &InKernel, outcome: Outcome) -> u64 {
     STAYS
 }
 
-/// The rest of a system call whose thread does not go straight back: its registers move to the control
-/// block, and whoever is to run now leaves through his.
-pub extern "C" fn finish_system_call(whole: &WholeSystemCall) -> *const Registers {
-    let call = &whole.call;
+/// The rest of a system call whose thread does not go straight back: its registers are in its control block, and whoever
+/// is to run now leaves through his.
+pub extern "C" fn finish_system_call(call: &SystemCall) -> *const Registers {
     let cpu = &call.cpu;
     // SAFETY: the visit goes on, and the proof of `enter_system_call` went when it returned.
     let mut level = unsafe { AtLevel1::new() };
     let kernel = KERNEL.get(&mut level);
-    let outcome = OUTCOME.get(cpu).replace(Outcome::RESTING);
-    if !matches!(outcome, Outcome::Gone) {
-        set_registers(kernel, cpu, |registers| whole.store(registers));
-    }
-    let result = match outcome {
+    debug_assert!(schedule::is_framed(kernel, cpu), "a thread that is not there any more has been given registers");
+    let result = match OUTCOME.get(cpu).replace(Outcome::RESTING) {
         Outcome::Unmade => calls::make(call, kernel, calls::find(call.number)),
         Outcome::Result(result) => result,
-        Outcome::Parked | Outcome::Gone => STAYS,
+        Outcome::Parked => STAYS,
     };
     if result != STAYS {
-        set_registers(kernel, cpu, |registers| registers.rax = result);
+        set_result(kernel, cpu, result);
     } else if let Some(thread) = schedule::current(cpu) {
         signals::has_parked(&mut kernel.tasks, thread);
     }
     leave(kernel, cpu, Cause::SystemCall)
 }
 
-/// Changes the current thread's registers, if it is still there.
-fn set_registers(kernel: &mut Kernel, cpu: &InKernel, change: impl FnOnce(&mut Registers)) {
+/// The current thread finds a call's result in its registers, if it is still there.
+fn set_result(kernel: &mut Kernel, cpu: &InKernel, result: u64) {
     if let Some(thread) = schedule::current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
-        change(&mut thread.registers);
+        thread.registers.rax = result;
     }
 }
 
