@@ -90,27 +90,20 @@ pub const PRIORITIES: u8 = 40;
 /// The priority of a thread that asked for none.
 pub const DEFAULT_PRIORITY: u8 = 20;
 
-/// How long somebody has had a CPU, in nanoseconds.
+/// How long somebody has had a CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Times {
-    /// In user mode.
-    pub user: u64,
-    /// In the kernel, waits to be let in included.
-    pub system: u64,
-}
-
-impl Times {
-    /// Both.
-    pub fn total(self) -> u64 {
-        self.user + self.system
-    }
+    /// In all, in nanoseconds.
+    pub total: u64,
+    /// In user mode, in ticks of the time-stamp counter: who wants to know converts them, not every switch.
+    pub user_ticks: u64,
 }
 
 impl Add for Times {
     type Output = Times;
 
     fn add(self, other: Times) -> Times {
-        Times { user: self.user + other.user, system: self.system + other.system }
+        Times { total: self.total + other.total, user_ticks: self.user_ticks + other.user_ticks }
     }
 }
 
@@ -265,7 +258,7 @@ impl Thread {
     /// It has had a CPU for so long, which comes off its slice.
     #[inline]
     pub fn charge(&mut self, used: Times) {
-        self.slice = self.slice.saturating_sub(used.total());
+        self.slice = self.slice.saturating_sub(used.total);
         self.run_time = self.run_time + used;
     }
 

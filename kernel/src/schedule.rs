@@ -70,9 +70,14 @@ pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
 #[inline]
 fn used(cpu: &InKernel, now: u64) -> Times {
     let used = now - CHARGED.get(cpu).replace(now);
-    let cycles = USER_TIME.get(cpu).get();
-    let user = clock::duration(cycles.wrapping_sub(USER_CHARGED.get(cpu).replace(cycles))).min(used);
-    Times { user, system: used - user }
+    let ticks = USER_TIME.get(cpu).get();
+    Times { total: used, user_ticks: ticks.wrapping_sub(USER_CHARGED.get(cpu).replace(ticks)) }
+}
+
+/// How a time divides into that in user mode and that in the kernel, waits to be let in included; in nanoseconds.
+pub fn shares(times: Times) -> [u64; 2] {
+    let user = clock::duration(times.user_ticks).min(times.total);
+    [user, times.total - user]
 }
 
 /// Chooses who runs next: the current thread if it still may, else the best that is ready; `None`: nobody.

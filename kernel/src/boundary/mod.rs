@@ -270,17 +270,18 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers 
 #[inline(never)]
 fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     let here = schedule::this_cpu(cpu);
-    interrupts::disable();
-    while deferred::any(cpu) || kernel.tasks.attention.contains(here) {
+    loop {
+        interrupts::disable();
         if deferred::any(cpu) {
             kernel.work_off(cpu, deferred::take(cpu));
+        } else if !kernel.tasks.attention.contains(here) {
+            break;
         }
         if let Some(chosen) = schedule::choose(kernel, cpu)
             && !signals::deliver(kernel, cpu, &chosen)
         {
             kernel.tasks.attention.insert(here);
         }
-        interrupts::disable();
     }
     let others = core::mem::replace(&mut kernel.tasks.attention, CpuSet::NONE);
     if !others.is_empty() {

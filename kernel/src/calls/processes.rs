@@ -481,7 +481,7 @@ struct Usage {
 
 impl Usage {
     fn new(times: Times, resident: u64) -> Usage {
-        let [user, system] = [times.user, times.system].map(|time| [time / time::SECOND, time % time::SECOND / 1000]);
+        let [user, system] = schedule::shares(times).map(|time| [time / time::SECOND, time % time::SECOND / 1000]);
         Usage { user, system, resident, rest: [0; 13] }
     }
 }
@@ -508,7 +508,7 @@ pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     if caller.arguments[0] != 0 {
         let own = kernel.tasks.run_time(caller.process);
         let children = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
-        let times = [own.user, own.system, children.user, children.system].map(|time| time / TICK);
+        let times = [own, children].map(|times| schedule::shares(times).map(|time| time / TICK));
         caller.write(&mut kernel.memory, caller.arguments[0], &times)?;
     }
     value(now / TICK)

@@ -47,8 +47,8 @@ fn read_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<u64, Errno> {
         REALTIME | 5 | TAI | 8 => Ok(clock::wall_clock()),
         // CLOCK_MONOTONIC, _RAW, _COARSE, CLOCK_BOOTTIME and its alarm.
         1 | 4 | 6 | 7 | 9 => Ok(clock::nanoseconds()),
-        PROCESS_CPU => Ok(tasks.run_time(caller.process).total()),
-        THREAD_CPU => Ok(tasks.thread(caller.thread).map_or(0, |thread| thread.run_time.total())),
+        PROCESS_CPU => Ok(tasks.run_time(caller.process).total),
+        THREAD_CPU => Ok(tasks.thread(caller.thread).map_or(0, |thread| thread.run_time.total)),
         _ => Err(Errno::EINVAL),
     }
 }

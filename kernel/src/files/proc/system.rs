@@ -3,6 +3,7 @@
 use super::Text;
 use crate::arch::clock;
 use crate::kernel::Tasks;
+use crate::schedule;
 use containers::{PAGE_SIZE, Times};
 use core::fmt::{self, Write};
 
@@ -40,7 +41,7 @@ fn times(out: &Text, tasks: &Tasks) -> (u64, Times) {
 pub(super) fn uptime(out: &mut Text, tasks: &Tasks) -> fmt::Result {
     let (all, busy) = times(out, tasks);
     let parts = |time: u64| (time / SECOND, time % SECOND / TICK);
-    let (up, idle) = (parts(clock::nanoseconds()), parts(all.saturating_sub(busy.total())));
+    let (up, idle) = (parts(clock::nanoseconds()), parts(all.saturating_sub(busy.total)));
     writeln!(out, "{}.{:02} {}.{:02}", up.0, up.1, idle.0, idle.1)
 }
 
@@ -49,7 +50,8 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks) -> fmt::Result {
     let up = clock::nanoseconds();
     let (all, used) = times(out, tasks);
     let line = |out: &mut Text, name: fmt::Arguments, all: u64, used: Times| {
-        let [user, system, idle] = [used.user, used.system, all.saturating_sub(used.total())].map(|time| time / TICK);
+        let [user, system] = schedule::shares(used).map(|time| time / TICK);
+        let idle = all.saturating_sub(used.total) / TICK;
         writeln!(out, "{name} {user} 0 {system} {idle} 0 0 0 0 0 0")
     };
     line(out, format_args!("cpu "), all, used)?;
