@@ -352,3 +352,7 @@ impl Thread {
         self.state != State::Ended && (!self.signal_mask | awaited) & bit(signal) != 0
     }
 }
+
+#[cfg(test)]
+#[path = "tests/signals.rs"]
+mod tests;

@@ -5,4 +5,4 @@ mod cpus;
 mod cpus_scheduling;
 mod fork;
 mod model;
-mod scheduling;
+pub(crate) mod scheduling;

@@ -11,16 +11,17 @@ use crate::wait::{Channel, Resume, Wait};
 
 const CPU: Cpu = Cpu(0);
 
-/// Whether a thread goes on that has used up nothing.
+/// The thread that a CPU takes next.
 pub(crate) fn take_ready(tasks: &mut Tasks<()>, cpu: Cpu) -> Option<ThreadId> {
     tasks.take_ready(cpu, |id, _| id)
 }
 
+/// Whether a thread goes on that has used up nothing.
 pub(crate) fn goes_on(tasks: &mut Tasks<()>, cpu: Cpu, id: ThreadId) -> bool {
     tasks.goes_on(cpu, id, Times::default(), |_| {})
 }
 
-fn container() -> ContainerId {
+pub(crate) fn container() -> ContainerId {
     Machine::memory(200).make_container(&Regions::default()).unwrap()
 }
 

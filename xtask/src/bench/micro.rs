@@ -35,7 +35,7 @@ const PARTS: [(&str, f64, &str); 8] = [
         4.0,
         "a quarter of it is the library's own work, and the stack is mapped, protected and unmapped, each of which looks for its regions and for its pages; \"Where the instructions go\" has the functions",
     ),
-    ("pipe-fork", 4.0, AGAIN),
+    ("pipe-fork", 4.0, ACROSS),
     (
         "open",
         4.0,
@@ -46,6 +46,7 @@ const PARTS: [(&str, f64, &str); 8] = [
 ];
 
 const SWITCH: &str = "there and back is two wake-ups, two waits and two switches. The switches, which keep all registers and the extended state, charge a thread for its time and look for signals, are the largest part, then the wake-ups; and each step finds its thread by name, checked, as no reference outlives a visit to the kernel; \"Where the instructions go\" has the functions";
+const ACROSS: &str = "it is what a pipe between threads is, and two switches of containers beside: each finds the one that goes and the one that comes by name, checked, takes note of who runs what for the sake of other CPUs, which the kernel for one has none of, and loads the page directory; \"Where the instructions go\" has the rest under `pipe`";
 const AGAIN: &str = "there and back is two writes that complete the other's read, two reads that wait and two switches. The switches are the largest part, as with futexes, then the wake-ups, which carry the byte across; and each call finds descriptor, open file and inode by name, each step its thread; \"Where the instructions go\" has the functions";
 
 /// The operations of a Linux program.
