@@ -95,7 +95,9 @@ fn set_controls<const N: usize>(area: &mut [u8; N]) {
 pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     match spare {
         Some(mut state) => {
-            // What the CPU never writes, but a signal's handler gets to see.
+            // A signal's handler gets to see what the CPU never writes, and the last instruction's opcode and addresses,
+            // which AMD's CPUs write only while an exception is pending.
+            state.0[..CONTROLS_END].fill(0);
             state.0[RESERVED..HEADER].fill(0);
             initial(&mut state.0);
             state
@@ -107,6 +109,9 @@ pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
         }
     }
 }
+
+/// Where the x87 unit's controls, status and last instruction end.
+const CONTROLS_END: usize = 24;
 
 /// Where the CPU's part of the legacy region ends (SDM volume 1, 13.4.1).
 const RESERVED: usize = 416;
