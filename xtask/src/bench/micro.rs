@@ -148,7 +148,7 @@ pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
     }
     let mut targets = Vec::new();
     if names.contains(&"start") {
-        let why = "three calls and two switches, of which clearing the stack's page is a tenth and cannot be less; the rest is two switches, the process's control block and extended state, the container's page tables made and given back, and telling the parent";
+        let why = "three calls and two switches, of which clearing the stack's page is a tenth and cannot be less; the rest is two switches, the process's control block, the container's page tables made and given back, and telling the parent";
         let measured = figures[0].get("start");
         targets.push(target(
             "native container, process, thread: make, run, exit, reap",
