@@ -21,7 +21,7 @@ use std::{
 
 pub use monitor::{Monitor, MonitorSocket};
 pub use outcome::Outcome;
-pub use place::{Scratch, busybox, c_program, kernel, native_package, std_program, target, xtask};
+pub use place::{Scratch, busybox, c_program, kernel, native_package, root, std_program, target, xtask};
 
 /// Seconds after which a run is given up, unless the test says otherwise. Much, since machines run
 /// side by side on few CPUs.

@@ -6,6 +6,13 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+/// The root of the checkout. Cargo tells as it runs a test for which package it does: what it tells the compiler is of
+/// the place where the test was built, which may have been copied since.
+pub fn root() -> PathBuf {
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests"));
+    package.parent().expect("the workspace is above its packages").to_path_buf()
+}
+
 /// Cargo's target directory, in which xtask has left what boots.
 pub fn target() -> PathBuf {
     if let Some(told) = env::var_os("JOTUN_TARGET") {

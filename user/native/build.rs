@@ -4,7 +4,6 @@
 //! packages are resident at once, so no two may share a place: add new ones at the end.
 
 use abi::layout;
-use std::path::Path;
 
 /// The packages in the order of their addresses; the names of the files in `src/bin`.
 const PACKAGES: [&str; 21] = [
@@ -32,8 +31,6 @@ const PACKAGES: [&str; 21] = [
 ];
 
 fn main() {
-    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
-    let script = Path::new(&root).join("package.ld");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=package.ld");
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
@@ -41,7 +38,8 @@ fn main() {
     }
     for (index, name) in PACKAGES.iter().enumerate() {
         let link = |argument: String| println!("cargo:rustc-link-arg-bin={name}={argument}");
-        link(format!("-T{}", script.display()));
+        // From the root of the workspace, where Cargo has rustc work.
+        link("-Tuser/native/package.ld".into());
         link("--no-pie".into());
         link("-zmax-page-size=4096".into());
         link("-znoexecstack".into());

@@ -79,10 +79,11 @@ fn short(name: &str) -> String {
     }
 }
 
-/// A source path from the root of the checkout on, or from the standard library's.
+/// A source path from the root of the checkout on, or from the standard library's. What was built before the checkout
+/// was moved names the old root, so it is the longest end of the path that names a file of the checkout.
 fn relative(path: &str) -> &str {
-    let root = project::root().to_str().unwrap_or_default();
-    let inside = path.strip_prefix(root).map(|rest| rest.trim_start_matches('/'));
+    let ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+    let inside = ends.into_iter().find(|end| project::root().join(end).is_file());
     inside.or_else(|| path.find("/library/").map(|at| &path[at + 1..])).unwrap_or(path)
 }
 
@@ -100,6 +101,7 @@ mod tests {
     fn paths_begin_in_the_checkout() {
         let path = project::root().join("kernel/src/main.rs");
         assert_eq!(relative(path.to_str().unwrap()), "kernel/src/main.rs");
+        assert_eq!(relative("/the/old/place/kernel/src/main.rs"), "kernel/src/main.rs");
         assert_eq!(relative("/rustc/abc/library/core/src/x.rs"), "library/core/src/x.rs");
         assert_eq!(relative("/elsewhere/x.rs"), "/elsewhere/x.rs");
     }

@@ -3,20 +3,37 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
+    process::{self, Command},
+    sync::LazyLock,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-/// The root of the checkout.
+use crate::{OWN_FAILURE, notes};
+
+/// The root of the checkout, found when it is first asked for. A path that is compiled in would not do: Cargo does not
+/// build anew what lies in a copied or moved checkout, and that would go on to work in its old place.
+///
+/// Cargo tells what it runs for which package; without Cargo, the checkout is the one around this program or, if the
+/// target directory is elsewhere, around the working directory. If there is none, the command ends here.
 pub(crate) fn root() -> &'static Path {
-    static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    ROOT.get_or_init(|| {
-        // Cargo compiles this path in, and compiles anew when the checkout has moved.
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        manifest.parent().unwrap_or(manifest).to_path_buf()
-    })
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let told = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let places = [told, env::current_exe().ok(), env::current_dir().ok()];
+        checkout(places.into_iter().flatten()).unwrap_or_else(|| {
+            notes::error(&anyhow!("no checkout of Jotun here: change into one, or run `cargo xtask` there"));
+            process::exit(OWN_FAILURE.into())
+        })
+    });
+    &ROOT
+}
+
+/// The checkout around the first of these places that lies in one.
+fn checkout(mut places: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let is_root = |dir: &&Path| {
+        ["Cargo.toml", "xtask/Cargo.toml", "linker/kernel.ld"].iter().all(|name| dir.join(name).is_file())
+    };
+    places.find_map(|place| place.ancestors().find(is_root).map(Path::to_path_buf))
 }
 
 /// Cargo's target directory.
@@ -60,7 +77,7 @@ impl RunDir {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        let path = all.join(std::process::id().to_string());
+        let path = all.join(process::id().to_string());
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self { path, keep: false })
@@ -82,5 +99,18 @@ impl Drop for RunDir {
         if !self.keep {
             let _ = fs::remove_dir_all(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkout_is_the_nearest_around_the_first_place_in_one() {
+        let inside = root().join("target/debug/xtask");
+        let found = |places: &[&Path]| checkout(places.iter().map(|place| place.to_path_buf()));
+        assert_eq!(found(&[Path::new("/"), &inside]).as_deref(), Some(root()));
+        assert_eq!(found(&[Path::new("/"), Path::new("/tmp")]), None);
     }
 }

@@ -7,12 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use boot_tests::{Jotun, Outcome, Scratch, target};
-
-/// The checkout.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout").to_owned()
-}
+use boot_tests::{Jotun, Outcome, Scratch, root, target};
 
 /// Builds the programs of `user/real`, which is a workspace of its own.
 fn real(name: &str) -> PathBuf {

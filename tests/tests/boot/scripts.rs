@@ -4,14 +4,9 @@
 //! busybox's tools by their names, as they do in Jotun. What they write to standard error is left out: shells
 //! put process numbers there.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
-use boot_tests::{Jotun, Scratch, busybox};
+use boot_tests::{Jotun, Scratch, busybox, root};
 
 /// What runs the scripts of the working directory, each with `$RUN`.
 const ALL: &str = "for script in *.sh; do echo \"== $script\"; $RUN $script 2>/dev/null; echo \"== $?\"; done";
@@ -28,7 +23,7 @@ struct Place(Scratch);
 impl Place {
     fn new(shell: &Shell) -> Self {
         let scratch = Scratch::new("scripts");
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+        let scripts = root().join("tests/scripts");
         for script in fs::read_dir(scripts).expect("the scripts") {
             let path = script.expect("a script").path();
             let name = path.file_name().unwrap().to_str().unwrap();

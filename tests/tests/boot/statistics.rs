@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use boot_tests::{Jotun, Outcome, Scratch, busybox};
+use boot_tests::{Jotun, Outcome, Scratch, busybox, root};
 
 fn run(words: &[&str]) -> Outcome {
     Jotun::new().args(words).run().expect(0).expect_calm_log().expect_all_back()
@@ -134,7 +134,7 @@ fn interrupts_within_a_call_are_level_2() {
 fn the_timer_interrupts_long_calls_and_the_slice_ends_after_them() {
     let scratch = Scratch::new("burners");
     let program = scratch.path().join("burners");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/burners.c");
+    let source = root().join("tests/programs/burners.c");
     let compiled = Command::new("cc").args(["-O2", "-static", "-pthread", "-o"]).arg(&program).arg(source).status();
     assert!(compiled.expect("a C compiler").success());
     let outcome = run(&[program.to_str().unwrap()]).expect_output("ok burners: 60 calls\n");

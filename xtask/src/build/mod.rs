@@ -82,7 +82,9 @@ fn build_kernel(options: &options::Build, feature: &str) -> Result<Built> {
         let list = stage.join(name);
         fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))
     };
-    let named = |line: &str| line.split_once(' ').map(|(path, file)| Named { path: path.into(), file: file.into() });
+    let named = |line: &str| {
+        line.split_once(' ').map(|(path, file)| Named { path: path.into(), file: project::target().join(file) })
+    };
     Ok(Built {
         symbols: symbols(&kernel),
         kernel,
@@ -124,7 +126,9 @@ fn build_with(variants: &[Variant], feature: &str) -> Result<()> {
     let (archive, named) = programs::base(&stage)?;
     archive.write(&stage.join("base.cpio"))?;
     let names: Vec<&str> = archive.paths().collect();
-    let named: Vec<_> = named.iter().map(|Named { path, file }| format!("{path} {}", file.display())).collect();
+    // Files are named from the target directory on, which may be copied.
+    let inside = |file: &Path| file.strip_prefix(project::target()).unwrap_or(file).display().to_string();
+    let named: Vec<_> = named.iter().map(|Named { path, file }| format!("{path} {}", inside(file))).collect();
     for (name, lines) in [("base.list", names.join("\n")), ("named.list", named.join("\n"))] {
         let list = stage.join(name);
         fs::write(&list, lines).with_context(|| format!("cannot write {}", list.display()))?;

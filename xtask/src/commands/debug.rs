@@ -133,6 +133,8 @@ impl Debug {
         let mut gdb = Command::new("gdb");
         gdb.arg("-q").args(self.batch.then_some("-batch"));
         gdb.args(["-ex", "set confirm off", "-ex", "set pagination off"]);
+        // Before the directory in which the kernel was built: the checkout may have moved since.
+        gdb.arg("-d").arg(project::root());
         gdb.args(["-ex", &format!("target remote 127.0.0.1:{port}")]);
         for command in &self.ex {
             gdb.arg("-ex").arg(command);

@@ -10,6 +10,7 @@ use crate::{
     machine::{bochs, qemu},
     options::MOST_CPUS,
     packages::{self, PACKAGES, tool},
+    project,
 };
 
 /// Say what is there, what is missing, what would install it, and what machines are possible
@@ -44,6 +45,7 @@ impl Doctor {
             remedy: packages::command(&[package.name], false),
             optional: package.optional(),
         }));
+        println!("The checkout is {}.\n", project::root().display());
         let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
         for Finding { name, found, purpose, remedy, optional } in &findings {
             match found {
