@@ -17,6 +17,7 @@ extern crate alloc;
 pub mod arena;
 pub mod container;
 pub mod directory;
+mod family;
 pub mod fault;
 pub mod fork;
 pub mod frames;

@@ -2,6 +2,7 @@
 
 use crate::arena::Id;
 use crate::container::ContainerId;
+use crate::family::Family;
 use crate::signals::Control;
 use crate::thread::{Thread, Times};
 
@@ -19,7 +20,7 @@ pub struct Process<R> {
     /// The number that it has as its parent's (`getppid`): as on Linux 1 when the parent has ended, and 0 if
     /// there never was one.
     pub parent_number: u32,
-    /// Its process group, named by the number of the process that made it.
+    /// Its process group, named by the number of the process that made it; `Tasks::set_group` changes it.
     pub group: u32,
     /// Its session, named in the same way.
     pub session: u32,
@@ -27,8 +28,8 @@ pub struct Process<R> {
     pub executed: bool,
     /// The signal that tells its parent of its end; 0: none.
     pub exit_signal: u8,
-    /// Processes whose parent it is.
-    pub children: u32,
+    /// Its place among other processes.
+    pub(crate) family: Family,
     /// Its signals and whether it is stopped.
     pub control: Control,
     /// Threads that have not ended, the main one included.

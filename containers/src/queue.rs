@@ -1,47 +1,63 @@
-//! Queues of threads, linked through the control blocks: joining and leaving allocate nothing and
+//! Queues of threads and of processes, linked through the control blocks: joining and leaving allocate nothing and
 //! take constant time.
+//!
+//! A control block has a [`Link`] for each queue that it can be in at once. [`Links`] says which of them a queue uses.
 
 use crate::tasks::{ThreadId, Threads};
 use crate::thread::PRIORITIES;
 
-/// A thread's neighbours in the queue that it is in.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Link {
-    previous: Option<ThreadId>,
-    pub(crate) next: Option<ThreadId>,
+/// The neighbours of a thread or process in the queue that it is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Link<K = ThreadId> {
+    previous: Option<K>,
+    pub(crate) next: Option<K>,
 }
 
-impl Link {
+impl<K> Default for Link<K> {
+    fn default() -> Link<K> {
+        Link { previous: None, next: None }
+    }
+}
+
+/// Finds the links of the queues of one kind by the names of what is in them.
+pub(crate) trait Links<K> {
+    /// Changes the link of that name, if there is one.
+    fn link_mut(&mut self, id: K, change: impl FnOnce(&mut Link<K>));
+}
+
+impl<K: Copy> Link<K> {
     /// Makes the neighbours of a thread that has [joined](Queue::join) a queue with this link its neighbours.
     #[inline]
-    pub(crate) fn attach<R>(self, threads: &mut Threads<R>, id: ThreadId) {
+    pub(crate) fn attach(self, links: &mut impl Links<K>, id: K) {
         if let Some(previous) = self.previous {
-            threads.link_mut(previous, |link| link.next = Some(id));
+            links.link_mut(previous, |link| link.next = Some(id));
         }
         if let Some(next) = self.next {
-            threads.link_mut(next, |link| link.previous = Some(id));
+            links.link_mut(next, |link| link.previous = Some(id));
         }
     }
 }
 
 /// First in, first out, with leaving from anywhere.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Queue {
-    first: Option<ThreadId>,
-    last: Option<ThreadId>,
+#[derive(Clone, Copy, Debug)]
+pub struct Queue<K = ThreadId> {
+    first: Option<K>,
+    last: Option<K>,
 }
 
-impl Queue {
-    /// The queue without threads.
-    pub const EMPTY: Queue = Queue { first: None, last: None };
+impl<K> Queue<K> {
+    /// The queue with nothing in it.
+    pub const EMPTY: Queue<K> = Queue { first: None, last: None };
+}
 
-    /// Whether no thread is in it.
+impl<K: Copy> Queue<K> {
+    /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
     /// The thread that has waited longest.
-    pub fn first(&self) -> Option<ThreadId> {
+    pub fn first(&self) -> Option<K> {
         self.first
     }
 
@@ -50,7 +66,7 @@ impl Queue {
     /// need not look it up again here.
     #[inline]
     #[must_use = "the thread and its neighbours do not know yet"]
-    pub(crate) fn join(&mut self, id: ThreadId, front: bool) -> Link {
+    pub(crate) fn join(&mut self, id: K, front: bool) -> Link<K> {
         if front {
             let next = self.first.replace(id);
             self.last.get_or_insert(id);
@@ -62,6 +78,21 @@ impl Queue {
         }
     }
 
+    /// The thread that had this link leaves from wherever it is; it must be in this queue.
+    #[inline]
+    pub(crate) fn remove(&mut self, links: &mut impl Links<K>, Link { previous, next }: Link<K>) {
+        match previous {
+            Some(previous) => links.link_mut(previous, |link| link.next = next),
+            None => self.first = next,
+        }
+        match next {
+            Some(next) => links.link_mut(next, |link| link.previous = previous),
+            None => self.last = previous,
+        }
+    }
+}
+
+impl Queue {
     /// The thread that has waited longest leaves.
     #[inline]
     pub(crate) fn take_first<R>(&mut self, threads: &mut Threads<R>) -> Option<ThreadId> {
@@ -72,19 +103,6 @@ impl Queue {
             self.remove(threads, link);
         }
         Some(first)
-    }
-
-    /// The thread that had this link leaves from wherever it is; it must be in this queue.
-    #[inline]
-    pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, Link { previous, next }: Link) {
-        match previous {
-            Some(previous) => threads.link_mut(previous, |link| link.next = next),
-            None => self.first = next,
-        }
-        match next {
-            Some(next) => threads.link_mut(next, |link| link.previous = previous),
-            None => self.last = previous,
-        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Schedule {
     cpus: Vec<CpuState>,
     /// Threads that have got ready so far.
     stamp: u64,
+    /// Threads that are ready or run.
+    pub(crate) runnable: u32,
     /// The CPU that has set its timer for a deadline, and that deadline.
     responsible: Option<(Cpu, u64)>,
 }
@@ -152,6 +154,7 @@ impl Schedule {
     /// Puts a thread into a lane, in front if it is to go on; else as [`Schedule::put_back`].
     #[inline(always)]
     fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> Option<Cpu> {
+        self.runnable += u32::from(thread.state == State::Parked);
         thread.state = State::Ready;
         if !front {
             self.stamp += 1;

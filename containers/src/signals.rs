@@ -230,13 +230,7 @@ impl<R> Tasks<R> {
     pub fn discard(&mut self, process: ProcessId, set: u64) {
         self.discard_of(Target::Process(process), set);
         self.discard_of(Target::Thread(ThreadId::main(process)), set);
-        for index in 0..self.threads.further.slots() {
-            if let Some(id) = self.threads.further.id_at(index).map(ThreadId::further)
-                && self.thread(id).is_some_and(|thread| thread.process == process)
-            {
-                self.discard_of(Target::Thread(id), set);
-            }
-        }
+        self.each_further(process, |tasks, id| tasks.discard_of(Target::Thread(id), set));
     }
 
     /// The same of one target.

@@ -6,9 +6,10 @@
 
 use crate::arena::{Arena, Full, Id};
 use crate::container::CpuSet;
+use crate::family::{Family, Groups};
 use crate::load::Load;
 use crate::process::{Ending, Process, ProcessId};
-use crate::queue::{Link, Queue};
+use crate::queue::{Link, Links, Queue};
 use crate::scheduling::Schedule;
 use crate::signals::{Control, Signals, Target};
 use crate::thread::{ExtendedState, State, Thread, Times};
@@ -90,8 +91,11 @@ impl<R> Threads<R> {
             Named::Further(id) => self.further.get_mut(id),
         }
     }
+}
 
-    pub(crate) fn link_mut(&mut self, id: ThreadId, change: impl FnOnce(&mut Link)) {
+/// The links of the ready queue and of the wait queues.
+impl<R> Links<ThreadId> for Threads<R> {
+    fn link_mut(&mut self, id: ThreadId, change: impl FnOnce(&mut Link)) {
         if let Some(thread) = self.get_mut(id) {
             change(&mut thread.link);
         }
@@ -117,6 +121,7 @@ pub struct TaskCounts {
 pub struct Tasks<R> {
     /// The control blocks.
     pub threads: Threads<R>,
+    pub(crate) groups: Groups,
     pub(crate) schedule: Schedule,
     waiting: [Queue; BUCKETS],
     deadlines: BTreeSet<(u64, ThreadId)>,
@@ -164,6 +169,7 @@ impl<R> Tasks<R> {
     pub fn new(cpus: usize) -> Tasks<R> {
         let mut tasks = Tasks {
             threads: Threads { processes: Arena::new(MAX_PROCESSES), further: Arena::new(MAX_THREADS) },
+            groups: Groups::default(),
             schedule: Schedule::default(),
             waiting: [Queue::EMPTY; BUCKETS],
             deadlines: BTreeSet::new(),
@@ -194,7 +200,7 @@ impl<R> Tasks<R> {
                 session,
                 executed: false,
                 exit_signal: 0,
-                children: 0,
+                family: Family::default(),
                 control: Control::default(),
                 threads: 1,
                 ended: None,
@@ -203,9 +209,7 @@ impl<R> Tasks<R> {
                 resources,
             }
         })?;
-        if let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) {
-            parent.children += 1;
-        }
+        self.join_family(id.cast(), parent);
         self.counts.processes_made += 1;
         self.counts.threads_made += 1;
         Ok(id.cast())
@@ -219,9 +223,7 @@ impl<R> Tasks<R> {
             number: further_number(id),
             ..Thread::new(container, extended)
         })?;
-        if let Some(process) = self.process_mut(process) {
-            process.threads += 1;
-        }
+        self.join_threads(process, id);
         self.counts.threads_made += 1;
         Ok(ThreadId::further(id))
     }
@@ -250,18 +252,6 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// The processes of a group, as [`Tasks::processes`].
-    pub fn members(&self, group: u32) -> impl Iterator<Item = ProcessId> + '_ {
-        self.processes().filter(move |id| self.process(*id).is_some_and(|process| process.group == group))
-    }
-
-    /// The children of a process that have not been waited for.
-    pub fn children(&self, parent: ProcessId) -> impl Iterator<Item = ProcessId> + '_ {
-        let count = self.process(parent).map_or(0, |process| process.children);
-        let mine = move |id: &ProcessId| self.process(*id).is_some_and(|process| process.parent == Some(parent));
-        self.processes().filter(mine).take(count as usize)
-    }
-
     /// How long a process's threads have had a CPU.
     pub fn run_time(&self, id: ProcessId) -> Times {
         let ended = self.process(id).map_or(Times::default(), |process| process.run_time);
@@ -270,8 +260,7 @@ impl<R> Tasks<R> {
 
     /// Threads that run or could.
     pub fn runnable(&self) -> u32 {
-        let all = self.processes().flat_map(|id| self.threads_of(id)).filter_map(|id| self.thread(id));
-        all.filter(|thread| matches!(thread.state, State::Ready | State::Running)).count() as u32
+        self.schedule.runnable
     }
 
     /// The load with the samples that are due.
@@ -321,16 +310,6 @@ impl<R> Tasks<R> {
         (number == wanted).then_some(id)
     }
 
-    /// The threads of a process that have not ended.
-    pub fn threads_of(&self, process: ProcessId) -> impl Iterator<Item = ThreadId> + '_ {
-        let count = self.process(process).map_or(0, |process| process.threads);
-        let further = self.threads.further.ids().map(ThreadId::further);
-        core::iter::once(ThreadId::main(process))
-            .chain(further)
-            .filter(move |id| self.thread(*id).is_some_and(|t| t.process == process && t.state != State::Ended))
-            .take(count as usize)
-    }
-
     /// Parks a running thread. Inlined, so that the caller writes the wait straight into the control block.
     #[inline(always)]
     pub fn park(&mut self, id: ThreadId, wait: Wait) {
@@ -339,6 +318,7 @@ impl<R> Tasks<R> {
             self.attention.insert(cpu);
         }
         thread.state = State::Parked;
+        self.schedule.runnable -= 1;
         thread.link = self.waiting[wait.channel.bucket()].join(id, false);
         thread.wait = Some(wait);
         let link = thread.link;
@@ -497,11 +477,13 @@ impl<R> Tasks<R> {
         }
         let Some(thread) = self.threads.get_mut(id) else { return 0 };
         self.schedule.unbind(thread);
+        self.schedule.runnable -= u32::from(thread.state != State::Parked);
         (thread.state, thread.wait) = (State::Ended, None);
         if thread.pending != 0 {
             self.discard_of(Target::Thread(id), u64::MAX);
         }
         if let Some(Named::Further(further)) = id.named() {
+            self.leave_threads(further);
             self.spare = self.threads.further.remove(further).map(|thread| thread.extended);
         }
         self.process_mut(process).map_or(0, |process| {
@@ -533,20 +515,10 @@ impl<R> Tasks<R> {
         self.change_pending(Target::Thread(ThreadId::main(id)), |own| *own = pending);
     }
 
-    /// A process's parent is gone: nobody will wait for it.
-    pub fn disown(&mut self, id: ProcessId) {
-        let parent = self.process_mut(id).and_then(|process| {
-            process.parent_number = 1;
-            process.parent.take()
-        });
-        if let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) {
-            parent.children -= 1;
-        }
-    }
-
     /// Takes an ended process away.
     pub fn remove_process(&mut self, id: ProcessId) {
         self.disown(id);
+        self.leave_group(id);
         if !self.is_calm() {
             self.forget_signals(id);
         }

@@ -1,5 +1,6 @@
 //! Threads: what executes.
 
+use crate::arena::Id;
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Link;
@@ -189,6 +190,8 @@ pub struct Thread {
     pub wait: Option<Wait>,
     /// Neighbours in the queue that it is in.
     pub(crate) link: Link,
+    /// Neighbours among the threads of its process, if it is not the main one.
+    pub(crate) peers: Link<Id<Thread>>,
     /// A call that is about to be made again; taken by the call.
     pub restart: Option<Restart>,
     /// Where to store 0 and wake a futex when it ends (`CLONE_CHILD_CLEARTID`); 0: nowhere.
@@ -228,6 +231,7 @@ impl Thread {
             slice: 0,
             wait: None,
             link: Link::default(),
+            peers: Link::default(),
             restart: None,
             clear_child_tid: 0,
             robust_list: 0,

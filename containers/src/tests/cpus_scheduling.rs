@@ -417,6 +417,8 @@ impl Kernel {
         }
         let bound = |cpu| self.threads.iter().filter(|id| tasks.thread(**id).unwrap().cpu == Some(cpu)).count();
         (0..CPUS).map(Cpu).for_each(|cpu| assert_eq!(tasks.bound_to(cpu) as usize, bound(cpu)));
+        let runnable = |id: &&ThreadId| matches!(tasks.thread(**id).unwrap().state, State::Ready | State::Running);
+        assert_eq!(tasks.runnable() as usize, self.threads.iter().filter(runnable).count());
     }
 }
 

@@ -233,7 +233,7 @@ fn group_and_session_are_inherited() {
         let process = tasks.process(id).unwrap();
         assert_eq!((process.group, process.session), (leader.number(), leader.number()));
     }
-    tasks.process_mut(child).unwrap().group = child.number();
+    tasks.set_group(child, child.number());
     assert_eq!(tasks.members(leader.number()).collect::<Vec<_>>(), [leader]);
     assert_eq!(tasks.members(child.number()).collect::<Vec<_>>(), [child]);
 }

@@ -52,7 +52,7 @@ pub fn setpgid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     if session == id.number() || group != id.number() && !is_there(group) {
         return Err(Errno::EPERM);
     }
-    tasks.process_mut(id).ok_or(Errno::ESRCH)?.group = group;
+    tasks.set_group(id, group);
     DONE
 }
 
@@ -62,8 +62,8 @@ pub fn setsid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     if tasks.members(number).next().is_some() {
         return Err(Errno::EPERM);
     }
-    let process = tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?;
-    (process.group, process.session) = (number, number);
+    tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.session = number;
+    tasks.set_group(caller.process, number);
     value(number)
 }
 

@@ -296,11 +296,16 @@ impl News {
 /// A child with news that are asked for, of those that are wanted: `ECHILD` if there is none that could have any.
 fn news(caller: &Caller, tasks: &Tasks, wanted: &Wanted, options: u64) -> Result<Option<(ProcessId, News)>, Errno> {
     let mut there = false;
-    for id in tasks.children(caller.process) {
+    let one = match *wanted {
+        Wanted::Process(number) => Some(tasks.by_number(number).and_then(ThreadId::process).ok_or(Errno::ECHILD)?),
+        Wanted::Any | Wanted::Group(_) => None,
+    };
+    let all = one.is_none().then(|| tasks.children(caller.process)).into_iter().flatten();
+    for id in one.into_iter().chain(all) {
         let Some(child) = tasks.process(id) else { continue };
         let is_wanted = match *wanted {
             Wanted::Any => true,
-            Wanted::Process(number) => number == id.number(),
+            Wanted::Process(_) => child.parent == Some(caller.process),
             Wanted::Group(group) => group == child.group,
         };
         there |= is_wanted && (child.ended.is_none() || options & EXITED != 0);

@@ -149,24 +149,27 @@ pub fn kill(caller: &Caller, tasks: &mut Tasks, first: Option<ProcessId>) -> Ans
         }
         return DONE;
     }
+    let spared = [Some(caller.process), first];
     let group = match pid {
         -1 => None,
         0 => Some(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
         _ => Some(pid.unsigned_abs()),
     };
-    let meant = |tasks: &Tasks, id: ProcessId| match group {
-        None => id != caller.process && Some(id) != first,
-        Some(group) => tasks.process(id).is_some_and(|process| process.group == group),
+    let anybody = match group {
+        None => tasks.processes().any(|id| !spared.contains(&Some(id))),
+        Some(group) => tasks.members(group).next().is_some(),
     };
-    if !tasks.processes().any(|id| meant(tasks, id)) {
+    if !anybody {
         return Err(Errno::ESRCH);
     }
-    if let Some(info) = sent(caller, number, SI_USER)? {
-        tasks.each_process(|tasks, id| {
-            if meant(tasks, id) {
+    let Some(info) = sent(caller, number, SI_USER)? else { return DONE };
+    match group {
+        None => tasks.each_process(|tasks, id| {
+            if !spared.contains(&Some(id)) {
                 signals::send_to_process(tasks, id, info);
             }
-        });
+        }),
+        Some(group) => signals::send_to_group(tasks, group, info),
     }
     DONE
 }

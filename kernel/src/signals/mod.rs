@@ -289,16 +289,9 @@ pub fn send_to_thread(tasks: &mut Tasks, id: ThreadId, info: SignalInfo) {
     send(tasks, process, Target::Thread(id), info);
 }
 
-/// Sends a signal to all processes of a group; false if there are none.
-pub fn send_to_group(tasks: &mut Tasks, group: u32, info: SignalInfo) -> bool {
-    let mut any = false;
-    tasks.each_process(|tasks, id| {
-        if tasks.process(id).is_some_and(|process| process.group == group) {
-            send_to_process(tasks, id, info);
-            any = true;
-        }
-    });
-    any
+/// Sends a signal to all processes of a group.
+pub fn send_to_group(tasks: &mut Tasks, group: u32, info: SignalInfo) {
+    tasks.each_member(group, |tasks, id| send_to_process(tasks, id, info));
 }
 
 fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) {
