@@ -99,6 +99,10 @@ pub const GIANT_STRATEGY: &str = "giant";
 /// for another CPU's answer, before that is reported.
 pub const PATIENCE_WORD: &str = "patience=";
 
+/// Kernel command line: how large the files of the file system may become together: bytes, with `k`, `m` or `g` behind
+/// them, or a part of memory with `%`. A half of it is the default.
+pub const SIZE_WORD: &str = "size=";
+
 /// The kernel's first bytes on a framed console. The host drops everything up to and including them,
 /// since firmware may have written there before.
 pub const PREAMBLE: &[u8] = b"\x01JOTUN-CONSOLE\x02";

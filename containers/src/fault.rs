@@ -5,6 +5,7 @@ use crate::container::{ContainerId, Cpu};
 use crate::directory::{self, OBJECT, PACKAGES, Root, WINDOW, frame_of, parked, slot};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
+use crate::object::NoPage;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::{Backing, Region, Rights};
 use crate::user::Space;
@@ -23,8 +24,19 @@ pub enum Fault {
     Rights,
     /// Beyond the end of the mapped object: SIGBUS, `BUS_ADRERR`.
     BeyondEnd,
-    /// No frame left: the process is killed.
+    /// A page of a file that has none there, while the file system is full: SIGBUS, `BUS_ADRERR`.
+    Full,
+    /// No frame left: a process has to go.
     OutOfMemory,
+}
+
+impl From<NoPage> for Fault {
+    fn from(why: NoPage) -> Fault {
+        match why {
+            NoPage::Full => Fault::Full,
+            NoPage::Frames => Fault::OutOfMemory,
+        }
+    }
 }
 
 impl From<OutOfFrames> for Fault {
@@ -65,7 +77,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if !region.rights.contains(access) {
             return Err(Fault::Rights);
         }
-        let page = address & !(PAGE - 1);
+        let (page, holder) = (address & !(PAGE - 1), container.pages);
         let known = container.walked.table(page);
         let find = || directory::last(&self.physical, container.root_for(page)?, page);
         let table = known.or_else(find);
@@ -77,7 +89,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             // Parked by a protection of "none" that has since been lifted. Whether the frame may be written is
             // found out as for any read-only page.
             (Some(_), Some(frame)) => Page { frame, flags: old.flags() & OBJECT },
-            _ => self.first_contents(&region, page, write)?,
+            _ => self.first_contents(&region, page, write, holder)?,
         };
         let table = match table {
             Some(table) => table,
@@ -133,7 +145,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     pub fn enter_ahead(&mut self, space: Space, range: Range<u64>) -> Result<(), Fault> {
         let Space { container: id, cpu } = space;
         let container = self.containers.get(id).ok_or(Fault::NoRegion)?;
-        let region = *container.regions.at(range.start).ok_or(Fault::NoRegion)?;
+        let (region, holder) = (*container.regions.at(range.start).ok_or(Fault::NoRegion)?, container.pages);
         if !region.rights.contains(Rights::WRITE) {
             return Err(Fault::Rights);
         }
@@ -143,7 +155,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 table = self.make_tables(id, cpu, page)?;
             }
             if self.physical.table(table)[slot(page, 1)].is_unused() {
-                let new = self.first_contents(&region, page, true)?;
+                let new = self.first_contents(&region, page, true, holder)?;
                 let flags = flags(region.rights, new.flags);
                 directory::set(&mut self.physical, table, slot(page, 1), new.frame, flags);
                 if let Some(container) = self.containers.get_mut(id) {
@@ -226,7 +238,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             let object = if shared_object { OBJECT } else { Flags::empty() };
             return Ok(Page { frame: old, flags: Flags::WRITABLE | object });
         }
-        self.leave_reserve()?;
+        self.leave_reserve(self.containers.get(id).map_or(0, |container| container.pages))?;
         let copy = self.physical.duplicate(old, PAGE_SIZE)?;
         // Nobody may know the copy while somebody knows the old page: what one CPU has written there, all
         // others must see.
@@ -238,28 +250,28 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(Page { frame: copy, flags: Flags::WRITABLE })
     }
 
-    /// What a page of a region holds when it is touched for the first time.
-    fn first_contents(&mut self, region: &Region, page: u64, write: bool) -> Result<Page, Fault> {
+    /// What a page of a region holds when it is touched for the first time, by a container of `holder` pages.
+    fn first_contents(&mut self, region: &Region, page: u64, write: bool, holder: u32) -> Result<Page, Fault> {
         let into = page - region.start;
         match region.backing {
-            Backing::Zero => Ok(Page { frame: self.allocate_user()?, flags: Flags::WRITABLE }),
+            Backing::Zero => Ok(Page { frame: self.allocate_user(holder)?, flags: Flags::WRITABLE }),
             Backing::Object { object, offset, shared } => {
                 if offset + into >= self.object_size(object) {
                     return Err(Fault::BeyondEnd);
                 }
                 let number = (offset + into) / PAGE;
                 if shared {
-                    let frame = self.object_page_or_new(object, number)?;
+                    let frame = self.object_page_or_new(object, number, holder)?;
                     self.physical.share(frame);
                     return Ok(Page { frame, flags: Flags::WRITABLE | OBJECT });
                 }
-                self.private_page(object, number, PAGE_SIZE, write)
+                self.private_page(object, number, (PAGE_SIZE, write), holder)
             }
             Backing::Image { object, offset, length } => {
                 let bytes = length.saturating_sub(into).min(PAGE) as usize;
                 match bytes {
-                    0 => Ok(Page { frame: self.allocate_user()?, flags: Flags::WRITABLE }),
-                    _ => self.private_page(object, (offset + into) / PAGE, bytes, write),
+                    0 => Ok(Page { frame: self.allocate_user(holder)?, flags: Flags::WRITABLE }),
+                    _ => self.private_page(object, (offset + into) / PAGE, (bytes, write), holder),
                 }
             }
         }
@@ -271,8 +283,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         &mut self,
         object: crate::object::ObjectId,
         number: u64,
-        bytes: usize,
-        write: bool,
+        (bytes, write): (usize, bool),
+        holder: u32,
     ) -> Result<Page, Fault> {
         match self.object_page(object, number) {
             Some(frame) if !write && bytes == PAGE_SIZE => {
@@ -280,10 +292,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 Ok(Page { frame, flags: OBJECT })
             }
             Some(frame) => {
-                self.leave_reserve()?;
+                self.leave_reserve(holder)?;
                 Ok(Page { frame: self.physical.duplicate(frame, bytes)?, flags: Flags::WRITABLE })
             }
-            None => Ok(Page { frame: self.allocate_user()?, flags: Flags::WRITABLE }),
+            None => Ok(Page { frame: self.allocate_user(holder)?, flags: Flags::WRITABLE }),
         }
     }
 

@@ -30,7 +30,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     fn copy_regions(&mut self, regions: &Regions, child: ContainerId) -> Result<(), NoMemory> {
         for run in regions.runs() {
             // There may be many regions, and they take some of the kernel's heap.
-            self.leave_reserve()?;
+            self.leave_reserve(0)?;
             run.iter().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
             self.containers.get_mut(child).ok_or(NoMemory::Limit)?.regions.append(run);
         }

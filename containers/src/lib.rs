@@ -45,7 +45,7 @@ pub use container::{Container, ContainerId, Cpu, CpuSet, Usage};
 pub use fault::Fault;
 pub use frames::{Frame, FrameTable, PAGE_SIZE};
 pub use memory::{GlobalDirectory, Memory, NoMemory};
-pub use object::ObjectId;
+pub use object::{ObjectId, Purpose};
 pub use physical::{OutOfFrames, PhysicalMemory, Translation};
 pub use process::{Ending, Process, ProcessId};
 pub use region::{Backing, Label, Region, Regions, Rights};

@@ -8,7 +8,7 @@ use crate::arena::{Arena, Full};
 use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory, Usage, Walked};
 use crate::directory::{self, Root, TABLE, WINDOW, slot};
 use crate::frames::Frame;
-use crate::object::Object;
+use crate::object::{Account, Object};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::Regions;
 use alloc::vec::Vec;
@@ -106,8 +106,12 @@ pub struct Memory<P> {
     /// The machine's memory.
     pub physical: P,
     pub(crate) objects: Arena<Object>,
+    /// The pages of objects, by [`Purpose`](crate::object::Purpose).
+    pub(crate) accounts: [Account; 3],
     pub(crate) containers: Arena<Container>,
     pub(crate) cpus: Vec<CpuSpace>,
+    /// Frames that are kept for small containers, [`KERNEL_RESERVE`] among them.
+    reserve: usize,
     /// Statistics.
     pub counts: Counts,
 }
@@ -144,8 +148,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Memory {
             physical,
             objects: Arena::new(MAX_OBJECTS),
+            accounts: [Account::UNBOUNDED; 3],
             containers: Arena::new(MAX_CONTAINERS),
             cpus: globals.into_iter().map(CpuSpace::new).collect(),
+            reserve: KERNEL_RESERVE,
             counts: Counts::default(),
         }
     }
@@ -160,23 +166,37 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.cpus.len()
     }
 
-    /// A zeroed frame for user data, which leaves the kernel its reserve.
-    pub(crate) fn allocate_user(&mut self) -> Result<Frame, OutOfFrames> {
-        self.leave_reserve()?;
+    /// Keeps so many frames for small containers, so that a machine whose memory is used up can still be looked
+    /// after: see [`Memory::leave_reserve`].
+    pub fn keep_reserve(&mut self, frames: usize) {
+        self.reserve = frames.max(KERNEL_RESERVE);
+    }
+
+    /// Frames that are free for anybody: those of the reserve are not.
+    pub fn available(&self) -> usize {
+        self.physical.free_frames().saturating_sub(self.reserve)
+    }
+
+    /// A zeroed frame for user data, for a container that has `holder` pages already.
+    pub(crate) fn allocate_user(&mut self, holder: u32) -> Result<Frame, OutOfFrames> {
+        self.leave_reserve(holder)?;
         self.physical.allocate()
     }
 
-    /// Whether there is more than the kernel's reserve.
-    pub(crate) fn leave_reserve(&mut self) -> Result<(), OutOfFrames> {
-        let enough = self.physical.free_frames() > KERNEL_RESERVE && self.physical.has_room_for_bookkeeping();
-        if enough { Ok(()) } else { Err(OutOfFrames) }
+    /// Whether there is a frame for a container that has `holder` pages already. Of the reserve it gets one while
+    /// it has fewer pages than are free: so the less there is, the smaller must be who takes it. The last
+    /// [`KERNEL_RESERVE`] are the kernel's own.
+    pub(crate) fn leave_reserve(&mut self, holder: u32) -> Result<(), OutOfFrames> {
+        let free = self.physical.free_frames();
+        let enough = free > self.reserve || free > KERNEL_RESERVE && (holder as usize) < free;
+        if enough && self.physical.has_room_for_bookkeeping() { Ok(()) } else { Err(OutOfFrames) }
     }
 
     /// A container on two pages: the window's page table and the page at the window's top, the first
     /// of its stack, writable. It promises `regions`, which it shares with others until it changes them, and refers to
     /// their objects.
     pub fn make_container(&mut self, regions: &Regions) -> Result<ContainerId, NoMemory> {
-        let stack = self.allocate_user()?;
+        let stack = self.allocate_user(0)?;
         let (id, table) = self.make_window(regions.clone(), 1).inspect_err(|_| self.physical.release(stack))?;
         let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::NO_EXECUTE;
         directory::set(&mut self.physical, table, 511, stack, flags);
@@ -188,7 +208,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// regions have their references already.
     #[inline]
     pub(crate) fn make_window(&mut self, regions: Regions, pages: u32) -> Result<(ContainerId, Frame), NoMemory> {
-        let table = self.allocate_user()?;
+        let table = self.allocate_user(0)?;
         let made = self.insert_container(Some(table), 1 + pages, regions);
         made.map(|id| (id, table)).inspect_err(|_| self.physical.release(table))
     }

@@ -3,6 +3,10 @@
 //! The contents of a regular file are a memory object, and mapping the file maps the object's frames,
 //! so a program's text is in memory once however often it runs. Pages are made at the first write;
 //! one that was never written reads as zero.
+//!
+//! Every object says what its pages are for ([`Purpose`]), and the pages of all objects of one purpose are counted
+//! in one [`Account`], here and nowhere else: where an object gets a page and where it loses one. So a file system
+//! that is full, or pipes that hold too much, leave the rest of memory to others.
 
 use crate::arena::{Full, Id};
 use crate::container::Container;
@@ -26,9 +30,54 @@ fn place(page: u64) -> (u32, usize) {
     ((page / CHUNK as u64) as u32, (page % CHUNK as u64) as usize)
 }
 
+/// What the pages of an object are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Bytes of a file.
+    File,
+    /// Bytes that wait to be read: what is in a pipe, and the text of a file of `/proc`. The first page of such
+    /// an object is never refused for the bound on them all, so that small messages always get through.
+    Buffer,
+    /// Memory that processes share, which is theirs as their private pages are: there is no bound.
+    Shared,
+}
+
+/// The pages of all objects of one purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// How many there are.
+    pub pages: usize,
+    /// How many there may be. There are more if the bound was set late; then none is added.
+    pub limit: usize,
+}
+
+impl Account {
+    pub(crate) const UNBOUNDED: Account = Account { pages: 0, limit: usize::MAX };
+
+    /// How many may be added.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.pages)
+    }
+}
+
+/// Why an object gets no page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoPage {
+    /// The objects of its purpose have as many as they may.
+    Full,
+    /// No frame is left for it.
+    Frames,
+}
+
+impl From<OutOfFrames> for NoPage {
+    fn from(_: OutOfFrames) -> NoPage {
+        NoPage::Frames
+    }
+}
+
 /// Pages by number, a size in bytes, and how many files and regions refer to it.
-#[derive(Default)]
 pub struct Object {
+    purpose: Purpose,
     chunks: BTreeMap<u32, Box<Chunk>>,
     size: u64,
     references: u32,
@@ -49,6 +98,11 @@ impl Object {
         let (chunk, index) = place(from);
         &self.chunks.get(&chunk).map_or(NONE, |chunk| chunk)[index..]
     }
+
+    /// The frames of all pages that there are.
+    fn frames(&self) -> impl Iterator<Item = Frame> {
+        self.chunks.values().flat_map(|chunk| chunk.iter().flatten()).copied()
+    }
 }
 
 /// Names an [`Object`].
@@ -68,8 +122,23 @@ pub(crate) fn piece(position: u64, length: usize) -> (u64, usize, usize) {
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// A new object without pages, with one reference.
-    pub fn make_object(&mut self) -> Result<ObjectId, Full> {
-        self.objects.insert(Object { references: 1, ..Object::default() })
+    pub fn make_object(&mut self, purpose: Purpose) -> Result<ObjectId, Full> {
+        self.objects.insert(Object { purpose, chunks: BTreeMap::new(), size: 0, references: 1 })
+    }
+
+    /// The pages of all objects of a purpose.
+    pub fn account(&self, purpose: Purpose) -> Account {
+        self.accounts[purpose as usize]
+    }
+
+    /// Bounds the pages of all objects of a purpose. Those that there are stay.
+    pub fn limit_pages(&mut self, purpose: Purpose, limit: usize) {
+        self.accounts[purpose as usize].limit = limit;
+    }
+
+    /// How many pages an object has, and how many files and regions refer to it; none if there is no such object.
+    pub fn object_usage(&self, id: ObjectId) -> (usize, u32) {
+        self.objects.get(id).map_or((0, 0), |object| (object.frames().count(), object.references))
     }
 
     /// Objects there are.
@@ -105,8 +174,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if object.references == 0
             && let Some(object) = self.objects.remove(id)
         {
-            let frames = object.chunks.values().flat_map(|chunk| chunk.iter().flatten());
-            frames.for_each(|frame| self.physical.release(*frame));
+            let account = &mut self.accounts[object.purpose as usize];
+            for frame in object.frames() {
+                account.pages -= 1;
+                self.physical.release(frame);
+            }
         }
     }
 
@@ -129,7 +201,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let (last, index) = place(pages);
         let rest = object.chunks.get_mut(&last).into_iter().flat_map(|chunk| &mut chunk[index..]);
         let frames = rest.chain(beyond.values_mut().flat_map(|chunk| chunk.iter_mut())).filter_map(Option::take);
-        frames.for_each(|frame| self.physical.release(frame));
+        let account = &mut self.accounts[object.purpose as usize];
+        for frame in frames {
+            account.pages -= 1;
+            self.physical.release(frame);
+        }
         if let Some(frame) = object.page(size / PAGE) {
             self.zero(frame, (size % PAGE) as usize..PAGE_SIZE);
         }
@@ -140,23 +216,47 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.objects.get(id)?.page(page)
     }
 
-    /// The frame of a page, made if it was not there.
-    pub fn object_page_or_new(&mut self, id: ObjectId, page: u64) -> Result<Frame, OutOfFrames> {
-        if let Some(frame) = self.object_page(id, page) {
-            return Ok(frame);
+    /// The frame of a page, made if it was not there. A page of shared memory is made for a container that has
+    /// `holder` pages already.
+    pub fn object_page_or_new(&mut self, id: ObjectId, page: u64, holder: u32) -> Result<Frame, NoPage> {
+        match self.object_page(id, page) {
+            Some(frame) => Ok(frame),
+            None => self.make_object_page(id, page, holder),
         }
-        let frame = self.allocate_user()?;
-        match self.objects.get_mut(id) {
-            Some(object) => {
-                let (chunk, index) = place(page);
-                object.chunks.entry(chunk).or_insert_with(|| Box::new([None; CHUNK]))[index] = Some(frame);
-                Ok(frame)
-            }
-            None => {
-                self.physical.release(frame);
-                Err(OutOfFrames)
-            }
+    }
+
+    fn make_object_page(&mut self, id: ObjectId, page: u64, holder: u32) -> Result<Frame, NoPage> {
+        let purpose = self.objects.get(id).ok_or(NoPage::Frames)?.purpose;
+        let holder = match purpose {
+            // However small a file is, there may be many.
+            Purpose::File => u32::MAX,
+            Purpose::Buffer => 0,
+            Purpose::Shared => holder,
+        };
+        let always = purpose == Purpose::Buffer && page == 0;
+        if self.account(purpose).room() == 0 && !always {
+            return Err(NoPage::Full);
         }
+        let frame = self.allocate_user(holder)?;
+        let object = self.objects.get_mut(id).expect("the object was there above");
+        let (chunk, index) = place(page);
+        object.chunks.entry(chunk).or_insert_with(|| Box::new([None; CHUNK]))[index] = Some(frame);
+        self.accounts[purpose as usize].pages += 1;
+        Ok(frame)
+    }
+
+    /// Makes all pages that hold a range of bytes, so that no write to it fails for want of one. If there is no room
+    /// for all of them, none is made.
+    pub fn fill_object(&mut self, id: ObjectId, range: Range<u64>) -> Result<(), NoPage> {
+        let object = self.objects.get(id).ok_or(NoPage::Frames)?;
+        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
+        let chunks = object.chunks.range(place(pages.start).0..=place(pages.end).0);
+        let numbers = chunks.flat_map(|(chunk, frames)| (u64::from(*chunk) * CHUNK as u64..).zip(frames.iter()));
+        let there = numbers.filter(|(page, frame)| frame.is_some() && pages.contains(page)).count() as u64;
+        if pages.end - pages.start - there > self.account(object.purpose).room() as u64 {
+            return Err(NoPage::Full);
+        }
+        pages.into_iter().try_for_each(|page| self.object_page_or_new(id, page, 0).map(drop))
     }
 
     /// Reads from `position` on; returns how many bytes there were.
@@ -177,11 +277,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Writes at `position`, growing the object if need be; returns how many bytes found room.
-    pub fn write_object(&mut self, id: ObjectId, position: u64, from: &[u8]) -> Result<usize, OutOfFrames> {
+    pub fn write_object(&mut self, id: ObjectId, position: u64, from: &[u8]) -> Result<usize, NoPage> {
         let mut done = 0;
         while done < from.len() {
             let (page, offset, length) = piece(position + done as u64, from.len() - done);
-            match self.object_page_or_new(id, page) {
+            match self.object_page_or_new(id, page, 0) {
                 Ok(frame) => self.physical.write(frame, offset, &from[done..done + length]),
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
@@ -210,3 +310,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/object.rs"]
+mod tests;

@@ -245,7 +245,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         })
     }
 
-    /// Copies from user memory to an object, which grows if need be; returns how many bytes.
+    /// Copies from user memory to an object, which grows if need be; returns how many bytes. [`Fault::Full`] is the
+    /// object's: there is no page for it, for whatever reason.
     pub fn user_to_object(
         &mut self,
         object: ObjectId,
@@ -258,7 +259,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             let mut copied = 0;
             while copied < bytes {
                 let (page, to, part) = piece(position + (done + copied) as u64, bytes - copied);
-                let target = memory.object_page_or_new(object, page)?;
+                let target = memory.object_page_or_new(object, page, 0).map_err(|_| Fault::Full)?;
                 memory.copy_bytes((frame, offset + copied), (target, to), part);
                 copied += part;
             }

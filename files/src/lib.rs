@@ -3,6 +3,7 @@
 //! - [`tree`] is the in-memory file system: inodes, directories, links; [`path`] finds them by name and
 //!   [`namespace`] is the system calls on paths;
 //! - [`open`] and [`descriptors`] are what a process holds: open files and their numbers;
+//! - [`places`] bounds how many names there are, [`size`] reads how large all files together may become;
 //! - [`pipe`] keeps the books of a pipe, [`event`] those of `eventfd` and `epoll`, [`locks`] those of advisory locks;
 //! - [`cpio`] reads the archives that fill the tree at boot, [`unpack`] lays them over it;
 //! - [`attributes`] and [`dirent`] say what `stat` and `getdents64` tell of a file;
@@ -33,7 +34,9 @@ pub mod namespace;
 pub mod open;
 pub mod path;
 pub mod pipe;
+pub mod places;
 mod rename;
+pub mod size;
 pub mod tree;
 pub mod tty;
 pub mod unpack;
@@ -49,6 +52,7 @@ pub use locks::{Lock, Locks};
 pub use open::{OpenFile, OpenFileId, OpenFiles, OpenFlags};
 pub use path::Walk;
 pub use pipe::Pipe;
+pub use places::Places;
 pub use syscalls::Errno;
 pub use tree::{Freed, New, Tree};
 pub use tty::Tty;

@@ -6,6 +6,7 @@
 use crate::inode::{Inode, InodeId, Kind};
 use crate::open::OpenFlags;
 use crate::path::{Follow, Found, Last, Walk};
+use crate::places;
 use crate::tree::{Freed, New, Tree};
 use crate::{Errno, Result};
 use alloc::boxed::Box;
@@ -50,7 +51,7 @@ impl<C: Copy> Tree<C> {
             (None, Last::Name(_)) if found.slash && create => Err(Errno::EISDIR),
             (None, Last::Name(name)) if create => {
                 self.check_vacant(found.directory, name)?;
-                self.check_room()?;
+                self.check_places(1)?;
                 let (directory, name): (_, Box<[u8]>) = (found.directory, name.into());
                 let (content, now) = make()?;
                 let inode = self.add(directory, &name, New::Regular(content), mode, now)?;
@@ -83,6 +84,7 @@ impl<C: Copy> Tree<C> {
     /// Makes a directory.
     pub fn mkdir_at(&mut self, walk: &Walk, path: &[u8], mode: u32, now: i64) -> Result<InodeId> {
         let (directory, name) = self.vacancy(walk, path, true)?;
+        self.check_places(places::OF_DIRECTORY)?;
         self.add(directory, &name, New::Directory, mode, now)
     }
 
@@ -92,12 +94,14 @@ impl<C: Copy> Tree<C> {
             return Err(Errno::ENOENT);
         }
         let (directory, name) = self.vacancy(walk, path, false)?;
+        self.check_places(places::of_link(target))?;
         self.add(directory, &name, New::Symlink(target), 0o777, now)
     }
 
     /// Makes `path` a further name of `id`; see [`Tree::link`].
     pub fn link_at(&mut self, walk: &Walk, path: &[u8], id: InodeId, now: i64) -> Result<()> {
         let (directory, name) = self.vacancy(walk, path, false)?;
+        self.check_places(1)?;
         self.link(directory, &name, id, now)
     }
 

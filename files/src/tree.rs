@@ -12,6 +12,7 @@ use crate::event::{Counter, Watches};
 use crate::inode::{Device, Inode, InodeId, Kind, ProcFile};
 use crate::open::OpenFlags;
 use crate::pipe::Pipe;
+use crate::places::{self, Places};
 use crate::{Attributes, Errno, NAME_MAX, PATH_MAX, Result};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,6 +24,8 @@ pub const INODES_MAX: usize = 131_072;
 pub struct Tree<C> {
     inodes: Arena<Inode<C>>,
     root: InodeId,
+    /// What all that has names takes.
+    pub(crate) places: Places,
 }
 
 /// What an operation left without owner: the content of a file or pipe that is gone, if one is.
@@ -57,7 +60,7 @@ impl<C: Copy> Tree<C> {
             Inode { links: 2, ..Inode::new(directory, 0o755, now) }
         });
         let Some(root) = root.map(InodeId) else { unreachable!("an empty table has room") };
-        Tree { inodes, root }
+        Tree { inodes, root, places: Places { used: places::OF_DIRECTORY, limit: INODES_MAX } }
     }
 
     /// The root directory.
@@ -68,6 +71,12 @@ impl<C: Copy> Tree<C> {
     /// How many inodes there are.
     pub fn len(&self) -> usize {
         self.inodes.len()
+    }
+
+    /// All inodes.
+    #[cfg(test)]
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = &Inode<C>> {
+        self.inodes.iter()
     }
 
     /// Never: the root stays. (Here because `len` is.)
@@ -127,16 +136,13 @@ impl<C: Copy> Tree<C> {
         Ok(())
     }
 
-    /// Whether one more inode fits: `ENOSPC`.
-    pub(crate) fn check_room(&self) -> Result<()> {
-        if self.inodes.is_full() { Err(Errno::ENOSPC) } else { Ok(()) }
-    }
-
     /// Makes a file under a new name. Errors as for [`Tree::link`], and `ENOSPC`; for a symbolic link
     /// also `ENOENT` (empty) and `ENAMETOOLONG`. On an error the content remains the caller's.
     pub fn add(&mut self, directory: InodeId, name: &[u8], new: New<C>, mode: u32, now: i64) -> Result<InodeId> {
         self.check_vacant(directory, name)?;
-        self.check_room()?;
+        if self.inodes.is_full() {
+            return Err(Errno::ENOSPC);
+        }
         let (kind, mode) = match new {
             New::Regular(content) => (Kind::Regular { content, size: 0 }, mode),
             New::Directory => (Kind::Directory(Box::new(Directory::new(directory))), mode),
@@ -153,6 +159,7 @@ impl<C: Copy> Tree<C> {
             above.links = above.links.checked_add(1).ok_or(Errno::EMLINK)?;
             inode.links = 2;
         }
+        self.places.used += inode.places();
         let id = self.inodes.insert(inode).map(InodeId).ok_or(Errno::ENOSPC)?;
         self.enter(directory, name, id, now)?;
         Ok(id)
@@ -240,6 +247,7 @@ impl<C: Copy> Tree<C> {
         }
         inode.links = inode.links.checked_add(1).ok_or(Errno::EMLINK)?;
         inode.ctime = now;
+        self.places.used += 1;
         self.enter(directory, name, id, now)
     }
 
@@ -439,6 +447,10 @@ impl<C: Copy> Tree<C> {
         let inode = self.get_mut(id)?;
         inode.links = inode.links.saturating_sub(1);
         inode.ctime = now;
+        // The last name goes with the inode.
+        if inode.links > 0 {
+            self.places.used -= 1;
+        }
         Ok(self.reap(id))
     }
 
@@ -456,7 +468,9 @@ impl<C: Copy> Tree<C> {
     /// Removes an inode if it is unused.
     #[cold]
     fn reap(&mut self, id: InodeId) -> Freed<C> {
-        match self.inodes.remove_if(id.0, |inode| inode.is_unused()).map(|inode| inode.kind) {
+        let removed = self.inodes.remove_if(id.0, |inode| inode.is_unused());
+        self.places.used -= removed.as_ref().map_or(0, Inode::places);
+        match removed.map(|inode| inode.kind) {
             Some(Kind::Regular { content, .. } | Kind::Pipe { content, .. }) => Freed(Some(content)),
             _ => Freed(None),
         }

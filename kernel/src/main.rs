@@ -71,6 +71,7 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     let globals = arch::smp::start(&mut frames, global, &platform, info.trampoline); // the other CPUs, up and idle
     let (mut kernel, cpu) = start::kernel(frames, globals, &options); // all subsystems, still empty
     start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
+    start::bound(&mut kernel, options.file_system); // what programs may fill
     start::make_resident(&mut kernel, &global); // the native programs
     start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| start::refuse(error)); // the first process
     boundary::start(kernel, cpu) // to user mode, for good

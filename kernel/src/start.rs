@@ -12,10 +12,12 @@ use crate::program::{self, FirstError};
 use crate::random::Random;
 use crate::statistics::Statistics;
 use ::files::Errno;
+use ::files::size::Size;
+use ::files::tree::INODES_MAX;
 use abi::channel;
 use alloc::vec::Vec;
 use containers::directory::{PACKAGES_SLOT, target};
-use containers::{GlobalDirectory, PhysicalMemory};
+use containers::{GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
 use core::fmt;
 use cpulocal::InKernel;
 
@@ -28,6 +30,8 @@ pub struct Options {
     pub size: (u16, u16),
     /// Statistics are wanted at the end.
     pub statistics: bool,
+    /// How large the file system may become, if that is said.
+    pub file_system: Option<Size>,
 }
 
 /// What is at the other end of the console.
@@ -71,6 +75,11 @@ impl Options {
                 crate::boundary::patience::set(patience);
                 #[cfg(not(feature = "smp"))]
                 log::warn!("one CPU waits for no other: patience={patience} means nothing");
+            } else if let Some(size) = word.strip_prefix(channel::SIZE_WORD) {
+                options.file_system = Size::parse(size);
+                if options.file_system.is_none() {
+                    log::warn!("{word} is no size: a number, with k, m or g behind it, or a percentage with %");
+                }
             } else if word == channel::STATS_WORD {
                 options.statistics = true;
             } else if is_of_trace(word) {
@@ -150,6 +159,23 @@ fn unpack_module(kernel: &mut Kernel, name: &'static str, module: Module) -> Res
     let unpacked = kernel.files.unpack(&mut kernel.memory, module.bytes());
     kernel.memory.physical.give_back(module);
     unpacked.map_err(|error| StartError::Archive(name, error))
+}
+
+/// Bounds what programs can fill, now that the image is in its place: files with the half of memory, or with what the
+/// image has and a quarter of the rest where the image is that large; buffers of pipes with a sixteenth; names with
+/// one for each frame, which is an eighth of memory at most. A last sixteenth is kept for who is small.
+pub fn bound(kernel: &mut Kernel, size: Option<Size>) {
+    let Kernel { memory, files, .. } = kernel;
+    let (frames, free) = (memory.physical.total(), memory.physical.free());
+    let limit = match size {
+        Some(size) => size.of((frames * PAGE_SIZE) as u64) as usize / PAGE_SIZE,
+        None => (frames / 2).max(memory.account(Purpose::File).pages + free / 4),
+    };
+    memory.limit_pages(Purpose::File, limit);
+    memory.limit_pages(Purpose::Buffer, frames / 16);
+    memory.keep_reserve(frames / 16);
+    // The other half of the inodes is for pipes and the like, and for `/proc`.
+    files.tree.limit_places(files.tree.places().used + frames.min(INODES_MAX / 2));
 }
 
 /// Makes the native programs resident.

@@ -86,7 +86,7 @@ fn page_fault_signal(fault: Fault, address: u64) -> Signal {
     match fault {
         Fault::NoRegion => Signal::fault(signals::SIGSEGV, signals::SEGV_MAPERR, address),
         Fault::Rights => Signal::fault(signals::SIGSEGV, signals::SEGV_ACCERR, address),
-        Fault::BeyondEnd => Signal::fault(signals::SIGBUS, signals::BUS_ADRERR, address),
+        Fault::BeyondEnd | Fault::Full => Signal::fault(signals::SIGBUS, signals::BUS_ADRERR, address),
         Fault::OutOfMemory => Signal::fault(signals::SIGKILL, signals::SI_KERNEL, 0),
     }
 }

@@ -5,6 +5,7 @@ use crate::directory::{PACKAGES, WINDOW, span};
 use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
+use crate::object::Purpose;
 use crate::physical::PhysicalMemory;
 use crate::region::{Backing, Label, MAX_REGIONS, Region, Regions, Rights};
 use crate::testing::Machine;
@@ -33,7 +34,7 @@ fn space(container: ContainerId) -> Space {
 
 /// An object whose page n is full of byte n + 1.
 fn object(memory: &mut Memory<Machine>, pages: u64) -> ObjectId {
-    let id = memory.make_object().unwrap();
+    let id = memory.make_object(Purpose::File).unwrap();
     for page in 0..pages {
         memory.write_object(id, page * PAGE, &[page as u8 + 1; PAGE_SIZE]).unwrap();
     }
@@ -390,7 +391,7 @@ fn tables_are_forgotten_when_they_go() {
 fn a_shared_page_is_copied_within_itself() {
     let mut memory = Machine::memory(400);
     let id = memory.make_container_with_directory(CPU).unwrap();
-    let object = memory.make_object().unwrap();
+    let object = memory.make_object(Purpose::File).unwrap();
     memory.write_object(object, 0, b"abcdefgh").unwrap();
     memory.map(id, region(OUTSIDE, 1, RW, Backing::Object { object, offset: 0, shared: true })).unwrap();
     assert_eq!(memory.object_to_user(object, 0, space(id), OUTSIDE + 2, 4), Ok(4));

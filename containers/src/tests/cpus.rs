@@ -5,6 +5,7 @@ use crate::directory::{PACKAGES, USER_END, WINDOW, change_entries};
 use crate::fault::Fault;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
+use crate::object::Purpose;
 use crate::physical::{OutOfFrames, PhysicalMemory};
 use crate::region::{Backing, Label, Region, Regions, Rights};
 use crate::testing::Machine;
@@ -215,7 +216,7 @@ fn nothing_leads_to_the_window_of_a_container_that_is_gone() {
 #[test]
 fn a_page_that_is_copied_is_copied_for_all_cpus() {
     let mut memory = Machine::memory_with(600, 2);
-    let object = memory.make_object().unwrap();
+    let object = memory.make_object(Purpose::File).unwrap();
     memory.write_object(object, 0, &[9; PAGE_SIZE]).unwrap();
     let id = memory.make_container_with_directory(Cpu(0)).unwrap();
     let backing = Backing::Object { object, offset: 0, shared: false };
@@ -324,7 +325,7 @@ impl World {
     fn new() -> World {
         let mut memory = Machine::memory_with(1500, CPUS.into());
         let containers = core::array::from_fn(|n| World::make(&mut memory, n));
-        let object = memory.make_object().unwrap();
+        let object = memory.make_object(Purpose::File).unwrap();
         memory.write_object(object, 0, &[9; 3 * PAGE_SIZE]).unwrap();
         World { memory, containers, running: [None; CPUS as usize], object }
     }

@@ -6,6 +6,7 @@ use crate::directory::WINDOW;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::object::ObjectId;
+use crate::object::Purpose;
 use crate::physical::PhysicalMemory;
 use crate::region::{Backing, Region, Rights};
 use crate::testing::Machine;
@@ -125,7 +126,7 @@ fn a_child_in_the_window_costs_a_table_and_what_it_writes() {
 /// A parent with pages in several tables, private and shared, two CPUs running it.
 fn parent(memory: &mut Memory<Machine>) -> (ContainerId, ObjectId) {
     let id = memory.make_container_with_directory(Cpu(0)).unwrap();
-    let object = memory.make_object().unwrap();
+    let object = memory.make_object(Purpose::File).unwrap();
     memory.write_object(object, 0, &[9; 3 * PAGE_SIZE]).unwrap();
     for (start, shared) in [(OUTSIDE, None), (OUTSIDE + (4 << 20), Some(false)), (ELSEWHERE, Some(true))] {
         let backing = match shared {
@@ -238,7 +239,7 @@ struct World {
 impl World {
     fn new() -> World {
         let mut memory = Machine::memory_with(2000, CPUS.into());
-        let object = memory.make_object().unwrap();
+        let object = memory.make_object(Purpose::File).unwrap();
         memory.resize_object(object, PAGES * PAGE);
         let mut world =
             World { memory, sides: Vec::new(), running: [None; CPUS as usize], object, shared: [0; PAGES as usize] };

@@ -7,7 +7,7 @@ use ::files::Errno;
 use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
 use containers::region::MAX_REGIONS;
-use containers::{Backing, Label, NoMemory, PAGE_SIZE, Region, Rights};
+use containers::{Backing, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights};
 use core::ops::Range;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -98,7 +98,7 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
             if length > MAX_OBJECT {
                 return Err(Errno::ENOMEM);
             }
-            let object = memory.make_object().map_err(|_| Errno::ENOMEM)?;
+            let object = memory.make_object(Purpose::Shared).map_err(|_| Errno::ENOMEM)?;
             memory.resize_object(object, length);
             backing = Backing::Object { object, offset: 0, shared: true };
         }

@@ -22,7 +22,7 @@ use ::files::{
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use containers::{Channel, ObjectId, PAGE_SIZE, ProcessId};
+use containers::{Channel, ObjectId, PAGE_SIZE, ProcessId, Purpose};
 use core::ops::Range;
 
 /// Largest size of a file: what the page numbers of a memory object can count.
@@ -260,7 +260,7 @@ impl Files {
 
     /// A pipe: its end to be read and its end to be written. `ENFILE`
     pub fn make_pipe(&mut self, memory: &mut Memory, flags: OpenFlags) -> Result<[OpenFile; 2], Errno> {
-        let object = memory.make_object().map_err(|_| Errno::ENFILE)?;
+        let object = memory.make_object(Purpose::Buffer).map_err(|_| Errno::ENFILE)?;
         let inode = self.tree.make_pipe(object, now()).inspect_err(|_| memory.release_object(object))?;
         Ok([flags, flags | OpenFlags::WRITE_ONLY].map(|flags| OpenFile::new(inode, flags)))
     }

@@ -11,7 +11,7 @@ use ::files::{Device, Errno, InodeId, Locks, New, OpenFile, OpenFiles, OpenFlags
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use containers::ObjectId;
+use containers::{ObjectId, Purpose};
 
 /// Why an archive could not be unpacked.
 pub use ::files::unpack::Error as UnpackError;
@@ -47,7 +47,7 @@ struct Objects<'a>(&'a mut Memory);
 
 impl Store<ObjectId> for Objects<'_> {
     fn make(&mut self, bytes: &[u8]) -> Result<ObjectId, Errno> {
-        let object = self.0.make_object().map_err(|_| Errno::ENOMEM)?;
+        let object = self.0.make_object(Purpose::File).map_err(|_| Errno::ENOMEM)?;
         let mut position = 0;
         for chunk in bytes.chunks(CHUNK) {
             let room = heap::reserve(&mut self.0.physical);

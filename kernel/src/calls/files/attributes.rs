@@ -8,6 +8,7 @@ use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::inode::Kind;
 use ::files::{Errno, InodeId, OpenFlags};
+use containers::Purpose;
 
 /// A link in the last component is not followed.
 pub const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
@@ -140,8 +141,8 @@ pub fn ftruncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
     }
 }
 
-/// `fallocate(fd, mode, offset, length)`: the size grows as asked. Pages are made when they are
-/// written all the same, so this promises less than it should.
+/// `fallocate(fd, mode, offset, length)`: all pages of the range are there afterwards, so that no write to it finds the
+/// file system full. `ENOSPC`
 pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     const KEEP_SIZE: u64 = 1;
     let [_, mode, offset, length, ..] = *caller.arguments;
@@ -169,6 +170,7 @@ pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
     if offset + length > crate::files::SIZE_MAX {
         return Err(Errno::EFBIG);
     }
+    memory.fill_object(object, offset..offset + length).map_err(|_| Errno::ENOSPC)?;
     if mode & KEEP_SIZE == 0 && offset + length > memory.object_size(object) {
         files.resize(memory, opened.file.inode, offset + length)?;
     }
@@ -189,7 +191,6 @@ pub fn fstatfs(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &File
 }
 
 fn give_statfs(caller: &Caller, memory: &mut Memory, files: &Files) -> Answer {
-    let (total, free) = (memory.physical.total(), memory.physical.free());
-    caller.write(memory, caller.arguments[1], &StatFs::new(total as u64, free as u64, files.tree.len() as u64))?;
-    DONE
+    let about = StatFs::new(memory.account(Purpose::File), memory.available(), files.tree.places());
+    caller.write(memory, caller.arguments[1], &about).and(DONE)
 }

@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Device, Errno, Kind, OpenFile, OpenFlags};
-use containers::PhysicalMemory;
+use containers::{PhysicalMemory, Purpose};
 
 /// `openat(directory, path, flags, mode)`
 pub fn openat(
@@ -25,7 +25,7 @@ pub fn openat(
     files.open.check_room()?;
     let mode = mode as u32 & !resources.umask & 0o7777;
     let opened = at(caller, tasks, files, (directory as i32, path), |files, walk| {
-        let make = || memory.make_object().map(|object| (object, now())).map_err(|_| Errno::ENOSPC);
+        let make = || memory.make_object(Purpose::File).map(|object| (object, now())).map_err(|_| Errno::ENOSPC);
         files.tree.open(walk, path, flags, mode, make)
     })?;
     let file = OpenFile::new(opened.inode, flags);

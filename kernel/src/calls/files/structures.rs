@@ -1,9 +1,9 @@
 //! The structures in which `stat` and its kin tell what they know, laid out as in Linux.
 
-use ::files::NAME_MAX;
 use ::files::attributes::{Attributes, timespec};
-use ::files::tree::INODES_MAX;
+use ::files::{NAME_MAX, Places};
 use containers::PAGE_SIZE;
+use containers::object::Account;
 use zerocopy::{Immutable, IntoBytes};
 
 /// Number of the one file system, as a device: major 0, as for all that have no disk.
@@ -146,19 +146,19 @@ pub struct StatFs {
 }
 
 impl StatFs {
-    /// Of a file system in memory with so many frames and inodes.
-    pub fn new(frames: u64, free: u64, inodes: u64) -> StatFs {
+    /// Of a file system in memory whose files have these pages and whose names these places, while `free` frames could
+    /// become a file's.
+    pub fn new(files: Account, free: usize, places: Places) -> StatFs {
         /// `TMPFS_MAGIC`
         const TMPFS: u64 = 0x0102_1994;
-        let most = INODES_MAX as u64;
         StatFs {
             kind: TMPFS,
             block: PAGE_SIZE as u64,
-            blocks: frames,
-            free,
-            available: free,
-            inodes: most,
-            inodes_free: most.saturating_sub(inodes),
+            blocks: files.limit as u64,
+            free: files.room() as u64,
+            available: files.room().min(free) as u64,
+            inodes: places.limit as u64,
+            inodes_free: places.free() as u64,
             id: [0, DEVICE_MINOR],
             name_max: NAME_MAX as u64,
             fragment: PAGE_SIZE as u64,

@@ -103,8 +103,8 @@ pub fn failed(fault: Fault) -> Errno {
 /// The same where it was to be kept in a file: memory is the disk here.
 fn full(fault: Fault) -> Errno {
     match fault {
-        Fault::OutOfMemory => Errno::ENOSPC,
-        _ => Errno::EFAULT,
+        Fault::Full => Errno::ENOSPC,
+        fault => failed(fault),
     }
 }
 
@@ -240,7 +240,7 @@ impl Transfer<'_> {
                 break Ok(());
             }
             if !heap::reserve(&mut self.memory.physical) {
-                break Err(Fault::OutOfMemory);
+                break Err(Fault::Full);
             }
             let address = from.address.wrapping_add(done);
             match self.memory.user_to_object(object, position + done, self.space, address, chunk) {

@@ -10,7 +10,7 @@ mod system;
 use crate::arch::heap;
 use crate::kernel::{Memory, Tasks};
 use ::files::{Errno, ProcFile};
-use containers::{ObjectId, ProcessId};
+use containers::{ObjectId, ProcessId, Purpose};
 use core::fmt::{self, Write};
 
 /// Bytes gathered before they go into the object.
@@ -18,7 +18,7 @@ const STAGE: usize = 1024;
 
 /// Writes a file out for a process: `ENOMEM`, `ENFILE`.
 pub fn write_out(file: ProcFile, memory: &mut Memory, tasks: &Tasks, reader: ProcessId) -> Result<ObjectId, Errno> {
-    let object = memory.make_object().map_err(|_| Errno::ENFILE)?;
+    let object = memory.make_object(Purpose::Buffer).map_err(|_| Errno::ENFILE)?;
     let mut out = Text { memory, object, stage: [0; STAGE], staged: 0, size: 0 };
     let written = match file {
         ProcFile::SelfLink => Ok(()),

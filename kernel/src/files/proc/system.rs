@@ -16,10 +16,11 @@ const TICK: u64 = SECOND / 100;
 pub(super) fn memory(out: &mut Text) -> fmt::Result {
     let kibibytes = |frames: usize| frames * (PAGE_SIZE / 1024);
     let (total, free) = (kibibytes(out.memory.physical.total()), kibibytes(out.memory.physical.free()));
+    let available = kibibytes(out.memory.available());
     let mut line = |name: &str, value| writeln!(out, "{:<16}{value:>8} kB", name);
     line("MemTotal:", total)?;
     line("MemFree:", free)?;
-    line("MemAvailable:", free)?;
+    line("MemAvailable:", available)?;
     ["Buffers:", "Cached:", "SwapCached:", "SwapTotal:", "SwapFree:"].into_iter().try_for_each(|name| line(name, 0))
 }
 

@@ -1,0 +1,168 @@
+//! The accounts of objects' pages, compared with a recount after each of random steps.
+
+use super::{Account, CHUNK, NoPage, ObjectId, PAGE, Purpose};
+use crate::container::{ContainerId, Cpu};
+use crate::fault::Fault;
+use crate::frames::PAGE_SIZE;
+use crate::memory::{KERNEL_RESERVE, Memory};
+use crate::physical::PhysicalMemory;
+use crate::region::{Backing, Label, Region, Rights};
+use crate::testing::Machine;
+use crate::user::Space;
+use proptest::prelude::*;
+
+const BASE: u64 = 0x7000_0000_0000;
+const RW: Rights = Rights::READ.union(Rights::WRITE);
+const PURPOSES: [Purpose; 3] = [Purpose::File, Purpose::Buffer, Purpose::Shared];
+
+/// Pages by purpose, counted where they are.
+fn recount(memory: &Memory<Machine>) -> [usize; 3] {
+    let mut pages = [0; 3];
+    for object in memory.objects.ids().filter_map(|id| memory.objects.get(id)) {
+        pages[object.purpose as usize] += object.frames().count();
+    }
+    pages
+}
+
+fn counted(memory: &Memory<Machine>) -> [usize; 3] {
+    PURPOSES.map(|purpose| memory.account(purpose).pages)
+}
+
+/// A container that has pages of an object mapped, shared, and as many pages of its own behind them.
+fn container(memory: &mut Memory<Machine>, object: ObjectId, pages: u64) -> ContainerId {
+    let id = memory.make_container_with_directory(Cpu(0)).unwrap();
+    memory.share_object(object);
+    let region = |page: u64, backing| {
+        let start = BASE + page * PAGE;
+        Region { start, end: start + pages * PAGE, rights: RW, backing, label: Label::None }
+    };
+    memory.map(id, region(0, Backing::Object { object, offset: 0, shared: true })).unwrap();
+    memory.map(id, region(pages, Backing::Zero)).unwrap();
+    id
+}
+
+/// Steps on one of some objects, by its number.
+#[derive(Clone, Debug)]
+enum Step {
+    Make(usize, usize),
+    Write(usize, u64),
+    Resize(usize, u64),
+    Fill(usize, u64, u64),
+    Touch(usize, u64),
+    Release(usize),
+}
+
+const OBJECTS: usize = 4;
+const PAGES: u64 = 3 * CHUNK as u64;
+
+fn step() -> impl Strategy<Value = Step> {
+    let (object, page) = (|| 0..OBJECTS, || 0..PAGES);
+    prop_oneof![
+        (object(), 0..3_usize).prop_map(|(object, purpose)| Step::Make(object, purpose)),
+        (object(), page()).prop_map(|(object, page)| Step::Write(object, page)),
+        (object(), page()).prop_map(|(object, page)| Step::Resize(object, page)),
+        (object(), page(), 1..40_u64).prop_map(|(object, page, n)| Step::Fill(object, page, n)),
+        (object(), page()).prop_map(|(object, page)| Step::Touch(object, page)),
+        object().prop_map(Step::Release),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 200 }, ..ProptestConfig::default() })]
+    #[test]
+    fn accounts_are_what_a_recount_gives(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut memory = Machine::memory(1000);
+        let free = memory.physical.free_frames();
+        PURPOSES.into_iter().zip([40, 20, usize::MAX]).for_each(|(purpose, limit)| memory.limit_pages(purpose, limit));
+        let mut objects: [Option<(ObjectId, ContainerId)>; OBJECTS] = [None; OBJECTS];
+        let release = |memory: &mut Memory<Machine>, (object, container)| {
+            memory.destroy_container(container, Cpu(0));
+            memory.release_object(object);
+        };
+        for step in steps {
+            match step {
+                Step::Make(n, purpose) => {
+                    if objects[n].is_none() {
+                        let object = memory.make_object(PURPOSES[purpose]).unwrap();
+                        objects[n] = Some((object, container(&mut memory, object, PAGES)));
+                    }
+                }
+                Step::Write(n, page) => {
+                    let Some((object, _)) = objects[n] else { continue };
+                    let purpose = memory.objects.get(object).unwrap().purpose;
+                    let (room, there) = (memory.account(purpose).room(), memory.object_page(object, page).is_some());
+                    let first = purpose == Purpose::Buffer && page == 0;
+                    let expected = if room > 0 || there || first { Ok(1) } else { Err(NoPage::Full) };
+                    prop_assert_eq!(memory.write_object(object, page * PAGE, &[1]), expected);
+                }
+                Step::Resize(n, pages) => {
+                    objects[n].into_iter().for_each(|(object, _)| memory.resize_object(object, pages * PAGE + 1));
+                }
+                Step::Fill(n, page, pages) => {
+                    let Some((object, _)) = objects[n] else { continue };
+                    let before = recount(&memory);
+                    match memory.fill_object(object, page * PAGE..(page + pages) * PAGE) {
+                        Ok(()) => prop_assert!((page..page + pages).all(|page| memory.object_page(object, page).is_some())),
+                        Err(_) => prop_assert_eq!(recount(&memory), before),
+                    }
+                }
+                Step::Touch(n, page) => {
+                    let Some((object, container)) = objects[n] else { continue };
+                    let space = Space { container, cpu: Cpu(0) };
+                    let purpose = memory.objects.get(object).unwrap().purpose;
+                    let (account, there) = (memory.account(purpose), memory.object_page(object, page).is_some());
+                    let result = memory.copy_out(space, BASE + page * PAGE, &[1]);
+                    let first = purpose == Purpose::Buffer && page == 0;
+                    prop_assert_eq!(result, match memory.object_size(object) {
+                        size if page * PAGE >= size => Err(Fault::BeyondEnd),
+                        _ if account.room() == 0 && !there && !first => Err(Fault::Full),
+                        _ => Ok(()),
+                    });
+                }
+                Step::Release(n) => objects[n].take().into_iter().for_each(|pair| release(&mut memory, pair)),
+            }
+            prop_assert_eq!(counted(&memory), recount(&memory));
+        }
+        objects.into_iter().flatten().for_each(|pair| release(&mut memory, pair));
+        prop_assert_eq!(counted(&memory), [0; 3]);
+        prop_assert_eq!(memory.physical.free_frames(), free);
+    }
+}
+
+#[test]
+fn a_bound_that_is_set_late_takes_nothing_away() {
+    let mut memory = Machine::memory(400);
+    let object = memory.make_object(Purpose::File).unwrap();
+    memory.write_object(object, 0, &[1; 3 * PAGE_SIZE]).unwrap();
+    memory.limit_pages(Purpose::File, 2);
+    assert_eq!(memory.account(Purpose::File), Account { pages: 3, limit: 2 });
+    assert_eq!(memory.write_object(object, 2 * PAGE, &[2; PAGE_SIZE]), Ok(PAGE_SIZE), "a page that is there");
+    assert_eq!(memory.write_object(object, 3 * PAGE, &[2]), Err(NoPage::Full));
+    memory.resize_object(object, PAGE);
+    assert_eq!(memory.write_object(object, PAGE, &[2]), Ok(1));
+}
+
+/// The reserve is for the small: a large container and files get no page of it, the first page of a buffer and a small
+/// container do, until only the kernel's own frames are left.
+#[test]
+fn the_less_is_free_the_smaller_is_who_gets_a_page() {
+    const RESERVE: usize = 300;
+    let mut memory = Machine::memory(2000);
+    memory.keep_reserve(RESERVE);
+    let [file, buffer] = [Purpose::File, Purpose::Buffer].map(|purpose| memory.make_object(purpose).unwrap());
+    let large = container(&mut memory, file, 2000);
+    let small = container(&mut memory, file, 500);
+    let space = |container| Space { container, cpu: Cpu(0) };
+    let own = |pages: u64, page: u64| BASE + (pages + page) * PAGE;
+    let taken = (0..2000).take_while(|page| memory.copy_out(space(large), own(2000, *page), &[1]).is_ok()).count();
+    // Page tables come out of the reserve.
+    assert!((RESERVE - 4..=RESERVE).contains(&memory.physical.free_frames()), "{taken} pages taken");
+    assert_eq!(memory.copy_out(space(large), own(2000, 1999), &[1]), Err(Fault::OutOfMemory));
+    assert_eq!(memory.write_object(file, 0, &[1]), Err(NoPage::Frames));
+    assert_eq!(memory.write_object(buffer, 0, &[1]), Ok(1));
+    let taken = (0..500).take_while(|page| memory.copy_out(space(small), own(500, *page), &[1]).is_ok()).count();
+    let free = memory.physical.free_frames();
+    let usage = memory.container(small).unwrap().usage();
+    assert!(taken > 100 && (free == KERNEL_RESERVE || usage.pages as usize >= free), "{taken} taken, {free} left");
+    assert!(memory.make_container_with_directory(Cpu(0)).is_ok(), "a new container is smaller still");
+}
