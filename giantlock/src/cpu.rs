@@ -29,6 +29,11 @@ impl Cpu {
         self.0 as u8
     }
 
+    /// The CPU with this tag, if it is one.
+    pub(crate) fn with_tag(tag: u32) -> Option<Cpu> {
+        Cpu::new(u8::try_from(tag).ok()?.checked_sub(1)?)
+    }
+
     /// The lock's word while this CPU holds it once.
     pub(crate) const fn holds_once(self) -> u32 {
         self.0

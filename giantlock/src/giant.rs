@@ -52,7 +52,7 @@ impl<L> GiantLock<L> {
     /// report, not for a decision.
     pub fn holder(&self) -> Option<Holder> {
         let word = self.holder.0.load(Relaxed);
-        let cpu = Cpu::new((word as u8).checked_sub(1)?)?;
+        let cpu = Cpu::with_tag(u32::from(word as u8))?;
         Some(Holder { cpu, depth: word / ONCE })
     }
 

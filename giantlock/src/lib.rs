@@ -10,7 +10,7 @@
 //! | [`Ticket`] (the kernel's default) | one word, all CPUs | none: first come, first served | two cache lines |
 //! | [`Mcs`] | its own node | none | one line per CPU |
 //! | [`Clh`] | its predecessor's node | none | two lines per CPU |
-//! | [`Tas`] | one word, all CPUs | **unbounded**: a CPU may starve | one cache line |
+//! | [`Tas`] | one word, all CPUs | **unbounded** until the waiter is [tired](Wait::is_tired), then N | two cache lines |
 //!
 //! With a fair algorithm at most N−1 acquisitions by the other of N CPUs come between a CPU's request
 //! and its grant. [`QueueLock::FAIR`] says which have that bound.

@@ -8,7 +8,7 @@ mod real {
     /// CPU ids are below this.
     pub const MAX_CPUS: usize = 64;
     pub(crate) use core::hint::spin_loop;
-    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
     /// A constructor, `const` so that a lock can be a static.
     macro_rules! const_fn {
@@ -29,7 +29,7 @@ mod real {
     pub const MAX_CPUS: usize = 4;
     use core::ops::Deref;
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::Ordering;
+    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
     use loom::sync::atomic::{Ordering::SeqCst, fence};
 
     /// Loom takes a sequentially consistent access for an acquire and a release and knows no more of it. What a
@@ -71,6 +71,11 @@ mod real {
             AtomicU32(loom::sync::atomic::AtomicU32::new(value))
         }
 
+        pub(crate) fn store(&self, value: u32, order: Ordering) {
+            self.0.store(value, order);
+            written(order);
+        }
+
         pub(crate) fn fetch_add(&self, more: u32, order: Ordering) -> u32 {
             let before = self.0.fetch_add(more, order);
             written(order);
@@ -98,7 +103,7 @@ mod real {
 }
 
 pub use real::MAX_CPUS;
-pub(crate) use real::{AtomicBool, AtomicU32, Ordering, array, const_fn, spin_loop};
+pub(crate) use real::{AtomicBool, AtomicU32, AtomicU64, Ordering, array, const_fn, spin_loop};
 
 /// On cache lines of its own, so that who writes it disturbs no one who spins on a neighbour. Two
 /// lines of 64 bytes: x86 processors fetch them in pairs.

@@ -15,6 +15,13 @@ pub trait Wait {
     /// one: while it runs nobody notices that the lock is there. Each further one lets the duties wait.
     const LOOKS: u32 = 1;
 
+    /// Whether the CPU has waited for so long that others are not to overtake it any more. Once true, it stays true.
+    ///
+    /// Asked after each round, where the algorithm is not fair by itself.
+    fn is_tired(&self) -> bool {
+        false
+    }
+
     /// Called once per round, after the CPU has asked for the lock and found it taken. The pause
     /// instruction is the lock's business.
     fn round(&mut self);
@@ -26,14 +33,15 @@ impl<F: FnMut()> Wait for F {
     }
 }
 
-/// Spins until `granted`, which it was not when the CPU asked.
+/// Spins until `granted`, which it was not when the CPU asked. It is told whether the CPU is tired.
 #[inline]
-pub(crate) fn until<W: Wait>(wait: &mut W, mut granted: impl FnMut() -> bool) {
+pub(crate) fn until<W: Wait>(wait: &mut W, mut granted: impl FnMut(bool) -> bool) {
     loop {
         wait.round();
+        let is_tired = wait.is_tired();
         for _ in 0..W::LOOKS {
             spin_loop();
-            if granted() {
+            if granted(is_tired) {
                 return;
             }
         }

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Guarded, cpu, idle};
-use giantlock::{GiantLock, QueueLock, Tas};
+use giantlock::{GiantLock, QueueLock, Tas, Wait};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::thread;
@@ -102,7 +102,86 @@ per_algorithm! {
     clh: Clh { order_and_bound, a_queue_is_served_in_order }
 }
 
-/// Test-and-set has no bound: whoever is quick overtakes a waiter as often as it likes.
+/// A waiter that is tired from its first round on, and tells of it.
+struct Tired<Round>(Round);
+
+impl<Round: FnMut()> Wait for Tired<Round> {
+    fn is_tired(&self) -> bool {
+        true
+    }
+
+    fn round(&mut self) {
+        (self.0)();
+    }
+}
+
+/// The owner that overtakes a waiter as long as it can is refused as soon as the waiter is tired.
+#[test]
+fn tas_is_handed_to_who_is_tired() {
+    let lock = GiantLock::<Tas>::default();
+    assert!(!lock.acquire(cpu(0), &mut idle).contended);
+    let mut rounds = 0;
+    let acquired = lock.acquire(
+        cpu(1),
+        &mut Tired(|| {
+            rounds += 1;
+            assert!(lock.ask(cpu(0)).is_ok(), "the owner has it once more");
+            match rounds {
+                // The claim follows the first round.
+                1 => assert_eq!((lock.release(cpu(0)), lock.depth()), (1, 1)),
+                2 => {
+                    assert_eq!((lock.release(cpu(0)), lock.release(cpu(0))), (1, 0));
+                    assert_eq!(lock.next(cpu(0)), Some(cpu(1)));
+                    assert_eq!(lock.ask(cpu(0)), Err(()), "it was handed over, not freed");
+                }
+                _ => panic!("it was not handed over"),
+            }
+        }),
+    );
+    assert_eq!((acquired.contended, rounds), (true, 2));
+    assert_eq!(lock.release(cpu(1)), 0);
+    assert_eq!(lock.ask(cpu(0)), Ok(1), "nobody is tired any more");
+}
+
+/// CPUs that are tired come by turns: at most N acquisitions by others after the claim.
+#[test]
+fn tas_does_not_starve_who_is_tired() {
+    let guarded = Guarded::<Tas, u64>::default();
+    let grants = AtomicU64::new(0);
+    let most = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for id in 0..CPUS {
+            let (guarded, grants, most) = (&guarded, &grants, &most);
+            scope.spawn(move || {
+                for _ in 0..VISITS {
+                    // By the second round the claim is made.
+                    let (rounds, claimed) = (Cell::new(0), Cell::new(None));
+                    let mut hook = Tired(|| {
+                        rounds.set(rounds.get() + 1);
+                        if rounds.get() == 2 {
+                            claimed.set(Some(grants.load(SeqCst)));
+                        }
+                        idle();
+                    });
+                    guarded.with(cpu(id), &mut hook, |count, _| {
+                        // Meanwhile others ask.
+                        idle();
+                        *count += 1;
+                        let granted = grants.fetch_add(1, SeqCst);
+                        let overtaken = claimed.get().map_or(0, |claimed| granted - claimed);
+                        most.fetch_max(overtaken, Relaxed);
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(guarded.into_inner(), (CPUS * VISITS) as u64);
+    let most = most.into_inner();
+    println!("tas: overtaken at most {most} times when tired");
+    assert!(most <= CPUS as u64, "{most} acquisitions after a claim, of {CPUS} CPUs");
+}
+
+/// Test-and-set has no bound for others: whoever is quick overtakes a waiter as often as it likes.
 #[test]
 fn tas_starves() {
     const { assert!(!Tas::FAIR) };

@@ -11,7 +11,7 @@
 //! the next could depend on.
 #![cfg(loom)]
 
-use giantlock::{Cpu, GiantLock, Holder, QueueLock};
+use giantlock::{Cpu, GiantLock, Holder, QueueLock, Tas, Wait};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::*, fence};
@@ -236,6 +236,28 @@ impl Halting {
     }
 }
 
+/// A waiter that has become tired as it says that it halts.
+struct Sleeper<'a> {
+    halting: &'a Halting,
+    id: u8,
+    fence_first: bool,
+    rounds: u32,
+}
+
+impl Wait for Sleeper<'_> {
+    fn is_tired(&self) -> bool {
+        self.rounds > 0
+    }
+
+    fn round(&mut self) {
+        self.rounds += 1;
+        if self.rounds == 3 {
+            loom::skip_branch();
+        }
+        self.halting.round(self.id, self.fence_first);
+    }
+}
+
 /// Nobody sleeps on while it is his turn.
 fn halting<const CPUS: u8, L: QueueLock + Send + Sync + 'static>(preemptions: usize, fence_first: bool) {
     model(preemptions, move || {
@@ -243,7 +265,7 @@ fn halting<const CPUS: u8, L: QueueLock + Send + Sync + 'static>(preemptions: us
         let halting = Arc::new(Halting { halted: AtomicU32::new(0), interrupts });
         let shared = Shared::<L>::new();
         let visit = move |id: u8, shared: &Shared<L>, halting: &Halting| {
-            if shared.lock.acquire(cpu(id), &mut || halting.round(id, fence_first)).contended {
+            if shared.lock.acquire(cpu(id), &mut Sleeper { halting, id, fence_first, rounds: 0 }).contended {
                 halting.halted.fetch_and(!(1 << id), Relaxed);
             }
             shared.with(|ids| ids.push(id));
@@ -297,4 +319,49 @@ per_algorithm! {
     mcs: Mcs;
     clh: Clh;
     tas: Tas #[should_panic(expected = "CPU 2 has overtaken CPU 1")];
+}
+
+/// Tired from its first round on; tells of its second, before which it has made its claim.
+struct Tired<'a> {
+    rounds: u32,
+    claimed: &'a AtomicBool,
+}
+
+impl Wait for Tired<'_> {
+    fn is_tired(&self) -> bool {
+        true
+    }
+
+    fn round(&mut self) {
+        self.rounds += 1;
+        match self.rounds {
+            2 => self.claimed.store(true, Release),
+            3 => loom::skip_branch(),
+            _ => {}
+        }
+    }
+}
+
+/// An owner that has seen a claim does not get the lock again before the CPU that has made it.
+#[test]
+fn a_tired_cpu_comes_next() {
+    model(EVERY, || {
+        let shared = run::<2, Tas>(|shared, id| {
+            if id == 1 {
+                let mut tired = Tired { rounds: 0, claimed: &shared.asked };
+                assert_eq!(shared.lock.acquire(cpu(1), &mut tired).depth, 1);
+                shared.with(|ids| ids.push(1));
+                assert_eq!(shared.lock.release(cpu(1)), 0);
+                return;
+            }
+            assert_eq!(shared.lock.acquire(cpu(0), &mut waiter(|| {})).depth, 1);
+            let claimed = shared.asked.load(Acquire);
+            assert_eq!(shared.lock.release(cpu(0)), 0);
+            assert_eq!(shared.lock.acquire(cpu(0), &mut waiter(|| {})).depth, 1);
+            let has_come = shared.with(|ids| ids.contains(&1));
+            assert!(!claimed || has_come, "a tired CPU was overtaken");
+            assert_eq!(shared.lock.release(cpu(0)), 0);
+        });
+        assert_eq!(shared.visits(), 1);
+    });
 }

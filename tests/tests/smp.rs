@@ -187,6 +187,15 @@ on_cpus! {
     told(1 on_1, 2 on_2, 16 on_16): told;
 }
 
+/// With the lock that has no queue: a CPU that halts in its wait gets in all the same.
+#[test]
+fn late_signal_tas() {
+    let _alone = alone();
+    let jotun = Jotun::new().smp(8).option("--lock").option("tas").timeout(PATIENCE);
+    let outcome = jotun.args(["late-signal"]).run().expect(0).expect_in_output("\nok late-signal: ");
+    calm(outcome).expect_all_back();
+}
+
 /// Each CPU has its own pages behind `.cpulocal`, and a count of its own of what it did.
 fn counts(cpus: u8) {
     let outcome = passes(cpus, &["/pkg/hello"]);

@@ -96,7 +96,7 @@ impl QueueLock for Clh {
     fn wait(&self, cpu: Cpu, predecessor: u32, wait: &mut impl Wait) {
         let predecessor = self.node(predecessor);
         predecessor.watcher.store(u32::from(cpu.id()), Relaxed);
-        wait::until(wait, || !predecessor.busy.load(Acquire));
+        wait::until(wait, |_| !predecessor.busy.load(Acquire));
     }
 
     #[inline]

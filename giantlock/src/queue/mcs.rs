@@ -80,7 +80,7 @@ impl QueueLock for Mcs {
     #[inline]
     fn wait(&self, cpu: Cpu, (): (), wait: &mut impl Wait) {
         let node = &self.nodes[cpu.index()].0;
-        wait::until(wait, || !node.waiting.load(Acquire));
+        wait::until(wait, |_| !node.waiting.load(Acquire));
     }
 
     #[inline]

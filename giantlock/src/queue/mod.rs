@@ -25,7 +25,7 @@ pub trait QueueLock: Default {
 
     /// Whether requests are granted in the order in which they came: if so, at most N−1 acquisitions by
     /// the other of N CPUs lie between the moment a CPU has asked (at the latest the first call
-    /// of its hook) and its grant. If not, there is no bound.
+    /// of its hook) and its grant. If not, there is no bound but for a waiter that is [tired](Wait::is_tired).
     const FAIR: bool;
 
     /// What a CPU that must wait needs to know of its place in the queue.

@@ -1,23 +1,46 @@
-//! Test-and-set: whoever comes first when the lock is free.
+//! Test-and-set: whoever comes first when the lock is free, until somebody tires.
 //!
-//! **Not fair.** Nobody is in a queue; a CPU may lose every race and wait for ever, and one whose cache
-//! holds the line tends to win. It is here as the measure of what fairness costs. A waiter reads
-//! until the lock looks free and only then writes (test-and-test-and-set).
+//! **Not fair.** Nobody is in a queue; a CPU may lose every race, and one whose cache holds the line tends to win.
+//! It is here as the measure of what fairness costs. A waiter reads until the lock looks free and only then writes
+//! (test-and-test-and-set).
+//!
+//! No CPU loses for ever. A waiter that is tired ([`Wait::is_tired`]; in the kernel, one that has spun for long and
+//! halts) would find the lock taken each time that it is awake. So it makes a *claim*: it becomes the *heir*, to whom
+//! the lock is handed over instead of being freed, or the one after the heir. From then on at most N acquisitions
+//! by the other N−1 CPUs come before its own: one by a CPU that finds the lock freed by an owner that had not seen
+//! the claim, and one by each other claimant, since heirs follow each other in the order of their numbers.
+//!
+//! The owner releases the lock by writing the heir into its word, and `FREE` stands for no heir: so where no CPU is
+//! tired, a release has as many instructions as if there were no claims.
 
 use super::QueueLock;
-use crate::sync::{AtomicBool, Ordering::*, Padded, const_fn};
+use crate::sync::{AtomicU32, AtomicU64, Ordering::*, Padded, const_fn};
 use crate::{Cpu, Wait, wait};
 
-/// The test-and-set lock. No bound on overtaking.
+/// The word of a lock that no CPU has. As the heir: there is none.
+const FREE: u32 = 0;
+
+/// The word of a lock that was taken when it was free. A lock that was handed over has its owner's [tag](Cpu::tag).
+const TAKEN: u32 = u32::MAX;
+
+/// The test-and-set lock. No bound on overtaking a waiter that is not tired.
 pub struct Tas {
-    taken: Padded<AtomicBool>,
+    word: Padded<AtomicU32>,
+    /// The tag of the CPU that comes next. It has a claim.
+    heir: Padded<AtomicU32>,
+    /// The CPUs with claims, a bit for each.
+    claims: Padded<AtomicU64>,
 }
 
 impl Tas {
     const_fn! {
         /// A free lock.
         pub fn new() -> Tas {
-            Tas { taken: Padded(AtomicBool::new(false)) }
+            Tas {
+                word: Padded(AtomicU32::new(FREE)),
+                heir: Padded(AtomicU32::new(FREE)),
+                claims: Padded(AtomicU64::new(0)),
+            }
         }
     }
 }
@@ -28,7 +51,38 @@ impl Tas {
     fn take(&self) -> bool {
         // The look is relaxed, being no more than a hint, and so is the attempt that fails. It
         // fails without a store, as a swap would not: so only owners write the word, each after the last.
-        !self.taken.0.load(Relaxed) && self.taken.0.compare_exchange(false, true, Acquire, Relaxed).is_ok()
+        self.word.0.load(Relaxed) == FREE && self.word.0.compare_exchange(FREE, TAKEN, Acquire, Relaxed).is_ok()
+    }
+
+    /// Whether the lock was handed over to `cpu`, which waits with a claim.
+    fn is_given_to(&self, cpu: Cpu) -> bool {
+        self.word.0.load(Acquire) == u32::from(cpu.tag())
+    }
+
+    /// `cpu` has become tired.
+    fn claim(&self, cpu: Cpu) {
+        // The claim first and then the heir; `settle` does it the other way round. If the claim comes before the other's
+        // look at the claims it is seen; if not, this CPU sees what the other has done before.
+        self.claims.0.fetch_or(1 << cpu.id(), Acquire);
+        self.inherit(cpu);
+    }
+
+    /// Makes `cpu` the heir if there is none.
+    fn inherit(&self, cpu: Cpu) {
+        _ = self.heir.0.compare_exchange(FREE, cpu.tag().into(), Relaxed, Relaxed);
+    }
+
+    /// `cpu`, which had a claim, has the lock: the claim is withdrawn, and the next claimant is the heir.
+    fn settle(&self, cpu: Cpu) {
+        // Only owners do this, one at a time. If another CPU has become the heir meanwhile, it stays that.
+        _ = self.heir.0.compare_exchange(cpu.tag().into(), FREE, Relaxed, Relaxed);
+        let mine = 1 << cpu.id();
+        let others = self.claims.0.fetch_and(!mine, Release) & !mine;
+        if others != 0 {
+            let above = u32::from(cpu.id()) + 1;
+            let next = (above + others.rotate_right(above).trailing_zeros()) % u64::BITS;
+            Cpu::new(next as u8).into_iter().for_each(|next| self.inherit(next));
+        }
     }
 }
 
@@ -51,17 +105,27 @@ impl QueueLock for Tas {
     }
 
     #[inline]
-    fn wait(&self, _: Cpu, (): (), wait: &mut impl Wait) {
-        wait::until(wait, || self.take());
+    fn wait(&self, cpu: Cpu, (): (), wait: &mut impl Wait) {
+        let mut claimed = false;
+        wait::until(wait, |is_tired| {
+            if is_tired && !claimed {
+                claimed = true;
+                self.claim(cpu);
+            }
+            self.take() || claimed && self.is_given_to(cpu)
+        });
+        if claimed {
+            self.settle(cpu);
+        }
     }
 
     #[inline]
     fn unlock(&self, _: Cpu) {
-        self.taken.0.store(false, SeqCst);
+        self.word.0.store(self.heir.0.load(Relaxed), SeqCst);
     }
 
-    /// There is no queue, and nobody's turn.
+    /// The heir that was, until it is done. Of the others it is nobody's turn.
     fn next(&self, _: Cpu) -> Option<Cpu> {
-        None
+        Cpu::with_tag(self.word.0.load(Relaxed))
     }
 }

@@ -54,7 +54,7 @@ impl QueueLock for Ticket {
     #[inline]
     fn wait(&self, cpu: Cpu, number: u32, wait: &mut impl Wait) {
         self.waiters.0[number as usize % MAX_CPUS].store(u32::from(cpu.id()), Relaxed);
-        wait::until(wait, || self.serving.0.load(Acquire) == number);
+        wait::until(wait, |_| self.serving.0.load(Acquire) == number);
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! What the host tests share: a lock with something to guard, and each test once per algorithm.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use giantlock::{Acquired, Cpu, GiantLock, QueueLock};
+use giantlock::{Acquired, Cpu, GiantLock, QueueLock, Wait};
 use std::cell::UnsafeCell;
 
 /// The CPU with this id.
@@ -27,7 +27,7 @@ unsafe impl<L: QueueLock + Sync, T: Send> Sync for Guarded<L, T> {}
 
 impl<L: QueueLock, T> Guarded<L, T> {
     /// One visit: takes the lock, lets `work` at the value, gives the lock back.
-    pub(crate) fn with<R>(&self, cpu: Cpu, wait: &mut impl FnMut(), work: impl FnOnce(&mut T, Acquired) -> R) -> R {
+    pub(crate) fn with<R>(&self, cpu: Cpu, wait: &mut impl Wait, work: impl FnOnce(&mut T, Acquired) -> R) -> R {
         let acquired = self.lock.acquire(cpu, wait);
         assert_eq!(acquired.depth, 1);
         assert_eq!(self.lock.owner(), Some(cpu));

@@ -182,6 +182,14 @@ impl Wait for Waiter {
     /// when its turn has come.
     const LOOKS: u32 = 32;
 
+    /// From the moment that it has halted, or is about to: each time that it wakes up, others would be quicker.
+    #[inline(always)]
+    fn is_tired(&self) -> bool {
+        // SAFETY: as in `round`.
+        let cpu = unsafe { InKernel::new() };
+        !PATIENCE.get(&cpu).get().is_fresh()
+    }
+
     #[inline(always)]
     fn round(&mut self) {
         // SAFETY: a CPU that asks for the lock is entering the kernel, and the proof ends with the round.
