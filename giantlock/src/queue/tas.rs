@@ -62,8 +62,9 @@ impl Tas {
     /// `cpu` has become tired.
     fn claim(&self, cpu: Cpu) {
         // The claim first and then the heir; `settle` does it the other way round. If the claim comes before the other's
-        // look at the claims it is seen; if not, this CPU sees what the other has done before.
-        self.claims.0.fetch_or(1 << cpu.id(), Acquire);
+        // look at the claims it is seen; if not, this CPU sees what the other has done before: it takes four CPUs to need
+        // that, one that frees the lock, one that takes it and hands it to a third, and this one.
+        self.claims.0.fetch_or(1 << cpu.id(), Acquire); // Beyond the models.
         self.inherit(cpu);
     }
 
@@ -77,7 +78,7 @@ impl Tas {
         // Only owners do this, one at a time. If another CPU has become the heir meanwhile, it stays that.
         _ = self.heir.0.compare_exchange(cpu.tag().into(), FREE, Relaxed, Relaxed);
         let mine = 1 << cpu.id();
-        let others = self.claims.0.fetch_and(!mine, Release) & !mine;
+        let others = self.claims.0.fetch_and(!mine, Release) & !mine; // Beyond the models.
         if others != 0 {
             let above = u32::from(cpu.id()) + 1;
             let next = (above + others.rotate_right(above).trailing_zeros()) % u64::BITS;

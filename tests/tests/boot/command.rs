@@ -1,8 +1,8 @@
 //! `cargo xtask run` as a command among others: its output, input, status and options.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use boot_tests::{Jotun, Scratch, busybox, c_program, on_up_and_smp, xtask};
+use boot_tests::{Jotun, Scratch, busybox, c_program, on_up_and_smp, target, xtask};
 
 /// What the host's busybox prints, run the same way.
 fn on_host(arguments: &[&str]) -> Vec<u8> {
@@ -130,6 +130,23 @@ fn a_run_over_its_time_tells_where_each_cpu_was() {
 fn a_program_that_is_not_there_gets_advice() {
     let outcome = Jotun::new().args(["hello-sdt"]).run().expect(125);
     assert!(outcome.stderr.contains("Did you mean `hello-std`?"), "{outcome}");
+}
+
+/// Why a program cannot be run is said on standard error once, whether or not the user sees the log.
+#[test]
+fn a_program_that_cannot_be_run_is_told_of() {
+    let why = "cannot run /host/text: it is not a static x86-64 ELF program";
+    let scratch = Scratch::new("text");
+    let text = scratch.file("text", "no program\n");
+    for log in [&[][..], &["-q"], &["-i"], &["--log", "/dev/null"]] {
+        let mut command = Command::new(xtask());
+        command.args(["run", "--no-build", "--up"]).args(log).arg("--").arg(&text).env("CARGO_TARGET_DIR", target());
+        let output = command.stdin(Stdio::null()).output().expect("xtask starts");
+        assert_eq!(output.status.code(), Some(126), "{log:?}");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(said.matches(why).count(), 1, "{log:?}: {said}");
+        assert!(log.is_empty() || said == format!("xtask: {why}\n"), "{log:?}: {said}");
+    }
 }
 
 #[test]

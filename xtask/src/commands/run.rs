@@ -75,7 +75,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
 
-    /// Leave the kernel's log out
+    /// Leave the kernel's log out; why a program cannot be run is said all the same
     #[arg(short, long, conflicts_with = "log")]
     quiet: bool,
 

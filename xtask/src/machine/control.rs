@@ -52,6 +52,14 @@ pub(crate) fn parse(line: &[u8]) -> Line<'_> {
     Line::Record(known.unwrap_or(Record::Unknown(text)))
 }
 
+/// What a line of the log says, if it is an error: `[0.123456] ERROR place: words`.
+pub(crate) fn error(line: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(line);
+    let (_, entry) = text.strip_prefix('[')?.split_once("] ")?;
+    let (_, words) = entry.strip_prefix("ERROR ")?.split_once(": ")?;
+    Some(words.to_owned())
+}
+
 /// What the records of a run amount to.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -118,6 +126,15 @@ mod tests {
     fn ordinary_lines_are_log() {
         for line in [&b"[0.1] INFO boot: hello"[..], b"", b"exit 3", b" \x1eexit 3"] {
             assert_eq!(parse(line), Line::Log(line));
+        }
+    }
+
+    #[test]
+    fn errors_are_picked_from_the_log() {
+        let words = error(b"[0.1] ERROR start: /a cannot be run: it is text");
+        assert_eq!(words.as_deref(), Some("/a cannot be run: it is text"));
+        for line in [&b"[0.1] WARN start: a] ERROR b: c"[..], b"ERROR a: b", b"[0.1] ERROR a"] {
+            assert_eq!(error(line), None, "{line:?}");
         }
     }
 

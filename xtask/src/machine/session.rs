@@ -96,6 +96,8 @@ enum End {
 #[derive(Default)]
 struct Learnt {
     verdict: Verdict,
+    /// The errors that the user has not seen in the log.
+    errors: Vec<String>,
     firmware: String,
     console_began: bool,
     console_ended: bool,
@@ -159,6 +161,7 @@ impl Session<'_> {
 
         let end = end?;
         tell_stats(self.stats, learnt.verdict.stats.as_deref())?;
+        learnt.errors.iter().for_each(|error| note(plain(error)));
         if let Some(message) = &learnt.verdict.panic {
             // Without a backtrace it is no fault of the kernel's: it says why it cannot go on.
             let what = if learnt.verdict.backtrace.is_empty() { "the kernel stopped" } else { "kernel panic" };
@@ -246,6 +249,7 @@ impl Learnt {
                     self.allow(GRACE);
                 }
             }
+            Event::Error(error) => self.errors.push(error),
             Event::ConsoleBegan | Event::Paused(_) => {}
             Event::ConsoleEnded { firmware } => {
                 self.firmware = firmware;

@@ -41,6 +41,8 @@ const AHEAD: usize = 1 << 16;
 pub(super) enum Event {
     /// A control record came.
     Record(Record),
+    /// The kernel's log has an error that the user does not see there.
+    Error(String),
     /// The kernel's console began: input is welcome.
     ConsoleBegan,
     /// The machine stands still until it is let go on.
@@ -70,6 +72,11 @@ pub(crate) enum LogSink {
 }
 
 impl LogSink {
+    /// Whether the user sees what comes.
+    fn is_seen(&self) -> bool {
+        matches!(self, Self::Plain | Self::Terminal)
+    }
+
     fn line(&mut self, line: &[u8]) {
         // A log that cannot be written must not end the run.
         let _ = match self {
@@ -123,7 +130,11 @@ pub(super) fn log(from: impl Read + Send + 'static, mut talk: Option<Talk>, mut 
             let heard = talk.as_mut().map_or(Heard::Guest(text), |talk| talk.sort(text));
             match heard {
                 Heard::Guest(text) => match control::parse(text) {
-                    Line::Log(text) => sink.line(text),
+                    Line::Log(text) => {
+                        let error = control::error(text).filter(|_| !sink.is_seen());
+                        error.into_iter().for_each(|error| _ = events.send(Event::Error(error)));
+                        sink.line(text);
+                    }
                     Line::Record(record) => _ = events.send(Event::Record(record)),
                 },
                 Heard::Pause => {
