@@ -21,6 +21,8 @@ mod family;
 pub mod fault;
 pub mod fork;
 pub mod frames;
+mod gaps;
+mod largest;
 pub mod load;
 pub mod mapping;
 pub mod memory;

@@ -1,5 +1,6 @@
 //! Regions: what an address space promises, page directories being what has been delivered so far.
 
+use crate::largest::Largest;
 use crate::object::ObjectId;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -129,10 +130,14 @@ const FIRST_RUN: usize = 16;
 /// the first one has hardly anything to do, and its neighbours lie beside it. With [`MAX_REGIONS`] of them a change
 /// still moves one run and the list of runs, and no piece of the heap is large.
 ///
+/// Room for a new region is found without looking at all runs ([`Regions::gap_below`]).
+///
 /// A clone costs nothing until it changes; then all of it is copied, so clones are for regions that are few.
 #[derive(Clone, Default)]
 pub struct Regions {
-    runs: Rc<Vec<Vec<Region>>>,
+    pub(crate) runs: Rc<Vec<Vec<Region>>>,
+    /// For each run, what none of its gaps is larger than. Empty while there is one run at most.
+    pub(crate) bounds: Largest,
     len: usize,
     bytes: u64,
 }
@@ -140,9 +145,9 @@ pub struct Regions {
 /// Where a region is, or where one would go before it: its run, and its place in that. Behind all others it is the
 /// first one of a run that there is not.
 #[derive(Clone, Copy)]
-struct Place {
-    run: usize,
-    index: usize,
+pub(crate) struct Place {
+    pub(crate) run: usize,
+    pub(crate) index: usize,
 }
 
 impl Regions {
@@ -167,6 +172,7 @@ impl Regions {
         self.len += run.len();
         self.bytes += run.iter().map(|region| region.end - region.start).sum::<u64>();
         self.runs_mut().push(run.to_vec());
+        self.run_added(self.runs.len() - 1);
     }
 
     /// The parts of regions that lie in `range`, by address.
@@ -262,28 +268,16 @@ impl Regions {
         let place = match (left, right) {
             (false, false) => self.remove(place),
             (false, true) => {
-                *self.region_mut(place) = rest();
+                self.change(place, |region| *region = rest());
                 place
             }
             (true, _) => {
-                self.region_mut(place).end = part.start;
+                self.change(place, |region| region.end = part.start);
                 let after = self.after(place);
                 if right { self.insert_at(after, rest()) } else { after }
             }
         };
         Ok((place, part, rests as u32))
-    }
-
-    /// The highest free range of `length` bytes in `within`, at a multiple of the page size.
-    pub fn gap_below(&self, within: Range<u64>, length: u64) -> Option<u64> {
-        let mut top = within.end;
-        for region in self.runs.iter().rev().flat_map(|run| run.iter().rev()) {
-            if top.saturating_sub(region.end) >= length || top <= within.start {
-                break;
-            }
-            top = top.min(region.start);
-        }
-        top.checked_sub(length).filter(|start| *start >= within.start)
     }
 
     /// The first part of a region that lies in `range`.
@@ -310,7 +304,7 @@ impl Regions {
 
     /// Behind the last region that begins at an address or below it, still in its run.
     #[inline]
-    fn up_to(&self, address: u64) -> Place {
+    pub(crate) fn up_to(&self, address: u64) -> Place {
         let run = self.runs.partition_point(|run| run[0].start <= address).saturating_sub(1);
         let index = self.runs.get(run).map_or(0, |run| run.partition_point(|region| region.start <= address));
         Place { run, index }
@@ -318,7 +312,7 @@ impl Regions {
 
     /// The same place, in the next run if it is behind the last region of one.
     #[inline]
-    fn settled(&self, place: Place) -> Place {
+    pub(crate) fn settled(&self, place: Place) -> Place {
         match self.runs.get(place.run) {
             Some(run) if place.index >= run.len() => Place { run: place.run + 1, index: 0 },
             _ => place,
@@ -326,12 +320,12 @@ impl Regions {
     }
 
     #[inline]
-    fn get(&self, place: Place) -> Option<&Region> {
+    pub(crate) fn get(&self, place: Place) -> Option<&Region> {
         self.runs.get(place.run)?.get(place.index)
     }
 
     #[inline]
-    fn before(&self, place: Place) -> Option<Place> {
+    pub(crate) fn before(&self, place: Place) -> Option<Place> {
         match place.index.checked_sub(1) {
             Some(index) => Some(Place { index, ..place }),
             None => place.run.checked_sub(1).map(|run| Place { run, index: self.runs[run].len() - 1 }),
@@ -339,7 +333,7 @@ impl Regions {
     }
 
     #[inline]
-    fn after(&self, place: Place) -> Place {
+    pub(crate) fn after(&self, place: Place) -> Place {
         self.settled(Place { index: place.index + 1, ..place })
     }
 
@@ -349,9 +343,11 @@ impl Regions {
         Rc::make_mut(&mut self.runs)
     }
 
+    /// Changes a region in its place.
     #[inline]
-    fn region_mut(&mut self, place: Place) -> &mut Region {
-        &mut self.runs_mut()[place.run][place.index]
+    fn change(&mut self, place: Place, change: impl FnOnce(&mut Region)) {
+        change(&mut self.runs_mut()[place.run][place.index]);
+        self.note(place);
     }
 
     /// Puts a region before the one at a place, or makes it part of a neighbour that it continues.
@@ -361,11 +357,11 @@ impl Regions {
         let after = self.get(place).filter(|after| region.continues(after)).map(|after| after.end);
         match (before, after) {
             (Some(before), Some(end)) => {
-                self.region_mut(before).end = end;
+                self.runs_mut()[before.run][before.index].end = end;
                 self.remove(place);
             }
-            (Some(before), None) => self.region_mut(before).end = region.end,
-            (None, Some(_)) => self.region_mut(place).start = region.start,
+            (Some(before), None) => self.change(before, |before| before.end = region.end),
+            (None, Some(_)) => self.change(place, |after| after.start = region.start),
             (None, None) => _ = self.insert_at(place, region),
         }
     }
@@ -384,6 +380,7 @@ impl Regions {
             Some(full) if full.len() == RUN => {
                 let upper = full.split_off(RUN / 2);
                 runs.insert(run + 1, upper);
+                self.run_added(run + 1);
                 if index > RUN / 2 {
                     run += 1;
                     index -= RUN / 2;
@@ -391,8 +388,9 @@ impl Regions {
             }
             Some(_) => {}
         }
-        runs[run].insert(index, region);
+        self.runs_mut()[run].insert(index, region);
         self.len += 1;
+        self.note(Place { run, index });
         Place { run, index }
     }
 
@@ -410,6 +408,7 @@ impl Regions {
         let (before, next) = (length(run.checked_sub(1).map(|run| &runs[run])), length(runs.get(run + 1)));
         if own == 0 {
             runs.remove(run);
+            self.run_removed(run);
         } else if own + before.min(next) <= RUN / 2 {
             if before < next {
                 run -= 1;
@@ -417,6 +416,9 @@ impl Regions {
             }
             let next = runs.remove(run + 1);
             runs[run].extend(next);
+            self.run_removed(run + 1);
+        } else {
+            self.note(place);
         }
         self.settled(Place { run, index })
     }

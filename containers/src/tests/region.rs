@@ -57,20 +57,34 @@ fn check(regions: &Regions, model: &BTreeMap<u64, u8>) {
     assert_eq!(regions.bytes(), model.len() as u64 * PAGE);
     assert!(regions.runs.iter().all(|run| (1..=RUN).contains(&run.len())));
     assert!(regions.runs.windows(2).all(|pair| pair[0].len() + pair[1].len() > RUN / 2));
+    if regions.runs.len() > 1 {
+        assert_eq!(regions.bounds.len(), regions.runs.len());
+        (0..regions.runs.len()).for_each(|run| assert!(regions.bounds.get(run) >= largest_gap(regions, run)));
+    } else {
+        assert!(regions.bounds.is_empty());
+    }
     for page in 0..PAGES {
         let found = regions.at(page * PAGE + 1).map(|region| region.rights.bits());
         assert_eq!(found, model.get(&page).copied());
     }
 }
 
+/// The largest gap before a region of a run.
+fn largest_gap(regions: &Regions, run: usize) -> u64 {
+    let all: Vec<_> = regions.iter().copied().collect();
+    let first = regions.runs[..run].iter().map(Vec::len).sum::<usize>();
+    let end_before = |index: usize| index.checked_sub(1).map_or(0, |before| all[before].end);
+    (first..first + regions.runs[run].len()).map(|index| all[index].start - end_before(index)).max().unwrap()
+}
+
 /// What the questions about a range have to be answered with.
-fn check_range(regions: &Regions, model: &BTreeMap<u64, u8>, from: u64, to: u64) {
+fn check_range(regions: &mut Regions, model: &BTreeMap<u64, u8>, from: u64, to: u64) {
     let range = from * PAGE..to * PAGE;
     let parts: Vec<_> = pieces(&model.range(from..to).map(|(page, bits)| (*page, *bits)).collect());
     assert_eq!(regions.within(range.clone()).collect::<Vec<_>>(), parts);
     assert_eq!(regions.first(range.clone()), parts.first().copied());
     assert_eq!(regions.covers(range.clone()), (from..to).all(|page| model.contains_key(&page)));
-    for length in [1, 2, 5] {
+    for length in [1, 2, 5, PAGES / 4] {
         let is_free = |start: &u64| model.range(*start..start + length).next().is_none();
         let gap = (from..(to + 1).saturating_sub(length)).rev().find(is_free);
         assert_eq!(regions.gap_below(range.clone(), length * PAGE), gap.map(|start| start * PAGE));
@@ -115,7 +129,7 @@ proptest! {
             model.retain(|page, _| *page < PAGES);
             unmap(&mut regions, PAGES * PAGE..2 * PAGES * PAGE);
             check(&regions, &model);
-            check_range(&regions, &model, a.min(b), a.max(b));
+            check_range(&mut regions, &model, a.min(b), a.max(b));
         }
         unmap(&mut regions, 0..PAGES * PAGE);
         prop_assert!(regions.is_empty() && regions.runs.is_empty() && regions.bytes() == 0);

@@ -140,8 +140,8 @@ fn file_backing(
 }
 
 /// Where a new mapping goes.
-fn place(caller: &Caller, memory: &Memory, hint: u64, length: u64, flags: u64) -> Result<u64, Errno> {
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+fn place(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64) -> Result<u64, Errno> {
+    let container = memory.container_mut(caller.space.container).ok_or(Errno::ESRCH)?;
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0 {
         let wanted = range(hint, length)?;
         if wanted.start < LOWEST {
@@ -237,7 +237,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         return Err(Errno::ENOMEM);
     }
     let to = match flags & MREMAP_FIXED {
-        0 => container.regions.gap_below(MAPPINGS, length).ok_or(Errno::ENOMEM)?,
+        0 => memory.container_mut(id).and_then(|it| it.regions.gap_below(MAPPINGS, length)).ok_or(Errno::ENOMEM)?,
         _ => target,
     };
     let kept = old_length.min(length);

@@ -67,7 +67,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
 /// A stack for a further process in a container, with an unmapped page below it. It lies outside the
 /// window, so the container gets its page directory.
 fn make_stack(kernel: &mut Kernel, cpu: &InKernel, id: ContainerId) -> Result<u64, Errno> {
-    let container = kernel.memory.container(id).ok_or(Errno::ESRCH)?;
+    let container = kernel.memory.container_mut(id).ok_or(Errno::ESRCH)?;
     let room = MAIN_STACK + PAGE_SIZE as u64;
     let guard = container.regions.gap_below(crate::calls::memory::MAPPINGS, room).ok_or(Errno::ENOMEM)?;
     let (start, end) = (guard + PAGE_SIZE as u64, guard + room);

@@ -1,0 +1,182 @@
+//! A row of numbers in which the last one before a place that is large enough is found in logarithmic time.
+
+use alloc::vec::Vec;
+
+/// A row of numbers, and over each two of them, over each two of those, and so on, the larger one.
+///
+/// Changing a number takes logarithmic time. Inserting one or taking one out moves those behind it and so takes linear
+/// time, but not at the end of the row.
+#[derive(Clone, Default)]
+pub(crate) struct Largest {
+    /// Node n is the larger one of nodes 2n and 2n + 1; the first is node 1. The second half is the row, and zeroes
+    /// behind it.
+    nodes: Vec<u64>,
+    len: usize,
+}
+
+impl Largest {
+    /// Whether there are no numbers.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number at a place.
+    #[cfg(test)]
+    pub(crate) fn get(&self, index: usize) -> u64 {
+        self.nodes[self.room() + index]
+    }
+
+    /// How many numbers there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Numbers for which there is room, more than there are.
+    fn room(&self) -> usize {
+        self.nodes.len() / 2
+    }
+
+    /// Changes a number.
+    pub(crate) fn set(&mut self, index: usize, value: u64) {
+        let mut node = self.room() + index;
+        self.nodes[node] = value;
+        while node > 1 {
+            node /= 2;
+            let larger = self.nodes[2 * node].max(self.nodes[2 * node + 1]);
+            if core::mem::replace(&mut self.nodes[node], larger) == larger {
+                break;
+            }
+        }
+    }
+
+    /// Makes a number this one, if it is less.
+    pub(crate) fn raise(&mut self, index: usize, value: u64) {
+        if self.nodes[self.room() + index] < value {
+            self.set(index, value);
+        }
+    }
+
+    /// Inserts a number before the one at a place.
+    pub(crate) fn insert(&mut self, index: usize, value: u64) {
+        if self.len + 1 >= self.room() {
+            self.grow();
+        }
+        let (row, len) = (self.room(), self.len);
+        self.len += 1;
+        if index < len {
+            self.nodes.copy_within(row + index..row + len, row + index + 1);
+            self.nodes[row + index] = value;
+            self.compare_all();
+        } else {
+            self.set(index, value);
+        }
+    }
+
+    /// Takes a number out.
+    pub(crate) fn remove(&mut self, index: usize) {
+        let (row, len) = (self.room(), self.len);
+        self.nodes.copy_within(row + index + 1..row + len, row + index);
+        self.nodes[row + len - 1] = 0;
+        self.len -= 1;
+        self.compare_all();
+    }
+
+    /// Where the last number before a place is that is not less than `least`, which is not zero. The place may be the end.
+    pub(crate) fn last_before(&self, index: usize, least: u64) -> Option<usize> {
+        let row = self.room();
+        let is_enough = |node: usize| self.nodes[node] >= least;
+        // Up to the lowest node that has such a number to the left of the place, then down to the last of them.
+        let mut node = row + index;
+        while node.is_multiple_of(2) || !is_enough(node - 1) {
+            node /= 2;
+            if node <= 1 {
+                return None;
+            }
+        }
+        node -= 1;
+        while node < row {
+            node = 2 * node + usize::from(is_enough(2 * node + 1));
+        }
+        Some(node - row)
+    }
+
+    /// Room for twice as many.
+    fn grow(&mut self) {
+        let row = self.nodes.split_off(self.room());
+        let room = (2 * row.len()).max(4);
+        self.nodes.clear();
+        self.nodes.resize(room, 0);
+        self.nodes.extend(row);
+        self.nodes.resize(2 * room, 0);
+        self.compare_all();
+    }
+
+    fn compare_all(&mut self) {
+        for node in (1..self.room()).rev() {
+            self.nodes[node] = self.nodes[2 * node].max(self.nodes[2 * node + 1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(usize, u64),
+        Remove(usize),
+        Set(usize, u64),
+        Raise(usize, u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (place, value) = (|| 0..100_usize, || 0..20_u64);
+        prop_oneof![
+            3 => (place(), value()).prop_map(|(at, value)| Step::Insert(at, value)),
+            1 => place().prop_map(Step::Remove),
+            2 => (place(), value()).prop_map(|(at, value)| Step::Set(at, value)),
+            1 => (place(), value()).prop_map(|(at, value)| Step::Raise(at, value)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_that_is_large_enough_is_found(
+            steps in prop::collection::vec((step(), 0..100_usize, 1..21_u64), 1..80),
+        ) {
+            let (mut row, mut model) = (Largest::default(), Vec::new());
+            for (step, before, least) in steps {
+                let len = model.len().max(1);
+                match step {
+                    Step::Insert(at, value) => {
+                        let at = at % (model.len() + 1);
+                        row.insert(at, value);
+                        model.insert(at, value);
+                    }
+                    Step::Set(at, value) if !model.is_empty() => {
+                        row.set(at % len, value);
+                        model[at % len] = value;
+                    }
+                    Step::Remove(at) if !model.is_empty() => {
+                        row.remove(at % len);
+                        model.remove(at % len);
+                    }
+                    Step::Raise(at, value) if !model.is_empty() => {
+                        row.raise(at % len, value);
+                        model[at % len] = value.max(model[at % len]);
+                    }
+                    Step::Set(..) | Step::Raise(..) | Step::Remove(_) => {}
+                }
+                prop_assert_eq!(row.len(), model.len());
+                if !model.is_empty() {
+                    let before = before % (model.len() + 1);
+                    let expected = model[..before].iter().rposition(|value| *value >= least);
+                    prop_assert_eq!(row.last_before(before, least), expected);
+                }
+            }
+        }
+    }
+}
