@@ -13,9 +13,10 @@ use crate::queue::{Link, Links, Queue};
 use crate::scheduling::Schedule;
 use crate::signals::{Control, Signals, Target};
 use crate::thread::{ExtendedState, State, Thread, Times};
-use crate::wait::{BUCKETS, Channel, Resume, Wait};
+use crate::wait::{Channel, QUEUES, Resume, Wait};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::vec;
 use core::num::NonZeroU64;
 
 /// Most processes, and most further threads.
@@ -123,7 +124,7 @@ pub struct Tasks<R> {
     pub threads: Threads<R>,
     pub(crate) groups: Groups,
     pub(crate) schedule: Schedule,
-    waiting: [Queue; BUCKETS],
+    waiting: Box<[Queue; QUEUES]>,
     deadlines: BTreeSet<(u64, ThreadId)>,
     pub(crate) signals: Signals,
     /// The extended state of the thread that went last: it has memory for the next one's.
@@ -167,11 +168,12 @@ impl ProcessId {
 impl<R> Tasks<R> {
     /// No threads yet, and so many CPUs that are up, at least one.
     pub fn new(cpus: usize) -> Tasks<R> {
+        let waiting = vec![Queue::EMPTY; QUEUES].into_boxed_slice();
         let mut tasks = Tasks {
             threads: Threads { processes: Arena::new(MAX_PROCESSES), further: Arena::new(MAX_THREADS) },
             groups: Groups::default(),
             schedule: Schedule::default(),
-            waiting: [Queue::EMPTY; BUCKETS],
+            waiting: waiting.try_into().expect("there are so many"),
             deadlines: BTreeSet::new(),
             signals: Signals::default(),
             spare: None,

@@ -39,29 +39,35 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// The queue of those who wait for it. What exists once has a queue of its own: many may wait there, and nobody is to
+    /// look for others among them.
     #[inline]
     pub(crate) fn bucket(self) -> usize {
         let hash = match self {
-            Channel::Time => 0,
+            Channel::Time => return BUCKETS,
             Channel::Futex(container, address) => (address >> 2) as usize ^ (container.index() as usize * 7),
             Channel::SharedFutex(object, offset) => (offset >> 2) as usize ^ (object.index() as usize * 7),
-            Channel::ConsoleInput => 1,
-            Channel::ConsoleOutput => 2,
+            Channel::ConsoleInput => return BUCKETS + 1,
+            Channel::ConsoleOutput => return BUCKETS + 2,
             Channel::Messages(process) => 8 + process.index() as usize,
             Channel::Children(process) => 16 + process.index() as usize,
             Channel::Leaving(process) => 32 + process.index() as usize,
             Channel::Pipe(number) => 24 + number as usize,
-            Channel::Poll => 3,
-            Channel::Locks => 4,
-            Channel::Signal(_) | Channel::Again => 5,
+            Channel::Poll => return BUCKETS + 3,
+            Channel::Locks => return BUCKETS + 4,
+            Channel::Signal(_) | Channel::Again => return BUCKETS + 5,
             Channel::Stopped(process) => 40 + process.index() as usize,
         };
         hash % BUCKETS
     }
 }
 
-/// Queues of those who wait.
-pub(crate) const BUCKETS: usize = 64;
+/// Queues for those who wait for one of many things: so many that few share one, if each of as many threads as there
+/// can be waits for something else.
+const BUCKETS: usize = 4096;
+
+/// All queues of those who wait.
+pub(crate) const QUEUES: usize = BUCKETS + 6;
 
 /// How a parked system call ends when the thread is woken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
