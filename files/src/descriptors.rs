@@ -1,19 +1,21 @@
 //! A process's file descriptors: small numbers for open files.
 //!
-//! A child shares its parent's table until one of them changes it: then who does gets a copy, in which every open
-//! file has one reference more. Most children change nothing. The table grows by 16 descriptors at a time as they
-//! are used; a lookup is three indexings. What is taken out of it is the caller's, who gives it back to those who keep
-//! it ([`OpenFiles::release`]).
+//! A child shares its parent's table until one of them changes it. Then the one that does gets a table of its own, but
+//! still shares the *chunks* of 16 descriptors each, and copies only the chunk that it changes. A chunk, not a table,
+//! has a reference to each of its open files. So a fork and the first change after it cost the same for few
+//! descriptors as for 65,536, and most children change nothing. Chunks are made as they are used; a lookup is three
+//! indexings. What is taken out of a table is the caller's, who gives it back to those who keep it
+//! ([`OpenFiles::release`]).
 
+use crate::numbers::Numbers;
 use crate::open::{OpenFileId, OpenFiles};
 use crate::{Errno, Result};
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
-/// The most descriptors that a limit (`RLIMIT_NOFILE`) can allow: a whole table can be copied within
-/// what one call may allocate.
-pub const DESCRIPTORS_MAX: u32 = 4096;
+/// The most descriptors that a limit (`RLIMIT_NOFILE`) can allow.
+pub const DESCRIPTORS_MAX: u32 = CHUNK * Numbers::END as u32;
 
 const CHUNK: u32 = u16::BITS;
 
@@ -27,6 +29,8 @@ struct Chunk {
 }
 
 impl Chunk {
+    const EMPTY: Chunk = Chunk { close_on_exec: 0, used: 0, files: [None; CHUNK as usize] };
+
     fn open_files(&self) -> impl Iterator<Item = OpenFileId> {
         let mut left = self.used;
         core::iter::from_fn(move || {
@@ -37,30 +41,40 @@ impl Chunk {
     }
 }
 
-/// The descriptors in use. It has a reference to the open file of each, however many processes share it.
+/// Makes a chunk another one with the same descriptors, which nobody shares.
+#[cold]
+fn copy(chunk: &mut Rc<Chunk>, files: &mut OpenFiles) -> Result<()> {
+    chunk.open_files().try_for_each(|file| files.share(file))?;
+    *chunk = Rc::new(Chunk::clone(chunk));
+    Ok(())
+}
+
+/// The descriptors in use.
 #[derive(Clone, Default)]
 struct Table {
-    chunks: Vec<Option<Box<Chunk>>>,
+    chunks: Vec<Option<Rc<Chunk>>>,
+    /// The chunks that have no descriptor left.
+    full: Numbers,
     len: u32,
 }
 
 impl Table {
-    fn open_files(&self) -> impl Iterator<Item = OpenFileId> {
-        self.chunks.iter().flatten().flat_map(|chunk| chunk.open_files())
-    }
-
     #[inline]
-    fn set(&mut self, fd: u32, file: OpenFileId, close_on_exec: bool) {
-        if self.chunk_mut(fd).is_none() {
+    fn set(&mut self, fd: u32, file: OpenFileId, close_on_exec: bool, files: &mut OpenFiles) -> Result<()> {
+        if self.chunk(fd).is_none() {
             self.make_chunk(fd);
         }
-        let Some(chunk) = self.chunk_mut(fd) else { return };
+        let Some(chunk) = self.chunk_mut(fd, files)? else { return Ok(()) };
         if let Some(slot) = chunk.files.get_mut((fd % CHUNK) as usize) {
             *slot = Some(file);
         }
         chunk.used |= bit(fd);
         chunk.close_on_exec |= if close_on_exec { bit(fd) } else { 0 };
+        if chunk.used == u16::MAX {
+            self.full.insert((fd / CHUNK) as usize);
+        }
         self.len += 1;
+        Ok(())
     }
 
     #[cold]
@@ -69,24 +83,39 @@ impl Table {
         if self.chunks.len() <= at {
             self.chunks.resize_with(at + 1, || None);
         }
-        let chunk = Chunk { close_on_exec: 0, used: 0, files: [None; CHUNK as usize] };
         if let Some(slot) = self.chunks.get_mut(at) {
-            *slot = Some(Box::new(chunk));
+            *slot = Some(Rc::new(Chunk::EMPTY));
         }
     }
 
+    /// Takes a descriptor away, if it is in use.
     #[inline]
-    fn take(&mut self, fd: u32) -> Option<OpenFileId> {
-        let chunk = self.chunk_mut(fd)?;
-        let file = chunk.files.get_mut((fd % CHUNK) as usize)?.take()?;
+    fn take(&mut self, fd: u32, files: &mut OpenFiles) -> Result<Option<OpenFileId>> {
+        let Some(chunk) = self.chunk_mut(fd, files)? else { return Ok(None) };
+        let Some(file) = chunk.files.get_mut((fd % CHUNK) as usize).and_then(Option::take) else { return Ok(None) };
+        let was_full = chunk.used == u16::MAX;
         chunk.used &= !bit(fd);
         chunk.close_on_exec &= !bit(fd);
+        if was_full {
+            self.full.remove((fd / CHUNK) as usize);
+        }
         self.len -= 1;
-        Some(file)
+        Ok(Some(file))
     }
 
-    fn chunk_mut(&mut self, fd: u32) -> Option<&mut Chunk> {
-        self.chunks.get_mut((fd / CHUNK) as usize)?.as_deref_mut()
+    #[inline]
+    fn chunk(&self, fd: u32) -> Option<&Rc<Chunk>> {
+        self.chunks.get((fd / CHUNK) as usize)?.as_ref()
+    }
+
+    /// A chunk to be changed: from now on this table's alone.
+    #[inline]
+    fn chunk_mut(&mut self, fd: u32, files: &mut OpenFiles) -> Result<Option<&mut Chunk>> {
+        let Some(chunk) = self.chunks.get_mut((fd / CHUNK) as usize).and_then(Option::as_mut) else { return Ok(None) };
+        if Rc::strong_count(chunk) > 1 {
+            copy(chunk, files)?;
+        }
+        Ok(Rc::get_mut(chunk))
     }
 }
 
@@ -140,7 +169,7 @@ impl Descriptors {
     /// Sets that (`F_SETFD`).
     pub fn set_close_on_exec(&mut self, fd: u32, close: bool, files: &mut OpenFiles) -> Result<()> {
         self.get(fd)?;
-        if let Some(chunk) = self.own(files)?.chunk_mut(fd) {
+        if let Some(chunk) = self.own().chunk_mut(fd, files)? {
             chunk.close_on_exec &= !bit(fd);
             chunk.close_on_exec |= if close { bit(fd) } else { 0 };
         }
@@ -149,17 +178,18 @@ impl Descriptors {
 
     /// The lowest free descriptor from `from` on: `EMFILE`. To be asked before a file is opened.
     pub fn lowest_free(&self, from: u32) -> Result<u32> {
-        let mut fd = from;
-        while fd < self.limit {
-            let used = self.chunk(fd).map_or(0, |chunk| chunk.used);
-            let taken = (used >> (fd % CHUNK)).trailing_ones();
-            let next = (fd / CHUNK + 1) * CHUNK;
-            if fd + taken < next {
-                fd += taken;
-                break;
+        let used_in = |chunk: u32| self.chunk(chunk * CHUNK).map_or(0, |chunk| chunk.used);
+        let chunk = from / CHUNK;
+        // Those below `from` are not asked for.
+        let used = used_in(chunk) | (bit(from) - 1);
+        let fd = match used {
+            u16::MAX => {
+                let next = chunk as usize + 1;
+                let chunk = self.table.as_ref().map_or(next, |table| table.full.lowest_absent(next)) as u32;
+                chunk * CHUNK + used_in(chunk).trailing_ones()
             }
-            fd = next;
-        }
+            _ => chunk * CHUNK + used.trailing_ones(),
+        };
         if fd < self.limit { Ok(fd) } else { Err(Errno::EMFILE) }
     }
 
@@ -174,8 +204,7 @@ impl Descriptors {
     /// reference.
     #[inline]
     pub fn insert_at(&mut self, fd: u32, file: OpenFileId, close_on_exec: bool, files: &mut OpenFiles) -> Result<()> {
-        self.own(files)?.set(fd, file, close_on_exec);
-        Ok(())
+        self.own().set(fd, file, close_on_exec, files)
     }
 
     /// Duplicates a descriptor to the lowest free one from `from` on (`dup`, `F_DUPFD`): `EBADF`, `EINVAL`
@@ -187,7 +216,7 @@ impl Descriptors {
         }
         let new = self.lowest_free(from)?;
         files.share(file)?;
-        self.own(files)?.set(new, file, close_on_exec);
+        self.own().set(new, file, close_on_exec, files)?;
         Ok(new)
     }
 
@@ -208,25 +237,59 @@ impl Descriptors {
         }
         let file = self.get(fd)?;
         files.share(file)?;
-        let table = self.own(files)?;
-        let old = table.take(new);
-        table.set(new, file, close_on_exec);
+        let table = self.own();
+        let old = table.take(new, files)?;
+        table.set(new, file, close_on_exec, files)?;
         Ok(old)
     }
 
     /// Closes a descriptor: `EBADF`. The open file comes back, with the descriptor's reference to it.
     #[inline]
     pub fn close(&mut self, fd: u32, files: &mut OpenFiles) -> Result<OpenFileId> {
-        if self.is_shared() {
+        if self.is_shared_at(fd) {
             // There is no copy to be made for a descriptor that is not there.
             self.get(fd)?;
         }
-        self.own(files)?.take(fd).ok_or(Errno::EBADF)
+        self.own().take(fd, files)?.ok_or(Errno::EBADF)
     }
 
-    /// The open files of all descriptors: for the end of a process, which closes them if nobody shares the table.
+    /// Closes all descriptors of a chunk at once, if another process shares it, and if all are in the range or, with
+    /// `on_exec`, are those that `execve` closes. The open files stay with the others that share it, and no memory is
+    /// needed but for a table of the process's own. True if they have been closed.
+    pub fn give_up_shared(&mut self, range: RangeInclusive<u32>, on_exec: bool) -> bool {
+        let fd = *range.start();
+        let Some(chunk) = self.chunk(fd).filter(|_| self.is_shared_at(fd)) else { return false };
+        let (first, used) = (fd - fd % CHUNK, chunk.used);
+        let closed = (0..CHUNK).filter(|n| range.contains(&(first + n))).fold(0, |bits, n| bits | 1 << n);
+        if used & !(closed & if on_exec { chunk.close_on_exec } else { u16::MAX }) != 0 {
+            return false;
+        }
+        let table = self.own();
+        if let Some(chunk) = table.chunks.get_mut((fd / CHUNK) as usize) {
+            *chunk = None;
+        }
+        table.full.remove((fd / CHUNK) as usize);
+        table.len -= used.count_ones();
+        true
+    }
+
+    /// Bytes of memory, at most, that it takes to close what `execve` closes.
+    pub fn bytes_to_execute(&self) -> usize {
+        let shared = self.is_shared();
+        let is_copied = |chunk: &&Rc<Chunk>| chunk.close_on_exec != 0 && (shared || Rc::strong_count(chunk) > 1);
+        let copied = self.chunks().iter().flatten().filter(is_copied).count();
+        if copied == 0 { 0 } else { copied * 2 * size_of::<Chunk>() + size_of_val(self.chunks()) }
+    }
+
+    /// The open files of all descriptors.
     pub fn open_files(&self) -> impl Iterator<Item = OpenFileId> {
-        self.table.iter().flat_map(|table| table.open_files())
+        self.chunks().iter().flatten().flat_map(|chunk| chunk.open_files())
+    }
+
+    /// The open files of the chunks that no other process shares: what the end of the process closes.
+    pub fn own_open_files(&self) -> impl Iterator<Item = OpenFileId> {
+        let chunks = if self.is_shared() { &[] } else { self.chunks() };
+        chunks.iter().flatten().filter(|chunk| Rc::strong_count(chunk) == 1).flat_map(|chunk| chunk.open_files())
     }
 
     /// The lowest descriptor in use from `from` on: for `close_range`.
@@ -244,40 +307,48 @@ impl Descriptors {
         Descriptors { table: self.table.clone(), limit: self.limit }
     }
 
-    /// Whether another process has the same table. Then to change it takes memory.
+    /// Whether another process has the same table.
     pub fn is_shared(&self) -> bool {
         self.table.as_ref().is_some_and(|table| Rc::strong_count(table) > 1)
     }
 
+    /// Whether another process shares what says what a descriptor is. Then to change it takes memory.
+    pub fn is_shared_at(&self, fd: u32) -> bool {
+        self.is_shared() || self.chunk(fd).is_some_and(|chunk| Rc::strong_count(chunk) > 1)
+    }
+
     fn next_with(&self, from: u32, map: impl Fn(&Chunk) -> u16) -> Option<u32> {
-        let chunks = self.table.iter().flat_map(|table| &table.chunks).zip((0..).step_by(CHUNK as usize));
-        let mut hits = chunks.skip((from / CHUNK) as usize).filter_map(|(chunk, first)| {
-            let below = if first < from { bit(from) - 1 } else { 0 };
+        let at = from / CHUNK;
+        let mut hits = self.chunks().get(at as usize..)?.iter().zip(at..).filter_map(|(chunk, number)| {
+            let below = if number == at { bit(from) - 1 } else { 0 };
             let bits = map(chunk.as_ref()?) & !below;
-            (bits != 0).then(|| first + bits.trailing_zeros())
+            (bits != 0).then(|| number * CHUNK + bits.trailing_zeros())
         });
         hits.next()
     }
 
-    fn chunk(&self, fd: u32) -> Option<&Chunk> {
-        self.table.as_ref()?.chunks.get((fd / CHUNK) as usize)?.as_deref()
+    fn chunks(&self) -> &[Option<Rc<Chunk>>] {
+        self.table.as_ref().map_or(&[], |table| &table.chunks)
     }
 
-    /// The table, to be changed: from now on this process's alone.
     #[inline]
-    fn own(&mut self, files: &mut OpenFiles) -> Result<&mut Table> {
+    fn chunk(&self, fd: u32) -> Option<&Rc<Chunk>> {
+        self.table.as_ref()?.chunk(fd)
+    }
+
+    /// The table, to be changed: from now on this process's alone, but for the chunks.
+    #[inline]
+    fn own(&mut self) -> &mut Table {
         if self.is_shared() {
-            self.copy_table(files)?;
+            self.copy_table();
         }
         let table = Rc::get_mut(self.table.get_or_insert_default());
-        Ok(table.expect("a table that is not shared has one owner"))
+        table.expect("a table that is not shared has one owner")
     }
 
     #[cold]
-    fn copy_table(&mut self, files: &mut OpenFiles) -> Result<()> {
-        self.open_files().try_for_each(|file| files.share(file))?;
+    fn copy_table(&mut self) {
         self.table = self.table.as_deref().cloned().map(Rc::new);
-        Ok(())
     }
 }
 

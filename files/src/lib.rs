@@ -31,6 +31,7 @@ pub mod event;
 pub mod inode;
 pub mod locks;
 pub mod namespace;
+mod numbers;
 pub mod open;
 pub mod path;
 pub mod pipe;

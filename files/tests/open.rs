@@ -73,6 +73,22 @@ fn duplicating_to_a_number_closes_what_it_was() {
 }
 
 #[test]
+fn a_child_with_many_descriptors_copies_only_those_near_the_one_that_it_changes() {
+    let (mut files, mut table) = (OpenFiles::new(64), Descriptors::new(DESCRIPTORS_MAX));
+    let id = open(&mut files);
+    table.insert(id, false, &mut files).unwrap();
+    (1..DESCRIPTORS_MAX).for_each(|fd| assert_eq!(table.duplicate(0, 0, false, &mut files), Ok(fd)));
+    assert_eq!(table.lowest_free(0), Err(Errno::EMFILE));
+    let mut child = table.share();
+    assert_eq!((child.close(40_000, &mut files), files.release(id)), (Ok(id), None));
+    assert_eq!((child.lowest_free(0), child.lowest_free(40_001)), (Ok(40_000), Err(Errno::EMFILE)));
+    assert_eq!((child.own_open_files().count(), table.own_open_files().count()), (15, 16));
+    assert_eq!((table.get(40_000), child.get(40_000)), (Ok(id), Err(Errno::EBADF)));
+    drop(table);
+    assert_eq!(child.own_open_files().count() as u32, DESCRIPTORS_MAX - 1);
+}
+
+#[test]
 fn the_system_wide_limit_is_enfile() {
     let mut files = OpenFiles::new(64);
     for _ in 0..64 {
@@ -113,6 +129,9 @@ fn seeking_follows_the_rules() {
     assert_eq!((seek(0, Whence::Current), Whence::from_raw(5)), (Ok(100), Err(Errno::EINVAL)));
 }
 
+/// Processes that share tables, or what is left of one.
+const PROCESSES: usize = 3;
+
 #[derive(Clone, Debug)]
 enum Operation {
     Open(bool),
@@ -120,6 +139,12 @@ enum Operation {
     Duplicate(u32, u32, bool),
     DuplicateTo(u32, u32, bool),
     SetCloseOnExec(u32, bool),
+    /// The first process is forked, in place of one of the others; from now on that one makes the changes.
+    Fork(usize),
+    /// Another process makes the changes from now on.
+    Switch(usize),
+    /// All from one on are closed, or those that `execve` closes.
+    CloseFrom(u32, bool),
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -130,6 +155,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         (fd(), fd(), any::<bool>()).prop_map(|(a, b, c)| Operation::Duplicate(a, b, c)),
         (fd(), fd(), any::<bool>()).prop_map(|(a, b, c)| Operation::DuplicateTo(a, b, c)),
         (fd(), any::<bool>()).prop_map(|(a, c)| Operation::SetCloseOnExec(a, c)),
+        (1..PROCESSES).prop_map(Operation::Fork),
+        (0..PROCESSES).prop_map(Operation::Switch),
+        (fd(), any::<bool>()).prop_map(|(fd, on_exec)| Operation::CloseFrom(fd, on_exec)),
     ]
 }
 
@@ -137,13 +165,25 @@ proptest! {
     #[test]
     fn the_table_is_a_map_with_the_lowest_number_free(operations in prop::collection::vec(operation(), 1..100)) {
         const LIMIT: u32 = 66;
-        let (mut files, mut table) = (OpenFiles::new(4096), Descriptors::new(LIMIT));
-        let mut model = BTreeMap::<u32, (OpenFileId, bool)>::new();
+        let mut files = OpenFiles::new(4096);
+        let mut tables = [(); PROCESSES].map(|()| Descriptors::new(LIMIT));
+        let mut models = [(); PROCESSES].map(|()| BTreeMap::<u32, (OpenFileId, bool)>::new());
+        let mut current = 0;
         for operation in operations {
+            if let Operation::Fork(n) = operation {
+                let child = tables[0].share();
+                let old = std::mem::replace(&mut tables[n], child);
+                old.own_open_files().for_each(|id| _ = files.release(id));
+                models[n] = models[0].clone();
+            }
+            if let Operation::Fork(n) | Operation::Switch(n) = operation {
+                current = n;
+            }
+            let (table, model) = (&mut tables[current], &mut models[current]);
             let free = |model: &BTreeMap<u32, _>, from: u32| (from..LIMIT).find(|fd| !model.contains_key(fd));
             match operation {
                 Operation::Open(close) => {
-                    let (id, expected) = (open(&mut files), free(&model, 0));
+                    let (id, expected) = (open(&mut files), free(model, 0));
                     prop_assert_eq!(table.insert(id, close, &mut files).ok(), expected);
                     match expected {
                         Some(fd) => drop(model.insert(fd, (id, close))),
@@ -156,7 +196,7 @@ proptest! {
                     closed.and_then(|id| files.release(id));
                 }
                 Operation::Duplicate(fd, from, close) => {
-                    let expected = model.get(&fd).and_then(|(id, _)| Some((free(&model, from)?, *id)));
+                    let expected = model.get(&fd).and_then(|(id, _)| Some((free(model, from)?, *id)));
                     prop_assert_eq!(table.duplicate(fd, from, close, &mut files).ok(), expected.map(|(fd, _)| fd));
                     expected.map(|(new, id)| model.insert(new, (id, close)));
                 }
@@ -171,14 +211,30 @@ proptest! {
                     let expected = model.get_mut(&fd).map(|(_, old)| *old = close);
                     prop_assert_eq!(table.set_close_on_exec(fd, close, &mut files).ok(), expected);
                 }
+                Operation::CloseFrom(from, on_exec) => {
+                    let next = |table: &Descriptors, from| match on_exec {
+                        true => table.next_close_on_exec(from),
+                        false => table.next_used(from),
+                    };
+                    while let Some(fd) = next(table, from) {
+                        if !table.give_up_shared(fd..=u32::MAX, on_exec) {
+                            let id = table.close(fd, &mut files).unwrap();
+                            files.release(id);
+                        }
+                    }
+                    model.retain(|fd, (_, close)| *fd < from || on_exec && !*close);
+                }
+                Operation::Fork(_) | Operation::Switch(_) => {}
             }
-            let used = std::iter::successors(table.next_used(0), |fd| table.next_used(fd + 1));
-            let found: Vec<_> = used.map(|fd| (fd, (table.get(fd).unwrap(), table.close_on_exec(fd).unwrap()))).collect();
-            prop_assert_eq!(found, model.clone().into_iter().collect::<Vec<_>>());
-            let all: Vec<_> = model.values().map(|(id, _)| *id).collect();
-            prop_assert_eq!(table.open_files().collect::<Vec<_>>(), all);
-            let distinct: std::collections::BTreeSet<_> = model.values().map(|(id, _)| *id).collect();
-            prop_assert_eq!((files.len(), table.len() as usize), (distinct.len(), model.len()));
+            for (table, model) in tables.iter().zip(&models) {
+                let used = std::iter::successors(table.next_used(0), |fd| table.next_used(fd + 1));
+                let found = used.map(|fd| (fd, (table.get(fd).unwrap(), table.close_on_exec(fd).unwrap())));
+                prop_assert_eq!(found.collect::<BTreeMap<_, _>>(), model.clone());
+                let all: Vec<_> = model.values().map(|(id, _)| *id).collect();
+                prop_assert_eq!((table.len() as usize, table.open_files().collect::<Vec<_>>()), (all.len(), all));
+            }
+            let distinct: std::collections::BTreeSet<_> = models.iter().flat_map(BTreeMap::values).map(|(id, _)| *id).collect();
+            prop_assert_eq!(files.len(), distinct.len());
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::signals::Handlers;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use containers::tasks::MAX_PROCESSES;
+use files::descriptors::DESCRIPTORS_MAX;
 use files::{Errno, InodeId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -57,11 +58,13 @@ impl Limit {
     }
 }
 
-/// The limits that are enforced, but for the number of descriptors, which the table of these knows.
+/// The limits that are enforced. What the number of descriptors is limited to now, the table of these knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of address space (`RLIMIT_AS`).
     pub address_space: Limit,
+    /// How far the limit on descriptors may be raised (`RLIMIT_NOFILE`).
+    pub descriptors: u64,
     /// Bytes of stack that the next program's main thread is promised (`RLIMIT_STACK`).
     pub stack: Limit,
     /// Processes and further threads that there may be when it makes one more (`RLIMIT_NPROC`).
@@ -72,6 +75,7 @@ impl Limits {
     /// What the first process starts with.
     pub const INITIAL: Limits = Limits {
         address_space: Limit::NONE,
+        descriptors: DESCRIPTORS_MAX as u64,
         stack: Limit { soft: 8 << 20, ..Limit::NONE },
         processes: Limit::of(MAX_PROCESSES as u64),
     };

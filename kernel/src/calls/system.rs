@@ -127,7 +127,7 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
     let resources = &mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources;
     let (descriptors, limits) = (&mut resources.descriptors, &mut resources.limits);
     let mut other = match resource {
-        OPEN_FILES => Limit { soft: descriptors.limit().into(), hard: ::files::descriptors::DESCRIPTORS_MAX.into() },
+        OPEN_FILES => Limit { soft: descriptors.limit().into(), hard: limits.descriptors },
         CORE => Limit { soft: 0, ..Limit::NONE },
         _ => Limit::NONE,
     };
@@ -144,6 +144,7 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
         }
         if resource == OPEN_FILES {
             descriptors.set_limit(wanted.soft as u32)?;
+            limits.descriptors = wanted.hard;
         }
         *limit = wanted;
     }

@@ -29,7 +29,7 @@ use core::ops::Range;
 pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
 
 /// Most open files of all processes together.
-const OPEN_FILES_MAX: usize = 65_536;
+const OPEN_FILES_MAX: usize = 262_144;
 
 /// Descriptors that a process may have until it asks for more.
 const DESCRIPTORS: u32 = 1024;
@@ -167,22 +167,22 @@ impl Files {
         self.standard.share()
     }
 
-    /// Closes a whole table, which was the process's.
+    /// Closes a whole table, which was the process's. What another process shares stays, but not this process's locks.
     #[inline]
     pub fn close_all(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: Descriptors, process: ProcessId) {
+        if !self.locks.is_empty() {
+            self.unlock_each(tasks, &descriptors, process);
+        }
         if !descriptors.is_shared() {
             self.close_each(memory, tasks, &descriptors, process);
-        } else if !self.locks.is_empty() {
-            self.unlock_each(tasks, &descriptors, process);
         }
     }
 
     #[inline(never)]
     fn close_each(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
-        descriptors.open_files().for_each(|id| self.release(memory, process, id).tell(tasks));
+        descriptors.own_open_files().for_each(|id| self.release(memory, process, id).tell(tasks));
     }
 
-    /// Of a table that another process has as well the open files stay, but not this process's locks.
     #[cold]
     fn unlock_each(&mut self, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
         descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks));

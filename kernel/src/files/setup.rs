@@ -203,6 +203,12 @@ impl Files {
         found.map(|(number, _)| *number)
     }
 
+    /// The next descriptor that such a directory lists from an offset on, and the offset behind it.
+    pub fn listed_descriptor(&self, directory: InodeId, offset: u64) -> Option<(u32, u64)> {
+        let number = |name: &[u8]| core::str::from_utf8(name).ok()?.parse().ok();
+        self.tree.list(directory, offset).ok()?.find_map(|entry| Some((number(entry.name)?, entry.next)))
+    }
+
     /// What is known of an open file's name: a file may have several, and they are not kept.
     fn name_of(&self, opened: &Opened) -> Vec<u8> {
         let number = opened.file.inode.number();

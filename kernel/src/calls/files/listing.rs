@@ -7,6 +7,7 @@ use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::dirent::RECORD_MAX;
 use ::files::{Errno, InodeId};
+use core::iter;
 
 /// `getdents64(fd, buffer, size)`: as many entries as fit.
 pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
@@ -58,7 +59,14 @@ fn bring_up_to_date(memory: &mut Memory, tasks: &Tasks, files: &mut Files, direc
         && let Some(process) = process_of(tasks, number).and_then(|id| tasks.process(id))
     {
         let descriptors = &process.resources.descriptors;
-        for fd in 0..descriptors.limit() {
+        // Those that are listed may have been closed since, or be other files.
+        let mut offset = 0;
+        while let Some((fd, next)) = files.listed_descriptor(directory, offset) {
+            reserve()?;
+            files.point_descriptor(number, descriptors, fd)?;
+            offset = next;
+        }
+        for fd in iter::successors(descriptors.next_used(0), |fd| descriptors.next_used(fd + 1)) {
             reserve()?;
             files.point_descriptor(number, descriptors, fd)?;
         }

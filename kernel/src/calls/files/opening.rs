@@ -1,6 +1,7 @@
 //! Opening and closing.
 
 use super::{Path, at, resources, resources_mut};
+use crate::arch::heap;
 use crate::calls::{Answer, Caller, DONE, jobs, value};
 use crate::console::Console;
 use crate::files::{Files, now};
@@ -70,7 +71,7 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     // This call is made without the heap's reserve, and nobody but this one needs any of it for a copy of the table.
-    if descriptors.is_shared() && !memory.physical.has_room_for_bookkeeping() {
+    if descriptors.is_shared_at(caller.arguments[0] as u32) && !memory.physical.has_room_for_bookkeeping() {
         return Err(Errno::ENOMEM);
     }
     let id = descriptors.close(caller.arguments[0] as u32, &mut files.open)?;
@@ -91,6 +92,13 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
     loop {
         let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
         let Some(fd) = descriptors.next_used(from).filter(|fd| *fd <= last) else { return DONE };
+        if flags & CLOSE_ON_EXEC == 0 && files.locks.is_empty() && descriptors.give_up_shared(fd..=last, false) {
+            continue;
+        }
+        // For a copy of what another process shares.
+        if descriptors.is_shared_at(fd) && !heap::reserve(&mut memory.physical) {
+            return Err(Errno::ENOMEM);
+        }
         if flags & CLOSE_ON_EXEC != 0 {
             descriptors.set_close_on_exec(fd, true, &mut files.open)?;
         } else {

@@ -7,6 +7,7 @@ pub(super) fn check() {
     control();
     polling();
     limit();
+    many();
 }
 
 fn duplicates() {
@@ -105,4 +106,47 @@ fn limit() {
     assert_eq!(sys!(SYS_prlimit64, 0, RLIMIT_NOFILE, &wrong, 0), Err(EINVAL), "soft above hard");
     assert_eq!(sys!(SYS_prlimit64, 0, 99, 0, &mut old), Err(EINVAL), "no such resource");
     assert_eq!(sys!(SYS_prlimit64, 0, RLIMIT_NOFILE, NOWHERE, 0), Err(EFAULT));
+}
+
+/// As many descriptors as the hard limit of a process allows by default, or 65,536 if it allows more.
+fn many() {
+    let mut old = rlimit { rlim_cur: 0, rlim_max: 0 };
+    assert_eq!(sys!(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &mut old), Ok(0));
+    let most = old.rlim_max.min(65_536);
+    let set = |soft, hard| sys!(SYS_prlimit64, 0, RLIMIT_NOFILE, &rlimit { rlim_cur: soft, rlim_max: hard }, 0);
+    assert_eq!(set(most, old.rlim_max), Ok(0));
+    assert_eq!(set(old.rlim_cur, RLIM_INFINITY), Err(EPERM), "more than the system ever allows");
+    let fd = file(c"file", b"");
+    assert_eq!(sys!(SYS_dup2, fd, most - 1), Ok(most - 1));
+    assert_eq!(sys!(SYS_dup2, fd, most), Err(EBADF));
+    assert_eq!(sys!(SYS_fcntl, fd, F_DUPFD, most - 1), Err(EMFILE), "the last one is taken");
+    assert_eq!(sys!(SYS_fcntl, fd, F_DUPFD, most), Err(EINVAL));
+    assert_eq!(sys!(SYS_fcntl, fd, F_DUPFD_CLOEXEC, most - 3), Ok(most - 3));
+    let mut set_of_last = vec![0_u64; most.div_ceil(64) as usize];
+    set_of_last[(most - 1) as usize / 64] = 1 << ((most - 1) % 64);
+    let time = timespec { tv_sec: 0, tv_nsec: 0 };
+    assert_eq!(
+        sys!(SYS_pselect6, most, set_of_last.as_mut_ptr(), 0, 0, &time, 0),
+        Ok(1),
+        "no matter what FD_SETSIZE is"
+    );
+    // All in between; then the table is full but for one in the middle, for the process and for a child of its own.
+    while sys!(SYS_dup, fd).is_ok() {}
+    assert_eq!(sys!(SYS_dup, fd), Err(EMFILE));
+    close(most / 2);
+    let child = programs::children::child(|| {
+        assert_eq!(sys!(SYS_dup, fd), Ok(most / 2));
+        assert_eq!(sys!(SYS_close_range, 3, most - 2, 0), Ok(0));
+        i32::from(sys!(SYS_fcntl, most - 1, F_GETFD) != Ok(0) || sys!(SYS_fcntl, most - 3, F_GETFD) != Err(EBADF))
+    });
+    assert_eq!(programs::children::end_of(child).status(), 0);
+    assert_eq!(sys!(SYS_fcntl, most - 3, F_GETFD), Ok(FD_CLOEXEC as u64), "the child's is its own");
+    // What is above a lower limit stays, and can be used and closed.
+    assert_eq!(set(100, old.rlim_max), Ok(0));
+    assert_eq!(sys!(SYS_write, most - 1, b"x".as_ptr(), 1), Ok(1));
+    assert_eq!(sys!(SYS_dup2, fd, most - 1), Err(EBADF));
+    assert_eq!(sys!(SYS_close_range, 3, u32::MAX, 0), Ok(0));
+    assert_eq!(sys!(SYS_fcntl, most - 1, F_GETFD), Err(EBADF));
+    assert_eq!(set(old.rlim_cur, old.rlim_max), Ok(0));
+    unlink(c"file");
 }
