@@ -7,6 +7,7 @@
 use super::cpu::{Features, features};
 use alloc::boxed::Box;
 use containers::ExtendedState;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use raw_cpuid::CpuId;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
@@ -95,10 +96,7 @@ fn set_controls<const N: usize>(area: &mut [u8; N]) {
 pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     match spare {
         Some(mut state) => {
-            // A signal's handler gets to see what the CPU never writes, and the last instruction's opcode and addresses,
-            // which AMD's CPUs write only while an exception is pending.
-            state.0[..CONTROLS_END].fill(0);
-            state.0[RESERVED..HEADER].fill(0);
+            clear_unwritten(&mut state.0);
             initial(&mut state.0);
             state
         }
@@ -110,8 +108,26 @@ pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     }
 }
 
+/// Clears what [`save`] may leave as it is, because a signal handler of the area's next thread sees all of it.
+///
+/// A program writes these bytes through the frame of a signal that it returns from. The CPU writes neither the
+/// reserved bytes of the legacy region nor those behind each x87 register (SDM volume 1, 13.4.1 and 10.5.1), and
+/// AMD's CPUs write the last instruction's opcode and addresses only while an exception is pending.
+fn clear_unwritten<const N: usize>(area: &mut [u8; N]) {
+    area[..CONTROLS_END].fill(0);
+    // The upper half of a register's slot is its sign and exponent, which are always written, and six reserved bytes.
+    for slot in area[X87_REGISTERS].chunks_exact_mut(X87_SLOT) {
+        slot[X87_SLOT / 2..].fill(0);
+    }
+    area[RESERVED..HEADER].fill(0);
+}
+
 /// Where the x87 unit's controls, status and last instruction end.
 const CONTROLS_END: usize = 24;
+
+/// Where the x87 unit's registers are, each in a slot of its own (SDM volume 1, table 10-2).
+const X87_REGISTERS: Range<usize> = 32..160;
+const X87_SLOT: usize = 16;
 
 /// Where the CPU's part of the legacy region ends (SDM volume 1, 13.4.1).
 const RESERVED: usize = 416;

@@ -51,6 +51,7 @@ programs! {
     std_pipes: "/bin/pipes",
     std_fork_storm: "/bin/fork-storm",
     std_proc_files: "/bin/proc-files",
+    std_remains: "/bin/remains",
     std_processes: "/bin/processes",
     std_sent_signals: "/bin/sent-signals",
     std_signals: "/bin/signals",
