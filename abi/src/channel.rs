@@ -103,6 +103,18 @@ pub const PATIENCE_WORD: &str = "patience=";
 /// them, or a part of memory with `%`. A half of it is the default.
 pub const SIZE_WORD: &str = "size=";
 
+/// Kernel command line: a number from which all random numbers follow, so that a run can be had again.
+pub const SEED_WORD: &str = "seed=";
+
+/// Kernel command line: whether the parts of Linux programs go to random places, `aslr=on` (the default) or `aslr=off`.
+pub const ASLR_WORD: &str = "aslr=";
+
+/// Value of [`ASLR_WORD`]: they go to random places.
+pub const ASLR_ON: &str = "on";
+
+/// Value of [`ASLR_WORD`]: every program finds its parts in the same places.
+pub const ASLR_OFF: &str = "off";
+
 /// The kernel's first bytes on a framed console. The host drops everything up to and including them,
 /// since firmware may have written there before.
 pub const PREAMBLE: &[u8] = b"\x01JOTUN-CONSOLE\x02";

@@ -122,6 +122,8 @@ pub struct Container {
     pub processes: u32,
     /// The heap's end as `brk` knows it: lowest and current.
     pub heap: (u64, u64),
+    /// Below it, new mappings look for room; a Linux program's stack lies above.
+    pub mappings_end: u64,
 }
 
 /// Names a [`Container`].
@@ -230,6 +232,12 @@ impl Container {
             None => range.start.max(WINDOW.start)..range.end.min(WINDOW.end),
         };
         self.root_for(range.start).filter(|_| !range.is_empty()).map(|root| (root, range))
+    }
+
+    /// The highest free range of so many bytes, a multiple of the page size, that a mapping may have without asking
+    /// for an address.
+    pub fn room_for(&mut self, length: u64) -> Option<u64> {
+        self.regions.gap_below(directory::PACKAGES.end..self.mappings_end, length)
     }
 
     /// What it uses now.

@@ -40,7 +40,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Enters the pages of `parent` in the tables of `child`, read-only in both.
     fn share_pages(&mut self, parent: ContainerId, child: ContainerId) -> Result<(), NoMemory> {
         let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
-        let (from, usage, heap) = (container.root(), container.usage(), container.heap);
+        let (from, usage) = (container.root(), container.usage());
+        let (heap, mappings_end) = (container.heap, container.mappings_end);
         let to = self.containers.get(child).and_then(|child| child.root());
         let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
         // None of the tables that it needs must be missing half-way.
@@ -51,7 +52,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let mut shared = Shared::default();
         let result = directory::share(&mut self.physical, from, to.table, &mut shared);
         if let Some(container) = self.containers.get_mut(child) {
-            container.heap = heap;
+            (container.heap, container.mappings_end) = (heap, mappings_end);
             container.pages += shared.pages + shared.tables;
             container.tables += shared.tables;
         }

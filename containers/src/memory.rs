@@ -246,6 +246,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             tables: u32::from(window.is_some()),
             processes: 0,
             heap: (0, 0),
+            mappings_end: directory::USER_END,
         };
         let id = self.containers.insert(container)?;
         self.counts.containers_made += 1;

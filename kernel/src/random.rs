@@ -1,44 +1,90 @@
-//! Random numbers for `getrandom`, `/dev/urandom` and `AT_RANDOM`.
+//! Random numbers: for `getrandom`, `/dev/urandom` and `AT_RANDOM`, and for where a program's parts go.
 //!
-//! A xoshiro256** stream seeded at boot from RDRAND where there is one, the clock and the cycle
-//! counter. Good enough to spread hash tables; **not** for keys, and nothing here claims so.
+//! ChaCha20 (the crate `rand_chacha`) turns a key into a pool of bytes. Its first bytes are the next key, the others
+//! are given out, each once, and cleared as they go: who sees the generator's state learns nothing of what was given
+//! before, and who sees what was given learns nothing of the state. Each new pool has entropy stirred into its key,
+//! so a state that became known is of no use for long.
+//!
+//! With a fixed seed (`seed=` on the kernel's command line) nothing is stirred in: runs of a machine that counts
+//! instructions are the same each time, and everything random in them can be foretold.
 
-use crate::arch;
+use crate::arch::entropy;
+use containers::PAGE_SIZE;
+use core::array;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// The stream's state.
-pub struct Random([u64; 4]);
+/// Bytes of a pool.
+const POOL: usize = 1024;
+
+/// Bytes of a key, at the pool's beginning.
+const KEY: usize = 32;
+
+/// The generator.
+pub struct Random {
+    pool: [u8; POOL],
+    /// Where the bytes begin that have not been given yet.
+    next: usize,
+    stirred: bool,
+    /// Whether the parts of programs go to random places.
+    scatters: bool,
+}
 
 impl Random {
-    /// Seeds a stream.
-    pub fn new() -> Random {
-        let mut seed = arch::cpu::hardware_random().unwrap_or(0) ^ arch::clock::rdtsc() ^ arch::clock::wall_clock();
-        // splitmix64 spreads the seed over the state, which must not be all zero.
-        Random(core::array::from_fn(|_| {
-            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        }))
+    /// A generator with a fixed seed, or one that nobody can foretell; whether it `scatters` the parts of programs.
+    pub fn new(seed: Option<u64>, scatters: bool) -> Random {
+        let words: [u64; KEY / 8] = match seed {
+            Some(seed) => [seed; KEY / 8],
+            None => array::from_fn(|_| entropy::seed()),
+        };
+        let mut pool = [0; POOL];
+        for (place, word) in pool.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        Random { pool, next: POOL, stirred: seed.is_none(), scatters }
+    }
+
+    /// Fills a buffer.
+    pub fn fill(&mut self, mut to: &mut [u8]) {
+        while !to.is_empty() {
+            if self.next == POOL {
+                self.refill();
+            }
+            let from = &mut self.pool[self.next..];
+            let (part, rest) = to.split_at_mut(to.len().min(from.len()));
+            let given = &mut from[..part.len()];
+            part.copy_from_slice(given);
+            given.fill(0);
+            self.next += part.len();
+            to = rest;
+        }
     }
 
     /// The next 64 bits.
     pub fn next(&mut self) -> u64 {
-        let state = &mut self.0;
-        let result = state[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
-        let shifted = state[1] << 17;
-        state[2] ^= state[0];
-        state[3] ^= state[1];
-        state[1] ^= state[2];
-        state[0] ^= state[3];
-        state[2] ^= shifted;
-        state[3] = state[3].rotate_left(45);
-        result
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
     }
 
-    /// Fills a buffer.
-    pub fn fill(&mut self, to: &mut [u8]) {
-        for chunk in to.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+    /// A distance by which a part of a program is moved, in bytes: a random number of pages below 2 to the power of
+    /// `bits`, or none where programs are not scattered.
+    pub fn distance(&mut self, bits: u32) -> u64 {
+        if self.scatters { (self.next() & ((1 << bits) - 1)) * PAGE_SIZE as u64 } else { 0 }
+    }
+
+    /// A new pool from the key, and with it the next key.
+    fn refill(&mut self) {
+        let mut key = [0; KEY];
+        key.copy_from_slice(&self.pool[..KEY]);
+        if self.stirred {
+            for place in key.chunks_exact_mut(8) {
+                for (byte, stirred) in place.iter_mut().zip(entropy::sample().to_le_bytes()) {
+                    *byte ^= stirred;
+                }
+            }
         }
+        ChaCha20Rng::from_seed(key).fill_bytes(&mut self.pool);
+        self.next = KEY;
     }
 }

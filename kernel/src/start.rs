@@ -32,6 +32,10 @@ pub struct Options {
     pub statistics: bool,
     /// How large the file system may become, if that is said.
     pub file_system: Option<Size>,
+    /// What all random numbers follow from; `None`: nobody can foretell them.
+    pub seed: Option<u64>,
+    /// The parts of Linux programs go to the same places each time.
+    pub fixed_places: bool,
 }
 
 /// What is at the other end of the console.
@@ -80,6 +84,17 @@ impl Options {
                 if options.file_system.is_none() {
                     log::warn!("{word} is no size: a number, with k, m or g behind it, or a percentage with %");
                 }
+            } else if let Some(seed) = word.strip_prefix(channel::SEED_WORD) {
+                options.seed = seed.parse().ok();
+                match options.seed {
+                    Some(_) => log::info!("{word}: random numbers can be foretold"),
+                    None => log::warn!("{word}: a seed is a number below 2^64; there is none"),
+                }
+            } else if let Some(switch) = word.strip_prefix(channel::ASLR_WORD) {
+                match switch {
+                    channel::ASLR_ON | channel::ASLR_OFF => options.fixed_places = switch == channel::ASLR_OFF,
+                    _ => log::warn!("aslr={switch} is neither on nor off"),
+                }
             } else if word == channel::STATS_WORD {
                 options.statistics = true;
             } else if is_of_trace(word) {
@@ -118,7 +133,7 @@ pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Opt
         console: Console::new(options),
         messages: Messages::default(),
         packages: Packages::default(),
-        random: Random::new(),
+        random: Random::new(options.seed, !options.fixed_places),
         statistics: Statistics { wanted: options.statistics, ..Statistics::default() },
         first: None,
     };

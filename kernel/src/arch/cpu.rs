@@ -151,11 +151,6 @@ pub fn hardware_capabilities() -> u64 {
     core::arch::x86_64::__cpuid(1).edx.into()
 }
 
-/// A random number from the CPU, if it has an instruction for that and the instruction delivers.
-pub fn hardware_random() -> Option<u64> {
-    x86_64::instructions::random::RdRand::new()?.get_u64()
-}
-
 /// The local APIC id of this CPU as CPUID tells it, at any time, with nothing set up.
 pub fn initial_id() -> u32 {
     let topology = core::arch::x86_64::__cpuid(0).eax >= 0xb;

@@ -46,11 +46,11 @@ impl Port {
 
 impl Write for Port {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for (index, piece) in text.as_bytes().split(|byte| byte.is_ascii_control()).enumerate() {
+        for (index, piece) in text.split(char::is_control).enumerate() {
             if index > 0 {
                 Port::send(b"?");
             }
-            Port::send(piece);
+            Port::send(piece.as_bytes());
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod cpu;
 pub mod cpulocal;
 pub mod debugcon;
 pub mod devices;
+pub mod entropy;
 pub mod entry;
 pub mod exit;
 pub mod fault;

@@ -15,9 +15,6 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// Lowest address that a program may map; below it a null pointer's neighbourhood stays empty.
 const LOWEST: u64 = 0x1_0000;
 
-/// Where `mmap` looks for room, from the top down; the main thread's stack lies above.
-pub const MAPPINGS: Range<u64> = PACKAGES.end..0x7fff_0000_0000;
-
 const MAP_SHARED: u64 = 0x01;
 const MAP_PRIVATE: u64 = 0x02;
 const MAP_TYPE: u64 = 0x0f;
@@ -156,7 +153,7 @@ fn place(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u6
     {
         return Ok(wanted.start);
     }
-    container.regions.gap_below(MAPPINGS, length).ok_or(Errno::ENOMEM)
+    container.room_for(length).ok_or(Errno::ENOMEM)
 }
 
 /// `munmap(address, length)`
@@ -237,7 +234,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         return Err(Errno::ENOMEM);
     }
     let to = match flags & MREMAP_FIXED {
-        0 => memory.container_mut(id).and_then(|it| it.regions.gap_below(MAPPINGS, length)).ok_or(Errno::ENOMEM)?,
+        0 => memory.container_mut(id).and_then(|it| it.room_for(length)).ok_or(Errno::ENOMEM)?,
         _ => target,
     };
     let kept = old_length.min(length);
@@ -273,7 +270,7 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         return value(current);
     }
     let old = current.next_multiple_of(PAGE);
-    let Some(new) = wanted.checked_next_multiple_of(PAGE).filter(|new| *new <= MAPPINGS.end) else {
+    let Some(new) = wanted.checked_next_multiple_of(PAGE).filter(|new| *new <= USER_END) else {
         return value(current);
     };
     let moved = if new < old {

@@ -1,6 +1,7 @@
 //! Linux programs: static ELF files, put into a container as `execve` finds them.
 
 use super::elf::{self, Program};
+use super::layout::{LOWEST, Layout, PROGRAMS_END, STACK};
 use super::strings::Strings;
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory};
@@ -10,28 +11,18 @@ use ::files::{Errno, InodeId};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use containers::directory::{PACKAGES, USER_END};
+use containers::directory::PACKAGES;
 use containers::{
     Backing, ContainerId, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, Thread, ThreadId,
 };
-use core::ops::RangeInclusive;
 use cpulocal::InKernel;
 use zerocopy::IntoBytes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Where programs go that can go anywhere.
-const RELOCATED: u64 = 0x5555_5555_4000;
-
 /// Bytes of its data that such a program gets at once. The first thing it does is to relocate what lies there, page by
 /// page.
 const RELOCATED_AHEAD: u64 = 8 * PAGE;
-
-/// Lowest address that a program may be linked at.
-const LOWEST: u64 = 0x1_0000;
-
-/// Bytes of stack that a program gets at least and at most, whatever its limit.
-const STACK: RangeInclusive<u64> = 128 << 10..=1 << 30;
 
 /// Most bytes that arguments and environment may take with the pointers to them, as on Linux: a quarter of
 /// the stack, but at least the first and at most the second of these.
@@ -117,14 +108,16 @@ fn fill(
     let strings = arguments.1 + environment.1 + (arguments.0 + environment.0) * 8;
     let stack = (limit.clamp(*STACK.start(), *STACK.end()) & !(PAGE - 1)).max(2 * strings.next_multiple_of(PAGE));
 
-    let base = map_segments(memory, space, program, object)?;
-    let top = USER_END - PAGE;
+    let layout = Layout::choose(&mut kernel.random);
+    let base = map_segments(memory, space, program, object, layout.base)?;
+    let top = layout.stack_top;
     let rights = Rights::READ | Rights::WRITE;
     let region = Region { start: top - stack, end: top, rights, backing: Backing::Zero, label: Label::Stack };
     memory.map_fresh(space.container, region).map_err(|_| Errno::ENOMEM)?;
-    let heap = program.extent().end + base;
+    let heap = program.extent().end + base + layout.heap_distance;
     let container = memory.container_mut(space.container).ok_or(Errno::ENOMEM)?;
     container.heap = (heap, heap);
+    container.mappings_end = layout.mappings_end;
     if container.regions.bytes() > request.limits.address_space.soft {
         return Err(Errno::ENOMEM);
     }
@@ -137,13 +130,19 @@ fn fill(
     Ok(Loaded { container: space.container, start, command_line: command_line.into() })
 }
 
-/// Maps the segments; returns by how much they were moved.
-fn map_segments(memory: &mut Memory, space: Space, program: &Program, object: ObjectId) -> Result<u64, Errno> {
+/// Maps the segments, moved by `base` if the program can go anywhere; returns by how much they were moved.
+fn map_segments(
+    memory: &mut Memory,
+    space: Space,
+    program: &Program,
+    object: ObjectId,
+    base: u64,
+) -> Result<u64, Errno> {
     let extent = program.extent();
-    let base = if program.relocatable { RELOCATED } else { 0 };
+    let base = if program.relocatable { base } else { 0 };
     let fits = |pages: elf::Pages| {
         let (start, end) = (pages.start + base, pages.end.saturating_add(base));
-        start >= LOWEST && end <= USER_END - PAGE - STACK.end() && (end <= PACKAGES.start || start >= PACKAGES.end)
+        start >= LOWEST && end <= PROGRAMS_END && (end <= PACKAGES.start || start >= PACKAGES.end)
     };
     if !fits(extent) {
         return Err(Errno::ENOEXEC);

@@ -1,6 +1,7 @@
 //! Programs: resident native packages, and Linux programs from the file system.
 
 pub mod elf;
+pub mod layout;
 pub mod linux;
 pub mod native;
 pub mod packages;

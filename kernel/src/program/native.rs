@@ -69,7 +69,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
 fn make_stack(kernel: &mut Kernel, cpu: &InKernel, id: ContainerId) -> Result<u64, Errno> {
     let container = kernel.memory.container_mut(id).ok_or(Errno::ESRCH)?;
     let room = MAIN_STACK + PAGE_SIZE as u64;
-    let guard = container.regions.gap_below(crate::calls::memory::MAPPINGS, room).ok_or(Errno::ENOMEM)?;
+    let guard = container.room_for(room).ok_or(Errno::ENOMEM)?;
     let (start, end) = (guard + PAGE_SIZE as u64, guard + room);
     kernel.memory.leave_window(id, schedule::this_cpu(cpu)).map_err(|_| Errno::ENOMEM)?;
     let region = Region { start, end, rights: DATA, backing: Backing::Zero, label: Label::None };

@@ -16,6 +16,7 @@ mod pipes;
 mod profile;
 mod programs;
 mod protection;
+mod random;
 mod real;
 mod reports;
 mod scripts;

@@ -25,7 +25,7 @@ use crate::{
         bochs::{self, Plan},
         die_with_us,
     },
-    options::{self, Lock, Machine, Payload, Variant},
+    options::{self, Kind, Lock, Machine, Payload, Variant},
 };
 
 /// What it boots, in a run's directory.
@@ -140,7 +140,7 @@ fn listed(lab: &Lab, (name, variant, recording): Kernel, program: &[&str]) -> Re
         program: program.iter().map(OsString::from).collect(),
     };
     let modules = Modules::prepare(&payload, &built, &dir, false)?;
-    let mut words = kernel_words(variant, Console::Pipe, false, &payload);
+    let mut words = kernel_words(variant, Kind::Bochs, Console::Pipe, false, &payload);
     words.extend(recording.then(|| format!("{TRACE_WORD}1x{RECORDS}")));
     iso::make(&dir, &dir.join(ISO), &built.kernel, &modules, iso::Style::Run, &words)?;
     let transcript = transcript(&Plan::new(&Machine::bochs(), 1, dir.clone(), ISO), &dir, lab.timeout)?;

@@ -10,10 +10,11 @@ pub(crate) mod run;
 pub(crate) mod test;
 
 use abi::channel::{
-    COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, GIANT_STRATEGY, ROWS_WORD, STATS_WORD, STRATEGY_WORD,
+    COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, GIANT_STRATEGY, ROWS_WORD, SEED_WORD, STATS_WORD,
+    STRATEGY_WORD,
 };
 
-use crate::options::{Payload, Variant};
+use crate::options::{Kind, Payload, Variant};
 
 /// How the kernel's console is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,8 +27,14 @@ pub(crate) enum Console {
     Terminal(Option<(u16, u16)>),
 }
 
-/// The kernel's command line.
-pub(crate) fn kernel_words(variant: Variant, console: Console, stats: bool, payload: &Payload) -> Vec<String> {
+/// The kernel's command line. On a machine that counts instructions random numbers are the same in every run.
+pub(crate) fn kernel_words(
+    variant: Variant,
+    machine: Kind,
+    console: Console,
+    stats: bool,
+    payload: &Payload,
+) -> Vec<String> {
     let mut words = Vec::new();
     words.extend((variant != Variant::Up).then(|| format!("{STRATEGY_WORD}{GIANT_STRATEGY}")));
     match console {
@@ -41,6 +48,7 @@ pub(crate) fn kernel_words(variant: Variant, console: Console, stats: bool, payl
         }
     }
     words.extend(stats.then(|| STATS_WORD.to_owned()));
+    words.extend((machine == Kind::Bochs).then(|| format!("{SEED_WORD}1")));
     words.extend(payload.append.iter().flat_map(|words| words.split_whitespace()).map(str::to_owned));
     words
 }
@@ -57,9 +65,9 @@ mod tests {
     #[test]
     fn appended_words_come_last() {
         let (up, smp) = (Variant::Up, Variant::Smp(Lock::Mcs));
-        let words = kernel_words(smp, Console::Terminal(Some((24, 80))), true, &payload(" a=1  b\n"));
+        let words = kernel_words(smp, Kind::Qemu, Console::Terminal(Some((24, 80))), true, &payload(" a=1  b\n"));
         assert_eq!(words, ["strategy=giant", "console=tty", "rows=24", "cols=80", "stats=1", "a=1", "b"]);
-        assert_eq!(kernel_words(up, Console::Pipe, false, &payload("")), ["console=pipe"]);
-        assert!(kernel_words(up, Console::Plain, false, &payload("")).is_empty());
+        assert_eq!(kernel_words(up, Kind::Bochs, Console::Pipe, false, &payload("")), ["console=pipe", "seed=1"]);
+        assert!(kernel_words(up, Kind::Qemu, Console::Plain, false, &payload("")).is_empty());
     }
 }

@@ -147,7 +147,7 @@ impl ProfileCommand {
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
-        let mut words = kernel_words(self.build.variant(), console, true, &self.payload);
+        let mut words = kernel_words(self.build.variant(), machine.kind, console, true, &self.payload);
         words.push(format!("{TRACE_WORD}{cpus}x{records}"));
         words.extend(self.trace_cpu.map(|only| format!("{TRACE_CPU_WORD}{only}")));
         words.extend(self.region.then(|| TRACE_REGION_WORD.to_owned()));

@@ -1,0 +1,61 @@
+//! Where the parts of a Linux program go: stack, mappings, heap, and the program itself if it can go anywhere.
+//!
+//! ```text
+//! LOWEST  program  heap →   …   ← mappings | room for the stack to grow | stack | USER_END
+//! ```
+//!
+//! Each is moved by a random distance of its own, as on Linux and by as many bits, so that who knows an address in one
+//! of them knows none in the others.
+
+use crate::random::Random;
+use containers::PAGE_SIZE;
+use containers::directory::USER_END;
+use core::ops::RangeInclusive;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Lowest address that a program may be linked at.
+pub const LOWEST: u64 = 0x1_0000;
+
+/// Where programs go that can go anywhere, or above it.
+const RELOCATED: u64 = 0x5555_5555_4000;
+
+/// Bytes of stack that a program gets at least and at most, whatever its limit.
+pub const STACK: RangeInclusive<u64> = 128 << 10..=1 << 30;
+
+/// Room below the stack's top that mappings leave: for the largest stack, since a limit may be raised, and a guard.
+const STACK_ROOM: u64 = *STACK.end() + (1 << 20);
+
+/// By how much each part may be moved: bits of a number of pages.
+const STACK_BITS: u32 = 22;
+const MAPPINGS_BITS: u32 = 28;
+const PROGRAM_BITS: u32 = 28;
+const HEAP_BITS: u32 = 13;
+
+/// No program reaches higher: wherever stack and mappings go, they are above it.
+pub const PROGRAMS_END: u64 = USER_END - PAGE - STACK_ROOM - ((1 << STACK_BITS) + (1 << MAPPINGS_BITS)) * PAGE;
+
+/// The places of one program.
+pub struct Layout {
+    /// By how much the program is moved if it can go anywhere.
+    pub base: u64,
+    /// Where the stack ends.
+    pub stack_top: u64,
+    /// Where `mmap` begins to look for room, downwards.
+    pub mappings_end: u64,
+    /// How far behind the program its heap begins.
+    pub heap_distance: u64,
+}
+
+impl Layout {
+    /// Chooses them.
+    pub fn choose(random: &mut Random) -> Layout {
+        let stack_top = USER_END - PAGE - random.distance(STACK_BITS);
+        Layout {
+            base: RELOCATED + random.distance(PROGRAM_BITS),
+            stack_top,
+            mappings_end: stack_top - STACK_ROOM - random.distance(MAPPINGS_BITS),
+            heap_distance: random.distance(HEAP_BITS),
+        }
+    }
+}
