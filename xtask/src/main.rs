@@ -15,6 +15,7 @@ mod build;
 mod child;
 mod commands;
 mod comparison;
+mod guest;
 mod image;
 mod machine;
 mod notes;

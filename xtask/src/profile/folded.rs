@@ -9,15 +9,15 @@ use super::{
     causes,
     timeline::{State, Timeline},
 };
+use crate::guest;
 
 /// The lines, in alphabetical order.
 pub(crate) fn folded(timeline: &Timeline) -> String {
     let mut stacks: BTreeMap<String, u64> = BTreeMap::new();
     for line in &timeline.lines {
         for span in &line.spans {
-            // Semicolons and blanks mean something here.
-            let program = timeline.name(span.who).replace([';', ' '], "_");
-            let cause = |cause| causes::name(cause).replace(' ', "_");
+            let program = guest::frame(&timeline.name(span.who));
+            let cause = |cause| guest::frame(&causes::name(cause));
             let stack = match span.state {
                 State::Idle => "idle".to_owned(),
                 State::User => format!("{program};user"),
@@ -33,13 +33,12 @@ pub(crate) fn folded(timeline: &Timeline) -> String {
             else {
                 continue;
             };
-            let program = timeline.name(visit.who).replace([';', ' '], "_");
-            let stack = format!("{program};kernel;{}", causes::name(visit.cause).replace(' ', "_"));
+            let program = guest::frame(&timeline.name(visit.who));
+            let stack = format!("{program};kernel;{}", guest::frame(&causes::name(visit.cause)));
             let cycles = inner.end - inner.start;
             if let Some(outer) = stacks.get_mut(&stack).filter(|outer| **outer >= cycles) {
                 *outer -= cycles;
-                *stacks.entry(format!("{stack};{}", causes::name(inner.cause).replace(' ', "_"))).or_default() +=
-                    cycles;
+                *stacks.entry(format!("{stack};{}", guest::frame(&causes::name(inner.cause)))).or_default() += cycles;
             }
         }
     }

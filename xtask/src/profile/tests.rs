@@ -350,6 +350,25 @@ fn stacks_hold_all_the_time() {
 }
 
 #[test]
+fn a_programs_name_writes_nothing_but_itself() {
+    let mut trace = two_cpus();
+    let cpu0 = trace.streams[0].records.split_off(2);
+    trace.streams[0] = named(7, "\x1b[31mred\nnew 9;x </script>\u{9b}", Stream { records: cpu0, ..Stream::default() });
+    let profile = Profile::new(trace);
+    let stacks = folded::folded(&profile.timeline);
+    let image = String::from_utf8(folded::graph(&stacks).unwrap().unwrap()).unwrap();
+    let visits = lock::in_order(&profile.timeline);
+    let page = page::html(&profile.report, &profile.timeline, &visits).unwrap();
+    for text in [&stacks, &image, &page, &profile.text()] {
+        assert!(text.contains(r"\u{1b}[31mred\nnew") || text.contains(r"\\u{1b}[31mred\\nnew"), "{text}");
+        assert!(!text.chars().any(|c| c.is_control() && !"\n\t".contains(c)), "{text}");
+    }
+    let line = r"\u{1b}[31mred\nnew_9_x_</script>\u{9b}/7;user 660";
+    assert!(stacks.lines().any(|stack| stack == line), "{stacks}");
+    assert!(!image.contains("</script>\\u{9b}") && page.matches("</script>").count() == 1);
+}
+
+#[test]
 fn the_page_holds_the_report_and_nothing_ends_its_script() {
     let mut trace = two_cpus();
     trace.about = "program </script><script>alert(1)\n".into();

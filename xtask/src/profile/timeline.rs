@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use trace::{Cause, Class, Event, FaultEnd, From, To, Trace};
 
+use crate::guest;
+
 /// Another CPU's request.
 const REQUEST: Cause = Cause::new(Class::Interrupt, abi::vectors::REQUEST as u64);
 
@@ -176,8 +178,8 @@ fn names(trace: &Trace) -> BTreeMap<u32, String> {
             name.extend(record.stamp.to_le_bytes());
         }
     }
-    let text = |name: Vec<u8>| String::from_utf8_lossy(&name).trim_matches('\0').to_owned();
-    bytes.into_iter().map(|(process, name)| (process, text(name))).collect()
+    let text = |name: &[u8]| guest::text(name.split(|byte| *byte == 0).next().unwrap_or_default());
+    bytes.into_iter().map(|(process, name)| (process, text(&name))).collect()
 }
 
 /// When recording was on. It ends for all when the first ring is full, since nobody knows what that CPU
