@@ -216,10 +216,18 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Some(table)
     }
 
-    /// Whether a page of a container has a frame.
-    pub fn is_resident(&self, id: ContainerId, address: u64) -> bool {
-        let root = self.containers.get(id).and_then(|container| container.root_for(address));
-        root.is_some_and(|root| frame_of(&directory::entry(&self.physical, root, address)).is_some())
+    /// Tells of each page of a container from `start` on whether it has a frame: 1 or 0.
+    pub fn residence(&self, id: ContainerId, start: u64, to: &mut [u8]) {
+        let mut table = None;
+        for (n, told) in (0..).zip(to) {
+            let page = start + n * PAGE;
+            if n == 0 || slot(page, 1) == 0 {
+                let root = self.containers.get(id).and_then(|container| container.root_for(page));
+                table = root.and_then(|root| directory::last(&self.physical, root, page));
+            }
+            let entry = table.map(|table| &self.physical.table(table)[slot(page, 1)]);
+            *told = entry.is_some_and(|entry| frame_of(entry).is_some()).into();
+        }
     }
 
     /// A write to a page that is mapped read-only although its region may be written: it is shared, with an object

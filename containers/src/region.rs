@@ -2,6 +2,7 @@
 
 use crate::largest::Largest;
 use crate::object::ObjectId;
+use crate::preemption::Budget;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -117,6 +118,18 @@ pub const MAX_REGIONS: usize = 65_530;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooMany;
 
+/// How far a range is in regions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Covered {
+    /// To its end.
+    All,
+    /// Up to this address, where there is a hole, or where the budget ended.
+    UpTo(u64),
+}
+
+/// Instructions that it takes to look at a region, roughly.
+const COST_OF_A_LOOK: u64 = 20;
+
 /// Regions in a run, at most. Few enough to be moved up by one when another one comes between them, and so many that
 /// nearly every program has just one run.
 const RUN: usize = 64;
@@ -197,6 +210,21 @@ impl Regions {
             place = self.after(place);
         }
         true
+    }
+
+    /// How far `range` is in regions without a hole, as far as the budget goes; there it goes on.
+    pub fn covered(&self, range: Range<u64>, budget: &mut Budget) -> Covered {
+        let mut at = range.start;
+        let mut place = self.first_place(&range);
+        while at < range.end {
+            match self.get(place) {
+                Some(region) if region.start <= at && !budget.is_spent() => at = region.end,
+                _ => return Covered::UpTo(at),
+            }
+            budget.spend(COST_OF_A_LOOK);
+            place = self.after(place);
+        }
+        Covered::All
     }
 
     /// How many there are.

@@ -106,7 +106,8 @@ pub struct Control {
 pub(crate) struct Signals {
     infos: Vec<(Target, SignalInfo)>,
     pub(crate) next_timer: Option<u64>,
-    /// Threads for which a signal is pending, and processes for which one is or that do not run.
+    /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, and processes
+    /// for which a signal is pending or that do not run.
     restless: u32,
 }
 
@@ -120,6 +121,16 @@ impl Signals {
     /// A thread or process has been changed that was restless or not.
     fn recount(&mut self, before: bool, after: bool) {
         self.restless = self.restless + u32::from(after) - u32::from(before);
+    }
+
+    /// A thread's call has come to a preemption point: somebody is to look when the registers are in the control block.
+    pub(crate) fn expect_leaving(&mut self) {
+        self.restless += 1;
+    }
+
+    /// Somebody has looked.
+    pub(crate) fn has_left(&mut self) {
+        self.restless -= 1;
     }
 }
 

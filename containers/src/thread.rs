@@ -139,6 +139,8 @@ pub struct Restart {
     pub deadline: Option<u64>,
     /// What it has done already (see [`Wait::progress`]).
     pub progress: u64,
+    /// Where it goes on that has left the kernel at a preemption point, in whatever it counts.
+    pub place: u64,
     /// What becomes of it if a signal's handler comes first.
     pub after_handler: AfterHandler,
 }
@@ -152,6 +154,8 @@ pub enum AfterHandler {
     AsTheActionSays,
     /// It ends.
     Ends,
+    /// No handler comes first: they wait until it is over.
+    Waits,
 }
 
 /// A thread's control block.
@@ -270,14 +274,19 @@ impl Thread {
     #[inline(never)]
     pub(crate) fn make_again(&mut self, interrupted: bool) {
         let Some(wait) = &self.wait else { return };
-        // Back onto the `syscall` instruction, with its number in place.
+        let (deadline, progress) = (wait.deadline, wait.progress);
+        let after_handler = wait.after_handler(interrupted);
+        let rip = self.set_back();
+        self.restart = Some(Restart { rip, deadline, progress, place: 0, after_handler });
+    }
+
+    /// Sets the registers back onto the `syscall` instruction, with its number in place; returns where that is.
+    pub(crate) fn set_back(&mut self) -> u64 {
         let registers = &mut self.registers;
         registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
         registers.rax = registers.code;
         registers.vector = Registers::SET;
-        let (deadline, progress) = (wait.deadline, wait.progress);
-        let after_handler = wait.after_handler(interrupted);
-        self.restart = Some(Restart { rip: registers.rip, deadline, progress, after_handler });
+        registers.rip
     }
 
     /// A signal's handler comes before the call that is to be made again. That may end now: with what it has
@@ -286,7 +295,7 @@ impl Thread {
     pub fn settle_restart(&mut self, restart: bool, interrupted: i64) -> Option<u64> {
         let call = self.restart.take().filter(|call| call.rip == self.registers.rip)?;
         let ends = match call.after_handler {
-            AfterHandler::Again => self.saved_mask.is_some(),
+            AfterHandler::Again | AfterHandler::Waits => self.saved_mask.is_some(),
             AfterHandler::AsTheActionSays => !restart,
             AfterHandler::Ends => true,
         };

@@ -14,6 +14,9 @@ use core::array;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+/// Instructions that a byte takes, roughly, until it is where it is wanted.
+pub const COST: u64 = 25;
+
 /// Bytes of a pool.
 const POOL: usize = 1024;
 

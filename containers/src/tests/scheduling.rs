@@ -125,7 +125,7 @@ fn wakers_complete_or_restart_a_call() {
     assert_eq!((b.registers.rip, b.registers.rax), (0x1000, 7));
     assert_eq!(
         b.restart,
-        Some(Restart { rip: 0x1000, deadline: Some(50), progress: 3, after_handler: AfterHandler::Again })
+        Some(Restart { rip: 0x1000, deadline: Some(50), progress: 3, place: 0, after_handler: AfterHandler::Again })
     );
     b.settle_restart(true, -4);
     assert_eq!((b.registers.rip, b.registers.rax, b.restart), (0x1002, 3, None), "what was done counts");

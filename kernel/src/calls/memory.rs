@@ -1,19 +1,23 @@
 //! Calls on address space: `mmap` and its kin, `brk`.
 
-use super::{Answer, Caller, DONE, no_memory, value};
+use super::{Answer, Caller, DONE, bad_address, no_memory, place, preempt, value};
 use crate::files::{Files, Mappable};
 use crate::kernel::{Memory, Tasks};
 use ::files::Errno;
 use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
-use containers::region::MAX_REGIONS;
-use containers::{Backing, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights};
+use containers::region::{Covered, MAX_REGIONS};
+use containers::{Backing, Budget, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights};
 use core::ops::Range;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Lowest address that a program may map; below it a null pointer's neighbourhood stays empty.
 const LOWEST: u64 = 0x1_0000;
+
+/// Pages that `mincore` tells of together, and instructions that each takes, roughly.
+const STAGE: u64 = 512;
+const COST_OF_A_PAGE: u64 = 15;
 
 const MAP_SHARED: u64 = 0x01;
 const MAP_PRIVATE: u64 = 0x02;
@@ -89,7 +93,7 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     };
     let promised = rights.contains(Rights::WRITE) && !shared && flags & MAP_NORESERVE == 0;
     affordable(caller, memory, tasks, length, promised)?;
-    let start = place(caller, memory, hint, length, flags)?;
+    let start = room(caller, memory, hint, length, flags)?;
     match backing {
         Backing::Zero if shared => {
             if length > MAX_OBJECT {
@@ -137,7 +141,7 @@ fn file_backing(
 }
 
 /// Where a new mapping goes.
-fn place(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64) -> Result<u64, Errno> {
+fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64) -> Result<u64, Errno> {
     let container = memory.container_mut(caller.space.container).ok_or(Errno::ESRCH)?;
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0 {
         let wanted = range(hint, length)?;
@@ -315,24 +319,44 @@ pub fn madvise(caller: &Caller, memory: &mut Memory) -> Answer {
 
 /// `msync`, `mlock`, `munlock`: memory is the only home that pages have, so there is nothing to do
 /// but to look at the range.
-pub fn check_range(caller: &Caller, memory: &mut Memory) -> Answer {
+pub fn check_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [start, length, ..] = *caller.arguments;
     let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
+    let from = place(tasks, caller).max(range.start);
     let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    if container.regions.covers(range) { DONE } else { Err(Errno::ENOMEM) }
+    match container.regions.covered(from..range.end, &mut Budget::of_a_visit()) {
+        Covered::All => DONE,
+        Covered::UpTo(hole) if container.regions.at(hole).is_none() => Err(Errno::ENOMEM),
+        Covered::UpTo(place) => preempt(tasks, caller, place),
+    }
 }
 
-/// `mincore(address, length, vector)`: whatever has been touched is in memory.
-pub fn mincore(caller: &Caller, memory: &mut Memory) -> Answer {
+/// `mincore(address, length, vector)`: whatever has been touched is in memory. What lies before a hole is told all the
+/// same.
+pub fn mincore(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [start, length, vector, ..] = *caller.arguments;
     let range = range(start, length)?;
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    if !container.regions.covers(range.clone()) {
-        return Err(Errno::ENOMEM);
-    }
-    for (n, page) in range.step_by(PAGE_SIZE).enumerate() {
-        let there = u8::from(memory.is_resident(caller.space.container, page));
-        caller.write(memory, vector.wrapping_add(n as u64), &there)?;
+    let mut at = place(tasks, caller).max(range.start);
+    let mut budget = Budget::of_a_visit();
+    while at < range.end {
+        if budget.is_spent() {
+            return preempt(tasks, caller, at);
+        }
+        let end = range.end.min(at + STAGE * PAGE);
+        let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+        let covered = match container.regions.covered(at..end, &mut budget) {
+            Covered::All => end,
+            Covered::UpTo(place) => place,
+        };
+        if covered == at {
+            return Err(Errno::ENOMEM);
+        }
+        let mut stage = [0; STAGE as usize];
+        let stage = &mut stage[..((covered - at) / PAGE) as usize];
+        memory.residence(caller.space.container, at, stage);
+        budget.spend(COST_OF_A_PAGE * stage.len() as u64);
+        memory.copy_out(caller.space, vector.wrapping_add((at - range.start) / PAGE), stage).map_err(bad_address)?;
+        at = covered;
     }
     DONE
 }

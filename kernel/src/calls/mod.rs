@@ -20,8 +20,8 @@ use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule::{self, Running};
 use ::files::Errno;
-use containers::thread::Restart;
-use containers::{Cpu, Fault, NoMemory, PhysicalMemory, ProcessId, Space, ThreadId};
+use containers::thread::{AfterHandler, Restart};
+use containers::{Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
 use table::{ALWAYS, LONG};
 pub use table::{Entry, each_made, find};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -50,6 +50,8 @@ pub enum Reply {
     Value(u64),
     /// Later: the thread has been parked, and its wait says how.
     Parked,
+    /// Not yet: it has come to a preemption point, and is made again.
+    Again,
     /// Not at all: the thread is gone, or its registers have been set to something else.
     Gone,
 }
@@ -122,12 +124,22 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     let result = if entry.is(ALWAYS) || kernel.memory.physical.has_room_for_bookkeeping() {
         (entry.make)(call, kernel)
     } else {
-        conclude(kernel, schedule::this_cpu(cpu), Err(Errno::ENOMEM))
+        let answer = refuse(kernel, &Caller::of(call));
+        conclude(kernel, schedule::this_cpu(cpu), answer)
     };
     if entry.is(LONG) {
         boundary::keep_interrupts_out(kernel, cpu);
     }
     result
+}
+
+/// A call that may not begin, as the kernel's heap has no reserve, or may not go on after a preemption point.
+#[cold]
+fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
+    match restart(&mut kernel.tasks, caller) {
+        Some(Restart { progress: done @ 1.., .. }) => value(done),
+        _ => Err(Errno::ENOMEM),
+    }
 }
 
 /// An answer as a thread finds it in rax; [`STAYS`] if it finds none now, and somebody else is to run.
@@ -136,7 +148,7 @@ fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> u64 {
     match answer {
         Ok(Reply::Value(value)) => value,
         Err(errno) => -i64::from(errno.into_raw()) as u64,
-        Ok(Reply::Parked | Reply::Gone) => {
+        Ok(Reply::Parked | Reply::Again | Reply::Gone) => {
             kernel.tasks.attention.insert(cpu);
             STAYS
         }
@@ -157,11 +169,30 @@ pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
     }
     let thread = tasks.thread_mut(caller.thread)?;
     let restart = thread.restart.take();
-    if thread.saved_mask.is_some() {
-        // The mask of its wait is still there; if it does not wait again, somebody has to look.
+    let waits = restart.is_some_and(|call| call.after_handler == AfterHandler::Waits);
+    if thread.saved_mask.is_some() || waits && !tasks.is_calm() {
+        // The mask of its wait is still there, or handlers have been made to wait until it is over: if it does not wait
+        // again, somebody has to look.
         tasks.alert(caller.thread);
     }
     restart
+}
+
+/// Where the caller's call goes on that has come to a preemption point: at 0 if it begins.
+#[inline(always)]
+pub fn place(tasks: &mut Tasks, caller: &Caller) -> u64 {
+    restart(tasks, caller).map_or(0, |restart| restart.place)
+}
+
+/// The caller's call has come to a preemption point: it goes on there when it is made again, and handlers wait for that.
+pub fn preempt(tasks: &mut Tasks, caller: &Caller, place: u64) -> Answer {
+    preempt_at(tasks, caller, Point { progress: 0, place, ends_for_handlers: false })
+}
+
+/// The same of any preemption point.
+pub fn preempt_at(tasks: &mut Tasks, caller: &Caller, point: Point) -> Answer {
+    tasks.preempt(caller.thread, point);
+    Ok(Reply::Again)
 }
 
 /// The absolute deadline of a call with a time-out: where it stands after a restart, else from now.

@@ -1,12 +1,13 @@
 //! Calls on the system as a whole: names, limits, identities, random numbers.
 
-use super::{Answer, Caller, DONE, value};
+use super::files::BYTES_MAX;
+use super::{Answer, Caller, DONE, preempt_at, restart, value};
 use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
 use crate::process::{Limit, Name};
-use crate::random::Random;
+use crate::random::{self, Random};
 use ::files::Errno;
-use containers::PAGE_SIZE;
+use containers::{Budget, PAGE_SIZE, Point};
 use zerocopy::{Immutable, IntoBytes};
 
 /// `uname(names)`: the release is the Linux whose calls these are.
@@ -59,17 +60,22 @@ pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
 }
 
 /// `getrandom(buffer, length, flags)`
-pub fn getrandom(caller: &Caller, memory: &mut Memory, random: &mut Random) -> Answer {
+pub fn getrandom(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, random: &mut Random) -> Answer {
     let [address, length, flags, ..] = *caller.arguments;
     if flags & !7 != 0 {
         return Err(Errno::EINVAL);
     }
-    let length = length.min(1 << 25);
-    let mut done = 0;
+    let length = length.min(BYTES_MAX);
+    let mut done = restart(tasks, caller).map_or(0, |restart| restart.progress);
+    let mut budget = Budget::of_a_visit();
     while done < length {
+        if budget.is_spent() {
+            return preempt_at(tasks, caller, Point { progress: done, place: 0, ends_for_handlers: true });
+        }
         let mut bytes = [0; 256];
         let part = &mut bytes[..256.min((length - done) as usize)];
         random.fill(part);
+        budget.spend(random::COST * part.len() as u64);
         match memory.copy_out(caller.space, address.wrapping_add(done), part) {
             Ok(()) => done += part.len() as u64,
             Err(_) if done > 0 => break,

@@ -157,8 +157,8 @@ calls! {
     mremap: LONG => memory::mremap(c, memory, tasks),
     brk: LONG => memory::brk(c, memory, tasks),
     madvise: LONG => memory::madvise(c, memory),
-    msync | mlock | munlock => memory::check_range(c, memory),
-    mincore => memory::mincore(c, memory),
+    msync | mlock | munlock => memory::check_range(c, memory, tasks),
+    mincore => memory::mincore(c, memory, tasks),
 
     clone: LONG | REGISTERS => threads::clone(c, k, cpu),
     fork: LONG | REGISTERS => processes::fork(c, k, cpu),
@@ -222,7 +222,7 @@ calls! {
 
     uname => system::uname(c, memory),
     sysinfo => system::sysinfo(c, memory, tasks),
-    getrandom: LONG => system::getrandom(c, memory, random),
+    getrandom: LONG => system::getrandom(c, memory, tasks, random),
     prlimit64 => system::prlimit(c, memory, tasks),
     getrlimit => system::getrlimit(c, memory, tasks),
     setrlimit => system::setrlimit(c, memory, tasks),

@@ -15,6 +15,7 @@ use crate::schedule::Running;
 use alloc::rc::Rc;
 pub use containers::signals::bit;
 use containers::signals::each;
+use containers::thread::{AfterHandler, Restart};
 use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
 use cpulocal::InKernel;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -374,8 +375,9 @@ fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status:
     }
 }
 
-/// A call has parked its thread. Another CPU may have sent a signal while the thread was on its way into the kernel:
-/// one that ends the wait, or one that stops the process and found this thread still running.
+/// A call has parked its thread, or has come to a preemption point. Another CPU may have sent a signal while the thread
+/// was on its way into the kernel: one that ends the wait, or one that stops the process and found this thread still
+/// running.
 #[inline]
 pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
     if !tasks.is_calm() {
@@ -386,6 +388,7 @@ pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
 /// The same when there is something for somebody.
 #[inline(never)]
 fn has_parked_disturbed(tasks: &mut Tasks, id: ThreadId) {
+    tasks.settle_preempted(id);
     interrupt_wait(tasks, id);
     if let Some(process) = tasks.thread(id).map(|thread| thread.process) {
         settle_stop(tasks, process);
@@ -490,12 +493,20 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
             return true;
         }
         let (process, saved, open) = (thread.process, thread.saved_mask, kernel.tasks.open(thread));
-        let again = thread.restart.is_some_and(|call| call.rip == thread.registers.rip);
+        let call = thread.restart.filter(|call| call.rip == thread.registers.rip);
+        let again = call.is_some();
         if kernel.tasks.is_stopped(process) {
             kernel.tasks.park_stopped(id);
             settle_stop(&mut kernel.tasks, process);
             return false;
         }
+        let open = match call {
+            // A call that is in the middle of its work, which no handler may see so.
+            Some(Restart { after_handler: AfterHandler::Waits, .. }) => {
+                with_effect(&kernel.tasks, process, open, |effect| effect != Effect::Handler)
+            }
+            _ => open,
+        };
         let info = if open != 0 { take(&mut kernel.tasks, id, process, open) } else { None };
         let Some(info) = info else {
             // Another mask is in place for as long as the call waits: it is over, or is to be made again.

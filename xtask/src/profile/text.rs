@@ -77,6 +77,15 @@ fn longest(entries: &[Longest]) -> String {
     table(&rows)
 }
 
+/// The longest visit of each cause, the longest of all first.
+fn longest_by_cause(causes: &[Named<Figures>]) -> String {
+    let mut causes: Vec<_> = causes.iter().collect();
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.figures.hold.max));
+    let mut rows = vec![row(["cycles", "cause"])];
+    rows.extend(causes.iter().map(|cause| vec![grouped(cause.figures.hold.max), cause.name.clone()]));
+    table(&rows)
+}
+
 fn lock(report: &Report) -> String {
     let lock = &report.lock;
     let title = if lock.present { "The giant lock" } else { "Visits to the kernel (this kernel has no lock)" };
@@ -96,6 +105,8 @@ fn lock(report: &Report) -> String {
     text.push_str(&figures(&[lock.by_level.clone(), lock.by_cpu.clone()].concat()));
     text.push_str("\nThe longest in the kernel\n");
     text.push_str(&longest(&lock.longest_holds));
+    text.push_str("\nThe longest by cause\n");
+    text.push_str(&longest_by_cause(&lock.by_cause));
     if lock.all.contended > 0 {
         text.push_str("\nThe longest waits\n");
         text.push_str(&longest(&lock.longest_waits));

@@ -2,8 +2,8 @@
 
 use super::io::{BYTES_MAX, Outcome, written};
 use super::opened;
-use super::transfer::{Step, Transfer};
-use crate::calls::{Answer, Caller};
+use super::transfer::{COPY_MAX, Step, Transfer};
+use crate::calls::{Answer, Caller, restart};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, now};
 use crate::kernel::{Memory, Tasks};
@@ -103,12 +103,15 @@ fn copy(
     (to, there): (&Opened, Place),
     count: u64,
 ) -> Answer {
+    let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
     let nonblocking = to.file.flags.contains(OpenFlags::NONBLOCK);
     let places = ((object, here.position), (to, there.position));
     let before = transfer.files.pipe(to);
-    let (done, wait, error) = match transfer.copy(places.0, places.1, count.min(BYTES_MAX), nonblocking) {
+    // The places have moved since the last visit.
+    let left = count.min(BYTES_MAX).saturating_sub(progress);
+    let (done, wait, error) = match transfer.copy(places.0, places.1, left, nonblocking) {
         // What has been copied is told at once; the program asks for the rest.
-        Ok(Step { done, wait }) => (done, wait.filter(|_| done == 0), None),
+        Ok(Step { done, wait }) => (done, wait.filter(|_| done + progress == 0), None),
         Err(error) => (0, None, Some(error)),
     };
     if done > 0 {
@@ -117,5 +120,7 @@ fn copy(
         transfer.files.tree.accessed(from.file.inode, now());
     }
     transfer.files.news(to.file.inode, before).tell(tasks);
-    written(caller, tasks, Outcome { done, wait, error })
+    let unfinished = done >= COPY_MAX && done < left;
+    let outcome = Outcome { done: progress + done, wait, error, unfinished };
+    written(caller, tasks, outcome, !to.bytes.is_regular())
 }

@@ -4,7 +4,7 @@
 use super::pipes::{self, End};
 use super::transfer::{Buffer, Step, Transfer};
 use super::{opened, resources};
-use crate::calls::{Answer, Caller, Reply, jobs, restart, value};
+use crate::calls::{Answer, Caller, Reply, bad_address, jobs, preempt_at, restart, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
@@ -13,10 +13,12 @@ use crate::signals::{self, SI_USER, SIGPIPE, SIGTTIN, SIGTTOU, from_process};
 use ::files::open::Whence;
 use ::files::tty::LocalModes;
 use ::files::{Errno, OpenFlags};
+use alloc::vec;
 use alloc::vec::Vec;
-use containers::{Channel, Wait};
+use containers::{Budget, Channel, Point, Wait};
 use core::ops::ControlFlow::{Break, Continue};
 use syscalls::Sysno;
+use zerocopy::IntoBytes;
 
 /// Most bytes of one call, as in Linux.
 pub const BYTES_MAX: u64 = 0x7fff_f000;
@@ -64,11 +66,9 @@ fn buffers(caller: &Caller, memory: &mut Memory) -> Result<Vec<Buffer>, Errno> {
     if count > BUFFERS_MAX {
         return Err(Errno::EINVAL);
     }
-    let each = (0..count).map(|n| {
-        let buffer = caller.read::<Buffer>(memory, address.wrapping_add(n * size_of::<Buffer>() as u64))?;
-        if buffer.length > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(buffer) }
-    });
-    each.collect()
+    let mut buffers = vec![Buffer { address: 0, length: 0 }; count as usize];
+    memory.copy_in(caller.space, address, buffers.as_mut_bytes()).map_err(bad_address)?;
+    if buffers.iter().any(|buffer| buffer.length > i64::MAX as u64) { Err(Errno::EINVAL) } else { Ok(buffers) }
 }
 
 /// `read(fd, buffer, length)`
@@ -219,9 +219,10 @@ fn read_into(
         return Err(Errno::EISDIR);
     }
     // Taken in any case: what is left of a wait must not become the deadline of a later call.
-    let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
+    let resumed = restart(tasks, caller);
+    let (restarted, progress) = (resumed.and_then(|call| call.deadline), resumed.map_or(0, |call| call.progress));
     let start = match at {
-        At::Offset => file.offset,
+        At::Offset => file.offset.wrapping_sub(progress),
         At::Position(_) if opened.bytes.is_stream() => return Err(Errno::ESPIPE),
         At::Position(position) => position,
     };
@@ -232,8 +233,10 @@ fn read_into(
     }
     super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let Outcome { done, wait, error } =
-        each(buffers, 0, |buffer, done| transfer.read(&opened, start + done, buffer, random, nonblocking, restarted));
+    let outcome = each(buffers, progress, opened.bytes.cost(), |buffer, done| {
+        transfer.read(&opened, start.wrapping_add(done), buffer, random, nonblocking, restarted)
+    });
+    let Outcome { done, wait, error, .. } = outcome;
     match (error, wait) {
         (Some(error), _) if done == 0 => return Err(error),
         (_, Some(wait)) if done == 0 => {
@@ -243,7 +246,7 @@ fn read_into(
         _ => {}
     }
     if at == At::Offset && done > 0 {
-        transfer.files.open.get_mut(opened.id)?.offset = start + done;
+        transfer.files.open.get_mut(opened.id)?.offset = start.wrapping_add(done);
     }
     if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
         transfer.files.tree.accessed(file.inode, now());
@@ -254,7 +257,7 @@ fn read_into(
         tasks.wake_all(Channel::ConsoleInput);
         tasks.wake_all(Channel::Poll);
     }
-    value(done)
+    if outcome.unfinished { preempt_at(tasks, caller, outcome.point(!opened.bytes.is_regular())) } else { value(done) }
 }
 
 /// Writes from buffers, one after the other, until one does not go in whole. A call that may wait goes on
@@ -271,14 +274,16 @@ fn write_from(
     if !file.flags.writable() {
         return Err(Errno::EBADF);
     }
+    let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
     let start = match (at, opened.bytes) {
         (At::Position(_), bytes) if bytes.is_stream() => return Err(Errno::ESPIPE),
-        (_, Bytes::Regular(object)) if file.flags.contains(OpenFlags::APPEND) => transfer.memory.object_size(object),
+        (_, Bytes::Regular(object)) if file.flags.contains(OpenFlags::APPEND) => {
+            transfer.memory.object_size(object).wrapping_sub(progress)
+        }
         (At::Position(position), _) => position,
-        (At::Offset, _) => file.offset,
+        (At::Offset, _) => file.offset.wrapping_sub(progress),
     };
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
-    let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
     if opened.bytes.is_console()
         && progress == 0
         && transfer.console.termios().local.contains(LocalModes::TOSTOP)
@@ -286,18 +291,22 @@ fn write_from(
     {
         return Ok(reply);
     }
-    let outcome =
-        each(buffers, progress, |buffer, done| transfer.write(opened, start.saturating_add(done), buffer, nonblocking));
+    let outcome = each(buffers, progress, opened.bytes.cost(), |buffer, done| {
+        transfer.write(opened, start.wrapping_add(done), buffer, nonblocking)
+    });
     if at == At::Offset && outcome.done > 0 {
-        transfer.files.open.get_mut(opened.id)?.offset = start.saturating_add(outcome.done);
+        transfer.files.open.get_mut(opened.id)?.offset = start.wrapping_add(outcome.done);
     }
     transfer.files.news_of_counter(opened, outcome.done).tell(tasks);
-    written(caller, tasks, outcome)
+    written(caller, tasks, outcome, !opened.bytes.is_regular())
 }
 
-/// The answer of a call that writes.
-pub fn written(caller: &Caller, tasks: &mut Tasks, outcome: Outcome) -> Answer {
-    let Outcome { done, wait, error } = outcome;
+/// The answer of a call that writes, whether or not a handler may make it shorter.
+pub fn written(caller: &Caller, tasks: &mut Tasks, outcome: Outcome, ends_for_handlers: bool) -> Answer {
+    let Outcome { done, wait, error, unfinished } = outcome;
+    if unfinished {
+        return preempt_at(tasks, caller, outcome.point(ends_for_handlers));
+    }
     if error == Some(Errno::EPIPE) {
         signals::send_to_thread(tasks, caller.thread, from_process(SIGPIPE, SI_USER, caller.process));
     }
@@ -319,20 +328,35 @@ pub struct Outcome {
     pub wait: Option<Wait>,
     /// Why it cannot go on.
     pub error: Option<Errno>,
+    /// It has done as much as one visit may.
+    pub unfinished: bool,
 }
+
+impl Outcome {
+    /// How far the call has come.
+    fn point(&self, ends_for_handlers: bool) -> Point {
+        Point { progress: self.done, place: 0, ends_for_handlers }
+    }
+}
+
+/// Instructions that a buffer costs besides its bytes, roughly.
+const COST_OF_A_BUFFER: u64 = 500;
 
 /// Bytes that there is room for in buffers; saturating.
 pub fn total(buffers: &[Buffer]) -> u64 {
     buffers.iter().fold(0, |total, buffer| total.saturating_add(buffer.length))
 }
 
-/// Gives each buffer to `transfer`, with the bytes done before it, until one does not come back full.
-/// The first `progress` bytes have been moved before.
+/// Gives each buffer to `transfer`, with the bytes done before it, until one does not come back full or a visit has done
+/// enough, of which a byte costs so many instructions. The first `progress` bytes have been moved before.
+#[inline(always)]
 pub fn each(
     buffers: &[Buffer],
     progress: u64,
+    cost: u64,
     mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>,
 ) -> Outcome {
+    let mut budget = Budget::of_a_visit();
     let mut done = progress;
     let mut skip = progress;
     for buffer in buffers {
@@ -342,17 +366,25 @@ pub fn each(
         if length == 0 {
             continue;
         }
-        match transfer(Buffer { address: buffer.address.wrapping_add(skipped), length }, done) {
+        let most = budget.left().checked_div(cost).map_or(length, |bytes| bytes.min(length));
+        if most == 0 {
+            return Outcome { done, wait: None, error: None, unfinished: true };
+        }
+        match transfer(Buffer { address: buffer.address.wrapping_add(skipped), length: most }, done) {
             Ok(step) => {
                 done += step.done;
-                if step.done < length {
-                    return Outcome { done, wait: step.wait, error: None };
+                if step.done < most {
+                    return Outcome { done, wait: step.wait, error: None, unfinished: false };
                 }
             }
-            Err(error) => return Outcome { done, wait: None, error: Some(error) },
+            Err(error) => return Outcome { done, wait: None, error: Some(error), unfinished: false },
         }
+        if most < length {
+            return Outcome { done, wait: None, error: None, unfinished: true };
+        }
+        budget.spend(most * cost + COST_OF_A_BUFFER);
     }
-    Outcome { done, wait: None, error: None }
+    Outcome { done, wait: None, error: None, unfinished: false }
 }
 
 /// `lseek(fd, offset, whence)`

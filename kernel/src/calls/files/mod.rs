@@ -20,6 +20,7 @@ mod table;
 mod transfer;
 mod watching;
 
+pub use io::BYTES_MAX;
 pub use table::fill;
 
 use super::{Caller, bad_address};

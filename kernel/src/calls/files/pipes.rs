@@ -74,7 +74,8 @@ pub fn read_ring(
     ring: Ring,
     buffers: &[Buffer],
 ) -> Answer {
-    let Outcome { done, error, .. } = each(buffers, 0, |buffer, _| read_piece(&caller, memory, files, &ring, buffer));
+    let Outcome { done, error, .. } =
+        each(buffers, 0, 1, |buffer, _| read_piece(&caller, memory, files, &ring, buffer));
     files.news(ring.inode, Some(ring.before)).tell(tasks);
     match error {
         Some(error) if done == 0 => Err(error),
@@ -163,14 +164,14 @@ pub fn write_ring(
         total if total <= ATOMIC.into() => total,
         _ => 1,
     };
-    let outcome = each(buffers, progress, |buffer, done| {
+    let outcome = each(buffers, progress, 1, |buffer, done| {
         if done == 0 && ring.before.has_readers() && together > ring.before.room().into() {
             return Step::short(0, pipe_wait(ring.inode, event::WRITABLE), nonblocking);
         }
         write_piece(&caller, memory, files, &ring, buffer)
     });
     files.news(ring.inode, Some(ring.before)).tell(tasks);
-    written(&caller, tasks, outcome)
+    written(&caller, tasks, outcome, true)
 }
 
 /// Writes from one buffer.

@@ -8,24 +8,21 @@ use crate::calls::is_over;
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::kernel::Memory;
-use crate::random::Random;
+use crate::random::{COST as RANDOM_COST, Random};
 use ::files::pipe::event;
 use ::files::tty::Read;
 use ::files::{Device, Errno, InodeId};
-use containers::{Channel, Fault, ObjectId, Space, Wait};
+use containers::{Budget, Channel, Fault, ObjectId, Space, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a buffer on the kernel stack.
 const STAGE: usize = 4096;
 
-/// Bytes moved before the kernel's heap is topped up: an object's page tables come from there.
-const CHUNK: u64 = 1 << 20;
-
-/// Most random bytes of one read, as in Linux.
-const RANDOM_MAX: u64 = 0x1ff_ffff;
-
 /// Bytes of an event counter's count.
 const COUNT: u64 = 8;
+
+/// Most bytes that one visit copies from file to file.
+pub const COPY_MAX: u64 = Budget::VISIT / 3;
 
 const DECISECOND: u64 = 100_000_000;
 
@@ -86,6 +83,20 @@ impl Bytes {
         matches!(self, Bytes::Device(Device::Console | Device::Tty))
     }
 
+    /// Instructions that it takes to move one of them, roughly.
+    pub fn cost(self) -> u64 {
+        match self {
+            Bytes::Device(Device::Random | Device::Urandom) => RANDOM_COST,
+            Bytes::Device(Device::Null) => 0,
+            _ => 1,
+        }
+    }
+
+    /// Whether they are in a regular file: as on Linux, no signal's handler makes a transfer of them shorter.
+    pub fn is_regular(self) -> bool {
+        matches!(self, Bytes::Regular(_) | Bytes::WrittenOut(_))
+    }
+
     /// Whether they come and go in order: there are no positions.
     pub fn is_stream(self) -> bool {
         self.is_console() || matches!(self, Bytes::Pipe(_) | Bytes::Counter | Bytes::Epoll)
@@ -126,13 +137,10 @@ impl Transfer<'_> {
             }
             Bytes::Device(Device::Null) => 0,
             Bytes::Device(Device::Zero | Device::Full) => self.supply(to, |stage| stage.len())?,
-            Bytes::Device(Device::Random | Device::Urandom) => {
-                let to = Buffer { length: to.length.min(RANDOM_MAX), ..to };
-                self.supply(to, |stage| {
-                    random.fill(stage);
-                    stage.len()
-                })?
-            }
+            Bytes::Device(Device::Random | Device::Urandom) => self.supply(to, |stage| {
+                random.fill(stage);
+                stage.len()
+            })?,
             Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
             Bytes::Counter => return self.read_counter(opened.file.inode, to, nonblocking),
             Bytes::Directory => return Err(Errno::EISDIR),
@@ -232,27 +240,10 @@ impl Transfer<'_> {
     }
 
     fn write_object(&mut self, inode: InodeId, object: ObjectId, position: u64, from: Buffer) -> Result<u64, Errno> {
-        let length = from.length.min(room(position)?);
-        let mut done = 0;
-        let result = loop {
-            let chunk = (length - done).min(CHUNK) as usize;
-            if chunk == 0 {
-                break Ok(());
-            }
-            if !heap::reserve(&mut self.memory.physical) {
-                break Err(Fault::Full);
-            }
-            let address = from.address.wrapping_add(done);
-            match self.memory.user_to_object(object, position + done, self.space, address, chunk) {
-                Ok(count) => done += count as u64,
-                Err(fault) => break Err(fault),
-            }
-        };
+        let length = from.length.min(room(position)?) as usize;
+        let written = self.memory.user_to_object(object, position, self.space, from.address, length);
         self.files.tree.set_size(inode, self.memory.object_size(object), now())?;
-        match result {
-            Err(fault) if done == 0 => Err(full(fault)),
-            _ => Ok(done),
-        }
+        written.map(|count| count as u64).map_err(full)
     }
 
     fn write_console(&mut self, from: Buffer, nonblocking: bool) -> Result<Step, Errno> {
@@ -285,7 +276,7 @@ impl Transfer<'_> {
     ) -> Result<Step, Errno> {
         let mut stage = [0; STAGE];
         let mut done = 0;
-        while done < count {
+        while done < count.min(COPY_MAX) {
             let wanted = (count - done).min(STAGE as u64) as usize;
             let length = self.memory.read_object(from, from_position + done, &mut stage[..wanted]);
             if length == 0 {

@@ -1,0 +1,155 @@
+//! Every call whose length its caller chooses, made long: `long-calls [part …]`.
+//!
+//! Run by `profile`, it shows how long each keeps the kernel at a time. It also looks at what comes of them: a call that
+//! leaves the kernel in the middle must end as if it had not. Without a part all of them; they run on Linux as well.
+
+use libc::*;
+use programs::sys;
+use programs::system::PAGE;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{env, ptr};
+
+const MIB: usize = 1 << 20;
+
+/// A part of the program.
+type Part = (&'static str, fn());
+
+const PARTS: [Part; 4] = [("residence", residence), ("bytes", bytes), ("copies", copies), ("interrupted", interrupted)];
+
+fn main() {
+    let wanted: Vec<String> = env::args().skip(1).collect();
+    for (name, part) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            part();
+            println!("ok {name}");
+        }
+    }
+}
+
+/// New memory, of which nothing has been touched.
+fn memory(bytes: usize, rights: i32) -> u64 {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    sys!(SYS_mmap, 0, bytes, rights, flags, -1, 0).expect("address space")
+}
+
+/// The bytes at an address of [`memory`].
+fn at(address: u64, bytes: usize) -> &'static mut [u8] {
+    // SAFETY: the memory is there, and only this thread knows it.
+    unsafe { std::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(address as usize), bytes) }
+}
+
+/// An open file without a name.
+fn file() -> u64 {
+    let fd = sys!(SYS_open, c"/tmp/long", O_RDWR | O_CREAT | O_TRUNC, 0o600).expect("a file");
+    sys!(SYS_unlink, c"/tmp/long").expect("its name");
+    fd
+}
+
+fn close_all(descriptors: &[u64]) {
+    descriptors.iter().for_each(|fd| assert!(sys!(SYS_close, *fd).is_ok()));
+}
+
+fn unmap(areas: &[u64], bytes: usize) {
+    areas.iter().for_each(|area| assert!(sys!(SYS_munmap, *area, bytes).is_ok()));
+}
+
+/// `mincore` and `mlock` over much that is not there, and a little that is.
+fn residence() {
+    const PAGES: usize = 1 << 19;
+    let nothing = memory(PAGES * PAGE, PROT_READ | PROT_WRITE);
+    let told = at(memory(PAGES, PROT_READ | PROT_WRITE), PAGES);
+    at(nothing, PAGES * PAGE)[PAGE * 1000] = 1;
+    sys!(SYS_mincore, nothing, PAGES * PAGE, told.as_mut_ptr().expose_provenance()).expect("residence");
+    assert_eq!(told.iter().position(|there| *there != 0), Some(1000));
+    assert_eq!(told.iter().map(|there| usize::from(*there)).sum::<usize>(), 1);
+    sys!(SYS_munmap, nothing + (PAGES - 1) as u64 * PAGE as u64, PAGE).expect("a hole");
+    let result = sys!(SYS_mincore, nothing, PAGES * PAGE, told.as_mut_ptr().expose_provenance());
+    assert_eq!(result, Err(ENOMEM), "a hole at the end");
+}
+
+/// Reads and writes of many bytes, in one buffer and in many.
+fn bytes() {
+    const LENGTH: usize = 4 * MIB;
+    let buffer = memory(LENGTH, PROT_READ | PROT_WRITE);
+    let zero = sys!(SYS_open, c"/dev/zero", O_RDONLY).expect("zeroes");
+    let random = sys!(SYS_open, c"/dev/urandom", O_RDONLY).expect("random numbers");
+    at(buffer, LENGTH).fill(1);
+    assert_eq!(sys!(SYS_read, zero, buffer, LENGTH), Ok(LENGTH as u64));
+    assert!(at(buffer, LENGTH).iter().all(|byte| *byte == 0));
+    assert_eq!(sys!(SYS_getrandom, buffer, MIB, 0), Ok(MIB as u64));
+    assert!(at(buffer, MIB).chunks(64).all(|part| part.iter().any(|byte| *byte != 0)));
+    let parts: Vec<[u64; 2]> = (0..1024).map(|n| [buffer + n * 1024, 1024]).collect();
+    assert_eq!(sys!(SYS_readv, random, parts.as_ptr().expose_provenance(), 1024), Ok(MIB as u64));
+    let file = file();
+    for (n, word) in at(buffer, LENGTH).chunks_mut(8).enumerate() {
+        word.copy_from_slice(&n.to_le_bytes());
+    }
+    assert_eq!(sys!(SYS_write, file, buffer, LENGTH), Ok(LENGTH as u64));
+    assert_eq!(sys!(SYS_writev, file, parts.as_ptr().expose_provenance(), 1024), Ok(MIB as u64));
+    assert_eq!(sys!(SYS_lseek, file, 0, SEEK_CUR), Ok((LENGTH + MIB) as u64));
+    // All of it, in the order in which it was written; then nothing, in a file that is made longer.
+    let copy = memory(LENGTH, PROT_READ | PROT_WRITE);
+    assert_eq!(sys!(SYS_pread64, file, copy, LENGTH, 0), Ok(LENGTH as u64));
+    assert!(at(copy, LENGTH) == at(buffer, LENGTH));
+    assert_eq!(sys!(SYS_pread64, file, copy, LENGTH, LENGTH), Ok(MIB as u64), "up to the end");
+    assert!(at(copy, MIB) == at(buffer, MIB));
+    sys!(SYS_ftruncate, file, 64 * MIB).expect("a longer file");
+    assert_eq!(sys!(SYS_pread64, file, copy, LENGTH, 32 * MIB), Ok(LENGTH as u64));
+    assert!(at(copy, LENGTH).iter().all(|byte| *byte == 0));
+    close_all(&[file, zero, random]);
+    unmap(&[buffer, copy], LENGTH);
+}
+
+/// Copies inside the kernel.
+fn copies() {
+    const LENGTH: usize = 4 * MIB;
+    let buffer = memory(LENGTH, PROT_READ | PROT_WRITE);
+    sys!(SYS_getrandom, buffer, LENGTH, 0).expect("random numbers");
+    let (from, to) = (file(), file());
+    sys!(SYS_write, from, buffer, LENGTH).expect("a file");
+    let position = [1_u64];
+    let place = position.as_ptr().expose_provenance();
+    assert_eq!(sys!(SYS_sendfile, to, from, place, LENGTH), Ok(LENGTH as u64 - 1));
+    assert_eq!(position, [LENGTH as u64]);
+    assert_eq!(sys!(SYS_lseek, from, 0, SEEK_SET), Ok(0));
+    assert_eq!(sys!(SYS_copy_file_range, from, 0, to, 0, LENGTH, 0), Ok(LENGTH as u64));
+    assert_eq!([from, to].map(|fd| sys!(SYS_lseek, fd, 0, SEEK_CUR)), [Ok(LENGTH as u64), Ok(2 * LENGTH as u64 - 1)]);
+    let copy = memory(LENGTH, PROT_READ | PROT_WRITE);
+    assert_eq!(sys!(SYS_pread64, to, copy, LENGTH, LENGTH - 1), Ok(LENGTH as u64));
+    assert!(at(copy, LENGTH) == at(buffer, LENGTH));
+    close_all(&[from, to]);
+    unmap(&[buffer, copy], LENGTH);
+}
+
+static ALARMS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn alarmed(_: i32) {
+    ALARMS.fetch_add(1, Relaxed);
+    // What is left of a call must not become this one's.
+    assert!(sys!(SYS_getpid).is_ok());
+}
+
+/// A handler in the middle of a long call: a write to a file is never cut short by it, and what is read from a device ends
+/// with what there is so far.
+fn interrupted() {
+    const LENGTH: usize = 8 * MIB;
+    let buffer = memory(LENGTH, PROT_READ | PROT_WRITE);
+    let random = sys!(SYS_open, c"/dev/urandom", O_RDONLY).expect("random numbers");
+    // SAFETY: the handler counts, and makes one call.
+    unsafe { signal(SIGALRM, alarmed as *const () as usize) };
+    let alarms = |microseconds: i64| {
+        let timer = [0, microseconds, 0, microseconds];
+        sys!(SYS_setitimer, ITIMER_REAL, timer.as_ptr().expose_provenance(), 0).expect("a timer");
+    };
+    let file = file();
+    alarms(2_000);
+    for round in 0..4 {
+        assert_eq!(sys!(SYS_pwrite64, file, buffer, LENGTH, 0), Ok(LENGTH as u64), "round {round}");
+        let read = sys!(SYS_read, random, buffer, LENGTH).expect("some of it");
+        assert!((1..=LENGTH as u64).contains(&read));
+    }
+    alarms(0);
+    assert!(ALARMS.load(Relaxed) > 4, "{ALARMS:?}");
+    close_all(&[file, random]);
+    unmap(&[buffer], LENGTH);
+}
