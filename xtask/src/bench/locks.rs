@@ -72,6 +72,7 @@ pub(super) fn locks(lab: &Lab) -> Section {
         charts: vec![chart],
         targets: fair.targets,
         failures: failures.into_iter().chain(fair.failures).collect(),
+        ..Section::default()
     }
 }
 

@@ -238,5 +238,6 @@ pub(super) fn compute(lab: &Lab) -> Section {
         tables: vec![table],
         charts: vec![chart],
         failures: figures.into_iter().flat_map(|figures| figures.failures).collect(),
+        ..Section::default()
     }
 }

@@ -7,6 +7,7 @@
 mod chart;
 mod entry;
 mod figures;
+mod growth;
 mod lab;
 mod linux;
 mod locks;
@@ -54,14 +55,17 @@ pub(crate) enum Kind {
     Entry,
     /// Whole operations, function by function.
     Where,
+    /// Operations among strangers.
+    Growth,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
         Self::Where,
+        Self::Growth,
         Self::Compute,
         Self::TwoProcesses,
         Self::Sweep,
@@ -85,6 +89,7 @@ impl Kind {
             Self::Locks => "locks",
             Self::Entry => "entry",
             Self::Where => "where",
+            Self::Growth => "growth",
         }
     }
 
@@ -101,6 +106,7 @@ impl Kind {
             Self::Locks => locks::locks(lab),
             Self::Entry => entry::entry(lab),
             Self::Where => entry::places(lab),
+            Self::Growth => growth::growth(lab),
         }
     }
 }
@@ -109,7 +115,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 27] = [
+pub(crate) const BENCHMARKS: [Benchmark; 28] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -130,6 +136,7 @@ pub(crate) const BENCHMARKS: [Benchmark; 27] = [
     (Kind::Native, "switch", "from one container to another, by `sched_yield`"),
     (Kind::Entry, "entry", "the null call function by function, with one CPU and several, recorded or not"),
     (Kind::Where, "where", "operations of Linux programs, function by function"),
+    (Kind::Growth, "growth", "operations among more and more strangers: fails if one gets dearer"),
     (Kind::Compute, "compute", "threads that only compute, on several CPUs"),
     (Kind::TwoProcesses, "two-processes", "papers/001: two processes that compute and call the kernel"),
     (Kind::Sweep, "sweep", "papers/004: share of user work and CPUs, three lengths of kernel visits"),

@@ -320,6 +320,7 @@ pub(super) fn delay(lab: &Lab) -> Section {
         tables: vec![table],
         charts: vec![chart],
         failures,
+        ..Section::default()
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Section {
     pub(crate) targets: Vec<Target>,
     /// What could not be measured, and why.
     pub(crate) failures: Vec<String>,
+    /// What was measured and must not be so: the command fails.
+    pub(crate) broken: Vec<String>,
 }
 
 /// A table; its first column are names.
@@ -181,6 +183,9 @@ impl Section {
         }
         for failure in &self.failures {
             text += &format!("\nnot measured: {failure}\n");
+        }
+        for what in &self.broken {
+            text += &format!("\nbroken: {what}\n");
         }
         text + "\n"
     }

@@ -43,7 +43,8 @@ enum Other {
 ///
 /// Without names: all benchmarks. Each one's tables are shown as soon as they are there, and written as
 /// bench.json, bench.html with charts, and the charts as pictures. The figures are the same on every
-/// host. A benchmark that fails is named and the others are measured all the same; the status is then 1.
+/// host. A benchmark that fails is named and the others are measured all the same; the status is then 1, as if `growth`
+/// finds that an operation gets dearer among strangers.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -52,6 +53,7 @@ Examples:
   cargo xtask bench null pipe thread --against linux   some operations, and on Debian's kernel too
   cargo xtask bench sweep --cpus 1,2,4,8               user share and CPUs, the papers' figures
   cargo xtask bench parallel mix                       programs of eight threads; several programs at once
+  cargo xtask bench growth --against linux             what operations cost among 10 to 10,000 strangers
   cargo xtask bench --against linux --write-docs       docs/results.md anew
   cargo xtask bench --list                             their names")]
 pub(crate) struct Bench {
@@ -122,7 +124,7 @@ impl Bench {
         }
         let stop = Arc::new(AtomicBool::new(false));
         flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;
-        let mut failures = Vec::new();
+        let (mut failures, mut broken) = (Vec::new(), Vec::new());
         let linux = self.linux(&mut failures);
         let no_linux = failures.first().cloned();
         let mut cpus = self.cpus.clone();
@@ -146,6 +148,7 @@ impl Bench {
         bench::run(&lab, &benchmarks, |section| {
             let _ = std::io::stdout().lock().write_all(section.text().as_bytes());
             failures.extend(section.failures.iter().cloned());
+            broken.extend(section.broken.iter().cloned());
             report.sections.push(section);
             // All may take hours: what is there stays, whatever comes.
             bench::write(&report, &out)
@@ -158,7 +161,8 @@ impl Bench {
             note("docs/results.md is written anew");
         }
         failures.iter().for_each(|failure| note(format_args!("not measured: {failure}")));
-        Ok(match (lab.stopped(), failures.is_empty()) {
+        broken.iter().for_each(|what| note(format_args!("broken: {what}")));
+        Ok(match (lab.stopped(), failures.is_empty() && broken.is_empty()) {
             (true, _) => 130,
             (false, true) => 0,
             (false, false) => 1,
@@ -170,7 +174,7 @@ impl Bench {
         self.against?;
         let linux = Linux::fetch().and_then(|linux| {
             let programs = project::target().join(build::MUSL).join("release");
-            let own = ["bench", "teams", "linux-init"].map(|name| (name, programs.join(name)));
+            let own = ["bench", "growth", "teams", "linux-init"].map(|name| (name, programs.join(name)));
             let all = own.into_iter().chain([("busybox", packages::busybox()?)]);
             Ok(all.fold(linux, |linux, (name, file)| linux.with(name, file)))
         });
