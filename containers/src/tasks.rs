@@ -8,6 +8,7 @@ use crate::arena::{Arena, Full, Id};
 use crate::container::CpuSet;
 use crate::family::{Family, Groups};
 use crate::load::Load;
+use crate::poll::Polls;
 use crate::process::{Ending, Process, ProcessId};
 use crate::queue::{Link, Links, Queue};
 use crate::scheduling::Schedule;
@@ -126,6 +127,8 @@ pub struct Tasks<R> {
     pub(crate) schedule: Schedule,
     waiting: Box<[Queue; QUEUES]>,
     deadlines: BTreeSet<(u64, ThreadId)>,
+    /// What parked threads poll.
+    pub(crate) polls: Polls,
     pub(crate) signals: Signals,
     /// The extended state of the thread that went last: it has memory for the next one's.
     pub spare: Option<Box<ExtendedState>>,
@@ -175,6 +178,7 @@ impl<R> Tasks<R> {
             schedule: Schedule::default(),
             waiting: waiting.try_into().expect("there are so many"),
             deadlines: BTreeSet::new(),
+            polls: Polls::new(),
             signals: Signals::default(),
             spare: None,
             attention: CpuSet::NONE,
@@ -362,7 +366,12 @@ impl<R> Tasks<R> {
         match how {
             Resume::Unchanged => {}
             Resume::Return(value) => thread.registers.rax = value as u64,
-            Resume::Restart | Resume::Interrupt => thread.make_again(how == Resume::Interrupt),
+            Resume::Restart | Resume::Interrupt => {
+                thread.make_again(how == Resume::Interrupt);
+                if let Channel::Poll(poll) = channel {
+                    self.polls.end(poll);
+                }
+            }
         }
         thread.wait = None;
         if let Some(cpu) = self.schedule.put_back(id, thread, false) {
@@ -472,7 +481,12 @@ impl<R> Tasks<R> {
             State::Ready => self.dequeue(id),
             State::Parked => {
                 let wait = thread.wait.map(|wait| (wait.channel, wait.deadline));
-                wait.into_iter().for_each(|(channel, deadline)| self.unpark(id, link, channel.bucket(), deadline));
+                if let Some((channel, deadline)) = wait {
+                    self.unpark(id, link, channel.bucket(), deadline);
+                    if let Channel::Poll(poll) = channel {
+                        self.polls.end(poll);
+                    }
+                }
             }
             State::Running => thread.cpu.into_iter().for_each(|cpu| self.attention.insert(cpu)),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),

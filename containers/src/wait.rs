@@ -2,6 +2,7 @@
 
 use crate::container::ContainerId;
 use crate::object::ObjectId;
+use crate::poll::PollId;
 use crate::process::ProcessId;
 use crate::thread::AfterHandler;
 
@@ -26,8 +27,10 @@ pub enum Channel {
     Leaving(ProcessId),
     /// Bytes in a pipe, or room for them, as the wait's bits say; the number is the pipe's own.
     Pipe(u64),
-    /// Any event that could make a file ready (`poll`).
-    Poll,
+    /// An event on one of the files that a thread polls (`poll`).
+    Poll(PollId),
+    /// Something to be told by an `epoll`; the number is its own.
+    Epoll(u64),
     /// A lock on a file that is given up.
     Locks,
     /// A signal of this set, blocked or not, or any whose handler runs.
@@ -53,7 +56,8 @@ impl Channel {
             Channel::Children(process) => 16 + process.index() as usize,
             Channel::Leaving(process) => 32 + process.index() as usize,
             Channel::Pipe(number) => 24 + number as usize,
-            Channel::Poll => return BUCKETS + 3,
+            Channel::Poll(_) => return BUCKETS + 3,
+            Channel::Epoll(number) => 48 + number as usize,
             Channel::Locks => return BUCKETS + 4,
             Channel::Signal(_) | Channel::Again => return BUCKETS + 5,
             Channel::Stopped(process) => 40 + process.index() as usize,
@@ -110,7 +114,7 @@ impl Wait {
     /// (signal(7)). One wakes a `poll` that may still have nothing to say.
     pub(crate) fn after_handler(&self, interrupted: bool) -> AfterHandler {
         match (self.channel, self.deadline) {
-            (Channel::Poll, _) => AfterHandler::Ends,
+            (Channel::Poll(_) | Channel::Epoll(_), _) => AfterHandler::Ends,
             (Channel::Again, _) => AfterHandler::AsTheActionSays,
             _ if !interrupted => AfterHandler::Again,
             (Channel::Time | Channel::Signal(_) | Channel::Messages(_), _) => AfterHandler::Ends,

@@ -54,7 +54,7 @@ impl Attributes {
             mode: Self::type_bits(inode) | inode.mode,
             // What has no name counts as one, on Linux too.
             links: match inode.kind {
-                Kind::Pipe { .. } | Kind::Counter(_) | Kind::Epoll(_) => 1,
+                Kind::Pipe { .. } | Kind::Counter(..) | Kind::Epoll(_) => 1,
                 _ => inode.links,
             },
             uid: inode.uid,
@@ -65,7 +65,7 @@ impl Attributes {
                 Kind::Symlink(to) => to.len() as u64,
                 Kind::Device(_)
                 | Kind::Pipe { .. }
-                | Kind::Counter(_)
+                | Kind::Counter(..)
                 | Kind::Epoll(_)
                 | Kind::Magic(..)
                 | Kind::Proc(..) => 0,
@@ -88,7 +88,7 @@ impl Attributes {
             Kind::Symlink(_) | Kind::Magic(..) | Kind::Proc(ProcFile::SelfLink, _) => file_type::SYMLINK,
             Kind::Device(_) => file_type::CHARACTER,
             Kind::Pipe { .. } => file_type::FIFO,
-            Kind::Counter(_) | Kind::Epoll(_) => 0,
+            Kind::Counter(..) | Kind::Epoll(_) => 0,
             Kind::Proc(..) => file_type::REGULAR,
         }
     }

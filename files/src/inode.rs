@@ -2,8 +2,9 @@
 
 use crate::arena::Key;
 use crate::directory::Directory;
-use crate::event::{Counter, Watches};
+use crate::event::Counter;
 use crate::pipe::Pipe;
+use crate::watch::{Epoll, Watched};
 use alloc::boxed::Box;
 
 /// The name of an inode in a [`Tree`](crate::Tree); finds nothing once the inode is gone.
@@ -62,11 +63,13 @@ pub enum Kind<C> {
         content: C,
         /// What is in it, and who is at its ends.
         pipe: Pipe,
+        /// Who is told of events on it, if anybody ever has been.
+        watched: Option<Box<Watched>>,
     },
     /// An event counter (`eventfd`), without a name as well.
-    Counter(Counter),
-    /// What an `epoll` watches, likewise.
-    Epoll(Watches),
+    Counter(Counter, Option<Box<Watched>>),
+    /// An `epoll`, likewise.
+    Epoll(Box<Epoll>),
     /// A link that leads to an inode itself, whatever it is called, and what it says that it leads to: what is
     /// in `/proc/self/fd`, and `/proc/self/cwd`.
     Magic(InodeId, Box<[u8]>),
@@ -155,6 +158,26 @@ pub enum ProcFile {
     Mounts,
     /// `/proc/version`.
     Version,
+}
+
+impl<C> Kind<C> {
+    /// Who is told of events on it, if it is a kind that can be waited for.
+    pub fn watched(&self) -> Option<&Option<Box<Watched>>> {
+        match self {
+            Kind::Pipe { watched, .. } | Kind::Counter(_, watched) => Some(watched),
+            Kind::Epoll(epoll) => Some(&epoll.watched),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn watched_mut(&mut self) -> Option<&mut Option<Box<Watched>>> {
+        match self {
+            Kind::Pipe { watched, .. } | Kind::Counter(_, watched) => Some(watched),
+            Kind::Epoll(epoll) => Some(&mut epoll.watched),
+            _ => None,
+        }
+    }
 }
 
 impl ProcFile {

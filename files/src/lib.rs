@@ -29,6 +29,7 @@ mod directory;
 pub mod dirent;
 pub mod event;
 pub mod inode;
+mod list;
 pub mod locks;
 pub mod namespace;
 mod numbers;
@@ -41,13 +42,14 @@ pub mod size;
 pub mod tree;
 pub mod tty;
 pub mod unpack;
+pub mod watch;
 mod word;
 
 pub use arena::Key;
 pub use attributes::Attributes;
 pub use descriptors::Descriptors;
 pub use directory::Directory;
-pub use event::{Counter, Watch, Watches};
+pub use event::Counter;
 pub use inode::{Device, Inode, InodeId, Kind, ProcFile};
 pub use locks::{Lock, Locks};
 pub use open::{OpenFile, OpenFileId, OpenFiles, OpenFlags};
@@ -57,6 +59,7 @@ pub use places::Places;
 pub use syscalls::Errno;
 pub use tree::{Freed, New, Tree};
 pub use tty::Tty;
+pub use watch::{Interest, InterestId, Source, Told, Wish};
 
 /// What the operations here return: a value, or the error number that the program sees.
 pub type Result<T> = core::result::Result<T, Errno>;

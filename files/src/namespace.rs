@@ -183,7 +183,7 @@ impl<C> Inode<C> {
         if self.is_link() && !path_only {
             return Err(Errno::ELOOP);
         }
-        if matches!(self.kind, Kind::Counter(_) | Kind::Epoll(_)) && !path_only {
+        if matches!(self.kind, Kind::Counter(..) | Kind::Epoll(_)) && !path_only {
             return Err(Errno::ENXIO);
         }
         if is_directory && writes {

@@ -19,6 +19,8 @@ pub mod event {
     pub const READABLE: u32 = 1;
     /// A write would not wait any more.
     pub const WRITABLE: u32 = 2;
+    /// Nobody is at the other end any more.
+    pub const CLOSED: u32 = 4;
 }
 
 /// A pipe without its bytes.
@@ -28,7 +30,6 @@ pub struct Pipe {
     length: u32,
     readers: u32,
     writers: u32,
-    changes: u64,
 }
 
 impl Pipe {
@@ -57,21 +58,14 @@ impl Pipe {
         self.readers > 0
     }
 
-    /// How often anything has changed.
-    pub fn changes(&self) -> u64 {
-        self.changes
-    }
-
     /// Counts an open file at the ends that its flags name.
     pub fn open(&mut self, flags: OpenFlags) {
-        self.changes += 1;
         self.readers += u32::from(flags.readable());
         self.writers += u32::from(flags.writable());
     }
 
     /// Takes back one [`Pipe::open`].
     pub fn close(&mut self, flags: OpenFlags) {
-        self.changes += 1;
         self.readers = self.readers.saturating_sub(flags.readable().into());
         self.writers = self.writers.saturating_sub(flags.writable().into());
     }
@@ -88,7 +82,6 @@ impl Pipe {
 
     /// So many bytes of [`Pipe::filled`] have been read.
     pub fn consume(&mut self, bytes: u64) {
-        self.changes += 1;
         let bytes = (bytes as u32).min(self.length);
         self.length -= bytes;
         self.start = if self.length == 0 { 0 } else { (self.start + bytes) % CAPACITY };
@@ -96,7 +89,6 @@ impl Pipe {
 
     /// So many bytes of [`Pipe::vacant`] have been written.
     pub fn produce(&mut self, bytes: u64) {
-        self.changes += 1;
         self.length += (bytes as u32).min(self.room());
     }
 
@@ -104,10 +96,20 @@ impl Pipe {
     /// [`event`]. Readers wait only for the first byte, and writers for [`ATOMIC`] bytes of room at most;
     /// who is at an end that has been closed, and who is at the other, is told as well.
     pub fn news(&self, before: &Pipe) -> u32 {
+        self.events(before, before.is_empty() && !self.is_empty())
+    }
+
+    /// The same for those who watch: each write is an event of its own, also if there was something to be read before.
+    pub fn watched_news(&self, before: &Pipe) -> u32 {
+        self.events(before, self.length > before.length)
+    }
+
+    fn events(&self, before: &Pipe, readable: bool) -> u32 {
         let closed = before.has_readers() && !self.has_readers() || before.has_writers() && !self.has_writers();
-        let readable = closed || before.is_empty() && !self.is_empty();
-        let writable = closed || before.room() < ATOMIC && self.room() >= ATOMIC;
-        (u32::from(readable) * event::READABLE) | (u32::from(writable) * event::WRITABLE)
+        let writable = before.room() < ATOMIC && self.room() >= ATOMIC;
+        let all = event::READABLE | event::WRITABLE | event::CLOSED;
+        let some = (u32::from(readable) * event::READABLE) | (u32::from(writable) * event::WRITABLE);
+        if closed { all } else { some }
     }
 }
 

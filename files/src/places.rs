@@ -46,7 +46,7 @@ impl<C> Inode<C> {
             Kind::Regular { .. } | Kind::Device(_) | Kind::Proc(..) => 1,
             Kind::Directory(_) => OF_DIRECTORY,
             Kind::Symlink(to) | Kind::Magic(_, to) => of_link(to),
-            Kind::Pipe { .. } | Kind::Counter(_) | Kind::Epoll(_) => 0,
+            Kind::Pipe { .. } | Kind::Counter(..) | Kind::Epoll(_) => 0,
         }
     }
 }

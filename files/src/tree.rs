@@ -8,11 +8,12 @@
 use crate::arena::Arena;
 use crate::directory::{Directory, Name};
 use crate::dirent::Dirent;
-use crate::event::{Counter, Watches};
+use crate::event::Counter;
 use crate::inode::{Device, Inode, InodeId, Kind, ProcFile};
-use crate::open::OpenFlags;
+use crate::open::{OpenFileId, OpenFlags};
 use crate::pipe::Pipe;
 use crate::places::{self, Places};
+use crate::watch::{self, Interest, Source, Watched};
 use crate::{Attributes, Errno, NAME_MAX, PATH_MAX, Result};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -22,10 +23,14 @@ pub const INODES_MAX: usize = 131_072;
 
 /// A file system: its inodes, found by id, and the root among them.
 pub struct Tree<C> {
-    inodes: Arena<Inode<C>>,
+    pub(crate) inodes: Arena<Inode<C>>,
     root: InodeId,
     /// What all that has names takes.
     pub(crate) places: Places,
+    /// What `epoll`s watch.
+    pub(crate) interests: Arena<Interest>,
+    /// Who is told of events on the console, which has several inodes.
+    pub(crate) console: Watched,
 }
 
 /// What an operation left without owner: the content of a file or pipe that is gone, if one is.
@@ -60,7 +65,9 @@ impl<C: Copy> Tree<C> {
             Inode { links: 2, ..Inode::new(directory, 0o755, now) }
         });
         let Some(root) = root.map(InodeId) else { unreachable!("an empty table has room") };
-        Tree { inodes, root, places: Places { used: places::OF_DIRECTORY, limit: INODES_MAX } }
+        let places = Places { used: places::OF_DIRECTORY, limit: INODES_MAX };
+        let (interests, console) = (Arena::new(watch::INTERESTS_MAX), Watched::default());
+        Tree { inodes, root, places, interests, console }
     }
 
     /// The root directory.
@@ -170,17 +177,17 @@ impl<C: Copy> Tree<C> {
     pub fn make_pipe(&mut self, content: C, now: i64) -> Result<InodeId> {
         let mut pipe = Pipe::default();
         pipe.open(OpenFlags::READ_WRITE);
-        self.make_nameless(Kind::Pipe { content, pipe }, 2, now)
+        self.make_nameless(Kind::Pipe { content, pipe, watched: None }, 2, now)
     }
 
     /// Makes an event counter, held for one open file: `ENFILE`.
     pub fn make_counter(&mut self, counter: Counter, now: i64) -> Result<InodeId> {
-        self.make_nameless(Kind::Counter(counter), 1, now)
+        self.make_nameless(Kind::Counter(counter, None), 1, now)
     }
 
     /// Makes an `epoll` that watches nothing yet, held for one open file: `ENFILE`.
     pub fn make_epoll(&mut self, now: i64) -> Result<InodeId> {
-        self.make_nameless(Kind::Epoll(Watches::new()), 1, now)
+        self.make_nameless(Kind::Epoll(Box::default()), 1, now)
     }
 
     fn make_nameless(&mut self, kind: Kind<C>, holds: u32, now: i64) -> Result<InodeId> {
@@ -191,23 +198,7 @@ impl<C: Copy> Tree<C> {
     /// The event counter of an inode: `EINVAL` if it is none.
     pub fn counter_mut(&mut self, id: InodeId) -> Result<&mut Counter> {
         match &mut self.get_mut(id)?.kind {
-            Kind::Counter(counter) => Ok(counter),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    /// What an `epoll` watches: `EINVAL` if the inode is none.
-    pub fn watches(&self, id: InodeId) -> Result<&Watches> {
-        match &self.get(id)?.kind {
-            Kind::Epoll(watches) => Ok(watches),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    /// The same, to be changed.
-    pub fn watches_mut(&mut self, id: InodeId) -> Result<&mut Watches> {
-        match &mut self.get_mut(id)?.kind {
-            Kind::Epoll(watches) => Ok(watches),
+            Kind::Counter(counter, _) => Ok(counter),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -297,15 +288,24 @@ impl<C: Copy> Tree<C> {
         if inode.is_unused() { self.reap(id) } else { Freed(None) }
     }
 
-    /// The same for an open file with these flags, and what happens to those at a pipe's ends (see [`Pipe::news`]).
+    /// The same for an open file with these flags, which nobody watches any more, and what happens to those at a pipe's ends
+    /// (see [`Pipe::news`]). One that has never been in a table has no name.
     #[inline]
-    pub fn close(&mut self, id: InodeId, flags: OpenFlags) -> (Freed<C>, u32) {
+    pub fn close(&mut self, id: InodeId, flags: OpenFlags, file: Option<OpenFileId>) -> (Freed<C>, u32) {
         let Ok(inode) = self.get_mut(id) else { return (Freed(None), 0) };
         let mut events = 0;
         if let Kind::Pipe { pipe, .. } = &mut inode.kind {
             let before = *pipe;
             pipe.close(flags);
             events = pipe.news(&before);
+        }
+        let source = match &inode.kind {
+            Kind::Regular { .. } => None,
+            Kind::Device(_) => Some(Source::Console).filter(|_| self.console_is_watched()),
+            kind => kind.watched().filter(|watched| watched.is_some()).map(|_| Source::Inode(id)),
+        };
+        if let (Some(source), Some(file)) = (source, file) {
+            self.forget(source, file);
         }
         (self.release(id), events)
     }
@@ -472,6 +472,10 @@ impl<C: Copy> Tree<C> {
         self.places.used -= removed.as_ref().map_or(0, Inode::places);
         match removed.map(|inode| inode.kind) {
             Some(Kind::Regular { content, .. } | Kind::Pipe { content, .. }) => Freed(Some(content)),
+            Some(Kind::Epoll(epoll)) => {
+                self.give_up(&epoll);
+                Freed(None)
+            }
             _ => Freed(None),
         }
     }

@@ -83,19 +83,21 @@ fn news_are_for_those_who_wait() {
     let mut news = |change: &dyn Fn(&mut Pipe)| {
         let before = pipe;
         change(&mut pipe);
-        pipe.news(&before)
+        (pipe.news(&before), pipe.watched_news(&before))
     };
-    assert_eq!(news(&|_| {}), 0);
-    assert_eq!(news(&|pipe| pipe.produce(1)), event::READABLE, "the first byte");
-    assert_eq!(news(&|pipe| pipe.produce(1)), 0, "who came later has found the first");
-    assert_eq!(news(&|pipe| pipe.produce(CAPACITY.into())), 0, "full");
-    assert_eq!(news(&|pipe| pipe.consume(u64::from(ATOMIC) - 1)), 0, "some write may still not go in");
-    assert_eq!(news(&|pipe| pipe.consume(1)), event::WRITABLE);
-    assert_eq!(news(&|pipe| pipe.consume(u64::from(ATOMIC))), 0, "told already");
-    assert_eq!(news(&|pipe| pipe.open(WRITE)), 0);
-    assert_eq!(news(&|pipe| pipe.close(WRITE)), 0, "there is another");
-    assert_eq!(news(&|pipe| pipe.close(WRITE)), event::READABLE | event::WRITABLE, "the end");
-    assert_eq!(news(&|pipe| pipe.close(READ)), event::READABLE | event::WRITABLE);
+    let both = |events| (events, events);
+    let end = event::READABLE | event::WRITABLE | event::CLOSED;
+    assert_eq!(news(&|_| {}), both(0));
+    assert_eq!(news(&|pipe| pipe.produce(1)), both(event::READABLE), "the first byte");
+    assert_eq!(news(&|pipe| pipe.produce(1)), (0, event::READABLE), "who came later has found the first");
+    assert_eq!(news(&|pipe| pipe.produce(CAPACITY.into())), (0, event::READABLE), "full");
+    assert_eq!(news(&|pipe| pipe.consume(u64::from(ATOMIC) - 1)), both(0), "some write may still not go in");
+    assert_eq!(news(&|pipe| pipe.consume(1)), both(event::WRITABLE));
+    assert_eq!(news(&|pipe| pipe.consume(u64::from(ATOMIC))), both(0), "told already");
+    assert_eq!(news(&|pipe| pipe.open(WRITE)), both(0));
+    assert_eq!(news(&|pipe| pipe.close(WRITE)), both(0), "there is another");
+    assert_eq!(news(&|pipe| pipe.close(WRITE)), both(end), "the end");
+    assert_eq!(news(&|pipe| pipe.close(READ)), both(end));
 }
 
 #[test]

@@ -28,8 +28,6 @@ pub struct Console {
     framing: Option<Framing>,
     /// Somebody has found no room for output.
     starved: bool,
-    /// How often the port has had something to say.
-    changes: u64,
     /// The session whose controlling terminal this is, and its group in the foreground.
     pub control: Option<TerminalControl>,
 }
@@ -67,7 +65,6 @@ impl Console {
             tty: Tty::new(options.console != Some(ConsoleMode::Pipe), window),
             framing: options.console.map(|_| Framing::new()),
             starved: false,
-            changes: 0,
             control: None,
         }
     }
@@ -79,7 +76,6 @@ impl Console {
 
     /// Does what the port's interrupts have left to do.
     pub fn service(&mut self) -> Events {
-        self.changes += 1;
         let signal = self.take_input();
         let writable = self.starved && self.writable();
         self.starved &= !writable;
@@ -185,11 +181,6 @@ impl Console {
     /// Whether there is room for output.
     pub fn writable(&self) -> bool {
         serial::tx_room() >= WRITABLE
-    }
-
-    /// How often something may have come in, or gone out.
-    pub fn changes(&self) -> u64 {
-        self.changes
     }
 
     /// Somebody is about to wait for room.

@@ -15,6 +15,8 @@ use crate::random::Random;
 use crate::schedule;
 use crate::signals::{self, SIGALRM};
 use crate::statistics::Statistics;
+use ::files::Source;
+use ::files::pipe::event;
 use containers::{Channel, ProcessId};
 use cpulocal::InKernel;
 
@@ -67,8 +69,10 @@ impl Kernel {
             if events.writable {
                 self.tasks.wake_all(Channel::ConsoleOutput);
             }
-            if events.readable || events.writable {
-                self.tasks.wake_all(Channel::Poll);
+            let readable = if events.readable { event::READABLE } else { 0 };
+            let writable = if events.writable { event::WRITABLE } else { 0 };
+            if readable | writable != 0 {
+                self.files.rouse(&mut self.tasks, Source::Console, readable | writable);
             }
             if let Some(signal) = events.signal {
                 self.console.foreground().into_iter().for_each(|group| {

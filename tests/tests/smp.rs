@@ -86,6 +86,14 @@ on_cpus! {
         assert_eq!(outcome.stat("processes_made"), 1 + others, "{outcome}");
     };
 
+    // Files: an event wakes those who wait for it, however they do.
+    events(2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["events"]);
+    };
+    pollers(1 on_1, 2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["pollers", &for_cpus(cpus, [300, 300, 60, 30])]);
+    };
+
     // A word that the kernel and threads change at the same time.
     wake_op(1 on_1, 2 on_2, 8 on_8): |cpus| {
         passes(cpus, &["wake-op", &for_cpus(cpus, [100, 20_000, 2000, 0])]);

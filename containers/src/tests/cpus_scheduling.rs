@@ -55,13 +55,13 @@ fn new_threads_spread_over_idle_cpus_and_stay() {
     // Nobody is idle: it goes to one of those with the fewest threads, and begins where one is idle first.
     let late = ready(&mut tasks, 5);
     assert_eq!(cpu_of(&tasks, late), Some(Cpu(0)));
-    tasks.park(threads[1], Wait::restart(Channel::Poll, None));
+    tasks.park(threads[1], Wait::restart(Channel::Locks, None));
     assert_eq!((take_ready(&mut tasks, Cpu(1)), cpu_of(&tasks, late)), (Some(late), Some(Cpu(1))));
     // A thread comes back to where it ran, though another CPU is idle.
     tasks.end_thread(threads[2]);
     assert_eq!(take_ready(&mut tasks, Cpu(2)), None);
     tasks.attention = CpuSet::NONE;
-    tasks.wake_all(Channel::Poll);
+    tasks.wake_all(Channel::Locks);
     assert_eq!((take_ready(&mut tasks, Cpu(2)), tasks.attention), (None, CpuSet::only(Cpu(1))));
     assert_eq!(tasks.counts.migrations, 0);
 }
@@ -100,7 +100,7 @@ fn threads_are_spread_evenly_over_busy_cpus() {
         let id = ready(&mut tasks, 5);
         let cpu = cpu_of(&tasks, id).unwrap();
         assert_eq!(take_ready(&mut tasks, cpu), Some(id));
-        tasks.park(id, Wait::restart(Channel::Poll, None));
+        tasks.park(id, Wait::restart(Channel::Locks, None));
         assert_eq!(take_ready(&mut tasks, cpu), None);
     }
     assert_eq!([0, 1, 2].map(|cpu| tasks.bound_to(Cpu(cpu))), [2; 3]);
@@ -109,7 +109,7 @@ fn threads_are_spread_evenly_over_busy_cpus() {
 #[test]
 fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
     let mut tasks = Tasks::<()>::new(2);
-    let park = |tasks: &mut Tasks<()>, id| tasks.park(id, Wait::restart(Channel::Poll, None));
+    let park = |tasks: &mut Tasks<()>, id| tasks.park(id, Wait::restart(Channel::Locks, None));
     let [a, b, ran] = core::array::from_fn(|_| ready(&mut tasks, 5));
     assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     tasks.thread_mut(a).unwrap().slice = 0;
@@ -122,7 +122,7 @@ fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
     // CPU 0 runs `ran`; `a`, which has run, and `only` wait there. CPU 1 has nothing to take.
     park(&mut tasks, b);
     assert_eq!((take_ready(&mut tasks, Cpu(1)), cpu_of(&tasks, only)), (None, Some(Cpu(0))));
-    tasks.wake_all(Channel::Poll);
+    tasks.wake_all(Channel::Locks);
     assert_eq!(take_ready(&mut tasks, Cpu(1)), Some(b));
     // Behind `b`, until CPU 0 has done all that is its own.
     let new = ready(&mut tasks, 5);
@@ -153,12 +153,12 @@ fn affinity_moves_a_thread_in_any_state() {
     assert_eq!((take_ready(&mut tasks, Cpu(1)), take_ready(&mut tasks, Cpu(0))), (Some(a), Some(b)));
     assert_eq!(tasks.counts.migrations, 1);
     // Parked: when woken, to the allowed CPU with the fewest threads.
-    tasks.park(b, Wait::restart(Channel::Poll, None));
+    tasks.park(b, Wait::restart(Channel::Locks, None));
     tasks.set_affinity(b, CpuSet(0b110));
     tasks.end_thread(c);
     let d = ready(&mut tasks, 5);
     assert_eq!((cpu_of(&tasks, b), cpu_of(&tasks, d)), (None, Some(Cpu(0))));
-    tasks.wake_all(Channel::Poll);
+    tasks.wake_all(Channel::Locks);
     assert_eq!(cpu_of(&tasks, b), Some(Cpu(2)));
     // Nothing that is up: nothing changes. All that are up: anywhere, also later.
     tasks.set_affinity(b, CpuSet(0b1000));
@@ -206,7 +206,7 @@ fn a_process_is_found_where_it_runs() {
     assert_eq!(tasks.attention, CpuSet(0b100));
     tasks.end_thread(other);
     assert_eq!((tasks.running_on(id), tasks.attention), (CpuSet(0b1), CpuSet(0b110)));
-    tasks.park(main, Wait::restart(Channel::Poll, None));
+    tasks.park(main, Wait::restart(Channel::Locks, None));
     assert_eq!(tasks.running_on(id), CpuSet::NONE);
     tasks.alert(main);
     assert_eq!(tasks.attention, CpuSet(0b111));
@@ -316,7 +316,7 @@ impl Kernel {
             Step::Park(cpu, deadline) => {
                 let Some(id) = running(self, cpu) else { return };
                 let deadline = (deadline > 0).then_some(self.now + deadline);
-                self.tasks.park(id, Wait::restart(Channel::Poll, deadline));
+                self.tasks.park(id, Wait::restart(Channel::Locks, deadline));
                 // The thread's registers are zero, as if after a call; it came into the kernel, and leaves.
                 self.tasks.thread_mut(id).unwrap().registers.rip = 2;
                 self.look(cpu.into());

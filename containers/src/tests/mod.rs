@@ -5,4 +5,5 @@ mod cpus;
 mod cpus_scheduling;
 mod fork;
 mod model;
+mod poll;
 pub(crate) mod scheduling;

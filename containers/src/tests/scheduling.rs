@@ -82,11 +82,11 @@ fn the_timer_is_set_when_it_would_go_off_too_late() {
     // Threads that wake each other in turn: the timer stays, and is enough for the slices to come.
     for (now, [from, to]) in (400..500).zip([[a, b], [b, a]].into_iter().cycle()) {
         tasks.attention = CpuSet::NONE;
-        tasks.park(from, Wait::restart(Channel::Poll, None));
+        tasks.park(from, Wait::restart(Channel::Locks, None));
         assert_eq!((tasks.attention, goes_on(&mut tasks, CPU, from)), (CpuSet::only(CPU), false));
         assert_eq!((take_ready(&mut tasks, CPU), tasks.next_alarm(CPU, now)), (Some(to), None));
         tasks.attention = CpuSet::NONE;
-        tasks.wake_all(Channel::Poll);
+        tasks.wake_all(Channel::Locks);
         assert_eq!(tasks.attention, CpuSet::NONE);
     }
     // A deadline that comes sooner, and one that does not.
@@ -196,7 +196,7 @@ fn threads_can_end_wherever_they_are() {
     tasks.make_ready(further[0]);
     tasks.make_ready(further[1]);
     assert_eq!(take_ready(&mut tasks, CPU), Some(further[0]));
-    tasks.park(further[0], Wait::restart(Channel::Poll, Some(5)));
+    tasks.park(further[0], Wait::restart(Channel::Locks, Some(5)));
     assert_eq!(tasks.threads_of(process).count(), 4);
     for (left, id) in (0..3).rev().zip(further) {
         assert_eq!(tasks.end_thread(id), left + 1);

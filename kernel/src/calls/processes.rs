@@ -248,7 +248,7 @@ fn become_program(
                 continue;
             }
             match kernel.files.close(&mut kernel.memory, &mut descriptors, fd, id) {
-                Ok(news) => news.tell(&mut kernel.tasks),
+                Ok(news) => news.tell(&mut kernel.tasks, &mut kernel.files),
                 Err(_) => break,
             }
         }

@@ -15,9 +15,9 @@ use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
 use ::files::inode::{Inode, Kind};
 use ::files::locks::Owner;
-use ::files::pipe::event;
 use ::files::{
-    Device, Errno, Freed, InodeId, Locks, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Tree, Walk,
+    Device, Errno, Freed, InodeId, Locks, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Source, Told,
+    Tree, Walk,
 };
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -95,12 +95,21 @@ impl Opened {
             Kind::Directory(_) => Bytes::Directory,
             Kind::Device(device) => Bytes::Device(*device),
             Kind::Pipe { content, .. } => Bytes::Pipe(*content),
-            Kind::Counter(_) => Bytes::Counter,
+            Kind::Counter(..) => Bytes::Counter,
             Kind::Epoll(_) => Bytes::Epoll,
             Kind::Proc(file, process) => Bytes::Proc(*file, *process),
             Kind::Symlink(_) | Kind::Magic(..) => Bytes::Nowhere,
         };
         Opened { id, file: *file, bytes }
+    }
+
+    /// What a call waits for that finds it not ready, if it is ever not.
+    pub fn source(&self) -> Option<Source> {
+        match self.bytes {
+            Bytes::Device(Device::Console | Device::Tty) => Some(Source::Console),
+            Bytes::Pipe(_) | Bytes::Counter | Bytes::Epoll => Some(Source::Inode(self.file.inode)),
+            _ => None,
+        }
     }
 }
 
@@ -108,15 +117,19 @@ impl Opened {
 #[must_use = "somebody may be waiting"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct News {
-    pipe: u64,
+    /// The pipe or counter.
+    inode: Option<InodeId>,
+    /// What has become of it, for those whose reading or writing waits.
     events: u32,
+    /// The same for those who watch or poll it: nothing if nobody does.
+    watched: u32,
     /// A lock has been given up.
     unlocked: bool,
 }
 
 impl News {
     /// Nothing has happened.
-    pub const NONE: News = News { pipe: 0, events: 0, unlocked: false };
+    pub const NONE: News = News { inode: None, events: 0, watched: 0, unlocked: false };
 
     /// A lock has been given up, or not.
     pub fn of_locks(unlocked: bool) -> News {
@@ -124,13 +137,16 @@ impl News {
     }
 
     /// Wakes those who wait for it.
-    pub fn tell(self, tasks: &mut Tasks) {
+    pub fn tell(self, tasks: &mut Tasks, files: &mut Files) {
         if self.unlocked {
             tasks.wake_all(Channel::Locks);
         }
+        let Some(inode) = self.inode else { return };
         if self.events != 0 {
-            tasks.wake(Channel::Pipe(self.pipe), usize::MAX, self.events);
-            tasks.wake_all(Channel::Poll);
+            tasks.wake(Channel::Pipe(inode.number()), usize::MAX, self.events);
+        }
+        if self.watched != 0 {
+            files.rouse(tasks, Source::Inode(inode), self.watched);
         }
     }
 }
@@ -180,12 +196,12 @@ impl Files {
 
     #[inline(never)]
     fn close_each(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
-        descriptors.own_open_files().for_each(|id| self.release(memory, process, id).tell(tasks));
+        descriptors.own_open_files().for_each(|id| self.release(memory, process, id).tell(tasks, self));
     }
 
     #[cold]
     fn unlock_each(&mut self, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
-        descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks));
+        descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks, self));
     }
 
     /// Gives up a process's locks of an open file; tells whether there were any.
@@ -220,15 +236,34 @@ impl Files {
         if let Some(object) = self.written_out.remove(&id) {
             memory.release_object(object);
         }
-        News { unlocked, ..self.give_back(memory, &file) }
+        News { unlocked, ..self.close_file(memory, &file, Some(id)) }
     }
 
     /// Gives back what an open file holds that is in no table, or not any more.
     #[inline(always)]
     pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
-        let (freed, events) = self.tree.close(file.inode, file.flags);
+        self.close_file(memory, file, None)
+    }
+
+    #[inline(always)]
+    fn close_file(&mut self, memory: &mut Memory, file: &OpenFile, id: Option<OpenFileId>) -> News {
+        let (freed, events) = self.tree.close(file.inode, file.flags, id);
         self.free(memory, freed);
-        News { pipe: file.inode.number(), events, ..News::NONE }
+        News { inode: Some(file.inode), events, watched: events, ..News::NONE }
+    }
+
+    /// Something has happened to a file, of which these bits of [`::files::pipe::event`] tell: wakes those who poll it or wait in an
+    /// `epoll` that watches it.
+    pub fn rouse(&mut self, tasks: &mut Tasks, source: Source, bits: u32) {
+        self.tree.rouse(source, bits, &mut |told| Files::wake(tasks, told));
+    }
+
+    /// Wakes somebody who is to be told; whether there was anybody.
+    pub fn wake(tasks: &mut Tasks, told: Told) -> bool {
+        match told {
+            Told::Audience(audience, bits) => tasks.call_audience(audience, bits) > 0,
+            Told::Epoll(epoll) => tasks.wake(Channel::Epoll(epoll.number()), usize::MAX, u32::MAX) > 0,
+        }
     }
 
     /// A pipe's state, if that is what is open: for [`Files::news`].
@@ -239,12 +274,11 @@ impl Files {
         }
     }
 
-    /// What has happened to an event counter of which so many bytes have been read or written.
-    pub fn news_of_counter(&self, opened: &Opened, done: u64) -> News {
+    /// What has happened to an event counter of which so many bytes have been read, or written: it may be written, or read.
+    pub fn news_of_counter(&self, opened: &Opened, done: u64, events: u32) -> News {
         match opened.bytes {
             Bytes::Counter if done > 0 => {
-                let events = event::READABLE | event::WRITABLE;
-                News { pipe: opened.file.inode.number(), events, ..News::NONE }
+                News { inode: Some(opened.file.inode), events, watched: events, ..News::NONE }
             }
             _ => News::NONE,
         }
@@ -252,10 +286,10 @@ impl Files {
 
     /// What has happened to a pipe since it was `before`.
     pub fn news(&self, inode: InodeId, before: Option<Pipe>) -> News {
-        match before.map(|before| (before, self.tree.pipe(inode))) {
-            Some((before, Ok(now))) => News { pipe: inode.number(), events: now.news(&before), ..News::NONE },
-            _ => News::NONE,
-        }
+        let (Some(before), Ok(now)) = (before, self.tree.get(inode)) else { return News::NONE };
+        let Kind::Pipe { pipe, watched, .. } = &now.kind else { return News::NONE };
+        let watched = if watched.is_some() { pipe.watched_news(&before) } else { 0 };
+        News { inode: Some(inode), events: pipe.news(&before), watched, ..News::NONE }
     }
 
     /// A pipe: its end to be read and its end to be written. `ENFILE`

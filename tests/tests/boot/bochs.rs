@@ -141,3 +141,23 @@ fn entering_the_kernel_is_short() {
         "{smp_fault} for a fault with the giant lock, {fault} without"
     );
 }
+
+/// Strangers do not make operations dearer: the small form of `cargo xtask bench growth`.
+#[test]
+fn strangers_do_not_make_operations_dearer() {
+    let names = ["epoll-idle", "epoll-one", "epoll-ctl", "poll", "herd", "futex-wake"];
+    let outcome = bochs().args(["growth"]).args(names).args(["10", "300"]).run().expect(0);
+    let text = outcome.text();
+    let ticks = |name: &str, size: u32| -> f64 {
+        let figure = text.lines().find_map(|line| line.strip_prefix(&format!("figure {name}-{size} ")));
+        figure
+            .and_then(|figure| figure.split(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{name}-{size}\n{outcome}"))
+    };
+    for name in names {
+        // A search in a tree may grow with the logarithm.
+        let factor = if name == "epoll-ctl" { 2.0 } else { 1.25 };
+        assert!(ticks(name, 300) <= factor * ticks(name, 10), "{name}\n{outcome}");
+    }
+    assert!(ticks("poll", 300) <= 15_000.0, "instructions for a descriptor, in hundredths\n{outcome}");
+}

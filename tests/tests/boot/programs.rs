@@ -49,6 +49,7 @@ programs! {
     std_locks: "/bin/locks",
     std_mem: "/bin/mem",
     std_pipes: "/bin/pipes",
+    std_pollers: "/bin/pollers",
     std_fork_storm: "/bin/fork-storm",
     std_proc_files: "/bin/proc-files",
     std_remains: "/bin/remains",

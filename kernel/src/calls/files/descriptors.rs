@@ -31,7 +31,7 @@ pub fn dup2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut
     }
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     if let Some(old) = descriptors.duplicate_to(fd, new, !flags.is_empty(), &mut files.open)? {
-        files.release(memory, caller.process, old).tell(tasks);
+        files.release(memory, caller.process, old).tell(tasks, files);
     }
     value(new)
 }

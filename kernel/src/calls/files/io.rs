@@ -11,8 +11,9 @@ use crate::kernel::{Memory, Tasks};
 use crate::random::Random;
 use crate::signals::{self, SI_USER, SIGPIPE, SIGTTIN, SIGTTOU, from_process};
 use ::files::open::Whence;
+use ::files::pipe::event;
 use ::files::tty::LocalModes;
-use ::files::{Errno, OpenFlags};
+use ::files::{Errno, OpenFlags, Source};
 use alloc::vec;
 use alloc::vec::Vec;
 use containers::{Budget, Channel, Point, Wait};
@@ -251,11 +252,11 @@ fn read_into(
     if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
         transfer.files.tree.accessed(file.inode, now());
     }
-    transfer.files.news_of_counter(&opened, done).tell(tasks);
+    transfer.files.news_of_counter(&opened, done, event::WRITABLE).tell(tasks, transfer.files);
     if opened.bytes.is_console() && transfer.console.readable() {
         // What this reader has left is for the others.
         tasks.wake_all(Channel::ConsoleInput);
-        tasks.wake_all(Channel::Poll);
+        transfer.files.rouse(tasks, Source::Console, event::READABLE);
     }
     if outcome.unfinished { preempt_at(tasks, caller, outcome.point(!opened.bytes.is_regular())) } else { value(done) }
 }
@@ -297,7 +298,7 @@ fn write_from(
     if at == At::Offset && outcome.done > 0 {
         transfer.files.open.get_mut(opened.id)?.offset = start.wrapping_add(outcome.done);
     }
-    transfer.files.news_of_counter(opened, outcome.done).tell(tasks);
+    transfer.files.news_of_counter(opened, outcome.done, event::READABLE).tell(tasks, transfer.files);
     written(caller, tasks, outcome, !opened.bytes.is_regular())
 }
 

@@ -88,7 +88,7 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
                 SHARED if !flags.readable() => return Err(Errno::EBADF),
                 EXCLUSIVE if !flags.writable() => return Err(Errno::EBADF),
                 UNLOCKED => {
-                    News::of_locks(files.locks.clear(opened.file.inode, owner, first, last)?).tell(tasks);
+                    News::of_locks(files.locks.clear(opened.file.inode, owner, first, last)?).tell(tasks, files);
                     return DONE;
                 }
                 _ => {}
@@ -111,7 +111,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
         1 => false,
         2 => true,
         8 => {
-            News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks);
+            News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks, files);
             return DONE;
         }
         _ => return Err(Errno::EINVAL),
@@ -120,7 +120,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
     // A lock that is changed is given up before the other is asked for (flock(2)).
     let is_new = |held: Lock| held.owner == owner && held.exclusive != exclusive;
     if files.locks.on(opened.file.inode).any(is_new) {
-        News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks);
+        News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks, files);
     }
     set(caller, tasks, files, opened.file.inode, lock, operation & NONBLOCKING == 0)
 }
@@ -129,7 +129,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
 fn set(caller: &Caller, tasks: &mut Tasks, files: &mut Files, inode: InodeId, lock: Lock, waits: bool) -> Answer {
     match files.locks.set(inode, lock) {
         Ok(replaced) => {
-            News::of_locks(replaced).tell(tasks);
+            News::of_locks(replaced).tell(tasks, files);
             DONE
         }
         Err(Errno::EAGAIN) if waits => {

@@ -75,7 +75,7 @@ pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
         return Err(Errno::ENOMEM);
     }
     let id = descriptors.close(caller.arguments[0] as u32, &mut files.open)?;
-    files.release(memory, caller.process, id).tell(tasks);
+    files.release(memory, caller.process, id).tell(tasks, files);
     DONE
 }
 
@@ -102,7 +102,7 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
         if flags & CLOSE_ON_EXEC != 0 {
             descriptors.set_close_on_exec(fd, true, &mut files.open)?;
         } else {
-            files.close(memory, descriptors, fd, caller.process)?.tell(tasks);
+            files.close(memory, descriptors, fd, caller.process)?.tell(tasks, files);
         }
         from = fd + 1;
     }

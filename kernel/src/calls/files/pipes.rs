@@ -36,7 +36,7 @@ impl<'a> End<'a> {
     #[inline(always)]
     pub fn of(file: &'a OpenFile, inode: &'a Inode<ObjectId>) -> Option<End<'a>> {
         match &inode.kind {
-            Kind::Pipe { content, pipe } => Some(End { file, ring: *content, pipe }),
+            Kind::Pipe { content, pipe, .. } => Some(End { file, ring: *content, pipe }),
             _ => None,
         }
     }
@@ -76,7 +76,7 @@ pub fn read_ring(
 ) -> Answer {
     let Outcome { done, error, .. } =
         each(buffers, 0, 1, |buffer, _| read_piece(&caller, memory, files, &ring, buffer));
-    files.news(ring.inode, Some(ring.before)).tell(tasks);
+    files.news(ring.inode, Some(ring.before)).tell(tasks, files);
     match error {
         Some(error) if done == 0 => Err(error),
         _ => value(done),
@@ -170,7 +170,7 @@ pub fn write_ring(
         }
         write_piece(&caller, memory, files, &ring, buffer)
     });
-    files.news(ring.inode, Some(ring.before)).tell(tasks);
+    files.news(ring.inode, Some(ring.before)).tell(tasks, files);
     written(&caller, tasks, outcome, true)
 }
 

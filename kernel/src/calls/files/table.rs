@@ -43,7 +43,7 @@ calls! {
         _ => watching::create(&c.with(&[0; 6]), memory, tasks, files),
     },
     epoll_create1 => watching::create(c, memory, tasks, files),
-    epoll_ctl => watching::control(c, memory, tasks, files),
+    epoll_ctl => watching::control(c, memory, tasks, files, console),
     epoll_wait | epoll_pwait | epoll_pwait2 => watching::wait(c, memory, tasks, files, console),
 
     ioctl => devices::ioctl(c, memory, tasks, files, console),

@@ -1,16 +1,15 @@
 //! `epoll` and `eventfd`.
 //!
-//! An `epoll` is a list of open files that `poll` would be asked about, and waits as `poll` does. What is new
-//! for one that wants to be told of news only, the files' counts of changes say.
+//! Of the files that an `epoll` watches, a call looks only at those in its ready list: see [`::files::watch`].
 
-use super::polling::{ERROR, HANG_UP, Patience, finish, milliseconds, read_mask, state};
+use super::polling::{ERROR, HANG_UP, Patience, end, milliseconds, prepare, read_mask, state};
 use super::{opened, resources_mut};
-use crate::calls::{Answer, Caller, DONE, time, value};
+use crate::calls::{Answer, Caller, DONE, Reply, time, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
-use ::files::{Counter, Errno, InodeId, OpenFile, OpenFlags, Watch, Watches};
-use containers::Channel;
+use ::files::{Counter, Errno, InodeId, Interest, OpenFile, OpenFlags, Wish};
+use containers::{Channel, Wait};
 use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -59,54 +58,68 @@ pub fn create(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &m
     install(caller, memory, tasks, files, inode, flags)
 }
 
-/// `epoll_ctl(epoll, operation, fd, event)`. An `epoll` cannot be watched by another: `EINVAL`.
-pub fn control(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
+/// `epoll_ctl(epoll, operation, fd, event)`
+pub fn control(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+) -> Answer {
     const ADD: i32 = 1;
     const REMOVE: i32 = 2;
     const CHANGE: i32 = 3;
+    /// What may be asked for together with `EPOLLEXCLUSIVE`: `EPOLLWAKEUP` and, of the events, input and output.
+    const WITH_EXCLUSIVE: u32 = Wish::EXCLUSIVE | Wish::EDGE | 1 << 29 | (ERROR | HANG_UP) as u32 | 0x5;
     let (operation, fd) = (caller.int(1), caller.arguments[2] as u32);
-    let mut watch = Watch { events: 0, data: 0, seen: None };
+    let mut wish = Wish { events: 0, data: 0 };
     if operation != REMOVE {
         let event = caller.read::<Event>(memory, caller.arguments[3])?;
         // These two are told whether they are asked for or not.
-        let events = event.events | u32::from(ERROR | HANG_UP);
-        (watch.events, watch.data) = (events, u64::from(event.data[0]) | u64::from(event.data[1]) << 32);
+        wish.events = event.events | u32::from(ERROR | HANG_UP);
+        wish.data = u64::from(event.data[0]) | u64::from(event.data[1]) << 32;
     }
     let epoll = opened(caller, tasks, files, caller.int(0))?;
     let file = opened(caller, tasks, files, fd as i32)?;
-    match file.bytes {
-        Bytes::Nowhere => return Err(Errno::EBADF),
-        Bytes::Epoll => return Err(Errno::EINVAL),
-        bytes if !bytes.is_stream() => return Err(Errno::EPERM),
-        _ => {}
+    let source = match (file.bytes, file.source()) {
+        (Bytes::Nowhere, _) => return Err(Errno::EBADF),
+        (_, None) => return Err(Errno::EPERM),
+        (_, Some(source)) => source,
+    };
+    let exclusive = wish.events & Wish::EXCLUSIVE != 0;
+    if epoll.bytes != Bytes::Epoll
+        || epoll.file.inode == file.file.inode
+        || exclusive && (operation != ADD || wish.events & !WITH_EXCLUSIVE != 0)
+    {
+        return Err(Errno::EINVAL);
     }
-    let watches = files.tree.watches_mut(epoll.file.inode)?;
-    let key = (fd, file.id);
-    match (operation, watches.contains_key(&key)) {
-        (ADD, true) => return Err(Errno::EEXIST),
-        (CHANGE | REMOVE, false) => return Err(Errno::ENOENT),
-        (ADD | CHANGE, _) => _ = watches.insert(key, watch),
-        (REMOVE, _) => _ = watches.remove(&key),
+    let (epoll, name) = (epoll.file.inode, (fd, file.id));
+    let interest = match operation {
+        ADD => files.tree.add_interest(epoll, name, source, wish)?,
+        CHANGE => files.tree.change_interest(epoll, name, source, wish)?,
+        REMOVE => return files.tree.remove_interest(epoll, name, source).and(DONE),
         _ => return Err(Errno::EINVAL),
+    };
+    // There may be something to tell already.
+    if wish.news(state(files, console, file.id).into()) != 0 {
+        files.tree.make_ready(interest, &mut |told| Files::wake(tasks, told));
     }
-    // Who waits there may have something to be told now.
-    tasks.wake_all(Channel::Poll);
+    if !console.writable() {
+        console.wants_room();
+    }
     DONE
 }
 
-/// What is to be told of an open file that is watched, and how often that has changed: `None` if it is closed.
-fn news(
-    files: &Files,
-    console: &mut Console,
-    (key, watch): (&(u32, ::files::OpenFileId), &Watch),
-) -> Option<(u32, u64)> {
-    let (ready, changes) = state(files, console, &files.opened_by_id(key.1).ok()?);
-    Some((watch.news(ready.into(), changes), changes))
-}
-
-/// Whether there is anything to be told.
-pub(super) fn any(files: &Files, console: &mut Console, watches: &Watches) -> bool {
-    watches.iter().any(|watch| news(files, console, watch).is_some_and(|(events, _)| events != 0))
+/// Whether an `epoll` has anything to tell. What has not leaves its ready list.
+pub(super) fn any(files: &mut Files, console: &Console, epoll: InodeId) -> bool {
+    while let Ok(Some((first, _))) = files.tree.ready(epoll) {
+        let Some(&Interest { file, wish, .. }) = files.tree.interest(first) else { return false };
+        if wish.news(state(files, console, file).into()) != 0 {
+            return true;
+        }
+        files.tree.not_ready(first);
+    }
+    false
 }
 
 /// `epoll_wait(epoll, events, count, milliseconds)`, `epoll_pwait(…, mask, mask size)`, `epoll_pwait2`, which gives a
@@ -127,26 +140,48 @@ pub fn wait(
     };
     let epoll = opened(caller, tasks, files, caller.int(0))?.file.inode;
     let most = u64::try_from(caller.int(2)).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
+    let told = tell(caller, memory, files, console, epoll, most)?;
+    let patience = Patience { deadline, mask };
+    if let Some(answer) = end(told, patience) {
+        return answer;
+    }
+    prepare(caller, tasks, console, patience)?;
+    tasks.park(caller.thread, Wait::restart(Channel::Epoll(epoll.number()), deadline));
+    Ok(Reply::Parked)
+}
+
+/// Tells a program what is in the ready list, `most` events at most, each interest once; returns how many events.
+fn tell(
+    caller: &Caller,
+    memory: &mut Memory,
+    files: &mut Files,
+    console: &Console,
+    epoll: InodeId,
+    most: u64,
+) -> Result<u64, Errno> {
+    // What is told of as long as it is so joins the list again, behind this one.
+    let last = files.tree.ready(epoll)?.map(|(_, last)| last);
     let mut told = 0;
-    let mut next = files.tree.watches(epoll)?.first_key_value().map(|(key, _)| *key);
-    while let Some(key) = next.filter(|_| told < most) {
-        let watches = files.tree.watches(epoll)?;
-        next = watches.range(key..).nth(1).map(|(key, _)| *key);
-        let Some(watch) = watches.get(&key).copied() else { continue };
-        let Some((events, changes)) = news(files, console, (&key, &watch)) else {
-            // It has been closed since.
-            files.tree.watches_mut(epoll)?.remove(&key);
-            continue;
-        };
-        if events != 0 {
-            let data = [watch.data as u32, (watch.data >> 32) as u32];
-            let address = caller.arguments[1].wrapping_add(told * size_of::<Event>() as u64);
-            caller.write(memory, address, &Event { events, data })?;
-            if let Some(watch) = files.tree.watches_mut(epoll)?.get_mut(&key) {
-                watch.told(changes);
+    while told < most
+        && let Some((first, _)) = files.tree.ready(epoll)?
+        && let Some(&Interest { file, wish, .. }) = files.tree.interest(first)
+    {
+        match wish.news(state(files, console, file).into()) {
+            0 => files.tree.not_ready(first),
+            events => {
+                let data = [wish.data as u32, (wish.data >> 32) as u32];
+                let address = caller.arguments[1].wrapping_add(told * size_of::<Event>() as u64);
+                match caller.write(memory, address, &Event { events, data }) {
+                    Err(error) if told == 0 => return Err(error),
+                    Err(_) => break,
+                    Ok(()) => files.tree.told(first),
+                }
+                told += 1;
             }
-            told += 1;
+        }
+        if Some(first) == last {
+            break;
         }
     }
-    finish(caller, tasks, console, told, Patience { deadline, mask })
+    Ok(told)
 }

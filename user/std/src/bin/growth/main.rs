@@ -1,4 +1,4 @@
-//! What an operation costs among more and more strangers: `growth NAME SIZE...`, the same program on Jotun and on Linux.
+//! What an operation costs among more and more strangers: `growth NAME... SIZE...`, the same program on Jotun and on Linux.
 //!
 //! A stranger is whatever the operation has nothing to do with: a descriptor that is watched but not ready, a process that
 //! waits for something else. For each size a child of its own makes the strangers and then times the operation; with
@@ -34,9 +34,7 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [name, sizes @ ..] = &words[..] else { panic!("usage: growth NAME SIZE...") };
-    let operation = OPERATIONS.iter().find(|(known, ..)| known == name);
-    let &(_, most, run) = operation.unwrap_or_else(|| panic!("there is no operation {name}"));
+    let sizes: Vec<usize> = words.iter().filter_map(|word| word.parse().ok()).collect();
     // Strangers need descriptors; where the kernel grants fewer, the larger sizes fail and say so.
     for limit in [65_536, 4_096] {
         // SAFETY: the limit is a structure of this function's.
@@ -44,12 +42,16 @@ fn main() {
             break;
         }
     }
-    for size in sizes.iter().filter_map(|size| size.parse().ok()).filter(|size| *size <= most) {
-        let told = in_a_child(|| match run(size) {
-            Ok([median, least, most]) => println!("figure {name}-{size} {median} {least} {most}"),
-            Err(why) => println!("failed {name}-{size}: {why}"),
-        });
-        told.unwrap_or_else(|why| println!("failed {name}-{size}: {why}"));
+    for name in words.iter().filter(|word| word.parse::<usize>().is_err()) {
+        let operation = OPERATIONS.iter().find(|(known, ..)| known == name);
+        let &(_, most, run) = operation.unwrap_or_else(|| panic!("there is no operation {name}"));
+        for size in sizes.iter().copied().filter(|size| *size <= most) {
+            let told = in_a_child(|| match run(size) {
+                Ok([median, least, most]) => println!("figure {name}-{size} {median} {least} {most}"),
+                Err(why) => println!("failed {name}-{size}: {why}"),
+            });
+            told.unwrap_or_else(|why| println!("failed {name}-{size}: {why}"));
+        }
     }
 }
 

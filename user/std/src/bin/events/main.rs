@@ -1,5 +1,7 @@
 //! `eventfd` and `epoll`. It passes on Linux as well.
 
+mod watching;
+
 use libc::*;
 use programs::sys;
 use std::thread;
@@ -52,6 +54,10 @@ fn main() {
     once();
     refused();
     waiting();
+    watching::turns();
+    watching::alone();
+    watching::chains();
+    watching::lifetimes();
     println!("ok events");
 }
 
