@@ -137,7 +137,7 @@ on_cpus! {
     speed(1 on_1, 2 on_2, 8 on_8): |cpus| {
         let outcome = passes(cpus, &["speed", "2"]);
         // How much faster is for people to judge; that there are all the lines is not.
-        assert_eq!(outcome.text().lines().filter(|line| line.contains("x ")).count(), 6, "{outcome}");
+        assert_eq!(outcome.text().lines().filter(|line| line.contains('%')).count(), 6, "{outcome}");
     };
 
     // Signals to a thread that has come for its call and is not let in yet: only beside a third CPU.

@@ -151,6 +151,43 @@ impl Spread {
     }
 }
 
+/// What a machine's clock is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Clock {
+    /// It counts instructions: one run tells all.
+    Instructions,
+    /// The host's CPUs execute the program.
+    Hardware,
+    /// QEMU translates the program. What comes out has two speeds, run by run, that have nothing to do with the program.
+    Translator,
+}
+
+impl Clock {
+    /// Rounds that are made at least, and unless more are asked for.
+    pub(crate) fn rounds(self) -> (u16, u16) {
+        match self {
+            Self::Instructions => (1, 1),
+            Self::Hardware => (1, 5),
+            Self::Translator => (7, 7),
+        }
+    }
+}
+
+/// Runs that are this much slower than others, with none between them, are a group of their own.
+const GROUPS_APART: f64 = 1.25;
+
+/// The two groups that the times of a variant fall into, if they do: how many runs, and the median time of each.
+fn groups(samples: &[Sample]) -> Option<[(usize, f64); 2]> {
+    let mut seconds: Vec<f64> = samples.iter().map(Sample::seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    let ratio = |at: &usize| seconds[*at] / seconds[at - 1];
+    // One run alone is an accident.
+    let at = (2..seconds.len().saturating_sub(1)).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))?;
+    let group = |part: &[f64]| (part.len(), part[part.len() / 2]);
+    (ratio(&at) >= GROUPS_APART).then(|| [group(&seconds[..at]), group(&seconds[at..])])
+}
+
 /// A variant's row.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Row {
@@ -159,8 +196,11 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<Sample>,
     pub(crate) seconds: Spread,
     pub(crate) wall_cycles: Spread,
-    /// Against the first variant: its median time by this one's times.
-    pub(crate) speed_up: Spread,
+    /// Against the first variant: its time by this one's, of each the median, or on QEMU's translator the least.
+    /// None where that cannot be believed.
+    pub(crate) speed_up: Option<f64>,
+    /// The two groups that the times fall into, each with its number of runs and its median in seconds.
+    pub(crate) groups: Option<[(usize, f64); 2]>,
     pub(crate) user: Spread,
     pub(crate) kernel: Spread,
     pub(crate) spin: Spread,
@@ -177,20 +217,37 @@ pub(crate) struct Row {
 pub(crate) struct Comparison {
     pub(crate) program: String,
     pub(crate) machine: &'static str,
+    pub(crate) clock: Clock,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Comparison {
-    pub(crate) fn new(program: String, machine: &'static str, setups: Vec<Setup>, runs: Vec<Vec<Sample>>) -> Self {
-        let first = Spread::of(runs.first().map_or(&[], Vec::as_slice), Sample::seconds).median;
+    pub(crate) fn new(
+        program: String,
+        (machine, clock): (&'static str, Clock),
+        setups: Vec<Setup>,
+        runs: Vec<Vec<Sample>>,
+    ) -> Self {
+        let typical = |samples: &[Sample]| {
+            let seconds = Spread::of(samples, Sample::seconds);
+            if clock == Clock::Translator { seconds.least } else { seconds.median }
+        };
+        let first = runs.first().map_or(0.0, |samples| typical(samples));
+        let first_cpus = setups.first().map_or(1, |setup| setup.cpus);
+        // More CPUs make a program at most as many times faster as there are more of them; the translator may say else.
+        let is_possible = |factor: f64, setup: &Setup| {
+            clock != Clock::Translator || factor <= f64::from(setup.cpus) / f64::from(first_cpus)
+        };
         let row = |(setup, samples): (Setup, Vec<Sample>)| {
             let of = |figure: &dyn Fn(&Sample) -> f64| Spread::of(&samples, figure);
+            let speed_up = (!samples.is_empty()).then(|| first / typical(&samples));
             Row {
                 variant: setup.name(),
                 cpus: setup.cpus,
                 seconds: of(&Sample::seconds),
                 wall_cycles: of(&|sample| sample.wall_cycles as f64),
-                speed_up: of(&|sample| first / sample.seconds()),
+                speed_up: speed_up.filter(|factor| is_possible(*factor, &setup)),
+                groups: groups(&samples).filter(|_| clock != Clock::Instructions),
                 user: of(&|sample| sample.share(sample.user)),
                 kernel: of(&|sample| sample.share(sample.kernel)),
                 spin: of(&|sample| sample.share(sample.spin)),
@@ -202,7 +259,7 @@ impl Comparison {
                 samples,
             }
         };
-        Self { program, machine, rows: setups.into_iter().zip(runs).map(row).collect() }
+        Self { program, machine, clock, rows: setups.into_iter().zip(runs).map(row).collect() }
     }
 
     /// The table for the terminal.
@@ -231,7 +288,7 @@ impl Comparison {
                 cells.push("nothing measured".to_owned());
             } else {
                 cells.extend([ms(row.seconds.median), ms(row.seconds.least), ms(row.seconds.most)]);
-                cells.push(format!("{:.3}", row.speed_up.median));
+                cells.push(row.speed_up.map_or("?".to_owned(), |factor| format!("{factor:.3}")));
                 cells
                     .extend([row.user, row.kernel, row.spin, row.idle, row.contended].map(|part| percent(part.median)));
                 let memory = [row.pages_per_container, row.tables_per_container, row.directories_per_container];
@@ -241,7 +298,22 @@ impl Comparison {
         }
         let mut text =
             format!("{} on {}, medians; memory of a container, in pages\n{}", self.program, self.machine, table(&rows));
-        if self.machine == "bochs" {
+        if self.clock == Clock::Translator {
+            text +=
+                "on QEMU's translator: speed-ups are of the least times, and ? is one that so many CPUs cannot give\n";
+        }
+        for row in &self.rows {
+            if let Some([(quick, quick_time), (slow, slow_time)]) = row.groups {
+                text += &format!(
+                    "{}: the times fall into two groups, {quick} near {:.3} ms and {slow} near {:.3} ms; \
+                     docs/profiling.md says why\n",
+                    row.variant,
+                    quick_time * 1e3,
+                    slow_time * 1e3
+                );
+            }
+        }
+        if self.clock == Clock::Instructions {
             let cycles = |row: &Row| format!("{} {}", row.variant, grouped(row.wall_cycles.median as u64));
             let all: Vec<_> = self.rows.iter().map(cycles).collect();
             text += &format!("instructions: {}\n", all.join(", "));
@@ -308,15 +380,48 @@ mod tests {
         let setups = ["up", "smp:2", "smp:4"].map(|text| Setup::parse(text).unwrap()).to_vec();
         let up = vec![sample(600, 400, 0, 0, 1), sample(700, 500, 0, 0, 1), sample(600, 300, 0, 0, 1)];
         let two = vec![sample(600, 400, 150, 50, 2), sample(600, 400, 100, 100, 2)];
-        Comparison::new("prog </script>".to_owned(), "bochs", setups, vec![up, two, Vec::new()])
+        Comparison::new("prog </script>".to_owned(), ("bochs", Clock::Instructions), setups, vec![up, two, Vec::new()])
+    }
+
+    /// Runs of these lengths, on one CPU.
+    fn runs(lengths: &[u64]) -> Vec<Sample> {
+        lengths.iter().map(|length| sample(*length, 0, 0, 0, 1)).collect()
+    }
+
+    #[test]
+    fn the_translator_is_believed_as_far_as_can_be() {
+        let setups = ["up", "smp:2", "smp:4"].map(|text| Setup::parse(text).unwrap()).to_vec();
+        let lengths: [&[u64]; 3] =
+            [&[344, 121, 346, 122, 350, 125, 343], &[80, 82, 81, 83, 80, 85, 81], &[20, 21, 22, 21, 20, 20, 22]];
+        let runs = |clock| {
+            let samples = lengths.map(runs).to_vec();
+            Comparison::new("prog".to_owned(), ("qemu", clock), setups.clone(), samples)
+        };
+        let on_translator = runs(Clock::Translator);
+        let speed_ups: Vec<_> = on_translator.rows.iter().map(|row| row.speed_up).collect();
+        assert_eq!(speed_ups, [Some(1.0), Some(121.0 / 80.0), None], "six times on four CPUs");
+        assert_eq!(on_translator.rows[0].groups, Some([(3, 0.122), (4, 0.346)]));
+        assert_eq!(on_translator.rows[1].groups, None);
+        let text = on_translator.text();
+        assert!(text.contains("up: the times fall into two groups, 3 near 122.000 ms and 4 near 346.000 ms"), "{text}");
+        let with_kvm = runs(Clock::Hardware);
+        assert_eq!(with_kvm.rows[2].speed_up, Some(343.0 / 21.0), "the host's CPUs are believed");
+    }
+
+    #[test]
+    fn one_slow_run_is_no_group() {
+        assert_eq!(groups(&runs(&[100, 101, 102, 100, 300])), None);
+        assert_eq!(groups(&runs(&[100, 101, 124, 126])), None);
+        assert_eq!(groups(&runs(&[100, 126])), None);
+        assert_eq!(groups(&[]), None);
     }
 
     #[test]
     fn medians_and_speed_ups() {
         let [up, two, none] = &comparison().rows[..] else { panic!("three rows") };
         assert_eq!((up.seconds.median, up.seconds.least, up.seconds.most), (1.0, 0.9, 1.2));
-        assert_eq!(up.speed_up.median, 1.0);
-        assert_eq!((two.seconds.median, two.speed_up.median), (0.6, 1.0 / 0.6));
+        assert_eq!(up.speed_up, Some(1.0));
+        assert_eq!((two.seconds.median, two.speed_up), (0.6, Some(1.0 / 0.6)));
         assert_eq!((two.spin.least, two.spin.most), (100.0 / 1200.0, 150.0 / 1200.0));
         let memory = [two.pages_per_container, two.tables_per_container, two.directories_per_container];
         assert_eq!((two.contended.median, memory.map(|part| part.median)), (0.25, [20.0, 2.5, 0.5]));

@@ -117,9 +117,9 @@ pub(crate) struct Payload {
 /// The machine, and who plays it.
 #[derive(Args, Clone)]
 pub(crate) struct Machine {
-    /// Who plays the machine
-    #[arg(long = "machine", value_enum, default_value_t = Kind::Qemu)]
-    pub(crate) kind: Kind,
+    /// Who plays the machine [default: qemu; of `compare`, bochs where there is no KVM]
+    #[arg(long = "machine", value_enum)]
+    pub(crate) kind: Option<Kind>,
 
     /// Memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1 << 20))]
@@ -147,10 +147,22 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Bochs, with what there is by default.
-    pub(crate) fn bochs() -> Self {
+    /// Who plays it.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind.unwrap_or(Kind::Qemu)
+    }
+
+    /// Lets the machine be of that kind, unless the user has said which, or has asked for what only QEMU can do.
+    pub(crate) fn prefer(&mut self, kind: Kind) {
+        if !self.uefi && self.accel == Accel::Auto && self.further.is_empty() {
+            self.kind.get_or_insert(kind);
+        }
+    }
+
+    /// A machine of that kind, with what there is by default.
+    pub(crate) fn of(kind: Kind) -> Self {
         Self {
-            kind: Kind::Bochs,
+            kind: Some(kind),
             memory: 256,
             uefi: false,
             accel: Accel::Auto,
@@ -166,6 +178,8 @@ impl Machine {
 pub(crate) enum Kind {
     /// As fast as can be
     Qemu,
+    /// QEMU as a counter of instructions, on one CPU: as Bochs, and many times faster
+    Icount,
     /// Counts instructions: a run is the same every time, to the last of them
     Bochs,
 }

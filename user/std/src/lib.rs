@@ -7,6 +7,7 @@
 pub mod children;
 pub mod counts;
 pub mod cpus;
+pub mod gain;
 pub mod native;
 pub mod probe;
 pub mod system;

@@ -143,7 +143,7 @@ fn listed(lab: &Lab, (name, variant, recording): Kernel, program: &[&str]) -> Re
     let mut words = kernel_words(variant, Kind::Bochs, Console::Pipe, false, &payload);
     words.extend(recording.then(|| format!("{TRACE_WORD}1x{RECORDS}")));
     iso::make(&dir, &dir.join(ISO), &built.kernel, &modules, iso::Style::Run, &words)?;
-    let transcript = transcript(&Plan::new(&Machine::bochs(), 1, dir.clone(), ISO), &dir, lab.timeout)?;
+    let transcript = transcript(&Plan::new(&Machine::of(Kind::Bochs), 1, dir.clone(), ISO), &dir, lab.timeout)?;
     let _ = fs::remove_dir_all(&dir);
     Ok((executed(&transcript), built.symbols))
 }

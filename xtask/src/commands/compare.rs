@@ -19,11 +19,11 @@ use signal_hook::{consts::SIGINT, flag};
 use super::profile::BENCHMARK;
 use crate::{
     build, child,
-    comparison::{Comparison, Sample, Setup},
-    machine::bochs,
+    comparison::{Clock, Comparison, Sample, Setup},
+    machine::qemu,
     notes::note,
-    options::{self, Kind},
-    packages::{self, Use},
+    options::{self, Accel, Kind},
+    packages,
     project::{self, RunDir},
 };
 
@@ -42,7 +42,11 @@ Examples:
   cargo xtask compare                                                the benchmark of two processes
   cargo xtask compare --variants up,smp:1,smp:2,smp:4 -- ./prog args
   cargo xtask compare --variants smp:4/ticket,smp:4/clh,smp:4/tas -- ./prog
-  cargo xtask compare --machine bochs --rounds 1 --variants up,smp:1 -- null-call
+  cargo xtask compare --machine icount --variants up,smp:1 -- null-call
+  cargo xtask compare --machine qemu -- ./prog                       quick, and less to be believed
+
+Without --machine it is KVM where that works, else Bochs, which counts instructions. QEMU's translator has two speeds
+that have nothing to do with the program: there seven rounds at least are made, and the least times compared.
 
 A variant is `up`, the uniprocessor kernel; or `smp:N`, the kernel for several CPUs on N of them, with the
 ticket lock; or `smp:N/LOCK` with another lock: mcs, clh, tas.")]
@@ -51,9 +55,10 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "up,smp:1,smp:2", value_parser = Setup::parse)]
     variants: Vec<Setup>,
 
-    /// Rounds; in each, every variant has its turn
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    rounds: u16,
+    /// Rounds; in each, every variant has its turn [default: 1 where instructions are counted, 5 with KVM, 7 on QEMU's
+    /// translator, where there are no fewer]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
 
     #[command(flatten)]
     machine: options::Machine,
@@ -87,14 +92,10 @@ impl Compare {
         // Now, rather than when everything has been measured.
         let json = out.join("compare.json");
         File::create(&json).with_context(|| format!("cannot write {}", json.display()))?;
-        packages::ensure(match self.machine.kind {
-            Kind::Bochs => {
-                self.variants.iter().try_for_each(|setup| bochs::check(&self.machine, setup.cpus))?;
-                &[Use::Bochs]
-            }
-            Kind::Qemu if self.machine.uefi => &[Use::Boot, Use::Efi, Use::Ovmf],
-            Kind::Qemu => &[Use::Boot],
-        })?;
+        let clock = self.choose_clock();
+        for setup in &self.variants {
+            packages::ensure(self.machine.uses(setup.cpus)?)?;
+        }
         if self.payload.program.is_empty() {
             self.payload.program = vec![BENCHMARK.into()];
         }
@@ -110,9 +111,9 @@ impl Compare {
             std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
         }
         fs::write(&input, bytes).context("cannot keep the input")?;
-        let (runs, status) = self.run_all(&input, dir.path())?;
+        let (runs, status) = self.run_all(self.rounds(clock), &input, dir.path())?;
         let program: Vec<_> = self.payload.program.iter().map(|word| word.to_string_lossy()).collect();
-        let machine = if self.machine.kind == Kind::Bochs { "bochs" } else { "qemu" };
+        let machine = (self.machine.kind().name(), clock);
         let comparison = Comparison::new(program.join(" "), machine, self.variants, runs);
         let _ = std::io::stdout().lock().write_all(comparison.text().as_bytes());
         comparison.write(&out)?;
@@ -120,20 +121,42 @@ impl Compare {
         Ok(status)
     }
 
+    /// Takes a machine whose figures can be believed, unless the user has chosen one, and tells what its clock is good
+    /// for.
+    fn choose_clock(&mut self) -> Clock {
+        let kvm = qemu::kvm().is_ok();
+        self.machine.prefer(if kvm { Kind::Qemu } else { Kind::Bochs });
+        match self.machine.kind() {
+            kind if kind.counts_instructions() => Clock::Instructions,
+            _ if kvm && self.machine.accel != Accel::Tcg => Clock::Hardware,
+            _ => Clock::Translator,
+        }
+    }
+
+    /// How many rounds are made.
+    fn rounds(&self, clock: Clock) -> u16 {
+        let (least, usual) = clock.rounds();
+        let rounds = self.rounds.unwrap_or(usual);
+        if rounds < least {
+            note(format_args!("{rounds} rounds say too little on QEMU's translator: there will be {least}"));
+        }
+        rounds.max(least)
+    }
+
     /// Runs all rounds; samples by variant, and the status. Ctrl-C ends it with what there is.
-    fn run_all(&self, input: &Path, dir: &Path) -> Result<(Vec<Vec<Sample>>, u8)> {
+    fn run_all(&self, rounds: u16, input: &Path, dir: &Path) -> Result<(Vec<Vec<Sample>>, u8)> {
         let stop = Arc::new(AtomicBool::new(false));
         flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;
         let mut runs = vec![Vec::new(); self.variants.len()];
         let mut status = 0;
         let mut output: Option<Vec<u8>> = None;
         let stopped = || stop.load(Ordering::Relaxed);
-        'rounds: for round in 1..=self.rounds {
+        'rounds: for round in 1..=rounds {
             for (setup, samples) in self.variants.iter().zip(&mut runs) {
                 if stopped() {
                     break 'rounds;
                 }
-                note(format_args!("round {round} of {}: {}", self.rounds, setup.name()));
+                note(format_args!("round {round} of {rounds}: {}", setup.name()));
                 let run = self.run(setup, input, dir)?;
                 if stopped() && run.status != 0 {
                     // It was stopped as well, which says nothing about the program.
@@ -173,12 +196,12 @@ impl Compare {
         let machine = &self.machine;
         let mut words: Vec<OsString> = Vec::new();
         let mut option = |name: &str, value: &str| words.push(format!("{name}={value}").into());
-        option("--machine", if machine.kind == Kind::Bochs { "bochs" } else { "qemu" });
+        option("--machine", machine.kind().name());
         option("--memory", &machine.memory.to_string());
         match machine.accel {
-            options::Accel::Auto => {}
-            options::Accel::Tcg => option("--accel", "tcg"),
-            options::Accel::Kvm => option("--accel", "kvm"),
+            Accel::Auto => {}
+            Accel::Tcg => option("--accel", "tcg"),
+            Accel::Kvm => option("--accel", "kvm"),
         }
         machine.cpu.iter().for_each(|cpu| option("--cpu", cpu));
         self.timeout.iter().for_each(|timeout| option("--timeout", &timeout.as_secs_f64().to_string()));

@@ -66,7 +66,7 @@ pub(crate) struct Debug {
 impl Debug {
     /// Starts both; the status is gdb's, or 0.
     pub(crate) fn execute(self) -> Result<u8> {
-        if self.machine.kind != Kind::Qemu {
+        if self.machine.kind() != Kind::Qemu {
             bail!("gdb attaches to QEMU only: leave --machine out");
         }
         let mut uses = vec![Use::Boot];
@@ -79,7 +79,7 @@ impl Debug {
         let modules = Modules::prepare(&self.payload, &built, dir.path(), false)?;
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join("jotun.iso");
-        let words = kernel_words(self.build.variant(), self.machine.kind, Console::Plain, false, &self.payload);
+        let words = kernel_words(self.build.variant(), self.machine.kind(), Console::Plain, false, &self.payload);
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
 
         let port = free_port()?;

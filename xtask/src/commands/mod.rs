@@ -48,7 +48,7 @@ pub(crate) fn kernel_words(
         }
     }
     words.extend(stats.then(|| STATS_WORD.to_owned()));
-    words.extend((machine == Kind::Bochs).then(|| format!("{SEED_WORD}1")));
+    words.extend(machine.counts_instructions().then(|| format!("{SEED_WORD}1")));
     words.extend(payload.append.iter().flat_map(|words| words.split_whitespace()).map(str::to_owned));
     words
 }

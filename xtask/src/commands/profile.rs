@@ -20,12 +20,12 @@ use crate::{
     build,
     image::{Modules, iso},
     machine::{
-        self, Player, bochs, qemu,
+        self,
         session::{LogSink, Region, Session, StatsSink},
     },
     notes::note,
     options::{self, Kind},
-    packages::{self, Use},
+    packages,
     profile::Profile,
     project::{self, RunDir},
 };
@@ -117,14 +117,7 @@ impl ProfileCommand {
         }
         // What is wrong is said before anything is installed, built or run.
         prepare(&out)?;
-        packages::ensure(match self.machine.kind {
-            Kind::Bochs => {
-                bochs::check(&self.machine, cpus)?;
-                &[Use::Bochs]
-            }
-            Kind::Qemu if self.machine.uefi => &[Use::Boot, Use::Efi, Use::Ovmf],
-            Kind::Qemu => &[Use::Boot],
-        })?;
+        packages::ensure(self.machine.uses(cpus)?)?;
         if self.payload.program.is_empty() {
             self.payload.program = vec![BENCHMARK.into()];
         }
@@ -147,7 +140,7 @@ impl ProfileCommand {
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
-        let mut words = kernel_words(self.build.variant(), machine.kind, console, true, &self.payload);
+        let mut words = kernel_words(self.build.variant(), machine.kind(), console, true, &self.payload);
         words.push(format!("{TRACE_WORD}{cpus}x{records}"));
         words.extend(self.trace_cpu.map(|only| format!("{TRACE_CPU_WORD}{only}")));
         words.extend(self.region.then(|| TRACE_REGION_WORD.to_owned()));
@@ -156,16 +149,13 @@ impl ProfileCommand {
             dir.keep();
         }
         let stats = out.join("stats.json");
-        let file = (machine.kind == Kind::Bochs).then(|| dir.path().join(REGION));
+        let file = (machine.kind() == Kind::Bochs).then(|| dir.path().join(REGION));
         let region = Region { file, ..Region::default() };
         // QEMU has this file as the machine's memory, and leaves it behind.
         let memory = memfd_create("jotun", MemfdFlags::empty()).map(File::from).context("cannot make memory")?;
         machine.further.extend(memory_arguments(&memory, machine.memory));
         let session = Session {
-            player: match machine.kind {
-                Kind::Qemu => Player::Qemu(qemu::arguments(&machine, cpus, &iso)?),
-                Kind::Bochs => Player::Bochs(bochs::Plan::new(&machine, cpus, dir.path().to_owned(), ISO)),
-            },
+            player: machine.player(cpus, dir.path(), ISO)?,
             symbols: &built.symbols,
             terminal,
             timeout: self.timeout,
@@ -197,9 +187,9 @@ impl ProfileCommand {
     /// The text about the run that stands in the trace.
     fn about(&self, cpus: u8, status: u8) -> String {
         let program: Vec<_> = self.payload.program.iter().map(|word| word.to_string_lossy()).collect();
-        let machine = match self.machine.kind {
-            Kind::Qemu => "qemu",
-            Kind::Bochs => "bochs, where a cycle is an instruction",
+        let machine = match self.machine.kind() {
+            kind if kind.counts_instructions() => format!("{}, where a cycle is an instruction", kind.name()),
+            kind => kind.name().to_owned(),
         };
         let mut about = format!("program {}\n", program.join(" ").replace('\n', " "));
         about += &format!("status {status}\nmachine {machine}\ncpus {cpus}\nkernel {}\n", self.build.variant().name());

@@ -15,12 +15,10 @@ use crate::{
     build,
     image::{Modules, iso},
     machine::{
-        self, Player, bochs, qemu,
+        self,
         session::{LogSink, Session, StatsSink},
     },
-    notes,
-    options::{self, Kind},
-    packages::{self, Use},
+    notes, options, packages,
     project::RunDir,
 };
 
@@ -95,14 +93,7 @@ impl Run {
         }
         let cpus = self.build.cpus();
         // What is wrong with the options is said before anything is installed or built.
-        packages::ensure(match self.machine.kind {
-            Kind::Bochs => {
-                bochs::check(&self.machine, cpus)?;
-                &[Use::Bochs]
-            }
-            Kind::Qemu if self.machine.uefi => &[Use::Boot, Use::Efi, Use::Ovmf],
-            Kind::Qemu => &[Use::Boot],
-        })?;
+        packages::ensure(self.machine.uses(cpus)?)?;
         let log = self.log_sink()?;
         let stats = self.stats_sink()?;
         let terminal = machine::is_terminal();
@@ -113,7 +104,8 @@ impl Run {
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
-        let words = kernel_words(self.build.variant(), self.machine.kind, console, self.stats.is_some(), &self.payload);
+        let words =
+            kernel_words(self.build.variant(), self.machine.kind(), console, self.stats.is_some(), &self.payload);
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
         if self.machine.print {
             dir.keep();
@@ -122,10 +114,7 @@ impl Run {
             notes::note("Ctrl-] ends the machine");
         }
         let session = Session {
-            player: match self.machine.kind {
-                Kind::Qemu => Player::Qemu(qemu::arguments(&self.machine, cpus, &iso)?),
-                Kind::Bochs => Player::Bochs(bochs::Plan::new(&self.machine, cpus, dir.path().to_owned(), ISO)),
-            },
+            player: self.machine.player(cpus, dir.path(), ISO)?,
             symbols: &built.symbols,
             terminal,
             timeout: self.timeout,

@@ -142,9 +142,10 @@ pub(super) fn reason(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Kind;
 
     fn machine() -> Machine {
-        Machine { memory: 64, ..Machine::bochs() }
+        Machine { memory: 64, ..Machine::of(Kind::Bochs) }
     }
 
     #[test]

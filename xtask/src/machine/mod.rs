@@ -4,6 +4,7 @@ pub(crate) mod bochs;
 pub(crate) mod console;
 pub(crate) mod control;
 mod debugger;
+mod kinds;
 mod launch;
 mod monitor;
 pub(crate) mod qemu;

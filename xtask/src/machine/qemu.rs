@@ -11,7 +11,7 @@ use abi::channel::{LOG_PORT, QEMU_EXIT_PORT};
 use anyhow::{Result, bail};
 
 use crate::{
-    options::{Accel, Machine},
+    options::{Accel, Kind, Machine},
     packages,
 };
 
@@ -20,6 +20,9 @@ pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The CPU unless another is asked for: all that the accelerator can do.
 const CPU: &str = "max";
+
+/// The accelerator that counts instructions: a thread of the host plays the one CPU.
+const COUNTED: &str = "tcg,thread=single";
 
 /// MiB of memory below which OVMF does not come to the boot loader (it hangs with 32).
 const UEFI_MEMORY: u32 = 64;
@@ -30,10 +33,11 @@ pub(crate) fn arguments(machine: &Machine, cpus: u8, iso: &Path) -> Result<Vec<O
     let exit = format!("isa-debug-exit,iobase={QEMU_EXIT_PORT:#x},iosize=4");
     let log = format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log");
     let (cpus, memory) = (cpus.to_string(), machine.memory.to_string());
+    let accel = if machine.kind() == Kind::Icount { COUNTED } else { accel(machine.accel)? };
     let mut all: Vec<OsString> = [
         ["-machine", "q35"],
         ["-cpu", machine.cpu.as_deref().unwrap_or(CPU)],
-        ["-accel", accel(machine.accel)?],
+        ["-accel", accel],
         ["-smp", &cpus],
         ["-m", &memory],
         ["-display", "none"],
@@ -46,6 +50,10 @@ pub(crate) fn arguments(machine: &Machine, cpus: u8, iso: &Path) -> Result<Vec<O
     .map(OsString::from)
     .collect();
     all.extend(["-nodefaults", "-no-reboot"].map(OsString::from));
+    if machine.kind() == Kind::Icount {
+        // A tick is an instruction, and where the machine has nothing to do, time goes on to the next event at once.
+        all.extend(["-icount", "shift=0,sleep=off"].map(OsString::from));
+    }
     if machine.uefi {
         if machine.memory < UEFI_MEMORY {
             bail!("UEFI's firmware needs {UEFI_MEMORY} MiB of memory; --memory says {}", machine.memory);
@@ -106,7 +114,6 @@ fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Kind;
 
     #[test]
     fn the_flag_tells_not_its_likeness() {
@@ -124,13 +131,11 @@ mod tests {
     #[test]
     fn the_machine_is_what_was_asked_for() {
         let machine = Machine {
-            kind: Kind::Qemu,
             memory: 64,
-            uefi: false,
             accel: Accel::Tcg,
             cpu: Some("qemu64".into()),
             further: vec!["-S".into()],
-            print: false,
+            ..Machine::of(Kind::Qemu)
         };
         let line = shell_line(PROGRAM, &arguments(&machine, 64, Path::new("/a b/x.iso")).unwrap());
         assert_eq!(

@@ -1,10 +1,14 @@
 //! The first process of a Linux that is there to run one program: `cargo xtask bench --against linux`.
 //!
-//! Its arguments are the program and the program's arguments. It mounts what programs expect, runs the
-//! program, tells its status in a last line and switches the machine off.
+//! Its arguments are the program and the program's arguments. It mounts what programs expect, tells which clock the kernel
+//! has and how often the timer interrupts it, runs the program, tells its status in a last line and switches the machine
+//! off.
 
+use programs::cpus;
 use std::arch::asm;
+use std::arch::x86_64::_rdtsc;
 use std::ffi::CStr;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::ptr;
@@ -21,6 +25,8 @@ fn main() {
     mount(c"devtmpfs", c"/dev");
     mount(c"proc", c"/proc");
     mount(c"tmpfs", c"/tmp");
+    mount(c"sysfs", c"/sys");
+    tell_clock();
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let status = words.split_first().map(|(program, arguments)| Command::new(program).args(arguments).status());
     match status {
@@ -32,6 +38,32 @@ fn main() {
         None => println!("linux-init: no program was named"),
     }
     switch_off();
+}
+
+/// Ticks for which the timer's interrupts are counted.
+const WATCHED: u64 = 20_000_000;
+
+/// Tells the kernel's clock, and the ticks between two interrupts of a CPU's timer while the CPU is busy.
+fn tell_clock() {
+    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let clock = fs::read_to_string(path).unwrap_or_else(|_| "unknown".to_owned());
+    let mask = cpus::affinity(0).unwrap_or(1);
+    cpus::stay_on(0);
+    let before = timer_interrupts();
+    // SAFETY: every 64-bit CPU has the counter, and Linux lets programs read it.
+    let now = || unsafe { _rdtsc() };
+    let start = now();
+    while now() - start < WATCHED {}
+    let (ticks, interrupts) = (now() - start, timer_interrupts() - before);
+    let _ = cpus::set_affinity(0, mask);
+    println!("linux-clock: {} {}", clock.trim(), ticks.checked_div(interrupts).unwrap_or(u64::MAX));
+}
+
+/// The interrupts of CPU 0's timer so far.
+fn timer_interrupts() -> u64 {
+    let all = fs::read_to_string("/proc/interrupts").unwrap_or_default();
+    let line = all.lines().find_map(|line| line.trim_start().strip_prefix("LOC:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 fn mount(kind: &CStr, at: &CStr) {

@@ -3,9 +3,11 @@
 //! First, threads that only compute: 1, 2, … of them, each with the same work. Then the benchmark of
 //! papers/001, section 4: two processes which compute and every so often make a system call, so that
 //! the share of the kernel, where only one CPU can be at a time, sets the limit. The speed-up is what
-//! the same work takes one after the other, in terms of what it takes at once.
+//! the same work takes one after the other, in terms of what it takes at once; `?` where several measurements do not
+//! agree on it.
 
 use programs::cpus;
+use programs::gain::{Gain, PAIRS};
 use programs::native::{self, Status};
 use std::hint::black_box;
 use std::thread;
@@ -13,11 +15,11 @@ use std::time::{Duration, Instant};
 
 fn main() {
     let cpus = cpus::allowed().len();
-    let rounds = cpus::argument(1, 20) as u64 * 1_000_000;
+    let rounds = cpus::argument(1, 20) as u64 * 1_000_000 / PAIRS as u64;
     let most = cpus::argument(2, cpus).max(1);
-    computing(rounds, most);
+    computing(cpus, rounds, most);
     if native::present() {
-        two_processes(rounds);
+        two_processes(cpus, rounds);
     } else {
         println!("two processes: only on Jotun");
     }
@@ -36,15 +38,13 @@ fn timed(threads: usize, work: impl Fn() + Sync) -> Duration {
     start.elapsed()
 }
 
-fn computing(rounds: u64, most: usize) {
+fn computing(cpus: usize, rounds: u64, most: usize) {
     println!("threads that only compute:");
     println!("{:>8} {:>8} {:>9}", "threads", "ms", "speed-up");
-    let one = timed(1, || compute(rounds));
     let counts = (0..).map(|power| 1 << power).take_while(|count| *count < most).chain([most]);
     for threads in counts {
-        let took = if threads == 1 { one } else { timed(threads, || compute(rounds)) };
-        let gain = threads as f64 * one.as_secs_f64() / took.as_secs_f64();
-        println!("{threads:>8} {:>8} {gain:>8.2}x", took.as_millis());
+        let gain = Gain::measure(cpus, threads, || [1, threads].map(|threads| timed(threads, || compute(rounds))));
+        println!("{threads:>8} {:>8} {:>9}", gain.least[1].as_millis(), gain.shown());
     }
 }
 
@@ -76,7 +76,7 @@ fn cycles() -> [u64; 4] {
     })
 }
 
-fn two_processes(rounds: u64) {
+fn two_processes(cpus: usize, rounds: u64) {
     println!("two processes that make a call of {BURN} instructions every so many rounds:");
     println!(
         "{:>8} {:>8} {:>8} {:>9}   {:>6} {:>6} {:>6} {:>6}",
@@ -86,16 +86,19 @@ fn two_processes(rounds: u64) {
         // As long as the least work takes, whatever it consists of.
         let calls = rounds / (interval + BURN / 2);
         let order = native::worker(interval, calls, BURN);
-        let one = workers(1, order);
-        let before = cycles();
-        let two = workers(2, order);
-        let after = cycles();
-        let spent: Vec<_> = before.iter().zip(after).map(|(before, after)| after - before).collect();
+        let mut spent = [0; 4];
+        let gain = Gain::measure(cpus, 2, || {
+            let one = workers(1, order);
+            let before = cycles();
+            let two = workers(2, order);
+            let after = cycles();
+            (0..spent.len()).for_each(|state| spent[state] += after[state] - before[state]);
+            [one, two]
+        });
         let all = spent.iter().sum::<u64>().max(1);
         let shares: Vec<_> =
             spent.iter().map(|cycles| format!("{:5.1}%", *cycles as f64 * 100.0 / all as f64)).collect();
-        let gain = 2.0 * one.as_secs_f64() / two.as_secs_f64();
-        let (one, two) = (one.as_millis(), two.as_millis());
-        println!("{interval:>8} {one:>8} {two:>8} {gain:>8.2}x   {}", shares.join(" "));
+        let [one, two] = gain.least.map(|time| time.as_millis());
+        println!("{interval:>8} {one:>8} {two:>8} {:>9}   {}", gain.shown(), shares.join(" "));
     }
 }

@@ -22,7 +22,7 @@ type Ticks = Result<u64, String>;
 /// An operation: its name, how many are made in a round, and what makes them.
 type Operation = (&'static str, u64, fn(u64) -> Ticks);
 
-const OPERATIONS: [Operation; 17] = [
+const OPERATIONS: [Operation; 16] = [
     ("null", 2000, calls::null),
     ("getppid", 2000, calls::getppid),
     ("open", 200, calls::open),
@@ -32,7 +32,6 @@ const OPERATIONS: [Operation; 17] = [
     ("map", 200, memory::map),
     ("clear", 20, memory::clear),
     ("futex", 200, threads::futex),
-    ("futex-2", 200, threads::futex_on_two),
     ("pipe", 200, threads::pipe),
     ("pipe-2", 200, threads::pipe_on_two),
     ("thread", 20, threads::create_and_join),
