@@ -21,8 +21,8 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::num::NonZeroU64;
 
-/// Interests there can be: `ENOSPC` beyond.
-pub(crate) const INTERESTS_MAX: usize = 262_144;
+/// Interests there can be, of all programs together: `ENOSPC` beyond. They take some megabytes of the kernel's memory.
+pub(crate) const INTERESTS_MAX: usize = 65_536;
 
 /// How many `epoll`s may be in a chain of which each watches the next.
 const CHAIN_MAX: u32 = 5;
