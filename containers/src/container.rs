@@ -124,6 +124,8 @@ pub struct Container {
     pub heap: (u64, u64),
     /// Below it, new mappings look for room; a Linux program's stack lies above.
     pub mappings_end: u64,
+    /// Bytes that a region may have which [grows](crate::Traits::GROWS).
+    pub growth: u64,
 }
 
 /// Names a [`Container`].

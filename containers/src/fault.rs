@@ -2,12 +2,12 @@
 //! pages, which are there already, several are delivered at once.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, OBJECT, PACKAGES, Root, WINDOW, frame_of, parked, slot};
+use crate::directory::{self, OBJECT, PACKAGES, Root, USER_END, WINDOW, frame_of, parked, slot};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::object::NoPage;
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
-use crate::region::{Backing, Region, Rights};
+use crate::region::{Backing, Region, Rights, Traits};
 use crate::user::Space;
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -52,6 +52,9 @@ struct Page {
     flags: Flags,
 }
 
+/// Bytes that stay free below a region that grows, as on Linux.
+const GUARD: u64 = 256 * PAGE;
+
 /// Pages of an object that are entered together when one of them is read: so many, on a multiple of their size.
 const TOGETHER: u64 = 8;
 
@@ -73,7 +76,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Sees to it that the container's page directory grants the access; tells whether it did not yet.
     fn deliver(&mut self, id: ContainerId, cpu: Cpu, address: u64, access: Rights) -> Result<(Frame, bool), Fault> {
         let container = self.containers.get(id).ok_or(Fault::NoRegion)?;
-        let region = *container.regions.at(address).ok_or(Fault::NoRegion)?;
+        let region = match container.regions.at(address) {
+            Some(region) => *region,
+            None => return self.grow(id, address).and_then(|()| self.deliver(id, cpu, address, access)),
+        };
         if !region.rights.contains(access) {
             return Err(Fault::Rights);
         }
@@ -110,6 +116,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             }
         }
         Ok((new.frame, true))
+    }
+
+    /// Lets the region above an address, which lies in none, grow down to it, if it is one that does.
+    #[cold]
+    fn grow(&mut self, id: ContainerId, address: u64) -> Result<(), Fault> {
+        let container = self.containers.get_mut(id).ok_or(Fault::NoRegion)?;
+        let above = container.regions.first(address..USER_END).filter(|above| above.traits.contains(Traits::GROWS));
+        let above = above.ok_or(Fault::NoRegion)?;
+        let start = address & !(PAGE - 1);
+        // A program that runs beyond the end of its stack is not to find another mapping there.
+        let below = start.saturating_sub(GUARD)..start;
+        let near = container.regions.within(below).any(|region| !region.rights.is_empty());
+        if near || above.end - start > container.growth {
+            return Err(Fault::NoRegion);
+        }
+        container.regions.insert(Region { start, end: above.start, ..above }).map_err(|_| Fault::OutOfMemory)
     }
 
     /// Enters pages of an object beside one that has been entered, in the same table and as far as they are

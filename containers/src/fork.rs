@@ -9,7 +9,7 @@ use crate::container::{ContainerId, Cpu};
 use crate::directory::{self, Shared, USER_END};
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use crate::physical::{PhysicalMemory, Translation};
-use crate::region::Regions;
+use crate::region::{Region, Regions, Traits};
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Makes a container with the contents of `parent`, from `cpu`. One that lives in the window has a child
@@ -23,7 +23,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         };
         child.and_then(|child| {
             let copied = self.copy_regions(&regions, child).and_then(|()| self.share_pages(parent, child));
-            copied.map(|()| child).inspect_err(|_| self.destroy_container(child, cpu))
+            copied.inspect_err(|_| self.destroy_container(child, cpu))?;
+            self.leave_out(&regions, child);
+            Ok(child)
         })
     }
 
@@ -37,11 +39,27 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
+    /// Takes from a child what its parent has asked to keep from it: regions, what is in them, or what `mlock` has said.
+    fn leave_out(&mut self, regions: &Regions, child: ContainerId) {
+        const KEPT: Traits = Traits::NOT_FORKED.union(Traits::WIPED_BY_FORK).union(Traits::LOCKED);
+        for region in regions.iter().filter(|region| region.traits.intersects(KEPT)) {
+            let range = region.start..region.end;
+            // They are whole regions, so none is split, and nothing can fail.
+            let _ = match region.traits {
+                traits if traits.contains(Traits::NOT_FORKED) => self.unmap(child, range.clone()),
+                _ => self.change(child, range.clone(), |it| Region { traits: it.traits - Traits::LOCKED, ..it }),
+            };
+            if region.traits.contains(Traits::WIPED_BY_FORK) {
+                self.discard(child, range);
+            }
+        }
+    }
+
     /// Enters the pages of `parent` in the tables of `child`, read-only in both.
     fn share_pages(&mut self, parent: ContainerId, child: ContainerId) -> Result<(), NoMemory> {
         let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
         let (from, usage) = (container.root(), container.usage());
-        let (heap, mappings_end) = (container.heap, container.mappings_end);
+        let (heap, mappings_end, growth) = (container.heap, container.mappings_end, container.growth);
         let to = self.containers.get(child).and_then(|child| child.root());
         let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
         // None of the tables that it needs must be missing half-way.
@@ -52,7 +70,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let mut shared = Shared::default();
         let result = directory::share(&mut self.physical, from, to.table, &mut shared);
         if let Some(container) = self.containers.get_mut(child) {
-            (container.heap, container.mappings_end) = (heap, mappings_end);
+            (container.heap, container.mappings_end, container.growth) = (heap, mappings_end, growth);
             container.pages += shared.pages + shared.tables;
             container.tables += shared.tables;
         }

@@ -54,7 +54,7 @@ pub use physical::{OutOfFrames, PhysicalMemory, Translation};
 pub use poll::PollId;
 pub use preemption::{Budget, Point};
 pub use process::{Ending, Process, ProcessId};
-pub use region::{Backing, Label, Region, Regions, Rights};
+pub use region::{Backing, Label, Region, Regions, Rights, Traits};
 pub use signals::{Change, Job, SignalInfo, Target, Timer};
 pub use tasks::{Tasks, ThreadId};
 pub use thread::{ExtendedState, Registers, State, Thread, Times};

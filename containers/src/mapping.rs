@@ -122,12 +122,23 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Changes the rights of a range.
     pub fn protect(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) -> Result<(), NoMemory> {
+        self.change(id, range, |region| Region { rights, ..region })
+    }
+
+    /// Gives the regions of a range, as far as they lie in it, the rights and traits that `change` says.
+    pub fn change(
+        &mut self,
+        id: ContainerId,
+        range: Range<u64>,
+        change: impl Fn(Region) -> Region,
+    ) -> Result<(), NoMemory> {
         let mut at = range.start;
         while at < range.end {
             let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
-            let Some((part, rests)) = container.regions.protect(at..range.end, rights)? else { break };
+            let Some((part, rests)) = container.regions.alter(at..range.end, &change)? else { break };
             at = part.end;
             self.share_with_rests(&part, rests);
+            let rights = change(part).rights;
             if part.rights != rights {
                 self.protect_pages(id, part.start..part.end, rights);
             }

@@ -247,6 +247,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             processes: 0,
             heap: (0, 0),
             mappings_end: directory::USER_END,
+            growth: 0,
         };
         let id = self.containers.insert(container)?;
         self.counts.containers_made += 1;

@@ -20,6 +20,23 @@ bitflags::bitflags! {
     }
 }
 
+bitflags::bitflags! {
+    /// What holds for a region besides its rights, for as long as it is there.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Traits: u8 {
+        /// Stores can never be granted: the mapped file was not opened for writing.
+        const READ_ONLY = 1;
+        /// A child of `fork` does not get it (`MADV_DONTFORK`).
+        const NOT_FORKED = 2;
+        /// A child of `fork` gets it empty (`MADV_WIPEONFORK`).
+        const WIPED_BY_FORK = 4;
+        /// It grows downwards when the room below it is touched, as stacks do.
+        const GROWS = 8;
+        /// Its pages are to stay in memory, where they stay anyway (`mlock`).
+        const LOCKED = 16;
+    }
+}
+
 /// Where the first contents of a region's pages come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backing {
@@ -79,6 +96,8 @@ pub struct Region {
     pub backing: Backing,
     /// What it is called in `/proc/self/maps`.
     pub label: Label,
+    /// What else holds for it.
+    pub traits: Traits,
 }
 
 /// The purpose of a region, for people.
@@ -93,6 +112,12 @@ pub enum Label {
 }
 
 impl Region {
+    /// A region for no particular purpose.
+    pub fn new(range: Range<u64>, rights: Rights, backing: Backing) -> Region {
+        let Range { start, end } = range;
+        Region { start, end, rights, backing, label: Label::None, traits: Traits::empty() }
+    }
+
     fn part(&self, range: Range<u64>) -> Region {
         Region { start: range.start, end: range.end, backing: self.backing.advanced(range.start - self.start), ..*self }
     }
@@ -106,6 +131,7 @@ impl Region {
         self.end == next.start
             && self.rights == next.rights
             && self.label == next.label
+            && self.traits == next.traits
             && self.backing == Backing::Zero
             && next.backing == Backing::Zero
     }
@@ -200,16 +226,21 @@ impl Regions {
 
     /// Whether every page of `range` is in some region.
     pub fn covers(&self, range: Range<u64>) -> bool {
+        self.extent(range.clone(), |_| true) == range.end
+    }
+
+    /// The end of the pages of `range` that lie, from its start on without a hole, in regions of which `holds` is true.
+    pub fn extent(&self, range: Range<u64>, holds: impl Fn(&Region) -> bool) -> u64 {
         let mut at = range.start;
         let mut place = self.first_place(&range);
         while at < range.end {
             match self.get(place) {
-                Some(region) if region.start <= at => at = region.end,
-                _ => return false,
+                Some(region) if region.start <= at && holds(region) => at = region.end,
+                _ => break,
             }
             place = self.after(place);
         }
-        true
+        at.min(range.end)
     }
 
     /// How far `range` is in regions without a hole, as far as the budget goes; there it goes on.
@@ -268,16 +299,20 @@ impl Regions {
         self.cut_at(place, &range, more).map(|(_, part, rests)| Some((part, rests)))
     }
 
-    /// Gives the first part that lies in `range` other rights; `None` when there is none. The part is returned
-    /// as it was, with the number of references to add to its object.
-    pub fn protect(&mut self, range: Range<u64>, rights: Rights) -> Result<Option<(Region, u32)>, TooMany> {
+    /// Gives the first part that lies in `range` what `alter` says, which keeps its place and backing; `None` when
+    /// there is none. The part is returned as it was, with the number of references to add to its object.
+    pub fn alter(
+        &mut self,
+        range: Range<u64>,
+        alter: impl Fn(Region) -> Region,
+    ) -> Result<Option<(Region, u32)>, TooMany> {
         let Some(place) = self.overlapping(&range) else { return Ok(None) };
         match self.get(place) {
-            Some(region) if region.rights == rights => return Ok(Some((region.clipped(&range), 0))),
+            Some(region) if alter(*region) == *region => return Ok(Some((region.clipped(&range), 0))),
             _ => {}
         }
         let (place, part, rests) = self.cut_at(place, &range, 1)?;
-        self.put(place, Region { rights, ..part });
+        self.put(place, alter(part));
         Ok(Some((part, rests)))
     }
 

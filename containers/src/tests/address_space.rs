@@ -7,7 +7,7 @@ use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::object::Purpose;
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Label, MAX_REGIONS, Region, Regions, Rights};
+use crate::region::{Backing, MAX_REGIONS, Region, Regions, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 use crate::{ContainerId, ObjectId};
@@ -18,7 +18,7 @@ const RW: Rights = Rights::READ.union(Rights::WRITE);
 const OUTSIDE: u64 = 0x7000_0000_0000;
 
 fn region(start: u64, pages: u64, rights: Rights, backing: Backing) -> Region {
-    Region { start, end: start + pages * PAGE, rights, backing, label: Label::None }
+    Region::new(start..start + pages * PAGE, rights, backing)
 }
 
 /// A native container with its stack region.

@@ -7,7 +7,7 @@ use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::object::Purpose;
 use crate::physical::{OutOfFrames, PhysicalMemory};
-use crate::region::{Backing, Label, Region, Regions, Rights};
+use crate::region::{Backing, Region, Regions, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ const OUTSIDE: u64 = 0x7000_0000_0000;
 const ELSEWHERE: u64 = 0x6000_0000_0000;
 
 pub(super) fn region(start: u64, pages: u64, rights: Rights) -> Region {
-    Region { start, end: start + pages * PAGE, rights, backing: Backing::Zero, label: Label::None }
+    Region::new(start..start + pages * PAGE, rights, Backing::Zero)
 }
 
 pub(super) fn native(memory: &mut Memory<Machine>) -> ContainerId {

@@ -3,7 +3,7 @@
 use crate::container::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Label, Region, Rights};
+use crate::region::{Backing, Region, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ proptest! {
             match step {
                 Step::Map(at, n, bits) => {
                     let range = pages(at, n);
-                    let region = Region { start: range.start, end: range.end, rights: rights(bits), backing: Backing::Zero, label: Label::None };
+                    let region = Region::new(range, rights(bits), Backing::Zero);
                     memory.map(id, region).unwrap();
                     (at..at + n).for_each(|page| { model.insert(page, (0, rights(bits))); });
                 }

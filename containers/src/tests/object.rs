@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Label, Region, Rights};
+use crate::region::{Backing, Region, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ fn container(memory: &mut Memory<Machine>, object: ObjectId, pages: u64) -> Cont
     memory.share_object(object);
     let region = |page: u64, backing| {
         let start = BASE + page * PAGE;
-        Region { start, end: start + pages * PAGE, rights: RW, backing, label: Label::None }
+        Region::new(start..start + pages * PAGE, RW, backing)
     };
     memory.map(id, region(0, Backing::Object { object, offset: 0, shared: true })).unwrap();
     memory.map(id, region(pages, Backing::Zero)).unwrap();

@@ -26,7 +26,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn region(start: u64, end: u64, bits: u8) -> Region {
     let rights = Rights::from_bits_truncate(bits);
-    Region { start: start * PAGE, end: end * PAGE, rights, backing: Backing::Zero, label: Label::None }
+    Region::new(start * PAGE..end * PAGE, rights, Backing::Zero)
+}
+
+fn writable(region: Region) -> Region {
+    Region { rights: Rights::WRITE, ..region }
 }
 
 fn unmap(regions: &mut Regions, range: Range<u64>) {
@@ -117,7 +121,7 @@ proptest! {
                 Step::Protect(at, n, bits) => {
                     let (mut next, end) = (at * PAGE, (at + n) * PAGE);
                     let rights = Rights::from_bits_truncate(bits);
-                    while let Some((part, rests)) = regions.protect(next..end, rights).unwrap() {
+                    while let Some((part, rests)) = regions.alter(next..end, |it| Region { rights, ..it }).unwrap() {
                         prop_assert_eq!(Some(&part.rights.bits()), model.get(&(part.start / PAGE)));
                         prop_assert!(rests <= 2 && next <= part.start && part.end <= end);
                         next = part.end;
@@ -158,8 +162,8 @@ fn a_region_that_would_be_one_too_many_is_refused() {
     assert_eq!(regions.insert(region(4 * pages, 4 * pages + 1, 1)), Err(TooMany));
     assert_eq!(regions.cut(PAGE..2 * PAGE, 0), Err(TooMany));
     assert_eq!(regions.cut(0..PAGE, 1), Err(TooMany));
-    assert_eq!(regions.protect(0..PAGE, Rights::WRITE), Err(TooMany));
+    assert_eq!(regions.alter(0..PAGE, writable), Err(TooMany));
     // The same number, before and after.
-    assert!(regions.protect(0..3 * PAGE, Rights::WRITE).unwrap().is_some());
+    assert!(regions.alter(0..3 * PAGE, writable).unwrap().is_some());
     assert_eq!(regions.len(), MAX_REGIONS);
 }

@@ -7,7 +7,7 @@ use ::files::Errno;
 use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
 use containers::region::{Covered, MAX_REGIONS};
-use containers::{Backing, Budget, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights};
+use containers::{Backing, Budget, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights, Traits};
 use core::ops::Range;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -19,12 +19,24 @@ const LOWEST: u64 = 0x1_0000;
 const STAGE: u64 = 512;
 const COST_OF_A_PAGE: u64 = 15;
 
+/// Where `MAP_32BIT` looks for room, as on Linux.
+const LOW_MAPPINGS: Range<u64> = 0x4000_0000..0x8000_0000;
+
 const MAP_SHARED: u64 = 0x01;
 const MAP_PRIVATE: u64 = 0x02;
+/// Shared, by a caller that wants to know if a flag is not known.
+const MAP_SHARED_VALIDATE: u64 = 0x03;
 const MAP_TYPE: u64 = 0x0f;
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_32BIT: u64 = 0x40;
+const MAP_GROWSDOWN: u64 = 0x100;
+const MAP_LOCKED: u64 = 0x2000;
 const MAP_NORESERVE: u64 = 0x4000;
+const MAP_POPULATE: u64 = 0x8000;
+const MAP_HUGETLB: u64 = 0x4_0000;
+/// Flags from the time when unknown ones were ignored, as `MAP_SHARED_VALIDATE` takes them (Linux's `LEGACY_MAP_MASK`).
+const MAP_LEGACY: u64 = 0x7c07_f9f3;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
 
 const MREMAP_MAYMOVE: u64 = 1;
@@ -52,16 +64,12 @@ fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-fn rights(protection: u64) -> Result<Rights, Errno> {
-    // PROT_GROWSDOWN and PROT_GROWSUP mean nothing here: stacks have their room from the start.
-    if protection & !0x0300_000f != 0 {
-        return Err(Errno::EINVAL);
-    }
+fn rights(protection: u64) -> Rights {
     let mut rights = Rights::from_bits_truncate(protection as u8);
     if rights.intersects(Rights::WRITE | Rights::EXECUTE) {
         rights |= Rights::READ;
     }
-    Ok(rights)
+    rights
 }
 
 /// Whether so many bytes more are within the process's limit and not more than there is memory.
@@ -76,21 +84,22 @@ fn affordable(caller: &Caller, memory: &Memory, tasks: &Tasks, bytes: u64, promi
 pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files) -> Answer {
     let [hint, length, protection, flags, _, offset] = *caller.arguments;
     let fd = caller.int(4);
-    let rights = rights(protection)?;
+    let rights = rights(protection);
     if length == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let length = pages(length).ok_or(Errno::ENOMEM)?;
-    let shared = match flags & MAP_TYPE {
-        MAP_SHARED | 3 => true,
-        MAP_PRIVATE => false,
-        _ => return Err(Errno::EINVAL),
-    };
-    let mut backing = if flags & MAP_ANONYMOUS != 0 {
+    let anonymous = flags & MAP_ANONYMOUS != 0;
+    let shared = is_shared(flags)?;
+    let mut traits = Traits::empty();
+    let mut backing = if anonymous {
         Backing::Zero
     } else {
-        file_backing(caller, tasks, files, fd, offset, length, shared, rights)?
+        let (backing, of_file) = file_backing(caller, tasks, files, fd, offset, length, shared, rights)?;
+        traits = of_file;
+        backing
     };
+    traits.set(Traits::GROWS, flags & MAP_GROWSDOWN != 0);
     let promised = rights.contains(Rights::WRITE) && !shared && flags & MAP_NORESERVE == 0;
     affordable(caller, memory, tasks, length, promised)?;
     let start = room(caller, memory, hint, length, flags)?;
@@ -106,12 +115,62 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
         Backing::Object { object, .. } => memory.share_object(object),
         _ => {}
     }
-    let region = Region { start, end: start + length, rights, backing, label: Label::None };
+    let region = Region { traits, ..Region::new(start..start + length, rights, backing) };
     let id = caller.space.container;
     // Elsewhere than asked for there is nothing yet.
     let mapped = if flags & MAP_FIXED != 0 { memory.map(id, region) } else { memory.map_fresh(id, region) };
     mapped.map_err(no_memory)?;
+    if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
+        // As on Linux the mapping stands, even if there is no memory for all of its pages. What is more than one visit may
+        // enter comes when it is touched.
+        let _ = populate(caller, memory, start..start + length);
+    }
     value(start)
+}
+
+/// Whether a mapping with these flags is shared: `EINVAL` for what does not go together, `EOPNOTSUPP` for unknown flags
+/// where the caller wants to know, `ENOMEM` for huge pages, of which there are none.
+fn is_shared(flags: u64) -> Result<bool, Errno> {
+    let anonymous = flags & MAP_ANONYMOUS != 0;
+    let shared = match flags & MAP_TYPE {
+        MAP_SHARED => true,
+        MAP_SHARED_VALIDATE if anonymous => return Err(Errno::EINVAL),
+        MAP_SHARED_VALIDATE if flags & !MAP_LEGACY != 0 => return Err(Errno::EOPNOTSUPP),
+        MAP_SHARED_VALIDATE => true,
+        MAP_PRIVATE => false,
+        _ => return Err(Errno::EINVAL),
+    };
+    match () {
+        () if flags & MAP_GROWSDOWN != 0 && (shared || !anonymous) => Err(Errno::EINVAL),
+        () if flags & MAP_HUGETLB != 0 => Err(if anonymous { Errno::ENOMEM } else { Errno::EINVAL }),
+        () => Ok(shared),
+    }
+}
+
+/// Pages that a visit enters before they are touched, at most: it must not take long.
+const AHEAD: u64 = 256;
+
+/// Enters the pages of a range that are not there yet, up to [`AHEAD`] of them, and tells how far it came. `ENOMEM` for a
+/// hole, or if no memory is left.
+fn populate(caller: &Caller, memory: &mut Memory, range: Range<u64>) -> Result<u64, Errno> {
+    let end = range.end.min(range.start + AHEAD * PAGE);
+    for page in (range.start..end).step_by(PAGE_SIZE) {
+        let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+        let region = *container.regions.at(page).ok_or(Errno::ENOMEM)?;
+        // A private page that may be written is the mapping's own from the start, and costs no second fault.
+        let access = match region.backing {
+            Backing::Object { shared: true, .. } => region.rights & Rights::READ,
+            _ => region.rights & (Rights::READ | Rights::WRITE),
+        };
+        if region.rights.is_empty() {
+            continue;
+        }
+        match memory.fault(caller.space.container, caller.space.cpu, page, access) {
+            Ok(_) | Err(Fault::BeyondEnd) => {}
+            Err(_) => return Err(Errno::ENOMEM),
+        }
+    }
+    Ok(end)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the arguments of mmap")]
@@ -124,10 +183,10 @@ fn file_backing(
     length: u64,
     shared: bool,
     rights: Rights,
-) -> Result<Backing, Errno> {
+) -> Result<(Backing, Traits), Errno> {
     let descriptors = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.descriptors;
     match files.mappable(descriptors, fd)? {
-        Mappable::Zero => Ok(Backing::Zero),
+        Mappable::Zero => Ok((Backing::Zero, Traits::empty())),
         Mappable::Object { object, readable, writable } => {
             if !readable || (shared && rights.contains(Rights::WRITE) && !writable) {
                 return Err(Errno::EACCES);
@@ -135,7 +194,9 @@ fn file_backing(
             if offset.checked_add(length).is_none_or(|end| end > MAX_OBJECT) {
                 return Err(Errno::EOVERFLOW);
             }
-            Ok(Backing::Object { object, offset, shared })
+            // What may not be done now cannot be had by `mprotect` later.
+            let traits = if shared && !writable { Traits::READ_ONLY } else { Traits::empty() };
+            Ok((Backing::Object { object, offset, shared }, traits))
         }
     }
 }
@@ -153,11 +214,16 @@ fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64
     }
     if let Ok(wanted) = range(hint & !(PAGE - 1), length)
         && wanted.start >= LOWEST
+        && (flags & MAP_32BIT == 0 || wanted.end <= LOW_MAPPINGS.end)
         && container.regions.first(wanted.clone()).is_none()
     {
         return Ok(wanted.start);
     }
-    container.room_for(length).ok_or(Errno::ENOMEM)
+    let room = match flags & MAP_32BIT != 0 {
+        true => container.regions.gap_below(LOW_MAPPINGS, length),
+        false => container.room_for(length),
+    };
+    room.ok_or(Errno::ENOMEM)
 }
 
 /// `munmap(address, length)`
@@ -172,16 +238,35 @@ pub fn munmap(caller: &Caller, memory: &mut Memory) -> Answer {
     memory.unmap(caller.space.container, range).map_err(no_memory).and(DONE)
 }
 
-/// `mprotect(address, length, protection)`
+/// `mprotect(address, length, protection)`: what lies before a hole (`ENOMEM`) or a region that may not have these rights
+/// (`EACCES`) has got them all the same.
 pub fn mprotect(caller: &Caller, memory: &mut Memory) -> Answer {
+    /// From the start of the region on, which must be one that grows.
+    const PROT_GROWSDOWN: u64 = 0x0100_0000;
+    const PROT_KNOWN: u64 = 0xf;
     let [start, length, protection, ..] = *caller.arguments;
-    let rights = rights(protection)?;
-    let range = range(start, length)?;
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    if !container.regions.covers(range.clone()) {
-        return Err(Errno::ENOMEM);
+    let mut range = range(start, length)?;
+    if protection & !(PROT_GROWSDOWN | PROT_KNOWN) != 0 {
+        return Err(Errno::EINVAL);
     }
-    memory.protect(caller.space.container, range, rights).map_err(no_memory).and(DONE)
+    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+    if protection & PROT_GROWSDOWN != 0 && !range.is_empty() {
+        let first = container.regions.at(range.start).ok_or(Errno::ENOMEM)?;
+        if !first.traits.contains(Traits::GROWS) {
+            return Err(Errno::EINVAL);
+        }
+        range.start = first.start;
+    }
+    let rights = rights(protection);
+    let may = |region: &Region| !(rights.contains(Rights::WRITE) && region.traits.contains(Traits::READ_ONLY));
+    let done = container.regions.extent(range.clone(), may);
+    let refused = match container.regions.at(done) {
+        _ if done == range.end => None,
+        Some(_) => Some(Errno::EACCES),
+        None => Some(Errno::ENOMEM),
+    };
+    memory.protect(caller.space.container, range.start..done, rights).map_err(no_memory)?;
+    refused.map_or(DONE, Err)
 }
 
 /// `mremap(address, old length, new length, flags, new address)`
@@ -286,7 +371,7 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
             return value(current);
         }
         let rights = Rights::READ | Rights::WRITE;
-        memory.map_fresh(id, Region { start: old, end: new, rights, backing: Backing::Zero, label: Label::Heap })
+        memory.map_fresh(id, Region { label: Label::Heap, ..Region::new(old..new, rights, Backing::Zero) })
     } else {
         Ok(())
     };
@@ -299,36 +384,103 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     }
 }
 
-/// `madvise(address, length, advice)`: only the advice that changes what is read has an effect.
+/// `madvise(address, length, advice)`: what changes contents or what a child of `fork` gets is followed, or refused
+/// (`EINVAL`); what only helps to be fast means nothing here. A hole is an error, but what lies around it has been done.
 pub fn madvise(caller: &Caller, memory: &mut Memory) -> Answer {
-    const DONT_NEED: i32 = 4;
-    const KNOWN: [i32; 19] = [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21];
     let [start, length, ..] = *caller.arguments;
-    let range = range(start, length).map_err(|_| Errno::EINVAL)?;
-    let advice = caller.int(2);
-    if !KNOWN.contains(&advice) {
-        return Err(Errno::EINVAL);
-    }
-    // A hole is an error, but what lies around it has been done.
-    if advice == DONT_NEED {
-        memory.discard(caller.space.container, range.clone());
-    }
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+    let range = range(start, length)?;
+    let id = caller.space.container;
+    let none = Traits::empty();
+    let changed = match caller.int(2) {
+        // MADV_DONTNEED
+        4 if has(memory, id, &range, Traits::LOCKED) => return Err(Errno::EINVAL),
+        4 => {
+            memory.discard(id, range.clone());
+            Ok(())
+        }
+        // MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED; FREE; MERGEABLE and HUGEPAGE with their contraries; DONTDUMP, DODUMP;
+        // COLD, PAGEOUT
+        0..=3 | 8 | 12..=17 | 20 | 21 => Ok(()),
+        // MADV_DONTFORK, DOFORK
+        10 => memory.change(id, range.clone(), set(Traits::NOT_FORKED, none)),
+        11 => memory.change(id, range.clone(), set(none, Traits::NOT_FORKED)),
+        // MADV_WIPEONFORK
+        18 => {
+            let container = memory.container(id).ok_or(Errno::ESRCH)?;
+            if container.regions.within(range.clone()).any(|region| region.backing != Backing::Zero) {
+                return Err(Errno::EINVAL);
+            }
+            memory.change(id, range.clone(), set(Traits::WIPED_BY_FORK, none))
+        }
+        // MADV_KEEPONFORK
+        19 => memory.change(id, range.clone(), set(none, Traits::WIPED_BY_FORK)),
+        _ => return Err(Errno::EINVAL),
+    };
+    changed.map_err(no_memory)?;
+    let container = memory.container(id).ok_or(Errno::ESRCH)?;
     if container.regions.covers(range) { DONE } else { Err(Errno::ENOMEM) }
 }
 
-/// `msync`, `mlock`, `munlock`: memory is the only home that pages have, so there is nothing to do
-/// but to look at the range.
-pub fn check_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+/// Whether a part of a range has a trait.
+fn has(memory: &Memory, id: ContainerId, range: &Range<u64>, traits: Traits) -> bool {
+    let regions = memory.container(id).into_iter().flat_map(|it| it.regions.within(range.clone()));
+    regions.into_iter().any(|region| region.traits.intersects(traits))
+}
+
+/// Changes a region's traits.
+fn set(set: Traits, clear: Traits) -> impl Fn(Region) -> Region {
+    move |it| Region { traits: (it.traits - clear) | set, ..it }
+}
+
+/// `msync(address, length, flags)`: a shared mapping is the file, so there is nothing to do but to look at the arguments.
+pub fn msync(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    const ASYNC: u64 = 1;
+    const INVALIDATE: u64 = 2;
+    const SYNC: u64 = 4;
+    let flags = caller.arguments[2];
+    let contrary = flags & (ASYNC | SYNC) == ASYNC | SYNC;
+    if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || contrary || !caller.arguments[0].is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
     let [start, length, ..] = *caller.arguments;
     let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
     let from = place(tasks, caller).max(range.start);
     let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
     match container.regions.covered(from..range.end, &mut Budget::of_a_visit()) {
+        Covered::All if flags & INVALIDATE != 0 && has(memory, caller.space.container, &range, Traits::LOCKED) => {
+            Err(Errno::EBUSY)
+        }
         Covered::All => DONE,
         Covered::UpTo(hole) if container.regions.at(hole).is_none() => Err(Errno::ENOMEM),
         Covered::UpTo(place) => preempt(tasks, caller, place),
     }
+}
+
+/// Changes the traits of the pages around the range in the arguments, each of which must be in some region: `ENOMEM`
+fn change_around(caller: &Caller, memory: &mut Memory, change: impl Fn(Region) -> Region) -> Result<Range<u64>, Errno> {
+    let [start, length, ..] = *caller.arguments;
+    let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
+    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+    if !container.regions.covers(range.clone()) {
+        return Err(Errno::ENOMEM);
+    }
+    memory.change(caller.space.container, range.clone(), change).map_err(no_memory)?;
+    Ok(range)
+}
+
+/// `mlock(address, length)`: nothing is ever paged out, so it is enough that the pages are there.
+pub fn mlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let range = change_around(caller, memory, set(Traits::LOCKED, Traits::empty()))?;
+    let from = place(tasks, caller).max(range.start);
+    match populate(caller, memory, from..range.end)? {
+        end if end == range.end => DONE,
+        reached => preempt(tasks, caller, reached),
+    }
+}
+
+/// `munlock(address, length)`
+pub fn munlock(caller: &Caller, memory: &mut Memory) -> Answer {
+    change_around(caller, memory, set(Traits::empty(), Traits::LOCKED)).and(DONE)
 }
 
 /// `mincore(address, length, vector)`: whatever has been touched is in memory. What lies before a hole is told all the

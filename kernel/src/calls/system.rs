@@ -153,6 +153,11 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
             limits.descriptors = wanted.hard;
         }
         *limit = wanted;
+        if resource == STACK
+            && let Some(container) = memory.container_mut(caller.space.container)
+        {
+            container.growth = wanted.soft;
+        }
     }
     if old != 0 {
         caller.write(memory, old, &before)?;

@@ -157,7 +157,9 @@ calls! {
     mremap: LONG => memory::mremap(c, memory, tasks),
     brk: LONG => memory::brk(c, memory, tasks),
     madvise: LONG => memory::madvise(c, memory),
-    msync | mlock | munlock => memory::check_range(c, memory, tasks),
+    msync => memory::msync(c, memory, tasks),
+    mlock: LONG => memory::mlock(c, memory, tasks),
+    munlock => memory::munlock(c, memory),
     mincore => memory::mincore(c, memory, tasks),
 
     clone: LONG | REGISTERS => threads::clone(c, k, cpu),

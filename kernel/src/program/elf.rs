@@ -52,6 +52,10 @@ pub struct Program {
     pub header_count: u64,
     /// Whether it can be mapped anywhere.
     pub relocatable: bool,
+    /// What it wants its place to be a multiple of then: the strictest alignment of its segments.
+    pub alignment: u64,
+    /// What may be done with its stack.
+    pub stack: Rights,
     segments: Vec<Segment>,
 }
 
@@ -100,6 +104,8 @@ pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Progra
         headers: 0,
         header_count: count as u64,
         relocatable: kind == elf::ET_DYN,
+        alignment: PAGE,
+        stack: Rights::READ | Rights::WRITE,
         segments: Vec::new(),
     };
     for header in headers {
@@ -108,7 +114,11 @@ pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Progra
             elf::PT_INTERP => return Err(Errno::ENOEXEC),
             elf::PT_LOAD if header.p_memsz.get(E) > 0 => {
                 program.segments.push(segment(header, size)?);
+                let alignment = Some(header.p_align.get(E)).filter(|alignment| alignment.is_power_of_two());
+                program.alignment = program.alignment.max(alignment.unwrap_or(PAGE));
             }
+            // Functions within functions (GCC) have pieces of code there.
+            elf::PT_GNU_STACK if header.p_flags.get(E).contains(elf::PF_X) => program.stack |= Rights::EXECUTE,
             _ => {}
         }
     }

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use containers::directory::PACKAGES;
 use containers::{
     Backing, ContainerId, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, Thread, ThreadId,
+    Traits,
 };
 use cpulocal::InKernel;
 use zerocopy::IntoBytes;
@@ -111,13 +112,14 @@ fn fill(
     let layout = Layout::choose(&mut kernel.random);
     let base = map_segments(memory, space, program, object, layout.base)?;
     let top = layout.stack_top;
-    let rights = Rights::READ | Rights::WRITE;
-    let region = Region { start: top - stack, end: top, rights, backing: Backing::Zero, label: Label::Stack };
+    let region = Region::new(top - stack..top, program.stack, Backing::Zero);
+    let region = Region { label: Label::Stack, traits: Traits::GROWS, ..region };
     memory.map_fresh(space.container, region).map_err(|_| Errno::ENOMEM)?;
     let heap = program.extent().end + base + layout.heap_distance;
     let container = memory.container_mut(space.container).ok_or(Errno::ENOMEM)?;
     container.heap = (heap, heap);
     container.mappings_end = layout.mappings_end;
+    container.growth = limit;
     if container.regions.bytes() > request.limits.address_space.soft {
         return Err(Errno::ENOMEM);
     }
@@ -139,7 +141,8 @@ fn map_segments(
     base: u64,
 ) -> Result<u64, Errno> {
     let extent = program.extent();
-    let base = if program.relocatable { base } else { 0 };
+    let placed = base.checked_next_multiple_of(program.alignment).ok_or(Errno::ENOEXEC)?;
+    let base = if program.relocatable { placed } else { 0 };
     let fits = |pages: elf::Pages| {
         let (start, end) = (pages.start + base, pages.end.saturating_add(base));
         start >= LOWEST && end <= PROGRAMS_END && (end <= PACKAGES.start || start >= PACKAGES.end)
@@ -149,13 +152,8 @@ fn map_segments(
     }
     for segment in program.segments() {
         memory.share_object(object);
-        let region = Region {
-            start: segment.pages.start + base,
-            end: segment.pages.end + base,
-            rights: segment.rights,
-            backing: Backing::Image { object, offset: segment.offset, length: segment.length },
-            label: Label::None,
-        };
+        let backing = Backing::Image { object, offset: segment.offset, length: segment.length };
+        let region = Region::new(segment.pages.start + base..segment.pages.end + base, segment.rights, backing);
         memory.map(space.container, region).map_err(|_| Errno::ENOMEM)?;
         if program.relocatable && segment.rights.contains(Rights::WRITE) {
             let end = region.end.min(region.start + RELOCATED_AHEAD);

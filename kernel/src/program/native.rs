@@ -10,7 +10,7 @@ use crate::{arch, schedule};
 use ::files::Errno;
 use abi::layout::MAIN_STACK;
 use containers::directory::WINDOW;
-use containers::{Backing, ContainerId, CpuSet, Label, PAGE_SIZE, ProcessId, Region, Registers, Thread, ThreadId};
+use containers::{Backing, ContainerId, CpuSet, PAGE_SIZE, ProcessId, Region, Registers, Thread, ThreadId};
 use cpulocal::InKernel;
 
 /// What is to be started.
@@ -72,7 +72,6 @@ fn make_stack(kernel: &mut Kernel, cpu: &InKernel, id: ContainerId) -> Result<u6
     let guard = container.room_for(room).ok_or(Errno::ENOMEM)?;
     let (start, end) = (guard + PAGE_SIZE as u64, guard + room);
     kernel.memory.leave_window(id, schedule::this_cpu(cpu)).map_err(|_| Errno::ENOMEM)?;
-    let region = Region { start, end, rights: DATA, backing: Backing::Zero, label: Label::None };
-    kernel.memory.map(id, region).map_err(|_| Errno::ENOMEM)?;
+    kernel.memory.map(id, Region::new(start..end, DATA, Backing::Zero)).map_err(|_| Errno::ENOMEM)?;
     Ok(end - 16)
 }

@@ -95,8 +95,7 @@ impl Packages {
 }
 
 fn put(regions: &mut Regions, range: Range<u64>, backing: Backing, label: Label) -> Result<(), Errno> {
-    let region = Region { start: range.start, end: range.end, rights: DATA, backing, label };
-    regions.insert(region).map_err(|_| Errno::ENOMEM)
+    regions.insert(Region { label, ..Region::new(range, DATA, backing) }).map_err(|_| Errno::ENOMEM)
 }
 
 fn map_code(memory: &mut Memory, shared: Frame, segment: &elf::Segment, object: ObjectId) -> Result<(), Errno> {

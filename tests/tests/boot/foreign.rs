@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use boot_tests::{Jotun, Outcome, Scratch, native_package, std_program, xtask};
+use boot_tests::{Jotun, Outcome, Scratch, busybox, native_package, std_program, xtask};
 
 const NO_PROGRAM: &str = "it is not a static x86-64 ELF program";
 
@@ -248,4 +248,22 @@ fn a_dynamically_linked_program_gets_advice() {
     let outcome = Jotun::new().args([xtask()]).run().expect(NOT_EXECUTABLE);
     assert!(outcome.stderr.contains("is dynamically linked") && outcome.stderr.contains("-static"), "{outcome}");
     the_sentence(&outcome, &format!("cannot run /host/xtask: {NO_PROGRAM}"));
+}
+
+/// GCC's functions within functions have pieces of code on the stack, and say so in the program's headers.
+#[test]
+fn a_stack_that_is_executed() {
+    const PT_GNU_STACK: u32 = 0x6474_e551;
+    const READ_WRITE_EXECUTE: u32 = 7;
+    let scratch = Scratch::new("stack");
+    let tools = Elf(fs::read(busybox()).expect("it is there"));
+    let [stack] = tools.headers(PT_GNU_STACK)[..] else { panic!("one header") };
+    let maps = |name: &str, tools: Elf| {
+        let file = scratch.file(&format!("{name}/busybox"), tools.0);
+        let args = [file.to_str().unwrap(), "grep", "stack", "/proc/self/maps"];
+        Jotun::new().args(args).run().expect(0).text()
+    };
+    let plain = maps("plain", Elf(tools.0.clone()));
+    let executed = maps("executed", tools.with(stack + 4, &READ_WRITE_EXECUTE.to_le_bytes()));
+    assert!(plain.contains(" rw-p ") && executed.contains(" rwxp "), "{plain}{executed}");
 }
