@@ -4,7 +4,7 @@
 //! A signal is pending for a thread or for a process, of which any thread may take it. What `siginfo` tells
 //! of it stands in one queue of a fixed size: signals come when nobody may allocate. One for which there is no
 //! room is delivered all the same and tells nothing; so on Linux. Real-time signals queue as long as there is
-//! room, others are pending once.
+//! room, others are pending once; so that none is lost, the kernel asks for [room](Tasks::has_room) first.
 
 use crate::container::Cpu;
 use crate::process::ProcessId;
@@ -17,10 +17,10 @@ use alloc::vec::Vec;
 const INFOS: usize = 512;
 
 /// The same of one process or thread.
-const INFOS_EACH: usize = 64;
+pub const INFOS_EACH: usize = 64;
 
 /// The first real-time signal, as the kernel counts them.
-const REAL_TIME: u8 = 32;
+pub const REAL_TIME: u8 = 32;
 
 /// A signal's bit in sets.
 pub const fn bit(signal: u8) -> u64 {
@@ -196,15 +196,19 @@ impl<R> Tasks<R> {
         self.pending(thread) & !thread.signal_mask
     }
 
+    /// Whether what is told of one more signal could be remembered, with so many of a target at most.
+    pub fn has_room(&self, target: Target, most: usize) -> bool {
+        let infos = &self.signals.infos;
+        infos.len() < INFOS && infos.iter().filter(|(whose, _)| *whose == target).count() < INFOS_EACH.min(most)
+    }
+
     /// Makes a signal pending. Nobody is told.
     pub fn post(&mut self, target: Target, info: SignalInfo) {
         let add = |pending: &mut u64| core::mem::replace(pending, *pending | bit(info.number));
         let Some(before) = self.change_pending(target, add) else { return };
         let twice = before & bit(info.number) != 0;
-        let infos = &mut self.signals.infos;
-        let room = infos.len() < INFOS && infos.iter().filter(|(whose, _)| *whose == target).count() < INFOS_EACH;
-        if room && (!twice || info.number >= REAL_TIME) {
-            infos.push((target, info));
+        if (!twice || info.number >= REAL_TIME) && self.has_room(target, INFOS_EACH) {
+            self.signals.infos.push((target, info));
         }
     }
 
@@ -348,6 +352,14 @@ impl<R> Tasks<R> {
 }
 
 impl Thread {
+    /// Its mask, also while another one is in place so that it can wait for signals that it does not block.
+    pub fn own_mask(&self) -> u64 {
+        match (&self.wait, self.saved_mask) {
+            (Some(Wait { channel: Channel::Signal(1..), .. }), Some(own)) => own,
+            _ => self.signal_mask,
+        }
+    }
+
     /// Whether it does not block a signal, or waits for it.
     pub fn takes(&self, signal: u8) -> bool {
         let awaited = match &self.wait {

@@ -128,6 +128,8 @@ pub struct SignalStack {
     pub base: u64,
     /// Bytes; 0: none.
     pub size: u64,
+    /// It is none any more once a handler runs (`SS_AUTODISARM`).
+    pub disarms: bool,
 }
 
 /// What a call that is to be made again has to know of the first time.
@@ -152,7 +154,7 @@ pub enum AfterHandler {
     Again,
     /// It is made again if the handler's action says so (`SA_RESTART`).
     AsTheActionSays,
-    /// It ends.
+    /// It ends, whatever it has done.
     Ends,
     /// No handler comes first: they wait until it is over.
     Waits,
@@ -301,7 +303,8 @@ impl Thread {
         };
         if call.progress > 0 || ends {
             self.registers.rip = self.registers.rip.wrapping_add(Registers::SYSCALL_LENGTH);
-            self.registers.rax = if call.progress > 0 { call.progress } else { interrupted as u64 };
+            let tells = call.progress > 0 && call.after_handler != AfterHandler::Ends;
+            self.registers.rax = if tells { call.progress } else { interrupted as u64 };
         }
         call.deadline.filter(|_| ends)
     }

@@ -4,6 +4,7 @@ use crate::files::{Descriptors, Files};
 use crate::signals::Handlers;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use containers::signals::INFOS_EACH;
 use containers::tasks::MAX_PROCESSES;
 use files::descriptors::DESCRIPTORS_MAX;
 use files::{Errno, InodeId};
@@ -69,6 +70,8 @@ pub struct Limits {
     pub stack: Limit,
     /// Processes and further threads that there may be when it makes one more (`RLIMIT_NPROC`).
     pub processes: Limit,
+    /// Signals that wait for one of its threads, or for all, of which something is told (`RLIMIT_SIGPENDING`).
+    pub signals: Limit,
 }
 
 impl Limits {
@@ -78,6 +81,7 @@ impl Limits {
         descriptors: DESCRIPTORS_MAX as u64,
         stack: Limit { soft: 8 << 20, ..Limit::NONE },
         processes: Limit::of(MAX_PROCESSES as u64),
+        signals: Limit::of(INFOS_EACH as u64),
     };
 }
 

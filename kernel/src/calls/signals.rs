@@ -85,13 +85,13 @@ pub fn stack(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     DONE
 }
 
-/// `rt_sigreturn()`: back to what the signal interrupted. A frame that is not one kills.
+/// `rt_sigreturn()`: back to what the signal interrupted. A frame that is not one is a fault.
 pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     match frame::pop(kernel, cpu, caller.thread) {
         // All its registers are as they were, this one too.
         Ok(rax) => value(rax),
         Err(_) => {
-            signals::kill(kernel, cpu, caller.thread, &Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
+            signals::force(kernel, cpu, caller.thread, Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
             Ok(Reply::Gone)
         }
     }
@@ -119,6 +119,14 @@ pub fn pause(caller: &Caller, tasks: &mut Tasks) -> Answer {
 
 /// `rt_sigtimedwait(set, info, time-out, set size)`: takes a pending signal without its handler.
 pub fn timed_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    let answer = take_or_wait(caller, memory, tasks);
+    if answer != Ok(Reply::Parked) {
+        signals::put_mask_back(tasks, caller.thread);
+    }
+    answer
+}
+
+fn take_or_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [set, info, timeout, size, ..] = *caller.arguments;
     if size != SET {
         return Err(Errno::EINVAL);
@@ -128,6 +136,9 @@ pub fn timed_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> An
     let Some(signal) = tasks.take_signal(caller.thread, set) else {
         if is_over(deadline) {
             return Err(Errno::EAGAIN);
+        }
+        if !signals::await_signals(tasks, caller.thread, set) {
+            return Err(Errno::EINTR);
         }
         tasks.park(caller.thread, Wait::restart(Channel::Signal(set), deadline));
         return Ok(Reply::Parked);
@@ -194,10 +205,13 @@ pub fn kill_thread(caller: &Caller, tasks: &mut Tasks, process: Option<i32>, thr
         return Err(Errno::EINVAL);
     }
     let id = thread_of(tasks, process, thread)?;
-    if let Some(info) = sent(caller, number, SI_TKILL)? {
-        signals::send_to_thread(tasks, id, info);
-    }
-    DONE
+    let info = sent(caller, number, SI_TKILL)?;
+    taken(info.is_none_or(|info| signals::send_to_thread(tasks, id, info)))
+}
+
+/// The answer to who has sent a signal that has been taken, or else refused.
+fn taken(taken: bool) -> Answer {
+    if taken { DONE } else { Err(Errno::EAGAIN) }
 }
 
 /// The thread with a number, if it is of that process.
@@ -227,8 +241,7 @@ pub fn queue(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     let own = target == Ok(caller.process);
     let info = told(caller, memory, own, caller.arguments[1], caller.arguments[2])?;
     let target = target?;
-    info.into_iter().for_each(|info| signals::send_to_process(tasks, target, info));
-    DONE
+    taken(info.is_none_or(|info| signals::send_to_process(tasks, target, info)))
 }
 
 /// `rt_tgsigqueueinfo(process, thread, signal, info)`
@@ -239,6 +252,5 @@ pub fn queue_thread(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> 
     let own = caller.int(0) as u32 == caller.process.number();
     let info = told(caller, memory, own, caller.arguments[2], caller.arguments[3])?;
     let target = thread_of(tasks, Some(caller.int(0)), caller.int(1))?;
-    info.into_iter().for_each(|info| signals::send_to_thread(tasks, target, info));
-    DONE
+    taken(info.is_none_or(|info| signals::send_to_thread(tasks, target, info)))
 }

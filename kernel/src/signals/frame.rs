@@ -52,6 +52,8 @@ pub struct StackT {
 pub const ON_STACK: i32 = 1;
 /// `SS_DISABLE`
 pub const DISABLED: i32 = 2;
+/// `SS_AUTODISARM`
+const DISARMS: i32 = i32::MIN;
 
 /// `struct sigcontext`, gregs in Linux's order.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -127,30 +129,32 @@ pub fn describe(stack: SignalStack, rsp: u64) -> StackT {
     let flags = match stack.size {
         0 => DISABLED,
         _ if on_stack(stack, rsp) => ON_STACK,
+        _ if stack.disarms => DISARMS,
         _ => 0,
     };
     StackT { base: stack.base, flags, pad: 0, size: stack.size }
 }
 
-/// Whether a stack pointer is on the alternate stack.
+/// Whether a stack pointer is on the alternate stack. It is never on one that disarms: that is none then.
 pub fn on_stack(stack: SignalStack, rsp: u64) -> bool {
+    !stack.disarms && is_within(stack, rsp)
+}
+
+fn is_within(stack: SignalStack, rsp: u64) -> bool {
     stack.size != 0 && rsp > stack.base && rsp - stack.base <= stack.size
 }
 
 /// Gives a thread another alternate stack, or none, as `sigaltstack` does.
 pub fn set_stack(thread: &mut Thread, wanted: &StackT) -> Result<(), Errno> {
     const SMALLEST: u64 = 2048;
-    const FLAGS: i32 = ON_STACK | DISABLED | i32::MIN;
     if on_stack(thread.signal_stack, thread.registers.rsp) {
         return Err(Errno::EPERM);
     }
-    if wanted.flags & !FLAGS != 0 {
-        return Err(Errno::EINVAL);
-    }
-    thread.signal_stack = match wanted {
-        _ if wanted.flags & DISABLED != 0 => SignalStack::default(),
-        _ if wanted.size < SMALLEST => return Err(Errno::ENOMEM),
-        _ => SignalStack { base: wanted.base, size: wanted.size },
+    thread.signal_stack = match wanted.flags & !DISARMS {
+        DISABLED => SignalStack::default(),
+        0 | ON_STACK if wanted.size < SMALLEST => return Err(Errno::ENOMEM),
+        0 | ON_STACK => SignalStack { base: wanted.base, size: wanted.size, disarms: wanted.flags & DISARMS != 0 },
+        _ => return Err(Errno::EINVAL),
     };
     Ok(())
 }
@@ -176,14 +180,19 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         }
     }
     let (stack, meanwhile, rsp) = (thread.signal_stack, thread.signal_mask, thread.registers.rsp);
-    let mask = thread.saved_mask.take().unwrap_or(meanwhile);
-    let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack(stack, rsp);
+    let mask = thread.saved_mask.unwrap_or(meanwhile);
+    let nested = on_stack(stack, rsp);
+    let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !nested;
     let top = if switch { stack.base.wrapping_add(stack.size) } else { rsp.wrapping_sub(RED_ZONE) };
     // In the control block, where the fresh state takes its place below.
     let state = fpu::described(&mut thread.extended.0);
     let state_at = top.wrapping_sub(state.len() as u64) & !63;
     // As after a call: 8 below a multiple of 16.
     let at = (state_at.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
+    // What lies below the alternate stack is not its handlers' to overwrite.
+    if (switch || nested) && !is_within(stack, at) {
+        return Err(Fault::NoRegion);
+    }
     let frame = Frame {
         restorer: action.restorer,
         context: UserContext {
@@ -211,13 +220,17 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     // As on Linux a handler starts with fresh registers: an x87 exception that is still pending would
     // come back with its first instruction.
     fpu::initial(&mut thread.extended.0);
+    thread.saved_mask = None;
+    if stack.disarms {
+        thread.signal_stack = SignalStack::default();
+    }
     let process = thread.process;
     let own = if action.flags & SA_NODEFER == 0 { super::bit(number) } else { 0 };
     super::set_mask(&mut kernel.tasks, id, meanwhile | action.mask | own);
     if action.flags & SA_RESETHAND != 0
         && let Some(process) = kernel.tasks.process_mut(process)
     {
-        process.resources.handlers.set(number, Action::default());
+        process.resources.handlers.set(number, Action { handler: super::DEFAULT, ..action });
     }
     schedule::reload(kernel, cpu);
     Ok(())

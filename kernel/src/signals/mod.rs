@@ -14,7 +14,7 @@ use crate::lifecycle;
 use crate::schedule::Running;
 use alloc::rc::Rc;
 pub use containers::signals::bit;
-use containers::signals::each;
+use containers::signals::{REAL_TIME, each};
 use containers::thread::{AfterHandler, Restart};
 use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
 use cpulocal::InKernel;
@@ -240,8 +240,12 @@ fn handle(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) {
     let Some(process) = kernel.tasks.thread(id).and_then(|thread| kernel.tasks.process(thread.process)) else { return };
     let action = process.resources.handlers.get(signal.info.number);
     if frame::push(kernel, cpu, id, signal, action).is_err() {
-        let info = from_kernel(SIGSEGV);
-        kill(kernel, cpu, id, &Signal { info, ..*signal });
+        // Its handler may have another stack. For want of a frame of its own it ends the process.
+        let segmentation = Signal { info: from_kernel(SIGSEGV), ..*signal };
+        match signal.info.number {
+            SIGSEGV => kill(kernel, cpu, id, &segmentation),
+            _ => force(kernel, cpu, id, segmentation),
+        }
     }
 }
 
@@ -279,26 +283,27 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
     lifecycle::end_process(kernel, cpu, process, Ending::Killed(signal.info.number));
 }
 
-/// Sends a signal to a process: to whichever of its threads takes it.
-pub fn send_to_process(tasks: &mut Tasks, process: ProcessId, info: SignalInfo) {
-    send(tasks, process, Target::Process(process), info);
+/// Sends a signal to a process: to whichever of its threads takes it. False if it is refused: a real-time signal of
+/// which something is to be told, for which there is no room.
+pub fn send_to_process(tasks: &mut Tasks, process: ProcessId, info: SignalInfo) -> bool {
+    send(tasks, process, Target::Process(process), info)
 }
 
-/// Sends a signal to a thread.
-pub fn send_to_thread(tasks: &mut Tasks, id: ThreadId, info: SignalInfo) {
-    let Some(process) = tasks.thread(id).map(|thread| thread.process) else { return };
-    send(tasks, process, Target::Thread(id), info);
+/// Sends a signal to a thread; else as [`send_to_process`].
+pub fn send_to_thread(tasks: &mut Tasks, id: ThreadId, info: SignalInfo) -> bool {
+    let process = tasks.thread(id).map(|thread| thread.process);
+    process.is_none_or(|process| send(tasks, process, Target::Thread(id), info))
 }
 
 /// Sends a signal to all processes of a group.
 pub fn send_to_group(tasks: &mut Tasks, group: u32, info: SignalInfo) {
-    tasks.each_member(group, |tasks, id| send_to_process(tasks, id, info));
+    tasks.each_member(group, |tasks, id| _ = send_to_process(tasks, id, info));
 }
 
-fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) {
+fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) -> bool {
     let number = info.number;
     if tasks.process(process).is_none_or(|process| process.ended.is_some()) {
-        return;
+        return true;
     }
     // Which thread is told to end its process makes no difference.
     let target = if number == SIGKILL { Target::Process(process) } else { target };
@@ -316,17 +321,32 @@ fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
         Target::Process(process) => tasks.taker(process, number),
         Target::Thread(id) => Some(id).filter(|id| tasks.thread(*id).is_some_and(|thread| thread.takes(number))),
     };
-    let Some(taker) = taker else { return tasks.post(target, info) };
-    let awaited = tasks.thread(taker).is_some_and(|thread| thread.signal_mask & bit(number) != 0);
+    let Some(taker) = taker else { return post(tasks, process, target, info) };
+    let awaited = tasks.thread(taker).is_some_and(|thread| thread.own_mask() & bit(number) != 0);
     match effect(tasks, process, number) {
         Effect::Nothing if !awaited => {}
         Effect::Stops if !awaited => stop(tasks, process, number),
         _ => {
-            tasks.post(target, info);
+            if !post(tasks, process, target, info) {
+                return false;
+            }
             tasks.alert(taker);
             interrupt_wait(tasks, taker);
         }
     }
+    true
+}
+
+/// Makes a signal pending, unless it is a real-time signal of which something would be lost. What `kill` sends tells
+/// nothing that matters.
+fn post(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) -> bool {
+    let most = tasks.process(process).map_or(0, |process| process.resources.limits.signals.soft);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let fits = info.number < REAL_TIME || info.code == SI_USER || tasks.has_room(target, most);
+    if fits {
+        tasks.post(target, info);
+    }
+    fits
 }
 
 /// Stops a process, unless it is about to end anyway, or nobody in its session could make it go on.
@@ -413,7 +433,12 @@ fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
         // What it has waited for: no interruption.
         Channel::Signal(set) if tasks.pending(thread) & set != 0 => tasks.resume(id, Resume::Restart),
         Channel::Again => tasks.resume(id, Resume::Interrupt),
-        _ if open_with(|effect| effect != Effect::Nothing) != 0 => tasks.resume(id, Resume::Interrupt),
+        channel if open_with(|effect| effect != Effect::Nothing) != 0 => {
+            tasks.resume(id, Resume::Interrupt);
+            if matches!(channel, Channel::Signal(set) if set != 0) {
+                put_mask_back(tasks, id);
+            }
+        }
         _ => {}
     }
 }
@@ -469,6 +494,26 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     tasks.thread(id).is_some_and(|thread| {
         with_effect(tasks, thread.process, tasks.open(thread), |effect| effect != Effect::Nothing) == 0
     })
+}
+
+/// Keeps handlers from being quicker than a thread that is about to wait for signals of a set. False if there is another
+/// signal already that it lets through: then the call does not wait.
+pub fn await_signals(tasks: &mut Tasks, id: ThreadId, set: u64) -> bool {
+    let Some(thread) = tasks.thread(id) else { return false };
+    // What ends the process, or is ignored, is not awaited by a thread that does not block it.
+    let handled = with_effect(tasks, thread.process, set, |effect| effect == Effect::Handler);
+    let waits = mask_for_wait(tasks, id, thread.saved_mask.unwrap_or(thread.signal_mask) | handled);
+    if !waits {
+        put_mask_back(tasks, id);
+    }
+    waits
+}
+
+/// Puts back the mask of a thread that has another one for a wait.
+pub fn put_mask_back(tasks: &mut Tasks, id: ThreadId) {
+    if let Some(saved) = tasks.thread_mut(id).and_then(|thread| thread.saved_mask.take()) {
+        set_mask(tasks, id, saved);
+    }
 }
 
 /// Takes the signal that is to be delivered next, of those that are there for a thread of `process`. What ends the

@@ -2,6 +2,7 @@
 
 use crate::whom::queue;
 use crate::*;
+use programs::children::{End, child, end_of};
 
 pub(crate) fn pending_ones() {
     let set = bit(SIGUSR1) | bit(SIGUSR2);
@@ -31,6 +32,29 @@ pub(crate) fn real_time() {
     assert_eq!(taken, [(40, 2), (40, 4), (40, 5), (41, 1), (41, 3)], "all of them, in order");
     mask(SIG_UNBLOCK, set);
     assert_eq!(numbers(), [0; 0]);
+}
+
+/// A real-time signal is remembered with what is told of it, or refused.
+pub(crate) fn no_room() {
+    let signal = REAL_TIME[0];
+    let queued = || {
+        mask(SIG_BLOCK, bit(signal));
+        let refused =
+            (0..100_000).find(|value| queue(signal, *value) == Err(EAGAIN)).expect("some time there is no room");
+        // `kill` tells nothing, so it needs none.
+        send(signal);
+        send(SIGUSR1);
+        let mut taken = 0;
+        while sys!(SYS_rt_sigtimedwait, &bit(signal), 0, &[0u64; 2], 8) == Ok(signal as u64) {
+            taken += 1;
+        }
+        i32::from(numbers() == [SIGUSR1] && refused > 0 && (refused..=refused + 1).contains(&taken))
+    };
+    let limited = || {
+        assert_eq!(sys!(SYS_setrlimit, RLIMIT_SIGPENDING, &[10u64, 10]), Ok(0));
+        queued()
+    };
+    assert_eq!(end_of(child(limited)), End::Exited(1));
 }
 
 /// What is ignored is pending no more, and what is to be ignored never is, unless it is blocked.
@@ -68,6 +92,13 @@ pub(crate) fn flags() {
     send(SIGURG);
     send(SIGURG);
     assert_eq!(numbers(), [SIGUSR1, SIGUSR1, SIGUSR1, SIGURG], "the last for once only");
+    let mut after = [1u64; 4];
+    assert_eq!(sys!(SYS_rt_sigaction, SIGURG, 0, &mut after, 8), Ok(0));
+    assert_eq!(
+        (after[0], after[1] as i32 & SA_RESETHAND),
+        (SIG_DFL as u64, SA_RESETHAND),
+        "the rest of the action stays"
+    );
     install(SIGUSR1, 0, 0);
 }
 

@@ -5,6 +5,7 @@
 
 mod interrupted;
 mod kept;
+mod stacks;
 mod timers;
 mod waiting;
 mod whom;
@@ -132,11 +133,15 @@ fn main() {
         ("elsewhere", whom::elsewhere),
         ("pending", kept::pending_ones),
         ("real-time", kept::real_time),
+        ("no room", kept::no_room),
         ("ignored", kept::ignored),
         ("flags", kept::flags),
         ("frame", kept::frame),
+        ("unwritable", stacks::unwritable),
+        ("disarmed", stacks::disarmed),
         ("suspend", waiting::suspend),
         ("timed wait", waiting::timed_wait),
+        ("unblocked", waiting::unblocked),
         ("pause", waiting::pause),
         ("read", interrupted::read),
         ("futex", interrupted::futex),

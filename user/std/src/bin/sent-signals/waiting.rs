@@ -1,6 +1,7 @@
 //! Waiting for a signal.
 
 use crate::*;
+use programs::children::{child, wait_for};
 use programs::cpus;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -84,6 +85,32 @@ pub(crate) fn timed_wait() {
     assert_eq!(ended, Err(EINTR));
     install(REAL_TIME[0], 0, 0);
     mask(SIG_SETMASK, before);
+}
+
+/// A wait is quicker than the handler of a signal that is not blocked.
+pub(crate) fn unblocked() {
+    let set = bit(SIGUSR1);
+    assert_eq!(told_until_done(SIGUSR1, || sys!(SYS_rt_sigtimedwait, &set, 0, 0, 8)), Ok(SIGUSR1 as u64));
+    // Those that came before the thread waited have been handled; afterwards the mask is as before.
+    let before = numbers().len();
+    assert_eq!(mask(SIG_BLOCK, 0) & set, 0);
+    send(SIGUSR1);
+    assert_eq!(numbers(), [SIGUSR1], "after {before}");
+    // A handler that ends the wait runs with the thread's own mask.
+    assert_eq!(told_until_done(SIGUSR2, || sys!(SYS_rt_sigtimedwait, &set, 0, 0, 8)), Err(EINTR));
+    assert_eq!(MASK.load(SeqCst) & (set | bit(SIGUSR2)), bit(SIGUSR2));
+    seen();
+    // What is not handled ends the process, waited for or not.
+    let waits = || {
+        set_action(SIGUSR1, SIG_DFL, 0, 0);
+        sys!(SYS_rt_sigtimedwait, &set, 0, 0, 8).map_or(1, |_| 0)
+    };
+    let waiter = child(waits);
+    while wait_for(waiter, WNOHANG) == Ok(None) {
+        assert_eq!(sys!(SYS_kill, waiter, 0), Ok(0));
+        let _ = sys!(SYS_kill, waiter, SIGUSR1);
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 pub(crate) fn pause() {
