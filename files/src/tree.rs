@@ -323,6 +323,12 @@ impl<C: Copy> Tree<C> {
         let inode = self.get_mut(id)?;
         inode.uid = uid.unwrap_or(inode.uid);
         inode.gid = gid.unwrap_or(inode.gid);
+        if !inode.is_directory() {
+            // What ran as the old owner is not to run as the new one. Without the right to execute, the second of these
+            // is about locks.
+            let group = if inode.mode & 0o010 != 0 { 0o2000 } else { 0 };
+            inode.mode &= !(0o4000 | group);
+        }
         inode.ctime = now;
         Ok(())
     }

@@ -252,7 +252,8 @@ pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
         0 => caller.thread,
         _ => u32::try_from(number).ok().and_then(|number| tasks.by_number(number)).ok_or(Errno::ESRCH)?,
     };
-    let old = tasks.thread(id).ok_or(Errno::ESRCH)?.priority;
+    let thread = tasks.thread(id).filter(|thread| thread.process == caller.process);
+    let old = thread.ok_or(Errno::ESRCH)?.priority;
     if let Some(wanted) = wanted {
         tasks.set_priority(id, wanted);
     }

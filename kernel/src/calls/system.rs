@@ -87,11 +87,15 @@ pub fn getrandom(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, random
 
 /// Limits there are, `RLIMIT_CPU` to `RLIMIT_RTTIME`.
 const LIMITS: u64 = 16;
+const CPU_TIME: u64 = 0;
+const FILE_SIZE: u64 = 1;
+const DATA: u64 = 2;
 const STACK: u64 = 3;
 const CORE: u64 = 4;
 const PROCESSES: u64 = 6;
 const OPEN_FILES: u64 = 7;
 const ADDRESS_SPACE: u64 = 9;
+const SIGNALS: u64 = 11;
 
 /// `prlimit64(process, resource, new, old)`, for the calling process.
 pub fn prlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
@@ -141,12 +145,17 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
         STACK => &mut limits.stack,
         PROCESSES => &mut limits.processes,
         ADDRESS_SPACE => &mut limits.address_space,
+        SIGNALS => &mut limits.signals,
         _ => &mut other,
     };
     let before = *limit;
     if let Some(wanted) = wanted {
         if wanted.hard > before.hard {
             return Err(Errno::EPERM);
+        }
+        if matches!(resource, CPU_TIME | FILE_SIZE | DATA) && wanted.soft != u64::MAX {
+            // Who sets it relies on it.
+            return Err(Errno::EINVAL);
         }
         if resource == OPEN_FILES {
             descriptors.set_limit(wanted.soft as u32)?;
@@ -173,9 +182,49 @@ pub fn three_zeroes(caller: &Caller, memory: &mut Memory) -> Answer {
     DONE
 }
 
-/// `setuid` and its kin: to root only, who everybody is already.
-pub fn become_root(caller: &Caller) -> Answer {
-    if caller.arguments[0] as u32 == 0 { DONE } else { Err(Errno::EPERM) }
+/// `setuid` and its kin, with so many arguments: to root only, who everybody is already. An id that nothing would be
+/// measured by is not given out.
+pub fn become_root(caller: &Caller, count: usize) -> Answer {
+    /// Leaves an id as it is, where there is more than one to set.
+    const UNCHANGED: u32 = u32::MAX;
+    let is_root = |id: u32| id == 0 || id == UNCHANGED && count > 1;
+    match caller.arguments[..count].iter().all(|id| is_root(*id as u32)) {
+        true => DONE,
+        false if count == 1 && caller.arguments[0] as u32 == UNCHANGED => Err(Errno::EINVAL),
+        false => Err(Errno::EPERM),
+    }
+}
+
+/// `setgroups(count, groups)`: nobody has any, and nobody gets any.
+pub fn set_groups(caller: &Caller) -> Answer {
+    match caller.int(0) {
+        0 => DONE,
+        1..=65_536 => Err(Errno::EPERM),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `getpriority(which, number)`: nice 0, which is told as 20.
+pub fn get_priority(caller: &Caller, tasks: &Tasks) -> Answer {
+    let number = caller.arguments[1] as u32;
+    let there = match caller.int(0) {
+        0 => number == 0 || tasks.by_number(number).is_some(),
+        1 => number == 0 || tasks.members(number).next().is_some(),
+        2 => number == 0,
+        _ => return Err(Errno::EINVAL),
+    };
+    if there { value(20_u64) } else { Err(Errno::ESRCH) }
+}
+
+/// `sched_get_priority_min`, `sched_get_priority_max`: of a policy, though everybody has the first.
+pub fn priority_bound(caller: &Caller, real_time: u64) -> Answer {
+    match caller.int(0) {
+        // SCHED_OTHER, BATCH, IDLE, DEADLINE
+        0 | 3 | 5 | 6 => DONE,
+        // SCHED_FIFO, RR
+        1 | 2 => value(real_time),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// `prctl(option, …)`: the names of threads; other options are not there.

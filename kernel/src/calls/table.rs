@@ -6,11 +6,9 @@
 
 use super::{
     Answer, Caller, DONE, conclude, files, jobs, memory, native, processes, signals, system, threads, time as clocks,
-    value,
 };
 use crate::arch::entry::SystemCall;
 use crate::kernel::Kernel;
-use crate::schedule;
 use ::files::Errno;
 use abi::native as own;
 use alloc::format;
@@ -190,20 +188,22 @@ calls! {
     sched_setaffinity => threads::sched_setaffinity(c, memory, tasks),
     sched_getscheduler: ALWAYS => threads::sched_getscheduler(c, tasks),
     sched_getparam => threads::sched_getparam(c, memory, tasks),
-    sched_get_priority_min | sched_get_priority_max: ALWAYS => DONE,
+    sched_get_priority_min: ALWAYS => system::priority_bound(c, 1),
+    sched_get_priority_max: ALWAYS => system::priority_bound(c, 99),
     getcpu => threads::getcpu(c, memory),
 
     clock_gettime => {
-        if matches!(c.int(0), clocks::PROCESS_CPU | clocks::THREAD_CPU) {
-            schedule::charge(k, cpu);
-        }
+        clocks::charge(c, k, cpu);
         clocks::clock_gettime(c, &mut k.memory, &k.tasks)
     },
     clock_getres => clocks::clock_getres(c, memory, tasks),
     gettimeofday => clocks::gettimeofday(c, memory),
     time => clocks::time(c, memory),
     nanosleep => clocks::nanosleep(c, memory, tasks),
-    clock_nanosleep => clocks::clock_nanosleep(c, memory, tasks),
+    clock_nanosleep => {
+        clocks::charge(c, k, cpu);
+        clocks::clock_nanosleep(c, &mut k.memory, &mut k.tasks)
+    },
 
     rt_sigaction => signals::action(c, memory, tasks),
     rt_sigprocmask => signals::mask(c, memory, tasks),
@@ -230,9 +230,14 @@ calls! {
     setrlimit => system::setrlimit(c, memory, tasks),
     getuid | geteuid | getgid | getegid | getgroups: ALWAYS => DONE,
     getresuid | getresgid => system::three_zeroes(c, memory),
-    setuid | setgid | setreuid | setregid | setresuid | setresgid: ALWAYS => system::become_root(c),
+    setuid | setgid: ALWAYS => system::become_root(c, 1),
+    setreuid | setregid: ALWAYS => system::become_root(c, 2),
+    setresuid | setresgid: ALWAYS => system::become_root(c, 3),
+    setgroups: ALWAYS => system::set_groups(c),
+    // These tell the id that there was, and nothing else.
+    setfsuid | setfsgid: ALWAYS => DONE,
     prctl => system::prctl(c, memory, tasks),
-    getpriority: ALWAYS => value(20_u64),
+    getpriority: ALWAYS => system::get_priority(c, tasks),
 }
 
 calls! {

@@ -6,7 +6,7 @@ use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, lifecycle, schedule};
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::{Channel, CpuSet, Ending, Resume, Space, ThreadId, Wait};
+use containers::{Backing, Channel, CpuSet, Ending, Region, Resume, Rights, Space, ThreadId, Wait};
 use cpulocal::InKernel;
 
 pub(super) const CLONE_VM: u64 = 0x100;
@@ -83,18 +83,30 @@ pub fn exit_group(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answe
 pub fn tell_joiner(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId) {
     let clear = tasks.thread(id).map_or(0, |thread| thread.clear_child_tid);
     if clear != 0 && memory.copy_out(space, clear, &0_u32.to_le_bytes()).is_ok() {
-        tasks.wake(futex_at(memory, space, clear, false), 1, u32::MAX);
+        tasks.wake(shared_futex(memory, space, clear), 1, u32::MAX);
     }
 }
 
-/// The channel of a futex: in a mapping that is shared with others it is the same for all of them, unless the
-/// program says that only its own threads use it.
-fn futex_at(memory: &Memory, space: Space, address: u64, private: bool) -> Channel {
-    let shared = if private { None } else { memory.shared_place(space.container, address) };
-    match shared {
+/// The channel of a futex that may lie in a mapping that is shared with others: it is the same for all of them.
+fn shared_futex(memory: &Memory, space: Space, address: u64) -> Channel {
+    match memory.shared_place(space.container, address) {
         Some((object, offset)) => Channel::SharedFutex(object, offset),
         None => Channel::Futex(space.container, address),
     }
+}
+
+/// The channel of a futex. Without the program's word that only its own threads use it, there must be memory: `EFAULT`
+fn futex_at(memory: &Memory, space: Space, address: u64, private: bool) -> Result<Channel, Errno> {
+    if private {
+        return Ok(Channel::Futex(space.container, address));
+    }
+    let region = memory.container(space.container).and_then(|container| container.regions.at(address));
+    // What nobody can write, as on Linux, holds no futex.
+    let holds = |region: &Region| match region.backing {
+        Backing::Object { .. } => region.rights.contains(Rights::READ),
+        _ => region.rights.contains(Rights::WRITE),
+    };
+    if region.is_some_and(holds) { Ok(shared_futex(memory, space, address)) } else { Err(Errno::EFAULT) }
 }
 
 fn read_word(memory: &mut Memory, space: Space, address: u64) -> Option<u32> {
@@ -139,7 +151,7 @@ fn release_list(memory: &mut Memory, tasks: &mut Tasks, space: Space, (head, num
         if read_word(memory, space, address).is_some_and(is_mine)
             && memory.change_word(space, address, left).is_ok_and(|word| is_mine(word) && word & WAITERS != 0)
         {
-            tasks.wake(futex_at(memory, space, address, false), 1, u32::MAX);
+            tasks.wake(shared_futex(memory, space, address), 1, u32::MAX);
         }
     };
     while let Some(at) = entry.filter(|at| *at & !1 != head && *room > 0) {
@@ -164,14 +176,18 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
     let private = operation & FUTEX_PRIVATE != 0;
     let channel = |memory: &Memory, address| futex_at(memory, caller.space, address, private);
-    if word >= USER_END {
-        return Err(Errno::EFAULT);
+    let command = operation & !(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME);
+    if !matches!(command, 0 | 1 | 3..=5 | 9 | 10) || realtime && command != 9 {
+        return Err(Errno::ENOSYS);
     }
     if !word.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
+    if word >= USER_END {
+        return Err(Errno::EFAULT);
+    }
     let count = |number: u64| (number as i32).max(0) as usize;
-    match operation & !(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME) {
+    match command {
         wait @ (0 | 9) => {
             let (deadline, bits) = match wait {
                 0 => (super::time::relative(caller, memory, tasks, fourth)?, u32::MAX),
@@ -187,7 +203,7 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
                 return Err(Errno::EAGAIN);
             }
             let wait = Wait {
-                channel: channel(memory, word),
+                channel: channel(memory, word)?,
                 deadline,
                 woken: Resume::Return(0),
                 expired: Resume::Return(-i64::from(Errno::ETIMEDOUT.into_raw())),
@@ -197,9 +213,9 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             tasks.park(caller.thread, wait);
             Ok(Reply::Parked)
         }
-        1 => value(tasks.wake(channel(memory, word), count(number).max(1), u32::MAX)),
+        1 => value(tasks.wake(channel(memory, word)?, count(number).max(1), u32::MAX)),
         10 if third as u32 == 0 => Err(Errno::EINVAL),
-        10 => value(tasks.wake(channel(memory, word), count(number).max(1), third as u32)),
+        10 => value(tasks.wake(channel(memory, word)?, count(number).max(1), third as u32)),
         requeue @ (3 | 4) => {
             if (number as i32) < 0 || (fourth as i32) < 0 || !second.is_multiple_of(4) {
                 return Err(Errno::EINVAL);
@@ -210,18 +226,19 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             if requeue == 4 && memory.word(caller.space, word).map_err(bad_address)? != third as u32 {
                 return Err(Errno::EAGAIN);
             }
-            let woken = tasks.wake(channel(memory, word), count(number), u32::MAX);
-            let moved = tasks.requeue(channel(memory, word), channel(memory, second), count(fourth));
-            value(woken + moved)
+            let (from, to) = (channel(memory, word)?, channel(memory, second)?);
+            let woken = tasks.wake(from, count(number), u32::MAX);
+            value(woken + tasks.requeue(from, to, count(fourth)))
         }
         5 => {
             if !second.is_multiple_of(4) {
                 return Err(Errno::EINVAL);
             }
+            let from = channel(memory, word)?;
             let also = operate(caller, memory, second, third as u32)?;
-            let mut woken = tasks.wake(channel(memory, word), count(number), u32::MAX);
+            let mut woken = tasks.wake(from, count(number), u32::MAX);
             if also {
-                woken += tasks.wake(channel(memory, second), count(fourth), u32::MAX);
+                woken += tasks.wake(channel(memory, second)?, count(fourth), u32::MAX);
             }
             value(woken)
         }

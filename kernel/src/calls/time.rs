@@ -2,9 +2,11 @@
 
 use super::{Answer, Caller, DONE, Reply, deadline, restart, value};
 use crate::arch::clock;
-use crate::kernel::{Memory, Tasks};
+use crate::kernel::{Kernel, Memory, Tasks};
+use crate::schedule;
 use ::files::Errno;
-use containers::{Channel, Registers, Resume, Space, Timer, Wait};
+use containers::{Channel, ProcessId, Registers, Resume, Space, ThreadId, Timer, Times, Wait};
+use cpulocal::InKernel;
 use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -35,33 +37,107 @@ impl Timespec {
 }
 
 const REALTIME: i32 = 0;
-/// The clock of the process's CPU time.
-pub const PROCESS_CPU: i32 = 2;
-/// The clock of the thread's CPU time.
-pub const THREAD_CPU: i32 = 3;
+const MONOTONIC: i32 = 1;
+const PROCESS_CPU: i32 = 2;
+const THREAD_CPU: i32 = 3;
+const BOOT_TIME: i32 = 7;
 const TAI: i32 = 11;
 
-/// A clock's reading in nanoseconds.
-fn read_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<u64, Errno> {
+/// What a clock shows.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// The time of day.
+    Wall,
+    /// The time since boot.
+    Boot,
+    /// The CPU time of a process, or only what it has spent in user mode.
+    Process(ProcessId, Part),
+    /// The same of a thread.
+    Thread(ThreadId, Part),
+}
+
+/// Which part of a CPU time is meant.
+#[derive(Clone, Copy)]
+enum Part {
+    All,
+    User,
+}
+
+/// The clock with an id. One below 0 names a process or thread, whose number's complement lies above three bits: which
+/// of the two it is, and what is counted (`clock_getcpuclockid`, `pthread_getcpuclockid`).
+fn find_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errno> {
+    const OF_THREAD: i32 = 4;
     match id {
-        REALTIME | 5 | TAI | 8 => Ok(clock::wall_clock()),
+        REALTIME | 5 | TAI | 8 => return Ok(Clock::Wall),
         // CLOCK_MONOTONIC, _RAW, _COARSE, CLOCK_BOOTTIME and its alarm.
-        1 | 4 | 6 | 7 | 9 => Ok(clock::nanoseconds()),
-        PROCESS_CPU => Ok(tasks.run_time(caller.process).total),
-        THREAD_CPU => Ok(tasks.thread(caller.thread).map_or(0, |thread| thread.run_time.total)),
+        MONOTONIC | 4 | 6 | BOOT_TIME | 9 => return Ok(Clock::Boot),
+        PROCESS_CPU => return Ok(Clock::Process(caller.process, Part::All)),
+        THREAD_CPU => return Ok(Clock::Thread(caller.thread, Part::All)),
+        0.. => return Err(Errno::EINVAL),
+        _ => {}
+    }
+    let part = match id & 3 {
+        // Profiling, and scheduling.
+        0 | 2 => Part::All,
+        1 => Part::User,
+        _ => return Err(Errno::EINVAL),
+    };
+    let thread = match !(id >> 3) as u32 {
+        0 => caller.thread,
+        number => tasks.by_number(number).ok_or(Errno::EINVAL)?,
+    };
+    let process = tasks.thread(thread).ok_or(Errno::EINVAL)?.process;
+    match id & OF_THREAD != 0 {
+        true if process == caller.process => Ok(Clock::Thread(thread, part)),
+        false if thread == ThreadId::main(process) || thread == caller.thread => Ok(Clock::Process(process, part)),
         _ => Err(Errno::EINVAL),
     }
 }
 
+impl Clock {
+    /// Its reading in nanoseconds.
+    fn read(self, tasks: &Tasks) -> u64 {
+        let (times, part) = match self {
+            Clock::Wall => return clock::wall_clock(),
+            Clock::Boot => return clock::nanoseconds(),
+            Clock::Process(process, part) => (tasks.run_time(process), part),
+            Clock::Thread(thread, part) => {
+                (tasks.thread(thread).map_or(Times::default(), |thread| thread.run_time), part)
+            }
+        };
+        match part {
+            Part::All => times.total,
+            Part::User => schedule::shares(times)[0],
+        }
+    }
+}
+
+/// Brings up to date what a call on the CPU-time clock in argument 0 looks at: the calling thread's own time. CPUs that
+/// run threads of another process are called into the kernel, where they do the same: they may have been in user mode for
+/// long.
+pub fn charge(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) {
+    if !matches!(caller.int(0), PROCESS_CPU | THREAD_CPU | ..0) {
+        return;
+    }
+    schedule::charge(kernel, cpu);
+    let process = match find_clock(caller, &kernel.tasks, caller.int(0)) {
+        Ok(Clock::Process(process, _)) => process,
+        Ok(Clock::Thread(thread, _)) if thread != caller.thread => caller.process,
+        _ => return,
+    };
+    let elsewhere = kernel.tasks.running_on(process).without(caller.space.cpu);
+    kernel.tasks.attention = kernel.tasks.attention.union(elsewhere);
+}
+
 /// `clock_gettime(clock, time)`
 pub fn clock_gettime(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    let now = read_clock(caller, tasks, caller.int(0))?;
+    let now = find_clock(caller, tasks, caller.int(0))?.read(tasks);
     caller.write(memory, caller.arguments[1], &Timespec::new(now)).and(DONE)
 }
 
 /// `clock_getres(clock, resolution)`: a nanosecond.
 pub fn clock_getres(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    read_clock(caller, tasks, caller.int(0))?;
+    find_clock(caller, tasks, caller.int(0))?;
     if caller.arguments[1] != 0 {
         caller.write(memory, caller.arguments[1], &Timespec::new(1))?;
     }
@@ -101,13 +177,40 @@ const ABSOLUTE: u64 = 1;
 /// `clock_nanosleep(clock, flags, time, rest)`
 pub fn clock_nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let id = caller.int(0);
-    if id == THREAD_CPU {
-        return Err(Errno::EINVAL);
+    let clock = find_clock(caller, tasks, id)?;
+    match clock {
+        Clock::Thread(..) if id == THREAD_CPU => return Err(Errno::EOPNOTSUPP),
+        // It would never be over.
+        Clock::Thread(thread, _) if thread == caller.thread => return Err(Errno::EINVAL),
+        Clock::Wall | Clock::Boot if !matches!(id, REALTIME | MONOTONIC | BOOT_TIME | TAI) => {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        _ => {}
     }
-    let reading = read_clock(caller, tasks, id)?;
     let time = caller.read::<Timespec>(memory, caller.arguments[2])?.total()?;
-    let rest = if caller.arguments[1] & ABSOLUTE != 0 { time.saturating_sub(reading) } else { time };
-    sleep(caller, tasks, rest)
+    let absolute = caller.arguments[1] & ABSOLUTE != 0;
+    let reading = clock.read(tasks);
+    match clock {
+        Clock::Wall | Clock::Boot => sleep(caller, tasks, if absolute { time.saturating_sub(reading) } else { time }),
+        _ => {
+            let until = if absolute { time } else { reading.saturating_add(time) };
+            sleep_while_others_work(caller, memory, tasks, reading, until)
+        }
+    }
+}
+
+/// Sleeps until a clock of CPU time, which is at `reading` now, shows `until`. Nobody watches such a clock: the call looks
+/// again when it can have come so far at the earliest.
+fn sleep_while_others_work(caller: &Caller, memory: &Memory, tasks: &mut Tasks, reading: u64, until: u64) -> Answer {
+    const SOON: u64 = SECOND / 1000;
+    let until = restart(tasks, caller).map_or(until, |first| first.progress);
+    if until <= reading {
+        return DONE;
+    }
+    let rest = ((until - reading) / memory.cpu_count() as u64).max(SOON);
+    let deadline = Some(clock::nanoseconds().saturating_add(rest));
+    tasks.park(caller.thread, Wait { progress: until, ..Wait::restart(Channel::Time, deadline) });
+    Ok(Reply::Parked)
 }
 
 fn sleep(caller: &Caller, tasks: &mut Tasks, time: u64) -> Answer {
@@ -121,7 +224,7 @@ fn sleep(caller: &Caller, tasks: &mut Tasks, time: u64) -> Answer {
 pub fn tell_rest(memory: &mut Memory, space: Space, call: &Registers, deadline: u64) {
     let address = match Sysno::new(call.rax as usize) {
         Some(Sysno::nanosleep) => call.rsi,
-        Some(Sysno::clock_nanosleep) if call.rsi & ABSOLUTE == 0 => call.r10,
+        Some(Sysno::clock_nanosleep) if call.rsi & ABSOLUTE == 0 && is_watched(call.rdi as i32) => call.r10,
         _ => return,
     };
     if address != 0 {
@@ -130,11 +233,18 @@ pub fn tell_rest(memory: &mut Memory, space: Space, call: &Registers, deadline: 
     }
 }
 
+/// Whether sleeps by a clock have a deadline of their own.
+fn is_watched(id: i32) -> bool {
+    !matches!(id, PROCESS_CPU | ..0)
+}
+
 /// `struct itimerval`: interval and time, in seconds and microseconds.
 type Interval = [u64; 4];
 
-/// `ITIMER_REAL`, the only one there is.
+/// `ITIMER_REAL`, the only one that can be set.
 const ITIMER_REAL: i32 = 0;
+const ITIMER_VIRTUAL: i32 = 1;
+const ITIMER_PROF: i32 = 2;
 
 const MICROSECOND: u64 = 1000;
 
@@ -149,10 +259,11 @@ fn interval_of(timer: Option<Timer>) -> Interval {
 
 /// `getitimer(which, value)`
 pub fn getitimer(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    if caller.int(0) != ITIMER_REAL {
-        return Err(Errno::EINVAL);
-    }
-    let timer = tasks.process(caller.process).ok_or(Errno::ESRCH)?.control.timer;
+    let timer = match caller.int(0) {
+        ITIMER_REAL => tasks.process(caller.process).ok_or(Errno::ESRCH)?.control.timer,
+        ITIMER_VIRTUAL | ITIMER_PROF => None,
+        _ => return Err(Errno::EINVAL),
+    };
     caller.write(memory, caller.arguments[1], &interval_of(timer)).and(DONE)
 }
 
@@ -166,10 +277,11 @@ pub fn setitimer(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Ans
         if valid { Ok(time) } else { Err(Errno::EINVAL) }
     };
     let (interval, first) = (time(wanted[0], wanted[1])?, time(wanted[2], wanted[3])?);
-    if caller.int(0) != ITIMER_REAL {
-        return Err(Errno::EINVAL);
-    }
-    let before = set_timer(caller, tasks, first, interval);
+    let before = match caller.int(0) {
+        ITIMER_REAL => set_timer(caller, tasks, first, interval),
+        ITIMER_VIRTUAL | ITIMER_PROF if first == 0 => None,
+        _ => return Err(Errno::EINVAL),
+    };
     if old != 0 {
         caller.write(memory, old, &interval_of(before))?;
     }

@@ -98,8 +98,12 @@ fn strings(path: &str, program: &[OsString]) -> Vec<u8> {
 }
 
 fn environment(wanted: &[OsString], terminal: bool) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
-    let mut add = |name: &[u8], value: &OsStr| all.extend([name, b"=", value.as_bytes(), b"\0"].concat());
+    let mut all: Vec<(Vec<u8>, OsString)> = Vec::new();
+    // A later value takes the place of an earlier one: of two, each program would take the one that it finds first.
+    let mut add = |name: &[u8], value: &OsStr| match all.iter_mut().find(|(known, _)| known == name) {
+        Some((_, before)) => value.clone_into(before),
+        None => all.push((name.to_owned(), value.to_owned())),
+    };
     add(b"PATH", OsStr::new("/bin:/pkg"));
     add(b"HOME", OsStr::new("/home"));
     if terminal {
@@ -121,7 +125,7 @@ fn environment(wanted: &[OsString], terminal: bool) -> Result<Vec<u8>> {
         }
         add(name, &value);
     }
-    Ok(all)
+    Ok(all.iter().flat_map(|(name, value)| [name, &b"="[..], value.as_bytes(), b"\0"].concat()).collect())
 }
 
 /// `split_once` for bytes, which the standard library does not have yet.
@@ -155,6 +159,8 @@ mod tests {
         assert_eq!(environment(&[], false).unwrap(), b"PATH=/bin:/pkg\0HOME=/home\0");
         let set = environment(&words(&["A=b=c", "EMPTY="]), false).unwrap();
         assert_eq!(set, b"PATH=/bin:/pkg\0HOME=/home\0A=b=c\0EMPTY=\0");
+        let replaced = environment(&words(&["PATH=/x", "A=1", "A=2"]), false).unwrap();
+        assert_eq!(replaced, b"PATH=/x\0HOME=/home\0A=2\0");
         let error = environment(&words(&["NO_SUCH_VARIABLE_HERE"]), false).unwrap_err();
         assert!(error.to_string().contains("NO_SUCH_VARIABLE_HERE: not set"), "{error}");
         assert!(environment(&words(&["=x"]), false).is_err());

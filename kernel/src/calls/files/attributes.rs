@@ -121,6 +121,23 @@ fn open_inode(caller: &Caller, tasks: &Tasks, files: &Files) -> Result<InodeId, 
     if file.flags.contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(file.inode) }
 }
 
+/// Whether the path in argument 0 leads to a file.
+pub fn path_exists(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    files: &mut Files,
+    follow: bool,
+) -> Result<(), Errno> {
+    let path = Path::read(caller, memory, caller.arguments[0])?;
+    find(caller, tasks, files, AT_FDCWD, &path, follow, false).map(drop)
+}
+
+/// Whether the descriptor in argument 0 is of an open file, and not only of its name.
+pub fn is_open(caller: &Caller, tasks: &Tasks, files: &Files) -> Result<(), Errno> {
+    open_inode(caller, tasks, files).map(drop)
+}
+
 /// `truncate(path, size)`
 pub fn truncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let size = u64::try_from(caller.arguments[1] as i64).map_err(|_| Errno::EINVAL)?;

@@ -60,8 +60,10 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
             DONE
         }
         5..=7 | 36..=38 => locking::fcntl(caller, memory, tasks, files, &opened),
-        // F_SETOWN, F_GETOWN: nobody is sent SIGIO.
-        8 | 9 => DONE,
+        // F_SETOWN, F_GETOWN, F_GETSIG: nobody is sent SIGIO.
+        8 | 9 | 11 => DONE,
+        // F_GETLEASE: there is none, which is F_UNLCK.
+        1025 => value(2_u64),
         // F_SETPIPE_SZ, F_GETPIPE_SZ: a pipe is never smaller than asked for, and has one size.
         1031 if matches!(opened.bytes, Bytes::Pipe(_)) && argument as u32 > CAPACITY => Err(Errno::EPERM),
         1031 | 1032 if matches!(opened.bytes, Bytes::Pipe(_)) => value(CAPACITY),
@@ -70,14 +72,24 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     }
 }
 
-/// `fsync`, `fdatasync`, `fadvise64`: memory is all there is.
-pub fn nothing_to_do(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
+/// `fsync`, `fdatasync`: memory is all there is.
+pub fn sync(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
     match opened(caller, tasks, files, caller.int(0))?.bytes {
         Bytes::Nowhere => Err(Errno::EBADF),
-        Bytes::Pipe(_) => match Sysno::new(caller.number as usize) {
-            Some(Sysno::fadvise64) => Err(Errno::ESPIPE),
-            _ => Err(Errno::EINVAL),
-        },
+        Bytes::Regular(_) | Bytes::Directory => DONE,
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `fadvise64(fd, offset, length, advice)`: the same.
+pub fn advise(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
+    /// `POSIX_FADV_NOREUSE`, the last one.
+    const NO_REUSE: u64 = 5;
+    let [_, _, length, advice, ..] = *caller.arguments;
+    match opened(caller, tasks, files, caller.int(0))?.bytes {
+        Bytes::Nowhere => Err(Errno::EBADF),
+        Bytes::Pipe(_) => Err(Errno::ESPIPE),
+        _ if (length as i64) < 0 || advice > NO_REUSE => Err(Errno::EINVAL),
         _ => DONE,
     }
 }

@@ -202,6 +202,11 @@ fn write_at(
     write_from(*caller, tasks, &mut transfer, &opened, (at, buffers))
 }
 
+/// Why a file is not read or written that was not opened for that: what has no places says that first.
+fn refusal(at: At, opened: &Opened) -> Errno {
+    if at != At::Offset && opened.bytes.is_stream() { Errno::ESPIPE } else { Errno::EBADF }
+}
+
 /// Reads into buffers, one after the other, until one is not filled.
 fn read_into(
     caller: Caller,
@@ -214,7 +219,7 @@ fn read_into(
     let caller = &caller;
     let file = opened.file;
     if !file.flags.readable() {
-        return Err(Errno::EBADF);
+        return Err(refusal(at, &opened));
     }
     if opened.bytes == Bytes::Directory {
         return Err(Errno::EISDIR);
@@ -273,7 +278,7 @@ fn write_from(
     let caller = &caller;
     let file = opened.file;
     if !file.flags.writable() {
-        return Err(Errno::EBADF);
+        return Err(refusal(at, opened));
     }
     let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
     let start = match (at, opened.bytes) {

@@ -105,9 +105,15 @@ calls! {
     dup2 | dup3 => descriptors::dup2(c, memory, tasks, files),
     fcntl => descriptors::fcntl(c, memory, tasks, files),
     flock => locking::flock(c, tasks, files),
-    fsync | fdatasync | fadvise64 => descriptors::nothing_to_do(c, tasks, files),
+    fsync | fdatasync => descriptors::sync(c, tasks, files),
+    fadvise64 => descriptors::advise(c, tasks, files),
     umask: ALWAYS => descriptors::umask(c, tasks),
     sync: ALWAYS => DONE,
     // Extended attributes: as on a file system that has none.
-    getxattr | lgetxattr | fgetxattr | setxattr | lsetxattr | fsetxattr | listxattr | llistxattr | flistxattr | removexattr | lremovexattr | fremovexattr => Err(Errno::EOPNOTSUPP),
+    getxattr | setxattr | removexattr => attributes::path_exists(c, memory, tasks, files, true).and(Err(Errno::EOPNOTSUPP)),
+    lgetxattr | lsetxattr | lremovexattr => attributes::path_exists(c, memory, tasks, files, false).and(Err(Errno::EOPNOTSUPP)),
+    fgetxattr | fsetxattr | fremovexattr => attributes::is_open(c, tasks, files).and(Err(Errno::EOPNOTSUPP)),
+    listxattr => attributes::path_exists(c, memory, tasks, files, true).and(DONE),
+    llistxattr => attributes::path_exists(c, memory, tasks, files, false).and(DONE),
+    flistxattr => attributes::is_open(c, tasks, files).and(DONE),
 }

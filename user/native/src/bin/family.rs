@@ -79,5 +79,6 @@ fn member(number: u64) -> i32 {
     calls::send(head, &[number as u8]).expect("the head has room");
     let mut buffer = [0; 8];
     assert_eq!(calls::receive(&mut buffer, FOREVER), Ok((head, &b"end"[..])), "the word to end");
+    assert_eq!(calls::set_priority(head, NORMAL_PRIORITY), Err(Errno::ESRCH), "another process's thread");
     number as i32
 }

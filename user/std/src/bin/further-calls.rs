@@ -1,6 +1,7 @@
 //! Calls that have no test of their own elsewhere, made once or twice each. It passes on Linux for root as well.
 
 use libc::*;
+use programs::children::{End, child, close_all, end_of, pipe_ends};
 use programs::sys;
 use programs::system::{PAGE, Result, pages};
 use std::ffi::CStr;
@@ -16,6 +17,7 @@ fn main() {
     system();
     let fd = sys!(SYS_open, PATH, O_RDWR | O_CREAT | O_TRUNC, 0o644).expect("a file can be made");
     bytes(fd);
+    kinds(fd);
     names();
     owners(fd);
     times(fd);
@@ -50,6 +52,24 @@ fn identity() {
     for call in [SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid] {
         assert_eq!(sys!(call, 0, 0, 0), Ok(0), "call {call}");
     }
+    for call in [SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid] {
+        for ids in [[-1, -1, -1], [-1, 0, -1], [0, -1, 0]] {
+            assert_eq!(sys!(call, ids[0], ids[1], ids[2]), Ok(0), "call {call}: -1 leaves an id as it is");
+        }
+    }
+    assert_eq!([SYS_setuid, SYS_setgid].map(|call| sys!(call, -1)), [Err(EINVAL); 2]);
+    assert_eq!([SYS_setfsuid, SYS_setfsgid].map(|call| sys!(call, -1)), [Ok(0); 2]);
+    assert_eq!((sys!(SYS_setgroups, 0, 0), sys!(SYS_setgroups, -1, 0)), (Ok(0), Err(EINVAL)));
+    // Another id is had or refused: no success changes nothing.
+    let changes = || {
+        let changed = sys!(SYS_setresuid, 0, 1000, 1000);
+        let mut numbers = [1_u32; 3];
+        let [real, effective, saved] = &mut numbers;
+        let told = sys!(SYS_getresuid, real, effective, saved);
+        let holds = if changed.is_ok() { numbers == [0, 1000, 1000] } else { numbers == [0; 3] };
+        i32::from(told == Ok(0) && holds && changed.map_or_else(|error| error == EPERM, |_| true))
+    };
+    assert_eq!(end_of(child(changes)), End::Exited(1));
     assert!(sys!(SYS_getgroups, 0, 0).is_ok());
     let mut name = [0xff_u8; 16];
     assert_eq!(sys!(SYS_prctl, PR_SET_NAME, c"a name that is cut"), Ok(0));
@@ -92,7 +112,17 @@ fn scheduling() {
     for call in [SYS_sched_get_priority_min, SYS_sched_get_priority_max] {
         assert_eq!(sys!(call, SCHED_OTHER), Ok(0));
     }
+    assert_eq!(sys!(SYS_sched_get_priority_min, SCHED_FIFO), Ok(1));
+    assert_eq!(sys!(SYS_sched_get_priority_max, SCHED_RR), Ok(99));
+    assert_eq!(sys!(SYS_sched_get_priority_max, 1000), Err(EINVAL));
     assert_eq!(sys!(SYS_getpriority, PRIO_PROCESS, 0), Ok(20), "20 less the nice value");
+    for (which, who, error) in
+        [(-1, 0, EINVAL), (3, 0, EINVAL), (0, -1, ESRCH), (0, 999_999, ESRCH), (1, 999_999, ESRCH)]
+    {
+        assert_eq!(sys!(SYS_getpriority, which, who), Err(error), "{which} {who}");
+    }
+    assert_eq!([SYS_sched_getscheduler].map(|call| sys!(call, 999_999)), [Err(ESRCH)]);
+    assert_eq!(sys!(SYS_sched_getscheduler, -1), Err(EINVAL));
     let (mut cpu, mut node) = (u32::MAX, u32::MAX);
     assert_eq!(sys!(SYS_getcpu, &mut cpu, &mut node, 0), Ok(0));
     assert!(cpu < 4096 && node == 0, "CPU {cpu} of node {node}");
@@ -140,6 +170,35 @@ fn bytes(fd: u64) {
         assert_eq!(sys!(SYS_fadvise64, fd, 0, 0, advice), Ok(0));
     }
     assert_eq!(sys!(SYS_fadvise64, 999, 0, 0, POSIX_FADV_NORMAL), Err(EBADF));
+    assert_eq!([(0, 99), (-1, 0)].map(|(length, advice)| sys!(SYS_fadvise64, fd, 0, length, advice)), [Err(EINVAL); 2]);
+}
+
+/// What cannot be done with a kind of file says so in Linux's order.
+fn kinds(fd: u64) {
+    let [output, input] = pipe_ends();
+    let null = sys!(SYS_open, c"/dev/null", O_RDWR).expect("it is there");
+    for call in [SYS_fsync, SYS_fdatasync] {
+        assert_eq!([fd, null, output as u64].map(|fd| sys!(call, fd)), [Ok(0), Err(EINVAL), Err(EINVAL)]);
+    }
+    let mut byte = 0_u8;
+    for end in [output, input] {
+        assert_eq!(sys!(SYS_pread64, end, &mut byte, 1, 0), Err(ESPIPE));
+        assert_eq!(sys!(SYS_pwrite64, end, &byte, 1, 0), Err(ESPIPE), "whether it can be written or not");
+    }
+    assert_eq!(sys!(SYS_fadvise64, output, 0, 0, POSIX_FADV_NORMAL), Err(ESPIPE));
+    close_all(&[output, input, null as i32]);
+    const F_GETSIG: i32 = 11;
+    let name = sys!(SYS_open, PATH, O_PATH).expect("its name");
+    let attribute = c"user.none";
+    for call in [SYS_fgetxattr, SYS_fremovexattr] {
+        assert_eq!([name, 999].map(|fd| sys!(call, fd, attribute, 0, 0)), [Err(EBADF); 2]);
+    }
+    assert_eq!(sys!(SYS_getxattr, c"/nowhere", attribute, 0, 0), Err(ENOENT));
+    let none = sys!(SYS_getxattr, PATH, attribute, 0, 0);
+    assert!([Err(EOPNOTSUPP), Err(ENODATA)].contains(&none), "{none:?}");
+    assert_eq!((sys!(SYS_listxattr, PATH, 0, 0), sys!(SYS_flistxattr, fd, 0, 0)), (Ok(0), Ok(0)));
+    assert_eq!((sys!(SYS_fcntl, fd, F_GETLEASE), sys!(SYS_fcntl, fd, F_GETSIG)), (Ok(F_UNLCK as u64), Ok(0)));
+    close_all(&[name as i32]);
 }
 
 /// A file's inode number and links.
@@ -187,6 +246,17 @@ fn owners(fd: u64) {
     assert_eq!(sys!(SYS_lchown, LINK, 1, 1), Ok(0));
     assert_eq!(owner(), (10, 9), "that was the link");
     assert_eq!(sys!(SYS_unlink, LINK), Ok(0));
+    let mode = || {
+        // SAFETY: a structure of integers.
+        let mut stat: stat = unsafe { std::mem::zeroed() };
+        assert_eq!(sys!(SYS_fstat, fd, &mut stat), Ok(0));
+        stat.st_mode & 0o7777
+    };
+    for (before, after) in [(0o6755, 0o755), (0o6745, 0o2745), (0o1644, 0o1644)] {
+        assert_eq!(sys!(SYS_chmod, PATH, before), Ok(0));
+        assert_eq!(sys!(SYS_fchown, fd, -1, -1), Ok(0));
+        assert_eq!(mode(), after, "who has another owner does not run as that: {before:o}");
+    }
     assert_eq!(sys!(SYS_chown, PATH, 0, 0), Ok(0));
 }
 

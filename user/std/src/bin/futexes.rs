@@ -125,10 +125,22 @@ fn refused() {
     assert_eq!(sys!(SYS_futex, 0xffff_ffff_8000_0000u64, WAKE, 1), Err(EFAULT), "the kernel's");
     assert_eq!(sys!(SYS_futex, here, WAIT, 0, 16), Err(EFAULT), "time-out nowhere");
     assert_eq!(sys!(SYS_futex, here, 99, 0, 0), Err(ENOSYS), "no such operation");
+    assert_eq!(sys!(SYS_futex, here + 1, 99, 0, 0), Err(ENOSYS), "that comes first");
+    let nothing = timespec { tv_sec: 0, tv_nsec: 0 };
+    let by_the_wall_clock = |operation| sys!(SYS_futex, here, operation | FUTEX_CLOCK_REALTIME, 0, &nothing);
+    assert_eq!([WAIT, WAKE, REQUEUE].map(by_the_wall_clock), [Err(ENOSYS); 3]);
     let gone = pages(1) as u64;
     assert_eq!(sys!(SYS_futex, gone, WAKE, 1), Ok(0), "a page not touched yet");
+    assert_eq!(sys!(SYS_futex, gone, FUTEX_WAKE, 1), Ok(0), "nor one that others could share");
+    assert_eq!(sys!(SYS_mprotect, gone, PAGE, PROT_NONE), Ok(0));
+    assert_eq!(sys!(SYS_futex, gone, FUTEX_WAKE, 1), Err(EFAULT), "nobody can have it");
     assert_eq!(sys!(SYS_munmap, gone, PAGE), Ok(0));
     assert_eq!(sys!(SYS_futex, gone, WAIT, 0, 0), Err(EFAULT), "a page no longer there");
+    assert_eq!(sys!(SYS_futex, gone, WAKE, 1), Ok(0), "only a name, among threads");
+    for operation in [FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_REQUEUE, FUTEX_WAKE_OP] {
+        assert_eq!(sys!(SYS_futex, gone, operation, 1, 1, here, 1), Err(EFAULT), "operation {operation}");
+    }
+    assert_eq!(sys!(SYS_futex, here, FUTEX_REQUEUE, 1, 1, gone), Err(EFAULT), "the other word");
 }
 
 /// Threads that pass a token around, and others that hammer the same word.

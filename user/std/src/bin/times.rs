@@ -1,6 +1,7 @@
 //! Clocks and sleeping: monotonic, in step with each other, and never too short.
 
 use libc::*;
+use programs::children::{End, child, end_of};
 use programs::sys;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +9,7 @@ fn main() {
     monotonic();
     clocks();
     sleeps();
+    cpu_clocks();
     refused();
     println!("ok times");
 }
@@ -66,6 +68,53 @@ fn clocks() {
     let busy = clock(CLOCK_PROCESS_CPUTIME_ID) - cpu - asleep;
     assert!(busy > Duration::from_millis(5), "CPU time of 50 ms busy: {busy:?}");
     assert!(clock(CLOCK_THREAD_CPUTIME_ID) <= clock(CLOCK_PROCESS_CPUTIME_ID));
+}
+
+/// The clock of a process's CPU time, or of a thread's (`clock_getcpuclockid`, `pthread_getcpuclockid`).
+fn cpu_clock(number: i32, of_thread: bool) -> i32 {
+    const COUNTED_BY_SCHEDULER: i32 = 2;
+    !number << 3 | i32::from(of_thread) << 2 | COUNTED_BY_SCHEDULER
+}
+
+fn cpu_clocks() {
+    let me = std::process::id() as i32;
+    let near = Duration::from_secs(1);
+    for (id, plain) in [
+        (cpu_clock(0, false), CLOCK_PROCESS_CPUTIME_ID),
+        (cpu_clock(me, false), CLOCK_PROCESS_CPUTIME_ID),
+        (cpu_clock(0, true), CLOCK_THREAD_CPUTIME_ID),
+        (cpu_clock(me, true), CLOCK_THREAD_CPUTIME_ID),
+    ] {
+        assert!(clock(plain) <= clock(id) && clock(id) <= clock(plain) + near, "clock {id:#x}");
+        assert_eq!(sys!(SYS_clock_getres, id, 0), Ok(0));
+    }
+    for id in [cpu_clock(999_999, false), cpu_clock(999_999, true), cpu_clock(me, false) | 3] {
+        assert_eq!(sys!(SYS_clock_getres, id, 0), Err(EINVAL), "clock {id:#x}");
+    }
+    // Another process's, which is in user mode all the time.
+    let child = child(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    let wanted = Duration::from_millis(30);
+    let length = timespec { tv_sec: 0, tv_nsec: wanted.as_nanos() as i64 };
+    let clock_of_child = cpu_clock(child, false);
+    assert_eq!(sys!(SYS_clock_gettime, cpu_clock(child, true), &length), Err(EINVAL), "no thread of this process");
+    let before = clock(clock_of_child);
+    assert_eq!(sys!(SYS_clock_nanosleep, clock_of_child, 0, &length, 0), Ok(0));
+    assert!(clock(clock_of_child) >= before + wanted, "the child has worked for that long");
+    assert_eq!(sys!(SYS_kill, child, SIGKILL), Ok(0));
+    assert_eq!(end_of(child), End::Killed(SIGKILL));
+    let nothing = timespec { tv_sec: 0, tv_nsec: 1 };
+    for (id, error) in [
+        (CLOCK_THREAD_CPUTIME_ID, EOPNOTSUPP),
+        (CLOCK_MONOTONIC_RAW, EOPNOTSUPP),
+        (CLOCK_REALTIME_COARSE, EOPNOTSUPP),
+        (cpu_clock(0, true), EINVAL),
+    ] {
+        assert_eq!(sys!(SYS_clock_nanosleep, id, 0, &nothing, 0), Err(error), "clock {id:#x}");
+    }
 }
 
 fn sleeps() {
