@@ -97,6 +97,7 @@ impl<T> Arena<T> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten().flat_map(|chunk| chunk.slots.iter().flatten()).map(|(_, value)| value)
     }

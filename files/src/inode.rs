@@ -34,6 +34,8 @@ pub struct Inode<C> {
     pub links: u32,
     /// Open files, working directories and the like that keep the inode when no name is left.
     pub holds: u32,
+    /// Those of the open files that may write to it, if it has a name.
+    pub writers: u32,
     /// Last read, in nanoseconds since 1970.
     pub atime: i64,
     /// Last change of what the file holds.

@@ -55,7 +55,7 @@ impl<C: Copy> Tree<C> {
                 let (directory, name): (_, Box<[u8]>) = (found.directory, name.into());
                 let (content, now) = make()?;
                 let inode = self.add(directory, &name, New::Regular(content), mode, now)?;
-                self.hold(inode)?;
+                self.get_mut(inode)?.open(flags)?;
                 Ok(Opened { inode, created: true, truncate: false })
             }
             (None, _) => Err(Errno::ENOENT),
@@ -74,7 +74,7 @@ impl<C: Copy> Tree<C> {
             inode.check_open(flags, slash)?;
         }
         let truncate = regular && flags.contains(OpenFlags::TRUNCATE);
-        inode.hold()?;
+        inode.open(flags)?;
         if let Kind::Pipe { pipe, .. } = &mut inode.kind {
             pipe.open(flags);
         }

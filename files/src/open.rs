@@ -198,11 +198,6 @@ impl OpenFiles {
         self.files.insert(file).map(OpenFileId).ok_or(Errno::ENFILE)
     }
 
-    /// Whether an inode is open for writing.
-    pub fn is_written(&self, inode: InodeId) -> bool {
-        self.files.iter().any(|file| file.inode == inode && file.flags.writable())
-    }
-
     /// The open file of an id: `EBADF` if it is closed.
     pub fn get(&self, id: OpenFileId) -> Result<&OpenFile> {
         self.files.get(id.0).ok_or(Errno::EBADF)

@@ -294,6 +294,8 @@ impl<C: Copy> Tree<C> {
     pub fn close(&mut self, id: InodeId, flags: OpenFlags, file: Option<OpenFileId>) -> (Freed<C>, u32) {
         let Ok(inode) = self.get_mut(id) else { return (Freed(None), 0) };
         let mut events = 0;
+        // A pipe's ends have not been opened by a name, and are not counted so.
+        inode.writers = inode.writers.saturating_sub(u32::from(flags.writable()));
         if let Kind::Pipe { pipe, .. } = &mut inode.kind {
             let before = *pipe;
             pipe.close(flags);
@@ -493,13 +495,20 @@ impl<C> Inode<C> {
         Ok(())
     }
 
+    /// The same for an open file with these flags.
+    pub(crate) fn open(&mut self, flags: OpenFlags) -> Result<()> {
+        self.hold()?;
+        self.writers += u32::from(flags.writable());
+        Ok(())
+    }
+
     fn is_unused(&self) -> bool {
         self.links == 0 && self.holds == 0
     }
 
     fn new(kind: Kind<C>, mode: u32, now: i64) -> Self {
         let mode = mode & 0o7777;
-        let (uid, gid, links, holds) = (0, 0, 1, 0);
-        Inode { kind, mode, uid, gid, links, holds, atime: now, mtime: now, ctime: now }
+        let (uid, gid, links, holds, writers) = (0, 0, 1, 0, 0);
+        Inode { kind, mode, uid, gid, links, holds, writers, atime: now, mtime: now, ctime: now }
     }
 }

@@ -77,6 +77,28 @@ fn truncating_open_leaves_the_bytes_to_the_caller() {
 }
 
 #[test]
+fn those_who_may_write_are_counted() {
+    let mut tree = Tree::new(0);
+    let id = create(&mut tree, "/f", 1);
+    let walk = walk(&tree);
+    let all = [
+        (OpenFlags::empty(), 0),
+        (OpenFlags::WRITE_ONLY, 1),
+        (OpenFlags::READ_WRITE, 2),
+        (OpenFlags::READ_WRITE | OpenFlags::PATH, 2),
+        (OpenFlags::WRITE_ONLY | OpenFlags::CREATE, 3),
+    ];
+    for (flags, writers) in all {
+        tree.open(&walk, b"/f", flags, 0, || panic!("it is there")).unwrap();
+        assert_eq!(tree.get(id).unwrap().writers, writers, "{flags:?}");
+    }
+    all.iter().for_each(|(flags, _)| _ = tree.close(id, *flags, None));
+    assert_eq!((tree.get(id).unwrap().writers, tree.get(id).unwrap().holds), (0, 0));
+    let made = tree.open(&walk, b"/new", OpenFlags::WRITE_ONLY | OpenFlags::CREATE, 0, || Ok((2, 0))).unwrap();
+    assert_eq!(tree.get(made.inode).unwrap().writers, 1);
+}
+
+#[test]
 fn a_removed_directory_that_is_held_is_empty_and_stays_so() {
     let mut tree = Tree::new(0);
     let id = mkdir(&mut tree, "/d");

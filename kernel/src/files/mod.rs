@@ -233,7 +233,9 @@ impl Files {
             unlocked |= self.locks.release(file.inode, Owner::OpenFile(id));
             unlocked |= self.locks.release(file.inode, Owner::Whole(id));
         }
-        if let Some(object) = self.written_out.remove(&id) {
+        if !self.written_out.is_empty()
+            && let Some(object) = self.written_out.remove(&id)
+        {
             memory.release_object(object);
         }
         News { unlocked, ..self.close_file(memory, &file, Some(id)) }

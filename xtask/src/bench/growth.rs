@@ -25,13 +25,21 @@ enum Growth {
 /// the fewest strangers, if there is such a limit.
 type Row = (&'static str, &'static str, Growth, Option<f64>);
 
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 14] = [
     ("epoll-idle", "`epoll_wait`, N descriptors watched, none ready", Growth::None, None),
     ("epoll-one", "a byte written, told by `epoll_wait` and read, N others watched", Growth::None, None),
     ("epoll-ctl", "`epoll_ctl` adds a descriptor to N and removes it", Growth::Logarithm, None),
     ("poll", "`poll` of N descriptors, none ready: for each", Growth::None, Some(150.0)),
     ("herd", "a byte to a process and back, for which it polls, N other processes poll", Growth::None, None),
     ("futex-wake", "a futex woken for which nobody waits, N other threads wait", Growth::None, None),
+    ("fork", "a process copied, ended, waited for, among N others", Growth::None, None),
+    ("wait", "`wait4` of any child, one that has not ended, among N other processes", Growth::None, None),
+    ("kill-group", "a signal to a group of one process, among N others", Growth::None, None),
+    ("load-average", "`/proc/loadavg` opened, read, closed, among N processes", Growth::None, None),
+    ("open", "a file opened and closed, N descriptors in use", Growth::None, None),
+    ("map", "two pages mapped and unmapped, N regions with no room between", Growth::Logarithm, None),
+    ("protect", "rights taken from a page and given back, N other regions", Growth::Logarithm, None),
+    ("touch", "a page dropped and touched anew, N other regions", Growth::Logarithm, None),
 ];
 
 /// What all that is measured beside the operation may add: interrupts, and the odd line of code more.

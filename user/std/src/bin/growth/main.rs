@@ -7,6 +7,7 @@
 //!
 //! A further operation is a line of [`OPERATIONS`] here and one of `ROWS` in `xtask/src/bench/growth.rs`.
 
+mod having;
 mod waiting;
 
 use libc::{RLIMIT_NOFILE, SIGKILL, SYS_exit_group, SYS_fork, SYS_getpid, SYS_kill, SYS_setpgid, SYS_wait4};
@@ -20,13 +21,21 @@ type Figure = Result<[u64; 3], String>;
 /// An operation: its name, the most strangers that it is timed among, and what makes so many of them and times it.
 type Operation = (&'static str, usize, fn(usize) -> Figure);
 
-const OPERATIONS: [Operation; 6] = [
+const OPERATIONS: [Operation; 14] = [
     ("epoll-idle", 10_000, waiting::epoll_idle),
     ("epoll-one", 10_000, waiting::epoll_one),
     ("epoll-ctl", 10_000, waiting::epoll_ctl),
     ("poll", 10_000, waiting::poll),
     ("herd", 1_000, waiting::herd),
     ("futex-wake", 1_000, waiting::futex_wake),
+    ("fork", 1_000, having::fork),
+    ("wait", 1_000, having::wait),
+    ("kill-group", 1_000, having::kill_group),
+    ("load-average", 1_000, having::load_average),
+    ("open", 10_000, having::open),
+    ("map", 10_000, having::mapping),
+    ("protect", 10_000, having::protecting),
+    ("touch", 10_000, having::touching),
 ];
 
 /// Rounds of which the median is taken.
