@@ -159,6 +159,18 @@ impl<T> Arena<T> {
         Some(object)
     }
 
+    /// The name that the next object in an empty slot would get.
+    pub fn next_name(&self, index: u32) -> Option<Id<T>> {
+        self.slots.get(index as usize).filter(|slot| slot.object.is_none()).map(|slot| slot.name)
+    }
+
+    /// That name is passed over.
+    pub fn pass_over(&mut self, name: Id<T>) {
+        if let Some(slot) = self.slots.get_mut(name.index() as usize).filter(|slot| slot.object.is_none()) {
+            slot.name = name.next();
+        }
+    }
+
     /// The object of that name.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {

@@ -4,7 +4,7 @@
 //! the members of a group costs as much as there are of those, however many other processes there are.
 
 use crate::arena::{Arena, Id};
-use crate::process::{Process, ProcessId};
+use crate::process::{AnyProcess, Process, ProcessId};
 use crate::queue::{Link, Links, Queue};
 use crate::tasks::{MAX_PROCESSES, Tasks, ThreadId};
 use crate::thread::{State, Thread};
@@ -200,6 +200,23 @@ impl<R> Tasks<R> {
         if of.members.is_empty() {
             self.groups.remove(group);
         }
+    }
+
+    /// A process is gone. The next one in its slot does not get a number that a group or session still bears, whose leader
+    /// had it once.
+    pub(crate) fn pass_over_groups(&mut self, slot: u32) {
+        while let Some(name) = self.threads.processes.next_name(slot)
+            && self.is_borne(name.cast::<AnyProcess>().number())
+        {
+            self.threads.processes.pass_over(name);
+        }
+    }
+
+    /// Whether a group or session has a number. All members of a group are of one session.
+    fn is_borne(&self, number: u32) -> bool {
+        let groups = self.groups.all.ids().filter_map(|id| self.groups.all.get(id)?.members.first());
+        let mut members = groups.filter_map(|member| self.process(member));
+        members.any(|member| member.group == number || member.session == number)
     }
 
     /// A further thread has been made.

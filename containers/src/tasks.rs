@@ -150,10 +150,13 @@ impl<R> Default for Tasks<R> {
 /// Where a further thread's number begins; process numbers are below.
 const FURTHER: u32 = 1 << 29;
 
+/// Uses of a slot until its numbers come again.
+const GENERATIONS: u32 = 1 << 14;
+
 /// A slot's number in system calls: positive, below 2³⁰ (a futex word has no more room), and another
 /// one when the slot is used again.
 fn number(index: u32, generation: u32) -> u32 {
-    (generation & 0x3fff) << 15 | (index + 1)
+    (generation % GENERATIONS) << 15 | (index + 1)
 }
 
 /// The number of a further thread.
@@ -539,5 +542,8 @@ impl<R> Tasks<R> {
             self.forget_signals(id);
         }
         self.spare = self.threads.processes.remove(id.cast()).map(|process| process.main.extended);
+        if id.generation() + 1 >= GENERATIONS {
+            self.pass_over_groups(id.index());
+        }
     }
 }

@@ -85,6 +85,42 @@ fn sorted<T: Ord>(queue: impl Iterator<Item = T>) -> Vec<T> {
     names
 }
 
+#[test]
+#[cfg_attr(miri, ignore = "many processes")]
+fn a_number_is_not_used_again_while_a_group_or_session_bears_it() {
+    let (mut tasks, container) = (Tasks::default(), container());
+    let main = || Thread::new(container, ExtendedState::zero());
+    let end = |tasks: &mut Tasks<()>, id| {
+        tasks.end_thread(ThreadId::main(id));
+        tasks.end_process(id, Ending::Exited(0));
+        tasks.remove_process(id);
+    };
+    let leader = tasks.make_process(main(), None, ()).unwrap();
+    let member = tasks.make_process(main(), Some(leader), ()).unwrap();
+    let other = tasks.make_process(main(), Some(leader), ()).unwrap();
+    // One that bears the leader's number as its session only.
+    tasks.set_group(other, other.number());
+    end(&mut tasks, leader);
+    // The slot that has become free last is the next, so others are filled.
+    let again = |tasks: &mut Tasks<()>| {
+        let mut found = false;
+        for _ in 0..1 << 14 {
+            let id = tasks.make_process(main(), None, ()).unwrap();
+            assert_eq!(id.index(), leader.index());
+            found |= id.number() == leader.number();
+            end(tasks, id);
+        }
+        found
+    };
+    assert!(!again(&mut tasks), "a group bears it");
+    end(&mut tasks, member);
+    tasks.make_process(main(), None, ()).unwrap();
+    assert!(!again(&mut tasks), "a session bears it");
+    end(&mut tasks, other);
+    tasks.make_process(main(), None, ()).unwrap();
+    assert!(again(&mut tasks), "nobody bears it");
+}
+
 proptest! {
     #[test]
     fn families_are_what_a_search_finds(steps in prop::collection::vec(step(), 1..80)) {
