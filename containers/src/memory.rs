@@ -111,7 +111,7 @@ pub struct Memory<P> {
     pub(crate) containers: Arena<Container>,
     pub(crate) cpus: Vec<CpuSpace>,
     /// Frames that are kept for small containers, [`KERNEL_RESERVE`] among them.
-    reserve: usize,
+    pub(crate) reserve: usize,
     /// Statistics.
     pub counts: Counts,
 }

@@ -11,12 +11,15 @@
 use crate::arena::{Full, Id};
 use crate::container::Container;
 use crate::frames::{Frame, PAGE_SIZE};
-use crate::memory::Memory;
+use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::{Backing, Region};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::ops::Range;
+
+/// Frames that files and buffers leave to others: enough for a few programs, which may be those that remove files.
+const OBJECTS_RESERVE: usize = 4 * KERNEL_RESERVE;
 
 /// Pages that are looked up together: so many, on a multiple of their number.
 const CHUNK: usize = 32;
@@ -36,25 +39,31 @@ pub enum Purpose {
     /// Bytes of a file.
     File,
     /// Bytes that wait to be read: what is in a pipe, and the text of a file of `/proc`. The first page of such
-    /// an object is never refused for the bound on them all, so that small messages always get through.
+    /// an object is never refused for the bound on their pages, so that small messages always get through; there is a
+    /// bound on the objects instead.
     Buffer,
     /// Memory that processes share, which is theirs as their private pages are: there is no bound.
     Shared,
 }
 
-/// The pages of all objects of one purpose.
+/// All objects of one purpose, and their pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// How many there are.
+    /// Pages that there are.
     pub pages: usize,
-    /// How many there may be. There are more if the bound was set late; then none is added.
+    /// Pages that there may be. There are more if the bound was set late; then none is added.
     pub limit: usize,
+    /// Objects that there are.
+    pub objects: usize,
+    /// Objects that there may be, likewise.
+    pub objects_limit: usize,
 }
 
 impl Account {
-    pub(crate) const UNBOUNDED: Account = Account { pages: 0, limit: usize::MAX };
+    pub(crate) const UNBOUNDED: Account =
+        Account { pages: 0, limit: usize::MAX, objects: 0, objects_limit: usize::MAX };
 
-    /// How many may be added.
+    /// How many pages may be added.
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.pages)
     }
@@ -99,6 +108,11 @@ impl Object {
         &self.chunks.get(&chunk).map_or(NONE, |chunk| chunk)[index..]
     }
 
+    /// What its pages are for.
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// The frames of all pages that there are.
     fn frames(&self) -> impl Iterator<Item = Frame> {
         self.chunks.values().flat_map(|chunk| chunk.iter().flatten()).copied()
@@ -123,7 +137,13 @@ pub(crate) fn piece(position: u64, length: usize) -> (u64, usize, usize) {
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// A new object without pages, with one reference.
     pub fn make_object(&mut self, purpose: Purpose) -> Result<ObjectId, Full> {
-        self.objects.insert(Object { purpose, chunks: BTreeMap::new(), size: 0, references: 1 })
+        let account = &mut self.accounts[purpose as usize];
+        if account.objects >= account.objects_limit {
+            return Err(Full);
+        }
+        let id = self.objects.insert(Object { purpose, chunks: BTreeMap::new(), size: 0, references: 1 })?;
+        account.objects += 1;
+        Ok(id)
     }
 
     /// The pages of all objects of a purpose.
@@ -134,6 +154,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Bounds the pages of all objects of a purpose. Those that there are stay.
     pub fn limit_pages(&mut self, purpose: Purpose, limit: usize) {
         self.accounts[purpose as usize].limit = limit;
+    }
+
+    /// Bounds the number of objects of a purpose.
+    pub fn limit_objects(&mut self, purpose: Purpose, limit: usize) {
+        self.accounts[purpose as usize].objects_limit = limit;
     }
 
     /// How many pages an object has, and how many files and regions refer to it; none if there is no such object.
@@ -175,6 +200,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             && let Some(object) = self.objects.remove(id)
         {
             let account = &mut self.accounts[object.purpose as usize];
+            account.objects -= 1;
             for frame in object.frames() {
                 account.pages -= 1;
                 self.physical.release(frame);
@@ -228,9 +254,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     fn make_object_page(&mut self, id: ObjectId, page: u64, holder: u32) -> Result<Frame, NoPage> {
         let purpose = self.objects.get(id).ok_or(NoPage::Frames)?.purpose;
         let holder = match purpose {
-            // However small a file is, there may be many.
-            Purpose::File => u32::MAX,
-            Purpose::Buffer => 0,
+            Purpose::File | Purpose::Buffer => self.object_as_holder(id),
             Purpose::Shared => holder,
         };
         let always = purpose == Purpose::Buffer && page == 0;
@@ -243,6 +267,17 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         object.chunks.entry(chunk).or_insert_with(|| Box::new([None; CHUNK]))[index] = Some(frame);
         self.accounts[purpose as usize].pages += 1;
         Ok(frame)
+    }
+
+    /// What a file or buffer counts as for [`Memory::leave_reserve`]: its pages; but to the last of the reserve it is a
+    /// stranger, however small, for there may be many.
+    fn object_as_holder(&self, id: ObjectId) -> u32 {
+        match self.physical.free_frames() {
+            // That is enough for everybody.
+            free if free > self.reserve => 0,
+            free if free > OBJECTS_RESERVE => self.object_usage(id).0 as u32,
+            _ => u32::MAX,
+        }
     }
 
     /// Makes all pages that hold a range of bytes, so that no write to it fails for want of one. If there is no room

@@ -255,18 +255,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         address: u64,
         length: usize,
     ) -> Result<usize, Fault> {
-        let done = self.pieces(space, address, length, Rights::READ, |memory, frame, offset, bytes, done| {
-            let mut copied = 0;
-            while copied < bytes {
-                let (page, to, part) = piece(position + (done + copied) as u64, bytes - copied);
+        let mut copied = 0;
+        let result = self.pieces(space, address, length, Rights::READ, |memory, frame, offset, bytes, before| {
+            while copied < before + bytes {
+                let (page, to, part) = piece(position + copied as u64, before + bytes - copied);
                 let target = memory.object_page_or_new(object, page, 0).map_err(|_| Fault::Full)?;
-                memory.copy_bytes((frame, offset + copied), (target, to), part);
+                memory.copy_bytes((frame, offset + copied - before), (target, to), part);
                 copied += part;
             }
             Ok(())
-        })?;
-        self.grow_object(object, position + done as u64);
-        Ok(done)
+        });
+        // A part of a user page may have found room, and the rest none.
+        if copied == 0 {
+            return result;
+        }
+        self.grow_object(object, position + copied as u64);
+        Ok(copied)
     }
 }
 

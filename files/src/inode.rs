@@ -36,6 +36,8 @@ pub struct Inode<C> {
     pub holds: u32,
     /// Those of the open files that may write to it, if it has a name.
     pub writers: u32,
+    /// What it takes of the bound on names, see [`places`](crate::places).
+    pub places: u32,
     /// Last read, in nanoseconds since 1970.
     pub atime: i64,
     /// Last change of what the file holds.

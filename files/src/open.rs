@@ -137,6 +137,11 @@ impl OpenFile {
         OpenFile { inode, offset: 0, flags: flags & OpenFlags::KEPT, references: 1 }
     }
 
+    /// Whether one descriptor alone leads to it.
+    pub fn is_sole(&self) -> bool {
+        self.references == 1
+    }
+
     /// Changes the status flags as `F_SETFL` does.
     pub fn set_status(&mut self, flags: OpenFlags) {
         self.flags = (self.flags - OpenFlags::CHANGEABLE) | (flags & OpenFlags::CHANGEABLE);

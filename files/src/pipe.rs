@@ -3,6 +3,9 @@
 //! The bytes themselves are the kernel's, as a regular file's are: a content of [`CAPACITY`] bytes that
 //! is used as a ring. A ring that has been emptied starts afresh, so that a pipe which is read as soon
 //! as it is written touches only its content's first page.
+//!
+//! When pipes hold as many pages as they may, the kernel [narrows](Pipe::narrow) the next one that wants one more: that
+//! pipe is full with what it has, until it has been emptied.
 
 use crate::open::OpenFlags;
 use core::ops::Range;
@@ -30,6 +33,7 @@ pub struct Pipe {
     length: u32,
     readers: u32,
     writers: u32,
+    narrow: bool,
 }
 
 impl Pipe {
@@ -45,7 +49,14 @@ impl Pipe {
 
     /// Bytes that can be written.
     pub fn room(&self) -> u32 {
-        CAPACITY - self.length
+        if self.narrow { 0 } else { CAPACITY - self.length }
+    }
+
+    /// There is no page for what would be written next: nothing more goes in until all has been read. False if there
+    /// is nothing to be read, and so nobody who would make room.
+    pub fn narrow(&mut self) -> bool {
+        self.narrow = self.length > 0;
+        self.narrow
     }
 
     /// Whether anybody may still write.
@@ -84,7 +95,10 @@ impl Pipe {
     pub fn consume(&mut self, bytes: u64) {
         let bytes = (bytes as u32).min(self.length);
         self.length -= bytes;
-        self.start = if self.length == 0 { 0 } else { (self.start + bytes) % CAPACITY };
+        self.start = (self.start + bytes) % CAPACITY;
+        if self.length == 0 {
+            (self.start, self.narrow) = (0, false);
+        }
     }
 
     /// So many bytes of [`Pipe::vacant`] have been written.

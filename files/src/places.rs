@@ -5,10 +5,10 @@
 //! name takes one, each further name one, a directory two, a link to a long path as many as the path needs. What has
 //! no name (pipes and the like) takes none, for it is bounded by the number of open files.
 //!
-//! The bound is asked where programs make names ([`namespace`](crate::namespace)). The kernel's own names, those of
-//! `/proc` and of the image, are counted and never refused.
+//! The bound is asked where programs make names ([`namespace`](crate::namespace)). The names of the image are counted
+//! and never refused; those of processes in `/proc` take none, being bounded by the number of processes.
 
-use crate::inode::{Inode, Kind};
+use crate::inode::Kind;
 use crate::tree::Tree;
 use crate::{Errno, Result};
 
@@ -39,10 +39,10 @@ pub(crate) fn of_link(to: &[u8]) -> usize {
     1 + to.len() / PLACE
 }
 
-impl<C> Inode<C> {
-    /// The places that it takes with its first name.
+impl<C> Kind<C> {
+    /// The places that a file of this kind takes with its first name.
     pub(crate) fn places(&self) -> usize {
-        match &self.kind {
+        match self {
             Kind::Regular { .. } | Kind::Device(_) | Kind::Proc(..) => 1,
             Kind::Directory(_) => OF_DIRECTORY,
             Kind::Symlink(to) | Kind::Magic(_, to) => of_link(to),

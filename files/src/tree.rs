@@ -62,7 +62,8 @@ impl<C: Copy> Tree<C> {
         let root = inodes.insert_with(|key| {
             // The root's parent is the root.
             let directory = Kind::Directory(Box::new(Directory::new(InodeId(key))));
-            Inode { links: 2, ..Inode::new(directory, 0o755, now) }
+            let places = directory.places() as u32;
+            Inode { links: 2, places, ..Inode::new(directory, 0o755, now) }
         });
         let Some(root) = root.map(InodeId) else { unreachable!("an empty table has room") };
         let places = Places { used: places::OF_DIRECTORY, limit: INODES_MAX };
@@ -160,13 +161,14 @@ impl<C: Copy> Tree<C> {
             New::Magic(to, name) => (Kind::Magic(to, name.into()), mode),
             New::Proc(file, process) => (Kind::Proc(file, process), mode),
         };
-        let mut inode = Inode::new(kind, mode, now);
+        let places = if self.directory(directory)?.on_demand { 0 } else { kind.places() as u32 };
+        let mut inode = Inode { places, ..Inode::new(kind, mode, now) };
         let above = self.get_mut(directory)?;
         if inode.is_directory() {
             above.links = above.links.checked_add(1).ok_or(Errno::EMLINK)?;
             inode.links = 2;
         }
-        self.places.used += inode.places();
+        self.places.used += places as usize;
         let id = self.inodes.insert(inode).map(InodeId).ok_or(Errno::ENOSPC)?;
         self.enter(directory, name, id, now)?;
         Ok(id)
@@ -477,7 +479,7 @@ impl<C: Copy> Tree<C> {
     #[cold]
     fn reap(&mut self, id: InodeId) -> Freed<C> {
         let removed = self.inodes.remove_if(id.0, |inode| inode.is_unused());
-        self.places.used -= removed.as_ref().map_or(0, Inode::places);
+        self.places.used -= removed.as_ref().map_or(0, |inode| inode.places as usize);
         match removed.map(|inode| inode.kind) {
             Some(Kind::Regular { content, .. } | Kind::Pipe { content, .. }) => Freed(Some(content)),
             Some(Kind::Epoll(epoll)) => {
@@ -508,7 +510,7 @@ impl<C> Inode<C> {
 
     fn new(kind: Kind<C>, mode: u32, now: i64) -> Self {
         let mode = mode & 0o7777;
-        let (uid, gid, links, holds, writers) = (0, 0, 1, 0, 0);
-        Inode { kind, mode, uid, gid, links, holds, writers, atime: now, mtime: now, ctime: now }
+        let (uid, gid, links, holds, writers, places) = (0, 0, 1, 0, 0, 0);
+        Inode { kind, mode, uid, gid, links, holds, writers, places, atime: now, mtime: now, ctime: now }
     }
 }

@@ -76,6 +76,23 @@ fn an_emptied_pipe_starts_afresh() {
 }
 
 #[test]
+fn a_narrow_pipe_is_full_until_it_has_been_emptied() {
+    let mut pipe = Pipe::default();
+    assert!(!pipe.narrow(), "nobody would make room");
+    assert_eq!(pipe.room(), CAPACITY);
+    pipe.produce(100);
+    assert!(pipe.narrow());
+    assert_eq!((pipe.room(), pipe.vacant(10).is_empty(), pipe.filled(u64::MAX)), (0, true, 0..100));
+    pipe.produce(1);
+    assert_eq!(pipe.len(), 100);
+    let before = pipe;
+    pipe.consume(99);
+    assert_eq!((pipe.room(), pipe.news(&before)), (0, 0));
+    pipe.consume(1);
+    assert_eq!((pipe.room(), pipe.news(&before)), (CAPACITY, event::WRITABLE));
+}
+
+#[test]
 fn news_are_for_those_who_wait() {
     let mut pipe = Pipe::default();
     pipe.open(READ);

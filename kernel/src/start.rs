@@ -177,8 +177,9 @@ fn unpack_module(kernel: &mut Kernel, name: &'static str, module: Module) -> Res
 }
 
 /// Bounds what programs can fill, now that the image is in its place: files with the half of memory, or with what the
-/// image has and a quarter of the rest where the image is that large; buffers of pipes with a sixteenth; names with
-/// one for each frame, which is an eighth of memory at most. A last sixteenth is kept for who is small.
+/// image has and a quarter of the rest where the image is that large; names with one for each frame, which is an eighth of
+/// memory at most; pipes and the like with a quarter, were each to have one page, and a sixteenth for more than that. A
+/// last sixteenth is kept for who is small.
 pub fn bound(kernel: &mut Kernel, size: Option<Size>) {
     let Kernel { memory, files, .. } = kernel;
     let (frames, free) = (memory.physical.total(), memory.physical.free());
@@ -188,6 +189,7 @@ pub fn bound(kernel: &mut Kernel, size: Option<Size>) {
     };
     memory.limit_pages(Purpose::File, limit);
     memory.limit_pages(Purpose::Buffer, frames / 16);
+    memory.limit_objects(Purpose::Buffer, frames / 4);
     memory.keep_reserve(frames / 16);
     // The other half of the inodes is for pipes and the like, and for `/proc`.
     files.tree.limit_places(files.tree.places().used + frames.min(INODES_MAX / 2));

@@ -1,6 +1,6 @@
 //! The accounts of objects' pages, compared with a recount after each of random steps.
 
-use super::{Account, CHUNK, NoPage, ObjectId, PAGE, Purpose};
+use super::{Account, CHUNK, NoPage, OBJECTS_RESERVE, ObjectId, PAGE, Purpose};
 use crate::container::{ContainerId, Cpu};
 use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
@@ -15,17 +15,19 @@ const BASE: u64 = 0x7000_0000_0000;
 const RW: Rights = Rights::READ.union(Rights::WRITE);
 const PURPOSES: [Purpose; 3] = [Purpose::File, Purpose::Buffer, Purpose::Shared];
 
-/// Pages by purpose, counted where they are.
-fn recount(memory: &Memory<Machine>) -> [usize; 3] {
-    let mut pages = [0; 3];
+/// Objects and pages by purpose, counted where they are.
+fn recount(memory: &Memory<Machine>) -> [(usize, usize); 3] {
+    let mut counts = [(0, 0); 3];
     for object in memory.objects.ids().filter_map(|id| memory.objects.get(id)) {
-        pages[object.purpose as usize] += object.frames().count();
+        let (objects, pages) = &mut counts[object.purpose as usize];
+        *objects += 1;
+        *pages += object.frames().count();
     }
-    pages
+    counts
 }
 
-fn counted(memory: &Memory<Machine>) -> [usize; 3] {
-    PURPOSES.map(|purpose| memory.account(purpose).pages)
+fn counted(memory: &Memory<Machine>) -> [(usize, usize); 3] {
+    PURPOSES.map(|purpose| memory.account(purpose)).map(|account| (account.objects, account.pages))
 }
 
 /// A container that has pages of an object mapped, shared, and as many pages of its own behind them.
@@ -74,6 +76,7 @@ proptest! {
         let mut memory = Machine::memory(1000);
         let free = memory.physical.free_frames();
         PURPOSES.into_iter().zip([40, 20, usize::MAX]).for_each(|(purpose, limit)| memory.limit_pages(purpose, limit));
+        PURPOSES.into_iter().for_each(|purpose| memory.limit_objects(purpose, 2));
         let mut objects: [Option<(ObjectId, ContainerId)>; OBJECTS] = [None; OBJECTS];
         let release = |memory: &mut Memory<Machine>, (object, container)| {
             memory.destroy_container(container, Cpu(0));
@@ -82,9 +85,11 @@ proptest! {
         for step in steps {
             match step {
                 Step::Make(n, purpose) => {
+                    let room = memory.account(PURPOSES[purpose]).objects < 2;
                     if objects[n].is_none() {
-                        let object = memory.make_object(PURPOSES[purpose]).unwrap();
-                        objects[n] = Some((object, container(&mut memory, object, PAGES)));
+                        let made = memory.make_object(PURPOSES[purpose]).ok();
+                        prop_assert_eq!(made.is_some(), room);
+                        objects[n] = made.map(|object| (object, container(&mut memory, object, PAGES)));
                     }
                 }
                 Step::Write(n, page) => {
@@ -124,7 +129,7 @@ proptest! {
             prop_assert_eq!(counted(&memory), recount(&memory));
         }
         objects.into_iter().flatten().for_each(|pair| release(&mut memory, pair));
-        prop_assert_eq!(counted(&memory), [0; 3]);
+        prop_assert_eq!(counted(&memory), [(0, 0); 3]);
         prop_assert_eq!(memory.physical.free_frames(), free);
     }
 }
@@ -135,31 +140,36 @@ fn a_bound_that_is_set_late_takes_nothing_away() {
     let object = memory.make_object(Purpose::File).unwrap();
     memory.write_object(object, 0, &[1; 3 * PAGE_SIZE]).unwrap();
     memory.limit_pages(Purpose::File, 2);
-    assert_eq!(memory.account(Purpose::File), Account { pages: 3, limit: 2 });
+    assert_eq!(memory.account(Purpose::File), Account { pages: 3, limit: 2, objects: 1, ..Account::UNBOUNDED });
     assert_eq!(memory.write_object(object, 2 * PAGE, &[2; PAGE_SIZE]), Ok(PAGE_SIZE), "a page that is there");
     assert_eq!(memory.write_object(object, 3 * PAGE, &[2]), Err(NoPage::Full));
     memory.resize_object(object, PAGE);
     assert_eq!(memory.write_object(object, PAGE, &[2]), Ok(1));
 }
 
-/// The reserve is for the small: a large container and files get no page of it, the first page of a buffer and a small
-/// container do, until only the kernel's own frames are left.
+/// The reserve is for the small: a large container gets no page of it, a small file and a buffer
+/// some, and a small container until only the kernel's own frames are left.
 #[test]
 fn the_less_is_free_the_smaller_is_who_gets_a_page() {
-    const RESERVE: usize = 300;
-    let mut memory = Machine::memory(2000);
+    const RESERVE: usize = 800;
+    let mut memory = Machine::memory(3000);
     memory.keep_reserve(RESERVE);
     let [file, buffer] = [Purpose::File, Purpose::Buffer].map(|purpose| memory.make_object(purpose).unwrap());
-    let large = container(&mut memory, file, 2000);
+    let large = container(&mut memory, file, 3000);
     let small = container(&mut memory, file, 500);
     let space = |container| Space { container, cpu: Cpu(0) };
     let own = |pages: u64, page: u64| BASE + (pages + page) * PAGE;
-    let taken = (0..2000).take_while(|page| memory.copy_out(space(large), own(2000, *page), &[1]).is_ok()).count();
+    let taken = (0..3000).take_while(|page| memory.copy_out(space(large), own(3000, *page), &[1]).is_ok()).count();
     // Page tables come out of the reserve.
     assert!((RESERVE - 4..=RESERVE).contains(&memory.physical.free_frames()), "{taken} pages taken");
-    assert_eq!(memory.copy_out(space(large), own(2000, 1999), &[1]), Err(Fault::OutOfMemory));
-    assert_eq!(memory.write_object(file, 0, &[1]), Err(NoPage::Frames));
-    assert_eq!(memory.write_object(buffer, 0, &[1]), Ok(1));
+    assert_eq!(memory.copy_out(space(large), own(3000, 2999), &[1]), Err(Fault::OutOfMemory));
+    let written = (0..1000).take_while(|page| memory.write_object(file, page * PAGE, &[1]).is_ok()).count();
+    assert_eq!(
+        (written, memory.physical.free_frames()),
+        (RESERVE - OBJECTS_RESERVE, OBJECTS_RESERVE),
+        "a file is small"
+    );
+    assert_eq!(memory.write_object(buffer, 0, &[1]), Err(NoPage::Frames), "nor a buffer");
     let taken = (0..500).take_while(|page| memory.copy_out(space(small), own(500, *page), &[1]).is_ok()).count();
     let free = memory.physical.free_frames();
     let usage = memory.container(small).unwrap().usage();

@@ -11,7 +11,7 @@ use std::vec::Vec;
 /// Places by inode: what it takes with its first name, and one for each further name.
 fn recount(tree: &Tree<u32>) -> usize {
     tree.inodes()
-        .map(|inode| inode.places() + if inode.is_directory() { 0 } else { inode.links.max(1) as usize - 1 })
+        .map(|inode| inode.places as usize + if inode.is_directory() { 0 } else { inode.links.max(1) as usize - 1 })
         .sum()
 }
 
@@ -94,6 +94,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_made_on_demand_takes_no_places() {
+    let mut tree: Tree<u32> = Tree::new(0);
+    let proc = tree.add(tree.root(), b"proc", New::Directory, 0o555, 0).unwrap();
+    tree.fill_on_demand(proc).unwrap();
+    let before = tree.places();
+    tree.add(proc, b"exe", New::Symlink(&[b'x'; 2000]), 0o777, 0).unwrap();
+    let own = tree.add(proc, b"1", New::Directory, 0o555, 0).unwrap();
+    tree.fill_on_demand(own).unwrap();
+    tree.add(own, b"fd", New::Directory, 0o500, 0).unwrap();
+    assert_eq!(tree.places(), before);
+    tree.prune(own, b"fd", 0).unwrap();
+    tree.prune(proc, b"1", 0).unwrap();
+    assert_eq!(tree.places(), before);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::kernel::{Memory, Tasks};
 use ::files::inode::{Inode, Kind};
 use ::files::pipe::{ATOMIC, event};
 use ::files::{Errno, InodeId, OpenFile, OpenFlags, Pipe};
-use containers::{Channel, ContainerId, ObjectId, Registers, Resume};
+use containers::{Channel, ContainerId, Fault, ObjectId, PAGE_SIZE, Purpose, Registers, Resume};
 use core::ops::ControlFlow::{self, Break, Continue};
 use syscalls::Sysno;
 
@@ -76,6 +76,10 @@ pub fn read_ring(
 ) -> Answer {
     let Outcome { done, error, .. } =
         each(buffers, 0, 1, |buffer, _| read_piece(&caller, memory, files, &ring, buffer));
+    if memory.account(Purpose::Buffer).room() == 0 && files.tree.pipe(ring.inode).is_ok_and(Pipe::is_empty) {
+        // Others want the pages; the first one is enough for most that is written.
+        memory.resize_object(ring.content, PAGE_SIZE as u64);
+    }
     files.news(ring.inode, Some(ring.before)).tell(tasks, files);
     match error {
         Some(error) if done == 0 => Err(error),
@@ -165,13 +169,37 @@ pub fn write_ring(
         _ => 1,
     };
     let outcome = each(buffers, progress, 1, |buffer, done| {
-        if done == 0 && ring.before.has_readers() && together > ring.before.room().into() {
-            return Step::short(0, pipe_wait(ring.inode, event::WRITABLE), nonblocking);
+        if done == 0 && ring.before.has_readers() {
+            if together > ring.before.room().into() {
+                return Step::short(0, pipe_wait(ring.inode, event::WRITABLE), nonblocking);
+            }
+            if !has_pages(memory, &ring, together) {
+                return narrow(files, &ring, 0);
+            }
         }
         write_piece(&caller, memory, files, &ring, buffer)
     });
     files.news(ring.inode, Some(ring.before)).tell(tasks, files);
     written(&caller, tasks, outcome, true)
+}
+
+/// Whether a ring has all pages for what goes into it at once, if these are several. The first of them is found or
+/// missed by the write itself, before anything is done.
+fn has_pages(memory: &mut Memory, ring: &Ring, together: u64) -> bool {
+    const PAGE: u64 = PAGE_SIZE as u64;
+    let vacant = ring.before.vacant(together);
+    let (first, last) = (vacant.start / PAGE, (vacant.end - 1) / PAGE);
+    first == last || memory.object_page_or_new(ring.content, last, 0).is_ok()
+}
+
+/// There is no page for what is to be written next, when so much has been: the rest waits until the pipe has been
+/// emptied. `ENOMEM` if it is empty, for then there is not a frame left.
+fn narrow(files: &mut Files, ring: &Ring, done: u64) -> Result<Step, Errno> {
+    match files.tree.pipe_mut(ring.inode)?.narrow() {
+        true => Step::short(done, pipe_wait(ring.inode, event::WRITABLE), ring.flags.contains(OpenFlags::NONBLOCK)),
+        false if done == 0 => Err(Errno::ENOMEM),
+        false => Step::done(done),
+    }
 }
 
 /// Writes from one buffer.
@@ -194,10 +222,8 @@ fn write_piece(
             Ok(count) => {
                 files.tree.pipe_mut(ring.inode)?.produce(count as u64);
                 done += count as u64;
-                if count < length {
-                    break;
-                }
             }
+            Err(Fault::Full) => return narrow(files, ring, done),
             Err(fault) if done == 0 => return Err(failed(fault)),
             Err(_) => break,
         }

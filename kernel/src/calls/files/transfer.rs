@@ -12,7 +12,7 @@ use crate::random::{COST as RANDOM_COST, Random};
 use ::files::pipe::event;
 use ::files::tty::Read;
 use ::files::{Device, Errno, InodeId};
-use containers::{Budget, Channel, Fault, ObjectId, Space, Wait};
+use containers::{Budget, Channel, Fault, ObjectId, PhysicalMemory, Space, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a buffer on the kernel stack.
@@ -187,6 +187,10 @@ impl Transfer<'_> {
                     if is_over(deadline) {
                         return Step::done(0);
                     }
+                    // Deadlines are kept in the heap.
+                    if deadline.is_some() && !self.memory.physical.has_room_for_bookkeeping() {
+                        return Err(Errno::ENOMEM);
+                    }
                     return Step::short(0, Wait::restart(Channel::ConsoleInput, deadline), false);
                 }
                 there
@@ -315,9 +319,15 @@ impl Transfer<'_> {
             Bytes::Pipe(ring) => {
                 let vacant = self.files.pipe_room(to.file.inode, bytes.len() as u64)?;
                 let bytes = &bytes[..(vacant.end - vacant.start) as usize];
-                let count = self.memory.write_object(ring, vacant.start, bytes).map_err(|_| Errno::ENOMEM)?;
-                self.files.tree.pipe_mut(to.file.inode)?.produce(count as u64);
-                Ok(count)
+                let pipe = self.files.tree.pipe_mut(to.file.inode)?;
+                match self.memory.write_object(ring, vacant.start, bytes) {
+                    Ok(count) => {
+                        pipe.produce(count as u64);
+                        Ok(count)
+                    }
+                    Err(_) if pipe.narrow() => Ok(0),
+                    Err(_) => Err(Errno::ENOMEM),
+                }
             }
             Bytes::Device(Device::Console | Device::Tty) => Ok(self.console.write(bytes)),
             Bytes::Counter | Bytes::Epoll => Err(Errno::EINVAL),
