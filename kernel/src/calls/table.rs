@@ -27,7 +27,8 @@ pub struct Entry {
     flags: AtomicU8,
 }
 
-/// The call is made even when the kernel's heap has no reserve: it uses none, or it gives memory back.
+/// The call is made even when the kernel's heap has no reserve: it uses none, or gives memory back, or gives back before
+/// it ends the little that it has used. Where it may keep some after all, it asks for the reserve itself.
 pub(super) const ALWAYS: u8 = 1 << 0;
 /// The call can take long enough for devices to notice, so interrupts are let in.
 pub(super) const LONG: u8 = 1 << 1;
@@ -213,7 +214,7 @@ calls! {
     rt_sigsuspend => signals::suspend(c, memory, tasks),
     rt_sigtimedwait => signals::timed_wait(c, memory, tasks),
     pause => signals::pause(c, tasks),
-    kill => signals::kill(c, tasks, *first),
+    kill: ALWAYS => signals::kill(c, tasks, *first),
     tkill => signals::kill_thread(c, tasks, None, c.int(0), c.arguments[1]),
     tgkill => signals::kill_thread(c, tasks, Some(c.int(0)), c.int(1), c.arguments[2]),
     rt_sigqueueinfo => signals::queue(c, memory, tasks),

@@ -31,7 +31,7 @@ use ::files::path::UNREVEALED;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;
 use alloc::vec::Vec;
-use containers::ProcessId;
+use containers::{PhysicalMemory, ProcessId};
 use core::ops::Deref;
 
 /// In place of a descriptor: the working directory.
@@ -117,6 +117,9 @@ fn readable(
     position: u64,
 ) -> Result<(), Errno> {
     if let Bytes::Proc(file, number) = opened.bytes {
+        if !memory.physical.has_room_for_bookkeeping() {
+            return Err(Errno::ENOMEM);
+        }
         let process = match number {
             0 => caller.process,
             _ => process_of(tasks, number).ok_or(Errno::ESRCH)?,

@@ -23,12 +23,12 @@ calls! {
     pub fn fill(Sysno, 0, k, cpu, c, { memory, tasks, files, console, random, .. });
 
     // Calls that move bytes or wait for them.
-    read: LONG => io::read(c, memory, tasks, files, console, random),
-    pread64: LONG => io::pread(c, memory, tasks, files, console, random),
-    readv | preadv | preadv2: LONG => io::readv(c, memory, tasks, files, console, random),
-    write: LONG => io::write(c, memory, tasks, files, console),
-    pwrite64: LONG => io::pwrite(c, memory, tasks, files, console),
-    writev | pwritev | pwritev2: LONG => io::writev(c, memory, tasks, files, console),
+    read: ALWAYS | LONG => io::read(c, memory, tasks, files, console, random),
+    pread64: ALWAYS | LONG => io::pread(c, memory, tasks, files, console, random),
+    readv | preadv | preadv2: ALWAYS | LONG => io::readv(c, memory, tasks, files, console, random),
+    write: ALWAYS | LONG => io::write(c, memory, tasks, files, console),
+    pwrite64: ALWAYS | LONG => io::pwrite(c, memory, tasks, files, console),
+    writev | pwritev | pwritev2: ALWAYS | LONG => io::writev(c, memory, tasks, files, console),
     lseek => io::lseek(c, memory, tasks, files),
     sendfile: LONG => copying::sendfile(c, memory, tasks, files, console),
     copy_file_range: LONG => copying::copy_file_range(c, memory, tasks, files, console),
