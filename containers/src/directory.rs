@@ -213,6 +213,18 @@ pub fn change_entries<M: PhysicalMemory>(
     }
 }
 
+/// Looks at every last-level entry in `range`, not empty, that is not unused, skipping what is absent.
+pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, look: &mut impl FnMut(&PageTableEntry)) {
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { part, entry, .. }) = walk.next(memory) {
+        if root.level == 1 {
+            look(&entry);
+        } else if let Some(table) = target(&entry) {
+            each_entry(memory, root.below(table), part, look);
+        }
+    }
+}
+
 /// Parks all entries in `range`, not empty: first step of taking pages away. Tells whether any was present.
 ///
 /// Entries of the second and third level go with what is beneath them if they lie wholly in the range.

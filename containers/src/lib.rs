@@ -43,6 +43,7 @@ mod tests;
 pub mod thread;
 pub mod user;
 pub mod wait;
+mod weight;
 
 pub use arena::{Arena, Full, Id};
 pub use container::{Container, ContainerId, Cpu, CpuSet, Usage};

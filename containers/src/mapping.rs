@@ -148,7 +148,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Where a walk through `range` starts, and the part of it that the container's tables reach; `None` if there
     /// is nothing.
-    fn reach(&self, id: ContainerId, range: Range<u64>) -> Option<(Root, Range<u64>)> {
+    pub(crate) fn reach(&self, id: ContainerId, range: Range<u64>) -> Option<(Root, Range<u64>)> {
         let (root, range) = self.containers.get(id)?.reach(range)?;
         Some((directory::lowest(&self.physical, root, &range)?, range))
     }

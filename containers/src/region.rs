@@ -1,5 +1,6 @@
 //! Regions: what an address space promises, page directories being what has been delivered so far.
 
+use crate::frames::PAGE_SIZE;
 use crate::largest::Largest;
 use crate::object::ObjectId;
 use crate::preemption::Budget;
@@ -261,6 +262,11 @@ impl Regions {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// What they take of the kernel's heap, in frames.
+    pub fn frames(&self) -> usize {
+        self.len * size_of::<Region>() / PAGE_SIZE
     }
 
     /// Whether there are none.

@@ -21,6 +21,7 @@ mod process;
 mod program;
 mod random;
 mod schedule;
+mod shortage;
 mod signals;
 mod start;
 mod statistics;

@@ -7,9 +7,9 @@
 use crate::arch::entry::{self, USER_TIME};
 use crate::arch::{self, apic, clock};
 use crate::kernel::{Kernel, Memory};
-use crate::{lifecycle, signals};
+use crate::shortage::{self, Need};
 use ::trace::Event;
-use containers::{Cpu, Ending, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
+use containers::{Cpu, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
@@ -190,12 +190,16 @@ fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
     arch::trace::switch(cpu, thread.number, process.main.number, name);
 }
 
-/// Not a page is left for the page directory that this CPU needs to run a thread.
+/// Not a page is left for the page directory that this CPU needs to run a thread. Somebody goes, and the thread, if it
+/// is still there, waits for its turn again.
 #[cold]
 fn out_of_memory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
-    let Some(process) = kernel.tasks.thread(id).map(|thread| thread.process) else { return };
-    log::warn!("a process is killed: no memory left for a page directory on CPU {}", this_cpu(cpu).0);
-    lifecycle::end_process(kernel, cpu, process, Ending::Killed(signals::SIGKILL));
+    save_extended(kernel, cpu);
+    CURRENT.get(cpu).set(None);
+    shortage::relieve(kernel, cpu, id, Need::Directory(this_cpu(cpu).0));
+    if is_running(kernel, id) {
+        kernel.tasks.make_ready(id);
+    }
 }
 
 /// Saves the extended state of the current thread, if it lives, into its control block.

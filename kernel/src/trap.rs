@@ -1,6 +1,7 @@
 //! Exceptions: page faults are resolved, the others become signals; in the kernel they are bugs.
 
 use crate::kernel::Kernel;
+use crate::shortage::{self, Need};
 use crate::signals::{self, Signal};
 use crate::{arch, schedule};
 use ::trace::{Event, FaultEnd};
@@ -44,7 +45,11 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
             }
             match resolved {
                 Ok(_) => return,
-                Err(fault) => page_fault_signal(fault, address),
+                Err(fault) => match page_fault_signal(fault, address) {
+                    Some(signal) => signal,
+                    // The access is made again.
+                    None => return shortage::relieve(kernel, cpu, id, Need::Page(address)),
+                },
             }
         }
         0 => Signal::fault(signals::SIGFPE, signals::FPE_INTDIV, rip),
@@ -82,13 +87,15 @@ fn access(code: u64) -> Rights {
     }
 }
 
-fn page_fault_signal(fault: Fault, address: u64) -> Signal {
-    match fault {
-        Fault::NoRegion => Signal::fault(signals::SIGSEGV, signals::SEGV_MAPERR, address),
-        Fault::Rights => Signal::fault(signals::SIGSEGV, signals::SEGV_ACCERR, address),
-        Fault::BeyondEnd | Fault::Full => Signal::fault(signals::SIGBUS, signals::BUS_ADRERR, address),
-        Fault::OutOfMemory => Signal::fault(signals::SIGKILL, signals::SI_KERNEL, 0),
-    }
+/// The signal for a page fault that cannot be resolved; none if it could be with more memory.
+fn page_fault_signal(fault: Fault, address: u64) -> Option<Signal> {
+    let (signal, code) = match fault {
+        Fault::NoRegion => (signals::SIGSEGV, signals::SEGV_MAPERR),
+        Fault::Rights => (signals::SIGSEGV, signals::SEGV_ACCERR),
+        Fault::BeyondEnd | Fault::Full => (signals::SIGBUS, signals::BUS_ADRERR),
+        Fault::OutOfMemory => return None,
+    };
+    Some(Signal::fault(signal, code, address))
 }
 
 /// An exception while the kernel was running. The kernel dereferences no user address and divides by

@@ -35,15 +35,25 @@ const CLONE_VFORK: u64 = 0x4000;
 const WAIT4: u64 = Sysno::wait4 as u64;
 const WAITID: u64 = Sysno::waitid as u64;
 
-/// Of so many frames one stays free when a process is made: those that there are will write to pages that
-/// they share now, and a copy that cannot be had ends who needs it.
-const FREE_SHARE: usize = 16;
+/// Frames that stay free when a process is made: those that there are will write to pages that they share now, and a
+/// copy that cannot be had ends somebody. So many for each process, beside those that files leave, but no more than a
+/// part of all.
+const FREE_EACH: usize = 16;
+const FREE_ANYWAY: usize = 256;
+const FREE_SHARE: usize = 32;
 
 /// Whether a process may make one more, or a thread: `EAGAIN`
 pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
     let limit = tasks.process(maker).map_or(0, |process| process.resources.limits.processes.soft);
     let there_are = tasks.threads_live();
     if tasks.processes_live() < MAX_PROCESSES && u64::from(there_are) < limit { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+/// Whether there are frames for one process more: `ENOMEM`
+fn check_frames(memory: &Memory, tasks: &Tasks) -> Result<(), Errno> {
+    let wanted = FREE_ANYWAY + FREE_EACH * tasks.processes_live() as usize;
+    let enough = memory.physical.free() >= wanted.min(memory.physical.total() / FREE_SHARE);
+    if enough { Ok(()) } else { Err(Errno::ENOMEM) }
 }
 
 /// `fork()`
@@ -71,9 +81,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         return Err(Errno::EPERM);
     }
     check_room(&kernel.tasks, caller.process)?;
-    if kernel.memory.physical.free() < kernel.memory.physical.total() / FREE_SHARE {
-        return Err(Errno::ENOMEM);
-    }
+    check_frames(&kernel.memory, &kernel.tasks)?;
     schedule::save_extended(kernel, cpu);
     let Space { container, cpu: here } = caller.space;
     let own = flags & CLONE_VM == 0;

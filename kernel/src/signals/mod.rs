@@ -258,9 +258,6 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
     let number = kernel.tasks.thread(ThreadId::main(process)).map_or(0, |main| main.number);
     let (program, killer) = (&resources.name, name(signal.info.number));
     match (signal.info.number, signal.vector) {
-        (SIGKILL, 14) => {
-            log::warn!("{program} ({number}) killed: no memory left for the page at {:#x}", signal.address)
-        }
         (_, 14) => log::warn!(
             "{program} ({number}) killed by {killer}: {} {:#x} at {rip:#x}",
             ["read of", "write to", "execution of"]

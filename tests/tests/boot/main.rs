@@ -20,5 +20,6 @@ mod random;
 mod real;
 mod reports;
 mod scripts;
+mod shortage;
 mod statistics;
 mod terminal;

@@ -163,20 +163,27 @@ fn bomb(limit: u64) {
     println!("bomb: {most} processes, then errors, and all is back");
 }
 
-/// Children that take all memory but so many pages beyond the kernel's own, and then call `execve`: that has
-/// failed or the new program runs, or it finds no memory for a page of its own. The program gets a large
-/// environment, so that there are many points at which memory can end.
+/// Children that take all memory but so many pages beyond what is kept for small processes, and then call `execve`: that
+/// has failed or the new program runs, or it finds no memory for a page of its own. The program gets an environment of
+/// about half of what is kept, which is as much as it can get of that, so that there are many points at which memory
+/// can end.
 fn starve(step: usize) {
-    const KERNEL_RESERVE: usize = 128;
-    let free = || cpus::statistic("frames_free").expect("this is not for Linux") as usize;
-    let string = CString::new("e".repeat(100_000)).expect("a string");
-    let environment = [string.as_ptr(); 10].into_iter().chain([ptr::null()]).collect::<Vec<_>>();
+    const SHARE: usize = 16;
+    let frames = |name| cpus::statistic(name).expect("this is not for Linux") as usize;
+    let reserve = frames("frames_total") / SHARE;
+    const LENGTH: usize = 100_000;
+    let string = CString::new("e".repeat(LENGTH)).expect("a string");
+    let strings = vec![string.as_ptr(); (reserve / 2 + 50) * PAGE / LENGTH];
+    // Strings may take a quarter of the stack.
+    let stack = (8 * strings.len() * LENGTH) as u64;
+    sys!(SYS_setrlimit, RLIMIT_STACK, &[stack, u64::MAX]).expect("a limit");
+    let environment = strings.into_iter().chain([ptr::null()]).collect::<Vec<_>>();
     let words = [c"fork-storm".as_ptr(), c"exit".as_ptr(), c"0".as_ptr(), ptr::null()];
     let mut ends = [0; 3];
     for left in (0..400).step_by(step) {
         let pid = match fork_raw().expect("a child") {
             0 => {
-                let take = free() - KERNEL_RESERVE - left;
+                let take = frames("frames_free") - reserve - left;
                 // A page of tables for each 512; and what the statistics took comes back.
                 let pages = take - take / 512 + 40;
                 let area = system::pages(pages + 64);

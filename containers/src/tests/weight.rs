@@ -1,0 +1,87 @@
+//! What the end of a container is said to give back is what it gives.
+
+use crate::container::{ContainerId, Cpu};
+use crate::directory::WINDOW;
+use crate::frames::PAGE_SIZE;
+use crate::memory::Memory;
+use crate::object::{ObjectId, Purpose};
+use crate::physical::PhysicalMemory;
+use crate::region::{Backing, Label, Region, Regions, Rights};
+use crate::testing::Machine;
+use crate::user::Space;
+
+const CPU: Cpu = Cpu(0);
+const PAGE: u64 = PAGE_SIZE as u64;
+const RW: Rights = Rights::READ.union(Rights::WRITE);
+const BASE: u64 = 0x7000_0000_0000;
+
+fn map(memory: &mut Memory<Machine>, id: ContainerId, start: u64, pages: u64, backing: Backing) {
+    backing.object().into_iter().for_each(|object| memory.share_object(object));
+    memory.map(id, Region { start, end: start + pages * PAGE, rights: RW, backing, label: Label::None }).unwrap();
+}
+
+fn touch(memory: &mut Memory<Machine>, container: ContainerId, start: u64, pages: u64) {
+    let space = Space { container, cpu: CPU };
+    (0..pages).for_each(|page| memory.copy_out(space, start + page * PAGE, &[1]).unwrap());
+}
+
+/// Ends a container; the frames that this gives back are those that were foretold.
+fn ends(memory: &mut Memory<Machine>, id: ContainerId) -> usize {
+    let (foretold, free) = (memory.gives_back(id), memory.physical.free_frames());
+    memory.destroy_container(id, CPU);
+    assert_eq!(memory.physical.free_frames() - free, foretold);
+    foretold
+}
+
+fn object(memory: &mut Memory<Machine>, purpose: Purpose, pages: u64) -> ObjectId {
+    let object = memory.make_object(purpose).unwrap();
+    memory.resize_object(object, pages * PAGE);
+    object
+}
+
+#[test]
+fn a_container_in_the_window_gives_back_all_that_it_has() {
+    let mut memory = Machine::memory(400);
+    let id = memory.make_container(&Regions::default()).unwrap();
+    map(&mut memory, id, WINDOW.start, 20, Backing::Zero);
+    touch(&mut memory, id, WINDOW.start, 15);
+    // The stack page of its start is in no region here, and so it is not foretold.
+    memory.discard(id, WINDOW.end - PAGE..WINDOW.end);
+    assert_eq!(ends(&mut memory, id), 1 + 15);
+}
+
+#[test]
+fn what_is_shared_after_a_fork_goes_with_the_last() {
+    let mut memory = Machine::memory(400);
+    let parent = memory.make_container_with_directory(CPU).unwrap();
+    map(&mut memory, parent, BASE, 60, Backing::Zero);
+    touch(&mut memory, parent, BASE, 50);
+    let child = memory.fork(parent, CPU).unwrap();
+    assert_eq!(ends(&mut memory, child), 4, "nothing but tables");
+    let child = memory.fork(parent, CPU).unwrap();
+    touch(&mut memory, child, BASE, 30);
+    assert_eq!(ends(&mut memory, parent), 4 + 30, "those that the child has copied");
+    assert_eq!(ends(&mut memory, child), 4 + 50);
+}
+
+#[test]
+fn pages_of_files_stay_and_those_of_shared_memory_go_with_the_last() {
+    let mut memory = Machine::memory(400);
+    let file = object(&mut memory, Purpose::File, 20);
+    let shared = object(&mut memory, Purpose::Shared, 20);
+    let [a, b] = [(); 2].map(|()| memory.make_container_with_directory(CPU).unwrap());
+    for id in [a, b] {
+        let [of_file, of_shared] = [file, shared].map(|object| Backing::Object { object, offset: 0, shared: true });
+        map(&mut memory, id, BASE, 20, of_file);
+        map(&mut memory, id, BASE + 20 * PAGE, 20, of_shared);
+        map(&mut memory, id, BASE + 40 * PAGE, 20, Backing::Object { object: file, offset: 0, shared: false });
+    }
+    memory.release_object(shared);
+    touch(&mut memory, a, BASE, 40);
+    touch(&mut memory, b, BASE + 20 * PAGE, 20);
+    // Private copies of the file's pages.
+    touch(&mut memory, b, BASE + 40 * PAGE, 7);
+    assert_eq!(ends(&mut memory, b), 4 + 7);
+    assert_eq!(ends(&mut memory, a), 4 + 20);
+    assert_eq!(memory.object_usage(file), (20, 1));
+}

@@ -1,0 +1,139 @@
+//! When memory ends: which process goes, so that the others can go on.
+//!
+//! A call that finds no frame says so. A page fault has nobody to tell, so somebody has to go: the process whose end
+//! gives most back, whoever it was that touched the page which there is no frame for. Then the instruction is made
+//! again. Nothing waits: what a process has is free when [`lifecycle::end_process`] returns, and each round leaves one
+//! process fewer, so it ends.
+//!
+//! With a process go all that share its container. The first process goes when no other is left, for its end is the
+//! end of the run, and so of all others.
+
+use crate::kernel::Kernel;
+use crate::process::Name;
+use crate::{lifecycle, signals};
+use ::files::Kind;
+use ::files::inode::Inode;
+use containers::{Container, ContainerId, Ending, ObjectId, Process, ProcessId, ThreadId};
+use core::fmt;
+use cpulocal::InKernel;
+
+/// What a thread needs a frame for.
+#[derive(Clone, Copy)]
+pub enum Need {
+    /// The page at this address.
+    Page(u64),
+    /// A page directory for this CPU.
+    Directory(u8),
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Need::Page(address) => write!(f, "the page at {address:#x}"),
+            Need::Directory(cpu) => write!(f, "a page directory on CPU {cpu}"),
+        }
+    }
+}
+
+/// A process that may go.
+struct Candidate {
+    process: ProcessId,
+    container: ContainerId,
+    /// Frames that its end gives back.
+    frames: usize,
+}
+
+/// Name and number, as the log has them.
+struct Who(Name, u32);
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0, self.1)
+    }
+}
+
+fn who(kernel: &Kernel, id: ProcessId) -> Who {
+    Who(kernel.tasks.process(id).map(|process| process.resources.name).unwrap_or_default(), id.number())
+}
+
+/// A thread needs a frame, and there is none for it: ends the process whose end gives back most, which may be the
+/// thread's own.
+#[cold]
+pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need) {
+    let Some(asker) = kernel.tasks.thread(asker).map(|thread| thread.process) else { return };
+    let Some(Candidate { process, container, frames }) = largest(kernel).or_else(|| first(kernel)) else { return };
+    let (victim, other) = (who(kernel, process), who(kernel, asker));
+    let is_first = kernel.first == Some(process);
+    match process == asker {
+        true if is_first => {
+            log::warn!("{victim} killed: no memory left for {need}, and no other process that could go")
+        }
+        true => {
+            log::warn!("{victim} killed: no memory left for {need}; no other gives back more than its {frames} pages")
+        }
+        false => log::warn!(
+            "{victim} killed: no memory left for {need} of {other}; no other gives back more than its {frames} pages"
+        ),
+    }
+    while let Some(next) = member(kernel, container) {
+        lifecycle::end_process(kernel, cpu, next, Ending::Killed(signals::SIGKILL));
+    }
+}
+
+/// A process in a container that has not ended.
+fn member(kernel: &Kernel, container: ContainerId) -> Option<ProcessId> {
+    let lives = |process: &Process<_>| process.container == container && process.ended.is_none();
+    kernel.tasks.processes().find(|id| kernel.tasks.process(*id).is_some_and(lives))
+}
+
+fn first(kernel: &Kernel) -> Option<Candidate> {
+    let process = kernel.first?;
+    let container = kernel.tasks.process(process)?.container;
+    Some(Candidate { process, container, frames: kernel.memory.gives_back(container) })
+}
+
+/// Of all processes but the first, and what shares its container, the one whose end gives back most.
+fn largest(kernel: &Kernel) -> Option<Candidate> {
+    let spared = first(kernel).map(|first| first.container);
+    let mut best: Option<Candidate> = None;
+    for id in kernel.tasks.processes() {
+        let Some(process) = kernel.tasks.process(id).filter(|process| process.ended.is_none()) else { continue };
+        let container = process.container;
+        let known = best.as_ref().is_some_and(|best| best.container == container);
+        let most = |container: &Container| container.usage().pages as usize + container.regions.frames();
+        let Some(most) = kernel.memory.container(container).map(most) else { continue };
+        if known || Some(container) == spared {
+            continue;
+        }
+        let held = held(kernel, process);
+        let least = best.as_ref().map_or(0, |best| best.frames + 1);
+        // A look at all its page tables is worth it only if it could be the one.
+        if most + held >= least {
+            let frames = kernel.memory.gives_back(container) + held;
+            if frames >= least {
+                best = Some(Candidate { process: id, container, frames });
+            }
+        }
+    }
+    best
+}
+
+/// Pages of pipes and of files without a name that only a process holds open. Of what others hold open too it counts
+/// a part: as many of the holds as are the process's.
+fn held(kernel: &Kernel, process: &Process<crate::process::Resources>) -> usize {
+    /// Parts of a page.
+    const PARTS: usize = 256;
+    let descriptors = &process.resources.descriptors;
+    // What it shares with a child, or the child with it, stays with the other.
+    if descriptors.is_shared() {
+        return 0;
+    }
+    let pages = |inode: &Inode<ObjectId>| match inode.kind {
+        Kind::Pipe { content, .. } => kernel.memory.object_usage(content).0,
+        Kind::Regular { content, .. } if inode.links == 0 => kernel.memory.object_usage(content).0,
+        _ => 0,
+    };
+    let files = descriptors.open_files().filter_map(|id| kernel.files.open.get(id).ok());
+    let inodes = files.filter(|file| file.is_sole()).filter_map(|file| kernel.files.tree.get(file.inode).ok());
+    inodes.map(|inode| pages(inode) * PARTS / inode.holds.max(1) as usize).sum::<usize>() / PARTS
+}
