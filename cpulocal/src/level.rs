@@ -56,12 +56,19 @@ impl AtLevel1 {
     }
 }
 
-/// What a CPU reaches at level 1 only, one CPU at a time.
+/// What a CPU reaches at level 1 only, one CPU at a time. It goes from CPU to CPU, and so has to be [`Send`]:
+///
+/// ```compile_fail,E0277
+/// use cpulocal::Guarded;
+/// use std::rc::Rc;
+///
+/// static KERNEL: Guarded<Rc<u64>> = Guarded::new(); // another CPU may count the same references
+/// ```
 pub struct Guarded<T>(UnsafeCell<Option<T>>);
 
 // SAFETY: references to the content come from `get` and `set`, which need the proof, and of proofs there is
 // one at a time; so the content moves from CPU to CPU and is never shared.
-unsafe impl<T> Sync for Guarded<T> {}
+unsafe impl<T: Send> Sync for Guarded<T> {}
 
 impl<T> Guarded<T> {
     /// Nothing yet.

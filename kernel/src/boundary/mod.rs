@@ -184,6 +184,11 @@ fn trap_ended(cpu: &InKernel, cause: Cause, when: u64) {
     }
 }
 
+// SAFETY: what keeps it from being `Send` by itself are counted references (`Rc`), of processes to what they share and of
+// files to their names. All references to one value are part of this object, or of the visit that has it; no
+// static and no CPU-local variable holds one. So whoever has the kernel's state has all of them.
+unsafe impl Send for Kernel {}
+
 /// The kernel's state.
 static KERNEL: Guarded<Kernel> = Guarded::new();
 
