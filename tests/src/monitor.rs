@@ -4,12 +4,9 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
-    thread,
-    time::{Duration, Instant},
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
 };
-
-/// How long QEMU may take to answer.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Where a machine's monitor listens: a socket in a directory of its own, for its path must be short.
 pub struct MonitorSocket(PathBuf);
@@ -42,17 +39,15 @@ impl Drop for MonitorSocket {
 pub struct Monitor(UnixStream);
 
 impl Monitor {
-    /// Connects as soon as QEMU listens.
-    pub fn connect(socket: &MonitorSocket) -> Self {
-        let until = Instant::now() + PATIENCE;
+    /// Connects as soon as QEMU listens. It does while the `run` is there, and xtask ends a run that takes too long.
+    pub fn connect<T>(socket: &MonitorSocket, run: &ScopedJoinHandle<'_, T>) -> Self {
         loop {
             if let Ok(stream) = UnixStream::connect(socket.path()) {
-                stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
                 let mut monitor = Self(stream);
                 monitor.answer();
                 return monitor;
             }
-            assert!(Instant::now() < until, "no monitor");
+            assert!(!run.is_finished(), "no monitor");
             thread::sleep(Duration::from_millis(50));
         }
     }

@@ -78,10 +78,12 @@ impl Outcome {
         cpus_told(&self.stderr)
     }
 
-    /// Asserts that nothing of the kernel's own was noteworthy: no warning, no error, no panic.
+    /// Asserts that nothing of the kernel's own was noteworthy: no warning, no error, no panic. That CPUs waited long for
+    /// each other is not: the host may have taken the CPU away from the one that they waited for.
     #[track_caller]
     pub fn expect_calm_log(self) -> Self {
-        let calm = |line: &str| !line.contains("] WARN ") && !line.contains("] ERROR ");
+        let waited = |line: &str| line.contains(" for the giant lock; ") || line.contains(" do not answer CPU ");
+        let calm = |line: &str| waited(line) || !line.contains("] WARN ") && !line.contains("] ERROR ");
         assert!(
             self.log.lines().all(calm) && !self.stderr.contains("panic"),
             "a log without warnings expected\n{self}"

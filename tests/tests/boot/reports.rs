@@ -18,7 +18,7 @@ fn a_panic_tells_where_every_cpu_was() {
     let jotun = jotun.args([busybox().to_str().unwrap(), "sleep", "1000"]);
     let outcome = thread::scope(|scope| {
         let run = scope.spawn(|| jotun.run());
-        let mut monitor = Monitor::connect(&socket);
+        let mut monitor = Monitor::connect(&socket, &run);
         // All four halted in the kernel's half: in their idle loops, while the program sleeps.
         let idle = |registers: &str| {
             registers.split("CPU#").filter(|cpu| cpu.contains("HLT=1") && cpu.contains("RIP=ffffffff8")).count()

@@ -6,6 +6,7 @@ pub(crate) mod control;
 mod debugger;
 mod kinds;
 mod launch;
+mod limit;
 mod monitor;
 pub(crate) mod qemu;
 pub(crate) mod session;

@@ -30,6 +30,7 @@ use super::{
     control::{Record, Verdict},
     debugger::Paused,
     launch::{Launched, Player},
+    limit::{self, Limit},
     monitor,
     streams::{self, Event},
     terminal::Raw,
@@ -138,8 +139,8 @@ impl Session<'_> {
             }
             streams::input(input, self.terminal, paused, events.clone())
         };
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let end = learnt.listen(&queue, deadline, &mut begin);
+        let limit = self.timeout.map(|timeout| Limit::new(child.id(), timeout));
+        let end = learnt.listen(&queue, limit, &mut begin);
         let cpus = match end {
             // Who sends ^C may wonder what the machine is doing.
             Ok(End::TimedOut | End::Signal(SIGINT)) => probe.cpus().unwrap_or_default(),
@@ -209,15 +210,17 @@ impl Learnt {
     fn listen(
         &mut self,
         queue: &Receiver<Event>,
-        deadline: Option<Instant>,
+        mut limit: Option<Limit>,
         begin: &mut dyn FnMut(Option<Paused>) -> Result<()>,
     ) -> Result<End> {
         loop {
             // After the verdict only the machine's own end is awaited.
-            let event = match self.overdue.or(deadline) {
-                Some(until) => queue.recv_timeout(until.saturating_duration_since(Instant::now())),
-                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let left = match (self.overdue, &mut limit) {
+                (Some(until), _) => until.saturating_duration_since(Instant::now()),
+                (None, Some(limit)) => limit.left(),
+                (None, None) => Duration::MAX,
             };
+            let event = queue.recv_timeout(left.min(limit::INTERVAL));
             match event {
                 Ok(Event::ConsoleBegan) => {
                     self.console_began = true;
@@ -229,6 +232,8 @@ impl Learnt {
                         return Ok(end);
                     }
                 }
+                // Of what has passed only a part may count.
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
                 Err(_) if self.overdue.is_none() => return Ok(End::TimedOut),
                 Err(_) if self.reader_is_slow.load(Ordering::Relaxed) => self.allow(GRACE),
                 Err(_) => return Ok(End::Overdue),

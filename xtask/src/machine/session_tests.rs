@@ -6,8 +6,8 @@ fn listen(events: Vec<Event>, deadline: Option<Duration>) -> (End, Learnt) {
     let (sender, queue) = mpsc::channel();
     events.into_iter().for_each(|event| sender.send(event).unwrap());
     let mut learnt = Learnt::default();
-    let deadline = deadline.map(|after| Instant::now() + after);
-    let end = learnt.listen(&queue, deadline, &mut |_| Ok(())).unwrap();
+    let limit = deadline.map(|after| Limit::new(std::process::id(), after));
+    let end = learnt.listen(&queue, limit, &mut |_| Ok(())).unwrap();
     drop(sender);
     (end, learnt)
 }
