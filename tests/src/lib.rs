@@ -23,8 +23,8 @@ pub use monitor::{Monitor, MonitorSocket};
 pub use outcome::Outcome;
 pub use place::{Scratch, busybox, c_program, kernel, native_package, root, std_program, target, xtask};
 
-/// Seconds after which a run is given up, unless the test says otherwise. Much, since machines run
-/// side by side on few CPUs.
+/// Seconds after which a run is given up, unless the test says otherwise. What a machine waits for the host's CPUs is not
+/// counted, so that tests do not fail because the host is busy.
 const PATIENCE: &str = "60";
 
 /// A run to come: `Jotun::new().args(["hello-std", "a"]).run()`.
@@ -112,6 +112,11 @@ impl Jotun {
         self.option("--memory").option(mebibytes.to_string())
     }
 
+    /// A kernel that panics where its arithmetic overflows or an assertion of its own does not hold.
+    pub fn checked(self) -> Self {
+        self.option("--checked")
+    }
+
     /// Boots by UEFI.
     pub fn uefi(self) -> Self {
         self.option("--uefi")
@@ -142,7 +147,7 @@ impl Jotun {
         self.option("--base").option(archive)
     }
 
-    /// Seconds after which the machine is stopped (status 124).
+    /// Seconds after which the machine is stopped (status 124), less what it waited for the host's CPUs.
     pub fn timeout(mut self, seconds: f64) -> Self {
         self.timeout = seconds.to_string().into();
         self

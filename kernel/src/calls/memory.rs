@@ -286,7 +286,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         return Err(Errno::EFAULT);
     }
     if let Backing::Object { offset, .. } = region.backing
-        && offset + (start - region.start) + length > MAX_OBJECT
+        && (offset + (start - region.start)).saturating_add(length) > MAX_OBJECT
     {
         return Err(Errno::EINVAL);
     }

@@ -273,8 +273,8 @@ pub fn setitimer(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Ans
     let wanted = if new == 0 { [0; 4] } else { caller.read::<Interval>(memory, new)? };
     let time = |seconds: u64, microseconds: u64| {
         let valid = seconds <= i64::MAX as u64 && microseconds < SECOND / MICROSECOND;
-        let time = seconds.saturating_mul(SECOND).saturating_add(microseconds * MICROSECOND);
-        if valid { Ok(time) } else { Err(Errno::EINVAL) }
+        let time = || seconds.saturating_mul(SECOND).saturating_add(microseconds * MICROSECOND);
+        valid.then(time).ok_or(Errno::EINVAL)
     };
     let (interval, first) = (time(wanted[0], wanted[1])?, time(wanted[2], wanted[3])?);
     let before = match caller.int(0) {

@@ -4,6 +4,7 @@
 mod bench;
 mod bochs;
 mod busybox;
+mod checked;
 mod command;
 mod foreign;
 mod fuzz;

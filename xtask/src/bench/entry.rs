@@ -18,7 +18,8 @@ use super::{
     report::{Cell, Limit, Section, Table, Target},
 };
 use crate::{
-    backtrace, build,
+    backtrace,
+    build::{self, Flavour},
     commands::{Console, kernel_words},
     image::{Modules, iso},
     machine::{
@@ -131,7 +132,7 @@ fn listed(lab: &Lab, (name, variant, recording): Kernel, program: &[&str]) -> Re
         Variant::Up => Lock::Ticket,
     };
     let options = options::Build { up: variant == Variant::Up, smp: 1, lock, no_build: true };
-    let built = if recording { build::build_traced(&options)? } else { build::build(&options)? };
+    let built = build::build(&options, if recording { Flavour::Traced } else { Flavour::Plain })?;
     let payload = Payload {
         rootfs: None,
         environment: Vec::new(),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{BARE, MUSL};
+use super::{BARE, Flavour, MUSL, TRACE};
 use crate::{options::Variant, project};
 
 /// Native packages: position-independent code with nothing left to relocate, since data and code stay
@@ -24,12 +24,21 @@ const NO_DEBUG: [&str; 4] = ["--config", "profile.release.debug=false", "--confi
 /// The kernel and its crates are optimised as one: their functions are small and call each other.
 const AS_ONE: &str = "profile.release.lto='fat'";
 
-/// Builds a kernel; it lies where Cargo leaves any of them.
-pub(super) fn kernel(variant: Variant, feature: &str) -> Result<()> {
+/// Builds a kernel; where Cargo leaves all that it builds with this profile.
+pub(super) fn kernel(variant: Variant, flavour: Flavour) -> Result<PathBuf> {
+    let (profile, feature) = match flavour {
+        Flavour::Plain => ("release", ""),
+        Flavour::Traced => ("release", TRACE),
+        Flavour::Checked => ("checked", ""),
+    };
     let mut cargo = project::cargo("build");
     let features = [variant.features(), feature].join(",");
-    cargo.args(["--package", "kernel", "--release", "--target", BARE, "--features", &features, "--config", AS_ONE]);
-    executables(&mut cargo).map(drop)
+    cargo.args(["--package", "kernel", "--profile", profile, "--target", BARE, "--features", &features]);
+    if profile == "release" {
+        cargo.args(["--config", AS_ONE]);
+    }
+    executables(&mut cargo)?;
+    Ok(project::target().join(BARE).join(profile).join("kernel"))
 }
 
 /// Builds the native packages: name and file of each.

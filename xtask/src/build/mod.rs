@@ -40,8 +40,19 @@ pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 /// The feature of the package `kernel` that records what happens.
 pub(crate) const TRACE: &str = "trace";
 
-/// The kernels that tests have record what happens.
-pub(crate) const TRACED: [Variant; 2] = [Variant::Up, Variant::Smp(Lock::Ticket)];
+/// The kernels that tests have in every [`Flavour`].
+pub(crate) const IN_ALL_FLAVOURS: [Variant; 2] = [Variant::Up, Variant::Smp(Lock::Ticket)];
+
+/// What a kernel does besides its work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// Nothing.
+    Plain,
+    /// It records what happens.
+    Traced,
+    /// It checks its arithmetic and its debug assertions: Cargo's profile `checked`.
+    Checked,
+}
 
 /// What a machine boots.
 pub(crate) struct Built {
@@ -58,22 +69,13 @@ pub(crate) struct Built {
 }
 
 /// Builds all of it, or with `--no-build` takes what the last build left.
-pub(crate) fn build(options: &options::Build) -> Result<Built> {
-    build_kernel(options, "")
-}
-
-/// The same with a kernel that records what it does.
-pub(crate) fn build_traced(options: &options::Build) -> Result<Built> {
-    build_kernel(options, TRACE)
-}
-
-fn build_kernel(options: &options::Build, feature: &str) -> Result<Built> {
+pub(crate) fn build(options: &options::Build, flavour: Flavour) -> Result<Built> {
     let stage = project::stage()?;
     let variant = options.variant();
     if !options.no_build {
-        build_with(&[variant], feature)?;
+        build_variants(&[variant], flavour)?;
     }
-    let name = name(variant, feature);
+    let name = name(variant, flavour);
     let kernel = stage.join(format!("kernel-{name}"));
     if !kernel.exists() {
         bail!("the kernel `{name}` was not built yet; say it without --no-build");
@@ -94,31 +96,26 @@ fn build_kernel(options: &options::Build, feature: &str) -> Result<Built> {
     })
 }
 
-/// Builds these kernels, the programs and the base archive.
-pub(crate) fn build_variants(variants: &[Variant]) -> Result<()> {
-    build_with(variants, "")
-}
-
-/// The same with kernels that record what they do.
-pub(crate) fn build_traced_variants(variants: &[Variant]) -> Result<()> {
-    build_with(variants, TRACE)
-}
-
 /// The name that a kernel's files bear.
-fn name(variant: Variant, feature: &str) -> String {
-    [variant.name(), feature].join(if feature.is_empty() { "" } else { "-" })
+fn name(variant: Variant, flavour: Flavour) -> String {
+    let suffix = match flavour {
+        Flavour::Plain => "",
+        Flavour::Traced => "-trace",
+        Flavour::Checked => "-checked",
+    };
+    [variant.name(), suffix].concat()
 }
 
-fn build_with(variants: &[Variant], feature: &str) -> Result<()> {
+/// Builds these kernels, the programs and the base archive.
+pub(crate) fn build_variants(variants: &[Variant], flavour: Flavour) -> Result<()> {
     let stage = project::stage()?;
     targets::ensure(&[BARE, MUSL])?;
     // From Cargo's name for all variants to the variant's own no other build may come between.
     let turn = File::create(stage.join("build.lock")).and_then(|file| file.lock().map(|()| file));
     let turn = turn.context("cannot wait for another build")?;
     for &variant in variants {
-        cargo::kernel(variant, feature)?;
-        let made = project::target().join(BARE).join("release/kernel");
-        let kernel = stage.join(format!("kernel-{}", name(variant, feature)));
+        let made = cargo::kernel(variant, flavour)?;
+        let kernel = stage.join(format!("kernel-{}", name(variant, flavour)));
         keep(&made, &symbols(&kernel), |new| fs::copy(&made, new).map(drop).context("cannot copy the kernel"))?;
         keep(&made, &kernel, |new| strip(&made, new))?;
     }

@@ -15,7 +15,7 @@ use signal_hook::{consts::SIGINT, flag};
 
 use crate::{
     bench::{self, BENCHMARKS, Lab, Linux, report::Report},
-    build,
+    build::{self, Flavour},
     machine::bochs,
     notes::note,
     options,
@@ -119,8 +119,8 @@ impl Bench {
         packages::ensure(&[Use::Bochs])?;
         if !self.no_build {
             let kernels = bench::kernels(&benchmarks);
-            build::build_variants(&kernels.plain)?;
-            build::build_traced_variants(&kernels.recording)?;
+            build::build_variants(&kernels.plain, Flavour::Plain)?;
+            build::build_variants(&kernels.recording, Flavour::Traced)?;
         }
         let stop = Arc::new(AtomicBool::new(false));
         flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;

@@ -18,7 +18,8 @@ use signal_hook::{consts::SIGINT, flag};
 
 use super::profile::BENCHMARK;
 use crate::{
-    build, child,
+    build::{self, Flavour},
+    child,
     comparison::{Clock, Comparison, Sample, Setup},
     machine::qemu,
     notes::note,
@@ -102,7 +103,7 @@ impl Compare {
         if !self.no_build {
             let mut kernels: Vec<_> = self.variants.iter().map(|setup| setup.variant).collect();
             kernels.dedup();
-            build::build_variants(&kernels)?;
+            build::build_variants(&kernels, Flavour::Plain)?;
         }
         let dir = RunDir::new()?;
         let input = dir.path().join("input");

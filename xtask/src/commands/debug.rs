@@ -16,7 +16,7 @@ use signal_hook::{consts::SIGINT, flag};
 
 use super::{Console, kernel_words};
 use crate::{
-    build,
+    build::{self, Flavour},
     image::{Modules, iso},
     machine::{die_with_us, qemu},
     notes::note,
@@ -73,7 +73,7 @@ impl Debug {
         uses.extend(self.machine.uefi.then_some([Use::Efi, Use::Ovmf]).into_iter().flatten());
         uses.extend((!self.no_gdb).then_some(Use::Debug));
         packages::ensure(&uses)?;
-        let built = build::build(&self.build)?;
+        let built = build::build(&self.build, Flavour::Plain)?;
 
         let dir = RunDir::new()?;
         let modules = Modules::prepare(&self.payload, &built, dir.path(), false)?;

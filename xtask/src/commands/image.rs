@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Console, kernel_words};
 use crate::{
-    build,
+    build::{self, Flavour},
     image::{Modules, iso},
     machine::qemu,
     notes::note,
@@ -43,7 +43,7 @@ impl Image {
     /// Builds the image and says where it is.
     pub(crate) fn execute(self) -> Result<u8> {
         packages::ensure(&[Use::Boot, Use::Efi])?;
-        let built = build::build(&self.build)?;
+        let built = build::build(&self.build, Flavour::Plain)?;
         let output = self.output.unwrap_or_else(|| project::target().join("jotun.iso"));
 
         let dir = RunDir::new()?;

@@ -17,7 +17,7 @@ use trace::{Trace, layout::RECORD_BYTES};
 
 use super::{Console, kernel_words, run::ISO};
 use crate::{
-    build,
+    build::{self, Flavour},
     image::{Modules, iso},
     machine::{
         self,
@@ -130,7 +130,7 @@ impl ProfileCommand {
     fn run(&self, cpus: u8, out: &Path) -> Result<(u8, Trace)> {
         let few = if cpus <= FEW { RECORDS } else { RECORDS_OF_MANY };
         let records = self.records.unwrap_or(few);
-        let built = build::build_traced(&self.build)?;
+        let built = build::build(&self.build, Flavour::Traced)?;
         let mut dir = RunDir::new()?;
         let mut machine = self.machine.clone();
         // The rings are no memory that the program would have otherwise.

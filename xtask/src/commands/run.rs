@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::{Console, kernel_words};
 use crate::{
-    build,
+    build::{self, Flavour},
     image::{Modules, iso},
     machine::{
         self,
@@ -65,9 +65,13 @@ pub(crate) struct Run {
     #[arg(short, long)]
     interactive: bool,
 
-    /// Stop the machine after this time; the status is then 124
+    /// Stop the machine after this time, less what it waited for the host's CPUs; the status is then 124
     #[arg(long, value_name = "SECONDS", value_parser = options::seconds)]
     timeout: Option<Duration>,
+
+    /// A kernel that checks its arithmetic and its own assertions, and panics where one does not hold
+    #[arg(long)]
+    checked: bool,
 
     /// Write the kernel's log to this file
     #[arg(long, value_name = "FILE")]
@@ -97,7 +101,7 @@ impl Run {
         let log = self.log_sink()?;
         let stats = self.stats_sink()?;
         let terminal = machine::is_terminal();
-        let built = build::build(&self.build)?;
+        let built = build::build(&self.build, if self.checked { Flavour::Checked } else { Flavour::Plain })?;
 
         let mut dir = RunDir::new()?;
         let modules = Modules::prepare(&self.payload, &built, dir.path(), terminal)?;

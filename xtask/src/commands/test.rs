@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    build::{self, BARE, GUEST_PACKAGES, MUSL, NATIVE_FLAGS},
+    build::{self, BARE, Flavour, GUEST_PACKAGES, MUSL, NATIVE_FLAGS},
     options::Variant,
     packages::{self, Use, tool},
     project,
@@ -181,7 +181,7 @@ fn checks() -> Vec<(String, Command)> {
         let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", variant.features()];
         lints.push((format!("the kernel `{}`", variant.name()), clippy(&arguments)));
     }
-    for variant in build::TRACED {
+    for variant in build::IN_ALL_FLAVOURS {
         let features = [variant.features(), build::TRACE].join(",");
         let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", &features];
         lints.push((format!("the kernel `{}` with traces", variant.name()), clippy(&arguments)));
@@ -201,8 +201,9 @@ fn exclude_guests(cargo: &mut Command) {
 }
 
 fn build_all() -> Result<Outcome> {
-    build::build_variants(&Variant::ALL)?;
-    build::build_traced_variants(&build::TRACED)?;
+    build::build_variants(&Variant::ALL, Flavour::Plain)?;
+    build::build_variants(&build::IN_ALL_FLAVOURS, Flavour::Traced)?;
+    build::build_variants(&build::IN_ALL_FLAVOURS, Flavour::Checked)?;
     if tool("musl-gcc").is_some() {
         // Not part of the image: what the image holds must not depend on this compiler being here.
         build::c_programs("musl-gcc", "-musl", &project::stage()?.join(build::C_DIRECTORY))?;

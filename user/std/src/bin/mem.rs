@@ -184,6 +184,11 @@ fn remap_refused() {
     let remap = |at: u64, old: usize, new: usize, flags: i32, to: u64| sys!(SYS_mremap, at, old, new, flags, to);
     assert_eq!(remap(start + 1, PAGE, PAGE, 0, 0), Err(EINVAL), "unaligned");
     assert_eq!(remap(start, PAGE, 0, MREMAP_MAYMOVE, 0), Err(EINVAL), "to nothing");
+    let (sharing, none) = (PROT_READ | PROT_WRITE, -1);
+    let shared = sys!(SYS_mmap, 0, PAGE, sharing, MAP_SHARED | MAP_ANONYMOUS, none, 0).expect("a shared page");
+    let most = usize::MAX - (PAGE - 1);
+    assert!(remap(shared, PAGE, most, MREMAP_MAYMOVE, 0).is_err(), "beyond the end of all numbers");
+    assert_eq!(sys!(SYS_munmap, shared, PAGE), Ok(0));
     assert_eq!(remap(start, PAGE, PAGE, 0x40, 0), Err(EINVAL), "no such flag");
     assert_eq!(remap(start, PAGE, PAGE, MREMAP_FIXED, start), Err(EINVAL), "fixed but not to move");
     let fixed = MREMAP_MAYMOVE | MREMAP_FIXED;

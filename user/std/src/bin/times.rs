@@ -149,5 +149,12 @@ fn refused() {
     assert_eq!(sys!(SYS_clock_gettime, CLOCK_MONOTONIC, 8), Err(EFAULT));
     assert_eq!(sys!(SYS_clock_getres, 77, 0), Err(EINVAL), "no such clock");
     assert_eq!(sys!(SYS_clock_getres, CLOCK_MONOTONIC, 0), Ok(0), "nowhere to write");
+    // More microseconds than there are nanoseconds; then the longest time there is.
+    let timer = |seconds: i64, microseconds: i64| {
+        let value = [seconds, microseconds, seconds, microseconds];
+        sys!(SYS_setitimer, ITIMER_REAL, &value, 0)
+    };
+    assert_eq!(timer(0, i64::MAX), Err(EINVAL), "too many microseconds");
+    assert_eq!((timer(i64::MAX, 999_999), timer(0, 0)), (Ok(0), Ok(0)), "the longest time, and none");
     assert_eq!(sys!(SYS_clock_nanosleep, 77, 0, &timespec { tv_sec: 0, tv_nsec: 1 }, 0), Err(EINVAL));
 }
