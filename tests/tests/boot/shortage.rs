@@ -4,7 +4,8 @@ use boot_tests::{Jotun, Outcome, Scratch, busybox, on_up_and_smp, std_program};
 use std::fs;
 
 fn shortage(jotun: Jotun, part: &str) -> Outcome {
-    jotun.memory(64).args(["shortage", part]).run().expect(0).expect_in_output("ok shortage\n").expect_all_back()
+    let jotun = jotun.memory(64).timeout(240.0);
+    jotun.args(["shortage", part]).run().expect(0).expect_in_output("ok shortage\n").expect_all_back()
 }
 
 #[test]
@@ -27,6 +28,12 @@ fn names_leave_room_for_others() {
 #[test]
 fn pipes_leave_room_for_others() {
     on_up_and_smp(4, |jotun| drop(shortage(jotun, "pipes").expect_log_lines(0, &["] ERROR "])));
+}
+
+/// Calls that keep nothing of the heap are made when it cannot grow any more.
+#[test]
+fn mappings_leave_room_for_output_and_kill() {
+    on_up_and_smp(2, |jotun| drop(shortage(jotun, "regions").expect_in_output("this can be said\n")));
 }
 
 /// Who goes, and what the log says of it.

@@ -6,6 +6,7 @@
 //! - `memory`: a process touches more memory than there is, and goes; smaller ones, and the first, stay.
 //! - `held`: a process holds what nobody sees, and goes when another needs memory.
 //! - `edge`: a process takes memory as long as calls give it some, and sits there; processes can still be made.
+//! - `regions`: processes fill the kernel's heap with mappings; output, reading and `kill` still work.
 //! - `sit`: the process of `edge` alone, which says when it sits.
 //!
 //! This is not for Linux, which has other bounds.
@@ -332,6 +333,24 @@ fn edge() {
     end(hog);
 }
 
+/// Maps single pages, each with other rights than the next one, until there is no memory for one more; how many.
+fn map_many() -> u64 {
+    let one = |n: u64| sys!(SYS_mmap, 0, PAGE, n % 2, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (1..).find(|n| one(*n) == Err(ENOMEM)).expect("an end")
+}
+
+/// A process sits on memory, and two fill the kernel's heap with the rest.
+fn regions() {
+    let [output, input] = pipe_ends();
+    give(input, 1);
+    let hogs = [sitter(sit), sitter(|| _ = map_many())];
+    assert!(map_many() < 60_000, "there was no memory for more");
+    // Calls that keep nothing of the heap.
+    assert_eq!(sys!(SYS_write, 1, b"this can be said\n".as_ptr(), 17), Ok(17));
+    assert_eq!(take(output), Some(1), "a read");
+    hogs.into_iter().for_each(end);
+}
+
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("files") => files(),
@@ -340,6 +359,7 @@ fn main() {
         Some("memory") => memory(),
         Some("held") => held(),
         Some("edge") => edge(),
+        Some("regions") => regions(),
         Some("sit") => {
             sit();
             println!("sits");
