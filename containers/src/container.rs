@@ -4,6 +4,7 @@ use crate::arena::Id;
 use crate::directory::{self, Root, WINDOW};
 use crate::frames::Frame;
 use crate::region::Regions;
+use crate::tasks::ThreadId;
 use alloc::vec::Vec;
 use core::ops::Range;
 use x86_64::PhysAddr;
@@ -126,6 +127,12 @@ pub struct Container {
     pub mappings_end: u64,
     /// Bytes that a region may have which [grows](crate::Traits::GROWS).
     pub growth: u64,
+    /// The thread whose call has left the kernel while it changes the address space. Others wait until it is over.
+    pub changed_by: Option<ThreadId>,
+    /// It has ended, and is being taken apart.
+    pub(crate) is_gone: bool,
+    /// The next container that is being taken apart.
+    pub(crate) next_of_remains: Option<ContainerId>,
 }
 
 /// Names a [`Container`].

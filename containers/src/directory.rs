@@ -7,6 +7,8 @@
 
 use crate::frames::{Frame, GROUP, PAGE_SIZE};
 use crate::physical::{OutOfFrames, PhysicalMemory};
+use crate::preemption::Budget;
+use crate::teardown::COST_OF_A_FRAME;
 use core::ops::Range;
 use x86_64::PhysAddr;
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -31,6 +33,9 @@ pub const PACKAGES_SLOT: usize = slot(PACKAGES.start, 4);
 
 /// First PML4 slot of the kernel's half, shared by all page directories.
 pub const KERNEL_SLOT: usize = 256;
+
+/// Instructions that it takes to take a page away, roughly.
+const COST_OF_A_PAGE: u64 = 150;
 
 /// The flags of an entry that points to a further table: rights are decided at the last level.
 pub const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
@@ -230,14 +235,33 @@ pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, l
 /// Entries of the second and third level go with what is beneath them if they lie wholly in the range.
 /// The top level stays, for other CPUs' copies of the page directory have its entries, and so does the
 /// way to the window's page table, at which a global directory may be pointing.
-pub fn park(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> bool {
+///
+/// Stops before a last-level table when the budget is spent, and says in `reached` where, which is the end of the range
+/// otherwise.
+pub fn park(
+    memory: &mut impl PhysicalMemory,
+    root: Root,
+    range: Range<u64>,
+    budget: &mut Budget,
+    reached: &mut u64,
+) -> bool {
     let mut found = false;
+    *reached = range.end;
     let mut walk = Walk::new(memory, root, range);
     while let Some(Found { slot, part, entry }) = walk.next(memory) {
         let Some(below) = target(&entry) else { continue };
         let mut goes = true;
-        if root.level > 1 {
-            found |= park(memory, root.below(below), part.clone());
+        if root.level == 1 {
+            budget.spend(COST_OF_A_PAGE);
+        } else {
+            let mut end = part.start;
+            if !budget.is_spent() {
+                found |= park(memory, root.below(below), part.clone(), budget, &mut end);
+            }
+            if end < part.end {
+                *reached = end;
+                return found;
+            }
             let holds_window = part.start < WINDOW.end && part.end > WINDOW.start;
             goes = root.level <= 3 && part.end - part.start == span(root.level) && !holds_window;
         }
@@ -276,25 +300,30 @@ pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range
 }
 
 /// Releases a table that no CPU uses any more with all that hangs in it: pages and further tables, of a page
-/// directory what is beneath its user slots. Returns how many frames there were.
-pub fn release(memory: &mut impl PhysicalMemory, root: Root) -> u32 {
+/// directory what is beneath its user slots. Between two tables it stops when the budget is spent, and goes on there
+/// another time. Counts the frames, and tells whether that was all.
+pub fn release(memory: &mut impl PhysicalMemory, root: Root, budget: &mut Budget, released: &mut u32) -> bool {
     let (mut walk, mut frames) = (Walk::all(memory, root), 1);
-    while let Some(Found { entry, .. }) = walk.next(memory) {
+    while let Some(Found { slot, entry, .. }) = walk.next(memory) {
         let frame = Frame::containing(entry.addr());
-        if root.level > 1 {
-            frames += release(memory, root.below(frame));
-        } else {
+        if root.level == 1 {
             memory.release(frame);
             frames += 1;
+        } else if !budget.is_spent() && release(memory, root.below(frame), budget, released) {
+            memory.set_entry(root.table, slot, PageTableEntry::new());
+        } else {
+            return false;
         }
     }
+    budget.spend(COST_OF_A_FRAME * u64::from(frames));
+    *released += frames;
     // What all page directories have has been copied to a page directory, not set.
     if root.level == 4 {
         memory.release(root.table)
     } else {
         memory.release_table(root.table)
     }
-    frames
+    true
 }
 
 /// What [`share`] has done.

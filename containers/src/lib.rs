@@ -36,6 +36,7 @@ pub mod region;
 pub mod scheduling;
 pub mod signals;
 pub mod tasks;
+pub mod teardown;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -12,16 +12,20 @@ use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use crate::object::ObjectId;
 use crate::physical::{PhysicalMemory, Translation};
+use crate::preemption::Budget;
 use crate::region::{Backing, MAX_REGIONS, Region, Rights};
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 
+/// Instructions that it takes to take a region away, roughly.
+const COST_OF_A_REGION: u64 = 1_000;
+
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Adds a region, over whatever was in its range before. The region takes over one reference to
     /// its object; it is given back if the call fails.
     pub fn map(&mut self, id: ContainerId, region: Region) -> Result<(), NoMemory> {
-        let result = match self.has_room_over(id, &region) {
+        let result = match self.has_room_over(id, region.start..region.end) {
             true => self.unmap(id, region.start..region.end).and_then(|()| self.put(id, region)),
             false => Err(NoMemory::Limit),
         };
@@ -32,11 +36,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Whether a region can still be added, over what is there now: asked before that is gone.
-    fn has_room_over(&self, id: ContainerId, region: &Region) -> bool {
+    pub fn has_room_over(&self, id: ContainerId, range: Range<u64>) -> bool {
         self.containers.get(id).is_some_and(|container| {
             let room = MAX_REGIONS.saturating_sub(container.regions.len());
             // One region may be split in two.
-            room > 1 || room == 1 && container.regions.first(region.start..region.end).is_none()
+            room > 1 || room == 1 && container.regions.first(range).is_none()
         })
     }
 
@@ -51,18 +55,34 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Takes the regions in a range away, and their pages.
     pub fn unmap(&mut self, id: ContainerId, range: Range<u64>) -> Result<(), NoMemory> {
-        let mut next = self.cut(id, range.clone(), 0)?;
-        // No further cut can fail, nor is there a page where there is no region.
-        if next.is_some() {
-            self.discard(id, range.clone());
+        self.unmap_some(id, range, &mut Budget::unlimited()).map(drop)
+    }
+
+    /// The same as far as the budget goes. Whether that was all: if not, it is to be asked for the same range again, and
+    /// nobody may change the regions in between.
+    pub fn unmap_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> Result<bool, NoMemory> {
+        let regions = &self.containers.get(id).ok_or(NoMemory::Limit)?.regions;
+        // Nor is there a page where there is no region.
+        let Some(first) = regions.at(range.start).copied().or_else(|| regions.first(range.clone())) else {
+            return Ok(true);
+        };
+        // A region that is split in two makes one more. No further cut can fail.
+        if first.start < range.start && range.end < first.end && regions.len() >= MAX_REGIONS {
+            return Err(NoMemory::Limit);
         }
-        while let Some(part) = next {
+        if !self.discard_some(id, range.clone(), budget) {
+            return Ok(false);
+        }
+        while let Some(part) = self.cut(id, range.clone(), 0)? {
             if let Some(object) = part.backing.object() {
                 self.release_object(object);
             }
-            next = self.cut(id, part.end..range.end, 0)?;
+            budget.spend(COST_OF_A_REGION);
+            if budget.is_spent() {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Cuts the first part in `range` out of the container's regions, references counted, so that `more`
@@ -88,16 +108,25 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Drops the pages of a range and keeps its regions: what is touched again is new (`madvise`).
     pub fn discard(&mut self, id: ContainerId, range: Range<u64>) {
-        let Some((root, range)) = self.reach(id, range) else { return };
-        if directory::park(&mut self.physical, root, range.clone()) {
-            self.forget(id, range.clone());
+        self.discard_some(id, range, &mut Budget::unlimited());
+    }
+
+    /// The same as far as the budget goes. Whether that was all.
+    pub fn discard_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> bool {
+        let Some((root, range)) = self.reach(id, range) else { return true };
+        let mut reached = range.start;
+        if directory::park(&mut self.physical, root, range.clone(), budget, &mut reached) {
+            self.forget(id, range.start..reached);
         }
-        let (pages, tables) = directory::release_parked(&mut self.physical, root, range);
-        if let Some(container) = self.containers.get_mut(id) {
-            container.walked.forget();
-            container.pages -= pages + tables;
-            container.tables -= tables;
+        if range.start < reached {
+            let (pages, tables) = directory::release_parked(&mut self.physical, root, range.start..reached);
+            if let Some(container) = self.containers.get_mut(id) {
+                container.walked.forget();
+                container.pages -= pages + tables;
+                container.tables -= tables;
+            }
         }
+        reached == range.end
     }
 
     /// Drops the pages of an object beyond `size` wherever it is mapped, private copies too: who touches them

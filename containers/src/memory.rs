@@ -10,7 +10,9 @@ use crate::directory::{self, Root, TABLE, WINDOW, slot};
 use crate::frames::Frame;
 use crate::object::{Account, Object};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
+use crate::preemption::Budget;
 use crate::region::Regions;
+use crate::teardown::Remains;
 use alloc::vec::Vec;
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -112,6 +114,8 @@ pub struct Memory<P> {
     pub(crate) cpus: Vec<CpuSpace>,
     /// Frames that are kept for small containers, [`KERNEL_RESERVE`] among them.
     pub(crate) reserve: usize,
+    /// What is gone and not taken apart yet.
+    pub(crate) remains: Remains,
     /// Statistics.
     pub counts: Counts,
 }
@@ -152,6 +156,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             containers: Arena::new(MAX_CONTAINERS),
             cpus: globals.into_iter().map(CpuSpace::new).collect(),
             reserve: KERNEL_RESERVE,
+            remains: Remains::default(),
             counts: Counts::default(),
         }
     }
@@ -185,8 +190,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Whether there is a frame for a container that has `holder` pages already. Of the reserve it gets one while
     /// it has fewer pages than are free: so the less there is, the smaller must be who takes it. The last
-    /// [`KERNEL_RESERVE`] are the kernel's own.
+    /// [`KERNEL_RESERVE`] are the kernel's own. What is left of others is taken apart first.
     pub(crate) fn leave_reserve(&mut self, holder: u32) -> Result<(), OutOfFrames> {
+        if self.physical.free_frames() <= self.reserve {
+            self.make_room(self.reserve + 1, &mut Budget::unlimited());
+        }
         let free = self.physical.free_frames();
         let enough = free > self.reserve || free > KERNEL_RESERVE && (holder as usize) < free;
         if enough && self.physical.has_room_for_bookkeeping() { Ok(()) } else { Err(OutOfFrames) }
@@ -248,6 +256,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             heap: (0, 0),
             mappings_end: directory::USER_END,
             growth: 0,
+            changed_by: None,
+            is_gone: false,
+            next_of_remains: None,
         };
         let id = self.containers.insert(container)?;
         self.counts.containers_made += 1;
@@ -273,7 +284,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             match self.link_window(pml4, table) {
                 Ok(tables) => made += tables,
                 Err(error) => {
-                    directory::release(&mut self.physical, Root { table: pml4, level: 4 });
+                    let root = Root { table: pml4, level: 4 };
+                    directory::release(&mut self.physical, root, &mut Budget::unlimited(), &mut 0);
                     return Err(error);
                 }
             }
@@ -403,7 +415,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Ends a container, from `cpu`: everything that it had mapped is released, and its tables and
-    /// directories. A CPU that still runs it is taken off it.
+    /// directories, at once or later. A CPU that still runs it is taken off it.
     pub fn destroy_container(&mut self, id: ContainerId, cpu: Cpu) {
         let Some(container) = self.containers.get(id) else { return };
         let (active, window) = (container.active, container.window);
@@ -415,28 +427,20 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         for space in self.cpus.iter_mut().filter(|space| window.is_some() && space.window == window) {
             space.set_window(&mut self.physical, None);
         }
-        let Some(container) = self.containers.remove(id) else { return };
+        let Some(container) = self.containers.get_mut(id) else { return };
+        container.is_gone = true;
         let Usage { pages, tables, directories, .. } = container.usage();
         let [programs, of_tables, of_directories] = &mut self.counts.used_at_end;
         *programs += u64::from(pages - tables);
         *of_tables += u64::from(tables - directories);
         *of_directories += u64::from(directories);
-        let mut released = 0;
-        if let Some(PageDirectory { copies, .. }) = &container.directory {
-            copies.iter().for_each(|(_, copy)| self.physical.release(*copy));
-            released += copies.len() as u32;
+        if let Some(PageDirectory { copies, .. }) = &mut container.directory {
+            container.pages -= copies.len() as u32;
             self.counts.directories_live -= 1;
             self.counts.copies_live -= copies.len() as u64;
+            copies.drain(..).for_each(|(_, copy)| self.physical.release(copy));
         }
-        if let Some(root) = container.root() {
-            released += directory::release(&mut self.physical, root);
-        }
-        debug_assert_eq!(released, container.pages, "frames of a container");
-        for region in container.regions.iter() {
-            if let Some(object) = region.backing.object() {
-                self.release_object(object);
-            }
-        }
+        self.discard_container(id);
     }
 }
 

@@ -25,7 +25,10 @@ const OBJECTS_RESERVE: usize = 4 * KERNEL_RESERVE;
 const CHUNK: usize = 32;
 
 /// The frames of some pages, as far as they were ever written.
-type Chunk = [Option<Frame>; CHUNK];
+pub(crate) type Chunk = [Option<Frame>; CHUNK];
+
+/// So many chunks are few.
+const FEW_CHUNKS: usize = 16;
 
 /// The chunk of a page, and which of its pages it is.
 #[inline]
@@ -88,11 +91,30 @@ impl From<OutOfFrames> for NoPage {
 pub struct Object {
     purpose: Purpose,
     chunks: BTreeMap<u32, Box<Chunk>>,
+    /// Pages in its account.
+    pages: usize,
     size: u64,
     references: u32,
+    /// The next object that is being taken apart.
+    pub(crate) next_of_remains: Option<ObjectId>,
 }
 
 impl Object {
+    /// One without pages.
+    fn new(purpose: Purpose, references: u32) -> Object {
+        Object { purpose, chunks: BTreeMap::new(), pages: 0, size: 0, references, next_of_remains: None }
+    }
+
+    /// Whether its pages may all be released in one visit.
+    pub(crate) fn is_small(&self) -> bool {
+        self.chunks.len() <= FEW_CHUNKS
+    }
+
+    /// Takes some of its pages out of it.
+    pub(crate) fn take_chunk(&mut self) -> Option<Box<Chunk>> {
+        self.chunks.pop_first().map(|(_, chunk)| chunk)
+    }
+
     /// The frame of a page, if it was ever written.
     #[inline]
     fn page(&self, page: u64) -> Option<Frame> {
@@ -141,7 +163,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if account.objects >= account.objects_limit {
             return Err(Full);
         }
-        let id = self.objects.insert(Object { purpose, chunks: BTreeMap::new(), size: 0, references: 1 })?;
+        let id = self.objects.insert(Object::new(purpose, 1))?;
         account.objects += 1;
         Ok(id)
     }
@@ -181,7 +203,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     #[inline(never)]
     fn is_image(&self, id: ObjectId) -> bool {
         let is_image = |region: &Region| matches!(region.backing, Backing::Image { object, .. } if object == id);
-        let runs = |container: &Container| container.regions.iter().any(is_image);
+        let runs = |container: &Container| !container.is_gone && container.regions.iter().any(is_image);
         self.containers.ids().filter_map(|id| self.containers.get(id)).any(runs)
     }
 
@@ -192,20 +214,23 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// One reference less; with the last one its frames are released.
+    /// One reference less; with the last one its frames are released, at once or later.
     pub fn release_object(&mut self, id: ObjectId) {
-        let Some(object) = self.objects.get_mut(id) else { return };
-        object.references -= 1;
-        if object.references == 0
-            && let Some(object) = self.objects.remove(id)
-        {
-            let account = &mut self.accounts[object.purpose as usize];
-            account.objects -= 1;
-            for frame in object.frames() {
-                account.pages -= 1;
-                self.physical.release(frame);
-            }
+        if self.lose_reference(id) {
+            self.discard_object(id);
         }
+    }
+
+    /// Counts one reference less. Whether it was the last one: then the pages are in no account any more.
+    pub(crate) fn lose_reference(&mut self, id: ObjectId) -> bool {
+        let Some(object) = self.objects.get_mut(id) else { return false };
+        object.references -= 1;
+        if object.references == 0 {
+            let account = &mut self.accounts[object.purpose as usize];
+            account.pages -= core::mem::take(&mut object.pages);
+            account.objects -= 1;
+        }
+        object.references == 0
     }
 
     /// Its size in bytes, 0 if there is no such object.
@@ -223,17 +248,42 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let Some(object) = self.objects.get_mut(id) else { return };
         object.size = size;
         let pages = size.div_ceil(PAGE);
-        let mut beyond = object.chunks.split_off(&(pages.div_ceil(CHUNK as u64) as u32));
+        let beyond = object.chunks.split_off(&(pages.div_ceil(CHUNK as u64) as u32));
         let (last, index) = place(pages);
         let rest = object.chunks.get_mut(&last).into_iter().flat_map(|chunk| &mut chunk[index..]);
-        let frames = rest.chain(beyond.values_mut().flat_map(|chunk| chunk.iter_mut())).filter_map(Option::take);
-        let account = &mut self.accounts[object.purpose as usize];
-        for frame in frames {
-            account.pages -= 1;
+        let mut released = 0;
+        for frame in rest.filter_map(Option::take) {
+            released += 1;
             self.physical.release(frame);
         }
+        let left = object.pages - released;
+        let moved = if size == 0 { left } else { beyond.values().flat_map(|chunk| chunk.iter().flatten()).count() };
+        object.pages = left - moved;
+        let purpose = object.purpose;
+        self.accounts[purpose as usize].pages -= released + moved;
         if let Some(frame) = object.page(size / PAGE) {
             self.zero(frame, (size % PAGE) as usize..PAGE_SIZE);
+        }
+        self.discard_pages(beyond, purpose);
+    }
+
+    /// Pages that have been an object's, and are in no account any more: what is taken apart later is an object of its own.
+    fn discard_pages(&mut self, chunks: BTreeMap<u32, Box<Chunk>>, purpose: Purpose) {
+        if chunks.is_empty() {
+            return;
+        }
+        match self.objects.insert(Object::new(purpose, 0)) {
+            Ok(id) => {
+                if let Some(object) = self.objects.get_mut(id) {
+                    object.chunks = chunks;
+                }
+                self.discard_object(id);
+            }
+            // As many objects as there may be: no time to put it off.
+            Err(Full) => {
+                let frames = chunks.values().flat_map(|chunk| chunk.iter().flatten());
+                frames.for_each(|frame| self.physical.release(*frame));
+            }
         }
     }
 
@@ -265,6 +315,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let object = self.objects.get_mut(id).expect("the object was there above");
         let (chunk, index) = place(page);
         object.chunks.entry(chunk).or_insert_with(|| Box::new([None; CHUNK]))[index] = Some(frame);
+        object.pages += 1;
         self.accounts[purpose as usize].pages += 1;
         Ok(frame)
     }

@@ -85,6 +85,10 @@ pub trait Translation {
     /// of the directory that it runs on, and of the tables above; returns when all have done so.
     fn invalidate(&mut self, cpus: CpuSet, range: Range<u64>);
 
+    /// Something is left to be taken apart: this CPU is to see to it before it leaves the kernel, and to come back for
+    /// the rest.
+    fn has_remains(&mut self);
+
     /// Takes each of `cpus`, all of them others than this one, out of user mode and onto its own global
     /// page directory, with no stale translation of any user page; returns when all have answered.
     fn vacate(&mut self, cpus: CpuSet);

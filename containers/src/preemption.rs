@@ -31,6 +31,11 @@ impl Budget {
         Budget(u64::MAX)
     }
 
+    /// So many instructions.
+    pub const fn of(instructions: u64) -> Budget {
+        Budget(instructions)
+    }
+
     /// So many instructions are being done.
     #[inline]
     pub const fn spend(&mut self, instructions: u64) {
@@ -90,3 +95,7 @@ impl<R> Tasks<R> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/preemption.rs"]
+mod tests;

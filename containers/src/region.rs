@@ -207,6 +207,14 @@ impl Regions {
         self.runs.iter().map(Vec::as_slice)
     }
 
+    /// Takes a run out, whichever, of regions that nobody needs any more.
+    pub(crate) fn take_run(&mut self) -> Option<Vec<Region>> {
+        let run = self.runs_mut().pop()?;
+        self.len -= run.len();
+        self.bytes -= run.iter().map(|region| region.end - region.start).sum::<u64>();
+        Some(run)
+    }
+
     /// Adds a run of another container, all of whose regions lie behind those that are here already.
     pub(crate) fn append(&mut self, run: &[Region]) {
         self.len += run.len();

@@ -441,6 +441,14 @@ impl<R> Tasks<R> {
         sooner.then_some(wanted)
     }
 
+    /// `cpu` wants to come back at a time: whether its timer is to be set for that, as it goes off later.
+    pub fn bring_alarm_forward(&mut self, cpu: Cpu, at: u64) -> bool {
+        let alarm = &mut self.schedule.cpu(cpu).alarm;
+        let sooner = at < *alarm;
+        *alarm = at.min(*alarm);
+        sooner
+    }
+
     /// The deadline for which `cpu` shall set its timer: the earliest of all, unless another CPU is
     /// responsible for one at least as early. It is responsible from now on.
     pub(crate) fn deadline_for(&mut self, cpu: Cpu) -> Option<u64> {

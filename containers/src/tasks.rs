@@ -252,13 +252,13 @@ impl<R> Tasks<R> {
         self.threads.processes.ids().map(Id::cast)
     }
 
-    /// Does something with each process, the ended ones included.
-    pub fn each_process(&mut self, mut act: impl FnMut(&mut Self, ProcessId)) {
-        for index in 0..self.threads.processes.slots() {
-            if let Some(id) = self.threads.processes.id_at(index) {
-                act(self, id.cast());
-            }
-        }
+    /// Does something with each process, the ended ones included, from a place in the list of them on and as long as it
+    /// says so; returns the place where to go on, if it did not.
+    pub fn each_process(&mut self, from: u32, mut act: impl FnMut(&mut Self, ProcessId) -> bool) -> Option<u32> {
+        (from..self.threads.processes.slots()).find_map(|index| {
+            let id = self.threads.processes.id_at(index)?;
+            (!act(self, id.cast())).then_some(index + 1)
+        })
     }
 
     /// How long a process's threads have had a CPU.

@@ -268,6 +268,8 @@ impl Translation for Machine {
         self.invalidated.push((cpus, range));
     }
 
+    fn has_remains(&mut self) {}
+
     fn vacate(&mut self, cpus: CpuSet) {
         assert!(!cpus.is_empty() && !cpus.contains(self.here));
         for cpu in cpus.iter() {

@@ -37,6 +37,8 @@ pub enum Channel {
     Signal(u64),
     /// That the process goes on, which is stopped.
     Stopped(ProcessId),
+    /// That the address space is no longer being changed by a call of another thread.
+    Container(ContainerId),
     /// Nothing: signals that are there come first, then the call is made again.
     Again,
 }
@@ -60,6 +62,7 @@ impl Channel {
             Channel::Epoll(number) => 48 + number as usize,
             Channel::Locks => return BUCKETS + 4,
             Channel::Signal(_) | Channel::Again => return BUCKETS + 5,
+            Channel::Container(container) => 48 + container.index() as usize,
             Channel::Stopped(process) => 40 + process.index() as usize,
         };
         hash % BUCKETS
@@ -116,6 +119,7 @@ impl Wait {
         match (self.channel, self.deadline) {
             (Channel::Poll(_) | Channel::Epoll(_), _) => AfterHandler::Ends,
             (Channel::Again, _) => AfterHandler::AsTheActionSays,
+            (Channel::Container(_), _) => AfterHandler::Again,
             _ if !interrupted => AfterHandler::Again,
             (Channel::Time | Channel::Signal(_) | Channel::Messages(_), _) => AfterHandler::Ends,
             (Channel::Futex(..) | Channel::SharedFutex(..) | Channel::Children(_), Some(_)) => AfterHandler::Ends,

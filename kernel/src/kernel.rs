@@ -17,7 +17,7 @@ use crate::signals::{self, SIGALRM};
 use crate::statistics::Statistics;
 use ::files::Source;
 use ::files::pipe::event;
-use containers::{Channel, ProcessId};
+use containers::{Budget, Channel, ProcessId};
 use cpulocal::InKernel;
 
 /// The memory subsystem on this machine.
@@ -49,6 +49,16 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Takes some of what is gone apart. For the rest this CPU comes back when programs have had as much time.
+    fn take_apart(&mut self, cpu: &InKernel, now: u64) {
+        // The visit may have done other work before.
+        self.memory.take_apart(&mut Budget::of(Budget::VISIT / 2));
+        if self.memory.has_remains() {
+            let then = clock::nanoseconds();
+            schedule::come_back(&mut self.tasks, cpu, then + (then - now));
+        }
+    }
+
     /// Does what interrupts have left to do.
     pub fn work_off(&mut self, cpu: &InKernel, notes: Notes) {
         let now = clock::nanoseconds();
@@ -58,6 +68,9 @@ impl Kernel {
             while let Some(process) = self.tasks.expired_timer(now) {
                 signals::send_to_process(&mut self.tasks, process, signals::from_kernel(SIGALRM));
             }
+        }
+        if self.memory.has_remains() && notes.intersects(Notes::TIMER | Notes::REMAINS) {
+            self.take_apart(cpu, now);
         }
         if notes.contains(Notes::SERIAL) {
             // Perhaps the device has not been answered yet.

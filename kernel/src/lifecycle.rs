@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Tasks};
 use crate::signals::{self, SIGCHLD, SIGKILL};
 use crate::{schedule, statistics};
 use alloc::vec::Vec;
-use containers::{Channel, ContainerId, Ending, ProcessId, Space, State, ThreadId};
+use containers::{Budget, Channel, ContainerId, Ending, ProcessId, Space, State, ThreadId};
 use cpulocal::InKernel;
 
 /// Ends a thread; with its last thread the process has ended as `how` says.
@@ -79,6 +79,7 @@ pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
         threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
         if shared {
             threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);
+            calls::memory::abandon(&mut kernel.memory, &mut kernel.tasks, container, thread);
         }
         kernel.tasks.end_thread(thread)
     };
@@ -157,6 +158,7 @@ fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
     while let Some(other) = running(kernel) {
         end_process(kernel, cpu, other, Ending::Killed(SIGKILL));
     }
+    kernel.memory.take_apart(&mut Budget::unlimited());
     kernel.console.flush();
     arch::trace::stop(cpu);
     if kernel.statistics.wanted {

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Instructions that a byte takes, roughly, until it is where it is wanted.
-pub const COST: u64 = 25;
+pub const COST: u64 = 80;
 
 /// Bytes of a pool.
 const POOL: usize = 1024;

@@ -6,7 +6,7 @@
 
 use crate::arch::entry::{self, USER_TIME};
 use crate::arch::{self, apic, clock};
-use crate::kernel::{Kernel, Memory};
+use crate::kernel::{Kernel, Memory, Tasks};
 use crate::shortage::{self, Need};
 use ::trace::Event;
 use containers::{Cpu, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
@@ -110,6 +110,27 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Option<Running> {
         apic::arm(clock::ticks(alarm.saturating_sub(now)));
     }
     chosen
+}
+
+/// This CPU runs nobody, so that it leaves the kernel, and comes back at once: preemption between one thread and the next.
+pub fn pause(kernel: &mut Kernel, cpu: &InKernel) {
+    let me = this_cpu(cpu);
+    kernel.tasks.attention.remove(me);
+    let now = clock::nanoseconds();
+    let used = used(cpu, now);
+    if let Some(running) = CURRENT.get(cpu).take() {
+        let stays = kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, &running));
+        debug_assert!(!stays, "a thread that could run");
+    }
+    kernel.memory.rest(me);
+    come_back(&mut kernel.tasks, cpu, now);
+}
+
+/// This CPU's timer goes off at a time, or before it.
+pub fn come_back(tasks: &mut Tasks, cpu: &InKernel, at: u64) {
+    if tasks.bring_alarm_forward(this_cpu(cpu), at) {
+        apic::arm(clock::ticks(at.saturating_sub(clock::nanoseconds())));
+    }
 }
 
 fn is_running(kernel: &Kernel, id: ThreadId) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! A call that finds no frame says so. A page fault has nobody to tell, so somebody has to go: the process whose end
 //! gives most back, whoever it was that touched the page which there is no frame for. Then the instruction is made
-//! again. Nothing waits: what a process has is free when [`lifecycle::end_process`] returns, and each round leaves one
-//! process fewer, so it ends.
+//! again. Nothing waits: what a process had is free when [`lifecycle::end_process`] returns, or is taken apart in the next
+//! rounds, and others leave one process fewer, so it ends.
 //!
 //! With a process go all that share its container. The first process goes when no other is left, for its end is the
 //! end of the run, and so of all others.
@@ -13,7 +13,7 @@ use crate::process::Name;
 use crate::{lifecycle, signals};
 use ::files::Kind;
 use ::files::inode::Inode;
-use containers::{Container, ContainerId, Ending, ObjectId, Process, ProcessId, ThreadId};
+use containers::{Budget, Container, ContainerId, Ending, ObjectId, Process, ProcessId, ThreadId};
 use core::fmt;
 use cpulocal::InKernel;
 
@@ -60,6 +60,10 @@ fn who(kernel: &Kernel, id: ProcessId) -> Who {
 /// thread's own.
 #[cold]
 pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need) {
+    // Somebody has gone already: the instruction is made again, and finds what that has given back.
+    if kernel.memory.has_remains() {
+        return kernel.memory.take_apart(&mut Budget::of_a_visit());
+    }
     let Some(asker) = kernel.tasks.thread(asker).map(|thread| thread.process) else { return };
     let Some(Candidate { process, container, frames }) = largest(kernel).or_else(|| first(kernel)) else { return };
     let (victim, other) = (who(kernel, process), who(kernel, asker));

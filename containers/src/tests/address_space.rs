@@ -378,6 +378,7 @@ fn a_change_for_which_there_are_too_many_regions_changes_nothing() {
     assert!(memory.container(id).unwrap().regions.covers(OUTSIDE..OUTSIDE + 4 * PAGE));
     memory.unmap(id, first).unwrap();
     memory.destroy_container(id, CPU);
+    memory.take_apart(&mut crate::Budget::unlimited());
     assert_eq!(memory.physical.free_frames(), free);
 }
 

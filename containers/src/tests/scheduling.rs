@@ -32,7 +32,7 @@ fn process(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {
     id
 }
 
-fn running(tasks: &mut Tasks<()>) -> ThreadId {
+pub(crate) fn running(tasks: &mut Tasks<()>) -> ThreadId {
     let id = process(tasks, 3);
     assert_eq!(take_ready(tasks, CPU), Some(id));
     id

@@ -7,6 +7,7 @@
 
 use super::bootinfo::{BootInfo, Module};
 use super::ranges::Ranges;
+use crate::boundary::deferred::{self, Notes};
 use containers::frames::{FrameInfo, GROUP};
 use containers::physical::Table;
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
@@ -304,6 +305,11 @@ impl Translation for Frames {
         if cpus.contains(here) {
             invalidate_here(range);
         }
+    }
+
+    fn has_remains(&mut self) {
+        // Interrupts are on in the calls that may be long.
+        super::interrupts::without(|| deferred::note(&in_kernel(), Notes::REMAINS));
     }
 
     fn vacate(&mut self, cpus: CpuSet) {

@@ -17,6 +17,8 @@ bitflags::bitflags! {
         const SERIAL = 2;
         /// Who runs here is to be chosen anew.
         const LOOK = 4;
+        /// Something that is gone is to be taken apart.
+        const REMAINS = 8;
     }
 }
 

@@ -278,9 +278,16 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers 
 /// The slow part of [`leave`].
 #[inline(never)]
 fn choose(kernel: &mut Kernel, cpu: &InKernel) {
+    /// Threads that may turn out not to run any more in one visit: of a process that is to end, for example.
+    const MOST: u32 = 4;
     let here = schedule::this_cpu(cpu);
+    let mut gone = 0;
     loop {
         interrupts::disable();
+        if gone == MOST {
+            schedule::pause(kernel, cpu);
+            break;
+        }
         if deferred::any(cpu) {
             kernel.work_off(cpu, deferred::take(cpu));
         } else if !kernel.tasks.attention.contains(here) {
@@ -290,6 +297,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
             && !signals::deliver(kernel, cpu, &chosen)
         {
             kernel.tasks.attention.insert(here);
+            gone += 1;
         }
     }
     let others = core::mem::replace(&mut kernel.tasks.attention, CpuSet::NONE);

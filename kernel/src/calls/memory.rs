@@ -1,13 +1,16 @@
 //! Calls on address space: `mmap` and its kin, `brk`.
 
-use super::{Answer, Caller, DONE, bad_address, no_memory, place, preempt, value};
+use super::{Answer, Caller, DONE, Reply, bad_address, no_memory, place, preempt, value};
 use crate::files::{Files, Mappable};
 use crate::kernel::{Memory, Tasks};
 use ::files::Errno;
 use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
 use containers::region::{Covered, MAX_REGIONS};
-use containers::{Backing, Budget, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights, Traits};
+use containers::{
+    Backing, Budget, Channel, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights, ThreadId,
+    Traits, Wait,
+};
 use core::ops::Range;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -80,6 +83,50 @@ fn affordable(caller: &Caller, memory: &Memory, tasks: &Tasks, bytes: u64, promi
     if used.saturating_add(bytes) > limit || (promised && bytes > there_is) { Err(Errno::ENOMEM) } else { Ok(()) }
 }
 
+/// Makes a call that changes the caller's address space, unless another thread's has not ended that has come to a
+/// preemption point: then it is made when that has. The call is told its place.
+pub fn change(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    call: impl FnOnce(&mut Memory, &mut Tasks, u64) -> Answer,
+) -> Answer {
+    let id = caller.space.container;
+    let place = place(tasks, caller);
+    let before = memory.container(id).ok_or(Errno::ESRCH)?.changed_by;
+    if before.is_some_and(|other| other != caller.thread) {
+        tasks.park(caller.thread, Wait::restart(Channel::Container(id), None));
+        return Ok(Reply::Parked);
+    }
+    let answer = call(memory, tasks, place);
+    let now = (answer == Ok(Reply::Again)).then_some(caller.thread);
+    if before != now {
+        memory.container_mut(id).ok_or(Errno::ESRCH)?.changed_by = now;
+        if now.is_none() {
+            tasks.wake_all(Channel::Container(id));
+        }
+    }
+    answer
+}
+
+/// A thread ends: if its call was changing an address space that others have too, they go on.
+pub fn abandon(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId, thread: ThreadId) {
+    if let Some(container) = memory.container_mut(id).filter(|container| container.changed_by == Some(thread)) {
+        container.changed_by = None;
+        tasks.wake_all(Channel::Container(id));
+    }
+}
+
+/// Takes away what is in a range of the caller's address space. If that is not all done in this visit, the call is to be
+/// made again, and comes here again.
+fn clear(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, range: Range<u64>) -> Result<(), Answer> {
+    match memory.unmap_some(caller.space.container, range, &mut Budget::of_a_visit()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(preempt(tasks, caller, 0)),
+        Err(error) => Err(Err(no_memory(error))),
+    }
+}
+
 /// `mmap(address, length, protection, flags, fd, offset)`
 pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files) -> Answer {
     let [hint, length, protection, flags, _, offset] = *caller.arguments;
@@ -103,6 +150,14 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     let promised = rights.contains(Rights::WRITE) && !shared && flags & MAP_NORESERVE == 0;
     affordable(caller, memory, tasks, length, promised)?;
     let start = room(caller, memory, hint, length, flags)?;
+    if flags & MAP_FIXED != 0 {
+        if !memory.has_room_over(caller.space.container, start..start + length) {
+            return Err(Errno::ENOMEM);
+        }
+        if let Err(answer) = clear(caller, memory, tasks, start..start + length) {
+            return answer;
+        }
+    }
     match backing {
         Backing::Zero if shared => {
             if length > MAX_OBJECT {
@@ -227,7 +282,7 @@ fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64
 }
 
 /// `munmap(address, length)`
-pub fn munmap(caller: &Caller, memory: &mut Memory) -> Answer {
+pub fn munmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [start, length, ..] = *caller.arguments;
     let end = length.checked_next_multiple_of(PAGE).and_then(|length| start.checked_add(length));
     // The packages are no regions, so a range across them is as good as any.
@@ -235,7 +290,7 @@ pub fn munmap(caller: &Caller, memory: &mut Memory) -> Answer {
     if !start.is_multiple_of(PAGE) || range.is_empty() {
         return Err(Errno::EINVAL);
     }
-    memory.unmap(caller.space.container, range).map_err(no_memory).and(DONE)
+    clear(caller, memory, tasks, range).map_or_else(|answer| answer, |()| DONE)
 }
 
 /// `mprotect(address, length, protection)`: what lies before a hole (`ENOMEM`) or a region that may not have these rights
@@ -270,7 +325,7 @@ pub fn mprotect(caller: &Caller, memory: &mut Memory) -> Answer {
 }
 
 /// `mremap(address, old length, new length, flags, new address)`
-pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [start, old_length, new_length, flags, target, _] = *caller.arguments;
     if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED) != 0 || (flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0) {
         return Err(Errno::EINVAL);
@@ -301,10 +356,12 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         if overlaps(&old, &to) || to.start < LOWEST {
             return Err(Errno::EINVAL);
         }
-        memory.unmap(id, to).map_err(no_memory)?;
+        if let Err(answer) = clear(caller, memory, tasks, to) {
+            return answer;
+        }
     } else if length <= old_length {
-        memory.unmap(id, old.start + length..old.end).map_err(no_memory)?;
-        return value(start);
+        let cleared = clear(caller, memory, tasks, old.start + length..old.end);
+        return cleared.map_or_else(|answer| answer, |()| value(start));
     }
     if length > old_length {
         affordable(caller, memory, tasks, length - old_length, region.rights.contains(Rights::WRITE))?;
@@ -327,7 +384,9 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         _ => target,
     };
     let kept = old_length.min(length);
-    memory.unmap(id, old.start + kept..old.end).map_err(no_memory)?;
+    if let Err(answer) = clear(caller, memory, tasks, old.start + kept..old.end) {
+        return answer;
+    }
     memory.relocate(id, caller.space.cpu, old.start..old.start + kept, to).map_err(no_memory)?;
     if length > kept {
         let moved = *memory.container(id).and_then(|c| c.regions.at(to)).ok_or(Errno::EFAULT)?;
@@ -351,7 +410,7 @@ fn extend(memory: &mut Memory, caller: &Caller, region: &Region, room: Range<u64
 }
 
 /// `brk(address)`: never fails, answers where the heap ends now.
-pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let wanted = caller.arguments[0];
     let id = caller.space.container;
     let (lowest, current) = memory.container(id).ok_or(Errno::ESRCH)?.heap;
@@ -363,7 +422,10 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
         return value(current);
     };
     let moved = if new < old {
-        memory.unmap(id, new..old)
+        match memory.unmap_some(id, new..old, &mut Budget::of_a_visit()) {
+            Ok(false) => return preempt(tasks, caller, 0),
+            done => done.map(drop),
+        }
     } else if new > old {
         let free = memory.container(id).is_some_and(|c| c.regions.first(old..new).is_none());
         let affordable = affordable(caller, memory, tasks, new - old, true).is_ok();
@@ -386,7 +448,7 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
 
 /// `madvise(address, length, advice)`: what changes contents or what a child of `fork` gets is followed, or refused
 /// (`EINVAL`); what only helps to be fast means nothing here. A hole is an error, but what lies around it has been done.
-pub fn madvise(caller: &Caller, memory: &mut Memory) -> Answer {
+pub fn madvise(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [start, length, ..] = *caller.arguments;
     let range = range(start, length)?;
     let id = caller.space.container;
@@ -395,7 +457,9 @@ pub fn madvise(caller: &Caller, memory: &mut Memory) -> Answer {
         // MADV_DONTNEED
         4 if has(memory, id, &range, Traits::LOCKED) => return Err(Errno::EINVAL),
         4 => {
-            memory.discard(id, range.clone());
+            if !memory.discard_some(id, range.clone(), &mut Budget::of_a_visit()) {
+                return preempt(tasks, caller, 0);
+            }
             Ok(())
         }
         // MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED; FREE; MERGEABLE and HUGEPAGE with their contraries; DONTDUMP, DODUMP;
@@ -469,9 +533,9 @@ fn change_around(caller: &Caller, memory: &mut Memory, change: impl Fn(Region) -
 }
 
 /// `mlock(address, length)`: nothing is ever paged out, so it is enough that the pages are there.
-pub fn mlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+pub fn mlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
     let range = change_around(caller, memory, set(Traits::LOCKED, Traits::empty()))?;
-    let from = place(tasks, caller).max(range.start);
+    let from = place.max(range.start);
     match populate(caller, memory, from..range.end)? {
         end if end == range.end => DONE,
         reached => preempt(tasks, caller, reached),

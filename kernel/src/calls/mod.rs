@@ -21,7 +21,7 @@ use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule::{self, Running};
 use ::files::Errno;
 use containers::thread::{AfterHandler, Restart};
-use containers::{Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
+use containers::{Budget, Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
 use table::{ALWAYS, LONG};
 pub use table::{Entry, each_made, find};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -121,7 +121,8 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
         boundary::let_interrupts_in(cpu);
     }
     // Every call may use some kernel heap; what it may use is there before it starts.
-    let result = if entry.is(ALWAYS) || kernel.memory.physical.has_room_for_bookkeeping() {
+    let has_room = |memory: &mut Memory| memory.physical.has_room_for_bookkeeping() || has_room_after_all(memory);
+    let result = if entry.is(ALWAYS) || has_room(&mut kernel.memory) {
         (entry.make)(call, kernel)
     } else {
         let answer = refuse(kernel, &Caller::of(call));
@@ -132,6 +133,18 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     }
     result
 }
+
+/// Whether there is room for the heap's reserve when some of what is left of others has been taken apart.
+#[cold]
+fn has_room_after_all(memory: &mut Memory) -> bool {
+    let wanted = memory.physical.free() + REMAINS_FOR_THE_HEAP;
+    memory.has_remains()
+        && memory.make_room(wanted, &mut Budget::of_a_visit())
+        && memory.physical.has_room_for_bookkeeping()
+}
+
+/// Frames that are taken from remains for the heap at a time.
+const REMAINS_FOR_THE_HEAP: usize = 256;
 
 /// A call that may not begin, as the kernel's heap has no reserve, or may not go on after a preemption point.
 #[cold]
@@ -187,6 +200,15 @@ pub fn place(tasks: &mut Tasks, caller: &Caller) -> u64 {
 /// The caller's call has come to a preemption point: it goes on there when it is made again, and handlers wait for that.
 pub fn preempt(tasks: &mut Tasks, caller: &Caller, place: u64) -> Answer {
     preempt_at(tasks, caller, Point { progress: 0, place, ends_for_handlers: false })
+}
+
+/// Takes apart what is left of others, before figures are told of what is free. If that is not all done in this visit, the
+/// call is to be made again, and comes here again.
+pub fn settle_remains(memory: &mut Memory, tasks: &mut Tasks, caller: &Caller) -> Result<(), Answer> {
+    if memory.has_remains() {
+        memory.take_apart(&mut Budget::of_a_visit());
+    }
+    if memory.has_remains() { Err(preempt(tasks, caller, 0)) } else { Ok(()) }
 }
 
 /// The same of any preemption point.

@@ -1,6 +1,6 @@
 //! Jotun's own calls; the crate `abi` says what each does and what it can answer.
 
-use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, value};
+use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, restart, settle_remains, value};
 use crate::arch;
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
@@ -172,6 +172,10 @@ fn give(caller: &Caller, memory: &mut Memory, address: u64, capacity: u64, text:
 
 /// `statistics(buffer, capacity, prefix, prefix length)`
 pub fn statistics(caller: &Caller, kernel: &mut Kernel) -> Answer {
+    restart(&mut kernel.tasks, caller);
+    if let Err(answer) = settle_remains(&mut kernel.memory, &mut kernel.tasks, caller) {
+        return answer;
+    }
     let [buffer, capacity, prefix, length, ..] = *caller.arguments;
     if length > NAME_MAX as u64 {
         return Err(Errno::EINVAL);

@@ -5,7 +5,7 @@
 //! it calls `execve` or ends. `execve` itself puts a process into another container.
 
 use super::files::{AT_FDCWD, Path, find_program};
-use super::{Answer, Caller, DONE, Reply, native, no_memory, threads, time, value};
+use super::{Answer, Caller, DONE, Reply, native, no_memory, place, preempt, threads, time, value};
 use crate::arch::{self, heap};
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
@@ -21,7 +21,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use containers::directory::USER_END;
 use containers::tasks::MAX_PROCESSES;
-use containers::{Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Times, Wait};
+use containers::{Budget, Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Times, Wait};
 use cpulocal::InKernel;
 use syscalls::Sysno;
 use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
@@ -81,7 +81,12 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         return Err(Errno::EPERM);
     }
     check_room(&kernel.tasks, caller.process)?;
-    check_frames(&kernel.memory, &kernel.tasks)?;
+    place(&mut kernel.tasks, caller);
+    if let Err(error) = check_frames(&kernel.memory, &kernel.tasks) {
+        // What is left of others may be enough.
+        kernel.memory.take_apart(&mut Budget::of_a_visit());
+        return if kernel.memory.has_remains() { preempt(&mut kernel.tasks, caller, 0) } else { Err(error) };
+    }
     schedule::save_extended(kernel, cpu);
     let Space { container, cpu: here } = caller.space;
     let own = flags & CLONE_VM == 0;

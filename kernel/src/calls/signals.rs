@@ -1,10 +1,10 @@
 //! Calls on signals.
 
-use super::{Answer, Caller, DONE, Reply, bad_address, is_over, restart, time, value};
+use super::{Answer, Caller, DONE, Reply, bad_address, is_over, place, preempt, restart, time, value};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::signals::{self, Action, SI_TKILL, SI_USER, SIGNALS, Signal, UNSTOPPABLE, bit, frame};
 use ::files::Errno;
-use containers::{Channel, ProcessId, SignalInfo, ThreadId, Wait};
+use containers::{Budget, Channel, ProcessId, SignalInfo, ThreadId, Wait};
 use cpulocal::InKernel;
 
 /// Bytes of a signal set.
@@ -160,27 +160,59 @@ pub fn kill(caller: &Caller, tasks: &mut Tasks, first: Option<ProcessId>) -> Ans
         }
         return DONE;
     }
-    let spared = [Some(caller.process), first];
+    let from = place(tasks, caller);
     let group = match pid {
         -1 => None,
         0 => Some(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
         _ => Some(pid.unsigned_abs()),
     };
     let anybody = match group {
-        None => tasks.processes().any(|id| !spared.contains(&Some(id))),
+        None => tasks.processes().any(|id| id != caller.process && Some(id) != first),
         Some(group) => tasks.members(group).next().is_some(),
     };
-    if !anybody {
+    if !anybody && from == 0 {
         return Err(Errno::ESRCH);
     }
     let Some(info) = sent(caller, number, SI_USER)? else { return DONE };
     match group {
-        None => tasks.each_process(|tasks, id| {
-            if !spared.contains(&Some(id)) {
-                signals::send_to_process(tasks, id, info);
-            }
-        }),
-        Some(group) => signals::send_to_group(tasks, group, info),
+        Some(group) if from == 0 && tasks.members(group).nth(FEW).is_none() => {
+            signals::send_to_group(tasks, group, info);
+            DONE
+        }
+        _ => send_to_many(caller, tasks, (group, first), info, from),
+    }
+}
+
+/// Members of a group to which a signal is sent in one visit, and instructions that sending one takes, roughly.
+const FEW: usize = 16;
+const COST: u64 = 3_000;
+
+/// Sends a signal to all processes of a group, or to all but the caller's and the `first`, from a place in the list of
+/// processes on. The caller's comes last: it may be its end.
+fn send_to_many(
+    caller: &Caller,
+    tasks: &mut Tasks,
+    (group, first): (Option<u32>, Option<ProcessId>),
+    info: SignalInfo,
+    from: u64,
+) -> Answer {
+    let is_meant = |tasks: &Tasks, id: ProcessId| match group {
+        Some(group) => tasks.process(id).is_some_and(|process| process.group == group),
+        None => Some(id) != first,
+    };
+    let mut budget = Budget::of_a_visit();
+    let rest = tasks.each_process(from as u32, |tasks, id| {
+        if id != caller.process && is_meant(tasks, id) {
+            budget.spend(COST);
+            signals::send_to_process(tasks, id, info);
+        }
+        !budget.is_spent()
+    });
+    if let Some(next) = rest {
+        return preempt(tasks, caller, next.into());
+    }
+    if group.is_some() && is_meant(tasks, caller.process) {
+        signals::send_to_process(tasks, caller.process, info);
     }
     DONE
 }

@@ -1,7 +1,7 @@
 //! Calls on the system as a whole: names, limits, identities, random numbers.
 
 use super::files::BYTES_MAX;
-use super::{Answer, Caller, DONE, preempt_at, restart, value};
+use super::{Answer, Caller, DONE, preempt_at, restart, settle_remains, value};
 use crate::arch::clock;
 use crate::kernel::{Memory, Tasks};
 use crate::process::{Limit, Name};
@@ -39,7 +39,11 @@ struct Sysinfo {
 }
 
 /// `sysinfo(info)`
-pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+    restart(tasks, caller);
+    if let Err(answer) = settle_remains(memory, tasks, caller) {
+        return answer;
+    }
     let now = clock::nanoseconds();
     let info = Sysinfo {
         uptime: now / super::time::SECOND,

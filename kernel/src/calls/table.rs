@@ -150,15 +150,15 @@ calls! {
     /// Puts Linux's calls into the table, but for those on files.
     fn linux(Sysno, 0, k, cpu, c, { memory, tasks, files, random, first, .. });
 
-    mmap: LONG => memory::mmap(c, memory, tasks, files),
-    munmap: ALWAYS | LONG => memory::munmap(c, memory),
-    mprotect: LONG => memory::mprotect(c, memory),
-    mremap: LONG => memory::mremap(c, memory, tasks),
-    brk: LONG => memory::brk(c, memory, tasks),
-    madvise: LONG => memory::madvise(c, memory),
+    mmap: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mmap(c, memory, tasks, files)),
+    munmap: ALWAYS | LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::munmap(c, memory, tasks)),
+    mprotect: LONG => memory::change(c, memory, tasks, |memory, _, _| memory::mprotect(c, memory)),
+    mremap: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mremap(c, memory, tasks)),
+    brk: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::brk(c, memory, tasks)),
+    madvise: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::madvise(c, memory, tasks)),
     msync => memory::msync(c, memory, tasks),
-    mlock: LONG => memory::mlock(c, memory, tasks),
-    munlock => memory::munlock(c, memory),
+    mlock: LONG => memory::change(c, memory, tasks, |memory, tasks, place| memory::mlock(c, memory, tasks, place)),
+    munlock => memory::change(c, memory, tasks, |memory, _, _| memory::munlock(c, memory)),
     mincore => memory::mincore(c, memory, tasks),
 
     clone: LONG | REGISTERS => threads::clone(c, k, cpu),

@@ -4,7 +4,7 @@
 use super::pipes::{self, End};
 use super::transfer::{Buffer, Step, Transfer};
 use super::{opened, resources};
-use crate::calls::{Answer, Caller, Reply, bad_address, jobs, preempt_at, restart, value};
+use crate::calls::{Answer, Caller, Reply, bad_address, jobs, preempt_at, restart, settle_remains, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::kernel::{Memory, Tasks};
@@ -236,6 +236,12 @@ fn read_into(
         && let Some(reply) = jobs::ask(caller, tasks, transfer.console, SIGTTIN)?
     {
         return Ok(reply);
+    }
+    if let Bytes::Proc(..) = opened.bytes
+        && start == 0
+        && let Err(answer) = settle_remains(transfer.memory, tasks, caller)
+    {
+        return answer;
     }
     super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);

@@ -4,6 +4,7 @@
 //! leaves the kernel in the middle must end as if it had not. Without a part all of them; they run on Linux as well.
 
 use libc::*;
+use programs::children::{End, end_of, fork_raw, leave};
 use programs::sys;
 use programs::system::PAGE;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -14,7 +15,14 @@ const MIB: usize = 1 << 20;
 /// A part of the program.
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 4] = [("residence", residence), ("bytes", bytes), ("copies", copies), ("interrupted", interrupted)];
+const PARTS: [Part; 6] = [
+    ("residence", residence),
+    ("bytes", bytes),
+    ("copies", copies),
+    ("interrupted", interrupted),
+    ("giving-back", giving_back),
+    ("deaths", deaths),
+];
 
 fn main() {
     let wanted: Vec<String> = env::args().skip(1).collect();
@@ -152,4 +160,86 @@ fn interrupted() {
     assert!(ALARMS.load(Relaxed) > 4, "{ALARMS:?}");
     close_all(&[file, random]);
     unmap(&[buffer], LENGTH);
+}
+
+/// Memory of which every page has been touched.
+fn touched(bytes: usize) -> u64 {
+    let area = memory(bytes, PROT_READ | PROT_WRITE);
+    at(area, bytes).iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
+    area
+}
+
+/// As many regions as that, of a page each, with holes between them.
+fn regions(count: usize) -> u64 {
+    let area = memory(2 * count * PAGE, PROT_NONE);
+    assert!(sys!(SYS_munmap, area, 2 * count * PAGE).is_ok());
+    for n in 0..count as u64 {
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+        assert!(sys!(SYS_mmap, area + 2 * n * PAGE as u64, PAGE, PROT_READ, flags, -1, 0).is_ok());
+    }
+    area
+}
+
+/// Memory and files are given back, in all the ways that there are.
+fn giving_back() {
+    const LENGTH: usize = 32 * MIB;
+    const REGIONS: usize = 6_000;
+    let area = touched(LENGTH);
+    sys!(SYS_madvise, area, LENGTH, MADV_DONTNEED).expect("new pages");
+    assert!(at(area, LENGTH).iter().step_by(PAGE).all(|byte| *byte == 0));
+    unmap(&[area], LENGTH);
+    let area = touched(LENGTH);
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    assert_eq!(sys!(SYS_mmap, area, LENGTH, PROT_READ | PROT_WRITE, flags, -1, 0), Ok(area));
+    assert!(at(area, LENGTH).iter().step_by(PAGE).all(|byte| *byte == 0));
+    unmap(&[area], LENGTH);
+    unmap(&[regions(REGIONS)], 2 * REGIONS * PAGE);
+    let end = sys!(SYS_brk, 0).expect("the heap's end");
+    assert_eq!(sys!(SYS_brk, end + LENGTH as u64), Ok(end + LENGTH as u64));
+    at(end, LENGTH).iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
+    assert_eq!(sys!(SYS_brk, end), Ok(end));
+    // A file: made shorter, and closed without a name.
+    let buffer = touched(LENGTH);
+    let file = file();
+    for (size, left) in [(LENGTH / 2 + 1, LENGTH / 2 + 1), (0, 0)] {
+        assert_eq!(sys!(SYS_pwrite64, file, buffer, LENGTH, 0), Ok(LENGTH as u64));
+        sys!(SYS_ftruncate, file, size).expect("a shorter file");
+        assert_eq!(sys!(SYS_pread64, file, buffer, LENGTH, 0), Ok(left as u64));
+    }
+    assert_eq!(sys!(SYS_pwrite64, file, buffer, LENGTH, 0), Ok(LENGTH as u64));
+    close_all(&[file]);
+    unmap(&[buffer], LENGTH);
+}
+
+/// Processes that have much, and many processes, end.
+fn deaths() {
+    const CHILDREN: usize = 120;
+    let large = || {
+        touched(24 * MIB);
+        regions(4_000);
+        leave(7)
+    };
+    let child = fork_raw().expect("a child");
+    if child == 0 {
+        large();
+    }
+    assert_eq!(end_of(child), End::Exited(7));
+    let mut group = 0;
+    for _ in 0..CHILDREN {
+        let child = fork_raw().expect("a child");
+        if child == 0 {
+            loop {
+                _ = sys!(SYS_pause);
+            }
+        }
+        group = if group == 0 { child } else { group };
+        sys!(SYS_setpgid, child, group).expect("one group");
+    }
+    sys!(SYS_kill, -i64::from(group), SIGKILL).expect("members");
+    let mut ended = 0;
+    while let Ok(child) = sys!(SYS_wait4, -i64::from(group), 0, 0, 0) {
+        assert!(child > 0);
+        ended += 1;
+    }
+    assert_eq!(ended, CHILDREN);
 }
