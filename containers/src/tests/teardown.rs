@@ -4,7 +4,7 @@ use super::*;
 use crate::container::{Cpu, Usage};
 use crate::frames::PAGE_SIZE;
 use crate::object::Purpose;
-use crate::region::{Backing, Label, Region, Rights};
+use crate::region::{Backing, Region, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 
@@ -17,9 +17,7 @@ const RW: Rights = Rights::READ.union(Rights::WRITE);
 fn container(memory: &mut Memory<Machine>, pages: u64) -> ContainerId {
     let id = memory.make_container_with_directory(CPU).unwrap();
     let end = OUTSIDE + 2 * pages * PAGE;
-    memory
-        .map_fresh(id, Region { start: OUTSIDE, end, rights: RW, backing: Backing::Zero, label: Label::None })
-        .unwrap();
+    memory.map_fresh(id, Region::new(OUTSIDE..end, RW, Backing::Zero)).unwrap();
     for page in 0..pages {
         memory.copy_out(Space { container: id, cpu: CPU }, OUTSIDE + (2 * page + page % 2) * PAGE, &[1]).unwrap();
     }

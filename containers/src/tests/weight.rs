@@ -6,7 +6,7 @@ use crate::frames::PAGE_SIZE;
 use crate::memory::Memory;
 use crate::object::{ObjectId, Purpose};
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Label, Region, Regions, Rights};
+use crate::region::{Backing, Region, Regions, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
 
@@ -17,7 +17,7 @@ const BASE: u64 = 0x7000_0000_0000;
 
 fn map(memory: &mut Memory<Machine>, id: ContainerId, start: u64, pages: u64, backing: Backing) {
     backing.object().into_iter().for_each(|object| memory.share_object(object));
-    memory.map(id, Region { start, end: start + pages * PAGE, rights: RW, backing, label: Label::None }).unwrap();
+    memory.map(id, Region::new(start..start + pages * PAGE, RW, backing)).unwrap();
 }
 
 fn touch(memory: &mut Memory<Machine>, container: ContainerId, start: u64, pages: u64) {
