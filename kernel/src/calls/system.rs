@@ -158,7 +158,7 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
             return Err(Errno::EPERM);
         }
         if matches!(resource, CPU_TIME | FILE_SIZE | DATA) && wanted.soft != u64::MAX {
-            // Who sets it relies on it.
+            // RLIMIT_CPU, RLIMIT_FSIZE and RLIMIT_DATA are not enforced, and who sets one relies on it.
             return Err(Errno::EINVAL);
         }
         if resource == OPEN_FILES {

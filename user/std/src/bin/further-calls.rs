@@ -190,10 +190,15 @@ fn kinds(fd: u64) {
     const F_GETSIG: i32 = 11;
     let name = sys!(SYS_open, PATH, O_PATH).expect("its name");
     let attribute = c"user.none";
-    for call in [SYS_fgetxattr, SYS_fremovexattr] {
-        assert_eq!([name, 999].map(|fd| sys!(call, fd, attribute, 0, 0)), [Err(EBADF); 2]);
+    for call in [SYS_fgetxattr, SYS_fsetxattr, SYS_fremovexattr] {
+        assert_eq!([name, 999].map(|fd| sys!(call, fd, attribute, 0, 0)), [Err(EBADF); 2], "call {call}");
     }
-    assert_eq!(sys!(SYS_getxattr, c"/nowhere", attribute, 0, 0), Err(ENOENT));
+    for call in [SYS_getxattr, SYS_setxattr, SYS_removexattr, SYS_listxattr] {
+        assert_eq!(sys!(call, c"/nowhere", attribute, 0, 0), Err(ENOENT), "call {call}");
+    }
+    for call in [SYS_lgetxattr, SYS_lsetxattr, SYS_lremovexattr, SYS_llistxattr] {
+        assert_eq!(sys!(call, c"/nowhere", attribute, 0, 0), Err(ENOENT), "call {call}");
+    }
     let none = sys!(SYS_getxattr, PATH, attribute, 0, 0);
     assert!([Err(EOPNOTSUPP), Err(ENODATA)].contains(&none), "{none:?}");
     assert_eq!((sys!(SYS_listxattr, PATH, 0, 0), sys!(SYS_flistxattr, fd, 0, 0)), (Ok(0), Ok(0)));
