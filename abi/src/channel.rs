@@ -115,6 +115,15 @@ pub const ASLR_ON: &str = "on";
 /// Value of [`ASLR_WORD`]: every program finds its parts in the same places.
 pub const ASLR_OFF: &str = "off";
 
+/// Kernel command line of a kernel for several CPUs: how a thread is tied to the CPU that it ran on.
+pub const AFFINITY_WORD: &str = "affinity=";
+
+/// Value of [`AFFINITY_WORD`], and what is so without it: a thread moves to where there is time for it.
+pub const AFFINITY_SOFT: &str = "soft";
+
+/// Value of [`AFFINITY_WORD`]: a thread stays on the CPU that it started on, as in papers/001.
+pub const AFFINITY_STRICT: &str = "strict";
+
 /// The kernel's first bytes on a framed console. The host drops everything up to and including them,
 /// since firmware may have written there before.
 pub const PREAMBLE: &[u8] = b"\x01JOTUN-CONSOLE\x02";

@@ -75,6 +75,12 @@ impl CpuSet {
         self.0 == 0
     }
 
+    /// Whether there is more than one.
+    #[inline]
+    pub const fn is_several(self) -> bool {
+        self.0 & self.0.wrapping_sub(1) != 0
+    }
+
     /// How many there are.
     #[inline]
     pub const fn len(self) -> u32 {

@@ -15,6 +15,7 @@
 extern crate alloc;
 
 pub mod arena;
+pub mod balance;
 pub mod container;
 pub mod directory;
 mod family;
@@ -57,6 +58,7 @@ pub use poll::PollId;
 pub use preemption::{Budget, Point};
 pub use process::{Ending, Process, ProcessId};
 pub use region::{Backing, Label, Region, Regions, Rights, Traits};
+pub use scheduling::Affinity;
 pub use signals::{Change, Job, SignalInfo, Target, Timer};
 pub use tasks::{Tasks, ThreadId};
 pub use thread::{ExtendedState, Registers, State, Thread, Times};

@@ -4,7 +4,7 @@
 //! A control block has a [`Link`] for each queue that it can be in at once. [`Links`] says which of them a queue uses.
 
 use crate::tasks::{ThreadId, Threads};
-use crate::thread::PRIORITIES;
+use crate::thread::{PRIORITIES, Thread};
 
 /// The neighbours of a thread or process in the queue that it is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,6 +159,22 @@ impl Lane {
     #[inline]
     pub(crate) fn best_of_both(&self, other: &Lane) -> Option<u8> {
         best(self.occupied | other.occupied)
+    }
+
+    /// Those in it, in the order in which their turns come.
+    pub(crate) fn threads<'a, R>(&'a self, threads: &'a Threads<R>) -> impl Iterator<Item = (ThreadId, &'a Thread)> {
+        let mut left = self.occupied;
+        let mut next = None;
+        core::iter::from_fn(move || {
+            let id = next.take().or_else(|| {
+                let priority = best(left)?;
+                left &= left - 1;
+                self.queues[usize::from(priority)].first()
+            })?;
+            let thread = threads.get(id)?;
+            next = thread.link.next;
+            Some((id, thread))
+        })
     }
 
     /// The thread of the best priority that has waited longest.

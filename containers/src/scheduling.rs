@@ -1,21 +1,27 @@
 //! Which thread runs on which CPU, and which CPU watches the clock.
 //!
 //! There is one common ready queue, in *lanes*: two for each CPU. A thread is bound to a CPU as it gets ready
-//! for the first time and stays there, so that its pages stay in one cache and its container in one page
-//! directory; only its affinity can move it. It goes to an idle CPU if there is one, else to one where it
-//! would go first, else to one that has few threads. While it has never run, and may run anywhere, any CPU
-//! that would be idle takes it: these threads, the *fresh* ones, are what all CPUs have in common.
+//! for the first time: to an idle CPU if there is one, else to one where it would go first, else to one that
+//! has few threads. What may move it later is the [`Affinity`]'s business. One of a CPU's lanes holds the
+//! threads that another CPU may take, the *loose* ones, the other those that it alone runs.
+//!
+//! - With [`Affinity::Strict`] a thread stays where it is bound, so that its pages stay in one cache and its
+//!   container in one page directory; only `set_affinity` moves it. Loose are the threads that have never run
+//!   and may run anywhere; a CPU that would be idle takes one.
+//! - With [`Affinity::Soft`] every thread is loose that may run on more than one CPU. What then moves it stands in
+//!   [`crate::balance`].
 //!
 //! A CPU serves its own lanes, the best priority first, within a priority who came first. Every step takes a
 //! time that depends on the number of CPUs at most.
 //!
-//! Who makes a thread ready interrupts nobody here. The CPU that has to look again is put into
+//! Making a thread ready interrupts no CPU here. The CPU that has to look again is put into
 //! [`Tasks::attention`], and the kernel sees to the rest.
 //!
 //! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `attention`,
 //! or the thread that it ran has just been put back by itself and it is about to take the next.
 //!
-//! **Invariant:** while a fresh thread waits at a CPU, this one is in `attention`, or all that are idle are.
+//! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, this one is in
+//! `attention`, or all that are idle are.
 //!
 //! **Invariant:** while anybody has a deadline, some CPU is responsible for one at least as early as the
 //! earliest, and has set its timer for it or for something before it, given that a CPU asks
@@ -24,6 +30,7 @@
 //! A timer that is set is not set anew for something later, and not stopped when nobody waits any more: it
 //! goes off once for nothing, and threads that wake each other in turn do not touch it.
 
+use crate::balance::{SOON, TURN};
 use crate::container::{Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Lane;
@@ -38,15 +45,38 @@ pub const SLICE: u64 = 10_000_000;
 const IDLE: u8 = u8::MAX;
 
 /// The time that a timer is set to that is set to none.
-const NEVER: u64 = u64::MAX;
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Whether there may be several CPUs. Where there is one, nothing is kept of what others could take.
+pub(crate) const SEVERAL: bool = cfg!(any(test, feature = "smp"));
 
 /// The affinity of a thread that may run on all CPUs.
 const ANYWHERE: CpuSet = CpuSet(u64::MAX);
 
+/// How a thread is tied to the CPU that it ran on, among those that it may run on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Affinity {
+    /// It comes back to that CPU as long as no other has time for it.
+    #[default]
+    Soft,
+    /// It stays there: the rule of papers/001.
+    Strict,
+}
+
 /// The ready queue, and what each CPU does.
 #[derive(Default)]
 pub(crate) struct Schedule {
-    cpus: Vec<CpuState>,
+    pub(crate) cpus: Vec<CpuState>,
+    /// Whether threads move to where there is time for them: there are several CPUs, and affinity is soft.
+    pub(crate) soft: bool,
+    /// The CPUs that have nothing to do; kept where affinity is soft.
+    pub(crate) idle: CpuSet,
+    /// The idle CPU that watches whether threads wait for too long beside it, and when it will look.
+    pub(crate) watch: Option<(Cpu, u64)>,
+    /// Whether a thread has been left waiting beside an idle CPU since the watching one looked.
+    pub(crate) left: bool,
+    /// When a CPU looked last, in nanoseconds since boot.
+    pub(crate) now: u64,
     /// Threads that have got ready so far.
     stamp: u64,
     /// Threads that are ready or run.
@@ -55,13 +85,17 @@ pub(crate) struct Schedule {
     responsible: Option<(Cpu, u64)>,
 }
 
-struct CpuState {
-    /// Ready threads that run here or, if they have never run, may not run everywhere.
+pub(crate) struct CpuState {
+    /// Ready threads that this CPU alone runs.
     settled: Lane,
-    /// Ready threads that have never run and may run on any CPU.
-    fresh: Lane,
+    /// Ready threads that another CPU may take.
+    pub(crate) loose: Lane,
     /// The thread that it took last, and its priority; `None` if there was none to take.
-    running: Option<(ThreadId, u8)>,
+    pub(crate) running: Option<(ThreadId, u8)>,
+    /// Whether that is likely to give the CPU up [soon](SOON).
+    pub(crate) brief: bool,
+    /// Since when no thread waits here, if none does.
+    pub(crate) unawaited_since: u64,
     /// What that had left of its slice when the CPU looked last, in nanoseconds.
     slice: u64,
     /// When the slice is over, in nanoseconds since boot.
@@ -69,18 +103,28 @@ struct CpuState {
     /// What its timer is set to, in the same way, or [`NEVER`].
     alarm: u64,
     /// Threads that are bound to it and have not ended.
-    bound: u32,
+    pub(crate) bound: u32,
 }
 
 impl CpuState {
-    fn priority(&self) -> u8 {
+    pub(crate) fn priority(&self) -> u8 {
         self.running.map_or(IDLE, |(_, priority)| priority)
     }
 
     /// The best priority that a thread has that is ready here.
     #[inline]
-    fn best(&self) -> Option<u8> {
-        self.settled.best_of_both(&self.fresh)
+    pub(crate) fn best(&self) -> Option<u8> {
+        self.settled.best_of_both(&self.loose)
+    }
+
+    /// Whether it has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_none() && self.best().is_none()
+    }
+
+    /// The best priority that a thread has that runs or is ready here, or [`IDLE`].
+    pub(crate) fn urgent(&self) -> u8 {
+        self.best().map_or(self.priority(), |best| best.min(self.priority()))
     }
 
     /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
@@ -95,6 +139,9 @@ impl CpuState {
     fn runs(&mut self, id: ThreadId, thread: &Thread) {
         self.running = Some((id, thread.priority));
         self.slice = thread.slice;
+        if SEVERAL {
+            self.brief = thread.brief;
+        }
     }
 
     /// Runs a thread from now on, being `cpu`. Returns whether it ran elsewhere before.
@@ -107,53 +154,48 @@ impl CpuState {
 }
 
 impl Schedule {
-    fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {
+    pub(crate) fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {
         &mut self.cpus[usize::from(cpu.0)]
     }
 
-    fn all(&self) -> CpuSet {
+    pub(crate) fn all(&self) -> CpuSet {
         CpuSet::first(self.cpus.len())
-    }
-
-    /// The CPUs that have nothing to do.
-    fn idle(&self) -> CpuSet {
-        let is_idle = |cpu: &Cpu| {
-            let state = &self.cpus[usize::from(cpu.0)];
-            state.running.is_none() && state.best().is_none()
-        };
-        let mut cpus = CpuSet::NONE;
-        self.all().iter().filter(is_idle).for_each(|cpu| cpus.insert(cpu));
-        cpus
     }
 
     /// The CPU that a thread is to be bound to, of those that it may run on: the one with the least urgent
     /// things to do, of these the one with the fewest threads.
-    fn home(&self, affinity: CpuSet) -> Cpu {
+    pub(crate) fn home(&self, affinity: CpuSet) -> Cpu {
         let key = |cpu: &Cpu| {
             let state = &self.cpus[usize::from(cpu.0)];
-            let urgent = state.best().map_or(state.priority(), |best| best.min(state.priority()));
-            (IDLE - urgent, state.bound)
+            (IDLE - state.urgent(), state.bound)
         };
         affinity.intersection(self.all()).iter().min_by_key(key).unwrap_or_default()
     }
 
     /// Gives a thread a place in the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
-    /// Its new link is still to be [attached](crate::queue::Link::attach). Returns the CPU that must look, if one must.
+    /// Its new link is still to be [attached](crate::queue::Link::attach). Returns the CPUs that must look.
     #[inline(always)]
-    pub(crate) fn put_back(&mut self, id: ThreadId, thread: &mut Thread, goes_on: bool) -> Option<Cpu> {
+    pub(crate) fn put_back(&mut self, id: ThreadId, thread: &mut Thread, goes_on: bool) -> CpuSet {
         let stays = thread.may_stay();
+        if SEVERAL && self.soft && thread.state == State::Parked {
+            thread.brief = thread.slice > SLICE - SOON;
+        }
+        let turn_over = SEVERAL && thread.slice <= SLICE - TURN;
         if !goes_on || !stays {
             thread.slice = SLICE;
         }
         if !stays {
             self.unbind(thread);
         }
+        if SEVERAL && self.soft && !goes_on {
+            self.rebind(thread, turn_over);
+        }
         self.enqueue(id, thread, goes_on && stays)
     }
 
     /// Puts a thread into a lane, in front if it is to go on; else as [`Schedule::put_back`].
     #[inline(always)]
-    fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> Option<Cpu> {
+    fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> CpuSet {
         self.runnable += u32::from(thread.state == State::Parked);
         thread.state = State::Ready;
         if !front {
@@ -166,9 +208,12 @@ impl Schedule {
             home
         });
         let state = self.cpu(cpu);
-        let must_look = state.must_look(thread.priority);
-        thread.link = state.lane(thread).join(id, thread.priority, front);
-        must_look.then_some(cpu)
+        let mut look = if state.must_look(thread.priority) { CpuSet::only(cpu) } else { CpuSet::NONE };
+        if SEVERAL && self.soft {
+            look = look.union(self.waits(thread, cpu));
+        }
+        thread.link = self.lane(thread, cpu).join(id, thread.priority, front);
+        look
     }
 
     pub(crate) fn unbind(&mut self, thread: &mut Thread) {
@@ -176,12 +221,49 @@ impl Schedule {
             self.cpu(cpu).bound -= 1;
         }
     }
-}
 
-impl CpuState {
-    /// The lane of a thread that is bound to it.
-    fn lane(&mut self, thread: &Thread) -> &mut Lane {
-        if thread.ran_on.is_none() && thread.affinity == ANYWHERE { &mut self.fresh } else { &mut self.settled }
+    /// Binds a thread to another CPU than before.
+    pub(crate) fn bind(&mut self, thread: &mut Thread, cpu: Cpu) {
+        self.unbind(thread);
+        thread.cpu = Some(cpu);
+        self.cpu(cpu).bound += 1;
+    }
+
+    /// Whether another CPU may take a ready thread from the one that it is bound to.
+    #[inline]
+    fn is_loose(&self, thread: &Thread) -> bool {
+        SEVERAL
+            && if self.soft {
+                thread.affinity.intersection(self.all()).is_several()
+            } else {
+                thread.ran_on.is_none() && thread.affinity == ANYWHERE
+            }
+    }
+
+    /// The lane of a thread that is bound to a CPU.
+    #[inline]
+    fn lane(&mut self, thread: &Thread, cpu: Cpu) -> &mut Lane {
+        let loose = self.is_loose(thread);
+        let state = self.cpu(cpu);
+        if loose { &mut state.loose } else { &mut state.settled }
+    }
+
+    /// A thread has left the lanes of a CPU, which may have nothing to do now.
+    fn has_left(&mut self, cpu: Cpu) {
+        if !self.soft {
+            return;
+        }
+        self.note_unawaited(cpu);
+        if self.cpu(cpu).is_idle() {
+            self.idle.insert(cpu);
+        }
+    }
+
+    /// The CPUs that have nothing to do.
+    fn find_idle(&self) -> CpuSet {
+        let mut cpus = CpuSet::NONE;
+        self.all().iter().filter(|cpu| self.cpus[usize::from(cpu.0)].is_idle()).for_each(|cpu| cpus.insert(cpu));
+        cpus
     }
 }
 
@@ -189,6 +271,11 @@ impl Thread {
     /// The CPU that it runs on, if it runs.
     pub(crate) fn runs_on(&self) -> Option<Cpu> {
         self.cpu.filter(|_| self.state == State::Running)
+    }
+
+    /// What decides between ready threads: the least goes first.
+    pub(crate) fn turn(&self) -> (u8, u64) {
+        (self.priority, self.stamp)
     }
 
     /// Whether it may go on where it is bound to, if it is.
@@ -204,18 +291,36 @@ impl<R> Tasks<R> {
     }
 
     /// So many CPUs are up, idle. Allocates.
-    pub(crate) fn add_cpus(&mut self, cpus: usize) {
+    pub(crate) fn add_cpus(&mut self, cpus: usize, affinity: Affinity) {
         self.schedule.cpus.reserve_exact(cpus);
         let idle = || CpuState {
             settled: Lane::new(),
-            fresh: Lane::new(),
+            loose: Lane::new(),
             running: None,
+            brief: false,
+            unawaited_since: 0,
             slice: 0,
             slice_end: 0,
             alarm: NEVER,
             bound: 0,
         };
         self.schedule.cpus.extend((0..cpus).map(|_| idle()));
+        self.schedule.idle = self.schedule.all();
+        self.schedule.soft = SEVERAL && cpus > 1 && affinity == Affinity::Soft;
+    }
+
+    /// Whether threads move to where there is time for them.
+    pub fn is_soft(&self) -> bool {
+        self.schedule.soft
+    }
+
+    /// A CPU looks whether it should run something else, at this time.
+    #[inline]
+    pub fn looks(&mut self, cpu: Cpu, now: u64) {
+        self.attention.remove(cpu);
+        if SEVERAL {
+            self.schedule.now = now;
+        }
     }
 
     /// Puts a thread into the ready queue, with a fresh time slice.
@@ -235,12 +340,10 @@ impl<R> Tasks<R> {
         self.place(id, |schedule, thread| schedule.enqueue(id, thread, false));
     }
 
-    /// Has a thread placed in the ready queue, and alerts the CPU that must look.
-    fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> Option<Cpu>) {
+    /// Has a thread placed in the ready queue, and alerts the CPUs that must look.
+    fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> CpuSet) {
         let Some(thread) = self.threads.get_mut(id) else { return };
-        if let Some(cpu) = place(&mut self.schedule, thread) {
-            self.attention.insert(cpu);
-        }
+        self.attention = self.attention.union(place(&mut self.schedule, thread));
         let link = thread.link;
         link.attach(&mut self.threads, id);
     }
@@ -257,8 +360,12 @@ impl<R> Tasks<R> {
             return false;
         }
         let state = &mut self.schedule.cpus[usize::from(cpu.0)];
-        let over = thread.slice == 0;
-        let displaced = state.best().is_some_and(|best| best < thread.priority || over && best == thread.priority);
+        let best = state.best();
+        let mut over = thread.slice == 0;
+        if SEVERAL && best == Some(thread.priority) {
+            over |= self.schedule.turn_left(thread) == Some(0);
+        }
+        let displaced = best.is_some_and(|best| best < thread.priority || over && best == thread.priority);
         if displaced || !thread.may_stay() {
             leave(thread);
             self.put_back(id, !over);
@@ -267,7 +374,7 @@ impl<R> Tasks<R> {
         if over {
             thread.slice = SLICE;
         }
-        state.runs(id, thread);
+        self.schedule.cpu(cpu).runs(id, thread);
         true
     }
 
@@ -277,7 +384,8 @@ impl<R> Tasks<R> {
             && let Some(cpu) = thread.cpu
         {
             let (link, priority) = (thread.link, thread.priority);
-            self.schedule.cpu(cpu).lane(thread).remove(&mut self.threads, link, priority);
+            self.schedule.lane(thread, cpu).remove(&mut self.threads, link, priority);
+            self.schedule.has_left(cpu);
         }
     }
 
@@ -297,49 +405,61 @@ impl<R> Tasks<R> {
     /// on. With `None` the CPU is idle.
     #[inline]
     pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
+        // Mostly the threads are in one lane.
         let state = self.schedule.cpu(cpu);
-        // Mostly there are threads that run here, and nobody who competes with them.
-        let competes = state.fresh.best().is_some();
-        let settled = if competes { None } else { state.settled.take_first(&mut self.threads) };
-        let Some(id) = settled.or_else(|| self.take_of_several(cpu)) else {
+        let loose = SEVERAL && state.loose.best().is_some();
+        let both = loose && state.settled.best().is_some();
+        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        let first = if both { self.take_of_both(cpu) } else { lane.take_first(&mut self.threads) };
+        let Some(id) = first.or_else(|| if SEVERAL { self.take_elsewhere(cpu) } else { None }) else {
             self.schedule.cpu(cpu).running = None;
             return None;
         };
+        if SEVERAL && self.schedule.soft {
+            self.attention = self.attention.union(self.schedule.took(cpu));
+        }
         let thread = self.threads.get_mut(id)?;
         self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
         Some(begin(id, thread))
     }
 
-    /// Takes the thread out of the ready queue whose turn it is on `cpu`, where settled threads compete with fresh ones:
-    /// the CPU's own or, if there is none that is settled, everybody's.
-    #[inline(never)]
-    fn take_of_several(&mut self, cpu: Cpu) -> Option<ThreadId> {
+    /// Takes the thread whose turn it is out of the lanes of a CPU that both hold some.
+    fn take_of_both(&mut self, cpu: Cpu) -> Option<ThreadId> {
         let state = self.schedule.cpu(cpu);
-        let first = match (state.settled.first(), state.fresh.first()) {
-            (None, None) => self.first_of(self.schedule.cpus.iter().map(|state| state.fresh.first())),
-            both => self.first_of(<[_; 2]>::from(both)),
-        };
-        let id = first?;
-        let thread = self.threads.get_mut(id)?;
-        let (link, priority) = (thread.link, thread.priority);
-        let from = thread.cpu.replace(cpu).unwrap_or(cpu);
-        if from != cpu {
-            self.schedule.cpu(from).bound -= 1;
-            self.schedule.cpu(cpu).bound += 1;
-        }
-        self.schedule.cpu(from).lane(thread).remove(&mut self.threads, link, priority);
-        self.schedule.cpu(cpu).running = Some((id, priority));
-        // What cannot begin here after all, because this goes first, begins where a CPU is idle.
-        if self.schedule.cpu(from).fresh.best().is_some() {
-            self.attention = self.attention.union(self.schedule.idle());
-        }
+        let firsts = [state.settled.first(), state.loose.first()];
+        let first = self.first_of(firsts.into_iter().flatten())?;
+        self.move_to(first, cpu);
+        Some(first)
+    }
+
+    /// Takes a thread from another CPU, for one that is idle else.
+    fn take_elsewhere(&mut self, cpu: Cpu) -> Option<ThreadId> {
+        self.schedule.cpu(cpu).running = None;
+        let id = if self.schedule.soft {
+            self.find_waiting(cpu)
+        } else {
+            self.first_of(self.schedule.cpus.iter().filter_map(|state| state.loose.first()))
+        }?;
+        self.move_to(id, cpu);
         Some(id)
     }
 
-    /// Of the first threads of some lanes the one whose turn it is.
-    fn first_of(&self, lanes: impl IntoIterator<Item = Option<ThreadId>>) -> Option<ThreadId> {
-        let turn = |thread: &Thread| (thread.priority, thread.stamp);
-        lanes.into_iter().flatten().min_by_key(|id| self.thread(*id).map(turn))
+    /// Takes a ready thread out of its lane, to run it on `cpu`.
+    fn move_to(&mut self, id: ThreadId, cpu: Cpu) {
+        self.dequeue(id);
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        let from = thread.cpu.unwrap_or(cpu);
+        self.schedule.bind(thread, cpu);
+        self.schedule.cpu(cpu).running = Some((id, thread.priority));
+        // A thread that cannot begin here after all, because this one goes first, begins where a CPU is idle.
+        if !self.schedule.soft && self.schedule.cpu(from).loose.best().is_some() {
+            self.attention = self.attention.union(self.schedule.find_idle());
+        }
+    }
+
+    /// Of some ready threads the one whose turn it is.
+    fn first_of(&self, threads: impl Iterator<Item = ThreadId>) -> Option<ThreadId> {
+        threads.min_by_key(|id| self.thread(*id).map(Thread::turn))
     }
 
     /// Makes the CPU that a thread runs on look again, if it runs.
@@ -376,9 +496,8 @@ impl<R> Tasks<R> {
         let affinity = if allowed == all { ANYWHERE } else { affinity };
         let Some(thread) = self.thread(id).filter(|_| !allowed.is_empty()) else { return };
         let (state, stays) = (thread.state, thread.cpu.is_none_or(|cpu| affinity.contains(cpu)));
-        let begins = state == State::Ready && thread.ran_on.is_none();
-        // The lane of one that has never run depends on it.
-        let moves = begins || state == State::Ready && !stays;
+        // Its lane depends on it, unless only those are loose that have never run.
+        let moves = state == State::Ready && (!stays || self.schedule.soft || thread.ran_on.is_none());
         if moves {
             self.dequeue(id);
             self.unbind(id);
@@ -432,10 +551,15 @@ impl<R> Tasks<R> {
     /// `None` if the timer goes off early enough as it is.
     pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
         let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
+        let turn = if SEVERAL { self.turn_of(cpu) } else { None };
         let state = self.schedule.cpu(cpu);
-        state.slice_end = now + state.slice;
+        state.slice_end = now + turn.map_or(state.slice, |left| left.min(state.slice));
         let contested = state.best().is_some_and(|best| best <= state.priority());
-        let wanted = if contested { deadline.min(state.slice_end) } else { deadline };
+        let mut wanted = if contested { deadline.min(state.slice_end) } else { deadline };
+        if SEVERAL && let Some((_, look)) = self.schedule.watch.filter(|(who, _)| *who == cpu) {
+            wanted = wanted.min(look);
+        }
+        let state = self.schedule.cpu(cpu);
         let sooner = wanted < state.alarm;
         state.alarm = state.alarm.min(wanted);
         sooner.then_some(wanted)
@@ -447,6 +571,14 @@ impl<R> Tasks<R> {
         let sooner = at < *alarm;
         *alarm = at.min(*alarm);
         sooner
+    }
+
+    /// How long the thread that `cpu` runs has left of its turn, if others as urgent wait.
+    fn turn_of(&self, cpu: Cpu) -> Option<u64> {
+        let state = &self.schedule.cpus[usize::from(cpu.0)];
+        let (id, priority) = state.running.filter(|_| self.schedule.soft)?;
+        let thread = self.thread(id).filter(|_| state.best() == Some(priority))?;
+        self.schedule.turn_left(thread)
     }
 
     /// The deadline for which `cpu` shall set its timer: the earliest of all, unless another CPU is

@@ -11,7 +11,7 @@ use crate::load::Load;
 use crate::poll::Polls;
 use crate::process::{Ending, Process, ProcessId};
 use crate::queue::{Link, Links, Queue};
-use crate::scheduling::Schedule;
+use crate::scheduling::{Affinity, Schedule};
 use crate::signals::{Control, Signals, Target};
 use crate::thread::{ExtendedState, State, Thread, Times};
 use crate::wait::{Channel, QUEUES, Resume, Wait};
@@ -117,6 +117,8 @@ pub struct TaskCounts {
     pub timeouts: u64,
     /// Threads that went on on another CPU than before.
     pub migrations: u64,
+    /// Threads that an idle CPU took from another although they had run.
+    pub taken: u64,
 }
 
 /// Processes, threads, the ready queue and the wait queues.
@@ -143,7 +145,7 @@ pub struct Tasks<R> {
 
 impl<R> Default for Tasks<R> {
     fn default() -> Self {
-        Tasks::new(1)
+        Tasks::new(1, Affinity::Soft)
     }
 }
 
@@ -173,7 +175,7 @@ impl ProcessId {
 
 impl<R> Tasks<R> {
     /// No threads yet, and so many CPUs that are up, at least one.
-    pub fn new(cpus: usize) -> Tasks<R> {
+    pub fn new(cpus: usize, affinity: Affinity) -> Tasks<R> {
         let waiting = vec![Queue::EMPTY; QUEUES].into_boxed_slice();
         let mut tasks = Tasks {
             threads: Threads { processes: Arena::new(MAX_PROCESSES), further: Arena::new(MAX_THREADS) },
@@ -188,7 +190,7 @@ impl<R> Tasks<R> {
             load: Load::default(),
             counts: TaskCounts::default(),
         };
-        tasks.add_cpus(cpus.max(1));
+        tasks.add_cpus(cpus.max(1), affinity);
         tasks
     }
 
@@ -377,9 +379,7 @@ impl<R> Tasks<R> {
             }
         }
         thread.wait = None;
-        if let Some(cpu) = self.schedule.put_back(id, thread, false) {
-            self.attention.insert(cpu);
-        }
+        self.attention = self.attention.union(self.schedule.put_back(id, thread, false));
         let link = thread.link;
         self.unpark(id, before, bucket(channel), deadline);
         link.attach(&mut self.threads, id);

@@ -4,6 +4,7 @@ use crate::arena::Id;
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::ProcessId;
 use crate::queue::Link;
+use crate::scheduling::SLICE;
 use crate::tasks::ThreadId;
 use crate::wait::Wait;
 use alloc::boxed::Box;
@@ -184,12 +185,16 @@ pub struct Thread {
     /// The CPUs that it may run on, all by default. A new thread's may be set; one that has been ready is
     /// moved by `Tasks::set_affinity`.
     pub affinity: CpuSet,
-    /// The CPU that it is bound to: it starts there and stays. `Tasks` changes it, and counts.
+    /// The CPU that it is bound to: it runs there, or waits for it. `Tasks` changes it, and counts.
     pub cpu: Option<Cpu>,
     /// The CPU that it ran on last.
     pub ran_on: Option<Cpu>,
     /// When it got ready, counted in threads that did: who came first goes first.
     pub(crate) stamp: u64,
+    /// When an idle CPU may take it from the one that it waits at, in nanoseconds since boot.
+    pub(crate) takeable: u64,
+    /// Whether it kept a CPU for a very [short](crate::balance::SOON) time when it had one last, if it had one.
+    pub(crate) brief: bool,
     /// Nanoseconds left of its time slice.
     pub slice: u64,
     /// What it waits for while parked.
@@ -234,7 +239,9 @@ impl Thread {
             cpu: None,
             ran_on: None,
             stamp: 0,
-            slice: 0,
+            takeable: 0,
+            brief: false,
+            slice: SLICE,
             wait: None,
             link: Link::default(),
             peers: Link::default(),

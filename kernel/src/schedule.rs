@@ -83,8 +83,8 @@ pub fn shares(times: Times) -> [u64; 2] {
 /// Chooses who runs next: the current thread if it still may, else the best that is ready; `None`: nobody.
 pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Option<Running> {
     let me = this_cpu(cpu);
-    kernel.tasks.attention.remove(me);
     let now = clock::nanoseconds();
+    kernel.tasks.looks(me, now);
     let used = used(cpu, now);
     let mut stays =
         running(cpu).filter(|running| kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, running)));

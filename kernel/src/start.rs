@@ -17,7 +17,7 @@ use ::files::tree::INODES_MAX;
 use abi::channel;
 use alloc::vec::Vec;
 use containers::directory::{PACKAGES_SLOT, target};
-use containers::{GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
+use containers::{Affinity, GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
 use core::fmt;
 use cpulocal::InKernel;
 
@@ -36,6 +36,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// The parts of Linux programs go to the same places each time.
     pub fixed_places: bool,
+    /// How a thread is tied to the CPU that it ran on.
+    pub affinity: Affinity,
 }
 
 /// What is at the other end of the console.
@@ -95,6 +97,13 @@ impl Options {
                     channel::ASLR_ON | channel::ASLR_OFF => options.fixed_places = switch == channel::ASLR_OFF,
                     _ => log::warn!("aslr={switch} is neither on nor off"),
                 }
+            } else if let Some(affinity) = word.strip_prefix(channel::AFFINITY_WORD) {
+                match affinity {
+                    _ if !cfg!(feature = "smp") => log::warn!("there is one CPU to run on: {word} means nothing"),
+                    channel::AFFINITY_SOFT => options.affinity = Affinity::Soft,
+                    channel::AFFINITY_STRICT => options.affinity = Affinity::Strict,
+                    _ => log::warn!("{word} is neither soft nor strict"),
+                }
             } else if word == channel::STATS_WORD {
                 options.statistics = true;
             } else if is_of_trace(word) {
@@ -124,7 +133,7 @@ pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Opt
     // one proof, and the boundary takes it over.
     #[expect(unsafe_code, reason = "the boot enters the kernel here, as the boundary does later")]
     let cpu = unsafe { InKernel::new() };
-    let tasks = Tasks::new(globals.len());
+    let tasks = Tasks::new(globals.len(), options.affinity);
     let mut memory = Memory::new(physical, globals);
     let kernel = Kernel {
         files: Files::new(&mut memory),

@@ -140,6 +140,8 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: &mut impl FnMut(&str, u64))
     give("lock_requests_answered", total(kernel, &lock::ANSWERED_WAITING));
     give("interrupts_sent", total(kernel, &remote::SENT));
     let skews = cpus().map(smp::skew).map(|(ahead, doubt)| (ahead.unsigned_abs(), doubt));
+    give("affinity_strict", u64::from(!kernel.tasks.is_soft()));
+    give("threads_taken", kernel.tasks.counts.taken);
     give("tsc_skew", skews.clone().filter(|(ahead, doubt)| ahead > doubt).map(|skew| skew.0).max().unwrap_or(0));
     give("tsc_skew_doubt", skews.map(|skew| skew.1).max().unwrap_or(0));
 }

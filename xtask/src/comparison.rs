@@ -7,48 +7,56 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
-    options::{Lock, MOST_CPUS, Variant},
+    options::{Affinity, Lock, MOST_CPUS, Variant},
     profile::{grouped, percent, table},
 };
 
 /// The page, with a place for the data.
 const PAGE: &str = include_str!("comparison.html");
 
-/// A kernel and its CPUs.
+/// A kernel, its CPUs, and how it ties threads to them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Setup {
     pub(crate) variant: Variant,
     pub(crate) cpus: u8,
+    pub(crate) affinity: Affinity,
 }
 
+/// What stands behind a variant with strict affinity.
+const STRICT: &str = ":strict";
+
 impl Setup {
-    /// Reads `up`, `smp:N` or `smp:N/LOCK`.
+    /// Reads `up`, `smp:N` or `smp:N/LOCK`, the latter two with `:strict` behind them or not.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let unknown = || {
             let locks: Vec<_> = Lock::value_variants().iter().map(|lock| name(*lock)).collect();
             format!(
-                "a variant is `up`, `smp:N` or `smp:N/LOCK` with 1 to {MOST_CPUS} CPUs and one of {}",
+                "a variant is `up`, `smp:N` or `smp:N/LOCK` with 1 to {MOST_CPUS} CPUs and one of {}; \
+                 `{STRICT}` behind it leaves threads where they started",
                 locks.join(", ")
             )
         };
         if text == "up" {
-            return Ok(Self { variant: Variant::Up, cpus: 1 });
+            return Ok(Self { variant: Variant::Up, cpus: 1, affinity: Affinity::Soft });
         }
+        let (text, affinity) =
+            text.strip_suffix(STRICT).map_or((text, Affinity::Soft), |text| (text, Affinity::Strict));
         let (cpus, lock) = text
             .strip_prefix("smp:")
             .map(|rest| rest.split_once('/').unwrap_or((rest, "ticket")))
             .ok_or_else(unknown)?;
         let cpus = cpus.parse().ok().filter(|cpus| (1..=MOST_CPUS).contains(cpus)).ok_or_else(unknown)?;
         let lock = Lock::from_str(lock, false).map_err(|_| unknown())?;
-        Ok(Self { variant: Variant::Smp(lock), cpus })
+        Ok(Self { variant: Variant::Smp(lock), cpus, affinity })
     }
 
     /// As the user writes it.
     pub(crate) fn name(&self) -> String {
+        let strict = if self.affinity == Affinity::Strict { STRICT } else { "" };
         match self.variant {
             Variant::Up => "up".to_owned(),
-            Variant::Smp(Lock::Ticket) => format!("smp:{}", self.cpus),
-            Variant::Smp(lock) => format!("smp:{}/{}", self.cpus, name(lock)),
+            Variant::Smp(Lock::Ticket) => format!("smp:{}{strict}", self.cpus),
+            Variant::Smp(lock) => format!("smp:{}/{}{strict}", self.cpus, name(lock)),
         }
     }
 
@@ -56,13 +64,17 @@ impl Setup {
     pub(crate) fn options(&self) -> Vec<String> {
         match self.variant {
             Variant::Up => vec!["--up".to_owned()],
-            Variant::Smp(lock) => vec![format!("--smp={}", self.cpus), format!("--lock={}", name(lock))],
+            Variant::Smp(lock) => vec![
+                format!("--smp={}", self.cpus),
+                format!("--lock={}", name(lock)),
+                format!("--affinity={}", name(self.affinity)),
+            ],
         }
     }
 }
 
-fn name(lock: Lock) -> String {
-    lock.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// One run's figures, from the kernel's statistics. Cycles are those of all CPUs together.
@@ -340,12 +352,27 @@ mod tests {
 
     #[test]
     fn variants_are_read_and_named() {
-        for text in ["up", "smp:1", "smp:64", "smp:4/clh", "smp:2/tas"] {
+        for text in ["up", "smp:1", "smp:64", "smp:4/clh", "smp:2/tas", "smp:2:strict", "smp:4/mcs:strict"] {
             assert_eq!(Setup::parse(text).unwrap().name(), text);
         }
         assert_eq!(Setup::parse("smp:2/ticket"), Setup::parse("smp:2"));
-        assert_eq!(Setup::parse("smp:2/mcs").unwrap().options(), ["--smp=2", "--lock=mcs"]);
-        for text in ["", "upp", "smp", "smp:", "smp:0", "smp:65", "smp:2/", "smp:2/foo", "up/clh", "smp:x/clh"] {
+        assert_eq!(Setup::parse("smp:2/mcs").unwrap().options(), ["--smp=2", "--lock=mcs", "--affinity=soft"]);
+        assert!(Setup::parse("smp:2:strict").unwrap().options().contains(&"--affinity=strict".to_owned()));
+        for text in [
+            "",
+            "upp",
+            "smp",
+            "smp:",
+            "smp:0",
+            "smp:65",
+            "smp:2/",
+            "smp:2/foo",
+            "up/clh",
+            "up:strict",
+            "smp:strict",
+            "smp:2:soft",
+            "smp:x/clh",
+        ] {
             let why = Setup::parse(text).unwrap_err();
             assert!(why.contains("ticket, mcs, clh, tas"), "{text}: {why}");
         }

@@ -11,7 +11,7 @@ pub(crate) const MOST_CPUS: u8 = 64;
 #[derive(Args, Clone)]
 pub(crate) struct Build {
     /// The uniprocessor kernel, on one CPU
-    #[arg(long, conflicts_with_all = ["smp", "lock"])]
+    #[arg(long, conflicts_with_all = ["smp", "lock", "affinity"])]
     pub(crate) up: bool,
 
     /// How many CPUs, 1 to 64, with the kernel for several
@@ -21,6 +21,10 @@ pub(crate) struct Build {
     /// The giant lock's queue algorithm
     #[arg(long, value_enum, default_value_t = Lock::Ticket)]
     pub(crate) lock: Lock,
+
+    /// How a thread is tied to the CPU that it ran on
+    #[arg(long, value_enum, default_value_t = Affinity::Soft)]
+    pub(crate) affinity: Affinity,
 
     /// Take what the last build left, look at no source
     #[arg(long, hide = true)]
@@ -59,6 +63,15 @@ pub(crate) enum Lock {
     Clh,
     /// Test and set: whoever comes at the right moment
     Tas,
+}
+
+/// How the scheduler of several CPUs ties a thread to the CPU that it ran on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Affinity {
+    /// It moves to a CPU that has time for it
+    Soft,
+    /// It stays where it started, as in papers/001
+    Strict,
 }
 
 impl Variant {

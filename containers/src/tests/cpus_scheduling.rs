@@ -1,18 +1,24 @@
 //! Who runs where, with several CPUs.
 
 use super::scheduling::{goes_on, take_ready};
+use crate::balance::MIGRATION;
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::region::Regions;
-use crate::scheduling::SLICE;
+use crate::scheduling::{Affinity, SLICE};
 use crate::tasks::{Tasks, ThreadId};
 use crate::testing::Machine;
-use crate::thread::{ExtendedState, State, Thread};
+use crate::thread::{ExtendedState, State, Thread, Times};
 use crate::wait::{Channel, Resume, Wait};
 use proptest::prelude::*;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 fn container() -> ContainerId {
     Machine::memory(200).make_container(&Regions::default()).unwrap()
+}
+
+/// Tasks on so many CPUs, where threads stay.
+fn strict(cpus: usize) -> Tasks<()> {
+    Tasks::new(cpus, Affinity::Strict)
 }
 
 fn process(tasks: &mut Tasks<()>, container: ContainerId) -> ThreadId {
@@ -45,7 +51,7 @@ fn sets_of_cpus() {
 
 #[test]
 fn new_threads_spread_over_idle_cpus_and_stay() {
-    let mut tasks = Tasks::<()>::new(3);
+    let mut tasks = strict(3);
     let threads: Vec<_> = (0..3).map(|_| ready(&mut tasks, 5)).collect();
     assert_eq!(tasks.attention, CpuSet::first(3));
     for (n, id) in threads.iter().enumerate() {
@@ -68,7 +74,7 @@ fn new_threads_spread_over_idle_cpus_and_stay() {
 
 #[test]
 fn only_a_cpu_that_would_prefer_the_thread_is_alerted() {
-    let mut tasks = Tasks::<()>::new(2);
+    let mut tasks = strict(2);
     let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 8));
     assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     let mut alerted = |priority| {
@@ -85,7 +91,7 @@ fn only_a_cpu_that_would_prefer_the_thread_is_alerted() {
 
 #[test]
 fn threads_are_spread_evenly_over_busy_cpus() {
-    let mut tasks = Tasks::<()>::new(3);
+    let mut tasks = strict(3);
     for _ in 0..3 {
         ready(&mut tasks, 5);
     }
@@ -95,7 +101,7 @@ fn threads_are_spread_evenly_over_busy_cpus() {
     }
     assert_eq!([0, 1, 2].map(|cpu| tasks.bound_to(Cpu(cpu))), [3; 3]);
     // Threads that wait count for as much: five that park at once are not all left to one idle CPU.
-    let mut tasks = Tasks::<()>::new(3);
+    let mut tasks = strict(3);
     for _ in 0..6 {
         let id = ready(&mut tasks, 5);
         let cpu = cpu_of(&tasks, id).unwrap();
@@ -108,7 +114,7 @@ fn threads_are_spread_evenly_over_busy_cpus() {
 
 #[test]
 fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
-    let mut tasks = Tasks::<()>::new(2);
+    let mut tasks = strict(2);
     let park = |tasks: &mut Tasks<()>, id| tasks.park(id, Wait::restart(Channel::Locks, None));
     let [a, b, ran] = core::array::from_fn(|_| ready(&mut tasks, 5));
     assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
@@ -137,7 +143,7 @@ fn only_what_has_never_run_and_may_run_anywhere_is_taken_from_another() {
 
 #[test]
 fn affinity_moves_a_thread_in_any_state() {
-    let mut tasks = Tasks::<()>::new(3);
+    let mut tasks = strict(3);
     let [a, b, c] = core::array::from_fn(|_| ready(&mut tasks, 5));
     assert_eq!((take_ready(&mut tasks, Cpu(1)), take_ready(&mut tasks, Cpu(2))), (Some(b), Some(c)));
     // Ready: at once.
@@ -169,7 +175,7 @@ fn affinity_moves_a_thread_in_any_state() {
 
 #[test]
 fn equals_take_turns_across_lanes() {
-    let mut tasks = Tasks::<()>::new(2);
+    let mut tasks = strict(2);
     let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 3));
     assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     // One that may begin anywhere, one that may not, and again one that may.
@@ -193,7 +199,7 @@ fn equals_take_turns_across_lanes() {
 
 #[test]
 fn a_process_is_found_where_it_runs() {
-    let mut tasks = Tasks::<()>::new(4);
+    let mut tasks = strict(4);
     let main = ready(&mut tasks, 5);
     let id = main.process().unwrap();
     let other = tasks.make_thread(id, ExtendedState::zero()).unwrap();
@@ -214,7 +220,7 @@ fn a_process_is_found_where_it_runs() {
 
 #[test]
 fn one_cpu_watches_the_clock() {
-    let mut tasks = Tasks::<()>::new(2);
+    let mut tasks = strict(2);
     let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 5));
     assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     assert_eq!(tasks.deadline_for(Cpu(0)), None);
@@ -257,16 +263,18 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let mask = || prop_oneof![Just(u64::MAX), 1..8_u64];
+    // Some are long beside a migration.
+    let time = |short: std::ops::Range<u64>| prop_oneof![short, MIGRATION / 8..MIGRATION * 2];
     prop_oneof![
         3 => (0..3_u8, mask()).prop_map(|(priority, mask)| Step::New(priority, mask)),
-        2 => (0..CPUS, 0..60_u64).prop_map(|(cpu, deadline)| Step::Park(cpu, deadline)),
+        2 => (0..CPUS, time(0..60)).prop_map(|(cpu, deadline)| Step::Park(cpu, deadline)),
         2 => (0..9_usize).prop_map(Step::Wake),
         1 => (0..CPUS).prop_map(Step::Yield),
         1 => (0..9_usize).prop_map(Step::End),
         2 => (0..9_usize, mask()).prop_map(|(n, mask)| Step::Affinity(n, mask)),
         1 => (0..9_usize, 0..3_u8).prop_map(|(n, priority)| Step::Priority(n, priority)),
         6 => (0..CPUS).prop_map(Step::Look),
-        2 => (1..40_u64).prop_map(Step::Tick),
+        3 => time(1..40).prop_map(Step::Tick),
     ]
 }
 
@@ -280,6 +288,10 @@ struct Kernel {
     /// When the slice of its thread is over.
     slices: [u64; CPUS as usize],
     threads: VecDeque<ThreadId>,
+    /// Since when a CPU's thread has not been charged for its time.
+    charged: [u64; CPUS as usize],
+    /// Since when a thread has been ready: it is another time if what is kept with it is.
+    ready: BTreeMap<ThreadId, ((u64, u64), u64)>,
     now: u64,
 }
 
@@ -288,8 +300,10 @@ impl Kernel {
     fn look(&mut self, n: usize) {
         let cpu = Cpu(n as u8);
         let tasks = &mut self.tasks;
-        tasks.attention.remove(cpu);
-        let still = self.current[n].filter(|id| goes_on(tasks, cpu, *id));
+        tasks.looks(cpu, self.now);
+        let total = self.now - core::mem::replace(&mut self.charged[n], self.now);
+        let used = Times { total, user_ticks: 0 };
+        let still = self.current[n].filter(|id| tasks.goes_on(cpu, *id, used, |_| {}));
         self.current[n] = still.or_else(|| take_ready(tasks, cpu));
         self.timers[n] = tasks.next_alarm(cpu, self.now).or(self.timers[n]);
         self.slices[n] = self.now + self.current[n].map_or(0, |id| tasks.thread(id).unwrap().slice);
@@ -352,19 +366,64 @@ impl Kernel {
                 }
             }
             Step::Tick(by) => {
-                self.now += by;
-                for n in 0..usize::from(CPUS) {
-                    if self.timers[n].is_some_and(|at| at <= self.now) {
-                        self.timers[n] = None;
-                        self.tasks.expire(Cpu(n as u8), self.now);
-                        self.look(n);
-                    }
+                let until = self.now + by;
+                let first =
+                    |kernel: &Self| (0..usize::from(CPUS)).min_by_key(|n| kernel.timers[*n].unwrap_or(u64::MAX));
+                while let Some(n) = first(self)
+                    && let Some(at) = self.timers[n].filter(|at| *at <= until)
+                {
+                    self.now = self.now.max(at);
+                    self.timers[n] = None;
+                    self.tasks.expire(Cpu(n as u8), self.now);
+                    self.look(n);
+                    self.note();
                 }
+                self.now = until;
             }
         }
     }
 
-    fn check(&self) {
+    /// Takes note of threads that have got ready, at CPUs that have looked since.
+    fn note(&mut self) {
+        for id in &self.threads {
+            let thread = self.tasks.thread(*id).unwrap();
+            let kept = (thread.stamp, thread.takeable);
+            let looks = thread.cpu.is_some_and(|cpu| self.tasks.attention.contains(cpu));
+            if looks || self.ready.get(id).is_none_or(|(before, _)| *before != kept) {
+                self.ready.insert(*id, (kept, self.now));
+            }
+        }
+    }
+
+    /// No thread waits beside an idle CPU that it may run on for longer than a migration takes, given that those look
+    /// that must.
+    fn check_waits(&self) {
+        let schedule = &self.tasks.schedule;
+        let attention = |cpu: Cpu| self.tasks.attention.contains(cpu);
+        let idle = |cpu: &Cpu| self.current[usize::from(cpu.0)].is_none();
+        let all = || (0..CPUS).map(Cpu);
+        if !schedule.soft {
+            return;
+        }
+        let known = |cpu: Cpu| schedule.idle.contains(cpu) == schedule.cpus[usize::from(cpu.0)].is_idle();
+        assert!(all().all(known), "{:?}", schedule.idle);
+        let watches = |cpu: &Cpu| idle(cpu) || schedule.watch.is_some_and(|(who, _)| who == *cpu);
+        if all().any(|cpu| attention(cpu) && watches(&cpu)) {
+            return;
+        }
+        for id in &self.threads {
+            let thread = self.tasks.thread(*id).unwrap();
+            let at = thread.cpu.filter(|cpu| thread.state == State::Ready && !attention(*cpu));
+            if at.is_some() && all().any(|cpu| idle(&cpu) && thread.affinity.contains(cpu)) {
+                let waits = self.now - self.ready[id].1;
+                assert!(waits <= MIGRATION, "{id:?} has waited for {waits}, {:?} {:?}", schedule.watch, self.timers);
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        self.note();
+        self.check_waits();
         let tasks = &self.tasks;
         let attention = |n: usize| tasks.attention.contains(Cpu(n as u8));
         for n in 0..usize::from(CPUS) {
@@ -401,7 +460,7 @@ impl Kernel {
             let begins = thread.state == State::Ready && thread.ran_on.is_none();
             begins && thread.affinity == CpuSet(u64::MAX) && !attention(thread.cpu.unwrap().0.into())
         };
-        if let Some(id) = self.threads.iter().find(|id| fresh(id)) {
+        if let Some(id) = self.threads.iter().find(|id| !tasks.schedule.soft && fresh(id)) {
             let idle = (0..usize::from(CPUS)).find(|n| self.current[*n].is_none() && !attention(*n));
             assert_eq!(idle, None, "{id:?} has not begun, and a CPU is idle");
         }
@@ -426,7 +485,7 @@ proptest! {
     /// Threads that only compute end up with equally many beside them, whenever CPUs come to look.
     #[test]
     fn computing_threads_are_spread_evenly(cpus in 1..9_u8, looks in proptest::collection::vec(0..12_u8, 1..40)) {
-        let mut tasks = Tasks::<()>::new(cpus.into());
+        let mut tasks = strict(cpus.into());
         let look = |tasks: &mut Tasks<()>, cpu| if tasks.running_on_cpu(cpu).is_none() {
             take_ready(tasks, cpu);
         };
@@ -446,14 +505,17 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 1000 }, ..ProptestConfig::default() })]
     #[test]
-    fn no_attention_is_lost(steps in proptest::collection::vec(step(), 1..100)) {
+    fn no_attention_is_lost(soft: bool, steps in proptest::collection::vec(step(), 1..100)) {
+        let affinity = if soft { Affinity::Soft } else { Affinity::Strict };
         let mut kernel = Kernel {
-            tasks: Tasks::new(CPUS.into()),
+            tasks: Tasks::new(CPUS.into(), affinity),
             container: container(),
             current: [None; CPUS as usize],
             timers: [None; CPUS as usize],
             slices: [0; CPUS as usize],
             threads: VecDeque::new(),
+            charged: [0; CPUS as usize],
+            ready: BTreeMap::new(),
             now: 0,
         };
         (0..usize::from(CPUS)).for_each(|n| kernel.look(n));

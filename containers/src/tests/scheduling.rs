@@ -3,7 +3,7 @@
 use crate::container::{ContainerId, Cpu, CpuSet};
 use crate::process::Ending;
 use crate::region::Regions;
-use crate::scheduling::SLICE;
+use crate::scheduling::{Affinity, SLICE};
 use crate::tasks::{Tasks, ThreadId};
 use crate::testing::Machine;
 use crate::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread, Times};
@@ -99,8 +99,8 @@ fn the_timer_is_set_when_it_would_go_off_too_late() {
 }
 
 #[test]
-fn a_thread_stays_on_the_cpu_that_it_started_on() {
-    let mut tasks = Tasks::new(2);
+fn with_strict_affinity_a_thread_stays_on_the_cpu_that_it_started_on() {
+    let mut tasks = Tasks::new(2, Affinity::Strict);
     let id = running(&mut tasks);
     tasks.make_ready(id);
     assert_eq!(take_ready(&mut tasks, Cpu(1)), None);

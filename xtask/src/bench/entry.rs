@@ -131,7 +131,8 @@ fn listed(lab: &Lab, (name, variant, recording): Kernel, program: &[&str]) -> Re
         Variant::Smp(lock) => lock,
         Variant::Up => Lock::Ticket,
     };
-    let options = options::Build { up: variant == Variant::Up, smp: 1, lock, no_build: true };
+    let affinity = options::Affinity::Soft;
+    let options = options::Build { up: variant == Variant::Up, smp: 1, lock, affinity, no_build: true };
     let built = build::build(&options, if recording { Flavour::Traced } else { Flavour::Plain })?;
     let payload = Payload {
         rootfs: None,
@@ -141,7 +142,7 @@ fn listed(lab: &Lab, (name, variant, recording): Kernel, program: &[&str]) -> Re
         program: program.iter().map(OsString::from).collect(),
     };
     let modules = Modules::prepare(&payload, &built, &dir, false)?;
-    let mut words = kernel_words(variant, Kind::Bochs, Console::Pipe, false, &payload);
+    let mut words = kernel_words(&options, Kind::Bochs, Console::Pipe, false, &payload);
     words.extend(recording.then(|| format!("{TRACE_WORD}1x{RECORDS}")));
     iso::make(&dir, &dir.join(ISO), &built.kernel, &modules, iso::Style::Run, &words)?;
     let transcript = transcript(&Plan::new(&Machine::of(Kind::Bochs), 1, dir.clone(), ISO), &dir, lab.timeout)?;

@@ -50,7 +50,8 @@ Without --machine it is KVM where that works, else Bochs, which counts instructi
 that have nothing to do with the program: there seven rounds at least are made, and the least times compared.
 
 A variant is `up`, the uniprocessor kernel; or `smp:N`, the kernel for several CPUs on N of them, with the
-ticket lock; or `smp:N/LOCK` with another lock: mcs, clh, tas.")]
+ticket lock; or `smp:N/LOCK` with another lock: mcs, clh, tas. With `:strict` behind it (`smp:4:strict`) threads
+stay on the CPU that they started on.")]
 pub(crate) struct Compare {
     /// What is compared, the first being what the others are held against
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "up,smp:1,smp:2", value_parser = Setup::parse)]

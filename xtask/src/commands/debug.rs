@@ -79,7 +79,7 @@ impl Debug {
         let modules = Modules::prepare(&self.payload, &built, dir.path(), false)?;
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join("jotun.iso");
-        let words = kernel_words(self.build.variant(), self.machine.kind(), Console::Plain, false, &self.payload);
+        let words = kernel_words(&self.build, self.machine.kind(), Console::Plain, false, &self.payload);
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
 
         let port = free_port()?;

@@ -48,7 +48,7 @@ impl Image {
 
         let dir = RunDir::new()?;
         let modules = Modules::prepare(&self.payload, &built, dir.path(), false)?;
-        let words = kernel_words(self.build.variant(), options::Kind::Qemu, Console::Plain, false, &self.payload);
+        let words = kernel_words(&self.build, options::Kind::Qemu, Console::Plain, false, &self.payload);
         // An image made halfway must not be taken for one: it comes whole or not at all.
         let iso = dir.path().join("jotun.iso");
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Disc, &words)?;

@@ -10,11 +10,11 @@ pub(crate) mod run;
 pub(crate) mod test;
 
 use abi::channel::{
-    COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, GIANT_STRATEGY, ROWS_WORD, SEED_WORD, STATS_WORD,
-    STRATEGY_WORD,
+    AFFINITY_STRICT, AFFINITY_WORD, COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, GIANT_STRATEGY, ROWS_WORD,
+    SEED_WORD, STATS_WORD, STRATEGY_WORD,
 };
 
-use crate::options::{Kind, Payload, Variant};
+use crate::options::{Affinity, Build, Kind, Payload};
 
 /// How the kernel's console is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,14 +29,15 @@ pub(crate) enum Console {
 
 /// The kernel's command line. On a machine that counts instructions random numbers are the same in every run.
 pub(crate) fn kernel_words(
-    variant: Variant,
+    build: &Build,
     machine: Kind,
     console: Console,
     stats: bool,
     payload: &Payload,
 ) -> Vec<String> {
     let mut words = Vec::new();
-    words.extend((variant != Variant::Up).then(|| format!("{STRATEGY_WORD}{GIANT_STRATEGY}")));
+    words.extend((!build.up).then(|| format!("{STRATEGY_WORD}{GIANT_STRATEGY}")));
+    words.extend((build.affinity == Affinity::Strict).then(|| format!("{AFFINITY_WORD}{AFFINITY_STRICT}")));
     match console {
         Console::Plain => {}
         Console::Pipe => words.push(format!("{CONSOLE_WORD}{CONSOLE_PIPE}")),
@@ -64,10 +65,13 @@ mod tests {
 
     #[test]
     fn appended_words_come_last() {
-        let (up, smp) = (Variant::Up, Variant::Smp(Lock::Mcs));
+        let build = |up, affinity| Build { up, smp: 2, lock: Lock::Mcs, affinity, no_build: true };
+        let (up, smp) = (&build(true, Affinity::Soft), &build(false, Affinity::Soft));
         let words = kernel_words(smp, Kind::Qemu, Console::Terminal(Some((24, 80))), true, &payload(" a=1  b\n"));
         assert_eq!(words, ["strategy=giant", "console=tty", "rows=24", "cols=80", "stats=1", "a=1", "b"]);
         assert_eq!(kernel_words(up, Kind::Bochs, Console::Pipe, false, &payload("")), ["console=pipe", "seed=1"]);
+        let words = kernel_words(&build(false, Affinity::Strict), Kind::Qemu, Console::Pipe, false, &payload("b"));
+        assert_eq!(words, ["strategy=giant", "affinity=strict", "console=pipe", "b"]);
         assert!(kernel_words(up, Kind::Qemu, Console::Plain, false, &payload("")).is_empty());
     }
 }

@@ -140,7 +140,7 @@ impl ProfileCommand {
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
-        let mut words = kernel_words(self.build.variant(), machine.kind(), console, true, &self.payload);
+        let mut words = kernel_words(&self.build, machine.kind(), console, true, &self.payload);
         words.push(format!("{TRACE_WORD}{cpus}x{records}"));
         words.extend(self.trace_cpu.map(|only| format!("{TRACE_CPU_WORD}{only}")));
         words.extend(self.region.then(|| TRACE_REGION_WORD.to_owned()));
@@ -193,6 +193,8 @@ impl ProfileCommand {
         };
         let mut about = format!("program {}\n", program.join(" ").replace('\n', " "));
         about += &format!("status {status}\nmachine {machine}\ncpus {cpus}\nkernel {}\n", self.build.variant().name());
+        let strict = self.build.affinity == options::Affinity::Strict;
+        about += if strict { "affinity strict\n" } else { "" };
         about += &self.trace_cpu.map_or(String::new(), |only| format!("trace_cpu {only}\n"));
         about
     }

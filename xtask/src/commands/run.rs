@@ -108,8 +108,7 @@ impl Run {
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
-        let words =
-            kernel_words(self.build.variant(), self.machine.kind(), console, self.stats.is_some(), &self.payload);
+        let words = kernel_words(&self.build, self.machine.kind(), console, self.stats.is_some(), &self.payload);
         iso::make(dir.path(), &iso, &built.kernel, &modules, iso::Style::Run, &words)?;
         if self.machine.print {
             dir.keep();
