@@ -21,9 +21,18 @@ fn alone() -> MutexGuard<'static, ()> {
 /// Runs a machine to its end, which must be a good one.
 #[track_caller]
 fn run(cpus: u8, words: &[&str]) -> Outcome {
-    let _alone = (cpus > 1).then(alone);
-    Jotun::new().smp(cpus).timeout(PATIENCE).args(words).run().expect(0)
+    run_with(cpus, "", words)
 }
+
+/// The same with a word for the kernel.
+#[track_caller]
+fn run_with(cpus: u8, word: &str, words: &[&str]) -> Outcome {
+    let _alone = (cpus > 1).then(alone);
+    Jotun::new().smp(cpus).append(word).timeout(PATIENCE).args(words).run().expect(0)
+}
+
+/// Threads stay on the CPU that they have started on.
+const STRICT: &str = "affinity=strict";
 
 /// Asserts that the kernel had nothing to complain of but programs that were killed, and that the lock
 /// was held for long: the host may take the CPU away from who holds it.
@@ -40,7 +49,13 @@ fn calm(outcome: Outcome) -> Outcome {
 /// log is calm, and everything it held is back.
 #[track_caller]
 fn passes(cpus: u8, words: &[&str]) -> Outcome {
-    let outcome = run(cpus, words);
+    passes_with(cpus, "", words)
+}
+
+/// The same with a word for the kernel.
+#[track_caller]
+fn passes_with(cpus: u8, word: &str, words: &[&str]) -> Outcome {
+    let outcome = run_with(cpus, word, words);
     let name = words[0].rsplit('/').next().unwrap();
     let text = outcome.text();
     let last = text.lines().last().unwrap_or_default();
@@ -126,7 +141,24 @@ on_cpus! {
         assert!(outcome.text().contains(&format!("\n{cpus} CPUs in use\n")), "{outcome}");
     };
     more_threads_than_cpus(2 on_2, 8 on_8): |cpus| {
+        passes_with(cpus, STRICT, &["spread", &(3 * cpus).to_string()]);
+    };
+    soft_affinity(2 on_2): |cpus| {
         passes(cpus, &["spread", &(3 * cpus).to_string()]);
+    };
+    // Threads that all wait on one CPU: where do they work when they are woken?
+    behind_a_barrier(2 on_2, 8 on_8): |cpus| {
+        let threads = 2 * cpus;
+        let words = ["teams", &format!("gathered={threads}")];
+        let worked_on = |outcome: &Outcome, cpus: u8| {
+            assert!(outcome.text().contains(&format!("\ncpus gathered-{threads} {cpus}\n")), "{outcome}");
+        };
+        let soft = calm(run(cpus, &words)).expect_all_back();
+        worked_on(&soft, cpus);
+        assert!(soft.stat("migrations") >= i64::from(cpus) - 1 && soft.stat("affinity_strict") == 0, "{soft}");
+        let strict = calm(run_with(cpus, STRICT, &words)).expect_all_back();
+        worked_on(&strict, 1);
+        assert_eq!((strict.stat("threads_taken"), strict.stat("affinity_strict")), (0, 1), "{strict}");
     };
     parallel(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
         let outcome = passes(cpus, &["/pkg/parallel"]);

@@ -15,6 +15,7 @@ mod micro;
 mod page;
 mod papers;
 mod points;
+mod pools;
 pub(crate) mod report;
 mod teams;
 
@@ -49,6 +50,8 @@ pub(crate) enum Kind {
     Parallel,
     /// The multiprogramming benchmark of papers/000.
     Mix,
+    /// Threads that wait before they work.
+    Pools,
     /// The giant lock's queue algorithms.
     Locks,
     /// The way into the kernel and back.
@@ -60,7 +63,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
@@ -72,6 +75,7 @@ impl Kind {
         Self::Delay,
         Self::Parallel,
         Self::Mix,
+        Self::Pools,
         Self::Locks,
     ];
 
@@ -86,6 +90,7 @@ impl Kind {
             Self::Delay => "delay",
             Self::Parallel => "parallel",
             Self::Mix => "mix",
+            Self::Pools => "pools",
             Self::Locks => "locks",
             Self::Entry => "entry",
             Self::Where => "where",
@@ -103,6 +108,7 @@ impl Kind {
             Self::Delay => papers::delay(lab),
             Self::Parallel => teams::parallel(lab),
             Self::Mix => teams::mix(lab),
+            Self::Pools => pools::pools(lab),
             Self::Locks => locks::locks(lab),
             Self::Entry => entry::entry(lab),
             Self::Where => entry::places(lab),
@@ -115,7 +121,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 28] = [
+pub(crate) const BENCHMARKS: [Benchmark; 29] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -143,6 +149,7 @@ pub(crate) const BENCHMARKS: [Benchmark; 28] = [
     (Kind::Delay, "delay", "user work between calls that do nothing, as in seL4's benchmarks"),
     (Kind::Parallel, "parallel", "papers/000: radix sort, FFT and LU with eight threads"),
     (Kind::Mix, "mix", "papers/000: find, grep, gzip, FFT and LU at once"),
+    (Kind::Pools, "pools", "threads that wait before they work, with soft and with strict affinity"),
     (Kind::Locks, "locks", "ticket, mcs, clh, tas: hand-over and fairness"),
 ];
 

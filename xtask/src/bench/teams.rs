@@ -55,15 +55,15 @@ const MIXED: [(&str, &str); 6] = [
     ("lu", "LU, 8 threads"),
 ];
 
-/// What each system came to, the uniprocessor kernel first.
-struct Measured {
+/// What each system came to.
+pub(super) struct Measured {
     systems: Vec<System>,
     figures: Vec<Figures>,
-    failures: Vec<String>,
+    pub(super) failures: Vec<String>,
 }
 
-/// Runs the program `teams` on the uniprocessor kernel and on several CPUs, with Linux beside it if it is wanted.
-fn measure(lab: &Lab, words: impl Fn(System) -> Vec<String>) -> Measured {
+/// The uniprocessor kernel and the one for several CPUs, with Linux beside them if it is wanted.
+fn systems(lab: &Lab) -> Vec<System> {
     let mut systems = vec![System::jotun("up")];
     // The slowest first, so that none is left alone in the end.
     systems.extend(lab.cpus.iter().rev().map(|cpus| System::jotun(&format!("smp:{cpus}"))));
@@ -72,6 +72,11 @@ fn measure(lab: &Lab, words: impl Fn(System) -> Vec<String>) -> Measured {
         let further = lab.cpus.iter().copied().filter(|cpus| *cpus == 2 || *cpus == 8 && !lab.quick);
         systems.extend([1].into_iter().chain(further).map(System::Linux));
     }
+    systems
+}
+
+/// Runs the program `teams` on these systems.
+pub(super) fn measure(lab: &Lab, systems: Vec<System>, words: impl Fn(System) -> Vec<String>) -> Measured {
     let program = |system: &System| ["teams".to_owned()].into_iter().chain(words(*system)).collect::<Vec<_>>();
     let jobs: Vec<_> = systems.iter().map(|system| Job::new(*system, program(system))).collect();
     let runs = lab.run(&jobs);
@@ -86,13 +91,22 @@ impl Measured {
         self.figures[at].get(figure)
     }
 
-    /// Against the uniprocessor kernel.
+    /// Whether this system was measured.
+    pub(super) fn has(&self, system: &str) -> bool {
+        self.systems.iter().any(|own| own.name() == system)
+    }
+
+    /// Of a system against the uniprocessor kernel.
+    pub(super) fn speed_up(&self, figure: &str, system: &str) -> Option<f64> {
+        Some(self.ticks("up", figure)? / self.ticks(system, figure)?)
+    }
+
     fn jotun(&self, figure: &str, cpus: u8) -> Option<f64> {
-        Some(self.ticks("up", figure)? / self.ticks(&format!("smp:{cpus}"), figure)?)
+        self.speed_up(figure, &format!("smp:{cpus}"))
     }
 
     /// Against the same kernel on one CPU.
-    fn linux(&self, figure: &str, cpus: u8) -> Option<f64> {
+    pub(super) fn linux(&self, figure: &str, cpus: u8) -> Option<f64> {
         Some(self.ticks("linux:1", figure)? / self.ticks(&format!("linux:{cpus}"), figure)?)
     }
 }
@@ -132,7 +146,7 @@ fn speed_ups(lab: &Lab, program: &Program, columns: &[Finder]) -> (Table, Chart)
 /// Programs of eight threads.
 pub(super) fn parallel(lab: &Lab) -> Section {
     let sizes: [&str; 3] = if lab.quick { ["radix=65536", "fft=4096", "lu=128"] } else { ["radix", "fft", "lu"] };
-    let measured = measure(lab, |_| sizes.map(str::to_owned).to_vec());
+    let measured = measure(lab, systems(lab), |_| sizes.map(str::to_owned).to_vec());
     let mut section = Section {
         name: "parallel",
         title: "Programs of eight threads (papers/000)",
@@ -140,8 +154,7 @@ pub(super) fn parallel(lab: &Lab) -> Section {
             "Radix sort, Fourier transform and LU decomposition with eight threads each, written anew after SPLASH-2's \
              and smaller than the paper's; each checks its result. As in the paper the time is that of the whole \
              program against the uniprocessor kernel, data that one thread makes included; `threads alone` is the part \
-             in which all eight work. Threads are bound to CPUs in turn, so that eight of them on 3 CPUs gain 8/3 at most; \
-             the paper's Linux moves them."
+             in which all eight work."
                 .to_owned(),
             "Each new page is cleared in the kernel, one at a time, and Bochs counts every byte of it: the most part of \
              what radix sort, which touches a page for every 512 keys, loses on many CPUs."
@@ -176,7 +189,7 @@ pub(super) fn mix(lab: &Lab) -> Section {
         let alone = (system == System::jotun("up")).then(|| format!("alone{size}"));
         alone.into_iter().chain([format!("mix{size}")]).collect()
     };
-    let measured = measure(lab, words);
+    let measured = measure(lab, systems(lab), words);
     let alone = |name: &str| measured.ticks("up", &format!("alone-{name}"));
     let all: Option<f64> = MIXED.iter().map(|(name, _)| alone(name)).sum();
     let longest = MIXED.iter().filter_map(|(name, _)| alone(name)).reduce(f64::max);
@@ -199,8 +212,8 @@ pub(super) fn mix(lab: &Lab) -> Section {
         text: vec![
             "Six programs started at once, and the time until the last has ended, against the uniprocessor kernel. The \
              bound is the number of CPUs, or all work by the longest program, which cannot be shared out; neither the \
-             kernel nor the parallel programs' own bounds are in it. Each program's result is checked. A process stays on \
-             the CPU on which it began: one CPU may have nothing left to do while several share another."
+             kernel nor the parallel programs' own bounds are in it. Each program's result is checked. A CPU that has \
+             nothing left to do takes a process that waits for another."
                 .to_owned(),
         ],
         tables: vec![table, speed_ups],

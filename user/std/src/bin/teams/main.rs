@@ -1,9 +1,12 @@
-//! Programs of several threads or processes, as papers/000 table I has them: `teams [NAME[=SIZE]]...`, the same
-//! program on Jotun and on Linux.
+//! Programs of several threads or processes, as papers/000 table I has them: `teams [bound] [NAME[=SIZE]]...`, the
+//! same program on Jotun and on Linux.
 //!
 //! `radix`, `fft` and `lu` are written anew after the descriptions of SPLASH-2's (S. C. Woo and others, ISCA 1995):
 //! each has eight threads and barriers between its steps, and what it has computed is checked. SIZE is how many keys,
-//! points or rows there are. `mix` is several programs at once, `alone` the same one after the other.
+//! points or rows there are. The kernel places their threads; with `bound` each is bound to a CPU in turn, as it must be
+//! where threads stay on the CPU that they started on. `mix` is several programs at once, `alone` the same one after
+//! the other. `barrier`, `gathered`, `pool`, `jobs` and `sleepers` are SIZE threads or processes that wait before they
+//! work; a line `cpus NAME N` tells on how many CPUs they worked.
 //!
 //! A line `figure NAME TICKS TICKS TICKS` tells in hundredths of a tick how long a program took, making its data and
 //! all, and `figure NAME-threads …` the part of it in which the threads work; `failed NAME: WHY` that it did not work
@@ -12,6 +15,7 @@
 mod fft;
 mod lu;
 mod mix;
+mod pools;
 mod radix;
 mod shared;
 
@@ -19,6 +23,7 @@ use programs::cpus;
 use std::arch::x86_64::_rdtsc;
 use std::process::ExitCode;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 /// Threads of each program, as in the paper.
@@ -37,9 +42,16 @@ type Program = (&'static str, usize, fn(usize) -> Result<Ticks, String>);
 
 const PROGRAMS: [Program; 3] = [("radix", 1 << 19, radix::run), ("fft", 1 << 16, fft::run), ("lu", 384, lu::run)];
 
+/// Whether each thread of a team is bound to a CPU.
+static BOUND: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for word in std::env::args().skip(1) {
+        if word == "bound" {
+            BOUND.store(true, Relaxed);
+            continue;
+        }
         let (name, size) = word.split_once('=').map_or((&*word, None), |(name, size)| (name, Some(size)));
         if let Err(why) = one(name, size) {
             println!("failed {name}: {why}");
@@ -60,7 +72,7 @@ fn one(name: &str, size: Option<&str>) -> Result<(), String> {
     match name {
         "mix" => mix::at_once(size.unwrap_or(mix::SIZE)),
         "alone" => mix::alone(size.unwrap_or(mix::SIZE)),
-        _ => Err("there is no such program".to_owned()),
+        _ => pools::run(name, size.unwrap_or(THREADS)),
     }
 }
 
@@ -77,12 +89,13 @@ fn now() -> u64 {
 }
 
 /// Runs `work` on all threads at once, each with its number and the barrier at which they meet; ticks from the moment
-/// when all are there to the end of the last. Each thread is bound to a CPU in turn: an idle CPU takes whatever thread
-/// is new, so that without it all of them would gather where the first ones wait for the others.
+/// when all are there to the end of the last.
 fn team(work: impl Fn(usize, &Barrier) + Sync) -> u64 {
     let (barrier, allowed) = (Barrier::new(THREADS), cpus::allowed());
     let member = |number: usize| {
-        cpus::stay_on(allowed[number % allowed.len()]);
+        if BOUND.load(Relaxed) {
+            cpus::stay_on(allowed[number % allowed.len()]);
+        }
         barrier.wait();
         let begin = now();
         work(number, &barrier);
