@@ -46,5 +46,5 @@ fn processes_and_signals() {
 
 #[test]
 fn whatever_is_made_goes_again() {
-    passes(Jotun::new().smp(2), &["soak", "3", "1"]);
+    passes(Jotun::new().smp(2), &["soak", "25", "1"]);
 }
