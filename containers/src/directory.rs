@@ -83,7 +83,7 @@ pub fn target(entry: &PageTableEntry) -> Option<Frame> {
 pub fn last(memory: &impl PhysicalMemory, root: Root, address: u64) -> Option<Frame> {
     let mut at = root;
     while at.level > 1 {
-        at = at.below(target(&memory.table(at.table)[slot(address, at.level)])?);
+        at = at.below(target(&memory.entry(at.table, slot(address, at.level)))?);
     }
     Some(at.table)
 }
@@ -91,7 +91,7 @@ pub fn last(memory: &impl PhysicalMemory, root: Root, address: u64) -> Option<Fr
 /// The last-level entry for an address; unused where tables are missing.
 #[inline]
 pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTableEntry {
-    last(memory, root, address).map_or_else(PageTableEntry::new, |table| memory.table(table)[slot(address, 1)].clone())
+    last(memory, root, address).map_or_else(PageTableEntry::new, |table| memory.entry(table, slot(address, 1)))
 }
 
 /// The last-level table for an address, made if it is missing; tells how many tables were made.
@@ -100,7 +100,7 @@ pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) ->
     let mut at = root;
     let mut made = 0;
     while at.level > 1 {
-        let table = match target(&memory.table(at.table)[slot(address, at.level)]) {
+        let table = match target(&memory.entry(at.table, slot(address, at.level))) {
             Some(table) => table,
             None => {
                 let table = memory.allocate()?;
@@ -133,7 +133,7 @@ pub fn lowest(memory: &impl PhysicalMemory, root: Root, range: &Range<u64>) -> O
         if first != slot(range.end - 1, at.level) || range.end - range.start == span(at.level) || is_common {
             break;
         }
-        at = at.below(target(&memory.table(at.table)[first])?);
+        at = at.below(target(&memory.entry(at.table, first))?);
     }
     Some(at)
 }
@@ -184,8 +184,7 @@ impl Walk {
                 }
                 self.first = self.groups.trailing_zeros() as usize * GROUP;
                 self.groups &= self.groups - 1;
-                let group: &[_; GROUP] = memory.table(self.root.table).get(self.first..)?.first_chunk()?;
-                let used = group.iter().rev().fold(0, |bits, entry| bits * 2 + u32::from(!entry.is_unused()));
+                let used = memory.used(self.root.table, self.first / GROUP);
                 let below = !(u32::MAX << (self.slots.end - self.first).min(GROUP));
                 self.entries = used & below & u32::MAX << self.slots.start.saturating_sub(self.first);
             }
@@ -194,7 +193,7 @@ impl Walk {
             let start = self.base + slot as u64 * span(self.root.level);
             let part = start.max(self.range.start)..(start + span(self.root.level)).min(self.range.end);
             if self.root.level < 4 || slot != PACKAGES_SLOT {
-                return Some(Found { slot, part, entry: memory.table(self.root.table)[slot].clone() });
+                return Some(Found { slot, part, entry: memory.entry(self.root.table, slot) });
             }
         }
     }
@@ -373,7 +372,7 @@ const HALF: usize = PAGE_SIZE / 2;
 pub fn copy_of_global(memory: &mut impl PhysicalMemory, global: Frame) -> Result<Frame, OutOfFrames> {
     let copy = memory.allocate()?;
     copy_kernel_half(memory, global, copy);
-    let packages = memory.table(global)[PACKAGES_SLOT].clone();
+    let packages = memory.entry(global, PACKAGES_SLOT);
     memory.set_entry(copy, PACKAGES_SLOT, packages);
     Ok(copy)
 }

@@ -87,7 +87,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let known = container.walked.table(page);
         let find = || directory::last(&self.physical, container.root_for(page)?, page);
         let table = known.or_else(find);
-        let old = table.map_or_else(PageTableEntry::new, |table| self.physical.table(table)[slot(page, 1)].clone());
+        let old = table.map_or_else(PageTableEntry::new, |table| self.physical.entry(table, slot(page, 1)));
         let write = access.contains(Rights::WRITE);
         let new = match (table, frame_of(&old)) {
             (Some(_), Some(frame)) if old.flags().contains(granting(write)) => return Ok((frame, false)),
@@ -150,7 +150,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             let pages = object.pages((offset + (at - region.start)) / PAGE);
             for page in pages.iter().take(((end - at) / PAGE) as usize) {
                 if let Some(frame) = *page
-                    && self.physical.table(table)[slot(at, 1)].is_unused()
+                    && self.physical.entry(table, slot(at, 1)).is_unused()
                 {
                     self.physical.share(frame);
                     directory::set(&mut self.physical, table, slot(at, 1), frame, flags);
@@ -176,7 +176,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             if slot(page, 1) == 0 {
                 table = self.make_tables(id, cpu, page)?;
             }
-            if self.physical.table(table)[slot(page, 1)].is_unused() {
+            if self.physical.entry(table, slot(page, 1)).is_unused() {
                 let new = self.first_contents(&region, page, true, holder)?;
                 let flags = flags(region.rights, new.flags);
                 directory::set(&mut self.physical, table, slot(page, 1), new.frame, flags);
@@ -201,9 +201,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
         let Some(copy) = directory.copy_of(cpu) else { return Ok(false) };
         let index = slot(address, 4);
-        let entry = self.physical.table(directory.pml4)[index].clone();
+        let entry = self.physical.entry(directory.pml4, index);
         // The CPU marks entries as accessed on its own: only where they lead to counts.
-        if directory::target(&entry) == directory::target(&self.physical.table(copy)[index]) {
+        if directory::target(&entry) == directory::target(&self.physical.entry(copy, index)) {
             return Ok(false);
         }
         self.physical.set_entry(copy, index, entry);
@@ -219,7 +219,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             None => self.walk(id, address)?,
         };
         debug_assert_eq!(Some(table), self.walk(id, address), "a table that was walked to and has gone since");
-        let entry = &self.physical.table(table)[slot(address, 1)];
+        let entry = self.physical.entry(table, slot(address, 1));
         let granted = entry.flags().contains(granting(access.contains(Rights::WRITE)));
         granted.then(|| Frame::containing(entry.addr()))
     }
@@ -247,8 +247,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 let root = self.containers.get(id).and_then(|container| container.root_for(page));
                 table = root.and_then(|root| directory::last(&self.physical, root, page));
             }
-            let entry = table.map(|table| &self.physical.table(table)[slot(page, 1)]);
-            *told = entry.is_some_and(|entry| frame_of(entry).is_some()).into();
+            let entry = table.map(|table| self.physical.entry(table, slot(page, 1)));
+            *told = entry.is_some_and(|entry| frame_of(&entry).is_some()).into();
         }
     }
 
@@ -272,7 +272,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let copy = self.physical.duplicate(old, PAGE_SIZE)?;
         // Nobody may know the copy while somebody knows the old page: what one CPU has written there, all
         // others must see.
-        let entry = parked(&self.physical.table(table)[slot(page, 1)]);
+        let entry = parked(&self.physical.entry(table, slot(page, 1)));
         self.physical.set_entry(table, slot(page, 1), entry);
         self.forget(id, page..page + PAGE);
         self.physical.release(old);

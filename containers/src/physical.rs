@@ -9,9 +9,6 @@ use x86_64::structures::paging::page_table::PageTableEntry;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfFrames;
 
-/// A page table of any level.
-pub type Table = [PageTableEntry; 512];
-
 /// Frames of memory, their reference counts and their contents.
 ///
 /// The kernel implements it over the direct map, the tests over a vector. Access to a frame that is
@@ -47,8 +44,15 @@ pub trait PhysicalMemory {
     /// The references to a frame, 0 when free.
     fn references(&self, frame: Frame) -> u32;
 
-    /// The frame read as a page table.
-    fn table(&self, frame: Frame) -> &Table;
+    /// An entry of the frame read as a page table.
+    ///
+    /// CPUs that walk the table mark its entries as accessed and dirty meanwhile, so no reference to one is given.
+    fn entry(&self, table: Frame, slot: usize) -> PageTableEntry;
+
+    /// Which of a [`GROUP`] of entries are not unused: bit n stands for the n-th of them.
+    ///
+    /// [`GROUP`]: crate::frames::GROUP
+    fn used(&self, table: Frame, group: usize) -> u32;
 
     /// Sets an entry of the frame as a page table, and keeps in mind where it is.
     fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry);

@@ -4,7 +4,7 @@ use crate::container::{Cpu, CpuSet};
 use crate::directory::{PACKAGES_SLOT, TABLE, WINDOW, WINDOW_SLOT, set, slot, span, target};
 use crate::frames::{Frame, FrameInfo, FrameTable, GROUP, PAGE_SIZE};
 use crate::memory::{GlobalDirectory, Memory};
-use crate::physical::{OutOfFrames, PhysicalMemory, Table, Translation};
+use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::region::Rights;
 use core::ops::Range;
 use std::collections::BTreeMap;
@@ -54,6 +54,9 @@ impl Mmu {
 }
 
 const PAGE: u64 = PAGE_SIZE as u64;
+
+/// A page table of any level.
+type Table = [PageTableEntry; 512];
 
 const EMPTY: Table = [const { PageTableEntry::new() }; 512];
 
@@ -162,6 +165,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// A frame in use as a page table.
+    fn table(&self, frame: Frame) -> &Table {
+        self.tables[self.check(frame)].as_deref().unwrap_or(&EMPTY)
+    }
+}
+
 impl PhysicalMemory for Machine {
     fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
         let (frame, zero) = self.frames.take(true).ok_or(OutOfFrames)?;
@@ -209,8 +219,13 @@ impl PhysicalMemory for Machine {
         self.frames.references(frame)
     }
 
-    fn table(&self, frame: Frame) -> &Table {
-        self.tables[self.check(frame)].as_deref().unwrap_or(&EMPTY)
+    fn entry(&self, table: Frame, slot: usize) -> PageTableEntry {
+        self.table(table)[slot].clone()
+    }
+
+    fn used(&self, table: Frame, group: usize) -> u32 {
+        let entries = self.table(table)[group * GROUP..][..GROUP].iter();
+        entries.rev().fold(0, |bits, entry| bits * 2 + u32::from(!entry.is_unused()))
     }
 
     fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry) {

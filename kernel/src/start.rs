@@ -206,7 +206,7 @@ pub fn bound(kernel: &mut Kernel, size: Option<Size>) {
 
 /// Makes the native programs resident.
 pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
-    let Some(shared) = target(&kernel.memory.physical.table(global.pml4)[PACKAGES_SLOT]) else { return };
+    let Some(shared) = target(&kernel.memory.physical.entry(global.pml4, PACKAGES_SLOT)) else { return };
     for name in kernel.files.names(DIRECTORY) {
         let path = [DIRECTORY, &name].concat();
         let content = kernel.files.lookup(&path).ok().and_then(|inode| kernel.files.content(inode));

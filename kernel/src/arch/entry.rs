@@ -80,8 +80,10 @@ pub fn frame(cpu: &InKernel) -> *const Registers {
 
 /// Vector and error code of the exception or interrupt that the current thread came in by.
 pub fn cause(cpu: &InKernel) -> (u64, u64) {
-    // SAFETY: `set_frame` named this control block; the boundary has not given the kernel out yet.
-    unsafe { ((*frame(cpu)).vector, (*frame(cpu)).code) }
+    let registers = frame(cpu);
+    // SAFETY: `set_frame` named this control block, and control blocks stay where they are. A non-maskable interrupt asks
+    // while somebody may be writing there, so each word is read at once.
+    unsafe { ((&raw const (*registers).vector).read_volatile(), (&raw const (*registers).code).read_volatile()) }
 }
 
 // Pushes what is below `code` and `vector`; the order is that of `Registers`.

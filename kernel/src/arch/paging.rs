@@ -91,7 +91,7 @@ pub fn build_further(frames: &mut Frames) -> Result<GlobalDirectory, OutOfFrames
     let boot = frames.kernel_directory();
     let pml4 = directory::copy_of_global(frames, boot)?;
     let image_slot = slot(image::KERNEL_BASE, 4);
-    let shared = directory::target(&frames.table(boot)[image_slot]).expect("the kernel image is mapped");
+    let shared = directory::target(&frames.entry(boot, image_slot)).expect("the kernel image is mapped");
     let third = frames.allocate()?;
     frames.copy((shared, 0), (third, 0), containers::PAGE_SIZE);
     frames.set_entry(third, slot(image::cpulocal().start, 3), PageTableEntry::new());
@@ -159,9 +159,9 @@ fn set_entry_in(
     let mut table = directory;
     for above in (level + 1..=4).rev() {
         let index = slot(address, above);
-        let entry = &frames.table(table)[index];
+        let entry = frames.entry(table, index);
         assert!(!entry.flags().contains(Flags::HUGE_PAGE), "{address:#x} is mapped by a large page");
-        table = match directory::target(entry) {
+        table = match directory::target(&entry) {
             Some(below) => below,
             None => {
                 let made = frames.allocate()?;

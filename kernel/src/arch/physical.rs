@@ -9,7 +9,6 @@ use super::bootinfo::{BootInfo, Module};
 use super::ranges::Ranges;
 use crate::boundary::deferred::{self, Notes};
 use containers::frames::{FrameInfo, GROUP};
-use containers::physical::Table;
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -191,17 +190,27 @@ impl PhysicalMemory for Frames {
     }
 
     #[inline(always)]
-    fn table(&self, frame: Frame) -> &Table {
-        // SAFETY: a frame in use, aligned; any bytes are a page table. The CPU writes only the accessed
-        // and dirty bits of entries.
-        unsafe { &*self.bytes(frame, 0..PAGE_SIZE).cast() }
+    fn entry(&self, table: Frame, slot: usize) -> PageTableEntry {
+        let at = slot * size_of::<PageTableEntry>();
+        // SAFETY: an aligned word in a frame in use; any word is an entry. CPUs that walk the table may set bits of it
+        // meanwhile, so it is read at once.
+        unsafe { self.bytes(table, at..at + size_of::<PageTableEntry>()).cast::<PageTableEntry>().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn used(&self, table: Frame, group: usize) -> u32 {
+        let at = group * size_of::<[u64; GROUP]>();
+        let group = self.bytes(table, at..at + size_of::<[u64; GROUP]>()).cast::<u64>();
+        // SAFETY: as above, of each of them.
+        let used = |n| u32::from(unsafe { group.add(n).read_volatile() } != 0);
+        (0..GROUP).rev().fold(0, |bits, n| bits * 2 + used(n))
     }
 
     fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry) {
         self.table.note_entry(table, slot);
-        // SAFETY: a frame in use and one of its 512 slots, or there would have been a panic; `&mut self` keeps other
-        // references of the kernel's away.
-        unsafe { start(table).cast::<PageTableEntry>().add(slot).write(entry) }
+        // SAFETY: a frame in use and one of its 512 slots, or there would have been a panic. CPUs may walk the table
+        // meanwhile, so it is written at once.
+        unsafe { start(table).cast::<PageTableEntry>().add(slot).write_volatile(entry) }
     }
 
     fn groups(&self, table: Frame) -> u32 {

@@ -111,7 +111,7 @@ fn map_code(memory: &mut Memory, shared: Frame, segment: &elf::Segment, object: 
             memory.physical.copy((from, 0), (frame, 0), length);
         }
         let (table, _) = directory::last_table(&mut memory.physical, root, page).map_err(|_| Errno::ENOMEM)?;
-        if !memory.physical.table(table)[slot(page, 1)].is_unused() {
+        if !memory.physical.entry(table, slot(page, 1)).is_unused() {
             return Err(Errno::EEXIST);
         }
         directory::set(&mut memory.physical, table, slot(page, 1), frame, flags);
