@@ -1,8 +1,8 @@
-//! Fixed-size caches for control blocks.
+//! Tables of control blocks.
 //!
-//! An [`Arena`] keeps objects of one type in slots that never move and are never given back, with a
-//! free list through the empty ones: making and dropping an object is constant time and, once the
-//! slots are there, touches the kernel heap not at all. Objects are named by an [`Id`] of index and
+//! An [`Arena`] keeps objects of one type, each in a piece of the heap of its own: it never moves, and the piece goes
+//! back when the object does. What stays is a slot of the table, two words, for the next object: the free ones are a
+//! list, so making and dropping an object is constant time. Objects are named by an [`Id`] of index and
 //! generation, so a name that outlived its object finds nothing instead of a stranger.
 //!
 //! Finding an object by its name is the kernel's most frequent search: a table of pointers makes it eight
@@ -55,12 +55,6 @@ impl<T> Id<T> {
         Id::from_name(self.name)
     }
 
-    /// The name of the next object in the slot.
-    fn next(self) -> Id<T> {
-        // The slot's number stays, so it is not zero.
-        NonZeroU64::new(self.name.get().wrapping_add(1 << 32)).map_or(Id::NONE, Id::from_name)
-    }
-
     /// How often the slot has been used before.
     pub fn generation(self) -> u32 {
         (self.name.get() >> 32) as u32
@@ -96,10 +90,16 @@ impl<T> fmt::Debug for Id<T> {
     }
 }
 
-struct Slot<T> {
-    /// The name of the object that is in it, or of the next one.
+struct Named<T> {
     name: Id<T>,
-    object: Option<T>,
+    object: T,
+}
+
+/// What is kept of a slot beside the object in it.
+struct Slot {
+    /// The generation of the object, or of the next one.
+    generation: u32,
+    /// Of a free slot the next one.
     next_free: u32,
 }
 
@@ -110,7 +110,8 @@ const STEP: u32 = 8;
 
 /// Objects of one type, by [`Id`].
 pub struct Arena<T> {
-    slots: Vec<Box<Slot<T>>>,
+    objects: Vec<Option<Box<Named<T>>>>,
+    slots: Vec<Slot>,
     first_free: u32,
     live: u32,
     limit: u32,
@@ -119,7 +120,7 @@ pub struct Arena<T> {
 impl<T> Arena<T> {
     /// An empty arena for at most `limit` objects.
     pub const fn new(limit: u32) -> Arena<T> {
-        Arena { slots: Vec::new(), first_free: END, live: 0, limit }
+        Arena { objects: Vec::new(), slots: Vec::new(), first_free: END, live: 0, limit }
     }
 
     /// Objects that are there now.
@@ -127,68 +128,74 @@ impl<T> Arena<T> {
         self.live
     }
 
-    /// Puts an object in. Allocates only when every slot there is is taken.
+    /// Puts an object in.
     #[inline(always)]
     pub fn insert(&mut self, object: T) -> Result<Id<T>, Full> {
         self.insert_named(|_| object)
     }
 
-    /// The same of an object that has its own name in it. Inlined, so that a large one is made in its slot, and not
+    /// The same of an object that has its own name in it. Inlined, so that a large one is made in its place, and not
     /// copied there.
     #[inline(always)]
     pub fn insert_named(&mut self, make: impl FnOnce(Id<T>) -> T) -> Result<Id<T>, Full> {
         if self.first_free == END {
             self.grow()?;
         }
-        let slot = self.slots.get_mut(self.first_free as usize).ok_or(Full)?;
+        let index = self.first_free;
+        let slot = self.slots.get(index as usize).ok_or(Full)?;
+        let place = self.objects.get_mut(index as usize).ok_or(Full)?;
+        let name = Id::new(index, slot.generation);
+        let object = Box::write(Box::new_uninit(), Named { name, object: make(name) });
         self.first_free = slot.next_free;
-        self.live += 1;
         // A free slot is empty: there is nothing to drop, and no code that would.
-        core::mem::forget(slot.object.replace(make(slot.name)));
-        Ok(slot.name)
+        core::mem::forget(place.replace(object));
+        self.live += 1;
+        Ok(name)
     }
 
     /// Takes an object out; its name is void from now on. Inlined, so that of a large one no more is moved than is used.
     #[inline(always)]
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let slot = self.slots.get_mut(id.index() as usize).filter(|slot| slot.name == id)?;
-        let object = slot.object.take()?;
-        slot.name = id.next();
-        slot.next_free = core::mem::replace(&mut self.first_free, id.index());
+        let index = id.index();
+        let there = self.objects.get_mut(index as usize)?.take_if(|there| there.name == id)?;
+        let slot = self.slots.get_mut(index as usize)?;
+        *slot = Slot { generation: id.generation().wrapping_add(1), next_free: self.first_free };
+        self.first_free = index;
         self.live -= 1;
-        Some(object)
+        Some(there.object)
     }
 
     /// The name that the next object in an empty slot would get.
     pub fn next_name(&self, index: u32) -> Option<Id<T>> {
-        self.slots.get(index as usize).filter(|slot| slot.object.is_none()).map(|slot| slot.name)
+        let slot = self.slots.get(index as usize)?;
+        self.objects.get(index as usize)?.is_none().then(|| Id::new(index, slot.generation))
     }
 
     /// That name is passed over.
     pub fn pass_over(&mut self, name: Id<T>) {
-        if let Some(slot) = self.slots.get_mut(name.index() as usize).filter(|slot| slot.object.is_none()) {
-            slot.name = name.next();
+        let index = name.index() as usize;
+        if let (Some(None), Some(slot)) = (self.objects.get(index), self.slots.get_mut(index)) {
+            slot.generation = name.generation().wrapping_add(1);
         }
     }
 
     /// The object of that name.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        let slot = self.slots.get(id.index() as usize)?;
-        if slot.name == id { slot.object.as_ref() } else { None }
+        let there = self.objects.get(id.index() as usize)?.as_ref()?;
+        if there.name == id { Some(&there.object) } else { None }
     }
 
     /// The object of that name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        let slot = self.slots.get_mut(id.index() as usize)?;
-        if slot.name == id { slot.object.as_mut() } else { None }
+        let there = self.objects.get_mut(id.index() as usize)?.as_mut()?;
+        if there.name == id { Some(&mut there.object) } else { None }
     }
 
     /// The name of the object in a slot, if there is one.
     pub fn id_at(&self, index: u32) -> Option<Id<T>> {
-        let slot = self.slots.get(index as usize)?;
-        slot.object.as_ref().map(|_| slot.name)
+        self.objects.get(index as usize)?.as_ref().map(|there| there.name)
     }
 
     /// Slots there are, taken or not: [`Arena::id_at`] tells.
@@ -210,8 +217,8 @@ impl<T> Arena<T> {
             return Err(Full);
         }
         let next_free = |index| if index + 1 == end { END } else { index + 1 };
-        let slot = |index| Box::new(Slot { name: Id::new(index, 0), object: None, next_free: next_free(index) });
-        self.slots.extend((first..end).map(slot));
+        self.slots.extend((first..end).map(|index| Slot { generation: 0, next_free: next_free(index) }));
+        self.objects.resize_with(end as usize, || None);
         self.first_free = first;
         Ok(())
     }

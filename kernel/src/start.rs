@@ -170,6 +170,7 @@ impl fmt::Display for StartError {
 
 /// Fills the file system from the boot modules, the run's own over the base, and takes their memory.
 pub fn unpack(kernel: &mut Kernel, info: &mut BootInfo) -> Result<(), StartError> {
+    heap::boot_is_over(); // files come and go
     let base = info.take_module("base").ok_or(StartError::NoArchive)?;
     unpack_module(kernel, "base", base)?;
     if let Some(run) = info.take_module("run") {
@@ -221,7 +222,7 @@ pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
 /// Starts what the run is for.
 pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstError> {
     kernel.statistics.frames_free_at_start = kernel.memory.physical.free() as u64;
-    kernel.statistics.heap_pages_at_start = heap::pages() as u64;
+    kernel.statistics.heap_pages_at_start = (heap::pages() + heap::idle_pages()) as u64;
     kernel.statistics.boot_microseconds = clock::nanoseconds() / 1000;
     log::info!("{} frames free; starting the first program", kernel.memory.physical.free());
     let first = program::start_first(kernel, cpu)?;

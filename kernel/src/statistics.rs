@@ -24,7 +24,7 @@ pub struct Statistics {
     pub unknown_calls: u64,
     /// Frames free when the first process was about to start.
     pub frames_free_at_start: u64,
-    /// Pages of the kernel's heap then: what it has grown by is not free, and not lost.
+    /// Pages of the kernel's heap then, idle ones among them: what it has grown by is not free, and not lost.
     pub heap_pages_at_start: u64,
     /// Microseconds from the kernel's first instruction to the first process.
     pub boot_microseconds: u64,
@@ -40,6 +40,8 @@ const CAUSES: [&str; 3] = ["system_call", "exception", "interrupt"];
 /// Calls `give` with every statistic's name and value.
 pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
+    // Together, before the report itself allocates: their sum is what programs do not have.
+    let [free, heap, idle] = [memory.physical.free(), heap::pages(), heap::idle_pages()];
     let cpus: Vec<Counts> = (0..memory.cpu_count()).map(|n| counters(Cpu(n as u8), &COUNTS)).collect();
     let sum = |of: &dyn Fn(&Counts) -> u64| cpus.iter().map(of).sum();
     let level1 = |cause: Cause| sum(&|counts| counts.level1[cause as usize].get());
@@ -79,9 +81,10 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     give("spurious_faults_directory", memory.counts.spurious_directory);
     give("spurious_faults_tlb", memory.counts.spurious_tlb);
     give("frames_total", memory.physical.total() as u64);
-    give("frames_free", memory.physical.free() as u64);
+    give("frames_free", free as u64);
     give("frames_free_at_start", kernel.statistics.frames_free_at_start);
-    give("heap_pages", heap::pages() as u64);
+    give("heap_pages", heap as u64);
+    give("heap_idle_pages", idle as u64);
     give("heap_pages_at_start", kernel.statistics.heap_pages_at_start);
     give("heap_bytes", heap::used() as u64);
     give("objects_live", memory.objects_live().into());

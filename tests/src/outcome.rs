@@ -96,9 +96,7 @@ impl Outcome {
     /// which lasts as long as the run.
     #[track_caller]
     pub fn expect_all_back(self) -> Self {
-        // A page of tables maps 512 pages of the heap.
-        let with_tables = |pages: i64| pages + (pages + 511) / 512;
-        let grown = with_tables(self.stat("heap_pages")) - with_tables(self.stat("heap_pages_at_start"));
+        let grown = self.stat("heap_pages") + self.stat("heap_idle_pages") - self.stat("heap_pages_at_start");
         let (before, after) = (self.stat("frames_free_at_start"), self.stat("frames_free"));
         let lost = before - after - grown;
         assert!(lost == 0, "frames free: {before} before, {after} after; heap grown by {grown}; {lost} lost\n{self}");

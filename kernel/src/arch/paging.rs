@@ -27,7 +27,7 @@ use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 use x86_64::{PhysAddr, VirtAddr};
 
-/// The kernel heap's addresses.
+/// The addresses of the kernel heap's large pieces.
 pub const HEAP: Range<u64> = 0xffff_ff00_0000_0000..0xffff_ff40_0000_0000;
 
 /// Kernel stacks, a guard page below each.
@@ -182,11 +182,11 @@ fn global() -> Flags {
 
 /// Maps a page of the kernel's half to a frame; the page was not mapped before.
 ///
-/// Only for addresses in [`HEAP`], [`STACKS`] and [`COPIES`], which all page directories share.
+/// Only for addresses in [`STACKS`] and [`COPIES`], which all page directories share.
 pub fn map_kernel(frames: &mut Frames, page: VirtAddr, frame: Frame, rights: Flags) -> Result<(), OutOfFrames> {
     let address = page.as_u64();
     assert!(
-        HEAP.contains(&address) || STACKS.contains(&address) || COPIES.contains(&address),
+        STACKS.contains(&address) || COPIES.contains(&address),
         "{address:#x} is not an address where kernel pages are put"
     );
     set_entry(frames, address, 1, frame.address(), rights)

@@ -6,6 +6,7 @@
 //! same frame mapped. The reference count is looked at on each access, which keeps the interface safe.
 
 use super::bootinfo::{BootInfo, Module};
+use super::heap;
 use super::ranges::Ranges;
 use crate::boundary::deferred::{self, Notes};
 use containers::frames::{FrameInfo, GROUP};
@@ -91,14 +92,36 @@ impl Frames {
         }
     }
 
-    /// Frames that nobody uses.
+    /// Frames that nobody uses, or will when the heap has given back what it does not need.
+    #[inline]
     pub fn free(&self) -> usize {
-        self.table.free()
+        self.table.free() + heap::surplus()
     }
 
     /// Frames in all.
     pub fn total(&self) -> usize {
         self.table.total()
+    }
+
+    /// A frame that may hold anything, for the heap.
+    pub(super) fn allocate_any(&mut self) -> Result<Frame, OutOfFrames> {
+        self.table.take(false).map(|(frame, _)| frame).ok_or(OutOfFrames)
+    }
+
+    /// Makes all CPUs forget their translations of a range of the kernel's half that are not global.
+    pub(super) fn forget_everywhere(&mut self, range: Range<u64>) {
+        #[cfg(feature = "smp")]
+        let cpus = super::remote::online();
+        #[cfg(not(feature = "smp"))]
+        let cpus = CpuSet::only(super::cpulocal::number(&in_kernel()));
+        self.invalidate(cpus, range);
+    }
+
+    /// Takes a free frame, or one of those that the heap does not need, and tells whether it is zero.
+    #[inline]
+    fn take(&mut self, zero: bool) -> Result<(Frame, bool), OutOfFrames> {
+        let spare = || heap::surplus_frame().map(|frame| (frame, false));
+        self.table.take(zero).or_else(spare).ok_or(OutOfFrames)
     }
 
     /// Tells which page directory has the kernel's half; said once, by [`super::paging::build`].
@@ -128,7 +151,7 @@ fn start(frame: Frame) -> *mut u8 {
 
 impl PhysicalMemory for Frames {
     fn allocate(&mut self) -> Result<Frame, OutOfFrames> {
-        let (frame, zero) = self.table.take(true).ok_or(OutOfFrames)?;
+        let (frame, zero) = self.take(true)?;
         if zero {
             return Ok(frame);
         }
@@ -147,7 +170,7 @@ impl PhysicalMemory for Frames {
 
     fn duplicate(&mut self, from: Frame, length: usize) -> Result<Frame, OutOfFrames> {
         let source = self.bytes(from, 0..length);
-        let (frame, _) = self.table.take(false).ok_or(OutOfFrames)?;
+        let (frame, _) = self.take(false)?;
         // SAFETY: the range lies in a frame in use, and the other frame was free until now.
         unsafe {
             core::ptr::copy_nonoverlapping(source, start(frame), length);
@@ -158,7 +181,7 @@ impl PhysicalMemory for Frames {
 
     #[inline]
     fn has_room_for_bookkeeping(&mut self) -> bool {
-        super::heap::reserve_full() || super::heap::reserve(self)
+        heap::is_ready() || heap::reserve(self)
     }
 
     fn share(&mut self, frame: Frame) {
@@ -181,8 +204,9 @@ impl PhysicalMemory for Frames {
         self.table.release_zero(table);
     }
 
+    #[inline]
     fn free_frames(&self) -> usize {
-        self.table.free()
+        self.free()
     }
 
     fn references(&self, frame: Frame) -> u32 {

@@ -16,6 +16,7 @@ pub mod threads;
 pub mod time;
 
 use crate::arch::entry::{STAYS, SystemCall};
+use crate::arch::heap;
 use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule::{self, Running};
@@ -120,9 +121,9 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     if entry.is(LONG) {
         boundary::let_interrupts_in(cpu);
     }
-    // Every call may use some kernel heap; what it may use is there before it starts.
-    let has_room = |memory: &mut Memory| memory.physical.has_room_for_bookkeeping() || has_room_after_all(memory);
-    let result = if entry.is(ALWAYS) || has_room(&mut kernel.memory) {
+    // Every call may use some kernel heap, or give some back; what it may use is there before it starts.
+    let memory = &mut kernel.memory;
+    let result = if heap::settle(&mut memory.physical) || entry.is(ALWAYS) || has_room_after_all(memory) {
         (entry.make)(call, kernel)
     } else {
         let answer = refuse(kernel, &Caller::of(call));

@@ -66,6 +66,14 @@ programs! {
 }
 
 #[test]
+fn heap_gives_back() {
+    for jotun in [Jotun::new(), Jotun::new().smp(2)] {
+        let outcome = jotun.memory(96).args(["heap-back"]).run().expect(0);
+        outcome.expect_in_output("\nok heap-back\n").expect_all_back();
+    }
+}
+
+#[test]
 fn a_signal_to_everybody() {
     let outcome = Jotun::new().args(["jobs", "everybody"]).run().expect(0);
     assert_eq!(outcome.text(), "ok jobs: everybody\n", "{outcome}");

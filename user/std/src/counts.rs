@@ -21,7 +21,7 @@ pub struct Counts {
     pub objects: u64,
     /// Open files.
     pub open_files: u64,
-    /// Free frames, those of the kernel's heap with its tables, and this program's own.
+    /// Free frames, those of the kernel's heap, and this program's own.
     pub frames: u64,
 }
 
@@ -34,7 +34,6 @@ impl Counts {
         let take = || {
             let text = jotun::statistics().expect("the kernel's statistics");
             let get = |name| native::value(&text, name).unwrap_or_else(|| panic!("a statistic {name}"));
-            let heap = get("heap_pages");
             let container = jotun::container(0).expect("what this container uses");
             let own = native::value(&container, "pages").expect("its pages");
             Self {
@@ -45,8 +44,7 @@ impl Counts {
                 copies: get("directory_copies_live"),
                 objects: get("objects_live"),
                 open_files: get("open_files_live"),
-                // A page of tables maps 512 pages of the heap.
-                frames: get("frames_free") + heap + heap.div_ceil(512) + own,
+                frames: get("frames_free") + get("heap_pages") + get("heap_idle_pages") + own,
             }
         };
         // The first look may need memory of its own.

@@ -54,7 +54,7 @@ pub(crate) struct Test {
 const NIGHTLY: &str = "nightly";
 
 /// What the kernel is made of and the host can run.
-const KERNEL_CRATES: [&str; 6] = ["abi", "cpulocal", "giantlock", "trace", "files", "containers"];
+const KERNEL_CRATES: [&str; 7] = ["abi", "cpulocal", "giantlock", "slabs", "trace", "files", "containers"];
 
 /// What a step came to.
 #[derive(Default, PartialEq, Eq, Debug)]
