@@ -292,7 +292,7 @@ pub fn used() -> usize {
 /// If there are no frames for them.
 pub fn init(frames: &mut Frames) {
     let directory = frames.kernel_directory();
-    let root = target(&frames.table(directory)[slot(HEAP.start, 4)]).expect("the kernel's half has its tables");
+    let root = target(&frames.entry(directory, slot(HEAP.start, 4))).expect("the kernel's half has its tables");
     let root = (DIRECT_MAP + root.address().as_u64()) as *mut u64;
     // SAFETY: the table for the heap's addresses, which all page directories share; nothing else is mapped there.
     with(|state| unsafe { state.large.set_root(root) });
