@@ -16,8 +16,8 @@
 //! answered.
 //!
 //! **Invariant: when a call begins that may allocate, the pool has as many pages as any call uses.** These are
-//! [`RESERVE`], and twice the largest piece ever allocated if that is more, for vectors grow by moving to twice their size
-//! in one piece. What remains to the caller is not to allocate at once what a program asks for by a number: such sizes
+//! [`RESERVE`], and beside that twice what the largest piece ever allocated would need if it grew: vectors grow by moving
+//! to twice their size in one piece, and an arena has two that do so together. What remains to the caller is not to allocate at once what a program asks for by a number: such sizes
 //! have a limit of their own. An allocation that finds the pool empty is a kernel panic: the reserve is too small.
 //!
 //! What the pool has beyond that and some slack is given back, so many frames at a time ([`GIVEN`]); and frames that run
@@ -115,7 +115,8 @@ impl State {
             Some(size) => self.slabs.allocate_anew(size),
             None if layout.align() > PAGE_SIZE => None,
             None => {
-                self.goal = self.goal.max(Large::need(2 * layout.size()));
+                // Two vectors may grow at once: an arena has two of the same length.
+                self.goal = self.goal.max(RESERVE / PAGE_SIZE + 2 * Large::need(2 * layout.size()));
                 self.large.allocate(layout.size(), &mut self.slabs)
             }
         }
