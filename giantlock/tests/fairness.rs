@@ -143,7 +143,8 @@ fn tas_is_handed_to_who_is_tired() {
     assert_eq!(lock.ask(cpu(0)), Ok(1), "nobody is tired any more");
 }
 
-/// CPUs that are tired come by turns: at most N acquisitions by others after the claim.
+/// CPUs that are tired come by turns: at most N acquisitions by others after the claim. One more is counted after it if
+/// the owner of that moment had acquired the lock before the claim and counts itself only now.
 #[test]
 fn tas_does_not_starve_who_is_tired() {
     let guarded = Guarded::<Tas, u64>::default();
@@ -178,7 +179,7 @@ fn tas_does_not_starve_who_is_tired() {
     assert_eq!(guarded.into_inner(), (CPUS * VISITS) as u64);
     let most = most.into_inner();
     println!("tas: overtaken at most {most} times when tired");
-    assert!(most <= CPUS as u64, "{most} acquisitions after a claim, of {CPUS} CPUs");
+    assert!(most <= CPUS as u64 + 1, "{most} acquisitions after a claim, of {CPUS} CPUs");
 }
 
 /// Test-and-set has no bound for others: whoever is quick overtakes a waiter as often as it likes.
