@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+mod alarms;
 pub mod arena;
 pub mod balance;
 pub mod container;

@@ -1,4 +1,4 @@
-//! Which thread runs on which CPU, and which CPU watches the clock.
+//! Which thread runs on which CPU. Which CPU watches the clock stands in [`crate::alarms`].
 //!
 //! There is one common ready queue, in *lanes*: two for each CPU. A thread is bound to a CPU as it gets ready
 //! for the first time: to an idle CPU if there is one, else to one where it would go first, else to one that
@@ -22,13 +22,6 @@
 //!
 //! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, this one is in
 //! `attention`, or all that are idle are.
-//!
-//! **Invariant:** while anybody has a deadline, some CPU is responsible for one at least as early as the
-//! earliest, and has set its timer for it or for something before it, given that a CPU asks
-//! [`Tasks::next_alarm`] before it leaves the kernel if it has parked a thread or its timer has gone off.
-//!
-//! A timer that is set is not set anew for something later, and not stopped when nobody waits any more: it
-//! goes off once for nothing, and threads that wake each other in turn do not touch it.
 
 use crate::balance::{SOON, TURN};
 use crate::container::{Cpu, CpuSet};
@@ -82,7 +75,7 @@ pub(crate) struct Schedule {
     /// Threads that are ready or run.
     pub(crate) runnable: u32,
     /// The CPU that has set its timer for a deadline, and that deadline.
-    responsible: Option<(Cpu, u64)>,
+    pub(crate) responsible: Option<(Cpu, u64)>,
 }
 
 pub(crate) struct CpuState {
@@ -97,11 +90,11 @@ pub(crate) struct CpuState {
     /// Since when no thread waits here, if none does.
     pub(crate) unawaited_since: u64,
     /// What that had left of its slice when the CPU looked last, in nanoseconds.
-    slice: u64,
+    pub(crate) slice: u64,
     /// When the slice is over, in nanoseconds since boot.
-    slice_end: u64,
+    pub(crate) slice_end: u64,
     /// What its timer is set to, in the same way, or [`NEVER`].
-    alarm: u64,
+    pub(crate) alarm: u64,
     /// Threads that are bound to it and have not ended.
     pub(crate) bound: u32,
 }
@@ -534,70 +527,5 @@ impl<R> Tasks<R> {
     #[cfg(test)]
     pub(crate) fn bound_to(&self, cpu: Cpu) -> u32 {
         self.schedule.cpus[usize::from(cpu.0)].bound
-    }
-
-    /// Wakes those whose deadline is over: the timer of `cpu` has gone off.
-    pub fn expire(&mut self, cpu: Cpu, now: u64) {
-        self.schedule.cpu(cpu).alarm = NEVER;
-        if self.schedule.responsible.is_some_and(|(who, _)| who == cpu) {
-            self.schedule.responsible = None;
-            self.attention.insert(cpu);
-        }
-        self.wake_expired(now);
-    }
-
-    /// What `cpu` is to set its timer to when it is about to run what it has chosen: the next deadline that it
-    /// is responsible for or, if somebody waits who goes next, the end of a slice that begins `now` or goes on.
-    /// `None` if the timer goes off early enough as it is.
-    pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
-        let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
-        let turn = if SEVERAL { self.turn_of(cpu) } else { None };
-        let state = self.schedule.cpu(cpu);
-        state.slice_end = now + turn.map_or(state.slice, |left| left.min(state.slice));
-        let contested = state.best().is_some_and(|best| best <= state.priority());
-        let mut wanted = if contested { deadline.min(state.slice_end) } else { deadline };
-        if SEVERAL && let Some((_, look)) = self.schedule.watch.filter(|(who, _)| *who == cpu) {
-            wanted = wanted.min(look);
-        }
-        let state = self.schedule.cpu(cpu);
-        let sooner = wanted < state.alarm;
-        state.alarm = state.alarm.min(wanted);
-        sooner.then_some(wanted)
-    }
-
-    /// `cpu` wants to come back at a time: whether its timer is to be set for that, as it goes off later.
-    pub fn bring_alarm_forward(&mut self, cpu: Cpu, at: u64) -> bool {
-        let alarm = &mut self.schedule.cpu(cpu).alarm;
-        let sooner = at < *alarm;
-        *alarm = at.min(*alarm);
-        sooner
-    }
-
-    /// How long the thread that `cpu` runs has left of its turn, if others as urgent wait.
-    fn turn_of(&self, cpu: Cpu) -> Option<u64> {
-        let state = &self.schedule.cpus[usize::from(cpu.0)];
-        let (id, priority) = state.running.filter(|_| self.schedule.soft)?;
-        let thread = self.thread(id).filter(|_| state.best() == Some(priority))?;
-        self.schedule.turn_left(thread)
-    }
-
-    /// The deadline for which `cpu` shall set its timer: the earliest of all, unless another CPU is
-    /// responsible for one at least as early. It is responsible from now on.
-    pub(crate) fn deadline_for(&mut self, cpu: Cpu) -> Option<u64> {
-        let next = self.next_deadline();
-        let responsible = &mut self.schedule.responsible;
-        match (*responsible, next) {
-            (Some((who, at)), Some(next)) if who != cpu && at <= next => None,
-            (_, Some(next)) => {
-                *responsible = Some((cpu, next));
-                Some(next)
-            }
-            (_, None) => {
-                if responsible.is_some_and(|(who, _)| who == cpu) {
-                    *responsible = None;
-                }
-                None
-            }
-        }
     }
 }
