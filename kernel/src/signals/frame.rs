@@ -262,6 +262,9 @@ fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context 
 /// Undoes [`push`] after the handler has returned: registers, mask, alternate stack and extended state
 /// come from the frame. One that holds what a program may not have is an error, but for flags, which
 /// are not taken. Returns the register that a call's result would be in.
+///
+/// As on Linux mask and general registers are taken before the rest is looked at: a handler of the fault that an
+/// error is finds the frame's registers in its own frame, and goes back to them and not behind the call.
 pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fault> {
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
@@ -270,9 +273,7 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     kernel.memory.copy_in(space, thread.registers.rsp, context.as_mut_bytes())?;
     let from = &context.registers;
     let [cs, _, _, ss] = from.segments.map(u64::from);
-    if from.rip >= USER_END || cs != Registers::USER_CODE || ss != Registers::USER_DATA {
-        return Err(Fault::NoRegion);
-    }
+    take_general(&mut thread.registers, from);
     let state = &mut thread.extended.0;
     let taken = match from.extended {
         0 => {
@@ -284,17 +285,24 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     if !taken {
         // Not even a thread that is about to end keeps what the CPU does not accept.
         fpu::initial(state);
-        return Err(Fault::NoRegion);
     }
-    let to = &mut thread.registers;
-    [to.r8, to.r9, to.r10, to.r11, to.r12, to.r13, to.r14, to.r15] = from.r8_to_r15;
-    (to.rdi, to.rsi, to.rbp, to.rbx) = (from.rdi, from.rsi, from.rbp, from.rbx);
-    (to.rdx, to.rax, to.rcx, to.rsp, to.rip) = (from.rdx, from.rax, from.rcx, from.rsp, from.rip);
-    to.rflags = (from.rflags & USER_FLAGS) | INTERRUPTS_ON;
-    to.vector = Registers::SET;
-    // As on Linux one that cannot be had is not an error here.
-    let _ = set_stack(thread, &context.stack);
+    let is_whole = taken && from.rip < USER_END && cs == Registers::USER_CODE && ss == Registers::USER_DATA;
+    if is_whole {
+        // As on Linux one that cannot be had is not an error here.
+        let _ = set_stack(thread, &context.stack);
+    }
     super::set_mask(&mut kernel.tasks, id, context.mask);
     schedule::reload(kernel, cpu);
-    Ok(context.registers.rax)
+    if is_whole { Ok(context.registers.rax) } else { Err(Fault::NoRegion) }
+}
+
+/// Takes the general registers of a frame. An instruction pointer that is none of user mode becomes one at which there is
+/// never anything.
+fn take_general(to: &mut Registers, from: &Context) {
+    [to.r8, to.r9, to.r10, to.r11, to.r12, to.r13, to.r14, to.r15] = from.r8_to_r15;
+    (to.rdi, to.rsi, to.rbp, to.rbx) = (from.rdi, from.rsi, from.rbp, from.rbx);
+    (to.rdx, to.rax, to.rcx, to.rsp) = (from.rdx, from.rax, from.rcx, from.rsp);
+    to.rip = if from.rip < USER_END { from.rip } else { 0 };
+    to.rflags = (from.rflags & USER_FLAGS) | INTERRUPTS_ON;
+    to.vector = Registers::SET;
 }

@@ -147,15 +147,18 @@ impl Talk {
     /// Whose line it is.
     pub(super) fn sort<'a>(&mut self, line: &'a [u8]) -> Heard<'a> {
         const STOPPED: &str = "Next at t=";
+        const BREAKPOINT: &str = " Magic breakpoint";
         let text = String::from_utf8_lossy(line);
         match self.state {
             // The banner ends with the first instruction of each CPU.
             State::Starting if next_of(&text, self.cpus - 1).is_some() => self.state = State::Running,
             State::Starting => {}
             // Another CPU may have been in the middle of a line, of which the beginning is lost.
-            State::Running if text.rfind('(').and_then(|at| after_cpu(&text[at..])) == Some(" Magic breakpoint") => {
+            State::Running if text.rfind('(').and_then(|at| after_cpu(&text[at..])) == Some(BREAKPOINT) => {
                 return Heard::Pause;
             }
+            // Of CPU 0 it comes before the news that the machine stands still, of others behind what CPU 0 does next.
+            State::Stopped if after_cpu(&text) == Some(BREAKPOINT) => return Heard::Pause,
             State::Running if text.starts_with(STOPPED) => self.state = State::Stopped,
             State::Running if text.contains(STOPPED) && self.interrupted.load(Ordering::Relaxed) => {
                 self.state = State::Stopped;

@@ -51,14 +51,22 @@ fn the_guests_lines_are_told_from_the_debuggers() {
             "(0) [0x000000244425] 0008:ffffffff80244425 (unk. ctxt): test r13b, r13b           ; 4584ed",
             "(1) [0x000000244425] 0008:ffffffff80244425 (unk. ctxt): test r13b, r13b           ; 4584ed",
             "<bochs:2> c",
+            "[0.116812] INFO start: more",
+            "Next at t=532277607",
+            "(0) [0x0000002c7a44] 0008:ffffffff802c7a44 (unk. ctxt): mov eax, ebx              ; 8bc3",
+            "(1) Magic breakpoint",
+            "(1) [0x0000002a8138] 0008:ffffffff802a8138 (unk. ctxt): mov dx, 0x00f4            ; 66baf400",
+            "<bochs:3> c",
             "\x1eexit 0",
             "(0).[9851973729] [0x000000238cfd] 0008:ffffffff80238cfd (unk. ctxt): out dx, al    ; ee",
         ],
         false,
     );
     let start = "[0.097234] INFO start: Next at t=1";
-    assert_eq!(heard, ["[0.000000] INFO cpu: some", "(pause)", start, "(pause)", "\x1eexit 0"]);
-    assert_eq!(answers.len(), 3);
+    let more = "[0.116812] INFO start: more";
+    let pauses = ["[0.000000] INFO cpu: some", "(pause)", start, "(pause)", more, "(pause)", "\x1eexit 0"];
+    assert_eq!(heard, pauses);
+    assert_eq!(answers.len(), 5);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! - `held`: a process holds what nobody sees, and goes when another needs memory.
 //! - `edge`: a process takes memory as long as calls give it some, and sits there; processes can still be made.
 //! - `regions`: processes fill the kernel's heap with mappings; output, reading and `kill` still work.
-//! - `sit`: the process of `edge` alone, which says when it sits.
+//! - `sit`: the process of `edge` alone, which says when it begins and when it sits.
 //!
 //! This is not for Linux, which has other bounds.
 
@@ -361,8 +361,11 @@ fn main() {
         Some("edge") => edge(),
         Some("regions") => regions(),
         Some("sit") => {
+            // Once it sits there is no page for it any more: neither for a buffer nor for a file to which it writes.
+            let say = |line: &str| assert_eq!(sys!(SYS_write, 1, line.as_ptr(), line.len()), Ok(line.len() as u64));
+            say("begins\n");
             sit();
-            println!("sits");
+            say("sits\n");
             loop {
                 let _ = sys!(SYS_pause);
             }
