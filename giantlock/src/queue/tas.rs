@@ -8,7 +8,8 @@
 //! halts) would find the lock taken each time that it is awake. So it makes a *claim*: it becomes the *heir*, to whom
 //! the lock is handed over instead of being freed, or the one after the heir. From then on at most N acquisitions
 //! by the other N−1 CPUs come before its own: one by a CPU that finds the lock freed by an owner that had not seen
-//! the claim, and one by each other claimant, since heirs follow each other in the order of their numbers.
+//! the claim, and one by each other claimant, since heirs follow each other in the order of their numbers and the heir's
+//! place is not empty between them.
 //!
 //! The owner releases the lock by writing the heir into its word, and `FREE` stands for no heir: so where no CPU is
 //! tired, a release has as many instructions as if there were no claims.
@@ -59,32 +60,43 @@ impl Tas {
         self.word.0.load(Acquire) == u32::from(cpu.tag())
     }
 
-    /// `cpu` has become tired.
+    /// `cpu` has become tired: it makes a claim, and is the heir if there is none.
+    ///
+    /// All of this is sequentially consistent, which costs only those who are tired: between a claim and the heir that
+    /// [`settle`](Tas::settle) leaves, one of the two sees the other.
     fn claim(&self, cpu: Cpu) {
-        // The claim first and then the heir; `settle` does it the other way round. If the claim comes before the other's
-        // look at the claims it is seen; if not, this CPU sees what the other has done before: it takes four CPUs to need
-        // that, one that frees the lock, one that takes it and hands it to a third, and this one.
-        self.claims.0.fetch_or(1 << cpu.id(), Acquire); // Beyond the models.
+        self.claims.0.fetch_or(1 << cpu.id(), SeqCst);
         self.inherit(cpu);
     }
 
     /// Makes `cpu` the heir if there is none.
     fn inherit(&self, cpu: Cpu) {
-        _ = self.heir.0.compare_exchange(FREE, cpu.tag().into(), Relaxed, Relaxed);
+        _ = self.heir.0.compare_exchange(FREE, cpu.tag().into(), SeqCst, SeqCst);
     }
 
     /// `cpu`, which had a claim, has the lock: the claim is withdrawn, and the next claimant is the heir.
+    ///
+    /// The heir's place is empty only where no CPU had a claim when this one withdrew its own. Otherwise a CPU that claims
+    /// at that moment would inherit before those who have waited for longer, again and again.
     fn settle(&self, cpu: Cpu) {
-        // Only owners do this, one at a time. If another CPU has become the heir meanwhile, it stays that.
-        _ = self.heir.0.compare_exchange(cpu.tag().into(), FREE, Relaxed, Relaxed);
         let mine = 1 << cpu.id();
-        let others = self.claims.0.fetch_and(!mine, Release) & !mine; // Beyond the models.
-        if others != 0 {
-            let above = u32::from(cpu.id()) + 1;
-            let next = (above + others.rotate_right(above).trailing_zeros()) % u64::BITS;
-            Cpu::new(next as u8).into_iter().for_each(|next| self.inherit(next));
+        let others = self.claims.0.fetch_and(!mine, SeqCst) & !mine;
+        let next = after(cpu, others);
+        let heir = next.map_or(FREE, |next| next.tag().into());
+        // A CPU that took the lock when it was free need not be the heir; then another one is, and stays that.
+        let was_heir = self.heir.0.compare_exchange(cpu.tag().into(), heir, SeqCst, SeqCst).is_ok();
+        if was_heir && next.is_none() {
+            // Who has claimed since then found this CPU in the heir's place. It waits until this one gives the lock back.
+            after(cpu, self.claims.0.load(SeqCst)).into_iter().for_each(|next| self.inherit(next));
         }
     }
+}
+
+/// The next CPU of a set behind `cpu`, in the order of numbers, round and round.
+fn after(cpu: Cpu, cpus: u64) -> Option<Cpu> {
+    let above = u32::from(cpu.id()) + 1;
+    let next = (above + cpus.rotate_right(above).trailing_zeros()) % u64::BITS;
+    Cpu::new(next as u8).filter(|_| cpus != 0)
 }
 
 impl Default for Tas {
