@@ -298,10 +298,12 @@ fn crowd() {
 }
 
 /// Has a child do something, and waits until all that has come of it is gone. This process does nothing else, so its
-/// own memory is the same each time.
-fn by_child(work: impl FnOnce()) {
+/// own memory is the same each time, and it stays on one CPU, as another would need a copy of its page directory. The child
+/// may run on all that are `allowed`.
+fn by_child(allowed: cpus::Mask, work: impl FnOnce()) {
     match fork_raw().expect("a child") {
         0 => {
+            cpus::set_affinity(0, allowed).expect("the CPUs that there are");
             work();
             leave(0);
         }
@@ -325,10 +327,12 @@ fn main() {
         soak(rounds, seed);
         return println!("ok soak");
     }
-    by_child(crowd);
-    by_child(|| soak(rounds / 4 + 1, seed + 1));
+    let allowed = cpus::affinity(0).expect("a mask of CPUs");
+    cpus::stay_on(cpus::current());
+    by_child(allowed, crowd);
+    by_child(allowed, || soak(rounds / 4 + 1, seed + 1));
     let (before, heap) = (Counts::now(), counts::heap());
-    by_child(|| soak(rounds, seed));
+    by_child(allowed, || soak(rounds, seed));
     let (after, grown) = (Counts::now(), counts::heap() as i64 - heap as i64);
     assert_eq!(before, after, "before and after");
     assert_eq!(grown, 0, "bytes of the kernel's heap that have not come back");
