@@ -9,7 +9,7 @@
 //! Runs on Linux as well, where nothing is counted.
 
 use libc::*;
-use programs::children::{End, end_of, fork_raw, leave, wait_for};
+use programs::children::{End, close_all, end_of, fork_raw, give, leave, pipe_ends, take, wait_for};
 use programs::counts::{self, Counts, nap};
 use programs::cpus::{self, Random};
 use programs::{native, sys, system};
@@ -280,20 +280,26 @@ fn soak(rounds: u64, seed: u64) {
     }
 }
 
-/// More at a time than the soak ever has, so that no table of the kernel, which never shrinks, grows in it.
+/// More at a time than the soak ever has, so that no table of the kernel, which never shrinks, grows in it. All are there
+/// before the first one goes.
 fn crowd() {
+    let ([over, go_on], [there, say_there]) = (pipe_ends(), pipe_ends());
     for _ in 0..MOST {
         if fork_raw().expect("a child") == 0 {
+            close_all(&[go_on]);
             for _ in 0..2 {
-                let _ = thread::Builder::new().stack_size(64 << 10).spawn(|| nap(50_000));
+                let _ = thread::Builder::new().stack_size(64 << 10).spawn(move || take(over));
             }
             let mut ends = [0i32; 2];
             (0..4).for_each(|_| _ = sys!(SYS_pipe2, &mut ends, 0));
             let _ = sys!(SYS_open, c"/proc/self/stat", O_RDONLY);
-            nap(50_000);
+            give(say_there, 0);
+            let _ = take(over);
             leave(0);
         }
     }
+    (0..MOST).for_each(|_| assert_eq!(take(there), Some(0), "a child is there"));
+    close_all(&[over, go_on, there, say_there]);
     (0..MOST).for_each(|_| _ = wait_for(-1, 0));
 }
 
