@@ -51,7 +51,7 @@ fn the_largest_process_goes() {
 #[test]
 fn a_process_that_sits_on_memory_can_be_ended() {
     on_up_and_smp(2, |jotun| drop(shortage(jotun, "edge")));
-    let script = "shortage sit >/ready & until { read begins && read sits; } </ready; do sleep 0.1; done; echo $sits; \
+    let script = ": >/ready; shortage sit >>/ready & until { read begins && read sits; } </ready; do sleep 0.1; done; echo $sits; \
                   touch /file; rm /file && echo removed; kill %1; wait; echo over";
     let scratch = Scratch::new("sits");
     let bin = scratch.path().join("bin");
