@@ -134,8 +134,8 @@ impl<T> Arena<T> {
         self.insert_named(|_| object)
     }
 
-    /// The same of an object that has its own name in it. Inlined, so that a large one is made in its place, and not
-    /// copied there.
+    /// Puts in an object that holds its own name: `make` is given the name. Inlined, so that a large object is made in its
+    /// slot instead of being copied there.
     #[inline(always)]
     pub fn insert_named(&mut self, make: impl FnOnce(Id<T>) -> T) -> Result<Id<T>, Full> {
         if self.first_free == END {

@@ -1,4 +1,4 @@
-//! Who belongs together: a process's children, its threads, and the members of a process group.
+//! Families: the lists of a process's children, of its threads, and of the members of a process group.
 //!
 //! Each of them is a queue through the control blocks. So finding a child that has ended, the threads of a process or
 //! the members of a group costs as much as there are of those, however many other processes there are.

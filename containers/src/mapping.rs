@@ -58,8 +58,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.unmap_some(id, range, &mut Budget::unlimited()).map(drop)
     }
 
-    /// The same as far as the budget goes. Whether that was all: if not, it is to be asked for the same range again, and
-    /// nobody may change the regions in between.
+    /// Takes regions in a range and their pages away until the budget is spent; returns whether the whole range is done.
+    /// If not, the caller asks for the same range again, and keeps other changes of the regions out until then.
     pub fn unmap_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> Result<bool, NoMemory> {
         let regions = &self.containers.get(id).ok_or(NoMemory::Limit)?.regions;
         // Nor is there a page where there is no region.
@@ -111,7 +111,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.discard_some(id, range, &mut Budget::unlimited());
     }
 
-    /// The same as far as the budget goes. Whether that was all.
+    /// Drops pages of a range until the budget is spent; returns whether the whole range is done.
     pub fn discard_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> bool {
         let Some((root, range)) = self.reach(id, range) else { return true };
         let mut reached = range.start;

@@ -51,7 +51,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.physical.has_remains();
     }
 
-    /// The same of an object.
+    /// An object has no reference any more: its pages are given back, at once if they are few and piece by piece if not.
     pub(crate) fn discard_object(&mut self, id: ObjectId) {
         if self.add_to_remains(id) {
             self.physical.has_remains();

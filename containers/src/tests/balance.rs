@@ -94,7 +94,7 @@ fn threads_that_wake_each_other_in_turn_stay_together() {
         machine.tasks.park(awake, Wait::restart(Channel::Locks, None));
         assert_eq!(machine.look(0, SOON - 1), Some(asleep));
     }
-    // Nobody has been left waiting since it looked last, so that it is the last time.
+    // CPU 1 looks once more. No thread has been left waiting since its last look, so it ends its watch.
     machine.now += MIGRATION;
     machine.look(1, 0);
     machine.now += MIGRATION;
