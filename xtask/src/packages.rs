@@ -269,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn the_container_file_installs_them_all() {
+        let text = fs::read_to_string(crate::project::root().join("Containerfile")).expect("the Containerfile");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        for package in PACKAGES {
+            assert!(words.contains(&package.name), "Containerfile lacks {}", package.name);
+        }
+        let toolchain = fs::read_to_string(crate::project::root().join("rust-toolchain.toml")).expect("the toolchain");
+        let channel = toolchain.split('"').nth(1).expect("a channel");
+        assert!(text.contains(&format!("FROM rust:{channel}-")), "Containerfile has another toolchain than {channel}");
+    }
+
+    #[test]
     fn each_use_needs_something() {
         for need in [Use::Boot, Use::Efi, Use::Ovmf, Use::Test, Use::Debug, Use::Bochs] {
             assert!(PACKAGES.iter().any(|package| package.needed_for(&[need])), "{need:?}");

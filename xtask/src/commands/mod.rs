@@ -1,6 +1,7 @@
 //! The subcommands, a file each. A doc comment here is what `--help` shows.
 
 pub(crate) mod bench;
+pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod debug;
 pub(crate) mod doctor;
