@@ -2,6 +2,7 @@
 
 use crate::arena::Id;
 use crate::directory::{self, Root, WINDOW};
+use crate::fork::Begun;
 use crate::frames::Frame;
 use crate::region::Regions;
 use crate::tasks::ThreadId;
@@ -135,6 +136,8 @@ pub struct Container {
     pub growth: u64,
     /// The thread whose call has left the kernel while it changes the address space. Others wait until it is over.
     pub changed_by: Option<ThreadId>,
+    /// A child that a fork has begun to make, and not ended yet.
+    pub(crate) begun: Option<Begun>,
     /// It has ended, and is being taken apart.
     pub(crate) is_gone: bool,
     /// The next container that is being taken apart.

@@ -34,8 +34,10 @@ pub const PACKAGES_SLOT: usize = slot(PACKAGES.start, 4);
 /// First PML4 slot of the kernel's half, shared by all page directories.
 pub const KERNEL_SLOT: usize = 256;
 
-/// Instructions that it takes to take a page away, roughly.
+/// Instructions that it takes to take a page away, to share one, and to make a table, roughly.
 const COST_OF_A_PAGE: u64 = 150;
+const COST_OF_SHARING: u64 = 100;
+const COST_OF_A_TABLE: u64 = 1_000;
 
 /// The flags of an entry that points to a further table: rights are decided at the last level.
 pub const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
@@ -100,18 +102,22 @@ pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) ->
     let mut at = root;
     let mut made = 0;
     while at.level > 1 {
-        let table = match target(&memory.entry(at.table, slot(address, at.level))) {
-            Some(table) => table,
-            None => {
-                let table = memory.allocate()?;
-                set(memory, at.table, slot(address, at.level), table, TABLE);
-                made += 1;
-                table
-            }
-        };
+        let (table, new) = next_table(memory, at.table, slot(address, at.level))?;
+        made += new;
         at = at.below(table);
     }
     Ok((at.table, made))
+}
+
+/// The table that an entry of another one points to, made if it is missing; tells how many tables were made.
+#[inline(always)]
+fn next_table(memory: &mut impl PhysicalMemory, table: Frame, slot: usize) -> Result<(Frame, u32), OutOfFrames> {
+    if let Some(next) = target(&memory.entry(table, slot)) {
+        return Ok((next, 0));
+    }
+    let next = memory.allocate()?;
+    set(memory, table, slot, next, TABLE);
+    Ok((next, 1))
 }
 
 /// Points an entry of a table at a frame.
@@ -336,19 +342,35 @@ pub struct Shared {
     pub lost: bool,
 }
 
-/// Enters all pages that hang in `from`, but for objects' own, in the same way in `to`, an empty table of the same
-/// level, and takes the right to write away from both.
-pub fn share(memory: &mut impl PhysicalMemory, from: Root, to: Frame, shared: &mut Shared) -> Result<(), OutOfFrames> {
-    let mut walk = Walk::all(memory, from);
-    while let Some(Found { slot, mut entry, .. }) = walk.next(memory) {
+/// Enters the pages of `range`, not empty, that hang in `from`, but for objects' own, in the same way in `to`, a table of
+/// the same level, where nothing is yet; and takes the right to write away from both.
+///
+/// Stops before a last-level table when the budget is spent, and returns where, which is the end of the range otherwise.
+pub fn share(
+    memory: &mut impl PhysicalMemory,
+    (from, to): (Root, Frame),
+    range: Range<u64>,
+    budget: &mut Budget,
+    shared: &mut Shared,
+) -> Result<u64, OutOfFrames> {
+    let end = range.end;
+    let mut walk = Walk::new(memory, from, range);
+    while let Some(Found { slot, part, mut entry }) = walk.next(memory) {
         let frame = Frame::containing(entry.addr());
         if from.level > 1 {
-            let table = memory.allocate()?;
-            set(memory, to, slot, table, TABLE);
-            shared.tables += 1;
-            share(memory, from.below(frame), table, shared)?;
+            if budget.is_spent() {
+                return Ok(part.start);
+            }
+            let (table, made) = next_table(memory, to, slot)?;
+            shared.tables += made;
+            let reached = share(memory, (from.below(frame), table), part.clone(), budget, shared)?;
+            budget.spend(COST_OF_A_TABLE);
+            if reached < part.end {
+                return Ok(reached);
+            }
             continue;
         }
+        budget.spend(COST_OF_SHARING);
         let flags = entry.flags();
         if flags.contains(OBJECT) {
             continue;
@@ -362,7 +384,7 @@ pub fn share(memory: &mut impl PhysicalMemory, from: Root, to: Frame, shared: &m
         memory.set_entry(to, slot, entry);
         shared.pages += 1;
     }
-    Ok(())
+    Ok(end)
 }
 
 /// Half a page directory, in bytes: the user's slots, or the kernel's.

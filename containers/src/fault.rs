@@ -131,7 +131,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if near || above.end - start > container.growth {
             return Err(Fault::NoRegion);
         }
-        container.regions.insert(Region { start, end: above.start, ..above }).map_err(|_| Fault::OutOfMemory)
+        let begun = container.begun;
+        container.regions.insert(Region { start, end: above.start, ..above }).map_err(|_| Fault::OutOfMemory)?;
+        // A child that is being made may have got the region as it was.
+        begun.map_or(Ok(()), |begun| self.grow(begun.child, address).or(Ok(())))
     }
 
     /// Enters pages of an object beside one that has been entered, in the same table and as far as they are

@@ -257,6 +257,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             mappings_end: directory::USER_END,
             growth: 0,
             changed_by: None,
+            begun: None,
             is_gone: false,
             next_of_remains: None,
         };

@@ -155,7 +155,7 @@ pub enum Covered {
 }
 
 /// Instructions that it takes to look at a region, roughly.
-const COST_OF_A_LOOK: u64 = 20;
+pub(crate) const COST_OF_A_LOOK: u64 = 20;
 
 /// Regions in a run, at most. Few enough to be moved up by one when another one comes between them, and so many that
 /// nearly every program has just one run.
@@ -202,9 +202,11 @@ impl Regions {
         self.runs.iter().flatten()
     }
 
-    /// The same, as slices of limited length.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = &[Region]> {
-        self.runs.iter().map(Vec::as_slice)
+    /// Those that end behind an address, as slices of limited length.
+    pub(crate) fn runs_from(&self, address: u64) -> impl Iterator<Item = &[Region]> {
+        let Place { run, index } = self.first_place(&(address..u64::MAX));
+        let runs = self.runs.iter().skip(run).map(Vec::as_slice);
+        runs.enumerate().map(move |(n, run)| if n == 0 { &run[index..] } else { run })
     }
 
     /// Takes a run out, whichever, of regions that nobody needs any more.

@@ -6,7 +6,7 @@
 //! room is delivered all the same and tells nothing; so on Linux. Real-time signals queue as long as there is
 //! room, others are pending once; so that none is lost, the kernel asks for [room](Tasks::has_room) first.
 
-use crate::container::Cpu;
+use crate::container::{ContainerId, Cpu};
 use crate::process::ProcessId;
 use crate::tasks::{Tasks, ThreadId};
 use crate::thread::{State, Thread};
@@ -106,8 +106,8 @@ pub struct Control {
 pub(crate) struct Signals {
     infos: Vec<(Target, SignalInfo)>,
     pub(crate) next_timer: Option<u64>,
-    /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, and processes
-    /// for which a signal is pending or that do not run.
+    /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, processes
+    /// for which a signal is pending or that do not run, and forks at a preemption point.
     restless: u32,
 }
 
@@ -282,6 +282,25 @@ impl<R> Tasks<R> {
         let Some(process) = self.thread(id).map(|thread| thread.process) else { return };
         let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
         self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Stopped(process), None) });
+    }
+
+    /// A fork of a container has come to its first preemption point. The container's other threads park when they are about
+    /// to go to user mode ([`Tasks::park_while_forking`]), and are not there now.
+    pub fn fork_begins(&mut self) {
+        self.signals.restless += 1;
+    }
+
+    /// A fork that had begun is over, or has been given up.
+    pub fn fork_ends(&mut self, container: ContainerId) {
+        self.signals.restless -= 1;
+        self.wake_all(Channel::Forking(container));
+    }
+
+    /// Parks a thread of a container of which another thread makes a child, until that is made.
+    pub fn park_while_forking(&mut self, id: ThreadId) {
+        let Some(container) = self.thread(id).map(|thread| thread.container) else { return };
+        let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
+        self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Forking(container), None) });
     }
 
     /// If a process is about to be stopped and none of its threads runs any more, it is: true, once.

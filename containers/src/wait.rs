@@ -39,6 +39,8 @@ pub enum Channel {
     Stopped(ProcessId),
     /// That the address space is no longer being changed by a call of another thread.
     Container(ContainerId),
+    /// That the fork is over which another thread has begun of this one's container.
+    Forking(ContainerId),
     /// Nothing: signals that are there come first, then the call is made again.
     Again,
 }
@@ -62,7 +64,7 @@ impl Channel {
             Channel::Epoll(number) => 48 + number as usize,
             Channel::Locks => return BUCKETS + 4,
             Channel::Signal(_) | Channel::Again => return BUCKETS + 5,
-            Channel::Container(container) => 48 + container.index() as usize,
+            Channel::Container(container) | Channel::Forking(container) => 48 + container.index() as usize,
             Channel::Stopped(process) => 40 + process.index() as usize,
         };
         hash % BUCKETS

@@ -98,6 +98,9 @@ pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, conta
     if let Some(shared) = kernel.memory.container_mut(container) {
         shared.processes -= 1;
         if shared.processes == 0 {
+            if shared.changed_by.is_some() {
+                calls::memory::abandon_change(&mut kernel.memory, &mut kernel.tasks, container);
+            }
             kernel.memory.destroy_container(container, schedule::this_cpu(cpu));
         }
     }

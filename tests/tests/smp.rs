@@ -124,6 +124,9 @@ on_cpus! {
     cow_race(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
         passes(cpus, &["cow-race", &for_cpus(cpus, [30, 300, 100, 60])]);
     };
+    large_fork(2 on_2, 4 on_4): |cpus| {
+        passes(cpus, &["large-fork", "32"]).expect_all_back();
+    };
     slots(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
         // It has compared the counts at every step itself; here is what the whole run came to.
         let outcome = passes(cpus, &["slots", "8"]);

@@ -409,7 +409,7 @@ impl World {
             }
             Step::Fork(cpu, n) => {
                 let Some((here, id)) = self.enter(cpu) else { return };
-                let child = self.memory.fork(id, here).unwrap();
+                let child = self.memory.fork_at_once(id, here).unwrap();
                 self.replace(cpu, n, child);
             }
         }

@@ -4,11 +4,11 @@ use super::cpus::{access, native, region, run};
 use crate::container::{ContainerId, Cpu};
 use crate::directory::WINDOW;
 use crate::frames::PAGE_SIZE;
-use crate::memory::{KERNEL_RESERVE, Memory};
-use crate::object::ObjectId;
-use crate::object::Purpose;
+use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
+use crate::object::{ObjectId, Purpose};
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Region, Rights};
+use crate::preemption::Budget;
+use crate::region::{Backing, Region, Rights, Traits};
 use crate::testing::Machine;
 use crate::user::Space;
 use proptest::prelude::*;
@@ -38,6 +38,24 @@ fn load(memory: &mut Memory<Machine>, cpu: u8, id: ContainerId, address: u64) ->
     Some(byte[0])
 }
 
+impl Memory<Machine> {
+    /// A fork in one piece.
+    pub(crate) fn fork_at_once(&mut self, parent: ContainerId, cpu: Cpu) -> Result<ContainerId, NoMemory> {
+        self.fork(parent, cpu, &mut Budget::unlimited()).map(|child| child.expect("all at once"))
+    }
+
+    /// A fork in pieces as small as can be; returns the child and how many there were.
+    fn fork_in_pieces(&mut self, parent: ContainerId, cpu: Cpu) -> Result<(ContainerId, u32), NoMemory> {
+        let mut pieces = 1;
+        loop {
+            match self.fork(parent, cpu, &mut Budget::of(1))? {
+                Some(child) => return Ok((child, pieces)),
+                None => pieces += 1,
+            }
+        }
+    }
+}
+
 #[test]
 fn pages_part_at_the_first_write_and_the_last_owner_keeps_the_page() {
     let mut memory = Machine::memory_with(900, 2);
@@ -46,7 +64,7 @@ fn pages_part_at_the_first_write_and_the_last_owner_keeps_the_page() {
     run(&mut memory, Cpu(0), parent);
     (0..4).for_each(|page| assert!(store(&mut memory, 0, parent, OUTSIDE + page * PAGE, 1)));
     let free = memory.physical.free_frames();
-    let child = memory.fork(parent, Cpu(0)).unwrap();
+    let child = memory.fork_at_once(parent, Cpu(0)).unwrap();
     // A directory, and three tables for the pages that were touched.
     assert_eq!(free - memory.physical.free_frames(), 4);
     run(&mut memory, Cpu(1), child);
@@ -75,7 +93,7 @@ fn bytes_go_across_between_pages_that_are_there_and_allow_it() {
     memory.map(parent, region(OUTSIDE, 8, RW)).unwrap();
     run(&mut memory, Cpu(0), parent);
     assert!(store(&mut memory, 0, parent, OUTSIDE, 7) && store(&mut memory, 0, parent, OUTSIDE + PAGE, 1));
-    let child = memory.fork(parent, Cpu(0)).unwrap();
+    let child = memory.fork_at_once(parent, Cpu(0)).unwrap();
     let (from, to) = ((parent, OUTSIDE), (child, OUTSIDE + PAGE));
     assert!(!memory.copy_across(from, to, 1), "the child's page is its parent's still");
     run(&mut memory, Cpu(1), child);
@@ -100,10 +118,10 @@ fn a_fork_interrupts_the_cpus_that_run_the_parent_and_no_others() {
     [0, 1].into_iter().for_each(|cpu| run(&mut memory, Cpu(cpu), parent));
     assert!(store(&mut memory, 1, parent, OUTSIDE, 1));
     memory.physical.here = Cpu(0);
-    memory.fork(parent, Cpu(0)).unwrap();
+    memory.fork_at_once(parent, Cpu(0)).unwrap();
     assert_eq!((memory.counts.shootdowns, memory.counts.shootdown_cpus), (1, 1));
     // Nothing can be written any more, so nobody has to forget anything.
-    memory.fork(parent, Cpu(0)).unwrap();
+    memory.fork_at_once(parent, Cpu(0)).unwrap();
     assert_eq!(memory.counts.shootdowns, 1);
 }
 
@@ -114,7 +132,7 @@ fn a_child_in_the_window_costs_a_table_and_what_it_writes() {
     run(&mut memory, Cpu(0), parent);
     assert!(store(&mut memory, 0, parent, WINDOW.end - PAGE, 7));
     let free = memory.physical.free_frames();
-    let child = memory.fork(parent, Cpu(0)).unwrap();
+    let child = memory.fork_at_once(parent, Cpu(0)).unwrap();
     let usage = memory.container(child).unwrap().usage();
     assert_eq!((free - memory.physical.free_frames(), usage.pages, usage.directories), (1, 2, 0));
     run(&mut memory, Cpu(0), child);
@@ -156,7 +174,7 @@ fn a_fork_that_finds_no_memory_changes_nothing() {
         }
         let (free, copied) = (memory.physical.free_frames(), memory.counts.pages_copied);
         memory.physical.bookkeeping = bookkeeping;
-        let forked = memory.fork(id, Cpu(0));
+        let forked = memory.fork_at_once(id, Cpu(0));
         memory.physical.bookkeeping = usize::MAX;
         if forked.is_err() {
             assert_eq!((memory.physical.free_frames(), memory.containers_live()), (free, 1));
@@ -179,6 +197,86 @@ fn a_fork_that_finds_no_memory_changes_nothing() {
     assert_eq!((needed, rooms), (5, 1));
 }
 
+/// A parent with pages in many tables, and regions of all kinds: of every four one that the child gets, one that is kept
+/// from it, one that is new in it, and one that is locked.
+fn large_parent(memory: &mut Memory<Machine>) -> ContainerId {
+    let id = memory.make_container_with_directory(Cpu(0)).unwrap();
+    run(memory, Cpu(0), id);
+    for n in 0..400 {
+        let traits = [Traits::empty(), Traits::NOT_FORKED, Traits::WIPED_BY_FORK, Traits::LOCKED][n as usize % 4];
+        let start = OUTSIDE + n * STEP;
+        memory.map(id, Region { traits, ..region(start, 1, RW) }).unwrap();
+        assert!(store(memory, 0, id, start, n as u8));
+    }
+    id
+}
+
+/// Bytes between two regions of [`large_parent`]: three in each last-level table.
+const STEP: u64 = 170 * PAGE;
+
+#[test]
+fn a_child_made_in_pieces_is_like_one_made_at_once() {
+    let mut memory = Machine::memory_with(3000, 2);
+    let parent = large_parent(&mut memory);
+    let at_once = memory.fork_at_once(parent, Cpu(0)).unwrap();
+    let (child, pieces) = memory.fork_in_pieces(parent, Cpu(0)).unwrap();
+    assert!(pieces > 100 && !memory.is_forking(parent), "{pieces}");
+    let both = [at_once, child].map(|id| memory.container(id).unwrap());
+    assert!(both[0].regions.iter().eq(both[1].regions.iter()));
+    assert_eq!(both[0].usage().pages, both[1].usage().pages);
+    for id in [at_once, child] {
+        run(&mut memory, Cpu(1), id);
+        for n in 0..400 {
+            let seen = [Some(n as u8), None, Some(0), Some(n as u8)][n as usize % 4];
+            assert_eq!(load(&mut memory, 1, id, OUTSIDE + n * STEP), seen, "region {n}");
+        }
+        assert!(memory.container(id).unwrap().regions.iter().all(|region| !region.traits.contains(Traits::LOCKED)));
+    }
+}
+
+#[test]
+fn a_stack_grows_in_a_child_that_is_being_made_too() {
+    let mut memory = Machine::memory_with(3000, 1);
+    let parent = large_parent(&mut memory);
+    let stack = Region { traits: Traits::GROWS, ..region(ELSEWHERE, 1, RW) };
+    memory.map(parent, stack).unwrap();
+    memory.container_mut(parent).unwrap().growth = 64 * PAGE;
+    assert_eq!(memory.fork(parent, Cpu(0), &mut Budget::of(1)), Ok(None));
+    assert!(store(&mut memory, 0, parent, ELSEWHERE - PAGE, 1));
+    let (child, _) = memory.fork_in_pieces(parent, Cpu(0)).unwrap();
+    run(&mut memory, Cpu(0), child);
+    assert!(load(&mut memory, 0, child, ELSEWHERE - PAGE).is_some());
+    let stacks = [parent, child].map(|id| *memory.container(id).unwrap().regions.at(ELSEWHERE).unwrap());
+    assert_eq!(stacks[0], stacks[1]);
+}
+
+#[test]
+fn a_fork_that_is_given_up_or_finds_no_memory_half_way_leaves_nothing() {
+    let mut memory = Machine::memory_with(3000, 2);
+    let parent = large_parent(&mut memory);
+    let (free, copied) = (memory.physical.free_frames(), memory.counts.pages_copied);
+    let (child, pieces) = memory.fork_in_pieces(parent, Cpu(0)).unwrap();
+    memory.destroy_container(child, Cpu(0));
+    memory.take_apart(&mut Budget::unlimited());
+    for done in (1..pieces * 3 / 4).step_by(17) {
+        (0..done).for_each(|_| assert_eq!(memory.fork(parent, Cpu(0), &mut Budget::of(1)), Ok(None)));
+        if done % 2 == 0 {
+            memory.abandon_fork(parent);
+        } else {
+            let left = memory.physical.free_frames() - KERNEL_RESERVE;
+            let taken: Vec<_> = (0..left).map(|_| memory.physical.allocate().unwrap()).collect();
+            assert_eq!(memory.fork_in_pieces(parent, Cpu(0)), Err(NoMemory::Frames), "after {done} of {pieces}");
+            taken.into_iter().for_each(|frame| memory.physical.release(frame));
+        }
+        assert!(!memory.is_forking(parent));
+        memory.take_apart(&mut Budget::unlimited());
+        assert_eq!((memory.physical.free_frames(), memory.containers_live()), (free, 1), "after {done} of {pieces}");
+    }
+    run(&mut memory, Cpu(0), parent);
+    (0..400).for_each(|n| assert!(store(&mut memory, 0, parent, OUTSIDE + n * STEP, 1)));
+    assert_eq!(memory.counts.pages_copied, copied, "who is alone writes without a frame");
+}
+
 const CPUS: u8 = 3;
 const CONTAINERS: usize = 4;
 /// Where pages lie: in the window, outside it, and in a mapping that all share.
@@ -195,7 +293,7 @@ enum Step {
     Map(u8, u64, u64),
     Unmap(u8, u64, u64),
     Protect(u8, u64, u64, u8),
-    Fork(u8, usize),
+    Fork(u8, usize, bool),
     Destroy(u8, usize),
 }
 
@@ -212,7 +310,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (cpu(), private(), 1..4_u64).prop_map(|(cpu, at, n)| Step::Map(cpu, at, n)),
         1 => (cpu(), private(), 1..4_u64).prop_map(|(cpu, at, n)| Step::Unmap(cpu, at, n)),
         2 => (cpu(), page(), 1..4_u64, 0..3_u8).prop_map(|(cpu, at, n, rights)| Step::Protect(cpu, at, n, rights)),
-        4 => (cpu(), 0..CONTAINERS).prop_map(|(cpu, n)| Step::Fork(cpu, n)),
+        4 => (cpu(), 0..CONTAINERS, any::<bool>()).prop_map(|(cpu, n, in_pieces)| Step::Fork(cpu, n, in_pieces)),
         1 => (cpu(), 0..CONTAINERS).prop_map(|(cpu, n)| Step::Destroy(cpu, n)),
     ]
 }
@@ -297,6 +395,21 @@ impl World {
         self.sides[n].pages.get(&page).is_some_and(|(_, rights)| rights.contains(Rights::WRITE))
     }
 
+    /// A fork on a CPU, in one piece or in as many as can be. After one in pieces, the other CPUs come back.
+    fn fork(&mut self, cpu: u8, n: usize, in_pieces: bool) -> ContainerId {
+        let budget = || if in_pieces { Budget::of(1) } else { Budget::unlimited() };
+        let child = loop {
+            if let Some(child) = self.memory.fork(self.sides[n].id, Cpu(cpu), &mut budget()).unwrap() {
+                break child;
+            }
+        };
+        for other in (0..CPUS).filter(|other| *other != cpu) {
+            self.enter(other);
+        }
+        self.memory.physical.here = Cpu(cpu);
+        child
+    }
+
     fn replace(&mut self, cpu: u8, n: usize, side: Side) {
         self.memory.physical.here = Cpu(cpu);
         let old = core::mem::replace(&mut self.sides[n], side);
@@ -357,9 +470,9 @@ impl World {
                 let known = &mut self.sides[n].pages;
                 (at..at + pages).for_each(|page| _ = known.entry(page).and_modify(|it| it.1 = rights));
             }
-            Step::Fork(cpu, into) => {
+            Step::Fork(cpu, into, in_pieces) => {
                 let Some(n) = self.enter(cpu) else { return };
-                let id = self.memory.fork(self.sides[n].id, Cpu(cpu)).unwrap();
+                let id = self.fork(cpu, n, in_pieces);
                 let side = Side { id, ..self.sides[n].clone() };
                 self.replace(cpu, into, side);
             }

@@ -56,9 +56,9 @@ fn what_is_shared_after_a_fork_goes_with_the_last() {
     let parent = memory.make_container_with_directory(CPU).unwrap();
     map(&mut memory, parent, BASE, 60, Backing::Zero);
     touch(&mut memory, parent, BASE, 50);
-    let child = memory.fork(parent, CPU).unwrap();
+    let child = memory.fork_at_once(parent, CPU).unwrap();
     assert_eq!(ends(&mut memory, child), 4, "nothing but tables");
-    let child = memory.fork(parent, CPU).unwrap();
+    let child = memory.fork_at_once(parent, CPU).unwrap();
     touch(&mut memory, child, BASE, 30);
     assert_eq!(ends(&mut memory, parent), 4 + 30, "those that the child has copied");
     assert_eq!(ends(&mut memory, child), 4 + 50);

@@ -91,30 +91,56 @@ pub fn change(
     tasks: &mut Tasks,
     call: impl FnOnce(&mut Memory, &mut Tasks, u64) -> Answer,
 ) -> Answer {
+    change_with(caller, memory, tasks, |memory, tasks, place| Err(call(memory, tasks, place)))
+        .unwrap_or_else(|answer| answer)
+}
+
+/// The same of a part of a call that goes on with a result of it, or is over with an answer.
+pub fn change_with<T>(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    part: impl FnOnce(&mut Memory, &mut Tasks, u64) -> Result<T, Answer>,
+) -> Result<T, Answer> {
     let id = caller.space.container;
     let place = place(tasks, caller);
-    let before = memory.container(id).ok_or(Errno::ESRCH)?.changed_by;
+    let before = memory.container(id).and_then(|container| container.changed_by);
     if before.is_some_and(|other| other != caller.thread) {
         tasks.park(caller.thread, Wait::restart(Channel::Container(id), None));
-        return Ok(Reply::Parked);
+        return Err(Ok(Reply::Parked));
     }
-    let answer = call(memory, tasks, place);
-    let now = (answer == Ok(Reply::Again)).then_some(caller.thread);
+    let result = part(memory, tasks, place);
+    let now = matches!(result, Err(Ok(Reply::Again))).then_some(caller.thread);
     if before != now {
-        memory.container_mut(id).ok_or(Errno::ESRCH)?.changed_by = now;
+        memory.container_mut(id).into_iter().for_each(|container| container.changed_by = now);
         if now.is_none() {
             tasks.wake_all(Channel::Container(id));
         }
     }
-    answer
+    result
 }
 
 /// A thread ends: if its call was changing an address space that others have too, they go on.
 pub fn abandon(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId, thread: ThreadId) {
-    if let Some(container) = memory.container_mut(id).filter(|container| container.changed_by == Some(thread)) {
-        container.changed_by = None;
-        tasks.wake_all(Channel::Container(id));
+    if memory.container(id).is_some_and(|container| container.changed_by == Some(thread)) {
+        abandon_change(memory, tasks, id);
     }
+}
+
+/// The call that was changing an address space does not go on.
+pub fn abandon_change(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId) {
+    let Some(container) = memory.container_mut(id) else { return };
+    container.changed_by = None;
+    tasks.wake_all(Channel::Container(id));
+    if memory.is_forking(id) {
+        memory.abandon_fork(id);
+        tasks.fork_ends(id);
+    }
+}
+
+/// Whether another thread makes a child of a container, and has come to a preemption point.
+pub fn is_forked_by_another(memory: &Memory, id: ContainerId, thread: ThreadId) -> bool {
+    memory.is_forking(id) && memory.container(id).is_some_and(|container| container.changed_by != Some(thread))
 }
 
 /// Takes away what is in a range of the caller's address space. If that is not all done in this visit, the call is to be

@@ -5,6 +5,7 @@
 //! [`table`], and the calls on files have theirs; the calls themselves are grouped by what they are about.
 
 pub mod files;
+pub mod forking;
 pub mod jobs;
 pub mod memory;
 pub mod native;
@@ -150,6 +151,7 @@ const REMAINS_FOR_THE_HEAP: usize = 256;
 /// A call that may not begin, as the kernel's heap has no reserve, or may not go on after a preemption point.
 #[cold]
 fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
+    memory::abandon(&mut kernel.memory, &mut kernel.tasks, caller.space.container, caller.thread);
     match restart(&mut kernel.tasks, caller) {
         Some(Restart { progress: done @ 1.., .. }) => value(done),
         _ => Err(Errno::ENOMEM),

@@ -209,7 +209,7 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
     if entry >= USER_END {
         return Err(Errno::EFAULT);
     }
-    super::processes::check_room(&kernel.tasks, caller.process)?;
+    super::forking::check_room(&kernel.tasks, caller.process)?;
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let affinity = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
     let extended = arch::fpu::fresh(kernel.tasks.spare.take());

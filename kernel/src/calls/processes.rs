@@ -1,11 +1,9 @@
-//! Calls that make processes, turn them into other programs, and wait for their end.
+//! Calls that turn processes into other programs, and wait for their end.
 //!
-//! A child of `fork` is a process in a container of its own, which shares its pages with the parent's until
-//! one of them writes. A child of `vfork` is a second process in the parent's container, and leaves it when
-//! it calls `execve` or ends. `execve` itself puts a process into another container.
+//! `execve` puts a process into another container.
 
 use super::files::{AT_FDCWD, Path, find_program};
-use super::{Answer, Caller, DONE, Reply, native, no_memory, place, preempt, threads, time, value};
+use super::{Answer, Caller, DONE, Reply, native, time, value};
 use crate::arch::{self, heap};
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
@@ -19,135 +17,14 @@ use abi::native::WAIT;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use containers::directory::USER_END;
-use containers::tasks::MAX_PROCESSES;
-use containers::{Budget, Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Times, Wait};
+use containers::{Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Times, Wait};
 use cpulocal::InKernel;
 use syscalls::Sysno;
-use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
 use zerocopy::{Immutable, IntoBytes};
-
-/// The signal at a child's end.
-const CLONE_SIGNAL: u64 = 0xff;
-const CLONE_VFORK: u64 = 0x4000;
 
 /// The calls that wait for a child beside [`WAIT`].
 const WAIT4: u64 = Sysno::wait4 as u64;
 const WAITID: u64 = Sysno::waitid as u64;
-
-/// Frames that stay free when a process is made: those that there are will write to pages that they share now, and a
-/// copy that cannot be had ends somebody. So many for each process, beside those that files leave, but no more than a
-/// part of all.
-const FREE_EACH: usize = 16;
-const FREE_ANYWAY: usize = 256;
-const FREE_SHARE: usize = 32;
-
-/// Whether a process may make one more, or a thread: `EAGAIN`
-pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
-    let limit = tasks.process(maker).map_or(0, |process| process.resources.limits.processes.soft);
-    let there_are = tasks.threads_live();
-    if tasks.processes_live() < MAX_PROCESSES && u64::from(there_are) < limit { Ok(()) } else { Err(Errno::EAGAIN) }
-}
-
-/// Whether there are frames for one process more: `ENOMEM`
-fn check_frames(memory: &Memory, tasks: &Tasks) -> Result<(), Errno> {
-    let wanted = FREE_ANYWAY + FREE_EACH * tasks.processes_live() as usize;
-    let enough = memory.physical.free() >= wanted.min(memory.physical.total() / FREE_SHARE);
-    if enough { Ok(()) } else { Err(Errno::ENOMEM) }
-}
-
-/// `fork()`
-pub fn fork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(&caller.with(&[SIGCHLD.into(), 0, 0, 0, 0, 0]), kernel, cpu)
-}
-
-/// `vfork()`
-pub fn vfork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(&caller.with(&[CLONE_VM | CLONE_VFORK | u64::from(SIGCHLD), 0, 0, 0, 0, 0]), kernel, cpu)
-}
-
-/// `clone(flags, stack, parent tid, child tid, tls)` for a process.
-pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [flags, stack, parent_tid, child_tid, tls, _] = *caller.arguments;
-    let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
-    let signal = (flags & CLONE_SIGNAL) as u8;
-    if flags & !(CLONE_SIGNAL | CLONE_VM | CLONE_VFORK | options | threads::IGNORED) != 0
-        || !matches!(signal, 0 | SIGCHLD)
-    {
-        super::table::log_once(kernel, caller, format_args!("with flags {flags:#x} is not there: EINVAL"));
-        return Err(Errno::EINVAL);
-    }
-    if flags & CLONE_SETTLS != 0 && tls >= USER_END {
-        return Err(Errno::EPERM);
-    }
-    check_room(&kernel.tasks, caller.process)?;
-    place(&mut kernel.tasks, caller);
-    if let Err(error) = check_frames(&kernel.memory, &kernel.tasks) {
-        // What is left of others may be enough.
-        kernel.memory.take_apart(&mut Budget::of_a_visit());
-        return if kernel.memory.has_remains() { preempt(&mut kernel.tasks, caller, 0) } else { Err(error) };
-    }
-    schedule::save_extended(kernel, cpu);
-    let Space { container, cpu: here } = caller.space;
-    let own = flags & CLONE_VM == 0;
-    let container = match own {
-        true => kernel.memory.fork(container, here).map_err(no_memory)?,
-        false => kernel.memory.leave_window(container, here).map(|()| container).map_err(|_| Errno::ENOMEM)?,
-    };
-    let made = make_child(caller, kernel, container, flags);
-    let id = made.inspect_err(|_| {
-        if own {
-            kernel.memory.destroy_container(container, here);
-        }
-    })?;
-    if let Some(container) = kernel.memory.container_mut(container) {
-        container.processes += 1;
-    }
-    if let Some(process) = kernel.tasks.process_mut(id) {
-        process.exit_signal = signal;
-        let main = &mut process.main;
-        main.registers.rsp = if stack != 0 { stack } else { main.registers.rsp };
-        main.fs_base = if flags & CLONE_SETTLS != 0 { tls } else { main.fs_base };
-        main.clear_child_tid = if flags & CLONE_CHILD_CLEARTID != 0 { child_tid } else { 0 };
-    }
-    // As on Linux, an address that cannot be written is not an error here.
-    if flags & CLONE_PARENT_SETTID != 0 {
-        let _ = caller.write(&mut kernel.memory, parent_tid, &id.number());
-    }
-    if flags & CLONE_CHILD_SETTID != 0 {
-        let child = Caller { space: Space { container, cpu: here }, ..*caller };
-        let _ = child.write(&mut kernel.memory, child_tid, &id.number());
-    }
-    kernel.tasks.make_ready(ThreadId::main(id));
-    if flags & CLONE_VFORK == 0 {
-        return value(id.number());
-    }
-    let end = Resume::Return(id.number().into());
-    kernel.tasks.park(caller.thread, Wait { woken: end, ..Wait::restart(Channel::Leaving(id), None) });
-    Ok(Reply::Parked)
-}
-
-/// A child of the caller in a container: what it holds is the same, and its main thread goes on where the
-/// calling thread is, with 0 as the call's result.
-fn make_child(
-    caller: &Caller,
-    kernel: &mut Kernel,
-    container: containers::ContainerId,
-    flags: u64,
-) -> Result<ProcessId, Errno> {
-    let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let mut main = Thread::new(container, thread.extended.clone());
-    main.registers = Registers { rax: 0, ..thread.registers };
-    (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
-    (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);
-    if flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM {
-        main.signal_stack = thread.signal_stack;
-    }
-    let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
-    let resources = parent.resources.inherit(&mut kernel.files)?;
-    // There is room: that was looked up first.
-    kernel.tasks.make_process(main, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)
-}
 
 /// Bytes of a script's first line that are looked at, as on Linux.
 const SCRIPT_LINE: usize = 256;

@@ -5,7 +5,8 @@
 //! in it.
 
 use super::{
-    Answer, Caller, DONE, conclude, files, jobs, memory, native, processes, signals, system, threads, time as clocks,
+    Answer, Caller, DONE, conclude, files, forking, jobs, memory, native, processes, signals, system, threads,
+    time as clocks,
 };
 use crate::arch::entry::SystemCall;
 use crate::kernel::Kernel;
@@ -162,8 +163,8 @@ calls! {
     mincore => memory::mincore(c, memory, tasks),
 
     clone: LONG | REGISTERS => threads::clone(c, k, cpu),
-    fork: LONG | REGISTERS => processes::fork(c, k, cpu),
-    vfork: LONG | REGISTERS => processes::vfork(c, k, cpu),
+    fork: LONG | REGISTERS => forking::fork(c, k, cpu),
+    vfork: LONG | REGISTERS => forking::vfork(c, k, cpu),
     execve: LONG | REGISTERS => processes::execve(c, k, cpu),
     execveat: LONG | REGISTERS => processes::execveat(c, k, cpu),
     wait4: ALWAYS => processes::wait4(c, memory, tasks, files),

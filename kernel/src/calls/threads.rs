@@ -1,6 +1,6 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
-use super::{Answer, Caller, DONE, Reply, bad_address, processes, value};
+use super::{Answer, Caller, DONE, Reply, bad_address, forking, value};
 use crate::arch::clock;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, lifecycle, schedule};
@@ -25,7 +25,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let [flags, stack, parent_tid, child_tid, tls, _] = *caller.arguments;
     let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
     if flags & CLONE_THREAD == 0 {
-        return processes::clone(caller, kernel, cpu);
+        return forking::clone(caller, kernel, cpu);
     }
     if flags & THREAD != THREAD || flags & !(THREAD | IGNORED | options) != 0 {
         return Err(Errno::ENOSYS);
@@ -33,7 +33,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     if flags & CLONE_SETTLS != 0 && tls >= USER_END {
         return Err(Errno::EPERM);
     }
-    processes::check_room(&kernel.tasks, caller.process)?;
+    forking::check_room(&kernel.tasks, caller.process)?;
     schedule::save_extended(kernel, cpu);
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let parent = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;

@@ -32,7 +32,7 @@ pub struct Request<'a> {
 /// Makes and starts a process.
 pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Result<ProcessId, Errno> {
     if let Some(parent) = request.parent {
-        crate::calls::processes::check_room(&kernel.tasks, parent)?;
+        crate::calls::forking::check_room(&kernel.tasks, parent)?;
     }
     let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?;
     let (name, invocation, entry) = (package.name, package.invocation.clone(), package.entry);

@@ -9,6 +9,7 @@
 
 pub mod frame;
 
+use crate::calls::memory::is_forked_by_another;
 use crate::kernel::{Kernel, Tasks};
 use crate::lifecycle;
 use crate::schedule::Running;
@@ -422,11 +423,12 @@ fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
         Channel::Stopped(_) => {}
         // A parent that has lent its container to a child waits on, unless it is to end.
         // It has its child: the call is not to be made again, whatever comes before the end.
-        Channel::Leaving(_) if open_with(|effect| effect == Effect::Ends) != 0 => {
+        // Nor is there a call to be made again of a thread that waits for the end of a fork.
+        Channel::Leaving(_) | Channel::Forking(_) if open_with(|effect| effect == Effect::Ends) != 0 => {
             let how = wait.woken;
             tasks.resume(id, how)
         }
-        Channel::Leaving(_) => {}
+        Channel::Leaving(_) | Channel::Forking(_) => {}
         // What it has waited for: no interruption.
         Channel::Signal(set) if tasks.pending(thread) & set != 0 => tasks.resume(id, Resume::Restart),
         Channel::Again => tasks.resume(id, Resume::Interrupt),
@@ -531,6 +533,13 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
 #[inline(never)]
 fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
+        if is_forked_by_another(&kernel.memory, thread.container, id)
+            && with_effect(&kernel.tasks, thread.process, kernel.tasks.open(thread), |effect| effect == Effect::Ends)
+                == 0
+        {
+            kernel.tasks.park_while_forking(id);
+            return false;
+        }
         if thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread) {
             return true;
         }

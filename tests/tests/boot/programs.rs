@@ -47,6 +47,7 @@ programs! {
     std_futexes: "/bin/futexes",
     std_jobs: "/bin/jobs",
     std_locks: "/bin/locks",
+    std_large_fork: "/bin/large-fork",
     std_mappings: "/bin/mappings",
     std_mem: "/bin/mem",
     std_pipes: "/bin/pipes",

@@ -15,12 +15,13 @@ const MIB: usize = 1 << 20;
 /// A part of the program.
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("residence", residence),
     ("bytes", bytes),
     ("copies", copies),
     ("interrupted", interrupted),
     ("giving-back", giving_back),
+    ("forks", forks),
     ("deaths", deaths),
 ];
 
@@ -209,6 +210,25 @@ fn giving_back() {
     assert_eq!(sys!(SYS_pwrite64, file, buffer, LENGTH, 0), Ok(LENGTH as u64));
     close_all(&[file]);
     unmap(&[buffer], LENGTH);
+}
+
+/// A process with many pages forks, and one with many regions.
+fn forks() {
+    const LENGTH: usize = 32 * MIB;
+    const REGIONS: usize = 6_000;
+    let forks = |is_whole: &dyn Fn() -> bool| {
+        let child = fork_raw().expect("a child");
+        if child == 0 {
+            leave(i32::from(!is_whole()));
+        }
+        assert_eq!(end_of(child), End::Exited(0));
+    };
+    let area = touched(LENGTH);
+    forks(&|| at(area, LENGTH).iter().step_by(PAGE).all(|byte| *byte == 1));
+    unmap(&[area], LENGTH);
+    let area = regions(REGIONS);
+    forks(&|| (0..REGIONS).all(|n| at(area, 2 * REGIONS * PAGE)[2 * n * PAGE] == 0));
+    unmap(&[area], 2 * REGIONS * PAGE);
 }
 
 /// Processes that have much, and many processes, end.

@@ -1,0 +1,167 @@
+//! Calls that make processes: `fork`, `vfork`, `clone`.
+//!
+//! A child of `fork` is a process in a container of its own, which shares its pages with the parent's until
+//! one of them writes. A child of `vfork` is a second process in the parent's container, and leaves it when
+//! it calls `execve` or ends.
+//!
+//! A large container is copied at more than one visit. In between no other thread of it is in user mode, or makes a call
+//! that changes its address space: they wait on `Channel::Forking` and `Channel::Container`.
+
+use super::memory::change_with;
+use super::{Answer, Caller, Reply, no_memory, place, preempt, settle_remains, threads, value};
+use crate::kernel::{Kernel, Memory, Tasks};
+use crate::schedule;
+use crate::signals::SIGCHLD;
+use ::files::Errno;
+use containers::directory::USER_END;
+use containers::tasks::MAX_PROCESSES;
+use containers::{Budget, Channel, ContainerId, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
+use cpulocal::InKernel;
+use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
+
+/// The signal at a child's end.
+const CLONE_SIGNAL: u64 = 0xff;
+const CLONE_VFORK: u64 = 0x4000;
+
+/// Frames that stay free when a process is made: those that there are will write to pages that they share now, and a
+/// copy that cannot be had ends somebody. So many for each process, beside those that files leave, but no more than a
+/// part of all.
+const FREE_EACH: usize = 16;
+const FREE_ANYWAY: usize = 256;
+const FREE_SHARE: usize = 32;
+
+/// Whether a process may make one more, or a thread: `EAGAIN`
+pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
+    let limit = tasks.process(maker).map_or(0, |process| process.resources.limits.processes.soft);
+    let there_are = tasks.threads_live();
+    if tasks.processes_live() < MAX_PROCESSES && u64::from(there_are) < limit { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+/// Sees to it that there are frames for one process more: `ENOMEM`. If what is left of others may be enough, the call is
+/// to be made again.
+fn find_frames(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<(), Answer> {
+    let wanted = FREE_ANYWAY + FREE_EACH * tasks.processes_live() as usize;
+    if memory.physical.free() >= wanted.min(memory.physical.total() / FREE_SHARE) {
+        return Ok(());
+    }
+    settle_remains(memory, tasks, caller)?;
+    Err(Err(Errno::ENOMEM))
+}
+
+/// `fork()`
+pub fn fork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    clone(&caller.with(&[SIGCHLD.into(), 0, 0, 0, 0, 0]), kernel, cpu)
+}
+
+/// `vfork()`
+pub fn vfork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    clone(&caller.with(&[CLONE_VM | CLONE_VFORK | u64::from(SIGCHLD), 0, 0, 0, 0, 0]), kernel, cpu)
+}
+
+/// `clone(flags, stack, parent tid, child tid, tls)` for a process.
+pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+    let [flags, stack, parent_tid, child_tid, tls, _] = *caller.arguments;
+    let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
+    let signal = (flags & CLONE_SIGNAL) as u8;
+    if flags & !(CLONE_SIGNAL | CLONE_VM | CLONE_VFORK | options | threads::IGNORED) != 0
+        || !matches!(signal, 0 | SIGCHLD)
+    {
+        super::table::log_once(kernel, caller, format_args!("with flags {flags:#x} is not there: EINVAL"));
+        return Err(Errno::EINVAL);
+    }
+    if flags & CLONE_SETTLS != 0 && tls >= USER_END {
+        return Err(Errno::EPERM);
+    }
+    let Kernel { memory, tasks, .. } = &mut *kernel;
+    let own = flags & CLONE_VM == 0;
+    let container = match own {
+        true => change_with(caller, memory, tasks, |memory, tasks, _| copy_container(caller, memory, tasks)),
+        false => lend_container(caller, memory, tasks),
+    };
+    let container = match container {
+        Ok(container) => container,
+        Err(answer) => return answer,
+    };
+    let here = caller.space.cpu;
+    schedule::save_extended(kernel, cpu);
+    let made = make_child(caller, kernel, container, flags);
+    let id = made.inspect_err(|_| {
+        if own {
+            kernel.memory.destroy_container(container, here);
+        }
+    })?;
+    if let Some(container) = kernel.memory.container_mut(container) {
+        container.processes += 1;
+    }
+    if let Some(process) = kernel.tasks.process_mut(id) {
+        process.exit_signal = signal;
+        let main = &mut process.main;
+        main.registers.rsp = if stack != 0 { stack } else { main.registers.rsp };
+        main.fs_base = if flags & CLONE_SETTLS != 0 { tls } else { main.fs_base };
+        main.clear_child_tid = if flags & CLONE_CHILD_CLEARTID != 0 { child_tid } else { 0 };
+    }
+    // As on Linux, an address that cannot be written is not an error here.
+    if flags & CLONE_PARENT_SETTID != 0 {
+        let _ = caller.write(&mut kernel.memory, parent_tid, &id.number());
+    }
+    if flags & CLONE_CHILD_SETTID != 0 {
+        let child = Caller { space: Space { container, cpu: here }, ..*caller };
+        let _ = child.write(&mut kernel.memory, child_tid, &id.number());
+    }
+    kernel.tasks.make_ready(ThreadId::main(id));
+    if flags & CLONE_VFORK == 0 {
+        return value(id.number());
+    }
+    let end = Resume::Return(id.number().into());
+    kernel.tasks.park(caller.thread, Wait { woken: end, ..Wait::restart(Channel::Leaving(id), None) });
+    Ok(Reply::Parked)
+}
+
+/// A copy of the caller's container. If that is not all done in this visit, the call is to be made again, and comes here
+/// again.
+fn copy_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<ContainerId, Answer> {
+    let Space { container, cpu } = caller.space;
+    let had_begun = memory.is_forking(container);
+    if !had_begun {
+        check_room(tasks, caller.process).map_err(Err)?;
+        find_frames(caller, memory, tasks)?;
+    }
+    let copied = memory.fork(container, cpu, &mut Budget::of_a_visit());
+    match (had_begun, memory.is_forking(container)) {
+        (false, true) => tasks.fork_begins(),
+        (true, false) => tasks.fork_ends(container),
+        _ => {}
+    }
+    match copied {
+        Ok(Some(child)) => Ok(child),
+        Ok(None) => Err(preempt(tasks, caller, 0)),
+        Err(error) => Err(Err(no_memory(error))),
+    }
+}
+
+/// The caller's own container, for a child that is to be in it too.
+fn lend_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<ContainerId, Answer> {
+    let Space { container, cpu } = caller.space;
+    place(tasks, caller);
+    check_room(tasks, caller.process).map_err(Err)?;
+    find_frames(caller, memory, tasks)?;
+    memory.leave_window(container, cpu).map_err(|_| Err(Errno::ENOMEM))?;
+    Ok(container)
+}
+
+/// A child of the caller in a container: what it holds is the same, and its main thread goes on where the
+/// calling thread is, with 0 as the call's result.
+fn make_child(caller: &Caller, kernel: &mut Kernel, container: ContainerId, flags: u64) -> Result<ProcessId, Errno> {
+    let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
+    let mut main = Thread::new(container, thread.extended.clone());
+    main.registers = Registers { rax: 0, ..thread.registers };
+    (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
+    (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);
+    if flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM {
+        main.signal_stack = thread.signal_stack;
+    }
+    let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
+    let resources = parent.resources.inherit(&mut kernel.files)?;
+    // There is room: that was looked up first.
+    kernel.tasks.make_process(main, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)
+}
