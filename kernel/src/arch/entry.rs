@@ -177,8 +177,19 @@ pub fn call_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
     (entry..entry + LENGTH).contains(&outermost).then(|| {
         let call = (KERNEL_STACK.get(cpu).get() - size_of::<SystemCall>() as u64) as *const SystemCall;
         // SAFETY: the entry has put it at the top of this CPU's kernel stack, where it stays until the CPU leaves.
-        unsafe { (*call).number }
+        unsafe { (&raw const (*call).number).read_volatile() }
     })
+}
+
+/// The vector of the exception or interrupt that has brought this CPU in from user mode, if that is how it came in:
+/// then the kernel's outermost frame, whose return address is `outermost`, begins at the very top of its stack. Unlike the
+/// [current](crate::schedule::current) thread, which is several words, a non-maskable interrupt can ask this at any time.
+#[cfg(feature = "smp")]
+pub fn trap_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
+    let top = (KERNEL_STACK.get(cpu).get() - size_of::<u64>() as u64) as *const u64;
+    // SAFETY: a word of this CPU's kernel stack, which is mapped for ever.
+    let first = unsafe { top.read_volatile() };
+    (first == outermost).then(|| cause(cpu).0)
 }
 
 /// The address that `syscall` goes to.

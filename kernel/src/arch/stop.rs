@@ -1,12 +1,11 @@
 //! Non-maskable interrupts between CPUs: to be told where another CPU is, and to stop all of them.
 //!
 //! They come at any instruction, interrupts off or not, and on a stack of their own. One that nobody asked
-//! for is the hardware's, and fatal.
+//! for is the hardware's, and fatal. So what is looked at here is what any instruction leaves whole: single words.
 
 use super::apic::{self, Command};
 use super::entry::{self, LEVEL};
 use super::{backtrace, clock, cpulocal, debugcon, remote};
-use crate::schedule;
 use ::cpulocal::InKernel;
 use abi::channel::{BACKTRACE, REPORT};
 use containers::{Cpu, CpuSet, Registers};
@@ -124,7 +123,7 @@ impl fmt::Display for Whereabouts<'_> {
             let name = Sysno::new(number as usize).map_or("", |sysno| sysno.name());
             return write!(f, "level {level}, system call {number} {name}");
         }
-        match schedule::current(self.cpu).map(|_| entry::cause(self.cpu).0) {
+        match entry::trap_under_way(self.cpu, outermost) {
             Some(vector) => write!(f, "level {level}, {} ({vector:#x})", super::fault::name(vector as u8)),
             None => write!(f, "level {level}, from idle"),
         }
