@@ -6,7 +6,7 @@
 use abi::layout;
 
 /// The packages in the order of their addresses; the names of the files in `src/bin`.
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 22] = [
     "hello",
     "idle2pages",
     "outgrow",
@@ -28,6 +28,7 @@ const PACKAGES: [&str; 21] = [
     "burns",
     "bench-native",
     "looper",
+    "thinker",
 ];
 
 fn main() {

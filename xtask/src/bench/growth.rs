@@ -4,7 +4,7 @@
 //! one of `OPERATIONS` there.
 
 use super::{
-    figures::Figures,
+    figures,
     lab::{Job, Lab, System},
     report::{Cell, Limit, Section, Table, Target},
 };
@@ -57,18 +57,17 @@ pub(super) fn growth(lab: &Lab) -> Section {
         ["growth".to_owned(), name.to_owned()].into_iter().chain(sizes.iter().map(u32::to_string)).collect()
     };
     let all: Vec<_> = ROWS.iter().flat_map(|row| systems.iter().map(move |system| (row, *system))).collect();
-    let jobs: Vec<_> = all.iter().map(|((name, ..), system)| Job::new(*system, words(name))).collect();
-    let runs = lab.run(&jobs);
+    let jobs: Vec<_> = all.iter().map(|((name, ..), system)| Job::new(*system, words(name)).quickly()).collect();
+    let measured = figures::measure(lab, &jobs);
 
     let mut section = Section { name: "growth", title: "Among strangers", text: text(), ..Section::default() };
     let mut table = Table { title: "Instructions for one operation among N strangers".into(), ..Table::default() };
     table.head = ["operation", "system"].map(str::to_owned).to_vec();
     table.head.extend(sizes.iter().map(u32::to_string));
-    for ((row, system), run) in all.iter().zip(&runs) {
-        let figures = Figures::of(run, &system.name());
+    for ((row, system), figures) in all.iter().zip(measured) {
         let line: Line = sizes.iter().map(|size| (*size, figures.get(&format!("{}-{size}", row.0)))).collect();
         let mut cells = vec![Cell::text(format!("{}: {}", row.0, row.1)), Cell::text(system.name())];
-        cells.extend(line.iter().map(|(_, figure)| Cell::count(*figure)));
+        cells.extend(sizes.iter().map(|size| figures.cell(&format!("{}-{size}", row.0))));
         table.rows.push(cells);
         section.failures.extend(figures.failures);
         if let System::Jotun(_) = system {
@@ -106,7 +105,7 @@ fn targets((name, _, growth, limit): &Row, line: &Line) -> Vec<Target> {
 
 fn text() -> Vec<String> {
     vec![
-        "The program `growth` makes N strangers, whatever the operation has nothing to do with, and times it among them. Where a size is missing, as many cannot be made."
+        "The program `growth` makes N strangers, whatever the operation has nothing to do with, and times it among them. Where a size is missing, as many cannot be made. All is counted by QEMU, on one CPU."
             .to_owned(),
     ]
 }

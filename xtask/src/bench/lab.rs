@@ -1,5 +1,5 @@
-//! The laboratory: runs programs on Bochs, on Jotun's kernels and on Linux, several machines side by side. Bochs
-//! counts instructions, so that they do not disturb each other.
+//! The laboratory: runs programs on machines that count instructions, on Jotun's kernels and on Linux, several machines
+//! side by side, which do not disturb each other.
 
 use std::{
     ffi::OsString,
@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::linux::Linux;
-use crate::{child, comparison::Setup, notes::note, project::RunDir};
+use crate::{child, comparison::Setup, notes::note, options::Kind, project::RunDir};
 
 /// What a program runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,13 @@ impl System {
     /// A kernel of Jotun's, as `compare` names it.
     pub(crate) fn jotun(setup: &str) -> Self {
         Self::Jotun(Setup::parse(setup).unwrap_or_else(|why| unreachable!("{setup}: {why}")))
+    }
+
+    pub(crate) fn cpus(self) -> u8 {
+        match self {
+            Self::Jotun(setup) => setup.cpus,
+            Self::Linux(cpus) => cpus,
+        }
     }
 
     /// As tables name it.
@@ -52,11 +59,18 @@ pub(crate) struct Job {
     pub(crate) program: Vec<String>,
     /// Whether the kernel records what happens between the program's own calls of `trace`.
     pub(crate) recorded: bool,
+    pub(crate) machine: Kind,
 }
 
 impl Job {
     pub(crate) fn new(system: System, program: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { system, program: program.into_iter().map(Into::into).collect(), recorded: false }
+        Self { system, program: program.into_iter().map(Into::into).collect(), recorded: false, machine: Kind::Bochs }
+    }
+
+    /// The same on QEMU, which counts the instructions of one CPU much faster, if the system has only one.
+    pub(crate) fn quickly(self) -> Self {
+        let machine = if self.system.cpus() == 1 { Kind::Icount } else { self.machine };
+        Self { machine, ..self }
     }
 
     /// The same on a kernel that records.
@@ -84,6 +98,8 @@ pub(crate) struct Lab {
     /// The CPUs of the benchmarks that go over several.
     pub(crate) cpus: Vec<u8>,
     pub(crate) linux: Option<Arc<Linux>>,
+    /// How often Linux is booted for a figure.
+    pub(crate) boots: usize,
     /// When a run is given up.
     pub(crate) timeout: Duration,
     /// Set by Ctrl-C.
@@ -165,7 +181,20 @@ impl Lab {
     /// Makes all of these runs; results in the order of the jobs.
     pub(crate) fn run(&self, jobs: &[Job]) -> Vec<Run> {
         let numbered: Vec<_> = jobs.iter().enumerate().collect();
-        self.side_by_side(&numbered, |(number, job)| self.one(*number, job))
+        self.side_by_side(&numbered, |(number, job)| self.one(*number, job, 0))
+    }
+
+    /// Makes all of these runs, those on Linux several times, each time in a boot that differs; results in the order of the
+    /// jobs.
+    pub(crate) fn run_boots(&self, jobs: &[Job]) -> Vec<Vec<Run>> {
+        let boots = |job: &Job| if matches!(job.system, System::Linux(_)) { self.boots } else { 1 };
+        let numbered: Vec<_> = jobs
+            .iter()
+            .enumerate()
+            .flat_map(|(number, job)| (0..boots(job)).map(move |boot| (number, job, boot)))
+            .collect();
+        let mut runs = self.side_by_side(&numbered, |(number, job, boot)| self.one(*number, job, *boot)).into_iter();
+        jobs.iter().map(|job| runs.by_ref().take(boots(job)).collect()).collect()
     }
 
     /// Does something with each of these, in their order as hands get free; results in their order.
@@ -185,15 +214,15 @@ impl Lab {
         })
     }
 
-    fn one(&self, number: usize, job: &Job) -> Run {
+    fn one(&self, number: usize, job: &Job, boot: usize) -> Run {
         let name = format!("{} on {}", job.program.first().map_or("", String::as_str), job.system.name());
         if self.stopped() {
             return Run { failure: Some(format!("{name}: stopped before it began")), ..Run::default() };
         }
-        note(format_args!("{name}"));
+        note(format_args!("{name}, {}", job.machine.name()));
         let run = match job.system {
             System::Jotun(setup) => self.on_jotun(number, setup, job),
-            System::Linux(cpus) => self.on_linux(number, cpus, &job.program),
+            System::Linux(cpus) => self.on_linux(number, cpus, job, boot),
         };
         let named = |why: &str| format!("{name}: {why}");
         match run {
@@ -204,7 +233,7 @@ impl Lab {
 
     fn on_jotun(&self, number: usize, setup: Setup, job: &Job) -> Result<Run> {
         let mut options: Vec<OsString> = setup.options().into_iter().map(OsString::from).collect();
-        options.push("--machine=bochs".into());
+        options.push(format!("--machine={}", job.machine.name()).into());
         options.push(format!("--timeout={}", self.timeout.as_secs_f64()).into());
         let program: Vec<OsString> = job.program.iter().map(OsString::from).collect();
         let place = |what: &str| self.dir.path().join(format!("{what}-{}-{number}", self.place));
@@ -222,11 +251,11 @@ impl Lab {
         Ok(Run { output: String::from_utf8_lossy(&run.output).into_owned(), failure: run.failure(), report })
     }
 
-    fn on_linux(&self, number: usize, cpus: u8, program: &[String]) -> Result<Run> {
+    fn on_linux(&self, number: usize, cpus: u8, job: &Job, boot: usize) -> Result<Run> {
         let Some(linux) = &self.linux else { bail!("Linux was not asked for") };
-        let dir: PathBuf = self.dir.path().join(format!("linux-{}-{number}", self.place));
+        let dir: PathBuf = self.dir.path().join(format!("linux-{}-{number}-{boot}", self.place));
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        linux.run(cpus, program, &dir, self.timeout)
+        linux.run(job, cpus, boot, &dir, self.timeout)
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn locks(lab: &Lab) -> Section {
     let wanted: Vec<_> = setups
         .iter()
         .map(|&(cpus, lock)| {
-            let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free" };
+            let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free", passes: None };
             (System::jotun(&format!("smp:{cpus}/{lock}")), vec![point])
         })
         .collect();
@@ -84,7 +84,7 @@ struct Fairness {
 }
 
 fn fairness(lab: &Lab, locks: &[String], cpus: u8) -> Fairness {
-    let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free" };
+    let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free", passes: None };
     let words = || ["throughput".to_owned(), RECORDED.to_string(), point.to_string()];
     let job = |lock: &String| Job::new(System::jotun(&format!("smp:{cpus}/{lock}")), words()).recorded();
     let runs = lab.run(&locks.iter().map(job).collect::<Vec<_>>());

@@ -1,8 +1,7 @@
 //! What single operations cost, on Jotun's kernels and on Linux.
 
 use super::{
-    BENCHMARKS,
-    figures::Figures,
+    BENCHMARKS, LINUX_WORDS, figures,
     lab::{Job, Lab, System},
     report::{Cell, Chart, Limit, Section, Series, Table, Target},
 };
@@ -62,9 +61,8 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
         systems.extend([System::Linux(1), System::Linux(2)]);
     }
     let two = |system: &System| system.name().ends_with('2');
-    let jobs: Vec<_> = systems.iter().map(|system| Job::new(*system, words(two(system)))).collect();
-    let runs = lab.run(&jobs);
-    let figures: Vec<_> = systems.iter().zip(&runs).map(|(system, run)| Figures::of(run, &system.name())).collect();
+    let jobs: Vec<_> = systems.iter().map(|system| Job::new(*system, words(two(system))).quickly()).collect();
+    let figures = figures::measure(lab, &jobs);
     let get = |system: usize, name: &str| figures.get(system).and_then(|figures| figures.get(name));
     let [up, smp_1, smp_2, linux_1, linux_2] = [0, 1, 2, 3, 4];
 
@@ -82,7 +80,7 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
         let mut row = vec![Cell::text(format!("{name}: {about}"))];
         row.extend([up, smp_1, smp_2].map(|system| Cell::count(get(system, &name))));
         if lab.linux.is_some() {
-            row.extend([linux_1, linux_2].map(|system| Cell::count(get(system, &name))));
+            row.extend([linux_1, linux_2].map(|system| figures[system].cell(&name)));
             row.push(Cell::ratio(get(linux_1, &name), get(up, &name)));
             row.push(Cell::ratio(get(linux_2, &name), get(smp_2, &name)));
         }
@@ -111,11 +109,19 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
     let mut text = vec![
         "One static binary, `bench`, on all systems. Each operation is made many times between two readings of the time-stamp counter; the median of the rounds. `up` is the uniprocessor kernel, `smp:N` that for several CPUs on N of them."
             .to_owned(),
-        "Bochs counts every repetition of a `rep stosb` or `rep movsq` as an instruction: `clear` is what a page costs that is cleared byte by byte. Jotun's kernel clears and copies eight bytes at a time, which counts 512 for a page."
+        "What is on one CPU is counted by QEMU (`--machine icount`), what is on two by Bochs. The figures of one CPU are within one in a hundred of those that Bochs gives, where the timer's interrupts come after fewer instructions."
+            .to_owned(),
+        "Both count every repetition of a `rep stosb` or `rep movsq` as an instruction: `clear` is what a page costs that is cleared byte by byte. Jotun's kernel clears and copies eight bytes at a time, which counts 512 for a page."
             .to_owned(),
     ];
     if let Some(linux) = &lab.linux {
-        text.push(format!("`linux:N` is Debian's {} with `mitigations=off` on the same machine; like all of Debian's it clears each allocation (`init_on_alloc`).", linux.version));
+        text.push(format!(
+            "`linux:N` is Debian's {} with `{LINUX_WORDS}` on the same machines; like all of Debian's it clears each allocation \
+             (`init_on_alloc`). It is booted {} times, each time so that the program begins at another moment between two \
+             interrupts of the timer: the median, and in brackets the least and the most. A boot whose clock is wrong is left \
+             out and named.",
+            linux.version, lab.boots
+        ));
     }
     Section {
         name: "micro",
@@ -135,9 +141,8 @@ fn target(what: &str, measured: Option<f64>, limit: Limit, why: &'static str) ->
 /// The operations of native programs.
 pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
     let systems = ["up", "smp:1"].map(System::jotun);
-    let jobs = systems.map(|system| Job::new(system, ["bench-native"]));
-    let runs = lab.run(&jobs);
-    let figures: Vec<_> = systems.iter().zip(&runs).map(|(system, run)| Figures::of(run, &system.name())).collect();
+    let jobs = systems.map(|system| Job::new(system, ["bench-native"]).quickly());
+    let figures = figures::measure(lab, &jobs);
     let mut table = Table { title: "Instructions for one operation".into(), ..Table::default() };
     table.head = ["operation", "up", "smp:1"].map(str::to_owned).to_vec();
     for &name in names {
@@ -181,17 +186,12 @@ pub(super) fn compute(lab: &Lab) -> Section {
         // It boots for long, and with eight CPUs its figures on Bochs still differ from boot to boot.
         systems.extend(cpus.iter().filter(|cpus| **cpus == 2).map(|&cpus| System::Linux(cpus)));
     }
-    let count = |system: &System| match system {
-        System::Jotun(setup) => setup.cpus,
-        System::Linux(cpus) => *cpus,
-    };
-    let word = |system: &System| format!("compute-{}", count(system));
+    let word = |system: &System| format!("compute-{}", system.cpus());
     let jobs: Vec<_> = systems.iter().map(|system| Job::new(*system, ["bench".to_owned(), word(system)])).collect();
-    let runs = lab.run(&jobs);
-    let figures: Vec<_> = systems.iter().zip(&runs).map(|(system, run)| Figures::of(run, &system.name())).collect();
+    let figures = figures::measure(lab, &jobs);
     let speed_up = |linux: bool, cpus: u8| {
         let ticks = |wanted: u8| {
-            let like = |system: &&System| matches!(system, System::Linux(_)) == linux && count(system) == wanted;
+            let like = |system: &&System| matches!(system, System::Linux(_)) == linux && system.cpus() == wanted;
             let at = systems.iter().position(|system| like(&system))?;
             figures[at].get(&word(&systems[at]))
         };

@@ -18,6 +18,7 @@ mod points;
 mod pools;
 pub(crate) mod report;
 mod teams;
+mod two_processes;
 
 use std::{fs, panic::resume_unwind, path::Path, thread};
 
@@ -28,7 +29,10 @@ use crate::{
     suggest::did_you_mean,
 };
 
-pub(crate) use self::{lab::Lab, linux::Linux};
+pub(crate) use self::{
+    lab::Lab,
+    linux::{Linux, WORDS as LINUX_WORDS},
+};
 use report::{Report, Section};
 
 /// What is measured together.
@@ -103,7 +107,7 @@ impl Kind {
             Self::Micro => micro::linux_programs(lab, names),
             Self::Native => micro::native(lab, names),
             Self::Compute => micro::compute(lab),
-            Self::TwoProcesses => papers::two_processes(lab),
+            Self::TwoProcesses => two_processes::two_processes(lab),
             Self::Sweep => papers::sweep(lab),
             Self::Delay => papers::delay(lab),
             Self::Parallel => teams::parallel(lab),

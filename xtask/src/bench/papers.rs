@@ -1,12 +1,10 @@
-//! The papers' measurements: papers/001's two processes, papers/004's sweep, and seL4's delay between calls.
+//! Throughput on more and more CPUs: papers/004's sweep, and seL4's delay between calls.
 
 use super::{
     lab::{Lab, System},
-    points::{Count, Point, measure},
+    points::{Point, measure},
     report::{Cell, Chart, Limit, Section, Series, Table, Target, head},
 };
-use crate::profile::Bound;
-
 /// Ticks of a window, quick and thorough: slices of a million.
 const WINDOWS: [u64; 2] = [2_000_000, 5_000_000];
 
@@ -15,113 +13,13 @@ pub(super) fn window(lab: &Lab) -> u64 {
 }
 
 /// The kernel for several CPUs on so many.
-fn smp(cpus: u8) -> System {
+pub(super) fn smp(cpus: u8) -> System {
     System::jotun(&format!("smp:{cpus}"))
 }
 
 /// Instructions of the call `burn` besides those that it is asked for, from `syscall` to `sysret`, on the
 /// uniprocessor kernel.
-const COMING_AND_GOING: u32 = 100;
-
-/// papers/001's workload: 36 % of the instructions in the kernel, in visits of about 4,000.
-const KERNEL_VISIT: u32 = 4_000;
-const USER: u32 = (KERNEL_VISIT + COMING_AND_GOING) * 64 / 36;
-
-/// papers/001, section 5: of the multiprocessor kernel on one CPU and on two, against the uniprocessor kernel.
-const PAPER_SPEED_UPS: [f64; 2] = [0.98, 1.2];
-
-/// papers/001 table 1.
-const PAPER_SHARES: [[&str; 4]; 2] =
-    [["UP, papers/001", "64 %", "36 %", "< 0.1 %"], ["SMP, 2 CPUs, papers/001", "55–59 %", "20–22 %", "20–23 %"]];
-
-/// Two processes that compute and call the kernel.
-pub(super) fn two_processes(lab: &Lab) -> Section {
-    let point = |place| Point { processes: 2, user: USER, burn: Some(KERNEL_VISIT), place };
-    let [free, bound, moved] = [0, 1, 2];
-    let points = ["free", "bound", "moved"].map(point).to_vec();
-    let mut wanted = [System::jotun("up"), smp(1), smp(2)].map(|system| (system, points.clone())).to_vec();
-    wanted.push((System::jotun("smp:2:strict"), points[..1].to_vec()));
-    let (counts, failures) = measure(lab, window(lab), &wanted);
-    let [up, smp_1, smp_2, strict] = [0, 1, 2, 3];
-    let speed_up =
-        |system: usize, point: usize| Some(counts[system][point]?.throughput() / counts[up][point]?.throughput());
-
-    let mut shares = Table { title: "Shares of time (papers/001, table 1)".into(), ..Table::default() };
-    shares.head = head(["", "user", "kernel", "spinning", "idle"]);
-    let row = |name: &str, count: Option<Count>| {
-        let mut row = vec![Cell::text(name)];
-        row.extend(
-            [|c: &Count| c.user, |c: &Count| c.kernel, |c: &Count| c.spin, |c: &Count| c.idle]
-                .map(|part| count.as_ref().map_or(Cell::Nothing, |count| Cell::Share(count.share(part(count))))),
-        );
-        row
-    };
-    let paper = |row: [&str; 4]| row.map(Cell::text).into_iter().chain([Cell::Nothing]).collect::<Vec<_>>();
-    shares.rows = vec![
-        paper(PAPER_SHARES[0]),
-        row("UP", counts[up][free]),
-        row("SMP, 1 CPU", counts[smp_1][free]),
-        paper(PAPER_SHARES[1]),
-        row("SMP, 2 CPUs", counts[smp_2][free]),
-    ];
-
-    let limits = counts[up][free]
-        .and_then(|count| Bound::of(2, count.user as u64, count.kernel as u64, count.calls as u64, count.ticks as u64));
-    let mut gains = Table { title: "Throughput against the uniprocessor kernel".into(), ..Table::default() };
-    gains.head = head(["", "SMP, 1 CPU", "SMP, 2 CPUs"]);
-    gains.rows.push(vec![Cell::text("papers/001"), Cell::Ratio(PAPER_SPEED_UPS[0]), Cell::Ratio(PAPER_SPEED_UPS[1])]);
-    let precise = |value: Option<f64>| value.map_or(Cell::Nothing, |value| Cell::text(format!("{value:.4}")));
-    for (name, point) in [
-        ("the kernel's placing", free),
-        ("bound to a CPU each by `sched_setaffinity`", bound),
-        ("no affinity: moved to the next CPU every 10 ms", moved),
-    ] {
-        gains.rows.push(vec![Cell::text(name), precise(speed_up(smp_1, point)), precise(speed_up(smp_2, point))]);
-    }
-    let stays = precise(speed_up(strict, free));
-    gains.rows.push(vec![Cell::text("the paper's rule: a thread stays where it started"), Cell::Nothing, stays]);
-    for (name, value) in [
-        ("Amdahl's law, as papers/001 section 5 has it", limits.as_ref().map(|limits| limits.amdahl)),
-        (
-            "closed system with one server, times as random as can be",
-            limits.as_ref().map(|limits| limits.closed_system),
-        ),
-        ("if they never collide", limits.as_ref().map(|limits| limits.ceiling)),
-    ] {
-        gains.rows.push(vec![Cell::text(name), Cell::Nothing, precise(value)]);
-    }
-    let slower = speed_up(smp_1, free).map(|gain| (1.0 / gain - 1.0) * 100.0);
-    let reached = speed_up(smp_2, free).zip(limits).map(|(gain, limits)| gain / limits.amdahl);
-    Section {
-        name: "two-processes",
-        title: "Two processes (papers/001, sections 4 and 5)",
-        text: vec![format!(
-            "Two processes in containers of their own, each {USER} instructions in user mode, then a call that \
-             executes {KERNEL_VISIT} in the kernel, for {} ticks. The paper's benchmark ran beside about 100 threads \
-             of its system on a Pentium II, and 36 % of its time was in the kernel: here that share is set. One \
-             CPU in the kernel does not keep the other from computing, so more than Amdahl's law allows is possible: \
-             two processes of the same rhythm soon find one in which they do not collide.",
-            window(lab)
-        )],
-        tables: vec![shares, gains],
-        targets: vec![
-            Target {
-                what: "two processes: SMP build on one CPU slower than UP, in percent".into(),
-                measured: slower,
-                limit: Limit::AtMost(1.0),
-                why: "the lock's instructions in every visit",
-            },
-            Target {
-                what: "two processes: speed-up on 2 CPUs as a part of Amdahl's bound".into(),
-                measured: reached,
-                limit: Limit::AtLeast(0.97),
-                why: "waits for the lock",
-            },
-        ],
-        failures,
-        ..Section::default()
-    }
-}
+pub(super) const COMING_AND_GOING: u32 = 100;
 
 /// Speed-ups at several CPUs of one workload.
 struct Curve {
@@ -267,6 +165,7 @@ pub(super) fn sweep(lab: &Lab) -> Section {
             user: visit * share / (1000 - share),
             burn: Some(visit - COMING_AND_GOING),
             place: "free",
+            passes: None,
         };
         (format!("{} % user", f64::from(share) / 10.0), point)
     };
@@ -304,7 +203,10 @@ const DELAYS: [u32; 8] = [0, 500, 1000, 2000, 4000, 8000, 16000, 32000];
 /// seL4's delay between calls, one process a CPU.
 pub(super) fn delay(lab: &Lab) -> Section {
     let delays: &[u32] = if lab.quick { &[500, 4000] } else { &DELAYS };
-    let point = |&user: &u32| (format!("{user} instructions"), Point { processes: 1, user, burn: None, place: "free" });
+    let point = |&user: &u32| {
+        let point = Point { processes: 1, user, burn: None, place: "free", passes: None };
+        (format!("{user} instructions"), point)
+    };
     let all: Vec<_> = delays.iter().map(point).collect();
     let (curves, failures) = curves(lab, &all, true);
     let measured: Vec<_> = curves.iter().flatten().collect();

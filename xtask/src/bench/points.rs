@@ -12,12 +12,16 @@ pub(super) struct Point {
     /// Instructions that a call executes in the kernel besides coming and going; none is a call that does nothing.
     pub(super) burn: Option<u32>,
     pub(super) place: &'static str,
+    /// Passes of exponential user times that each process draws before it ends; none has the same time again and again,
+    /// and is measured in a window.
+    pub(super) passes: Option<u32>,
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let burn = self.burn.map_or("null".to_owned(), |burn| burn.to_string());
-        write!(to, "{}:{}:{burn}:{}", self.processes, self.user, self.place)
+        write!(to, "{}:{}:{burn}:{}", self.processes, self.user, self.place)?;
+        self.passes.map_or(Ok(()), |passes| write!(to, ":{passes}"))
     }
 }
 
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn counts_are_found_by_their_points() {
-        let point = |processes, burn| Point { processes, user: 604, burn, place: "free" };
+        let point = |processes, burn| Point { processes, user: 604, burn, place: "free", passes: None };
         let output = "words\npoint 20:604:4:free ticks=100 user_cycles=60 kernel_cycles=40 spin_cycles=0 idle_cycles=0 \
                       entries_system_call=5 lock_contended=1 migrations=0\npoint 1:604:null:free ticks=1\n";
         let run = Run { output: output.into(), ..Run::default() };

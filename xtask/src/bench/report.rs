@@ -51,6 +51,12 @@ pub(crate) enum Cell {
     Ratio(f64),
     /// A part of one, shown in percent.
     Share(f64),
+    /// Counts of several runs.
+    Spread {
+        median: f64,
+        least: f64,
+        most: f64,
+    },
 }
 
 /// Lines over a common axis.
@@ -145,11 +151,18 @@ impl Cell {
         match self {
             Self::Nothing => "–".to_owned(),
             Self::Text(text) => text.clone(),
-            Self::Count(value) => grouped(value.round() as u64),
+            Self::Count(value) => count(*value),
+            Self::Spread { median, least, most } if count(*least) == count(*most) => count(*median),
+            Self::Spread { median, least, most } => format!("{} ({}–{})", count(*median), count(*least), count(*most)),
             Self::Ratio(value) => format!("{value:.2}"),
             Self::Share(value) => format!("{:.1} %", value * 100.0),
         }
     }
+}
+
+/// A number without decimals.
+fn count(value: f64) -> String {
+    grouped(value.round() as u64)
 }
 
 /// The names of a table's columns.

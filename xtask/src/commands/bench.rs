@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use signal_hook::{consts::SIGINT, flag};
 
 use crate::{
-    bench::{self, BENCHMARKS, Lab, Linux, report::Report},
+    bench::{self, BENCHMARKS, LINUX_WORDS, Lab, Linux, report::Report},
     build::{self, Flavour},
     machine::bochs,
     notes::note,
@@ -29,6 +29,9 @@ const DIRECTORY: &str = "bench";
 /// CPUs of the benchmarks that go over several, quick and thorough.
 const CPUS: [&[u8]; 2] = [&[1, 2, 4], &[1, 2, 3, 4, 5, 6, 7, 8]];
 
+/// How often Linux is booted for a figure, quick and thorough.
+const BOOTS: [usize; 2] = [1, 3];
+
 /// When a run is given up: most take seconds, but hosts differ.
 const TIMEOUT: Duration = Duration::from_secs(1800);
 
@@ -39,7 +42,7 @@ enum Other {
     Linux,
 }
 
-/// Measure in instructions, on Bochs: single operations, the papers' tables, the locks; Linux beside them
+/// Measure in instructions: single operations, the papers' tables, the locks; Linux beside them
 ///
 /// Without names: all benchmarks. Each one's tables are shown as soon as they are there, and written as
 /// bench.json, bench.html with charts, and the charts as pictures. The figures are the same on every
@@ -116,7 +119,7 @@ impl Bench {
         // Earlier results stay until there are others.
         let writable = File::options().append(true).create(true).open(&json);
         writable.with_context(|| format!("cannot write {}", json.display()))?;
-        packages::ensure(&[Use::Bochs])?;
+        packages::ensure(&[Use::Boot, Use::Bochs])?;
         if !self.no_build {
             let kernels = bench::kernels(&benchmarks);
             build::build_variants(&kernels.plain, Flavour::Plain)?;
@@ -137,6 +140,7 @@ impl Bench {
             quick: self.quick,
             cpus,
             linux: linux.map(Arc::new),
+            boots: BOOTS[usize::from(!self.quick)],
             timeout: self.timeout.unwrap_or(TIMEOUT),
             stop,
             dir: Arc::new(RunDir::new()?),
@@ -201,14 +205,20 @@ fn setting(lab: &Lab, no_linux: Option<String>) -> Vec<(String, String)> {
     };
     let unknown = || "unknown".to_owned();
     let bochs = tell("dpkg-query", &["--show", "--showformat=${Version}", "bochs"]).unwrap_or_else(unknown);
+    let qemu = tell("dpkg-query", &["--show", "--showformat=${Version}", "qemu-system-x86"]).unwrap_or_else(unknown);
     let commit = tell("git", &["describe", "--always", "--dirty"]).unwrap_or_else(unknown);
     let rustc = tell("rustc", &["--version"]).unwrap_or_else(unknown);
     let mut setting = vec![
         ("machine".to_owned(), format!("Bochs {bochs}, {}: an instruction on every CPU is a tick", bochs::CPU)),
+        (
+            "machine for single operations on one CPU".to_owned(),
+            format!("QEMU {qemu}, `-icount shift=0,sleep=off`: likewise"),
+        ),
         ("Jotun".to_owned(), format!("{commit}, {rustc}")),
     ];
     if let Some(linux) = &lab.linux {
-        setting.push(("Linux".to_owned(), format!("Debian's {}, mitigations=off", linux.version)));
+        let words = format!("Debian's {}, `{LINUX_WORDS}`; the median of {} boots", linux.version, lab.boots);
+        setting.push(("Linux".to_owned(), words));
     }
     setting.extend(no_linux.map(|why| ("not measured".to_owned(), why)));
     let kind = if lab.quick { "quick: fewer points, shorter runs" } else { "thorough" };

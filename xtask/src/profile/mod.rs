@@ -4,7 +4,7 @@
 //! these every figure there is. What is written are views of the two: [`text`] and [`page`] for people,
 //! `report.json`, [`chrome`] and [`folded`] for other tools.
 
-mod bound;
+pub(crate) mod bound;
 pub(crate) mod causes;
 mod chrome;
 mod distribution;
@@ -24,10 +24,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use trace::Trace;
 
-pub(crate) use self::{
-    bound::Bound,
-    table::{grouped, percent, table},
-};
+pub(crate) use self::table::{grouped, percent, table};
 use self::{report::Report, timeline::Timeline};
 
 /// A trace and all that is made of it.

@@ -1,8 +1,9 @@
 //! The first process of a Linux that is there to run one program: `cargo xtask bench --against linux`.
 //!
-//! Its arguments are the program and the program's arguments. It mounts what programs expect, tells which clock the kernel
-//! has and how often the timer interrupts it, runs the program, tells its status in a last line and switches the machine
-//! off.
+//! Its arguments are the number of the boot, the program and the program's arguments. It mounts what programs expect, tells
+//! which clock the kernel has and how often the timer interrupts it, runs the program, tells its status in a last line and
+//! switches the machine off. Each number of a boot begins the program at another moment between two interrupts of the timer,
+//! and with other random numbers.
 
 use programs::cpus;
 use std::arch::asm;
@@ -27,7 +28,9 @@ fn main() {
     mount(c"tmpfs", c"/tmp");
     mount(c"sysfs", c"/sys");
     tell_clock();
-    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let boot = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+    differ(boot);
+    let words: Vec<_> = std::env::args_os().skip(2).collect();
     let status = words.split_first().map(|(program, arguments)| Command::new(program).args(arguments).status());
     match status {
         Some(Ok(status)) => {
@@ -40,8 +43,22 @@ fn main() {
     switch_off();
 }
 
-/// Ticks for which the timer's interrupts are counted.
-const WATCHED: u64 = 20_000_000;
+/// What a further boot waits longer, in ticks: no simple part of any timer's period.
+const SHIFT: u64 = 61_803;
+
+/// Makes this boot another one than those of other numbers, on a machine that does the same every time.
+fn differ(boot: u64) {
+    // Random numbers are mixed with what is written there.
+    let _ = fs::write("/dev/urandom", boot.to_le_bytes());
+    let start = ticks();
+    while ticks() - start < boot * SHIFT {}
+}
+
+/// Interrupts of the timer that are waited for.
+const WATCHED: u64 = 40;
+
+/// Ticks after which a timer that is too slow is not waited for any longer.
+const PATIENCE: u64 = 400_000_000;
 
 /// Tells the kernel's clock, and the ticks between two interrupts of a CPU's timer while the CPU is busy.
 fn tell_clock() {
@@ -49,14 +66,29 @@ fn tell_clock() {
     let clock = fs::read_to_string(path).unwrap_or_else(|_| "unknown".to_owned());
     let mask = cpus::affinity(0).unwrap_or(1);
     cpus::stay_on(0);
-    let before = timer_interrupts();
-    // SAFETY: every 64-bit CPU has the counter, and Linux lets programs read it.
-    let now = || unsafe { _rdtsc() };
-    let start = now();
-    while now() - start < WATCHED {}
-    let (ticks, interrupts) = (now() - start, timer_interrupts() - before);
+    let (start, before) = next_interrupt();
+    let (mut end, mut last) = (start, before);
+    while last - before < WATCHED && end - start < PATIENCE {
+        (end, last) = next_interrupt();
+    }
     let _ = cpus::set_affinity(0, mask);
-    println!("linux-clock: {} {}", clock.trim(), ticks.checked_div(interrupts).unwrap_or(u64::MAX));
+    println!("linux-clock: {} {}", clock.trim(), (end - start).checked_div(last - before).unwrap_or(u64::MAX));
+}
+
+/// Waits for the timer's next interrupt, or until that has no end: the time-stamp counter and the number of interrupts.
+fn next_interrupt() -> (u64, u64) {
+    let (start, before) = (ticks(), timer_interrupts());
+    loop {
+        let (now, interrupts) = (ticks(), timer_interrupts());
+        if interrupts > before || now - start > PATIENCE {
+            return (now, interrupts);
+        }
+    }
+}
+
+fn ticks() -> u64 {
+    // SAFETY: every 64-bit CPU has the counter, and Linux lets programs read it.
+    unsafe { _rdtsc() }
 }
 
 /// The interrupts of CPU 0's timer so far.

@@ -1,11 +1,13 @@
 //! What processes get done that compute and call the kernel, as papers/004 section 5.2 measured it:
 //! `throughput TICKS POINT...`, on Jotun alone.
 //!
-//! A point is `PROCESSES:USER:BURN[:PLACE]`: so many processes, each with USER instructions in user mode between
+//! A point is `PROCESSES:USER:BURN[:PLACE[:PASSES]]`: so many processes, each with USER instructions in user mode between
 //! two calls that execute BURN instructions in the kernel besides coming and going, or `null` calls that do
 //! nothing. They run for so many ticks of the time-stamp counter, and `point POINT NAME=VALUE…` tells what
 //! the statistics have counted meanwhile. PLACE is `free`, wherever the kernel puts them (the default); `bound`,
-//! each bound to a CPU in turn; `moved`, bound and moved to the next CPU every 10 ms.
+//! each bound to a CPU in turn; `moved`, bound and moved to the next CPU every 10 ms. With PASSES the times in user mode
+//! are exponential with the mean USER, each process draws so many passes of them (`abi::workload`) and ends, and what is
+//! told is of the time until the last has ended.
 
 use programs::native::{self, present};
 use programs::{cpus, sys};
@@ -35,6 +37,8 @@ struct Point {
     user: u64,
     burn: u64,
     place: Place,
+    /// Passes of exponential times that each process draws; none computes for the same time again and again, without an end.
+    passes: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,7 +59,31 @@ impl Point {
         };
         let [processes, user, burn] = fields.get(..3)? else { return None };
         let burn = if *burn == "null" { NULL } else { burn.parse().ok().filter(|burn| *burn < NULL)? };
-        Some(Self { processes: processes.parse().ok()?, user: user.parse().ok()?, burn, place })
+        let passes = match fields.get(4) {
+            None => None,
+            Some(passes) => Some(passes.parse().ok().filter(|passes| *passes < 1 << 8 && burn < 1 << 24)?),
+        };
+        Some(Self { processes: processes.parse().ok()?, user: user.parse().ok()?, burn, place, passes })
+    }
+
+    /// Starts the processes.
+    fn start(&self) -> Vec<i32> {
+        let start = |process: usize| match self.passes {
+            None => native::start("looper", self.burn << 32 | self.user),
+            Some(passes) => {
+                native::start("thinker", passes << 56 | self.burn << 32 | (process as u64) << 24 | self.user)
+            }
+        };
+        (0..self.processes).map(|process| start(process).expect("a process can start")).collect()
+    }
+
+    /// Puts the processes on CPUs, on others at each turn.
+    fn put(&self, started: &[i32], turn: usize) {
+        let allowed = cpus::allowed();
+        for (index, &pid) in started.iter().enumerate() {
+            // One that has ended needs none.
+            let _ = cpus::set_affinity(pid, 1 << allowed[(index + turn) % allowed.len()]);
+        }
     }
 }
 
@@ -64,7 +92,7 @@ fn main() {
     let ticks: Option<u64> = words.first().and_then(|word| word.parse().ok());
     let points: Option<Vec<_>> = words.iter().skip(1).map(|word| Some((word, Point::parse(word)?))).collect();
     let (Some(ticks), Some(points)) = (ticks, points) else {
-        eprintln!("usage: throughput TICKS PROCESSES:USER:BURN[:free|bound|moved]...");
+        eprintln!("usage: throughput TICKS PROCESSES:USER:BURN[:free|bound|moved[:PASSES]]...");
         exit(2);
     };
     if !present() {
@@ -76,7 +104,7 @@ fn main() {
     let hz = cpus::statistic("tsc_hz").expect("the counter's frequency");
     let window = Duration::from_nanos((u128::from(ticks) * 1_000_000_000 / u128::from(hz)) as u64);
     for (text, point) in points {
-        let (ticks, spent) = measure(&point, window);
+        let (ticks, spent) = if point.passes.is_some() { to_the_end(&point) } else { measure(&point, window) };
         let told: Vec<_> = TOLD.iter().zip(spent).map(|(name, count)| format!("{name}={count}")).collect();
         println!("point {text} ticks={ticks} {}", told.join(" "));
     }
@@ -84,18 +112,9 @@ fn main() {
 
 /// Ticks of the window, and what was counted in it.
 fn measure(point: &Point, window: Duration) -> (u64, [u64; TOLD.len()]) {
-    let allowed = cpus::allowed();
-    let argument = point.burn << 32 | point.user;
-    let started: Vec<i32> =
-        (0..point.processes).map(|_| native::start("looper", argument).expect("a process can start")).collect();
-    let place = |turn: usize| {
-        for (index, &pid) in started.iter().enumerate() {
-            let cpu = allowed[(index + turn) % allowed.len()];
-            cpus::set_affinity(pid, 1 << cpu).expect("a CPU that is there");
-        }
-    };
+    let started = point.start();
     if point.place != Place::Free {
-        place(0);
+        point.put(&started, 0);
     }
     // Until all are under way.
     std::thread::sleep(SLICE / 2);
@@ -107,7 +126,7 @@ fn measure(point: &Point, window: Duration) -> (u64, [u64; TOLD.len()]) {
     match point.place {
         Place::Moved => (1..=window.as_nanos().div_ceil(SLICE.as_nanos()) as usize).for_each(|turn| {
             std::thread::sleep(SLICE);
-            place(turn);
+            point.put(&started, turn);
         }),
         _ => std::thread::sleep(window),
     }
@@ -117,9 +136,35 @@ fn measure(point: &Point, window: Duration) -> (u64, [u64; TOLD.len()]) {
         sys!(libc::SYS_kill, pid, libc::SIGKILL).expect("it runs");
         native::wait(pid).expect("it ends");
     }
-    let between = |from: &Snapshot, to: &Snapshot| -> Snapshot { std::array::from_fn(|n| to[n] - from[n]) };
-    let (asking, all) = (between(&asked, &before), between(&before, &after));
-    let [ticks, told @ ..]: Snapshot = std::array::from_fn(|index| all[index].saturating_sub(asking[index]));
+    between(asked, before, after)
+}
+
+/// Ticks until the last of the processes has ended by itself, and what was counted until then.
+fn to_the_end(point: &Point) -> (u64, [u64; TOLD.len()]) {
+    let (asked, before) = (snapshot(), snapshot());
+    let started = point.start();
+    if point.place != Place::Free {
+        point.put(&started, 0);
+    }
+    let limit = if point.place == Place::Moved { SLICE.as_nanos() as u64 } else { abi::native::FOREVER };
+    let mut turn = 0;
+    for &pid in &started {
+        let mut status = 0i32;
+        while let Err(why) = sys!(abi::native::WAIT, pid, &mut status, limit) {
+            assert_eq!(why, libc::ETIMEDOUT, "waiting for a process");
+            turn += 1;
+            point.put(&started, turn);
+        }
+        assert_eq!(status, 0, "how a process ended");
+    }
+    between(asked, before, snapshot())
+}
+
+/// Ticks from `before` to `after` and what was counted meanwhile, without what it takes to ask, which is in it once as
+/// between `asked` and `before`.
+fn between(asked: Snapshot, before: Snapshot, after: Snapshot) -> (u64, [u64; TOLD.len()]) {
+    let count = |index: usize| (after[index] - before[index]).saturating_sub(before[index] - asked[index]);
+    let [ticks, told @ ..]: Snapshot = std::array::from_fn(count);
     (ticks, told)
 }
 
