@@ -1,7 +1,8 @@
 #!/bin/sh
 # Shows that every ordering in the lock algorithms is needed: takes each ordering in
 # src/queue away, one at a time and in a copy, and expects a loom model of that algorithm to fail.
-# Left out is what only more CPUs than loom can take would miss, marked `// Beyond the models`.
+# Left out is what only more CPUs than loom can take would miss, or an order over several words, which loom does not know:
+# marked `// Beyond the models`.
 # `AcqRel` loses one half at a time, `SeqCst` its release: loom knows it as no more. Prints a line per ordering; fails if one is not missed.
 # Usage: giantlock/weaken.sh [ALGORITHM…]   (all of them: three minutes of processor time)
 set -eu

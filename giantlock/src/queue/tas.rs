@@ -62,16 +62,17 @@ impl Tas {
 
     /// `cpu` has become tired: it makes a claim, and is the heir if there is none.
     ///
-    /// All of this is sequentially consistent, which costs only those who are tired: between a claim and the heir that
-    /// [`settle`](Tas::settle) leaves, one of the two sees the other.
+    /// The claim and the look at the heir are sequentially consistent, and so are the heir that [`settle`](Tas::settle)
+    /// leaves and its last look at the claims: each of two CPUs writes one word and reads the other, and one of them sees what
+    /// the other wrote. Acquire and release would not do, but loom knows of no order over several words.
     fn claim(&self, cpu: Cpu) {
-        self.claims.0.fetch_or(1 << cpu.id(), SeqCst);
+        self.claims.0.fetch_or(1 << cpu.id(), SeqCst); // Beyond the models.
         self.inherit(cpu);
     }
 
     /// Makes `cpu` the heir if there is none.
     fn inherit(&self, cpu: Cpu) {
-        _ = self.heir.0.compare_exchange(FREE, cpu.tag().into(), SeqCst, SeqCst);
+        _ = self.heir.0.compare_exchange(FREE, cpu.tag().into(), SeqCst, SeqCst); // Beyond the models.
     }
 
     /// `cpu`, which had a claim, has the lock: the claim is withdrawn, and the next claimant is the heir.
@@ -80,14 +81,16 @@ impl Tas {
     /// at that moment would inherit before those who have waited for longer, again and again.
     fn settle(&self, cpu: Cpu) {
         let mine = 1 << cpu.id();
-        let others = self.claims.0.fetch_and(!mine, SeqCst) & !mine;
+        // A claim that comes later is seen by the next CPU that settles, or below.
+        let others = self.claims.0.fetch_and(!mine, Relaxed) & !mine;
         let next = after(cpu, others);
         let heir = next.map_or(FREE, |next| next.tag().into());
         // A CPU that took the lock when it was free need not be the heir; then another one is, and stays that.
-        let was_heir = self.heir.0.compare_exchange(cpu.tag().into(), heir, SeqCst, SeqCst).is_ok();
+        let was_heir = self.heir.0.compare_exchange(cpu.tag().into(), heir, SeqCst, Relaxed).is_ok(); // Beyond the models.
         if was_heir && next.is_none() {
             // Who has claimed since then found this CPU in the heir's place. It waits until this one gives the lock back.
-            after(cpu, self.claims.0.load(SeqCst)).into_iter().for_each(|next| self.inherit(next));
+            let claims = self.claims.0.load(SeqCst); // Beyond the models.
+            after(cpu, claims).into_iter().for_each(|next| self.inherit(next));
         }
     }
 }
