@@ -1,8 +1,8 @@
 //! Pipes: which part of a ring holds bytes, and who is at the two ends.
 //!
-//! The bytes themselves are the kernel's, as a regular file's are: a content of [`CAPACITY`] bytes that
-//! is used as a ring. A ring that has been emptied starts afresh, so that a pipe which is read as soon
-//! as it is written touches only its content's first page.
+//! The bytes themselves are the kernel's, as a regular file's are: a content that is used as a ring, of [`CAPACITY`]
+//! bytes or what the pipe has been [resized](Pipe::resize) to. A ring that has been emptied starts afresh, so that a pipe
+//! which is read as soon as it is written touches only its content's first page.
 //!
 //! When pipes hold as many pages as they may, the kernel [narrows](Pipe::narrow) the next one that wants one more: that
 //! pipe is full with what it has, until it has been emptied.
@@ -10,8 +10,11 @@
 use crate::open::OpenFlags;
 use core::ops::Range;
 
-/// Bytes that a pipe holds.
+/// Bytes that a pipe holds, unless it is resized.
 pub const CAPACITY: u32 = 65_536;
+
+/// Bytes that a pipe can hold at most (Linux's `fs.pipe-max-size`).
+pub const CAPACITY_MAX: u32 = 1 << 20;
 
 /// A write of so many bytes goes in whole or not at all (`PIPE_BUF`).
 pub const ATOMIC: u32 = 4096;
@@ -27,8 +30,10 @@ pub mod event {
 }
 
 /// A pipe without its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pipe {
+    /// Bytes of the ring, a power of two.
+    capacity: u32,
     start: u32,
     length: u32,
     readers: u32,
@@ -36,7 +41,28 @@ pub struct Pipe {
     narrow: bool,
 }
 
+impl Default for Pipe {
+    fn default() -> Pipe {
+        Pipe { capacity: CAPACITY, start: 0, length: 0, readers: 0, writers: 0, narrow: false }
+    }
+}
+
 impl Pipe {
+    /// Bytes that it holds when it is full.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Makes the ring hold so many bytes: a power of two, from [`ATOMIC`] to [`CAPACITY_MAX`]. False if bytes lie in it that
+    /// would have to be moved.
+    pub fn resize(&mut self, capacity: u32) -> bool {
+        let stays = self.start + self.length <= self.capacity.min(capacity);
+        if stays {
+            self.capacity = capacity;
+        }
+        stays || self.capacity == capacity
+    }
+
     /// Bytes to be read.
     pub fn len(&self) -> u32 {
         self.length
@@ -49,7 +75,7 @@ impl Pipe {
 
     /// Bytes that can be written.
     pub fn room(&self) -> u32 {
-        if self.narrow { 0 } else { CAPACITY - self.length }
+        if self.narrow { 0 } else { self.capacity - self.length }
     }
 
     /// There is no page for what would be written next: nothing more goes in until all has been read. False if there
@@ -83,19 +109,19 @@ impl Pipe {
 
     /// The next bytes to be read, `most` at most: a piece of the content that does not wrap around.
     pub fn filled(&self, most: u64) -> Range<u64> {
-        piece(self.start, self.length, most)
+        self.piece(self.start, self.length, most)
     }
 
     /// Where the next bytes are to be written, likewise.
     pub fn vacant(&self, most: u64) -> Range<u64> {
-        piece((self.start + self.length) % CAPACITY, self.room(), most)
+        self.piece(self.place(self.start + self.length), self.room(), most)
     }
 
     /// So many bytes of [`Pipe::filled`] have been read.
     pub fn consume(&mut self, bytes: u64) {
         let bytes = (bytes as u32).min(self.length);
         self.length -= bytes;
-        self.start = (self.start + bytes) % CAPACITY;
+        self.start = self.place(self.start + bytes);
         if self.length == 0 {
             (self.start, self.narrow) = (0, false);
         }
@@ -125,10 +151,19 @@ impl Pipe {
         let some = (u32::from(readable) * event::READABLE) | (u32::from(writable) * event::WRITABLE);
         if closed { all } else { some }
     }
+
+    /// Where so many bytes behind the ring's beginning are.
+    fn place(&self, behind: u32) -> u32 {
+        behind & (self.capacity - 1)
+    }
+
+    /// The part of the ring from `start` on, of `length` bytes and `most` at most, that ends with the ring.
+    fn piece(&self, start: u32, length: u32, most: u64) -> Range<u64> {
+        let straight = u64::from(length.min(self.capacity - start)).min(most);
+        u64::from(start)..u64::from(start) + straight
+    }
 }
 
-/// The part of a ring from `start` on, of `length` bytes and `most` at most, that ends with the ring.
-fn piece(start: u32, length: u32, most: u64) -> Range<u64> {
-    let straight = u64::from(length.min(CAPACITY - start)).min(most);
-    u64::from(start)..u64::from(start) + straight
-}
+#[cfg(test)]
+#[path = "tests/pipe.rs"]
+mod tests;

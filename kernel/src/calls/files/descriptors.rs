@@ -4,8 +4,9 @@ use super::{locking, opened, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, value};
 use crate::files::{Bytes, Files};
 use crate::kernel::{Memory, Tasks};
-use ::files::pipe::CAPACITY;
-use ::files::{Errno, OpenFlags};
+use ::files::pipe::{ATOMIC, CAPACITY_MAX};
+use ::files::{Errno, InodeId, OpenFlags};
+use containers::ObjectId;
 use syscalls::Sysno;
 
 /// `O_LARGEFILE`: every file is one.
@@ -62,14 +63,42 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
         5..=7 | 36..=38 => locking::fcntl(caller, memory, tasks, files, &opened),
         // F_SETOWN, F_GETOWN, F_GETSIG: nobody is sent SIGIO.
         8 | 9 | 11 => DONE,
+        // F_GETOWN_EX: what and which, nobody both.
+        16 => caller.write(memory, argument, &[0_u32; 2]).and(DONE),
         // F_GETLEASE: there is none, which is F_UNLCK.
         1025 => value(2_u64),
-        // F_SETPIPE_SZ, F_GETPIPE_SZ: a pipe is never smaller than asked for, and has one size.
-        1031 if matches!(opened.bytes, Bytes::Pipe(_)) && argument as u32 > CAPACITY => Err(Errno::EPERM),
-        1031 | 1032 if matches!(opened.bytes, Bytes::Pipe(_)) => value(CAPACITY),
-        1031 | 1032 => Err(Errno::EBADF),
+        // F_SETPIPE_SZ, F_GETPIPE_SZ
+        1031 => match opened.bytes {
+            Bytes::Pipe(ring) => resize_pipe(memory, tasks, files, (opened.file.inode, ring), argument as u32),
+            _ => Err(Errno::EBADF),
+        },
+        1032 => value(files.pipe(&opened).ok_or(Errno::EBADF)?.capacity()),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Makes a pipe hold at least so many bytes: `EINVAL` and `EPERM` for too many, `EBUSY` if what is in it would have to be
+/// moved.
+fn resize_pipe(
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    (inode, ring): (InodeId, ObjectId),
+    bytes: u32,
+) -> Answer {
+    let capacity = bytes.max(ATOMIC).checked_next_power_of_two().ok_or(Errno::EINVAL)?;
+    if capacity > CAPACITY_MAX {
+        return Err(Errno::EPERM);
+    }
+    let before = *files.tree.pipe(inode)?;
+    if !files.tree.pipe_mut(inode)?.resize(capacity) {
+        return Err(Errno::EBUSY);
+    }
+    if capacity < before.capacity() {
+        memory.resize_object(ring, capacity.into());
+    }
+    files.news(inode, Some(before)).tell(tasks, files);
+    value(capacity)
 }
 
 /// `fsync`, `fdatasync`: memory is all there is.

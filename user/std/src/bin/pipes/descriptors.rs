@@ -7,6 +7,7 @@ pub(crate) fn check() {
     duplicates();
     replaced();
     by_path();
+    sizes();
 }
 
 fn flags() {
@@ -81,4 +82,40 @@ fn by_path() {
     assert_eq!(read(output, 1), Ok(Vec::new()), "nobody writes any more");
     assert_eq!(sys!(SYS_open, c"/dev/fd/999", O_RDONLY), Err(ENOENT));
     close(output);
+}
+
+/// What is in a pipe: a call need not give all of it at once.
+fn all(output: i32) -> Vec<u8> {
+    std::iter::from_fn(|| read(output, 1 << 20).ok()).flatten().collect()
+}
+
+fn sizes() {
+    const LARGEST: usize = 1 << 20;
+    let [output, input] = pipe(O_NONBLOCK);
+    let size = |bytes: usize| sys!(SYS_fcntl, input, F_SETPIPE_SZ, bytes);
+    for (asked, got) in [(0, 4096), (4097, 8192), (LARGEST - 1, LARGEST), (4096, 4096)] {
+        assert_eq!(size(asked), Ok(got as u64), "at least {asked}");
+        assert_eq!(sys!(SYS_fcntl, output, F_GETPIPE_SZ), Ok(got as u64));
+        let bytes = pattern(asked, LARGEST + 1);
+        assert_eq!(write(input, &bytes), Ok(got as u64));
+        assert_eq!(write(input, b"x"), Err(EAGAIN), "it is full");
+        assert!(all(output) == bytes[..got], "what has gone into {got} bytes");
+    }
+    assert_eq!(size(u32::MAX as usize), Err(EINVAL));
+    assert_eq!(sys!(SYS_fcntl, 0, F_SETPIPE_SZ, 4096), Err(EBADF), "no pipe");
+    // What lies in it stays, and has to find room.
+    let bytes = pattern(0, 8192);
+    assert_eq!((size(8192), write(input, &bytes)), (Ok(8192), Ok(8192)));
+    assert_eq!(size(4096), Err(EBUSY));
+    assert_eq!((size(LARGEST), write(input, &bytes)), (Ok(LARGEST as u64), Ok(8192)));
+    assert!(all(output) == [bytes.clone(), bytes].concat(), "both are there");
+    // A writer that waits goes on.
+    assert_eq!((size(4096), sys!(SYS_fcntl, input, F_SETFL, 0)), (Ok(4096), Ok(0)));
+    let writer = std::thread::spawn(move || write(input, &[1; 8192]));
+    while waiting(output) < 4096 {
+        std::thread::yield_now();
+    }
+    assert_eq!(size(8192), Ok(8192));
+    assert_eq!(writer.join().unwrap(), Ok(8192));
+    [output, input].into_iter().for_each(close);
 }
