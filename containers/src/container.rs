@@ -106,6 +106,15 @@ impl CpuSet {
     }
 }
 
+/// How far the regions of a container may [grow](crate::Traits::GROWS), in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Growth {
+    /// What the one that grows may have then.
+    pub region: u64,
+    /// What all of them may have then.
+    pub all: u64,
+}
+
 /// A protection domain: an address space and what has been mapped in it.
 ///
 /// It starts with the window's page table alone and runs in its CPU's global page directory. What
@@ -132,8 +141,8 @@ pub struct Container {
     pub heap: (u64, u64),
     /// Below it, new mappings look for room; a Linux program's stack lies above.
     pub mappings_end: u64,
-    /// Bytes that a region may have which [grows](crate::Traits::GROWS).
-    pub growth: u64,
+    /// How far regions grow.
+    pub growth: Growth,
     /// The thread whose call has left the kernel while it changes the address space. Others wait until it is over.
     pub changed_by: Option<ThreadId>,
     /// A child that a fork has begun to make, and not ended yet.

@@ -1,7 +1,7 @@
 //! Page faults: delivering what a region promises, page by page and without ever sleeping. Only of objects' own
 //! pages, which are there already, several are delivered at once.
 
-use crate::container::{ContainerId, Cpu};
+use crate::container::{ContainerId, Cpu, Growth};
 use crate::directory::{self, OBJECT, PACKAGES, Root, USER_END, WINDOW, frame_of, parked, slot};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
@@ -128,7 +128,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         // A program that runs beyond the end of its stack is not to find another mapping there.
         let below = start.saturating_sub(GUARD)..start;
         let near = container.regions.within(below).any(|region| !region.rights.is_empty());
-        if near || above.end - start > container.growth {
+        let Growth { region, all } = container.growth;
+        let more = above.start - start;
+        if near || above.end - start > region || container.regions.bytes().saturating_add(more) > all {
             return Err(Fault::NoRegion);
         }
         let begun = container.begun;

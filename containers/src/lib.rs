@@ -49,7 +49,7 @@ pub mod wait;
 mod weight;
 
 pub use arena::{Arena, Full, Id};
-pub use container::{Container, ContainerId, Cpu, CpuSet, Usage};
+pub use container::{Container, ContainerId, Cpu, CpuSet, Growth, Usage};
 pub use fault::Fault;
 pub use frames::{Frame, FrameTable, PAGE_SIZE};
 pub use memory::{GlobalDirectory, Memory, NoMemory};

@@ -5,7 +5,7 @@
 //! the machine, so all of it runs on the host.
 
 use crate::arena::{Arena, Full};
-use crate::container::{Container, ContainerId, Cpu, CpuSet, PageDirectory, Usage, Walked};
+use crate::container::{Container, ContainerId, Cpu, CpuSet, Growth, PageDirectory, Usage, Walked};
 use crate::directory::{self, Root, TABLE, WINDOW, slot};
 use crate::frames::Frame;
 use crate::object::{Account, Object};
@@ -255,7 +255,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             processes: 0,
             heap: (0, 0),
             mappings_end: directory::USER_END,
-            growth: 0,
+            growth: Growth::default(),
             changed_by: None,
             begun: None,
             is_gone: false,

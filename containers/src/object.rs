@@ -13,7 +13,7 @@ use crate::container::Container;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
-use crate::region::{Backing, Region};
+use crate::region::{Backing, Region, Traits};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::ops::Range;
@@ -95,6 +95,8 @@ pub struct Object {
     pages: usize,
     size: u64,
     references: u32,
+    /// It has been mapped so that it can be written, and may be still.
+    may_be_written: bool,
     /// The next object that is being taken apart.
     pub(crate) next_of_remains: Option<ObjectId>,
 }
@@ -102,7 +104,15 @@ pub struct Object {
 impl Object {
     /// One without pages.
     fn new(purpose: Purpose, references: u32) -> Object {
-        Object { purpose, chunks: BTreeMap::new(), pages: 0, size: 0, references, next_of_remains: None }
+        Object {
+            purpose,
+            chunks: BTreeMap::new(),
+            pages: 0,
+            size: 0,
+            references,
+            may_be_written: false,
+            next_of_remains: None,
+        }
     }
 
     /// Whether its pages may all be released in one visit.
@@ -202,9 +212,36 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     #[inline(never)]
     fn is_image(&self, id: ObjectId) -> bool {
-        let is_image = |region: &Region| matches!(region.backing, Backing::Image { object, .. } if object == id);
-        let runs = |container: &Container| !container.is_gone && container.regions.iter().any(is_image);
-        self.containers.ids().filter_map(|id| self.containers.get(id)).any(runs)
+        self.is_anywhere(|region| matches!(region.backing, Backing::Image { object, .. } if object == id))
+    }
+
+    /// Whether any container has such a region.
+    fn is_anywhere(&self, such: impl Fn(&Region) -> bool) -> bool {
+        let has = |container: &Container| !container.is_gone && container.regions.iter().any(&such);
+        self.containers.ids().filter_map(|id| self.containers.get(id)).any(has)
+    }
+
+    /// Whether any container has it mapped so that stores go to it, or may do so later.
+    #[inline]
+    pub fn is_written(&mut self, id: ObjectId) -> bool {
+        // Mostly nobody ever had.
+        self.objects.get(id).is_some_and(|object| object.may_be_written) && self.is_mapped_to_be_written(id)
+    }
+
+    #[inline(never)]
+    fn is_mapped_to_be_written(&mut self, id: ObjectId) -> bool {
+        let there = self.is_anywhere(|region| {
+            let is_it = matches!(region.backing, Backing::Object { object, shared: true, .. } if object == id);
+            is_it && !region.traits.contains(Traits::READ_ONLY)
+        });
+        self.objects.get_mut(id).into_iter().for_each(|object| object.may_be_written = there);
+        there
+    }
+
+    /// One reference more, of a region through which it can be written.
+    pub fn share_to_be_written(&mut self, id: ObjectId) {
+        self.share_object(id);
+        self.objects.get_mut(id).into_iter().for_each(|object| object.may_be_written = true);
     }
 
     /// One reference more.

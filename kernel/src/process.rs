@@ -64,8 +64,12 @@ impl Limit {
 pub struct Limits {
     /// Bytes of address space (`RLIMIT_AS`).
     pub address_space: Limit,
+    /// Bytes of private memory that can be written, stacks left out (`RLIMIT_DATA`).
+    pub data: Limit,
     /// How far the limit on descriptors may be raised (`RLIMIT_NOFILE`).
     pub descriptors: u64,
+    /// Bytes that a file may have when it grows (`RLIMIT_FSIZE`).
+    pub file_size: Limit,
     /// Bytes of stack that the next program's main thread is promised (`RLIMIT_STACK`).
     pub stack: Limit,
     /// Processes and further threads that there may be when it makes one more (`RLIMIT_NPROC`).
@@ -78,7 +82,9 @@ impl Limits {
     /// What the first process starts with.
     pub const INITIAL: Limits = Limits {
         address_space: Limit::NONE,
+        data: Limit::NONE,
         descriptors: DESCRIPTORS_MAX as u64,
+        file_size: Limit::NONE,
         stack: Limit { soft: 8 << 20, ..Limit::NONE },
         processes: Limit::of(MAX_PROCESSES as u64),
         signals: Limit::of(INFOS_EACH as u64),

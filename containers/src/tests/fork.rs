@@ -1,7 +1,7 @@
 //! Fork: what each side sees, what it costs, and what a failure leaves.
 
 use super::cpus::{access, native, region, run};
-use crate::container::{ContainerId, Cpu};
+use crate::container::{ContainerId, Cpu, Growth};
 use crate::directory::WINDOW;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
@@ -240,7 +240,7 @@ fn a_stack_grows_in_a_child_that_is_being_made_too() {
     let parent = large_parent(&mut memory);
     let stack = Region { traits: Traits::GROWS, ..region(ELSEWHERE, 1, RW) };
     memory.map(parent, stack).unwrap();
-    memory.container_mut(parent).unwrap().growth = 64 * PAGE;
+    memory.container_mut(parent).unwrap().growth = Growth { region: 64 * PAGE, all: u64::MAX };
     assert_eq!(memory.fork(parent, Cpu(0), &mut Budget::of(1)), Ok(None));
     assert!(store(&mut memory, 0, parent, ELSEWHERE - PAGE, 1));
     let (child, _) = memory.fork_in_pieces(parent, Cpu(0)).unwrap();
@@ -248,6 +248,13 @@ fn a_stack_grows_in_a_child_that_is_being_made_too() {
     assert!(load(&mut memory, 0, child, ELSEWHERE - PAGE).is_some());
     let stacks = [parent, child].map(|id| *memory.container(id).unwrap().regions.at(ELSEWHERE).unwrap());
     assert_eq!(stacks[0], stacks[1]);
+    run(&mut memory, Cpu(0), parent);
+    let bytes = memory.container(parent).unwrap().regions.bytes();
+    memory.container_mut(parent).unwrap().growth.all = bytes + PAGE;
+    let at = ELSEWHERE - PAGE;
+    assert!(!store(&mut memory, 0, parent, at - 2 * PAGE, 1), "two pages are more than all may have");
+    assert!(store(&mut memory, 0, parent, at - PAGE, 1));
+    assert!(!store(&mut memory, 0, parent, at - 2 * PAGE, 1));
 }
 
 #[test]

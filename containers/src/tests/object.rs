@@ -6,7 +6,8 @@ use crate::fault::Fault;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Region, Rights};
+use crate::preemption::Budget;
+use crate::region::{Backing, Region, Rights, Traits};
 use crate::testing::Machine;
 use crate::user::Space;
 use proptest::prelude::*;
@@ -175,4 +176,34 @@ fn the_less_is_free_the_smaller_is_who_gets_a_page() {
     let usage = memory.container(small).unwrap().usage();
     assert!(taken > 100 && (free == KERNEL_RESERVE || usage.pages as usize >= free), "{taken} taken, {free} left");
     assert!(memory.make_container_with_directory(Cpu(0)).is_ok(), "a new container is smaller still");
+}
+
+/// Whoever can write to an object through a mapping is found, wherever it is and whatever has become of the mapping.
+#[test]
+fn an_object_is_written_as_long_as_somebody_can() {
+    let mut memory = Machine::memory_with(1000, 1);
+    let object = memory.make_object(Purpose::File).unwrap();
+    memory.resize_object(object, 4 * PAGE);
+    let container = memory.make_container_with_directory(Cpu(0)).unwrap();
+    let backing = |shared| Backing::Object { object, offset: 0, shared };
+    let reader = Region { traits: Traits::READ_ONLY, ..Region::new(BASE..BASE + PAGE, Rights::READ, backing(true)) };
+    let copier = Region::new(BASE + PAGE..BASE + 2 * PAGE, RW, backing(false));
+    for region in [reader, copier] {
+        memory.share_object(object);
+        memory.map(container, region).unwrap();
+    }
+    assert!(!memory.is_written(object));
+    let writer = BASE + 8 * PAGE..BASE + 12 * PAGE;
+    memory.share_to_be_written(object);
+    memory.map(container, Region::new(writer.clone(), RW, backing(true))).unwrap();
+    assert!(memory.is_written(object));
+    memory.protect(container, writer.clone(), Rights::READ).unwrap();
+    let child = memory.fork(container, Cpu(0), &mut Budget::unlimited()).unwrap().expect("all of it at once");
+    memory.unmap(container, writer.start..writer.end - PAGE).unwrap();
+    assert!(memory.is_written(object), "a part is there");
+    memory.unmap(container, writer).unwrap();
+    assert!(memory.is_written(object), "a child has it");
+    memory.destroy_container(child, Cpu(0));
+    assert!(!memory.is_written(object));
+    assert!(!memory.is_written(object), "and that stays so");
 }

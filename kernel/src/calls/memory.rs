@@ -1,26 +1,24 @@
-//! Calls on address space: `mmap` and its kin, `brk`.
+//! Calls on address space: `mmap` and its kin, `brk`. What is said of memory that is there already is
+//! [`super::advice`]'s business.
 
-use super::{Answer, Caller, DONE, Reply, bad_address, no_memory, place, preempt, value};
+use super::{Answer, Caller, DONE, Reply, no_memory, place, preempt, value};
 use crate::files::{Files, Mappable};
 use crate::kernel::{Memory, Tasks};
+use crate::process::Limits;
 use ::files::Errno;
 use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
-use containers::region::{Covered, MAX_REGIONS};
+use containers::region::MAX_REGIONS;
 use containers::{
-    Backing, Budget, Channel, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights, ThreadId,
-    Traits, Wait,
+    Backing, Budget, Channel, Container, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights,
+    ThreadId, Traits, Wait,
 };
 use core::ops::Range;
 
-const PAGE: u64 = PAGE_SIZE as u64;
+pub(super) const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Lowest address that a program may map; below it a null pointer's neighbourhood stays empty.
 const LOWEST: u64 = 0x1_0000;
-
-/// Pages that `mincore` tells of together, and instructions that each takes, roughly.
-const STAGE: u64 = 512;
-const COST_OF_A_PAGE: u64 = 15;
 
 /// Where `MAP_32BIT` looks for room, as on Linux.
 const LOW_MAPPINGS: Range<u64> = 0x4000_0000..0x8000_0000;
@@ -52,7 +50,7 @@ fn pages(length: u64) -> Option<u64> {
 }
 
 /// The page range of an address and length, `EINVAL` if unaligned, `ENOMEM` if not in user space.
-fn range(start: u64, length: u64) -> Result<Range<u64>, Errno> {
+pub(super) fn range(start: u64, length: u64) -> Result<Range<u64>, Errno> {
     if !start.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
@@ -75,12 +73,37 @@ fn rights(protection: u64) -> Rights {
     rights
 }
 
-/// Whether so many bytes more are within the process's limit and not more than there is memory.
-fn affordable(caller: &Caller, memory: &Memory, tasks: &Tasks, bytes: u64, promised: bool) -> Result<(), Errno> {
-    let used = memory.container(caller.space.container).map_or(0, |container| container.regions.bytes());
-    let limit = tasks.process(caller.process).map_or(0, |process| process.resources.limits.address_space.soft);
+/// Whether there may be so many bytes more: within the process's limits, that on data too if it `is_data`, and no more than
+/// there is memory if that is promised. `ENOMEM`
+fn affordable(
+    caller: &Caller,
+    memory: &Memory,
+    tasks: &Tasks,
+    bytes: u64,
+    promised: bool,
+    is_data: bool,
+) -> Result<(), Errno> {
+    let limits = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.limits;
+    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
     let there_is = memory.physical.total() as u64 * PAGE;
-    if used.saturating_add(bytes) > limit || (promised && bytes > there_is) { Err(Errno::ENOMEM) } else { Ok(()) }
+    if container.regions.bytes().saturating_add(bytes) > limits.address_space.soft || (promised && bytes > there_is) {
+        return Err(Errno::ENOMEM);
+    }
+    if limits.data.soft == u64::MAX || !is_data { Ok(()) } else { affordable_data(container, bytes, limits) }
+}
+
+/// Whether memory of a region counts as data (`RLIMIT_DATA`).
+fn is_data(region: &Region) -> bool {
+    let shared = matches!(region.backing, Backing::Object { shared: true, .. });
+    region.rights.contains(Rights::WRITE) && !shared && !region.traits.contains(Traits::GROWS)
+}
+
+/// Whether there may be so many bytes of data more; what there is is counted only if there is a limit. `ENOMEM`
+#[cold]
+fn affordable_data(container: &Container, bytes: u64, limits: &Limits) -> Result<(), Errno> {
+    let regions = container.regions.iter().filter(|region| is_data(region));
+    let used: u64 = regions.map(|region| region.end - region.start).sum();
+    if used.saturating_add(bytes) > limits.data.soft { Err(Errno::ENOMEM) } else { Ok(()) }
 }
 
 /// Makes a call that changes the caller's address space, unless another thread's has not ended that has come to a
@@ -165,7 +188,7 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     let anonymous = flags & MAP_ANONYMOUS != 0;
     let shared = is_shared(flags)?;
     let mut traits = Traits::empty();
-    let mut backing = if anonymous {
+    let backing = if anonymous {
         Backing::Zero
     } else {
         let (backing, of_file) = file_backing(caller, tasks, files, fd, offset, length, shared, rights)?;
@@ -174,7 +197,8 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     };
     traits.set(Traits::GROWS, flags & MAP_GROWSDOWN != 0);
     let promised = rights.contains(Rights::WRITE) && !shared && flags & MAP_NORESERVE == 0;
-    affordable(caller, memory, tasks, length, promised)?;
+    let mut region = Region { traits, ..Region::new(0..length, rights, backing) };
+    affordable(caller, memory, tasks, length, promised, !shared && is_data(&region))?;
     let start = room(caller, memory, hint, length, flags)?;
     if flags & MAP_FIXED != 0 {
         if !memory.has_room_over(caller.space.container, start..start + length) {
@@ -191,12 +215,15 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
             }
             let object = memory.make_object(Purpose::Shared).map_err(|_| Errno::ENOMEM)?;
             memory.resize_object(object, length);
-            backing = Backing::Object { object, offset: 0, shared: true };
+            region.backing = Backing::Object { object, offset: 0, shared: true };
+        }
+        Backing::Object { object, .. } if shared && !traits.contains(Traits::READ_ONLY) => {
+            memory.share_to_be_written(object);
         }
         Backing::Object { object, .. } => memory.share_object(object),
         _ => {}
     }
-    let region = Region { traits, ..Region::new(start..start + length, rights, backing) };
+    (region.start, region.end) = (start, start + length);
     let id = caller.space.container;
     // Elsewhere than asked for there is nothing yet.
     let mapped = if flags & MAP_FIXED != 0 { memory.map(id, region) } else { memory.map_fresh(id, region) };
@@ -232,8 +259,8 @@ fn is_shared(flags: u64) -> Result<bool, Errno> {
 const AHEAD: u64 = 256;
 
 /// Enters the pages of a range that are not there yet, up to [`AHEAD`] of them, and tells how far it came. `ENOMEM` for a
-/// hole, or if no memory is left.
-fn populate(caller: &Caller, memory: &mut Memory, range: Range<u64>) -> Result<u64, Errno> {
+/// hole, for pages that nothing may be done with, or if no memory is left.
+pub(super) fn populate(caller: &Caller, memory: &mut Memory, range: Range<u64>) -> Result<u64, Errno> {
     let end = range.end.min(range.start + AHEAD * PAGE);
     for page in (range.start..end).step_by(PAGE_SIZE) {
         let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
@@ -244,7 +271,7 @@ fn populate(caller: &Caller, memory: &mut Memory, range: Range<u64>) -> Result<u
             _ => region.rights & (Rights::READ | Rights::WRITE),
         };
         if region.rights.is_empty() {
-            continue;
+            return Err(Errno::ENOMEM);
         }
         match memory.fault(caller.space.container, caller.space.cpu, page, access) {
             Ok(_) | Err(Fault::BeyondEnd) => {}
@@ -321,7 +348,7 @@ pub fn munmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
 
 /// `mprotect(address, length, protection)`: what lies before a hole (`ENOMEM`) or a region that may not have these rights
 /// (`EACCES`) has got them all the same.
-pub fn mprotect(caller: &Caller, memory: &mut Memory) -> Answer {
+pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     /// From the start of the region on, which must be one that grows.
     const PROT_GROWSDOWN: u64 = 0x0100_0000;
     const PROT_KNOWN: u64 = 0xf;
@@ -346,6 +373,15 @@ pub fn mprotect(caller: &Caller, memory: &mut Memory) -> Answer {
         Some(_) => Some(Errno::EACCES),
         None => Some(Errno::ENOMEM),
     };
+    if rights.contains(Rights::WRITE) {
+        let writable = |region: &Region| !is_data(region) && is_data(&Region { rights, ..*region });
+        let limits = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.limits;
+        if limits.data.soft != u64::MAX {
+            let more = container.regions.within(range.start..done).filter(writable);
+            let bytes = more.map(|region| region.end.min(done) - region.start.max(range.start)).sum();
+            affordable_data(container, bytes, limits)?;
+        }
+    }
     memory.protect(caller.space.container, range.start..done, rights).map_err(no_memory)?;
     refused.map_or(DONE, Err)
 }
@@ -390,7 +426,8 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
         return cleared.map_or_else(|answer| answer, |()| value(start));
     }
     if length > old_length {
-        affordable(caller, memory, tasks, length - old_length, region.rights.contains(Rights::WRITE))?;
+        let promised = region.rights.contains(Rights::WRITE);
+        affordable(caller, memory, tasks, length - old_length, promised, is_data(&region))?;
     }
     let container = memory.container(id).ok_or(Errno::ESRCH)?;
     let room = old.end..old.start.saturating_add(length);
@@ -454,12 +491,13 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
         }
     } else if new > old {
         let free = memory.container(id).is_some_and(|c| c.regions.first(old..new).is_none());
-        let affordable = affordable(caller, memory, tasks, new - old, true).is_ok();
+        let rights = Rights::READ | Rights::WRITE;
+        let region = Region { label: Label::Heap, ..Region::new(old..new, rights, Backing::Zero) };
+        let affordable = affordable(caller, memory, tasks, new - old, true, true).is_ok();
         if !free || !affordable || overlaps(&(old..new), &PACKAGES) {
             return value(current);
         }
-        let rights = Rights::READ | Rights::WRITE;
-        memory.map_fresh(id, Region { label: Label::Heap, ..Region::new(old..new, rights, Backing::Zero) })
+        memory.map_fresh(id, region)
     } else {
         Ok(())
     };
@@ -470,135 +508,4 @@ pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
         }
         (Err(NoMemory::Frames | NoMemory::Limit), _) | (_, None) => value(current),
     }
-}
-
-/// `madvise(address, length, advice)`: what changes contents or what a child of `fork` gets is followed, or refused
-/// (`EINVAL`); what only helps to be fast means nothing here. A hole is an error, but what lies around it has been done.
-pub fn madvise(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [start, length, ..] = *caller.arguments;
-    let range = range(start, length)?;
-    let id = caller.space.container;
-    let none = Traits::empty();
-    let changed = match caller.int(2) {
-        // MADV_DONTNEED
-        4 if has(memory, id, &range, Traits::LOCKED) => return Err(Errno::EINVAL),
-        4 => {
-            if !memory.discard_some(id, range.clone(), &mut Budget::of_a_visit()) {
-                return preempt(tasks, caller, 0);
-            }
-            Ok(())
-        }
-        // MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED; FREE; MERGEABLE and HUGEPAGE with their contraries; DONTDUMP, DODUMP;
-        // COLD, PAGEOUT
-        0..=3 | 8 | 12..=17 | 20 | 21 => Ok(()),
-        // MADV_DONTFORK, DOFORK
-        10 => memory.change(id, range.clone(), set(Traits::NOT_FORKED, none)),
-        11 => memory.change(id, range.clone(), set(none, Traits::NOT_FORKED)),
-        // MADV_WIPEONFORK
-        18 => {
-            let container = memory.container(id).ok_or(Errno::ESRCH)?;
-            if container.regions.within(range.clone()).any(|region| region.backing != Backing::Zero) {
-                return Err(Errno::EINVAL);
-            }
-            memory.change(id, range.clone(), set(Traits::WIPED_BY_FORK, none))
-        }
-        // MADV_KEEPONFORK
-        19 => memory.change(id, range.clone(), set(none, Traits::WIPED_BY_FORK)),
-        _ => return Err(Errno::EINVAL),
-    };
-    changed.map_err(no_memory)?;
-    let container = memory.container(id).ok_or(Errno::ESRCH)?;
-    if container.regions.covers(range) { DONE } else { Err(Errno::ENOMEM) }
-}
-
-/// Whether a part of a range has a trait.
-fn has(memory: &Memory, id: ContainerId, range: &Range<u64>, traits: Traits) -> bool {
-    let regions = memory.container(id).into_iter().flat_map(|it| it.regions.within(range.clone()));
-    regions.into_iter().any(|region| region.traits.intersects(traits))
-}
-
-/// Changes a region's traits.
-fn set(set: Traits, clear: Traits) -> impl Fn(Region) -> Region {
-    move |it| Region { traits: (it.traits - clear) | set, ..it }
-}
-
-/// `msync(address, length, flags)`: a shared mapping is the file, so there is nothing to do but to look at the arguments.
-pub fn msync(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    const ASYNC: u64 = 1;
-    const INVALIDATE: u64 = 2;
-    const SYNC: u64 = 4;
-    let flags = caller.arguments[2];
-    let contrary = flags & (ASYNC | SYNC) == ASYNC | SYNC;
-    if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || contrary || !caller.arguments[0].is_multiple_of(PAGE) {
-        return Err(Errno::EINVAL);
-    }
-    let [start, length, ..] = *caller.arguments;
-    let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
-    let from = place(tasks, caller).max(range.start);
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    match container.regions.covered(from..range.end, &mut Budget::of_a_visit()) {
-        Covered::All if flags & INVALIDATE != 0 && has(memory, caller.space.container, &range, Traits::LOCKED) => {
-            Err(Errno::EBUSY)
-        }
-        Covered::All => DONE,
-        Covered::UpTo(hole) if container.regions.at(hole).is_none() => Err(Errno::ENOMEM),
-        Covered::UpTo(place) => preempt(tasks, caller, place),
-    }
-}
-
-/// Changes the traits of the pages around the range in the arguments, each of which must be in some region: `ENOMEM`
-fn change_around(caller: &Caller, memory: &mut Memory, change: impl Fn(Region) -> Region) -> Result<Range<u64>, Errno> {
-    let [start, length, ..] = *caller.arguments;
-    let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    if !container.regions.covers(range.clone()) {
-        return Err(Errno::ENOMEM);
-    }
-    memory.change(caller.space.container, range.clone(), change).map_err(no_memory)?;
-    Ok(range)
-}
-
-/// `mlock(address, length)`: nothing is ever paged out, so it is enough that the pages are there.
-pub fn mlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
-    let range = change_around(caller, memory, set(Traits::LOCKED, Traits::empty()))?;
-    let from = place.max(range.start);
-    match populate(caller, memory, from..range.end)? {
-        end if end == range.end => DONE,
-        reached => preempt(tasks, caller, reached),
-    }
-}
-
-/// `munlock(address, length)`
-pub fn munlock(caller: &Caller, memory: &mut Memory) -> Answer {
-    change_around(caller, memory, set(Traits::empty(), Traits::LOCKED)).and(DONE)
-}
-
-/// `mincore(address, length, vector)`: whatever has been touched is in memory. What lies before a hole is told all the
-/// same.
-pub fn mincore(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [start, length, vector, ..] = *caller.arguments;
-    let range = range(start, length)?;
-    let mut at = place(tasks, caller).max(range.start);
-    let mut budget = Budget::of_a_visit();
-    while at < range.end {
-        if budget.is_spent() {
-            return preempt(tasks, caller, at);
-        }
-        let end = range.end.min(at + STAGE * PAGE);
-        let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-        let covered = match container.regions.covered(at..end, &mut budget) {
-            Covered::All => end,
-            Covered::UpTo(place) => place,
-        };
-        if covered == at {
-            return Err(Errno::ENOMEM);
-        }
-        let mut stage = [0; STAGE as usize];
-        let stage = &mut stage[..((covered - at) / PAGE) as usize];
-        memory.residence(caller.space.container, at, stage);
-        budget.spend(COST_OF_A_PAGE * stage.len() as u64);
-        memory.copy_out(caller.space, vector.wrapping_add((at - range.start) / PAGE), stage).map_err(bad_address)?;
-        at = covered;
-    }
-    DONE
 }

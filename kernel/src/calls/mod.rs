@@ -4,6 +4,7 @@
 //! [`Answer`]: a value, an error number, or that the thread has been parked or is gone. The table is
 //! [`table`], and the calls on files have theirs; the calls themselves are grouped by what they are about.
 
+pub mod advice;
 pub mod files;
 pub mod forking;
 pub mod jobs;

@@ -54,7 +54,7 @@ pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer 
     }
     for depth in 0.. {
         let (object, _) = linux::executable(&kernel.files, inode)?;
-        if kernel.files.tree.get(inode)?.writers > 0 {
+        if kernel.files.tree.get(inode)?.writers > 0 || memory.is_written(object) {
             return Err(Errno::ETXTBSY);
         }
         let mut line = [0; SCRIPT_LINE];

@@ -146,6 +146,8 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
         _ => Limit::NONE,
     };
     let limit = match resource {
+        FILE_SIZE => &mut limits.file_size,
+        DATA => &mut limits.data,
         STACK => &mut limits.stack,
         PROCESSES => &mut limits.processes,
         ADDRESS_SPACE => &mut limits.address_space,
@@ -157,8 +159,8 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
         if wanted.hard > before.hard {
             return Err(Errno::EPERM);
         }
-        if matches!(resource, CPU_TIME | FILE_SIZE | DATA) && wanted.soft != u64::MAX {
-            // RLIMIT_CPU, RLIMIT_FSIZE and RLIMIT_DATA are not enforced, and who sets one relies on it.
+        if resource == CPU_TIME && wanted.soft != u64::MAX {
+            // RLIMIT_CPU is not enforced, and a program that sets it relies on it.
             return Err(Errno::EINVAL);
         }
         if resource == OPEN_FILES {
@@ -166,10 +168,12 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
             limits.descriptors = wanted.hard;
         }
         *limit = wanted;
-        if resource == STACK
-            && let Some(container) = memory.container_mut(caller.space.container)
-        {
-            container.growth = wanted.soft;
+        if let Some(container) = memory.container_mut(caller.space.container) {
+            match resource {
+                STACK => container.growth.region = wanted.soft,
+                ADDRESS_SPACE => container.growth.all = wanted.soft,
+                _ => {}
+            }
         }
     }
     if old != 0 {

@@ -5,7 +5,7 @@
 //! in it.
 
 use super::{
-    Answer, Caller, DONE, conclude, files, forking, jobs, memory, native, processes, signals, system, threads,
+    Answer, Caller, DONE, advice, conclude, files, forking, jobs, memory, native, processes, signals, system, threads,
     time as clocks,
 };
 use crate::arch::entry::SystemCall;
@@ -153,14 +153,14 @@ calls! {
 
     mmap: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mmap(c, memory, tasks, files)),
     munmap: ALWAYS | LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::munmap(c, memory, tasks)),
-    mprotect: LONG => memory::change(c, memory, tasks, |memory, _, _| memory::mprotect(c, memory)),
+    mprotect: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mprotect(c, memory, tasks)),
     mremap: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mremap(c, memory, tasks)),
     brk: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::brk(c, memory, tasks)),
-    madvise: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::madvise(c, memory, tasks)),
-    msync => memory::msync(c, memory, tasks),
-    mlock: LONG => memory::change(c, memory, tasks, |memory, tasks, place| memory::mlock(c, memory, tasks, place)),
-    munlock => memory::change(c, memory, tasks, |memory, _, _| memory::munlock(c, memory)),
-    mincore => memory::mincore(c, memory, tasks),
+    madvise: LONG => memory::change(c, memory, tasks, |memory, tasks, _| advice::madvise(c, memory, tasks)),
+    msync => advice::msync(c, memory, tasks),
+    mlock: LONG => memory::change(c, memory, tasks, |memory, tasks, place| advice::mlock(c, memory, tasks, place)),
+    munlock => memory::change(c, memory, tasks, |memory, _, _| advice::munlock(c, memory)),
+    mincore => advice::mincore(c, memory, tasks),
 
     clone: LONG | REGISTERS => threads::clone(c, k, cpu),
     fork: LONG | REGISTERS => forking::fork(c, k, cpu),

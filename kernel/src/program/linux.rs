@@ -13,8 +13,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use containers::directory::PACKAGES;
 use containers::{
-    Backing, ContainerId, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, Thread, ThreadId,
-    Traits,
+    Backing, ContainerId, Growth, Label, ObjectId, PAGE_SIZE, ProcessId, Region, Registers, Rights, Space, Thread,
+    ThreadId, Traits,
 };
 use cpulocal::InKernel;
 use zerocopy::IntoBytes;
@@ -119,7 +119,7 @@ fn fill(
     let container = memory.container_mut(space.container).ok_or(Errno::ENOMEM)?;
     container.heap = (heap, heap);
     container.mappings_end = layout.mappings_end;
-    container.growth = limit;
+    container.growth = Growth { region: limit, all: request.limits.address_space.soft };
     if container.regions.bytes() > request.limits.address_space.soft {
         return Err(Errno::ENOMEM);
     }

@@ -38,6 +38,7 @@ mod numbers {
     pub const SIGCHLD: u8 = 17;
     pub const SIGCONT: u8 = 18;
     pub const SIGSTOP: u8 = 19;
+    pub const SIGXFSZ: u8 = 25;
     pub const SIGTSTP: u8 = 20;
     pub const SIGTTIN: u8 = 21;
     pub const SIGTTOU: u8 = 22;
@@ -85,6 +86,7 @@ pub fn name(signal: u8) -> &'static str {
         SIGPIPE => "SIGPIPE",
         SIGALRM => "SIGALRM",
         SIGTERM => "SIGTERM",
+        SIGXFSZ => "SIGXFSZ",
         _ => "a signal",
     }
 }

@@ -2,7 +2,7 @@
 
 use super::names::AT_EMPTY_PATH;
 use super::structures::{Stat, StatFs, Statx};
-use super::{AT_FDCWD, Path, find, opened};
+use super::{AT_FDCWD, Path, file_size, find, opened, too_long};
 use crate::calls::{Answer, Caller, DONE};
 use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
@@ -139,28 +139,46 @@ pub fn is_open(caller: &Caller, tasks: &Tasks, files: &Files) -> Result<(), Errn
 }
 
 /// `truncate(path, size)`
-pub fn truncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+pub fn truncate(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let size = u64::try_from(caller.arguments[1] as i64).map_err(|_| Errno::EINVAL)?;
     let path = Path::read(caller, memory, caller.arguments[0])?;
     let inode = find(caller, tasks, files, AT_FDCWD, &path, true, false)?;
     files.check_idle(memory, inode)?;
+    resize(caller, memory, tasks, files, inode, size)
+}
+
+/// Sets a file's size: `EFBIG`
+fn resize(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    inode: InodeId,
+    size: u64,
+) -> Answer {
+    let before = files.content(inode).map_or(0, |(_, size, _)| size);
+    if size > before && size > file_size(caller, tasks) {
+        return Err(too_long(caller, tasks));
+    }
     files.resize(memory, inode, size).and(DONE)
 }
 
 /// `ftruncate(fd, size)`
-pub fn ftruncate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+pub fn ftruncate(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let size = u64::try_from(caller.arguments[1] as i64).map_err(|_| Errno::EINVAL)?;
     let opened = opened(caller, tasks, files, caller.int(0))?;
     match opened.bytes {
         Bytes::Nowhere => Err(Errno::EBADF),
-        Bytes::Regular(_) if opened.file.flags.writable() => files.resize(memory, opened.file.inode, size).and(DONE),
+        Bytes::Regular(_) if opened.file.flags.writable() => {
+            resize(caller, memory, tasks, files, opened.file.inode, size)
+        }
         _ => Err(Errno::EINVAL),
     }
 }
 
 /// `fallocate(fd, mode, offset, length)`: all pages of the range are there afterwards, so that no write to it finds the
 /// file system full. `ENOSPC`
-pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     const KEEP_SIZE: u64 = 1;
     let [_, mode, offset, length, ..] = *caller.arguments;
     let (Ok(offset), Ok(length)) = (u64::try_from(offset as i64), u64::try_from(length as i64)) else {
@@ -184,11 +202,15 @@ pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mu
         bytes if bytes.is_stream() => return Err(Errno::ESPIPE),
         _ => return Err(Errno::ENODEV),
     };
+    let grows = mode & KEEP_SIZE == 0 && offset + length > memory.object_size(object);
+    if grows && offset + length > file_size(caller, tasks) {
+        return Err(too_long(caller, tasks));
+    }
     if offset + length > crate::files::SIZE_MAX {
         return Err(Errno::EFBIG);
     }
     memory.fill_object(object, offset..offset + length).map_err(|_| Errno::ENOSPC)?;
-    if mode & KEEP_SIZE == 0 && offset + length > memory.object_size(object) {
+    if grows {
         files.resize(memory, opened.file.inode, offset + length)?;
     }
     DONE

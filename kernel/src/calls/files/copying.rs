@@ -1,8 +1,8 @@
 //! Copying from file to file inside the kernel.
 
 use super::io::{BYTES_MAX, Outcome, written};
-use super::opened;
 use super::transfer::{COPY_MAX, Step, Transfer};
+use super::{file_size, opened};
 use crate::calls::{Answer, Caller, restart};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, now};
@@ -60,7 +60,8 @@ pub fn sendfile(
     super::readable(caller, memory, tasks, files, &mut from, here.position)?;
     let (Bytes::Regular(object) | Bytes::WrittenOut(object)) = from.bytes else { return Err(Errno::EINVAL) };
     let there = Place { position: to.file.offset, variable: 0 };
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    let file_size = file_size(caller, tasks);
+    let mut transfer = Transfer { space: caller.space, memory, files, console, file_size };
     copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), count)
 }
 
@@ -91,7 +92,8 @@ pub fn copy_file_range(
     if from.file.inode == to.file.inode && overlap {
         return Err(Errno::EINVAL);
     }
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    let file_size = file_size(caller, tasks);
+    let mut transfer = Transfer { space: caller.space, memory, files, console, file_size };
     copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), count)
 }
 

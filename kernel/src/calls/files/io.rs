@@ -3,7 +3,7 @@
 
 use super::pipes::{self, End};
 use super::transfer::{Buffer, Step, Transfer};
-use super::{opened, resources};
+use super::{opened, resources, too_long};
 use crate::calls::{Answer, Caller, Reply, bad_address, jobs, preempt_at, restart, settle_remains, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
@@ -171,7 +171,7 @@ fn read_at(
         };
     }
     let opened = Opened::new(id, file, inode);
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    let mut transfer = Transfer { space: caller.space, memory, files, console, file_size: 0 };
     read_into(*caller, tasks, &mut transfer, random, opened, (at, buffers))
 }
 
@@ -185,7 +185,9 @@ fn write_at(
     console: &mut Console,
     (at, buffers): (At, &[Buffer]),
 ) -> Answer {
-    let (id, file, inode) = files.find(&resources(caller, tasks)?.descriptors, caller.int(0))?;
+    let resources = resources(caller, tasks)?;
+    let file_size = resources.limits.file_size.soft.min(SIZE_MAX);
+    let (id, file, inode) = files.find(&resources.descriptors, caller.int(0))?;
     if at == At::Offset
         && let Some(end) = End::of(file, inode)
     {
@@ -198,7 +200,7 @@ fn write_at(
         };
     }
     let opened = Opened::new(id, file, inode);
-    let mut transfer = Transfer { space: caller.space, memory, files, console };
+    let mut transfer = Transfer { space: caller.space, memory, files, console, file_size };
     write_from(*caller, tasks, &mut transfer, &opened, (at, buffers))
 }
 
@@ -323,6 +325,7 @@ pub fn written(caller: &Caller, tasks: &mut Tasks, outcome: Outcome, ends_for_ha
         signals::send_to_thread(tasks, caller.thread, from_process(SIGPIPE, SI_USER, caller.process));
     }
     match (wait, error) {
+        (None, Some(Errno::EFBIG)) if done == 0 => Err(too_long(caller, tasks)),
         (Some(wait), _) => {
             tasks.park(caller.thread, Wait { progress: done, ..wait });
             Ok(Reply::Parked)

@@ -24,9 +24,10 @@ pub use io::BYTES_MAX;
 pub use table::fill;
 
 use super::{Caller, bad_address};
-use crate::files::{Bytes, Files, Opened};
+use crate::files::{Bytes, Files, Opened, SIZE_MAX};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
+use crate::signals::{self, SI_USER, SIGXFSZ, from_process};
 use ::files::path::UNREVEALED;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;
@@ -243,4 +244,17 @@ pub(super) fn find_program(
         }
         files.tree.locate(walk, path)
     })
+}
+
+/// Bytes that a file may have when the caller makes it longer (`RLIMIT_FSIZE`).
+fn file_size(caller: &Caller, tasks: &Tasks) -> u64 {
+    resources(caller, tasks).map_or(0, |resources| resources.limits.file_size.soft.min(SIZE_MAX))
+}
+
+/// A file would become longer than it may: `EFBIG`, and `SIGXFSZ` if that is for the process's own limit.
+fn too_long(caller: &Caller, tasks: &mut Tasks) -> Errno {
+    if file_size(caller, tasks) < SIZE_MAX {
+        signals::send_to_thread(tasks, caller.thread, from_process(SIGXFSZ, SI_USER, caller.process));
+    }
+    Errno::EFBIG
 }

@@ -6,7 +6,7 @@
 use crate::arch::{clock, heap};
 use crate::calls::is_over;
 use crate::console::Console;
-use crate::files::{Bytes, Files, Opened, SIZE_MAX, now};
+use crate::files::{Bytes, Files, Opened, now};
 use crate::kernel::Memory;
 use crate::random::{COST as RANDOM_COST, Random};
 use ::files::pipe::event;
@@ -75,6 +75,8 @@ pub struct Transfer<'a> {
     pub files: &'a mut Files,
     /// The device that may have to be waited for.
     pub console: &'a mut Console,
+    /// Bytes that a file may have when it grows; none does that is read.
+    pub file_size: u64,
 }
 
 impl Bytes {
@@ -244,7 +246,7 @@ impl Transfer<'_> {
     }
 
     fn write_object(&mut self, inode: InodeId, object: ObjectId, position: u64, from: Buffer) -> Result<u64, Errno> {
-        let length = from.length.min(room(position)?) as usize;
+        let length = from.length.min(self.room(position)?) as usize;
         let written = self.memory.user_to_object(object, position, self.space, from.address, length);
         self.files.tree.set_size(inode, self.memory.object_size(object), now())?;
         written.map(|count| count as u64).map_err(full)
@@ -308,7 +310,7 @@ impl Transfer<'_> {
     fn put(&mut self, to: &Opened, position: u64, bytes: &[u8]) -> Result<usize, Errno> {
         match to.bytes {
             Bytes::Regular(object) => {
-                let length = room(position)?.min(bytes.len() as u64) as usize;
+                let length = self.room(position)?.min(bytes.len() as u64) as usize;
                 if !heap::reserve(&mut self.memory.physical) {
                     return Err(Errno::ENOSPC);
                 }
@@ -336,9 +338,9 @@ impl Transfer<'_> {
             Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),
         }
     }
-}
 
-/// Bytes that a file can still grow by from `position` on: `EFBIG` if none.
-fn room(position: u64) -> Result<u64, Errno> {
-    SIZE_MAX.checked_sub(position).filter(|room| *room > 0).ok_or(Errno::EFBIG)
+    /// Bytes that a file can still grow by from `position` on: `EFBIG` if none.
+    fn room(&self, position: u64) -> Result<u64, Errno> {
+        self.file_size.checked_sub(position).filter(|room| *room > 0).ok_or(Errno::EFBIG)
+    }
 }

@@ -156,6 +156,8 @@ fn locked() {
     assert_eq!([sync(MS_SYNC), sync(MS_ASYNC), sync(MS_INVALIDATE)], [Ok(0); 3]);
     assert_eq!([sync(MS_SYNC | MS_ASYNC), sync(0x100)], [Err(EINVAL); 2]);
     assert_eq!(sys!(SYS_msync, page.wrapping_add(1), PAGE, MS_SYNC), Err(EINVAL));
+    let closed = map(PAGE, PROT_NONE, PRIVATE | MAP_LOCKED, u64::MAX).expect("a page that cannot be reached");
+    assert_eq!(sys!(SYS_mlock, closed, PAGE), Err(ENOMEM));
     assert_eq!(sys!(SYS_mlock, page, PAGE), Ok(0));
     assert_eq!((sys!(SYS_mincore, page, PAGE, &mut vector), vector), (Ok(0), [1]), "it is in memory");
     assert_eq!(sync(MS_INVALIDATE), Err(EBUSY));

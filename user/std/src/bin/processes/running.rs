@@ -4,6 +4,7 @@ use super::Check;
 use libc::*;
 use programs::children::*;
 use programs::sys;
+use programs::system::PAGE;
 use std::ffi::{CStr, CString};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -292,6 +293,27 @@ fn refused() {
     open.write_all(b"").unwrap();
     assert_eq!(run(&path, words), ETXTBSY);
     drop(open);
+    // Mapped by somebody who can write to it, now or later.
+    let map = |flags| {
+        let fd = sys!(SYS_open, &*path, flags).unwrap() as i32;
+        let rights = if flags == O_RDWR { PROT_READ | PROT_WRITE } else { PROT_READ };
+        let place = sys!(SYS_mmap, 0, PAGE, rights, MAP_SHARED, fd, 0).unwrap();
+        close_all(&[fd]);
+        place
+    };
+    let (reader, writer) = (map(O_RDONLY), map(O_RDWR));
+    assert_eq!(run(&path, words), ETXTBSY);
+    assert_eq!(sys!(SYS_mprotect, writer, PAGE, PROT_READ), Ok(0));
+    assert_eq!(run(&path, words), ETXTBSY);
+    let pid = child(|| {
+        assert_eq!(sys!(SYS_munmap, writer, PAGE), Ok(0));
+        i32::from(run(&path, words) != ETXTBSY)
+    });
+    assert_eq!(end_of(pid), End::Exited(0), "its parent has it still");
+    assert_eq!(sys!(SYS_munmap, writer, PAGE), Ok(0));
+    let pid = child(|| run(&path, &["me", "as:exit", "7"]));
+    assert_eq!(end_of(pid), End::Exited(7), "it can only be read");
+    assert_eq!(sys!(SYS_munmap, reader, PAGE), Ok(0));
     let pid = child(|| run(&path, &["me", "as:exit", "8"]));
     assert_eq!(end_of(pid), End::Exited(8));
     // And nobody writes to it while it runs.
