@@ -171,10 +171,7 @@ extern "C" fn system_call() {
 /// address of the kernel's outermost frame.
 #[cfg(feature = "smp")]
 pub fn call_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
-    /// Longer than the code of the entry.
-    const LENGTH: u64 = 256;
-    let entry = syscall_entry();
-    (entry..entry + LENGTH).contains(&outermost).then(|| {
+    is_within(syscall_entry(), outermost).then(|| {
         let call = (KERNEL_STACK.get(cpu).get() - size_of::<SystemCall>() as u64) as *const SystemCall;
         // SAFETY: the entry has put it at the top of this CPU's kernel stack, where it stays until the CPU leaves.
         unsafe { (&raw const (*call).number).read_volatile() }
@@ -187,9 +184,18 @@ pub fn call_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
 #[cfg(feature = "smp")]
 pub fn trap_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
     let top = (KERNEL_STACK.get(cpu).get() - size_of::<u64>() as u64) as *const u64;
-    // SAFETY: a word of this CPU's kernel stack, which is mapped for ever.
+    // SAFETY: a word of the stack that this code's CPU has been on since it came up: it is mapped for ever.
     let first = unsafe { top.read_volatile() };
-    (first == outermost).then(|| cause(cpu).0)
+    let is_trap = first == outermost && is_within(common as *const () as u64, outermost);
+    is_trap.then(|| cause(cpu).0)
+}
+
+/// Whether a return address is one of an entry's code.
+#[cfg(feature = "smp")]
+fn is_within(entry: u64, address: u64) -> bool {
+    /// Longer than the code of any entry.
+    const LENGTH: u64 = 256;
+    (entry..entry + LENGTH).contains(&address)
 }
 
 /// The address that `syscall` goes to.
