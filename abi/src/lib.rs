@@ -10,4 +10,5 @@ pub mod layout;
 pub mod native;
 pub mod random;
 pub mod vectors;
+pub mod words;
 pub mod workload;

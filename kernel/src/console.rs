@@ -6,8 +6,8 @@
 //! [`Console::service`] reports.
 
 use crate::arch::{host, serial};
+use crate::options::{ConsoleMode, Options};
 use crate::signals::{SIGINT, SIGQUIT, SIGTSTP, SIGWINCH};
-use crate::start::{ConsoleMode, Options};
 use ::files::Tty;
 use ::files::tty::{Framing, Input, OutputModes, Read, Signal, Termios, WindowSize};
 use abi::channel::PREAMBLE;

@@ -16,6 +16,7 @@ mod files;
 mod kernel;
 mod lifecycle;
 mod messages;
+mod options;
 mod panic;
 mod process;
 mod program;
@@ -64,7 +65,7 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     if !console {
         log::warn!("no serial port; the console is silent");
     }
-    let options = start::Options::read(info.command_line); // what the host asks for
+    let options = options::Options::read(info.command_line); // what the host asks for
     boundary::enter_boot(); // in the kernel, by the strategy, before there is anybody else
     #[cfg(not(feature = "smp"))]
     let globals = alloc::vec![global];

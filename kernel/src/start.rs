@@ -7,6 +7,7 @@ use crate::console::{Console, TerminalControl};
 use crate::files::{Files, UnpackError};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::messages::Messages;
+use crate::options::Options;
 use crate::program::packages::{DIRECTORY, Packages};
 use crate::program::{self, FirstError};
 use crate::random::Random;
@@ -14,115 +15,11 @@ use crate::statistics::Statistics;
 use ::files::Errno;
 use ::files::size::Size;
 use ::files::tree::INODES_MAX;
-use abi::channel;
 use alloc::vec::Vec;
 use containers::directory::{PACKAGES_SLOT, target};
-use containers::{Affinity, GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
+use containers::{GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
 use core::fmt;
 use cpulocal::InKernel;
-
-/// What the kernel's command line asks for.
-#[derive(Default)]
-pub struct Options {
-    /// The console is framed for the host, and a terminal or not; `None`: no host, a plain terminal.
-    pub console: Option<ConsoleMode>,
-    /// Rows and columns of the terminal.
-    pub size: (u16, u16),
-    /// Statistics are wanted at the end.
-    pub statistics: bool,
-    /// How large the file system may become, if that is said.
-    pub file_system: Option<Size>,
-    /// What all random numbers follow from; `None`: nobody can foretell them.
-    pub seed: Option<u64>,
-    /// The parts of Linux programs go to the same places each time.
-    pub fixed_places: bool,
-    /// How a thread is tied to the CPU that it ran on.
-    pub affinity: Affinity,
-}
-
-/// What is at the other end of the console.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ConsoleMode {
-    /// Files or pipes.
-    Pipe,
-    /// A terminal.
-    Terminal,
-}
-
-/// The strategy that this kernel was built with.
-const STRATEGY: &str = if cfg!(feature = "smp") { channel::GIANT_STRATEGY } else { channel::UP_STRATEGY };
-
-impl Options {
-    /// Reads the command line. A word that means nothing is logged and otherwise ignored; a strategy that
-    /// the kernel does not have ends the run, which would show something else than was asked for.
-    pub fn read(command_line: &str) -> Options {
-        let mut options = Options { size: (24, 80), ..Options::default() };
-        for word in command_line.split_ascii_whitespace() {
-            let number = |text: &str| text.parse().ok();
-            if let Some(mode) = word.strip_prefix(channel::CONSOLE_WORD) {
-                options.console = match mode {
-                    channel::CONSOLE_PIPE => Some(ConsoleMode::Pipe),
-                    channel::CONSOLE_TTY => Some(ConsoleMode::Terminal),
-                    _ => {
-                        log::warn!("console={mode} is neither pipe nor tty");
-                        None
-                    }
-                };
-            } else if let Some(rows) = word.strip_prefix(channel::ROWS_WORD).and_then(number) {
-                options.size.0 = rows;
-            } else if let Some(columns) = word.strip_prefix(channel::COLUMNS_WORD).and_then(number) {
-                options.size.1 = columns;
-            } else if let Some(strategy) = word.strip_prefix(channel::STRATEGY_WORD) {
-                if strategy != STRATEGY {
-                    exit::fatal(format_args!("this kernel has no strategy `{strategy}`, only `{STRATEGY}`"));
-                }
-            } else if let Some(patience) = word.strip_prefix(channel::PATIENCE_WORD) {
-                #[cfg(feature = "smp")]
-                crate::boundary::patience::set(patience);
-                #[cfg(not(feature = "smp"))]
-                log::warn!("one CPU waits for no other: patience={patience} means nothing");
-            } else if let Some(size) = word.strip_prefix(channel::SIZE_WORD) {
-                options.file_system = Size::parse(size);
-                if options.file_system.is_none() {
-                    log::warn!("{word} is no size: a number, with k, m or g behind it, or a percentage with %");
-                }
-            } else if let Some(seed) = word.strip_prefix(channel::SEED_WORD) {
-                options.seed = seed.parse().ok();
-                match options.seed {
-                    Some(_) => log::info!("{word}: random numbers can be foretold"),
-                    None => log::warn!("{word}: a seed is a number below 2^64; there is none"),
-                }
-            } else if let Some(switch) = word.strip_prefix(channel::ASLR_WORD) {
-                match switch {
-                    channel::ASLR_ON | channel::ASLR_OFF => options.fixed_places = switch == channel::ASLR_OFF,
-                    _ => log::warn!("aslr={switch} is neither on nor off"),
-                }
-            } else if let Some(affinity) = word.strip_prefix(channel::AFFINITY_WORD) {
-                match affinity {
-                    _ if !cfg!(feature = "smp") => log::warn!("there is one CPU to run on: {word} means nothing"),
-                    channel::AFFINITY_SOFT => options.affinity = Affinity::Soft,
-                    channel::AFFINITY_STRICT => options.affinity = Affinity::Strict,
-                    _ => log::warn!("{word} is neither soft nor strict"),
-                }
-            } else if word == channel::STATS_WORD {
-                options.statistics = true;
-            } else if is_of_trace(word) {
-                if !cfg!(feature = "trace") {
-                    log::warn!("this kernel records no events: {word}");
-                }
-            } else if !word.starts_with('/') {
-                log::warn!("unknown word on the command line: {word}");
-            }
-        }
-        options
-    }
-}
-
-/// Whether a word is for [`arch::trace`](crate::arch::trace), which has read it long before.
-fn is_of_trace(word: &str) -> bool {
-    word == channel::TRACE_REGION_WORD
-        || [channel::TRACE_WORD, channel::TRACE_CPU_WORD].iter().any(|begin| word.starts_with(begin))
-}
 
 /// Makes the kernel's state and the proof of being in it.
 pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Options) -> (Kernel, InKernel) {

@@ -135,7 +135,7 @@ impl Sample {
     }
 
     /// A part of all CPUs' time.
-    fn share(&self, part: u64) -> f64 {
+    pub(crate) fn share(&self, part: u64) -> f64 {
         part as f64 / (self.user + self.kernel + self.spin + self.idle).max(1) as f64
     }
 }

@@ -1,5 +1,6 @@
 //! What the documents lead to is there: the targets of links, with their headings, the files and folders that
-//! are named, and the functions, tests and statistics.
+//! are named, and the functions, tests and statistics. Figures in pages are those of `docs/results.md`, and what the pages
+//! teach by them holds there.
 
 use std::{
     collections::BTreeSet,
@@ -203,4 +204,83 @@ fn every_call_is_described() {
     wrong.extend(tables.difference(&described).map(|call| format!("{call}: not described")));
     wrong.extend(described.difference(&tables).map(|call| format!("{call}: described, but in no table")));
     assert!(wrong.is_empty(), "docs/linux-abi.md:\n{}", wrong.join("\n"));
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).expect("a page")
+}
+
+/// The rows of a table of results: those behind the heading or the mark `title`, head and rule left out.
+fn rows<'a>(page: &'a str, title: &str) -> Vec<Vec<&'a str>> {
+    let (_, rest) = page.split_once(title).unwrap_or_else(|| panic!("no {title}"));
+    let rows = rest.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    rows.skip(2).map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// What `bench --write-docs` writes into other pages stands there as it stands in the page of results.
+#[test]
+fn tables_in_pages_are_those_of_the_results() {
+    const BEGIN: &str = "<!-- results: ";
+    let results = page("results.md");
+    let mut seen = 0;
+    for (document, text) in texts(&[".md"]) {
+        for region in text.split(BEGIN).skip(1) {
+            let (title, rest) = region.split_once(" -->").expect("the end of a mark");
+            let (region, _) = rest.split_once("<!-- end of results -->").expect("the end of a region");
+            let (_, table) = results.split_once(&format!("\n### {title}\n")).expect("the table in docs/results.md");
+            let lines = |text: &str| -> Vec<String> {
+                let table = text.trim_start().lines().take_while(|line| line.starts_with('|'));
+                table.map(str::to_owned).collect()
+            };
+            assert_eq!(lines(region), lines(table), "{}: {title}", document.display());
+            assert!(lines(region).len() > 2, "{}: {title} is empty", document.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no page shows results");
+}
+
+/// Each lesson of the guide has targets in the results, and they are met.
+#[test]
+fn the_guide_teaches_what_was_measured() {
+    let (guide, results) = (page("smp-guide.md"), page("results.md"));
+    let (_, list) = guide.split_once("What to point at").expect("the lessons");
+    let (list, _) = list.split_once("\n## ").expect("the end of the lessons");
+    let lessons: Vec<&str> =
+        list.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("**")).map(|(lesson, _)| lesson).collect();
+    let targets: Vec<_> = rows(&results, "\n## Targets\n")
+        .into_iter()
+        .filter_map(|row| Some((row[0].strip_prefix("guide: ")?, row[3])))
+        .collect();
+    assert!(lessons.len() > 3, "{lessons:?}");
+    for lesson in &lessons {
+        assert!(targets.iter().any(|(target, _)| target.starts_with(lesson)), "nothing measures: {lesson}");
+    }
+    for (target, verdict) in targets {
+        assert_eq!(verdict, "met", "{target}");
+        assert!(lessons.iter().any(|lesson| target.starts_with(lesson)), "the guide does not teach: {target}");
+    }
+}
+
+/// The steps on the way into the kernel and back are as many as were counted.
+#[test]
+fn the_steps_of_the_entry_path_add_up() {
+    let text = page("entry-path.md");
+    let counted: Vec<u32> = rows(&text, "<!-- results: Into the kernel and back -->")[0][1..]
+        .iter()
+        .map(|figure| figure.parse().expect("a number"))
+        .collect();
+    let steps = rows(&text, "\n## The quick way, step by step\n");
+    let sum = |column: usize| steps.iter().map(|row| row[column].parse().unwrap_or(0)).sum::<u32>();
+    assert_eq!([sum(2), sum(3)], counted[..]);
+}
+
+/// README lists the words of the kernel's command line as the kernel knows them.
+#[test]
+fn the_words_of_the_command_line_are_listed() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let listed = rows(&readme, "\n## Words of the kernel's command line\n");
+    let known =
+        abi::words::WORDS.iter().map(|word| vec![format!("`{}`", word.begin), word.value.into(), word.about.into()]);
+    assert_eq!(listed, known.collect::<Vec<_>>());
 }

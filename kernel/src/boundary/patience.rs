@@ -16,12 +16,9 @@ pub fn bound() -> u64 {
     BOUND.load(Relaxed)
 }
 
-/// Sets the bound as the command line tells it, in milliseconds.
-pub fn set(milliseconds: &str) {
-    match milliseconds.parse::<u32>() {
-        Ok(milliseconds @ 1..) => BOUND.store(u64::from(milliseconds) * 1_000_000, Relaxed),
-        _ => log::warn!("{}{milliseconds} is not a number of milliseconds", abi::channel::PATIENCE_WORD),
-    }
+/// Sets the bound as the command line tells it.
+pub fn set(milliseconds: u32) {
+    BOUND.store(u64::from(milliseconds) * 1_000_000, Relaxed);
 }
 
 /// Whether it is this CPU's turn to report.

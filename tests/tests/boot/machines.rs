@@ -176,3 +176,16 @@ fn unknown_words_are_logged_and_ignored() {
     let outcome = outcome.expect_log_lines(1, &["] WARN ", "unknown word on the command line: colour=green"]);
     outcome.expect_log_lines(1, &["] WARN ", "unknown word on the command line: quiet"]);
 }
+
+#[test]
+fn words_with_wrong_values_are_logged_and_ignored() {
+    let wrong =
+        ["seed=x", "aslr=maybe", "rows=-1", "cols=70000", "console=paper", "stats=12", "affinity=firm", "patience=0"];
+    let mut outcome = Jotun::new().smp(2).append(&wrong.join(" ")).args(["hello-std"]).run().expect(0);
+    for word in wrong {
+        outcome = outcome.expect_log_lines(1, &["] WARN ", &format!("{word} is not understood: behind ")]);
+    }
+    // One CPU waits for no other.
+    let outcome = Jotun::new().append("patience=5").args(["hello-std"]).run().expect(0);
+    outcome.expect_log_lines(1, &["] WARN ", "patience=5 means nothing to this kernel"]);
+}

@@ -16,7 +16,8 @@ fn a_full_file_system_says_so() {
     let half = shortage(Jotun::new(), "files");
     let blocks = half.text().split(' ').next().and_then(|word| word.parse::<i64>().ok());
     assert_eq!(blocks, Some(half.stat("frames_total") / 2), "{half}");
-    let text = "size=much is no size: a number, with k, m or g behind it, or a percentage with %";
+    let text =
+        "size=much is not understood: behind size= comes a number with k, m or g behind it, or a percentage with %";
     Jotun::new().append("size=much").args(["hello-std"]).run().expect(0).expect_log_lines(1, &["] WARN ", text]);
 }
 

@@ -14,8 +14,8 @@ use abi::channel::TRACE_WORD;
 use anyhow::{Context, Result, bail};
 
 use super::{
-    lab::Lab,
-    report::{Cell, Limit, Section, Table, Target},
+    lab::{Job, Lab, Run, System},
+    report::{Cell, Limit, Section, Table, Target, head},
 };
 use crate::{
     backtrace,
@@ -81,8 +81,34 @@ pub(super) fn entry(lab: &Lab) -> Section {
             why: "the lock's steps are counted one by one in the table below",
         });
     }
-    section.tables.push(table(&columns));
+    let (whole, failures) = whole(lab);
+    section.tables.extend([whole, table(&columns)]);
+    section.failures.extend(failures);
     section
+}
+
+/// What the program `null-call` measures: the null call as a whole, and the shortest of its page faults.
+fn whole(lab: &Lab) -> (Table, Vec<String>) {
+    let jobs = ["up", "smp:1"].map(|system| Job::new(System::jotun(system), ["null-call"]).quickly());
+    let runs = lab.run(&jobs);
+    // `getpid: 63.00 ticks a call, …` and `page fault: 1025 ticks, …`.
+    let ticks = |run: &Run, what: &str| -> Option<f64> {
+        let line = run.output.lines().find_map(|line| line.strip_prefix(what));
+        line?.split(' ').next()?.parse().ok()
+    };
+    let row = |name: &str, what: &str| {
+        let cells = runs.iter().map(|run| Cell::count(ticks(run, what)));
+        std::iter::once(Cell::text(name)).chain(cells).collect()
+    };
+    let table = Table {
+        title: "Into the kernel and back".into(),
+        head: head(["instructions", "kernel for one CPU", "kernel for several, ticket lock, no other CPU in the way"]),
+        rows: vec![
+            row("`getpid`, from `syscall` to the program's next instruction", "getpid: "),
+            row("the shortest of 256 page faults that deliver an empty page", "page fault: "),
+        ],
+    };
+    (table, runs.into_iter().filter_map(|run| run.failure).collect())
 }
 
 /// Instructions of each function, for each kernel.

@@ -2,6 +2,7 @@
 //! side by side, which do not disturb each other.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs,
     panic::resume_unwind,
@@ -86,6 +87,8 @@ pub(crate) struct Run {
     pub(crate) output: String,
     /// Why the run did not end well.
     pub(crate) failure: Option<String>,
+    /// The kernel's statistics; none of Linux's.
+    pub(crate) statistics: BTreeMap<String, u64>,
     /// The profile's report, if the kernel recorded.
     pub(crate) report: Value,
 }
@@ -248,7 +251,8 @@ impl Lab {
         } else {
             (child::run(&options, &program, Stdio::null(), &place("stats"))?, Value::Null)
         };
-        Ok(Run { output: String::from_utf8_lossy(&run.output).into_owned(), failure: run.failure(), report })
+        let (output, failure) = (String::from_utf8_lossy(&run.output).into_owned(), run.failure());
+        Ok(Run { output, failure, statistics: run.statistics, report })
     }
 
     fn on_linux(&self, number: usize, cpus: u8, job: &Job, boot: usize) -> Result<Run> {

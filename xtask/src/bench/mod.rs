@@ -8,6 +8,7 @@ mod chart;
 mod entry;
 mod figures;
 mod growth;
+mod guide;
 mod lab;
 mod linux;
 mod locks;
@@ -16,6 +17,7 @@ mod page;
 mod papers;
 mod points;
 mod pools;
+mod regions;
 pub(crate) mod report;
 mod teams;
 mod two_processes;
@@ -44,6 +46,8 @@ pub(crate) enum Kind {
     Native,
     /// Threads that only compute.
     Compute,
+    /// The experiment of docs/smp-guide.md.
+    Guide,
     /// The benchmark of papers/001.
     TwoProcesses,
     /// The throughput of papers/004.
@@ -67,13 +71,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
         Self::Where,
         Self::Growth,
         Self::Compute,
+        Self::Guide,
         Self::TwoProcesses,
         Self::Sweep,
         Self::Delay,
@@ -89,6 +94,7 @@ impl Kind {
             Self::Micro => "micro",
             Self::Native => "native",
             Self::Compute => "compute",
+            Self::Guide => "guide",
             Self::TwoProcesses => "two-processes",
             Self::Sweep => "sweep",
             Self::Delay => "delay",
@@ -107,6 +113,7 @@ impl Kind {
             Self::Micro => micro::linux_programs(lab, names),
             Self::Native => micro::native(lab, names),
             Self::Compute => micro::compute(lab),
+            Self::Guide => guide::guide(lab),
             Self::TwoProcesses => two_processes::two_processes(lab),
             Self::Sweep => papers::sweep(lab),
             Self::Delay => papers::delay(lab),
@@ -125,7 +132,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 29] = [
+pub(crate) const BENCHMARKS: [Benchmark; 30] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -148,6 +155,11 @@ pub(crate) const BENCHMARKS: [Benchmark; 29] = [
     (Kind::Where, "where", "operations of Linux programs, function by function"),
     (Kind::Growth, "growth", "operations among more and more strangers: fails if one gets dearer"),
     (Kind::Compute, "compute", "threads that only compute, on several CPUs"),
+    (
+        Kind::Guide,
+        "guide",
+        "two processes with more and more kernel: fails if docs/smp-guide.md teaches what is not so",
+    ),
     (Kind::TwoProcesses, "two-processes", "papers/001: two processes that compute and call the kernel"),
     (Kind::Sweep, "sweep", "papers/004: share of user work and CPUs, three lengths of kernel visits"),
     (Kind::Delay, "delay", "user work between calls that do nothing, as in seL4's benchmarks"),
@@ -227,10 +239,22 @@ fn charts(report: &Report, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the report as the document of results, and its charts beside the other pictures.
+/// Writes the report as the document of results, its charts beside the other pictures, and its tables into the pages that
+/// show them.
 pub(crate) fn write_document(report: &Report, docs: &Path) -> Result<()> {
-    let path = docs.join("results.md");
-    fs::write(&path, report.markdown("images/bench")).with_context(|| format!("cannot write {}", path.display()))?;
+    let write =
+        |path: &Path, text: &str| fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
+    write(&docs.join("results.md"), &report.markdown("images/bench"))?;
+    for entry in fs::read_dir(docs).with_context(|| format!("cannot read {}", docs.display()))? {
+        let path = entry.context("cannot read an entry")?.path();
+        if path.extension().is_some_and(|end| end == "md") {
+            let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let filled = regions::filled(&page, |title| report.table(title));
+            if filled != page {
+                write(&path, &filled)?;
+            }
+        }
+    }
     let images = docs.join("images/bench");
     fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
     charts(report, &images)

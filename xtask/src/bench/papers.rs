@@ -33,17 +33,17 @@ struct Curve {
 }
 
 impl Curve {
-    /// The bound of a serialised kernel.
-    fn bound(&self, cpus: u8) -> f64 {
+    /// What a serialised kernel lets expect.
+    fn estimate(&self, cpus: u8) -> f64 {
         f64::from(cpus).min(1.0 / self.kernel_share)
     }
 
-    /// The least part of the bound that is reached away from the knee: where CPUs and what the kernel allows are
+    /// The least part of the estimate that is reached away from the knee: where CPUs and what the kernel allows are
     /// neither nearly the same.
     fn least(&self) -> Option<f64> {
         let knee = |cpus: u8| (0.7..1.5).contains(&(f64::from(cpus) * self.kernel_share));
         let away = self.reached.iter().filter(|(cpus, _)| !knee(*cpus));
-        away.map(|(cpus, gain)| gain / self.bound(*cpus)).reduce(f64::min)
+        away.map(|(cpus, gain)| gain / self.estimate(*cpus)).reduce(f64::min)
     }
 
     /// Throughput on 8 CPUs by that on 4.
@@ -58,7 +58,7 @@ impl Curve {
         };
         [
             Series { name: self.name.clone(), points: points(&|_, gain| gain), bound: false },
-            Series { name: "its bound".into(), points: points(&|cpus, _| self.bound(cpus)), bound: true },
+            Series { name: "its estimate".into(), points: points(&|cpus, _| self.estimate(cpus)), bound: true },
         ]
     }
 
@@ -111,7 +111,7 @@ fn shown(lab: &Lab, curves: &[&Curve], name: &str, title: &str) -> (Table, Chart
     let mut table = Table { title: title.to_owned(), ..Table::default() };
     table.head = head(["workload", "kernel share", "smp:1 / up"]);
     table.head.extend(lab.cpus.iter().map(|cpus| format!("{cpus} CPU{}", if *cpus == 1 { "" } else { "s" })));
-    table.head.extend(["1 / kernel share", "least part of the bound"].map(str::to_owned));
+    table.head.extend(["1 / kernel share", "least part of the estimate"].map(str::to_owned));
     table.rows = curves.iter().map(|curve| curve.row(&lab.cpus)).collect();
     let chart = Chart {
         name: name.to_owned(),
@@ -133,7 +133,7 @@ fn targets(curves: &[&Curve], what: &str) -> Vec<Target> {
     let decline = curves.iter().filter_map(|curve| curve.decline()).reduce(f64::min);
     vec![
         Target {
-            what: format!("{what}: least part of the bound, away from the knee"),
+            what: format!("{what}: least part of the estimate, away from the knee"),
             measured: least,
             limit: Limit::AtLeast(0.95),
             why: COLLISIONS,
@@ -147,9 +147,10 @@ fn targets(curves: &[&Curve], what: &str) -> Vec<Target> {
     ]
 }
 
-const READING: &str = "The bound is min(CPUs, 1 / kernel share), drawn broken, with the kernel's share as it is measured on \
-                       one CPU: instructions with the lock held. Away from the knee is where CPUs times kernel share is \
-                       below 0.7 or above 1.5.";
+const READING: &str = "The estimate is min(CPUs, 1 / kernel share), drawn broken, with the kernel's share as it is measured on \
+                       one CPU. It is no bound: a call's first and last instructions count as the kernel's, but are executed \
+                       without the lock, which shows where calls are short. Away from the knee is where CPUs times kernel \
+                       share is below 0.7 or above 1.5.";
 
 /// papers/004 section 5.2: kernel visits, and user shares in thousandths.
 const VISITS: [u32; 3] = [151, 451, 4510];

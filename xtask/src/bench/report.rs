@@ -205,6 +205,14 @@ impl Section {
 }
 
 impl Report {
+    /// The table of this title in Markdown, if it has rows.
+    pub(crate) fn table(&self, title: &str) -> Option<String> {
+        let all = self.sections.iter().flat_map(|section| &section.tables);
+        let table = all.into_iter().find(|table| table.title == title && !table.rows.is_empty())?;
+        let shown = table.shown();
+        Some(rows(&shown[..1], &shown[1..]))
+    }
+
     /// As a document in Markdown; charts are images that lie in `images`.
     pub(crate) fn markdown(&self, images: &str) -> String {
         let mut text = format!(

@@ -57,7 +57,7 @@ Examples:
   cargo xtask bench sweep --cpus 1,2,4,8               user share and CPUs, the papers' figures
   cargo xtask bench parallel mix                       programs of eight threads; several programs at once
   cargo xtask bench growth --against linux             what operations cost among 10 to 10,000 strangers
-  cargo xtask bench --against linux --write-docs       docs/results.md anew
+  cargo xtask bench --against linux --write-docs       docs/results.md and its tables in other pages
   cargo xtask bench --list                             their names")]
 pub(crate) struct Bench {
     /// Which benchmarks; `micro` and `native` are all single operations of the kind
@@ -88,8 +88,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Write docs/results.md and its charts anew
-    #[arg(long)]
+    /// Write docs/results.md, its charts, and its tables in other pages anew: of all benchmarks
+    #[arg(long, conflicts_with = "names")]
     write_docs: bool,
 
     /// Take what the last build left, look at no source
@@ -162,7 +162,7 @@ impl Bench {
         }
         if self.write_docs {
             bench::write_document(&report, &project::root().join("docs"))?;
-            note("docs/results.md is written anew");
+            note("docs/results.md and its tables in other pages are written anew");
         }
         failures.iter().for_each(|failure| note(format_args!("not measured: {failure}")));
         broken.iter().for_each(|what| note(format_args!("broken: {what}")));

@@ -1,0 +1,108 @@
+//! What the kernel's command line asks for.
+
+use crate::arch::exit;
+use ::files::size::Size;
+use abi::channel;
+use abi::words::WORDS;
+use containers::Affinity;
+
+/// What the kernel's command line asks for.
+#[derive(Default)]
+pub struct Options {
+    /// The console is framed for the host, and a terminal or not; `None`: no host, a plain terminal.
+    pub console: Option<ConsoleMode>,
+    /// Rows and columns of the terminal.
+    pub size: (u16, u16),
+    /// Statistics are wanted at the end.
+    pub statistics: bool,
+    /// How large the file system may become, if that is said.
+    pub file_system: Option<Size>,
+    /// What all random numbers follow from; `None`: nobody can foretell them.
+    pub seed: Option<u64>,
+    /// The parts of Linux programs go to the same places each time.
+    pub fixed_places: bool,
+    /// How a thread is tied to the CPU that it ran on.
+    pub affinity: Affinity,
+}
+
+/// What is at the other end of the console.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConsoleMode {
+    /// Files or pipes.
+    Pipe,
+    /// A terminal.
+    Terminal,
+}
+
+/// The strategy that this kernel was built with.
+const STRATEGY: &str = if cfg!(feature = "smp") { channel::GIANT_STRATEGY } else { channel::UP_STRATEGY };
+
+impl Options {
+    /// Reads the command line. A word that means nothing, or nothing to this kernel, is logged and otherwise ignored; a
+    /// strategy that the kernel does not have ends the run, which would show something else than was asked for.
+    pub fn read(command_line: &str) -> Options {
+        let mut options = Options { size: (24, 80), ..Options::default() };
+        for word in command_line.split_ascii_whitespace() {
+            match WORDS.iter().find_map(|known| Some((known, word.strip_prefix(known.begin)?))) {
+                Some((known, _)) if !is_for_this_kernel(known.begin) => {
+                    log::warn!("{word} means nothing to this kernel");
+                }
+                Some((known, value)) if options.take(known.begin, value).is_none() => {
+                    log::warn!("{word} is not understood: behind {} comes {}", known.begin, known.value);
+                }
+                Some(_) => {}
+                // A boot loader may put the kernel's own path there.
+                None if word.starts_with('/') => {}
+                None => log::warn!("unknown word on the command line: {word}"),
+            }
+        }
+        options
+    }
+
+    /// Does what the word that begins so asks for. `None`: its value is none of those that it may have.
+    fn take(&mut self, begin: &str, value: &str) -> Option<()> {
+        match begin {
+            channel::CONSOLE_WORD => {
+                let modes = [(channel::CONSOLE_PIPE, ConsoleMode::Pipe), (channel::CONSOLE_TTY, ConsoleMode::Terminal)];
+                self.console = Some(one_of(value, modes)?);
+            }
+            channel::ROWS_WORD => self.size.0 = value.parse().ok()?,
+            channel::COLUMNS_WORD => self.size.1 = value.parse().ok()?,
+            channel::STRATEGY_WORD if value != STRATEGY => {
+                exit::fatal(format_args!("this kernel has no strategy `{value}`, only `{STRATEGY}`"))
+            }
+            #[cfg(feature = "smp")]
+            channel::PATIENCE_WORD => crate::boundary::patience::set(value.parse().ok().filter(|bound| *bound > 0)?),
+            channel::SIZE_WORD => self.file_system = Some(Size::parse(value)?),
+            channel::SEED_WORD => {
+                self.seed = Some(value.parse().ok()?);
+                log::info!("{begin}{value}: random numbers can be foretold");
+            }
+            channel::ASLR_WORD => {
+                self.fixed_places = one_of(value, [(channel::ASLR_ON, false), (channel::ASLR_OFF, true)])?;
+            }
+            channel::AFFINITY_WORD => {
+                let kinds = [(channel::AFFINITY_SOFT, Affinity::Soft), (channel::AFFINITY_STRICT, Affinity::Strict)];
+                self.affinity = one_of(value, kinds)?;
+            }
+            channel::STATS_WORD => self.statistics = value.is_empty().then_some(true)?,
+            // The recorder has read its own words long before; the strategy is as it should be.
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Whether this kernel has what the word that begins so is about.
+fn is_for_this_kernel(begin: &str) -> bool {
+    match begin {
+        channel::PATIENCE_WORD | channel::AFFINITY_WORD => cfg!(feature = "smp"),
+        channel::TRACE_WORD | channel::TRACE_CPU_WORD | channel::TRACE_REGION_WORD => cfg!(feature = "trace"),
+        _ => true,
+    }
+}
+
+/// What stands beside the value.
+fn one_of<T, const N: usize>(value: &str, meanings: [(&str, T); N]) -> Option<T> {
+    meanings.into_iter().find_map(|(name, meaning)| (name == value).then_some(meaning))
+}
