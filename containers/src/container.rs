@@ -267,6 +267,14 @@ impl Container {
         self.regions.gap_below(directory::PACKAGES.end..self.mappings_end, length)
     }
 
+    /// The same for a mapping that is moved there. For a large one it lies to its last-level tables as it did before, if
+    /// there is such room, so that these move and not each page.
+    pub fn room_for_move(&mut self, from: u64, length: u64) -> Option<u64> {
+        const SPAN: u64 = directory::span(2);
+        let large = (length >= SPAN).then(|| self.room_for(length + SPAN)).flatten();
+        large.map(|room| room + from.wrapping_sub(room) % SPAN).or_else(|| self.room_for(length))
+    }
+
     /// What it uses now.
     pub fn usage(&self) -> Usage {
         Usage {

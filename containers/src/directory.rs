@@ -34,8 +34,9 @@ pub const PACKAGES_SLOT: usize = slot(PACKAGES.start, 4);
 /// First PML4 slot of the kernel's half, shared by all page directories.
 pub const KERNEL_SLOT: usize = 256;
 
-/// Instructions that it takes to take a page away, to share one, and to make a table, roughly.
+/// Instructions that it takes to take a page away, to change one's rights, to share one, and to make a table, roughly.
 const COST_OF_A_PAGE: u64 = 150;
+const COST_OF_A_CHANGE: u64 = 150;
 const COST_OF_SHARING: u64 = 100;
 const COST_OF_A_TABLE: u64 = 1_000;
 
@@ -99,9 +100,20 @@ pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTabl
 /// The last-level table for an address, made if it is missing; tells how many tables were made.
 #[inline]
 pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) -> Result<(Frame, u32), OutOfFrames> {
+    table_of(memory, root, address, 1)
+}
+
+/// The table of a level for an address, made if it is missing; tells how many tables were made.
+#[inline(always)]
+fn table_of(
+    memory: &mut impl PhysicalMemory,
+    root: Root,
+    address: u64,
+    level: u8,
+) -> Result<(Frame, u32), OutOfFrames> {
     let mut at = root;
     let mut made = 0;
-    while at.level > 1 {
+    while at.level > level {
         let (table, new) = next_table(memory, at.table, slot(address, at.level))?;
         made += new;
         at = at.below(table);
@@ -233,6 +245,27 @@ pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, l
             each_entry(memory, root.below(table), part, look);
         }
     }
+}
+
+/// How far the budget goes, from the start of `range`, not empty, on, if every last-level entry there is to be changed: to
+/// its end, or to the start of a last-level table.
+pub fn affordable(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, budget: &mut Budget) -> u64 {
+    let end = range.end;
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { part, entry, .. }) = walk.next(memory) {
+        if root.level == 1 {
+            budget.spend(COST_OF_A_CHANGE);
+        } else if let Some(table) = target(&entry) {
+            if budget.is_spent() {
+                return part.start;
+            }
+            let reached = affordable(memory, root.below(table), part.clone(), budget);
+            if reached < part.end {
+                return reached;
+            }
+        }
+    }
+    end
 }
 
 /// Parks all entries in `range`, not empty: first step of taking pages away. Tells whether any was present.
@@ -385,6 +418,38 @@ pub fn share(
         shared.pages += 1;
     }
     Ok(end)
+}
+
+/// Moves what hangs below `at` in `range`, not empty, to as long a range that lies so many bytes further, wrapping, and of
+/// which nothing is there; both are reached from `root`. A last-level table goes as a whole if all of it moves and it
+/// fits in its new place. Returns the tables made, and whether anything has gone from where it was.
+pub fn relocate(memory: &mut impl PhysicalMemory, root: Root, at: Root, range: Range<u64>, by: u64) -> (u32, bool) {
+    let (mut made, mut moved) = (0, false);
+    let mut walk = Walk::new(memory, at, range);
+    while let Some(Found { slot: from, part, entry }) = walk.next(memory) {
+        let to = part.start.wrapping_add(by);
+        let holds_window = part.start < WINDOW.end && part.end > WINDOW.start;
+        let is_unit = match at.level {
+            1 => true,
+            2 => part.end - part.start == span(2) && by.is_multiple_of(span(2)) && !holds_window,
+            _ => false,
+        };
+        if is_unit && let Ok((table, new)) = table_of(memory, root, to, at.level) {
+            made += new;
+            if memory.entry(table, slot(to, at.level)).is_unused() {
+                memory.set_entry(table, slot(to, at.level), entry);
+                memory.set_entry(at.table, from, PageTableEntry::new());
+                moved = true;
+                continue;
+            }
+        }
+        if let Some(table) = target(&entry).filter(|_| at.level > 1) {
+            let below = relocate(memory, root, at.below(table), part, by);
+            made += below.0;
+            moved |= below.1;
+        }
+    }
+    (made, moved)
 }
 
 /// Half a page directory, in bytes: the user's slots, or the kernel's.

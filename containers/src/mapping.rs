@@ -16,9 +16,8 @@ use crate::preemption::Budget;
 use crate::region::{Backing, MAX_REGIONS, Region, Rights};
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
-use x86_64::structures::paging::page_table::PageTableEntry;
 
-/// Instructions that it takes to take a region away, roughly.
+/// Instructions that it takes to take a region away, or to change one, roughly.
 const COST_OF_A_REGION: u64 = 1_000;
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
@@ -175,6 +174,24 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
+    /// The end of as much of a range, from its start on, as the budget allows to be changed: regions, and pages in them.
+    pub fn affordable(&self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> u64 {
+        let Some(container) = self.containers.get(id) else { return range.end };
+        let mut end = range.end;
+        for region in container.regions.within(range.clone()) {
+            if budget.is_spent() {
+                end = region.start;
+                break;
+            }
+            budget.spend(COST_OF_A_REGION);
+        }
+        let Some((root, part)) = self.reach(id, range.start..end) else { return end };
+        // Each visit gets on.
+        let budget = if budget.is_spent() { &mut Budget::of(1) } else { budget };
+        let reached = directory::affordable(&self.physical, root, part.clone(), budget);
+        if reached == part.end { end } else { reached }
+    }
+
     /// Where a walk through `range` starts, and the part of it that the container's tables reach; `None` if there
     /// is nothing.
     pub(crate) fn reach(&self, id: ContainerId, range: Range<u64>) -> Option<(Root, Range<u64>)> {
@@ -224,25 +241,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     fn relocate_pages(&mut self, id: ContainerId, from: Range<u64>, to: u64) {
         let Some(root) = self.containers.get(id).and_then(|container| container.root_for(from.start)) else { return };
-        let mut made_in_all: u32 = 0;
-        let mut moved = false;
-        directory::change_entries(&mut self.physical, root, from.clone(), &mut |memory, at, entry| {
-            match directory::last_table(memory, root, at - from.start + to) {
-                Ok((table, made)) => {
-                    made_in_all += made;
-                    moved |= entry.flags().contains(Flags::PRESENT);
-                    memory.set_entry(table, directory::slot(at - from.start + to, 1), entry);
-                    PageTableEntry::new()
-                }
-                Err(_) => entry,
-            }
-        });
+        let by = to.wrapping_sub(from.start);
+        let (made, moved) = directory::relocate(&mut self.physical, root, root, from.clone(), by);
         if moved {
             self.forget(id, from);
         }
         if let Some(container) = self.containers.get_mut(id) {
-            container.pages += made_in_all;
-            container.tables += made_in_all;
+            container.walked.forget();
+            container.pages += made;
+            container.tables += made;
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::container::Container;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
+use crate::preemption::Budget;
 use crate::region::{Backing, Region, Traits};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -158,6 +159,9 @@ pub type ObjectId = Id<Object>;
 pub const MAX_OBJECT: u64 = 1 << 44;
 
 const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Instructions that it takes to make a page, roughly.
+const COST_OF_A_PAGE: u64 = 500;
 
 /// The piece of a page that a transfer of `length` bytes at `position` begins with: page number,
 /// offset in it, bytes.
@@ -368,18 +372,34 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// Makes all pages that hold a range of bytes, so that no write to it fails for want of one. If there is no room
-    /// for all of them, none is made.
-    pub fn fill_object(&mut self, id: ObjectId, range: Range<u64>) -> Result<(), NoPage> {
-        let object = self.objects.get(id).ok_or(NoPage::Frames)?;
+    /// Makes pages that hold a range of bytes, so that no write to it fails for want of one, until the budget is spent;
+    /// returns how far it has come. If there is no room for all of them, none is made.
+    pub fn fill_object(&mut self, id: ObjectId, range: Range<u64>, budget: &mut Budget) -> Result<u64, NoPage> {
         let pages = range.start / PAGE..range.end.div_ceil(PAGE);
+        if !self.has_room_for_pages(id, pages.clone())? {
+            return Err(NoPage::Full);
+        }
+        for page in pages {
+            if budget.is_spent() {
+                return Ok(page * PAGE);
+            }
+            self.object_page_or_new(id, page, 0)?;
+            budget.spend(COST_OF_A_PAGE);
+        }
+        Ok(range.end)
+    }
+
+    /// Whether its account has room for all pages of a range that are not there yet.
+    fn has_room_for_pages(&self, id: ObjectId, pages: Range<u64>) -> Result<bool, NoPage> {
+        let object = self.objects.get(id).ok_or(NoPage::Frames)?;
+        let room = self.account(object.purpose).room() as u64;
+        if pages.end - pages.start <= room {
+            return Ok(true);
+        }
         let chunks = object.chunks.range(place(pages.start).0..=place(pages.end).0);
         let numbers = chunks.flat_map(|(chunk, frames)| (u64::from(*chunk) * CHUNK as u64..).zip(frames.iter()));
         let there = numbers.filter(|(page, frame)| frame.is_some() && pages.contains(page)).count() as u64;
-        if pages.end - pages.start - there > self.account(object.purpose).room() as u64 {
-            return Err(NoPage::Full);
-        }
-        pages.into_iter().try_for_each(|page| self.object_page_or_new(id, page, 0).map(drop))
+        Ok(pages.end - pages.start - there <= room)
     }
 
     /// Reads from `position` on; returns how many bytes there were.

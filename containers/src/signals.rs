@@ -7,7 +7,7 @@
 //! room, others are pending once; so that none is lost, the kernel asks for [room](Tasks::has_room) first.
 
 use crate::container::{ContainerId, Cpu};
-use crate::process::ProcessId;
+use crate::process::{Ending, ProcessId};
 use crate::tasks::{Tasks, ThreadId};
 use crate::thread::{State, Thread};
 use crate::wait::{Channel, Resume, Wait};
@@ -99,6 +99,8 @@ pub struct Control {
     pub change: Option<Change>,
     /// Its interval timer.
     pub timer: Option<Timer>,
+    /// It is about to end in this way, and has too much for that to be done at once.
+    ending: Option<Ending>,
 }
 
 /// What the signals of all processes need: the infos in the order in which they came, and when the first of
@@ -107,7 +109,7 @@ pub(crate) struct Signals {
     infos: Vec<(Target, SignalInfo)>,
     pub(crate) next_timer: Option<u64>,
     /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, processes
-    /// for which a signal is pending or that do not run, and forks at a preemption point.
+    /// for which a signal is pending, that do not run or are about to end, and forks at a preemption point.
     restless: u32,
 }
 
@@ -146,7 +148,7 @@ impl Control {
     }
 
     fn is_restless(&self) -> bool {
-        self.pending != 0 || self.job != Job::Runs
+        self.pending != 0 || self.job != Job::Runs || self.ending.is_some()
     }
 }
 
@@ -282,6 +284,21 @@ impl<R> Tasks<R> {
         let Some(process) = self.thread(id).map(|thread| thread.process) else { return };
         let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
         self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Stopped(process), None) });
+    }
+
+    /// A process is about to end, unless it is already: none of its threads goes to user mode again.
+    pub fn begin_to_end(&mut self, id: ProcessId, how: Ending) {
+        self.change_control(id, |control| control.ending = control.ending.or(Some(how)));
+    }
+
+    /// It has ended.
+    pub(crate) fn has_come_to_end(&mut self, id: ProcessId) {
+        self.change_control(id, |control| control.ending = None);
+    }
+
+    /// How a process is about to end, if it is.
+    pub fn ending(&self, id: ProcessId) -> Option<Ending> {
+        self.process(id).and_then(|process| process.control.ending)
     }
 
     /// A fork of a container has come to its first preemption point. The container's other threads park when they are about

@@ -518,6 +518,9 @@ impl<R> Tasks<R> {
             process.ended = Some(how);
             process.control.timer = None;
         }
+        if !self.is_calm() {
+            self.has_come_to_end(id);
+        }
         self.discard_of(Target::Process(id), u64::MAX);
     }
 

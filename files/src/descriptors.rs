@@ -292,6 +292,20 @@ impl Descriptors {
         chunks.iter().flatten().filter(|chunk| Rc::strong_count(chunk) == 1).flat_map(|chunk| chunk.open_files())
     }
 
+    /// Takes some descriptors out of a table that no other process has; `None` if there are none. Tells also whether no
+    /// other process shares them: then their references come with them.
+    pub fn take_some(&mut self) -> Option<(Vec<OpenFileId>, bool)> {
+        let table = Rc::get_mut(self.table.as_mut()?)?;
+        let chunk = loop {
+            if let Some(chunk) = table.chunks.pop()? {
+                break chunk;
+            }
+        };
+        table.full.remove(table.chunks.len());
+        table.len -= chunk.used.count_ones();
+        Some((chunk.open_files().collect(), Rc::strong_count(&chunk) == 1))
+    }
+
     /// The lowest descriptor in use from `from` on: for `close_range`.
     pub fn next_used(&self, from: u32) -> Option<u32> {
         self.next_with(from, |chunk| chunk.used)

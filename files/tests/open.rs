@@ -89,6 +89,30 @@ fn a_child_with_many_descriptors_copies_only_those_near_the_one_that_it_changes(
 }
 
 #[test]
+fn a_table_that_ends_is_taken_apart_some_at_a_time() {
+    let (mut files, mut table) = (OpenFiles::new(64), Descriptors::new(DESCRIPTORS_MAX));
+    let id = open(&mut files);
+    table.insert(id, false, &mut files).unwrap();
+    (1..100).for_each(|fd| assert_eq!(table.duplicate(0, 0, false, &mut files), Ok(fd)));
+    table.duplicate(0, 5000, false, &mut files).unwrap();
+    let mut child = table.share();
+    assert_eq!(child.take_some(), None, "another process has the table too");
+    // From now on it has only most of what is in it.
+    assert_eq!((child.close(50, &mut files), files.release(id)), (Ok(id), None));
+    let mut taken = Vec::new();
+    while let Some((some, are_own)) = child.take_some() {
+        taken.push((some.len(), are_own));
+        some.iter().filter(|_| are_own).for_each(|file| assert_eq!(files.release(*file), None));
+    }
+    assert_eq!(taken.iter().map(|(some, _)| some).sum::<usize>(), 100);
+    assert_eq!(taken.iter().filter(|(_, are_own)| *are_own).collect::<Vec<_>>(), [&(15, true)]);
+    assert_eq!((child.len(), child.lowest_free(0), table.len()), (0, Ok(0), 101));
+    drop(child);
+    let own = |(some, are_own): (Vec<_>, bool)| some.len() * usize::from(are_own);
+    assert_eq!(core::iter::from_fn(|| table.take_some()).map(own).sum::<usize>(), 101);
+}
+
+#[test]
 fn the_system_wide_limit_is_enfile() {
     let mut files = OpenFiles::new(64);
     for _ in 0..64 {

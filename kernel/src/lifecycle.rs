@@ -5,25 +5,25 @@ use crate::calls::{self, jobs, threads};
 use crate::files::{Descriptors, Files};
 use crate::kernel::{Kernel, Tasks};
 use crate::signals::{self, SIGCHLD, SIGKILL};
-use crate::{schedule, statistics};
+use crate::{ending, schedule, statistics};
 use alloc::vec::Vec;
 use containers::{Budget, Channel, ContainerId, Ending, ProcessId, Space, State, ThreadId};
 use cpulocal::InKernel;
 
-/// Ends a thread; with its last thread the process has ended as `how` says.
+/// Ends a thread that runs on this CPU; with its last thread the process has ended as `how` says.
 pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let process = thread.process;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
+    if kernel.tasks.process(process).is_none_or(|process| process.threads == 1) {
+        return ending::end_process(kernel, cpu, process, id, how);
+    }
     threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, id, &mut { threads::ROBUST });
     threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, id);
-    if kernel.tasks.end_thread(id) == 0 {
-        end_process(kernel, cpu, process, how);
-    } else {
-        // It may have been the one that was to take a signal, or the last that was still to stop.
-        signals::find_takers(&mut kernel.tasks, process);
-        signals::settle_stop(&mut kernel.tasks, process);
-    }
+    kernel.tasks.end_thread(id);
+    // It may have been the one that was to take a signal, or the last that was still to stop.
+    signals::find_takers(&mut kernel.tasks, process);
+    signals::settle_stop(&mut kernel.tasks, process);
 }
 
 /// Ends a process with all its threads and gives back what it held. Its parent can still ask how it
@@ -45,7 +45,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     kernel.messages.forget(id);
     leave_container(kernel, cpu, id, container);
     jobs::hang_up(&mut kernel.tasks, &mut kernel.console, id);
-    disown_children(kernel, id);
+    disown_some(kernel, id, &mut Budget::unlimited());
     if kernel.first == Some(id) {
         end_run(kernel, cpu, how);
     }
@@ -63,12 +63,24 @@ fn links(kernel: &Kernel, id: ProcessId, parent: Option<ProcessId>) -> bool {
 
 /// Ends all threads of a process, wherever they run.
 pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
+    end_some_threads(kernel, cpu, id, None, &mut Budget::unlimited());
+}
+
+/// Ends threads of a process, wherever they run, but for one that is to stay, until the budget is spent. Whether that was
+/// all.
+pub fn end_some_threads(
+    kernel: &mut Kernel,
+    cpu: &InKernel,
+    id: ProcessId,
+    stays: Option<ThreadId>,
+    budget: &mut Budget,
+) -> bool {
     let me = schedule::this_cpu(cpu);
     if kernel.memory.cpu_count() > 1 {
         // Their control blocks and their container are in use there until then.
         kernel.memory.vacate(kernel.tasks.running_on(id).without(me));
     }
-    let Some(process) = kernel.tasks.process(id) else { return };
+    let Some(process) = kernel.tasks.process(id) else { return true };
     let (container, mut left) = (process.container, process.threads);
     let main = (process.main.state != State::Ended).then_some(ThreadId::main(id));
     let space = Space { container, cpu: me };
@@ -83,15 +95,24 @@ pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
         }
         kernel.tasks.end_thread(thread)
     };
-    if let Some(main) = main {
+    if let Some(main) = main.filter(|main| Some(*main) != stays) {
         left = end(kernel, main);
     }
     // Mostly that is all. Else some at a time: neither a search for each nor a list of all.
-    while left > 0 {
-        let some: Vec<ThreadId> = kernel.tasks.threads_of(id).take(64).collect();
+    let least = u32::from(stays.is_some());
+    while left > least && !budget.is_spent() {
+        let others = kernel.tasks.threads_of(id).filter(|thread| Some(*thread) != stays);
+        let some: Vec<ThreadId> = others.take(SOME).collect();
         some.into_iter().for_each(|thread| left = end(kernel, thread));
+        budget.spend(COST_OF_THREADS);
     }
+    left == least
 }
+
+/// Threads or children that are ended or disowned before the budget is looked at, and instructions that it takes, roughly.
+const SOME: usize = 16;
+const COST_OF_THREADS: u64 = 12_000;
+const COST_OF_CHILDREN: u64 = 8_000;
 
 /// A process leaves a container, which ends with the last one; its parent may have waited for that.
 pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, container: ContainerId) {
@@ -130,14 +151,15 @@ pub fn forget(tasks: &mut Tasks, files: &mut Files, id: ProcessId) {
     tasks.remove_process(id);
 }
 
-/// Children of an ended process have nobody to tell: those that have ended go now, the others then.
-fn disown_children(kernel: &mut Kernel, parent: ProcessId) {
-    loop {
-        // Some at a time, as above.
-        let some: Vec<ProcessId> = kernel.tasks.children(parent).take(64).collect();
+/// Children of an ended process have nobody to tell: those that have ended go now, the others then. Goes on until the
+/// budget is spent; whether that was all.
+pub fn disown_some(kernel: &mut Kernel, parent: ProcessId, budget: &mut Budget) -> bool {
+    while !budget.is_spent() {
+        let some: Vec<ProcessId> = kernel.tasks.children(parent).take(SOME).collect();
         if some.is_empty() {
-            break;
+            return true;
         }
+        budget.spend(COST_OF_CHILDREN);
         for child in some {
             match kernel.tasks.process(child).is_some_and(|process| process.ended.is_some()) {
                 true => forget(&mut kernel.tasks, &mut kernel.files, child),
@@ -150,6 +172,7 @@ fn disown_children(kernel: &mut Kernel, parent: ProcessId) {
             }
         }
     }
+    false
 }
 
 /// The first process has ended: so does the run.

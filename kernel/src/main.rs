@@ -12,6 +12,7 @@ mod arch;
 mod boundary;
 mod calls;
 mod console;
+mod ending;
 mod files;
 mod kernel;
 mod lifecycle;

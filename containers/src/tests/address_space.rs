@@ -10,7 +10,7 @@ use crate::physical::PhysicalMemory;
 use crate::region::{Backing, MAX_REGIONS, Region, Regions, Rights};
 use crate::testing::Machine;
 use crate::user::Space;
-use crate::{ContainerId, ObjectId};
+use crate::{Budget, ContainerId, ObjectId};
 
 const CPU: Cpu = Cpu(0);
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -378,7 +378,7 @@ fn a_change_for_which_there_are_too_many_regions_changes_nothing() {
     assert!(memory.container(id).unwrap().regions.covers(OUTSIDE..OUTSIDE + 4 * PAGE));
     memory.unmap(id, first).unwrap();
     memory.destroy_container(id, CPU);
-    memory.take_apart(&mut crate::Budget::unlimited());
+    memory.take_apart(&mut Budget::unlimited());
     assert_eq!(memory.physical.free_frames(), free);
 }
 
@@ -467,4 +467,39 @@ fn a_table_that_was_walked_to_is_forgotten_when_it_goes() {
         assert!(memory.copy_across((other, start + 4), (id, start + 4), 4));
         assert_eq!(memory.word(space(id), start + 4), Ok(word(n as u8 + 101)));
     }
+}
+
+#[test]
+fn a_range_is_changed_in_pieces_and_tables_move_whole() {
+    let mut memory = Machine::memory(8000);
+    let id = memory.make_container_with_directory(CPU).unwrap();
+    let (range, space) = (OUTSIDE..OUTSIDE + 3000 * PAGE, Space { container: id, cpu: CPU });
+    memory.map(id, Region::new(range.clone(), RW, Backing::Zero)).unwrap();
+    (0..3000_u64).for_each(|n| memory.copy_out(space, OUTSIDE + n * PAGE, &n.to_le_bytes()).unwrap());
+    let (mut at, mut pieces) = (range.start, 0);
+    while at < range.end {
+        let end = memory.affordable(id, at..range.end, &mut Budget::of(1));
+        assert!(at < end && end <= range.end && end - at <= 512 * PAGE, "{at:#x} {end:#x}");
+        memory.protect(id, at..end, Rights::READ).unwrap();
+        (at, pieces) = (end, pieces + 1);
+    }
+    assert_eq!((pieces, memory.container(id).unwrap().regions.len()), (6, 1));
+    assert_eq!(memory.affordable(id, range.clone(), &mut Budget::unlimited()), range.end);
+    assert!(memory.copy_out(space, OUTSIDE, &[0]).is_err());
+    let free = memory.physical.free_frames();
+    let to = memory.container_mut(id).unwrap().room_for_move(OUTSIDE + PAGE, 2900 * PAGE).unwrap();
+    memory.relocate(id, CPU, OUTSIDE + PAGE..OUTSIDE + 2901 * PAGE, to).unwrap();
+    assert_eq!((to - OUTSIDE - PAGE) % (512 * PAGE), 0);
+    // Tables for the two ends, and perhaps those above.
+    assert!(free - memory.physical.free_frames() <= 4);
+    for n in 0..3000_u64 {
+        let mut bytes = [0; 8];
+        let place = if (1..2901).contains(&n) { to + (n - 1) * PAGE } else { OUTSIDE + n * PAGE };
+        memory.copy_in(space, place, &mut bytes).unwrap();
+        assert_eq!(u64::from_le_bytes(bytes), n);
+    }
+    assert!(memory.copy_in(space, OUTSIDE + PAGE, &mut [0]).is_err());
+    memory.destroy_container(id, CPU);
+    memory.take_apart(&mut Budget::unlimited());
+    assert_eq!(memory.physical.free_frames(), 8000 - 1 - 4);
 }

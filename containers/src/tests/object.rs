@@ -107,8 +107,8 @@ proptest! {
                 Step::Fill(n, page, pages) => {
                     let Some((object, _)) = objects[n] else { continue };
                     let before = recount(&memory);
-                    match memory.fill_object(object, page * PAGE..(page + pages) * PAGE) {
-                        Ok(()) => prop_assert!((page..page + pages).all(|page| memory.object_page(object, page).is_some())),
+                    match memory.fill_object(object, page * PAGE..(page + pages) * PAGE, &mut Budget::unlimited()) {
+                        Ok(_) => prop_assert!((page..page + pages).all(|page| memory.object_page(object, page).is_some())),
                         Err(_) => prop_assert_eq!(recount(&memory), before),
                     }
                 }

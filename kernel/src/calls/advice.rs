@@ -12,43 +12,57 @@ use core::ops::Range;
 const STAGE: u64 = 512;
 const COST_OF_A_PAGE: u64 = 15;
 
+/// In the place of `madvise`: there has been a hole.
+const HOLE: u64 = 1;
+
 /// `madvise(address, length, advice)`: what changes contents or what a child of `fork` gets is followed, or refused
 /// (`EINVAL`); what only helps to be fast means nothing here. A hole is an error, but what lies around it has been done.
-pub fn madvise(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+pub fn madvise(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
     let [start, length, ..] = *caller.arguments;
     let range = range(start, length)?;
     let id = caller.space.container;
+    let from = (place & !HOLE).max(range.start);
+    // To take a page away is dearer than to change it.
+    let end = memory.affordable(id, from..range.end, &mut Budget::of(Budget::VISIT / 2));
+    advise(memory, id, from..end, caller.int(2))?;
+    let regions = &memory.container(id).ok_or(Errno::ESRCH)?.regions;
+    let hole = if regions.covers(from..end) { place & HOLE } else { HOLE };
+    match hole {
+        _ if end < range.end => preempt(tasks, caller, end | hole),
+        HOLE => Err(Errno::ENOMEM),
+        _ => DONE,
+    }
+}
+
+/// Follows an advice on a part of a range.
+fn advise(memory: &mut Memory, id: ContainerId, range: Range<u64>, advice: i32) -> Result<(), Errno> {
     let none = Traits::empty();
-    let changed = match caller.int(2) {
+    let changed = match advice {
         // MADV_DONTNEED
         4 if has(memory, id, &range, Traits::LOCKED) => return Err(Errno::EINVAL),
         4 => {
-            if !memory.discard_some(id, range.clone(), &mut Budget::of_a_visit()) {
-                return preempt(tasks, caller, 0);
-            }
+            memory.discard(id, range);
             Ok(())
         }
         // MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED; FREE; MERGEABLE and HUGEPAGE with their contraries; DONTDUMP, DODUMP;
         // COLD, PAGEOUT
         0..=3 | 8 | 12..=17 | 20 | 21 => Ok(()),
         // MADV_DONTFORK, DOFORK
-        10 => memory.change(id, range.clone(), set(Traits::NOT_FORKED, none)),
-        11 => memory.change(id, range.clone(), set(none, Traits::NOT_FORKED)),
+        10 => memory.change(id, range, set(Traits::NOT_FORKED, none)),
+        11 => memory.change(id, range, set(none, Traits::NOT_FORKED)),
         // MADV_WIPEONFORK
         18 => {
-            let container = memory.container(id).ok_or(Errno::ESRCH)?;
-            if container.regions.within(range.clone()).any(|region| region.backing != Backing::Zero) {
+            let regions = &memory.container(id).ok_or(Errno::ESRCH)?.regions;
+            if regions.within(range.clone()).any(|region| region.backing != Backing::Zero) {
                 return Err(Errno::EINVAL);
             }
-            memory.change(id, range.clone(), set(Traits::WIPED_BY_FORK, none))
+            memory.change(id, range, set(Traits::WIPED_BY_FORK, none))
         }
         // MADV_KEEPONFORK
-        19 => memory.change(id, range.clone(), set(none, Traits::WIPED_BY_FORK)),
+        19 => memory.change(id, range, set(none, Traits::WIPED_BY_FORK)),
         _ => return Err(Errno::EINVAL),
     };
-    changed.map_err(no_memory)?;
-    let container = memory.container(id).ok_or(Errno::ESRCH)?;
-    if container.regions.covers(range) { DONE } else { Err(Errno::ENOMEM) }
+    changed.map_err(no_memory)
 }
 
 /// Whether a part of a range has a trait.
@@ -72,45 +86,75 @@ pub fn msync(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || contrary || !caller.arguments[0].is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    let [start, length, ..] = *caller.arguments;
-    let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
+    let range = pages_around(caller)?;
+    let id = caller.space.container;
     let from = place(tasks, caller).max(range.start);
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    match container.regions.covered(from..range.end, &mut Budget::of_a_visit()) {
-        Covered::All if flags & INVALIDATE != 0 && has(memory, caller.space.container, &range, Traits::LOCKED) => {
-            Err(Errno::EBUSY)
-        }
-        Covered::All => DONE,
-        Covered::UpTo(hole) if container.regions.at(hole).is_none() => Err(Errno::ENOMEM),
-        Covered::UpTo(place) => preempt(tasks, caller, place),
-    }
-}
-
-/// Changes the traits of the pages around the range in the arguments, each of which must be in some region: `ENOMEM`
-fn change_around(caller: &Caller, memory: &mut Memory, change: impl Fn(Region) -> Region) -> Result<Range<u64>, Errno> {
-    let [start, length, ..] = *caller.arguments;
-    let range = range(start & !(PAGE - 1), length.saturating_add(start % PAGE))?;
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    if !container.regions.covers(range.clone()) {
+    let regions = &memory.container(id).ok_or(Errno::ESRCH)?.regions;
+    let (reached, is_hole) = match regions.covered(from..range.end, &mut Budget::of_a_visit()) {
+        Covered::All => (range.end, false),
+        Covered::UpTo(place) => (place, regions.at(place).is_none()),
+    };
+    if is_hole {
         return Err(Errno::ENOMEM);
     }
-    memory.change(caller.space.container, range.clone(), change).map_err(no_memory)?;
-    Ok(range)
+    if flags & INVALIDATE != 0 && has(memory, id, &(from..reached), Traits::LOCKED) {
+        return Err(Errno::EBUSY);
+    }
+    if reached == range.end { DONE } else { preempt(tasks, caller, reached) }
 }
 
-/// `mlock(address, length)`: nothing is ever paged out, so it is enough that the pages are there.
+/// The pages around the range in the arguments.
+fn pages_around(caller: &Caller) -> Result<Range<u64>, Errno> {
+    let [start, length, ..] = *caller.arguments;
+    range(start & !(PAGE - 1), length.saturating_add(start % PAGE))
+}
+
+/// Changes the traits of as much of a range as a visit can, without a hole (`ENOMEM`); returns how far it has come.
+fn change_some(
+    caller: &Caller,
+    memory: &mut Memory,
+    range: Range<u64>,
+    change: impl Fn(Region) -> Region,
+) -> Result<u64, Errno> {
+    let id = caller.space.container;
+    let end = memory.affordable(id, range.clone(), &mut Budget::of_a_visit());
+    if !memory.container(id).ok_or(Errno::ESRCH)?.regions.covers(range.start..end) {
+        return Err(Errno::ENOMEM);
+    }
+    memory.change(id, range.start..end, change).map_err(no_memory)?;
+    Ok(end)
+}
+
+/// In the place of `mlock`: all regions have been changed, and it goes on with the pages.
+const POPULATES: u64 = 1;
+
+/// `mlock(address, length)`: nothing is ever paged out, so it is enough that the pages are there. What lies before a hole
+/// is locked all the same, as on Linux.
 pub fn mlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
-    let range = change_around(caller, memory, set(Traits::LOCKED, Traits::empty()))?;
-    let from = place.max(range.start);
+    let range = pages_around(caller)?;
+    let mut from = range.start;
+    if place & POPULATES != 0 {
+        from = place - POPULATES;
+    } else {
+        let changed = change_some(caller, memory, place.max(from)..range.end, set(Traits::LOCKED, Traits::empty()))?;
+        if changed < range.end {
+            return preempt(tasks, caller, changed);
+        }
+    }
     match populate(caller, memory, from..range.end)? {
         end if end == range.end => DONE,
-        reached => preempt(tasks, caller, reached),
+        reached => preempt(tasks, caller, reached | POPULATES),
     }
 }
 
 /// `munlock(address, length)`
-pub fn munlock(caller: &Caller, memory: &mut Memory) -> Answer {
-    change_around(caller, memory, set(Traits::empty(), Traits::LOCKED)).and(DONE)
+pub fn munlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
+    let range = pages_around(caller)?;
+    let from = place.max(range.start);
+    match change_some(caller, memory, from..range.end, set(Traits::empty(), Traits::LOCKED))? {
+        end if end == range.end => DONE,
+        end => preempt(tasks, caller, end),
+    }
 }
 
 /// `mincore(address, length, vector)`: whatever has been touched is in memory. What lies before a hole is told all the

@@ -1,7 +1,7 @@
 //! Calls on address space: `mmap` and its kin, `brk`. What is said of memory that is there already is
 //! [`super::advice`]'s business.
 
-use super::{Answer, Caller, DONE, Reply, no_memory, place, preempt, value};
+use super::{Answer, Caller, DONE, Reply, no_memory, point, preempt, preempt_at, value};
 use crate::files::{Files, Mappable};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Limits;
@@ -10,8 +10,8 @@ use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
 use containers::region::MAX_REGIONS;
 use containers::{
-    Backing, Budget, Channel, Container, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Purpose, Region, Rights,
-    ThreadId, Traits, Wait,
+    Backing, Budget, Channel, Container, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Point, Purpose, Region,
+    Rights, ThreadId, Traits, Wait,
 };
 use core::ops::Range;
 
@@ -107,14 +107,14 @@ fn affordable_data(container: &Container, bytes: u64, limits: &Limits) -> Result
 }
 
 /// Makes a call that changes the caller's address space, unless another thread's has not ended that has come to a
-/// preemption point: then it is made when that has. The call is told its place.
+/// preemption point: then it is made when that has. The call is told where it goes on.
 pub fn change(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
-    call: impl FnOnce(&mut Memory, &mut Tasks, u64) -> Answer,
+    call: impl FnOnce(&mut Memory, &mut Tasks, Point) -> Answer,
 ) -> Answer {
-    change_with(caller, memory, tasks, |memory, tasks, place| Err(call(memory, tasks, place)))
+    change_with(caller, memory, tasks, |memory, tasks, point| Err(call(memory, tasks, point)))
         .unwrap_or_else(|answer| answer)
 }
 
@@ -123,16 +123,16 @@ pub fn change_with<T>(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
-    part: impl FnOnce(&mut Memory, &mut Tasks, u64) -> Result<T, Answer>,
+    part: impl FnOnce(&mut Memory, &mut Tasks, Point) -> Result<T, Answer>,
 ) -> Result<T, Answer> {
     let id = caller.space.container;
-    let place = place(tasks, caller);
+    let point = point(tasks, caller);
     let before = memory.container(id).and_then(|container| container.changed_by);
     if before.is_some_and(|other| other != caller.thread) {
         tasks.park(caller.thread, Wait::restart(Channel::Container(id), None));
         return Err(Ok(Reply::Parked));
     }
-    let result = part(memory, tasks, place);
+    let result = part(memory, tasks, point);
     let now = matches!(result, Err(Ok(Reply::Again))).then_some(caller.thread);
     if before != now {
         memory.container_mut(id).into_iter().for_each(|container| container.changed_by = now);
@@ -177,7 +177,7 @@ fn clear(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, range: Range<u
 }
 
 /// `mmap(address, length, protection, flags, fd, offset)`
-pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files) -> Answer {
+pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, point: Point) -> Answer {
     let [hint, length, protection, flags, _, offset] = *caller.arguments;
     let fd = caller.int(4);
     let rights = rights(protection);
@@ -185,6 +185,9 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
         return Err(Errno::EINVAL);
     }
     let length = pages(length).ok_or(Errno::ENOMEM)?;
+    if point.place != 0 {
+        return populate_mapping(caller, memory, tasks, point.progress..point.progress + length, point.place);
+    }
     let anonymous = flags & MAP_ANONYMOUS != 0;
     let shared = is_shared(flags)?;
     let mut traits = Traits::empty();
@@ -229,11 +232,19 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     let mapped = if flags & MAP_FIXED != 0 { memory.map(id, region) } else { memory.map_fresh(id, region) };
     mapped.map_err(no_memory)?;
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
-        // As on Linux the mapping stands, even if there is no memory for all of its pages. What is more than one visit may
-        // enter comes when it is touched.
-        let _ = populate(caller, memory, start..start + length);
+        return populate_mapping(caller, memory, tasks, start..start + length, start);
     }
     value(start)
+}
+
+/// Enters the pages of a new mapping from `at` on. As on Linux it stands, even if there is no memory for all of them.
+fn populate_mapping(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, mapping: Range<u64>, at: u64) -> Answer {
+    match populate(caller, memory, at..mapping.end) {
+        Ok(place) if place < mapping.end => {
+            preempt_at(tasks, caller, Point { progress: mapping.start, place, ends_for_handlers: false })
+        }
+        _ => value(mapping.start),
+    }
 }
 
 /// Whether a mapping with these flags is shared: `EINVAL` for what does not go together, `EOPNOTSUPP` for unknown flags
@@ -348,7 +359,7 @@ pub fn munmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
 
 /// `mprotect(address, length, protection)`: what lies before a hole (`ENOMEM`) or a region that may not have these rights
 /// (`EACCES`) has got them all the same.
-pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
+pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
     /// From the start of the region on, which must be one that grows.
     const PROT_GROWSDOWN: u64 = 0x0100_0000;
     const PROT_KNOWN: u64 = 0xf;
@@ -367,23 +378,31 @@ pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     }
     let rights = rights(protection);
     let may = |region: &Region| !(rights.contains(Rights::WRITE) && region.traits.contains(Traits::READ_ONLY));
-    let done = container.regions.extent(range.clone(), may);
-    let refused = match container.regions.at(done) {
-        _ if done == range.end => None,
+    let id = caller.space.container;
+    let from = place.max(range.start);
+    let end = memory.affordable(id, from..range.end, &mut Budget::of_a_visit());
+    let regions = &container.regions;
+    let done = regions.extent(from..end, may);
+    let refused = match regions.at(done) {
+        _ if done == end => None,
         Some(_) => Some(Errno::EACCES),
         None => Some(Errno::ENOMEM),
     };
-    if rights.contains(Rights::WRITE) {
+    // All of it is counted before any of it is changed.
+    if rights.contains(Rights::WRITE) && place == 0 {
         let writable = |region: &Region| !is_data(region) && is_data(&Region { rights, ..*region });
         let limits = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.limits;
         if limits.data.soft != u64::MAX {
-            let more = container.regions.within(range.start..done).filter(writable);
-            let bytes = more.map(|region| region.end.min(done) - region.start.max(range.start)).sum();
-            affordable_data(container, bytes, limits)?;
+            let more = regions.within(range.clone()).filter(writable);
+            affordable_data(container, more.map(|region| region.end - region.start).sum(), limits)?;
         }
     }
-    memory.protect(caller.space.container, range.start..done, rights).map_err(no_memory)?;
-    refused.map_or(DONE, Err)
+    memory.protect(id, from..done, rights).map_err(no_memory)?;
+    match refused {
+        Some(errno) => Err(errno),
+        None if end < range.end => preempt(tasks, caller, end),
+        None => DONE,
+    }
 }
 
 /// `mremap(address, old length, new length, flags, new address)`
@@ -443,7 +462,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
         return Err(Errno::ENOMEM);
     }
     let to = match flags & MREMAP_FIXED {
-        0 => memory.container_mut(id).and_then(|it| it.room_for(length)).ok_or(Errno::ENOMEM)?,
+        0 => memory.container_mut(id).and_then(|it| it.room_for_move(start, length)).ok_or(Errno::ENOMEM)?,
         _ => target,
     };
     let kept = old_length.min(length);

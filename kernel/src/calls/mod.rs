@@ -195,10 +195,17 @@ pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
     restart
 }
 
-/// Where the caller's call goes on that has come to a preemption point: at 0 if it begins.
+/// The preemption point where the caller's call goes on: all zero if it begins.
+#[inline(always)]
+pub fn point(tasks: &mut Tasks, caller: &Caller) -> Point {
+    let (progress, place) = restart(tasks, caller).map_or((0, 0), |restart| (restart.progress, restart.place));
+    Point { progress, place, ends_for_handlers: false }
+}
+
+/// The same if it has moved nothing: where it goes on, at 0 if it begins.
 #[inline(always)]
 pub fn place(tasks: &mut Tasks, caller: &Caller) -> u64 {
-    restart(tasks, caller).map_or(0, |restart| restart.place)
+    point(tasks, caller).place
 }
 
 /// The caller's call has come to a preemption point: it goes on there when it is made again, and handlers wait for that.

@@ -151,15 +151,15 @@ calls! {
     /// Puts Linux's calls into the table, but for those on files.
     fn linux(Sysno, 0, k, cpu, c, { memory, tasks, files, random, first, .. });
 
-    mmap: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mmap(c, memory, tasks, files)),
+    mmap: LONG => memory::change(c, memory, tasks, |memory, tasks, point| memory::mmap(c, memory, tasks, files, point)),
     munmap: ALWAYS | LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::munmap(c, memory, tasks)),
-    mprotect: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mprotect(c, memory, tasks)),
+    mprotect: LONG => memory::change(c, memory, tasks, |memory, tasks, at| memory::mprotect(c, memory, tasks, at.place)),
     mremap: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mremap(c, memory, tasks)),
     brk: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::brk(c, memory, tasks)),
-    madvise: LONG => memory::change(c, memory, tasks, |memory, tasks, _| advice::madvise(c, memory, tasks)),
+    madvise: LONG => memory::change(c, memory, tasks, |memory, tasks, at| advice::madvise(c, memory, tasks, at.place)),
     msync => advice::msync(c, memory, tasks),
-    mlock: LONG => memory::change(c, memory, tasks, |memory, tasks, place| advice::mlock(c, memory, tasks, place)),
-    munlock => memory::change(c, memory, tasks, |memory, _, _| advice::munlock(c, memory)),
+    mlock: LONG => memory::change(c, memory, tasks, |memory, tasks, at| advice::mlock(c, memory, tasks, at.place)),
+    munlock: LONG => memory::change(c, memory, tasks, |memory, tasks, at| advice::munlock(c, memory, tasks, at.place)),
     mincore => advice::mincore(c, memory, tasks),
 
     clone: LONG | REGISTERS => threads::clone(c, k, cpu),

@@ -3,7 +3,7 @@
 use super::{Answer, Caller, DONE, Reply, bad_address, forking, value};
 use crate::arch::clock;
 use crate::kernel::{Kernel, Memory, Tasks};
-use crate::{arch, lifecycle, schedule};
+use crate::{arch, ending, lifecycle, schedule};
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::{Backing, Channel, CpuSet, Ending, Region, Resume, Rights, Space, ThreadId, Wait};
@@ -75,7 +75,7 @@ pub fn exit(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
 
 /// `exit_group(status)` of the calling process.
 pub fn exit_group(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    lifecycle::end_process(kernel, cpu, caller.process, Ending::Exited(caller.arguments[0] as u8));
+    ending::end_process(kernel, cpu, caller.process, caller.thread, Ending::Exited(caller.arguments[0] as u8));
     Ok(Reply::Gone)
 }
 

@@ -204,6 +204,22 @@ impl Files {
         descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks, self));
     }
 
+    /// A process that ends gives up a descriptor of an open file; of one that another process shares, its locks.
+    pub fn give_up(
+        &mut self,
+        memory: &mut Memory,
+        tasks: &mut Tasks,
+        process: ProcessId,
+        id: OpenFileId,
+        is_own: bool,
+    ) {
+        let news = match is_own {
+            true => self.release(memory, process, id),
+            false => News::of_locks(!self.locks.is_empty() && self.unlock(process, id)),
+        };
+        news.tell(tasks, self);
+    }
+
     /// Gives up a process's locks of an open file; tells whether there were any.
     fn unlock(&mut self, process: ProcessId, id: OpenFileId) -> bool {
         let inode = self.open.get(id).map(|file| file.inode);

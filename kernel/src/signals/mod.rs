@@ -10,8 +10,8 @@
 pub mod frame;
 
 use crate::calls::memory::is_forked_by_another;
+use crate::ending;
 use crate::kernel::{Kernel, Tasks};
-use crate::lifecycle;
 use crate::schedule::Running;
 use alloc::rc::Rc;
 pub use containers::signals::bit;
@@ -280,7 +280,7 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
         }
         (_, vector) => log::warn!("{program} ({number}) killed by {killer}: exception {vector} at {rip:#x}"),
     }
-    lifecycle::end_process(kernel, cpu, process, Ending::Killed(signal.info.number));
+    ending::end_process(kernel, cpu, process, id, Ending::Killed(signal.info.number));
 }
 
 /// Sends a signal to a process: to whichever of its threads takes it. False if it is refused: a real-time signal of
@@ -535,6 +535,10 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
 #[inline(never)]
 fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
+        if let Some(how) = kernel.tasks.ending(thread.process) {
+            ending::go_on(kernel, cpu, thread.process, id, how);
+            return false;
+        }
         if is_forked_by_another(&kernel.memory, thread.container, id)
             && with_effect(&kernel.tasks, thread.process, kernel.tasks.open(thread), |effect| effect == Effect::Ends)
                 == 0

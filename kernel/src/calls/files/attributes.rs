@@ -3,12 +3,12 @@
 use super::names::AT_EMPTY_PATH;
 use super::structures::{Stat, StatFs, Statx};
 use super::{AT_FDCWD, Path, file_size, find, opened, too_long};
-use crate::calls::{Answer, Caller, DONE};
+use crate::calls::{Answer, Caller, DONE, place, preempt};
 use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::inode::Kind;
 use ::files::{Errno, InodeId, OpenFlags};
-use containers::Purpose;
+use containers::{Budget, Purpose};
 
 /// A link in the last component is not followed.
 pub const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
@@ -209,7 +209,11 @@ pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files:
     if offset + length > crate::files::SIZE_MAX {
         return Err(Errno::EFBIG);
     }
-    memory.fill_object(object, offset..offset + length).map_err(|_| Errno::ENOSPC)?;
+    let range = place(tasks, caller).max(offset)..offset + length;
+    let filled = memory.fill_object(object, range.clone(), &mut Budget::of_a_visit()).map_err(|_| Errno::ENOSPC)?;
+    if filled < range.end {
+        return preempt(tasks, caller, filled);
+    }
     if grows {
         files.resize(memory, opened.file.inode, offset + length)?;
     }

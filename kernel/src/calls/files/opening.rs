@@ -2,12 +2,12 @@
 
 use super::{Path, at, resources, resources_mut};
 use crate::arch::heap;
-use crate::calls::{Answer, Caller, DONE, jobs, value};
+use crate::calls::{Answer, Caller, DONE, jobs, place, preempt, value};
 use crate::console::Console;
 use crate::files::{Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::{Device, Errno, Kind, OpenFile, OpenFlags};
-use containers::{PhysicalMemory, Purpose};
+use containers::{Budget, PhysicalMemory, Purpose};
 
 /// `openat(directory, path, flags, mode)`
 pub fn openat(
@@ -79,6 +79,9 @@ pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     DONE
 }
 
+/// Instructions that it takes to close a descriptor, roughly.
+const COST_OF_A_DESCRIPTOR: u64 = 1_000;
+
 /// `close_range(first, last, flags)`
 pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     // Every process has a table of its own here, so there is nothing to unshare.
@@ -88,8 +91,13 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
     if flags & !(UNSHARE | CLOSE_ON_EXEC) != 0 || first > last {
         return Err(Errno::EINVAL);
     }
-    let mut from = first;
+    let mut from = first.max(place(tasks, caller) as u32);
+    let mut budget = Budget::of_a_visit();
     loop {
+        if budget.is_spent() {
+            return preempt(tasks, caller, from.into());
+        }
+        budget.spend(COST_OF_A_DESCRIPTOR);
         let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
         let Some(fd) = descriptors.next_used(from).filter(|fd| *fd <= last) else { return DONE };
         if flags & CLOSE_ON_EXEC == 0 && files.locks.is_empty() && descriptors.give_up_shared(fd..=last, false) {

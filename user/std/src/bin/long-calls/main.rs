@@ -3,6 +3,9 @@
 //! Run by `profile`, it shows how long each keeps the kernel at a time. It also looks at what comes of them: a call that
 //! leaves the kernel in the middle must end as if it had not. Without a part all of them; they run on Linux as well.
 
+mod ends;
+mod space;
+
 use libc::*;
 use programs::children::{End, end_of, fork_raw, leave};
 use programs::sys;
@@ -15,13 +18,20 @@ const MIB: usize = 1 << 20;
 /// A part of the program.
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 14] = [
     ("residence", residence),
     ("bytes", bytes),
     ("copies", copies),
     ("interrupted", interrupted),
     ("giving-back", giving_back),
+    ("rights", space::rights),
+    ("moves", space::moves),
+    ("ahead", space::ahead),
+    ("advice", space::advice),
     ("forks", forks),
+    ("descriptors", ends::descriptors),
+    ("children", ends::children),
+    ("threads", ends::threads),
     ("deaths", deaths),
 ];
 

@@ -1,0 +1,66 @@
+//! Ends of processes that have much.
+//!
+//! Threads, descriptors and children of a process that ends go one by one, and there may be thousands. Then they go a
+//! few at a time. A thread of the process stays meanwhile: whenever it is about to go to user mode, more of what the
+//! process has goes, and the thread is put back into the ready queue (`signals::deliver`). Any other thread that gets so
+//! far does the same. When little is left, the process ends.
+//!
+//! **Invariant:** no thread of a process that is ending goes to user mode. Until the process has ended, others find it
+//! alive, with what it still has.
+
+use crate::kernel::Kernel;
+use crate::lifecycle;
+use containers::{Budget, Ending, ProcessId, ThreadId};
+use cpulocal::InKernel;
+
+/// Threads, descriptors and children that go at once with their process, of each kind.
+const FEW: usize = 64;
+
+/// Instructions that one piece takes, roughly. A visit may make four (`boundary::choose`).
+const PIECE: u64 = 25_000;
+
+/// Instructions that it takes to close some descriptors, roughly.
+const COST_OF_DESCRIPTORS: u64 = 12_000;
+
+/// Ends a process, of which a thread runs on this CPU: now if it has little, else by and by.
+pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, thread: ThreadId, how: Ending) {
+    if has_much(kernel, id) {
+        kernel.tasks.begin_to_end(id, how);
+        kernel.tasks.alert(thread);
+    } else {
+        lifecycle::end_process(kernel, cpu, id, how);
+    }
+}
+
+fn has_much(kernel: &Kernel, id: ProcessId) -> bool {
+    let Some(process) = kernel.tasks.process(id) else { return false };
+    let descriptors = &process.resources.descriptors;
+    process.threads as usize > FEW
+        || descriptors.len() as usize > FEW && !descriptors.is_shared()
+        || kernel.tasks.children(id).nth(FEW).is_some()
+}
+
+/// A thread of a process that is ending would go to user mode: more goes of what the process has, and at last the process.
+pub fn go_on(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, thread: ThreadId, how: Ending) {
+    let mut budget = Budget::of(PIECE);
+    let is_light = lifecycle::end_some_threads(kernel, cpu, id, Some(thread), &mut budget)
+        && close_some(kernel, id, &mut budget)
+        && lifecycle::disown_some(kernel, id, &mut budget);
+    if is_light {
+        lifecycle::end_process(kernel, cpu, id, how);
+    } else {
+        kernel.tasks.make_ready(thread);
+    }
+}
+
+/// Closes descriptors until the budget is spent; whether none is left that no other process shares.
+fn close_some(kernel: &mut Kernel, id: ProcessId, budget: &mut Budget) -> bool {
+    let Kernel { memory, tasks, files, .. } = kernel;
+    while !budget.is_spent() {
+        let descriptors = tasks.process_mut(id).map(|process| &mut process.resources.descriptors);
+        let Some((some, are_own)) = descriptors.and_then(|descriptors| descriptors.take_some()) else { return true };
+        some.into_iter().for_each(|file| files.give_up(memory, tasks, id, file, are_own));
+        budget.spend(COST_OF_DESCRIPTORS);
+    }
+    false
+}
