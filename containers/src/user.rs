@@ -41,6 +41,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
+    /// Where bytes of user memory are, there and accessible, if they lie in one page: frame and offset.
+    #[inline]
+    pub fn within_page(
+        &mut self,
+        space: Space,
+        address: u64,
+        length: usize,
+        access: Rights,
+    ) -> Result<Option<(Frame, usize)>, Fault> {
+        let offset = address as usize % PAGE_SIZE;
+        if length > PAGE_SIZE - offset {
+            return Ok(None);
+        }
+        Ok(Some((self.user_frame(space, address, access)?, offset)))
+    }
+
     /// Where an address of a shared mapping is in its object, if it is in one.
     pub fn shared_place(&self, id: ContainerId, address: u64) -> Option<(ObjectId, u64)> {
         let region = self.container(id)?.regions.at(address)?;

@@ -240,11 +240,3 @@ fn save(thread: &mut Thread, running: &Running) {
         arch::fpu::save(&mut thread.extended.0);
     }
 }
-
-/// Loads the current thread's extended state and bases anew, after a system call has changed them.
-pub fn reload(kernel: &mut Kernel, cpu: &InKernel) {
-    if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread(id)) {
-        arch::fpu::restore(&thread.extended.0);
-        arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
-    }
-}

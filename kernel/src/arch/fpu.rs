@@ -5,12 +5,14 @@
 //! see that in XCR0.
 
 use super::cpu::{Features, features};
+use super::physical::Frames;
 use alloc::boxed::Box;
-use containers::ExtendedState;
+use containers::{ExtendedState, Frame, PhysicalMemory};
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use raw_cpuid::CpuId;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
+use zerocopy::IntoBytes;
 
 /// Bytes of an area, at least: legacy region, XSAVE header, AVX.
 pub const AREA_SIZE: usize = 512 + 64 + 256;
@@ -85,10 +87,20 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
     set_controls(area);
 }
 
+/// Loads what a program starts with.
+pub fn restore_initial() {
+    static INITIAL: ExtendedState = {
+        let mut state = ExtendedState([0; _]);
+        set_controls(&mut state.0);
+        state
+    };
+    restore(&INITIAL.0);
+}
+
 /// Sets the control words of an area that is zero otherwise.
-fn set_controls<const N: usize>(area: &mut [u8; N]) {
-    area[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
-    area[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
+const fn set_controls<const N: usize>(area: &mut [u8; N]) {
+    [area[0], area[1]] = 0x37fu16.to_le_bytes();
+    [area[24], area[25], area[26], area[27]] = 0x1f80u32.to_le_bytes();
 }
 
 /// The extended state of a program at its start; in the place of one that nobody needs any more, if there is one.
@@ -106,6 +118,14 @@ pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
             state
         }
     }
+}
+
+/// A copy of an extended state, in the place of one that nobody needs any more, if there is one.
+#[inline]
+pub fn copy(state: &ExtendedState, spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
+    let Some(mut copy) = spare else { return Box::new(state.clone()) };
+    copy.0 = state.0;
+    copy
 }
 
 /// Clears what [`save`] may leave as it is, because a signal handler of the area's next thread sees all of it.
@@ -156,20 +176,66 @@ fn components() -> u64 {
     if features().contains(Features::AVX) { 7 } else { 3 }
 }
 
-/// Describes a saved state in its unused bytes and with a mark behind it, as a handler on Linux finds it
-/// described; returns both.
+/// Bytes of a state in a signal's frame.
+pub fn size_in_frame() -> usize {
+    size() + size_of_val(&END_MARK)
+}
+
+/// What describes a state in its unused bytes, as a handler on Linux finds it described.
+fn description() -> [u64; (HEADER - SOFTWARE_BYTES) / 8] {
+    match size() as u64 {
+        size if size > HEADER as u64 => [u64::from(BEGIN_MARK) | (size + 4) << 32, components(), size, 0, 0, 0],
+        _ => [0; _],
+    }
+}
+
+/// Describes a saved state, with a mark behind it; returns both.
 pub fn described<const N: usize>(area: &mut [u8; N]) -> &[u8] {
     let size = size();
-    let mut description = [0; HEADER - SOFTWARE_BYTES];
-    if size > HEADER {
-        description[0..4].copy_from_slice(&BEGIN_MARK.to_le_bytes());
-        description[4..8].copy_from_slice(&(size as u32 + 4).to_le_bytes());
-        description[8..16].copy_from_slice(&components().to_le_bytes());
-        description[16..20].copy_from_slice(&(size as u32).to_le_bytes());
-    }
-    area[SOFTWARE_BYTES..HEADER].copy_from_slice(&description);
+    area[SOFTWARE_BYTES..HEADER].copy_from_slice(description().as_bytes());
     area[size..size + 4].copy_from_slice(&END_MARK.to_le_bytes());
     &area[..size + 4]
+}
+
+/// Saves the registers where a program is to find them in a signal's frame, as [`save`] and [`described`] do, but
+/// without a copy in between. What the CPU does not write stays what the program had there.
+///
+/// # Panics
+/// If that is not in a frame in use, or not aligned.
+pub fn save_described(frames: &mut Frames, frame: Frame, offset: usize) {
+    assert!(offset.is_multiple_of(64), "an extended state that is not aligned");
+    let area = frames.bytes(frame, offset..offset + size_in_frame());
+    // SAFETY: in a frame in use, large enough and aligned. Threads may have the frame mapped and change what is
+    // written here, which nobody reads again before it has been checked ([`is_acceptable`]).
+    unsafe {
+        if size() > HEADER {
+            area.add(HEADER).cast::<[u64; 8]>().write_volatile([0; 8]);
+            core::arch::asm!("xsave64 [{}]", in(reg) area, in("eax") ALL, in("edx") ALL, options(nostack, preserves_flags));
+        } else {
+            core::arch::asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags));
+        }
+        area.add(SOFTWARE_BYTES).cast::<[u64; 6]>().write_volatile(description());
+        area.add(size()).cast::<u32>().write_volatile(END_MARK);
+    }
+}
+
+/// Takes a state that a program wrote out of a frame into an area: of each component only if it is there, since
+/// [`restore`] reads no other.
+pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), area: &mut [u8; N]) {
+    let mut copy = |part: Range<usize>| frames.read(frame, offset + part.start, &mut area[part]);
+    if size() == HEADER {
+        return copy(0..HEADER);
+    }
+    // MXCSR is loaded in any case, and without looking at what is not there the CPU refuses what may not be.
+    copy(CONTROLS_END..X87_REGISTERS.start);
+    copy(HEADER..HEADER + 64);
+    let present = area[HEADER];
+    let components = [0..X87_REGISTERS.end, X87_REGISTERS.end..RESERVED, HEADER + 64..AREA_SIZE];
+    for (n, part) in components.into_iter().enumerate() {
+        if present >> n & 1 != 0 {
+            frames.read(frame, offset + part.start, &mut area[part]);
+        }
+    }
 }
 
 /// Whether [`restore`] would accept a state that a program wrote: no reserved bits of MXCSR and of the

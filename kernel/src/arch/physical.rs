@@ -11,6 +11,7 @@ use super::ranges::Ranges;
 use crate::boundary::deferred::{self, Notes};
 use containers::frames::{FrameInfo, GROUP};
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
+use core::mem::MaybeUninit;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use cpulocal::InKernel;
@@ -19,6 +20,7 @@ use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
 use x86_64::structures::paging::page_table::PageTableEntry;
 use x86_64::{PhysAddr, VirtAddr};
+use zerocopy::FromBytes;
 
 /// Where the direct map begins: physical address zero.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
@@ -134,9 +136,21 @@ impl Frames {
         self.kernel.expect("the kernel's page tables are built")
     }
 
+    /// A value that a program has in a frame: it is copied once, whatever other threads do to it meanwhile.
+    #[inline]
+    pub fn value<T: FromBytes>(&self, frame: Frame, offset: usize) -> T {
+        let from = self.bytes(frame, offset..offset + size_of::<T>());
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: from a frame in use to a local variable, of which all bytes are written, and any are a `T`.
+        unsafe {
+            move_bytes(from, value.as_mut_ptr().cast(), size_of::<T>());
+            value.assume_init()
+        }
+    }
+
     /// Where the frame's bytes are, checked to be in use.
     #[inline]
-    fn bytes(&self, frame: Frame, range: Range<usize>) -> *mut u8 {
+    pub(super) fn bytes(&self, frame: Frame, range: Range<usize>) -> *mut u8 {
         assert!(self.table.references(frame) != 0, "access to frame {:#x}, which is not in use", frame.address());
         assert!(range.start <= range.end && range.end <= PAGE_SIZE, "access beyond the end of a frame");
         start(frame).wrapping_add(range.start)

@@ -9,6 +9,7 @@
 
 use super::memory::change_with;
 use super::{Answer, Caller, Reply, no_memory, place, preempt, settle_remains, threads, value};
+use crate::arch::fpu;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::schedule;
 use crate::signals::SIGCHLD;
@@ -152,8 +153,9 @@ fn lend_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Re
 /// A child of the caller in a container: what it holds is the same, and its main thread goes on where the
 /// calling thread is, with 0 as the call's result.
 fn make_child(caller: &Caller, kernel: &mut Kernel, container: ContainerId, flags: u64) -> Result<ProcessId, Errno> {
+    let spare = kernel.tasks.spare.take();
     let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let mut main = Thread::new(container, thread.extended.clone());
+    let mut main = Thread::new(container, fpu::copy(&thread.extended, spare));
     main.registers = Registers { rax: 0, ..thread.registers };
     (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
     (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);

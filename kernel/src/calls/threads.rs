@@ -1,7 +1,7 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
 use super::{Answer, Caller, DONE, Reply, bad_address, forking, value};
-use crate::arch::clock;
+use crate::arch::{clock, fpu};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, ending, lifecycle, schedule};
 use ::files::Errno;
@@ -36,8 +36,9 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     forking::check_room(&kernel.tasks, caller.process)?;
     schedule::save_extended(kernel, cpu);
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
+    let spare = kernel.tasks.spare.take();
     let parent = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let (mut registers, extended) = (parent.registers, parent.extended.clone());
+    let (mut registers, extended) = (parent.registers, fpu::copy(&parent.extended, spare));
     let (mut fs_base, gs_base) = (parent.fs_base, parent.gs_base);
     let (mask, priority, affinity) = (parent.signal_mask, parent.priority, parent.affinity);
     registers.rax = 0;

@@ -11,14 +11,14 @@
 use super::{Action, Signal};
 use crate::arch::fpu;
 use crate::calls::time;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Memory};
 use crate::schedule;
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::thread::SignalStack;
-use containers::{Fault, PhysicalMemory, Registers, SignalInfo, Space, Thread, ThreadId};
+use containers::thread::{EXTENDED_STATE, SignalStack};
+use containers::{Fault, PhysicalMemory, Registers, Rights, SignalInfo, Space, Thread, ThreadId};
 use cpulocal::InKernel;
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const SA_RESTORER: u64 = 0x0400_0000;
 const SA_ONSTACK: u64 = 0x0800_0000;
@@ -168,7 +168,6 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     if action.flags & SA_RESETHAND != 0 && !kernel.memory.physical.has_room_for_bookkeeping() {
         return Err(Fault::OutOfMemory);
     }
-    schedule::save_extended(kernel, cpu);
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     // The handler makes calls of its own: what was left of the interrupted one must not become theirs.
@@ -184,28 +183,39 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     let nested = on_stack(stack, rsp);
     let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !nested;
     let top = if switch { stack.base.wrapping_add(stack.size) } else { rsp.wrapping_sub(RED_ZONE) };
-    // In the control block, where the fresh state takes its place below.
-    let state = fpu::described(&mut thread.extended.0);
-    let state_at = top.wrapping_sub(state.len() as u64) & !63;
+    let state_size = fpu::size_in_frame();
+    let state_at = top.wrapping_sub(state_size as u64) & !63;
     // As after a call: 8 below a multiple of 16.
     let at = (state_at.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
     // What lies below the alternate stack is not its handlers' to overwrite.
     if (switch || nested) && !is_within(stack, at) {
         return Err(Fault::NoRegion);
     }
-    let frame = Frame {
+    let frame = |registers: &Registers| Frame {
         restorer: action.restorer,
         context: UserContext {
             flags: fpu::FRAME_FLAGS,
             link: 0,
             stack: describe(stack, rsp),
-            registers: context(&thread.registers, signal, mask, state_at),
+            registers: context(registers, signal, mask, state_at),
             mask,
         },
         info: signal.info.into(),
     };
-    kernel.memory.copy_out(space, state_at, state)?;
-    kernel.memory.copy_out(space, at, frame.as_bytes())?;
+    // The registers hold the state: the thread runs here. Mostly all of it finds room in one page.
+    let length = state_at.wrapping_sub(at) as usize + state_size;
+    match kernel.memory.within_page(space, at, length, Rights::WRITE)? {
+        Some((page, offset)) => {
+            let frames = &mut kernel.memory.physical;
+            fpu::save_described(frames, page, offset + state_at.wrapping_sub(at) as usize);
+            frames.write(page, offset, frame(&thread.registers).as_bytes());
+        }
+        None => {
+            fpu::save(&mut thread.extended.0);
+            kernel.memory.copy_out(space, state_at, fpu::described(&mut thread.extended.0))?;
+            kernel.memory.copy_out(space, at, frame(&thread.registers).as_bytes())?;
+        }
+    }
     let number = signal.info.number;
     let to = &mut thread.registers;
     to.vector = Registers::SET;
@@ -219,7 +229,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     to.rflags = (to.rflags & USER_FLAGS & !0x500) | INTERRUPTS_ON;
     // As on Linux a handler starts with fresh registers: an x87 exception that is still pending would
     // come back with its first instruction.
-    fpu::initial(&mut thread.extended.0);
+    fpu::restore_initial();
     thread.saved_mask = None;
     if stack.disarms {
         thread.signal_stack = SignalStack::default();
@@ -232,10 +242,10 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     {
         process.resources.handlers.set(number, Action { handler: super::DEFAULT, ..action });
     }
-    schedule::reload(kernel, cpu);
     Ok(())
 }
 
+#[inline(always)]
 fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context {
     Context {
         r8_to_r15: [r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15],
@@ -269,8 +279,7 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     // The restorer has taken its own address off.
-    let mut context = UserContext::new_zeroed();
-    kernel.memory.copy_in(space, thread.registers.rsp, context.as_mut_bytes())?;
+    let context: UserContext = read(&mut kernel.memory, space, thread.registers.rsp)?;
     let from = &context.registers;
     let [cs, _, _, ss] = from.segments.map(u64::from);
     take_general(&mut thread.registers, from);
@@ -280,20 +289,38 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
             fpu::initial(state);
             true
         }
-        at => kernel.memory.copy_in(space, at, &mut state[..fpu::size()]).is_ok() && fpu::is_acceptable(state),
+        at => take_extended(&mut kernel.memory, space, at, state).is_ok() && fpu::is_acceptable(state),
     };
     if !taken {
         // Not even a thread that is about to end keeps what the CPU does not accept.
         fpu::initial(state);
     }
+    fpu::restore(state);
     let is_whole = taken && from.rip < USER_END && cs == Registers::USER_CODE && ss == Registers::USER_DATA;
     if is_whole {
         // As on Linux one that cannot be had is not an error here.
         let _ = set_stack(thread, &context.stack);
     }
     super::set_mask(&mut kernel.tasks, id, context.mask);
-    schedule::reload(kernel, cpu);
     if is_whole { Ok(context.registers.rax) } else { Err(Fault::NoRegion) }
+}
+
+/// What a program has at an address, mostly in one page.
+fn read<T: FromBytes + IntoBytes>(memory: &mut Memory, space: Space, at: u64) -> Result<T, Fault> {
+    if let Some((page, offset)) = memory.within_page(space, at, size_of::<T>(), Rights::READ)? {
+        return Ok(memory.physical.value(page, offset));
+    }
+    let mut value = T::new_zeroed();
+    memory.copy_in(space, at, value.as_mut_bytes()).map(|()| value)
+}
+
+/// Takes a thread's extended state out of a frame, into its control block.
+fn take_extended(memory: &mut Memory, space: Space, at: u64, state: &mut [u8; EXTENDED_STATE]) -> Result<(), Fault> {
+    if let Some(place) = memory.within_page(space, at, fpu::size(), Rights::READ)? {
+        fpu::take(&memory.physical, place, state);
+        return Ok(());
+    }
+    memory.copy_in(space, at, &mut state[..fpu::size()])
 }
 
 /// Takes the general registers of a frame. An instruction pointer that is none of user mode becomes one at which there is

@@ -520,7 +520,10 @@ pub fn put_mask_back(tasks: &mut Tasks, id: ThreadId) {
 /// Takes the signal that is to be delivered next, of those that are there for a thread of `process`. What ends the
 /// process goes first, as on Linux: no handler comes between, which might block it.
 fn take(tasks: &mut Tasks, id: ThreadId, process: ProcessId, open: u64) -> Option<SignalInfo> {
-    let deadly = with_effect(tasks, process, open, |effect| effect == Effect::Ends);
+    let deadly = match open.is_power_of_two() {
+        true => open,
+        false => with_effect(tasks, process, open, |effect| effect == Effect::Ends),
+    };
     tasks.take_signal(id, if deadly != 0 { deadly } else { open })
 }
 
