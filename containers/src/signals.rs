@@ -11,6 +11,7 @@ use crate::process::{Ending, ProcessId};
 use crate::tasks::{Tasks, ThreadId};
 use crate::thread::{State, Thread};
 use crate::wait::{Channel, Resume, Wait};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// Signals whose `siginfo` is remembered, of all processes.
@@ -97,17 +98,17 @@ pub struct Control {
     job: Job,
     /// What its parent has not been told yet.
     pub change: Option<Change>,
-    /// Its interval timer.
-    pub timer: Option<Timer>,
+    /// Its interval timer, which is in [`Signals::timers`] too.
+    pub(crate) timer: Option<Timer>,
     /// It is about to end in this way, and has too much for that to be done at once.
     ending: Option<Ending>,
 }
 
-/// What the signals of all processes need: the infos in the order in which they came, and when the first of
-/// all timers goes off, or earlier.
+/// What the signals of all processes need: the infos in the order in which they came, and the interval timers that run,
+/// by the time at which they go off.
 pub(crate) struct Signals {
     infos: Vec<(Target, SignalInfo)>,
-    pub(crate) next_timer: Option<u64>,
+    timers: BTreeSet<(u64, ProcessId)>,
     /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, processes
     /// for which a signal is pending, that do not run or are about to end, and forks at a preemption point.
     restless: u32,
@@ -115,11 +116,16 @@ pub(crate) struct Signals {
 
 impl Default for Signals {
     fn default() -> Signals {
-        Signals { infos: Vec::with_capacity(INFOS), next_timer: None, restless: 0 }
+        Signals { infos: Vec::with_capacity(INFOS), timers: BTreeSet::new(), restless: 0 }
     }
 }
 
 impl Signals {
+    /// When the first of all interval timers goes off.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
     /// A thread or process has been changed that was restless or not.
     fn recount(&mut self, before: bool, after: bool) {
         self.restless = self.restless + u32::from(after) - u32::from(before);
@@ -230,7 +236,12 @@ impl<R> Tasks<R> {
         let infos = &mut self.signals.infos;
         let mut same = (0..infos.len()).filter(|n| infos[*n].0 == target && infos[*n].1.number == number);
         let (first, more) = (same.next(), same.next().is_some());
-        let info = first.map(|at| infos.remove(at).1);
+        // Mostly it is the only one, and none has to move.
+        let info = if first.is_some_and(|at| at + 1 == infos.len()) {
+            infos.pop().map(|(_, info)| info)
+        } else {
+            first.map(|at| infos.remove(at).1)
+        };
         if !more {
             self.change_pending(target, |pending| *pending &= !bit(number));
         }
@@ -345,29 +356,30 @@ impl<R> Tasks<R> {
         stopped
     }
 
+    /// A process's interval timer, if it runs.
+    pub fn timer(&self, id: ProcessId) -> Option<Timer> {
+        self.process(id)?.control.timer
+    }
+
     /// Sets a process's timer, or none; returns what it was.
     pub fn set_timer(&mut self, id: ProcessId, timer: Option<Timer>) -> Option<Timer> {
         let before = core::mem::replace(&mut self.process_mut(id)?.control.timer, timer);
-        let all = self.signals.next_timer.into_iter().chain(timer.map(|timer| timer.at));
-        self.signals.next_timer = all.min();
+        let timers = &mut self.signals.timers;
+        before.iter().for_each(|timer| _ = timers.remove(&(timer.at, id)));
+        timers.extend(timer.map(|timer| (timer.at, id)));
         before
     }
 
     /// A process whose timer has gone off. The timer is set again, if it has an interval: to the first time
     /// that is still to come.
     pub fn expired_timer(&mut self, now: u64) -> Option<ProcessId> {
-        self.signals.next_timer.filter(|next| *next <= now)?;
-        let due = |tasks: &Self, id: &ProcessId| tasks.process(*id).and_then(|process| process.control.timer);
-        let expired = self.processes().find(|id| due(self, id).is_some_and(|timer| timer.at <= now));
-        if let Some(timer) = expired.and_then(|id| self.process_mut(id)).map(|process| &mut process.control.timer) {
-            *timer = timer.filter(|timer| timer.interval != 0).map(|Timer { at, interval }| {
-                let missed = (now - at) / interval;
-                Timer { at: at.saturating_add((missed + 1).saturating_mul(interval)), interval }
-            });
-        } else {
-            self.signals.next_timer = self.processes().filter_map(|id| due(self, &id)).map(|timer| timer.at).min();
-        }
-        expired
+        let &(at, id) = self.signals.timers.first().filter(|(at, _)| *at <= now)?;
+        let interval = self.timer(id).map_or(0, |timer| timer.interval);
+        let next = (now - at)
+            .checked_div(interval)
+            .map(|missed| Timer { at: at.saturating_add((missed + 1).saturating_mul(interval)), interval });
+        self.set_timer(id, next);
+        Some(id)
     }
 
     /// Whether no process of a group has a parent in another group of its session: nobody could make the group

@@ -468,7 +468,7 @@ impl<R> Tasks<R> {
 
     /// The next deadline of anybody, timers included.
     pub fn next_deadline(&self) -> Option<u64> {
-        match (self.deadlines.first(), self.signals.next_timer) {
+        match (self.deadlines.first(), self.signals.next_timer()) {
             (Some((wait, _)), Some(timer)) => Some(timer.min(*wait)),
             (wait, timer) => wait.map(|(wait, _)| *wait).or(timer),
         }
@@ -516,7 +516,9 @@ impl<R> Tasks<R> {
     pub fn end_process(&mut self, id: ProcessId, how: Ending) {
         if let Some(process) = self.process_mut(id) {
             process.ended = Some(how);
-            process.control.timer = None;
+            if process.control.timer.is_some() {
+                self.set_timer(id, None);
+            }
         }
         if !self.is_calm() {
             self.has_come_to_end(id);

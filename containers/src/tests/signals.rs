@@ -98,3 +98,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn timers_go_off_in_turn_and_go_with_their_process() {
+    let (mut tasks, container) = (Tasks::default(), container());
+    let mut process = || tasks.make_process(Thread::new(container, ExtendedState::zero()), None, ()).unwrap();
+    let [once, again, stopped, ended] = [process(), process(), process(), process()];
+    for (id, at, interval) in [(once, 30, 0), (again, 20, 15), (stopped, 10, 0), (ended, 5, 5)] {
+        assert_eq!(tasks.set_timer(id, Some(Timer { at, interval })), None);
+    }
+    assert_eq!(tasks.set_timer(stopped, None), Some(Timer { at: 10, interval: 0 }));
+    end_all(&mut tasks, ended);
+    tasks.end_process(ended, Ending::Exited(0));
+    assert_eq!(tasks.next_deadline(), Some(20));
+    assert_eq!(tasks.expired_timer(19), None);
+    // What has been missed is passed over.
+    let expired: Vec<_> = std::iter::from_fn(|| tasks.expired_timer(51)).collect();
+    assert_eq!(expired, [again, once]);
+    assert_eq!((tasks.timer(again), tasks.timer(once)), (Some(Timer { at: 65, interval: 15 }), None));
+    assert_eq!(tasks.next_deadline(), Some(65));
+}

@@ -260,7 +260,7 @@ fn interval_of(timer: Option<Timer>) -> Interval {
 /// `getitimer(which, value)`
 pub fn getitimer(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     let timer = match caller.int(0) {
-        ITIMER_REAL => tasks.process(caller.process).ok_or(Errno::ESRCH)?.control.timer,
+        ITIMER_REAL => tasks.timer(caller.process),
         ITIMER_VIRTUAL | ITIMER_PROF => None,
         _ => return Err(Errno::EINVAL),
     };
