@@ -4,6 +4,7 @@ use crate::arena::Id;
 use crate::directory::{self, Root, WINDOW};
 use crate::fork::Begun;
 use crate::frames::Frame;
+use crate::object::ObjectId;
 use crate::region::Regions;
 use crate::tasks::ThreadId;
 use alloc::vec::Vec;
@@ -135,6 +136,8 @@ pub struct Container {
     pub(crate) pages: u32,
     /// Of these, page tables and page directories.
     pub(crate) tables: u32,
+    /// The program that its processes run, as far as that is a file's.
+    pub(crate) program: Option<ObjectId>,
     /// Processes in it; the last one's end is the container's.
     pub processes: u32,
     /// The heap's end as `brk` knows it: lowest and current.

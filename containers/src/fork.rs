@@ -56,6 +56,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let copied = copied.and_then(|()| self.share_pages(parent, cpu, &mut begun, budget));
         copied.inspect_err(|_| self.destroy_container(begun.child, cpu))?;
         if begun.pages == USER_END {
+            let program = self.containers.get(parent).and_then(|container| container.program);
+            self.set_program(begun.child, program);
             return Ok(Some(begun.child));
         }
         if let Some(container) = self.containers.get_mut(parent) {

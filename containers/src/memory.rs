@@ -252,6 +252,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             regions,
             pages,
             tables: u32::from(window.is_some()),
+            program: None,
             processes: 0,
             heap: (0, 0),
             mappings_end: directory::USER_END,
@@ -428,6 +429,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         for space in self.cpus.iter_mut().filter(|space| window.is_some() && space.window == window) {
             space.set_window(&mut self.physical, None);
         }
+        self.set_program(id, None);
         let Some(container) = self.containers.get_mut(id) else { return };
         container.is_gone = true;
         let Usage { pages, tables, directories, .. } = container.usage();

@@ -9,7 +9,7 @@
 //! that is full, or pipes that hold too much, leave the rest of memory to others.
 
 use crate::arena::{Full, Id};
-use crate::container::Container;
+use crate::container::{Container, ContainerId};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::physical::{OutOfFrames, PhysicalMemory, Translation};
@@ -98,6 +98,8 @@ pub struct Object {
     references: u32,
     /// It has been mapped so that it can be written, and may be still.
     may_be_written: bool,
+    /// Containers that run it.
+    runs: u32,
     /// The next object that is being taken apart.
     pub(crate) next_of_remains: Option<ObjectId>,
 }
@@ -112,6 +114,7 @@ impl Object {
             size: 0,
             references,
             may_be_written: false,
+            runs: 0,
             next_of_remains: None,
         }
     }
@@ -210,13 +213,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Whether it is the program of any container.
     #[inline]
     pub fn is_program(&self, id: ObjectId) -> bool {
-        // Most files are not mapped by anybody.
-        self.objects.get(id).is_some_and(|object| object.references > 1) && self.is_image(id)
+        self.objects.get(id).is_some_and(|object| object.runs > 0)
     }
 
-    #[inline(never)]
-    fn is_image(&self, id: ObjectId) -> bool {
-        self.is_anywhere(|region| matches!(region.backing, Backing::Image { object, .. } if object == id))
+    /// Says which program a container runs: until its end, whatever becomes of the program's regions.
+    pub fn set_program(&mut self, id: ContainerId, program: Option<ObjectId>) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let before = core::mem::replace(&mut container.program, program);
+        if let Some(object) = before.and_then(|before| self.objects.get_mut(before)) {
+            object.runs -= 1;
+        }
+        if let Some(object) = program.and_then(|program| self.objects.get_mut(program)) {
+            object.runs += 1;
+        }
     }
 
     /// Whether any container has such a region.

@@ -524,3 +524,18 @@ proptest! {
         prop_assert_eq!(memory.physical.free_frames(), 2000 - 1 - 4 * usize::from(CPUS));
     }
 }
+
+#[test]
+fn an_object_is_a_program_as_long_as_a_container_runs_it() {
+    let mut memory = Machine::memory(400);
+    let object = memory.make_object(Purpose::File).unwrap();
+    let parent = memory.make_container_with_directory(Cpu(0)).unwrap();
+    assert!(!memory.is_program(object));
+    memory.set_program(parent, Some(object));
+    memory.set_program(parent, Some(object));
+    let child = memory.fork(parent, Cpu(0), &mut Budget::unlimited()).unwrap().unwrap();
+    memory.destroy_container(parent, Cpu(0));
+    assert!(memory.is_program(object));
+    memory.destroy_container(child, Cpu(0));
+    assert!(!memory.is_program(object));
+}

@@ -116,6 +116,7 @@ fn fill(
     let region = Region { label: Label::Stack, traits: Traits::GROWS, ..region };
     memory.map_fresh(space.container, region).map_err(|_| Errno::ENOMEM)?;
     let heap = program.extent().end + base + layout.heap_distance;
+    memory.set_program(space.container, Some(object));
     let container = memory.container_mut(space.container).ok_or(Errno::ENOMEM)?;
     container.heap = (heap, heap);
     container.mappings_end = layout.mappings_end;

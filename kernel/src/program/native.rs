@@ -36,10 +36,12 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     }
     let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?;
     let (name, invocation, entry) = (package.name, package.invocation.clone(), package.entry);
+    let object = package.object;
     let (container, stack) = match request.container {
         None => {
-            let made = kernel.memory.make_container(&package.regions);
-            (made.map_err(|_| Errno::ENOMEM)?, WINDOW.end - 16)
+            let made = kernel.memory.make_container(&package.regions).map_err(|_| Errno::ENOMEM)?;
+            kernel.memory.set_program(made, Some(object));
+            (made, WINDOW.end - 16)
         }
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };

@@ -36,6 +36,8 @@ pub struct Package {
     pub invocation: Rc<Invocation>,
     /// Where it starts.
     pub entry: u64,
+    /// The file that it is.
+    pub object: ObjectId,
     /// What each of its containers starts with: data in the window, if it has any, heap and stack.
     pub regions: Regions,
 }
@@ -89,7 +91,14 @@ impl Packages {
         let executable: Box<[u8]> = [DIRECTORY, name].concat().into();
         let command_line = [&executable, &b"\0"[..]].concat().into();
         let invocation = Rc::new(Invocation { executable, command_line });
-        self.0.push(Package { called: name.into(), name: Name::new(name), invocation, entry: program.entry, regions });
+        self.0.push(Package {
+            called: name.into(),
+            name: Name::new(name),
+            invocation,
+            entry: program.entry,
+            object,
+            regions,
+        });
         Ok(())
     }
 }
