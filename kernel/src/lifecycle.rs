@@ -177,12 +177,16 @@ pub fn disown_some(kernel: &mut Kernel, parent: ProcessId, budget: &mut Budget) 
 
 /// The first process has ended: so does the run.
 fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
-    let running = |kernel: &Kernel| {
-        let ended = |id: &ProcessId| kernel.tasks.process(*id).is_none_or(|process| process.ended.is_some());
-        kernel.tasks.processes().find(|id| !ended(id))
-    };
-    while let Some(other) = running(kernel) {
+    let mut place = 0;
+    loop {
+        let mut running = None;
+        let behind = kernel.tasks.each_process(place, |tasks, id| {
+            running = Some(id).filter(|id| tasks.process(*id).is_some_and(|process| process.ended.is_none()));
+            running.is_none()
+        });
+        let (Some(other), Some(behind)) = (running, behind) else { break };
         end_process(kernel, cpu, other, Ending::Killed(SIGKILL));
+        place = behind;
     }
     kernel.memory.take_apart(&mut Budget::unlimited());
     kernel.console.flush();
