@@ -30,7 +30,7 @@ pub fn write_out(file: ProcFile, memory: &mut Memory, tasks: &Tasks, reader: Pro
         ProcFile::Cpuinfo => cpuinfo::write(&mut out),
         ProcFile::Meminfo => system::memory(&mut out),
         ProcFile::Stat => system::stat(&mut out, tasks),
-        ProcFile::Uptime => system::uptime(&mut out, tasks),
+        ProcFile::Uptime => system::uptime(&mut out),
         ProcFile::Loadavg => system::load(&mut out, tasks),
         ProcFile::Mounts => out.write_str("jotun / tmpfs rw 0 0\nproc /proc proc ro 0 0\n"),
         ProcFile::Version => system::version(&mut out),

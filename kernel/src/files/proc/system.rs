@@ -2,15 +2,19 @@
 
 use super::Text;
 use crate::arch::clock;
+use crate::boundary;
 use crate::kernel::Tasks;
-use crate::schedule;
-use containers::{PAGE_SIZE, Times};
+use containers::{Cpu, PAGE_SIZE};
 use core::fmt::{self, Write};
+use core::ops::Range;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Nanoseconds of a clock tick, of which there are 100 in a second in these files.
-const TICK: u64 = SECOND / 100;
+/// Clock ticks of these files in a second.
+const TICKS: u64 = 100;
+
+/// Nanoseconds of one.
+const TICK: u64 = SECOND / TICKS;
 
 /// `/proc/meminfo`. There is no swap and no cache: files are memory.
 pub(super) fn memory(out: &mut Text) -> fmt::Result {
@@ -24,42 +28,34 @@ pub(super) fn memory(out: &mut Text) -> fmt::Result {
     ["Buffers:", "Cached:", "SwapCached:", "SwapTotal:", "SwapFree:"].into_iter().try_for_each(|name| line(name, 0))
 }
 
-/// How long a CPU has been busy: the times of the living threads that ran there last.
-fn busy(tasks: &Tasks, cpu: usize) -> Times {
-    let threads = tasks.processes().flat_map(|id| tasks.threads_of(id)).filter_map(|id| tasks.thread(id));
-    let here = threads.filter(|thread| thread.ran_on.is_some_and(|ran_on| usize::from(ran_on.0) == cpu));
-    here.fold(Times::default(), |sum, thread| sum + thread.run_time)
-}
-
-/// Nanoseconds of all CPUs since boot, and how long they were busy.
-fn times(out: &Text, tasks: &Tasks) -> (u64, Times) {
-    let cpus = out.memory.cpu_count();
-    let busy = (0..cpus).fold(Times::default(), |sum, cpu| sum + busy(tasks, cpu));
-    (cpus as u64 * clock::nanoseconds(), busy)
+/// Clock ticks that the CPUs of a range have spent in user mode, in the kernel or before it, and idle.
+fn times(cpus: Range<usize>) -> [u64; 3] {
+    let cycles = cpus.map(|number| boundary::cycles(Cpu(number as u8)));
+    let sum = cycles.fold([0; 3], |[user, kernel, idle], cycles| {
+        [user + cycles.user, kernel + cycles.kernel + cycles.waiting(), idle + cycles.idle]
+    });
+    sum.map(|cycles| clock::duration(cycles) / TICK)
 }
 
 /// `/proc/uptime`: idle is the time of all CPUs together.
-pub(super) fn uptime(out: &mut Text, tasks: &Tasks) -> fmt::Result {
-    let (all, busy) = times(out, tasks);
-    let parts = |time: u64| (time / SECOND, time % SECOND / TICK);
-    let (up, idle) = (parts(clock::nanoseconds()), parts(all.saturating_sub(busy.total)));
+pub(super) fn uptime(out: &mut Text) -> fmt::Result {
+    let [.., idle] = times(0..out.memory.cpu_count());
+    let [up, idle] = [clock::nanoseconds() / TICK, idle].map(|ticks| (ticks / TICKS, ticks % TICKS));
     writeln!(out, "{}.{:02} {}.{:02}", up.0, up.1, idle.0, idle.1)
 }
 
 /// `/proc/stat`: CPUs, which have been in user mode, in the kernel, or idle.
 pub(super) fn stat(out: &mut Text, tasks: &Tasks) -> fmt::Result {
-    let up = clock::nanoseconds();
-    let (all, used) = times(out, tasks);
-    let line = |out: &mut Text, name: fmt::Arguments, all: u64, used: Times| {
-        let [user, system] = schedule::shares(used).map(|time| time / TICK);
-        let idle = all.saturating_sub(used.total) / TICK;
+    let line = |out: &mut Text, name: fmt::Arguments, cpus: Range<usize>| {
+        let [user, system, idle] = times(cpus);
         writeln!(out, "{name} {user} 0 {system} {idle} 0 0 0 0 0 0")
     };
-    line(out, format_args!("cpu "), all, used)?;
-    for cpu in 0..out.memory.cpu_count() {
-        line(out, format_args!("cpu{cpu}"), up, busy(tasks, cpu))?;
+    let cpus = out.memory.cpu_count();
+    line(out, format_args!("cpu "), 0..cpus)?;
+    for cpu in 0..cpus {
+        line(out, format_args!("cpu{cpu}"), cpu..cpu + 1)?;
     }
-    let boot = clock::wall_clock().saturating_sub(up) / SECOND;
+    let boot = clock::wall_clock().saturating_sub(clock::nanoseconds()) / SECOND;
     writeln!(out, "intr 0\nctxt 0\nbtime {boot}\nprocesses {}", tasks.counts.processes_made)?;
     writeln!(out, "procs_running {}\nprocs_blocked 0", tasks.runnable())
 }
