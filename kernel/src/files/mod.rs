@@ -280,7 +280,8 @@ impl Files {
     pub fn wake(tasks: &mut Tasks, told: Told) -> bool {
         match told {
             Told::Audience(audience, bits) => tasks.call_audience(audience, bits) > 0,
-            Told::Epoll(epoll) => tasks.wake(Channel::Epoll(epoll.number()), usize::MAX, u32::MAX) > 0,
+            // One of those who wait there; if it leaves anything, it wakes the next.
+            Told::Epoll(epoll) => tasks.wake(Channel::Epoll(epoll.number()), 1, u32::MAX) > 0,
         }
     }
 

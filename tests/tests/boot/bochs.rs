@@ -145,7 +145,7 @@ fn entering_the_kernel_is_short() {
 /// Strangers do not make operations dearer: the small form of `cargo xtask bench growth`.
 #[test]
 fn strangers_do_not_make_operations_dearer() {
-    let names = ["epoll-idle", "epoll-one", "epoll-ctl", "poll", "herd", "futex-wake"];
+    let names = ["epoll-idle", "epoll-one", "epoll-ctl", "epoll-shared", "poll", "herd", "futex-wake"];
     let counted = Jotun::new().option("--machine").option("icount").timeout(300.0);
     let outcome = counted.args(["growth"]).args(names).args(["10", "1000"]).run().expect(0);
     let text = outcome.text();

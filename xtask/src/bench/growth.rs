@@ -25,10 +25,11 @@ enum Growth {
 /// the fewest strangers, if there is such a limit.
 type Row = (&'static str, &'static str, Growth, Option<f64>);
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     ("epoll-idle", "`epoll_wait`, N descriptors watched, none ready", Growth::None, None),
     ("epoll-one", "a byte written, told by `epoll_wait` and read, N others watched", Growth::None, None),
     ("epoll-ctl", "`epoll_ctl` adds a descriptor to N and removes it", Growth::Logarithm, None),
+    ("epoll-shared", "a byte to one of N threads in `epoll_wait` of one `epoll`, and one back", Growth::None, None),
     ("poll", "`poll` of N descriptors, none ready: for each", Growth::None, Some(150.0)),
     ("herd", "a byte to a process and back, for which it polls, N other processes poll", Growth::None, None),
     ("futex-wake", "a futex woken for which nobody waits, N other threads wait", Growth::None, None),

@@ -8,7 +8,7 @@ use crate::calls::{Answer, Caller, DONE, Reply, time, value};
 use crate::console::Console;
 use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
-use ::files::{Counter, Errno, InodeId, Interest, OpenFile, OpenFlags, Wish};
+use ::files::{Counter, Errno, InodeId, Interest, OpenFile, OpenFlags, Told, Wish};
 use containers::{Channel, Wait};
 use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -141,6 +141,10 @@ pub fn wait(
     let epoll = opened(caller, tasks, files, caller.int(0))?.file.inode;
     let most = u64::try_from(caller.int(2)).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
     let told = tell(caller, memory, files, console, epoll, most)?;
+    // What was left, or is told of as long as it is so, is for the next of those who wait here.
+    if told > 0 && files.tree.ready(epoll)?.is_some() {
+        Files::wake(tasks, Told::Epoll(epoll));
+    }
     let patience = Patience { deadline, mask };
     if let Some(answer) = end(told, patience) {
         return answer;

@@ -21,10 +21,11 @@ type Figure = Result<[u64; 3], String>;
 /// An operation: its name, the most strangers that it is timed among, and what makes so many of them and times it.
 type Operation = (&'static str, usize, fn(usize) -> Figure);
 
-const OPERATIONS: [Operation; 14] = [
+const OPERATIONS: [Operation; 15] = [
     ("epoll-idle", 10_000, waiting::epoll_idle),
     ("epoll-one", 10_000, waiting::epoll_one),
     ("epoll-ctl", 10_000, waiting::epoll_ctl),
+    ("epoll-shared", 1_000, waiting::epoll_shared),
     ("poll", 10_000, waiting::poll),
     ("herd", 1_000, waiting::herd),
     ("futex-wake", 1_000, waiting::futex_wake),

@@ -66,6 +66,31 @@ pub(crate) fn epoll_ctl(count: usize) -> Figure {
     })
 }
 
+/// A byte, of which one of so many threads that wait in the same `epoll` is told, and one back.
+pub(crate) fn epoll_shared(count: usize) -> Figure {
+    static WAITING: AtomicUsize = AtomicUsize::new(0);
+    let [there, back] = [pipe()?, pipe()?];
+    let epoll = sys!(SYS_epoll_create1, 0).map_err(errno)?;
+    let event = epoll_event { events: (EPOLLIN | EPOLLET) as u32, u64: 0 };
+    sys!(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, there[0], &event).map_err(errno)?;
+    let serve = move || {
+        WAITING.fetch_add(1, SeqCst);
+        let mut event = epoll_event { events: 0, u64: 0 };
+        while sys!(SYS_epoll_wait, epoll, &mut event, 1, -1).is_ok() && pass_on(there[0], back[1]).is_ok() {}
+    };
+    for _ in 0..count {
+        thread::Builder::new().stack_size(16 << 10).spawn(serve).map_err(|error| error.to_string())?;
+    }
+    while WAITING.load(SeqCst) < count {
+        thread::yield_now();
+    }
+    times(100, || {
+        let mut byte = 0_u8;
+        sys!(SYS_write, there[1], &byte, 1)?;
+        sys!(SYS_read, back[0], &mut byte, 1).map(drop)
+    })
+}
+
 /// `poll` of descriptors of which none is ready, for each of them.
 pub(crate) fn poll(count: usize) -> Figure {
     let [output, _] = pipe()?;
