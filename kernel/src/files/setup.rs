@@ -133,12 +133,17 @@ impl Files {
         self.tree.seal(directory)
     }
 
-    /// Puts the directory of a process into `/proc`, if it is not there yet, and says where it works now.
+    /// Puts the directory of a process into `/proc`, if it is not there yet.
     pub fn reveal(&mut self, number: u32, resources: &Resources) -> Result<(), Errno> {
-        let own = match self.revealed.get(&number) {
-            Some([own, _]) => *own,
-            None => self.make_own(number, resources.executable()).inspect_err(|_| self.conceal(number))?,
-        };
+        if self.revealed.contains_key(&number) {
+            return Ok(());
+        }
+        self.make_own(number, resources.executable()).inspect_err(|_| self.conceal(number))
+    }
+
+    /// Says in the directory of a process in `/proc` where the process works now.
+    pub fn point_directory(&mut self, number: u32, resources: &Resources) -> Result<(), Errno> {
+        let Some([own, _]) = self.revealed.get(&number).copied() else { return Ok(()) };
         let directory = resources.directory;
         // Of a directory that has been removed nobody knows the way.
         let target = self.tree.path_of(self.root(), directory).ok();
@@ -150,7 +155,7 @@ impl Files {
         self.revealed.get(&number).map(|[own, _]| *own)
     }
 
-    fn make_own(&mut self, number: u32, executable: &[u8]) -> Result<InodeId, Errno> {
+    fn make_own(&mut self, number: u32, executable: &[u8]) -> Result<(), Errno> {
         let proc = self.lookup(b"/proc")?;
         self.tree.unseal(proc)?;
         let own = self.tree.add(proc, format!("{number}").as_bytes(), New::Directory, 0o555, now());
@@ -165,8 +170,7 @@ impl Files {
         if !executable.is_empty() {
             self.tree.add(own, b"exe", New::Symlink(executable), 0o777, now())?;
         }
-        self.fill(own, &OWN, number)?;
-        Ok(own)
+        self.fill(own, &OWN, number)
     }
 
     /// Makes a name in a sealed directory lead to an inode that is called so, or takes it away.

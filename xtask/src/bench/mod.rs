@@ -132,10 +132,11 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 30] = [
+pub(crate) const BENCHMARKS: [Benchmark; 31] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
+    (Kind::Micro, "magic", "`/proc/self/exe` opened and closed"),
     (Kind::Micro, "read", "4 KiB read from a file"),
     (Kind::Micro, "write", "4 KiB written to a file"),
     (Kind::Micro, "signal", "a signal sent to itself and handled"),

@@ -54,6 +54,7 @@ fn bring_up_to_date(memory: &mut Memory, tasks: &Tasks, files: &mut Files, direc
         for process in tasks.processes().filter_map(|id| tasks.process(id)) {
             reserve()?;
             files.reveal(process.main.number, &process.resources)?;
+            files.point_directory(process.main.number, &process.resources)?;
         }
     } else if let Some(number) = files.lists_descriptors_of(directory)
         && let Some(process) = process_of(tasks, number).and_then(|id| tasks.process(id))

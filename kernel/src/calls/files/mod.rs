@@ -146,11 +146,16 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
         let digits = core::str::from_utf8(name).ok().filter(|name| name.starts_with(|c: char| c.is_ascii_digit()));
         digits?.parse().ok()
     };
-    let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"stdin" | b"stdout" | b"stderr");
-    let means = |name: &&[u8]| is_own(name) || number(name).is_some();
-    let mut whose = None;
-    let mut after_fd = false;
-    for name in path.split(|byte| *byte == b'/').filter(means).take(MOST) {
+    let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"cwd" | b"stdin" | b"stdout" | b"stderr");
+    let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+    let (mut whose, mut after_fd, mut left) = (None, false, MOST);
+    while left > 0
+        && let Some(name) = names.next()
+    {
+        if !is_own(name) && number(name).is_none() {
+            continue;
+        }
+        left -= 1;
         let fd = match name {
             b"stdin" => Some(0),
             b"stdout" => Some(1),
@@ -167,6 +172,10 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
         let Some(id) = whose else { continue };
         let Some(resources) = tasks.process(id).map(|process| &process.resources) else { continue };
         let _ = files.reveal(id.number(), resources);
+        // What is behind these has nothing to do with where the process works.
+        if !names.peek().is_some_and(|next| matches!(*next, b"exe" | b"fd" | b"maps" | b"stat" | b"status")) {
+            let _ = files.point_directory(id.number(), resources);
+        }
         if let Some(fd) = fd {
             let _ = files.point_descriptor(id.number(), &resources.descriptors, fd);
         }

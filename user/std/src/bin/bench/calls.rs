@@ -1,7 +1,9 @@
 //! Calls that come back at once.
 
 use super::{Ticks, errno, now, timed};
-use libc::{O_CREAT, O_RDWR, SYS_close, SYS_getpid, SYS_getppid, SYS_kill, SYS_open, SYS_pread64, SYS_pwrite64};
+use libc::{
+    O_CREAT, O_RDONLY, O_RDWR, SYS_close, SYS_getpid, SYS_getppid, SYS_kill, SYS_open, SYS_pread64, SYS_pwrite64,
+};
 use programs::sys;
 use std::arch::asm;
 use std::ffi::CStr;
@@ -60,6 +62,11 @@ impl Drop for File {
 pub(crate) fn open(count: u64) -> Ticks {
     let _exists = File::new()?;
     timed(|| (0..count).try_for_each(|_| sys!(SYS_close, sys!(SYS_open, FILE, O_RDWR)?).map(drop)))
+}
+
+/// Opens the program that runs by its name in `/proc` and closes it.
+pub(crate) fn magic(count: u64) -> Ticks {
+    timed(|| (0..count).try_for_each(|_| sys!(SYS_close, sys!(SYS_open, c"/proc/self/exe", O_RDONLY)?).map(drop)))
 }
 
 /// Reads 4 KiB from the beginning of a file.

@@ -22,10 +22,11 @@ type Ticks = Result<u64, String>;
 /// An operation: its name, how many are made in a round, and what makes them.
 type Operation = (&'static str, u64, fn(u64) -> Ticks);
 
-const OPERATIONS: [Operation; 16] = [
+const OPERATIONS: [Operation; 17] = [
     ("null", 2000, calls::null),
     ("getppid", 2000, calls::getppid),
     ("open", 200, calls::open),
+    ("magic", 200, calls::magic),
     ("read", 200, calls::read),
     ("write", 200, calls::write),
     ("signal", 200, calls::signal),
