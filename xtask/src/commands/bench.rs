@@ -160,7 +160,8 @@ impl Bench {
         if !report.sections.is_empty() {
             note(format_args!("written to {}: bench.html, bench.json and the charts", out.display()));
         }
-        if self.write_docs {
+        // Pages do not lose what was not measured because the user has had enough.
+        if self.write_docs && !lab.stopped() {
             bench::write_document(&report, &project::root().join("docs"))?;
             note("docs/results.md and its tables in other pages are written anew");
         }
