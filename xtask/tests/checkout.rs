@@ -1,4 +1,4 @@
-//! A checkout that was copied together with what was built in it is a checkout of its own.
+//! A checkout that was copied or moved together with what was built in it is a checkout of its own, and the old one stays one.
 
 use std::{
     env, fs,
@@ -27,14 +27,33 @@ impl Copy {
         fs::copy(from, to).expect("a copy");
     }
 
-    /// The checkout that the copied xtask works in, in its own words.
-    fn told(&self, prepare: impl FnOnce(&mut Command)) -> String {
-        let mut command = Command::new(self.0.join("target/debug/xtask"));
-        command.arg("doctor").env_remove("CARGO_MANIFEST_DIR");
-        prepare(&mut command);
-        let words = String::from_utf8(command.output().expect("xtask starts").stdout).expect("text");
-        words.lines().next().unwrap_or_default().to_owned()
+    /// The same files in another place.
+    fn moved(mut self) -> Self {
+        let place = self.0.with_extension("moved");
+        fs::rename(&self.0, &place).expect("a directory that can be moved");
+        self.0 = place;
+        self
     }
+
+    /// The checkout that its xtask works in, in its own words: as Cargo starts it, and by itself, with another checkout as
+    /// the working directory.
+    fn told(&self) -> [String; 2] {
+        let xtask = self.0.join("target/debug/xtask");
+        [
+            told(Command::new(&xtask).env("CARGO_MANIFEST_DIR", self.0.join("xtask"))),
+            told(Command::new(&xtask).env_remove("CARGO_MANIFEST_DIR").current_dir("..")),
+        ]
+    }
+
+    fn expected(&self) -> [String; 2] {
+        let line = format!("The checkout is {}.", self.0.display());
+        [line.clone(), line]
+    }
+}
+
+fn told(xtask: &mut Command) -> String {
+    let words = String::from_utf8(xtask.arg("doctor").output().expect("xtask starts").stdout).expect("text");
+    words.lines().next().unwrap_or_default().to_owned()
 }
 
 impl Drop for Copy {
@@ -44,10 +63,14 @@ impl Drop for Copy {
 }
 
 #[test]
-fn a_copied_checkout_works_in_its_new_place() {
+fn a_checkout_works_where_it_is_copied_and_moved_to() {
     let copy = Copy::new();
-    let is_copy = format!("The checkout is {}.", copy.0.display());
-    // As Cargo starts it in the copy, and by itself, with the old place as the working directory.
-    assert_eq!(copy.told(|command| _ = command.env("CARGO_MANIFEST_DIR", copy.0.join("xtask"))), is_copy);
-    assert_eq!(copy.told(|command| _ = command.current_dir("..")), is_copy);
+    assert_eq!(copy.told(), copy.expected());
+    let moved = copy.moved();
+    assert_eq!(moved.told(), moved.expected());
+    // And the old one in its old place, whatever lies in the working directory.
+    let old = fs::canonicalize("..").expect("the checkout");
+    let mut xtask = Command::new(env::var_os("CARGO_BIN_EXE_xtask").expect("Cargo tells"));
+    xtask.env_remove("CARGO_MANIFEST_DIR").current_dir(&moved.0);
+    assert_eq!(told(&mut xtask), format!("The checkout is {}.", old.display()));
 }

@@ -32,11 +32,8 @@ use super::monitor::{Cpu, Registers};
 /// The instruction that halts a CPU.
 const HLT: u8 = 0xf4;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long the answer to a command may take that comes after a part of memory has been written.
-const WRITING: Duration = Duration::from_secs(60);
+/// How long an answer may take: no longer than Bochs needs on a busy host, or to write a part of memory.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Both ends of the console's connection.
 #[derive(Clone, Copy, Debug)]
@@ -239,7 +236,7 @@ impl Debugger {
         // Commands are worked off in order: when this is answered, the file is there.
         command(&self.commands, "r")?;
         loop {
-            let line = self.answers.recv_timeout(WRITING).context("Bochs' debugger does not answer")?;
+            let line = self.answers.recv_timeout(PATIENCE).context("Bochs' debugger does not answer")?;
             if register(&line, "rip").is_some() {
                 return Ok(());
             }
