@@ -164,7 +164,7 @@ pub const MAX_OBJECT: u64 = 1 << 44;
 const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Instructions that it takes to make a page, roughly.
-const COST_OF_A_PAGE: u64 = 500;
+const COST_OF_A_PAGE: u64 = 800;
 
 /// The piece of a page that a transfer of `length` bytes at `position` begins with: page number,
 /// offset in it, bytes.

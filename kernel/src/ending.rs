@@ -17,7 +17,7 @@ use cpulocal::InKernel;
 const FEW: usize = 64;
 
 /// Instructions that one piece takes, roughly. A visit may make four (`boundary::choose`).
-const PIECE: u64 = 25_000;
+const PIECE: u64 = 12_000;
 
 /// Instructions that it takes to close some descriptors, roughly.
 const COST_OF_DESCRIPTORS: u64 = 12_000;

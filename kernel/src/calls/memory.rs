@@ -267,7 +267,7 @@ fn is_shared(flags: u64) -> Result<bool, Errno> {
 }
 
 /// Pages that a visit enters before they are touched, at most: it must not take long.
-const AHEAD: u64 = 256;
+const AHEAD: u64 = 128;
 
 /// Enters the pages of a range that are not there yet, up to [`AHEAD`] of them, and tells how far it came. `ENOMEM` for a
 /// hole, for pages that nothing may be done with, or if no memory is left.
