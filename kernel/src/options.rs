@@ -95,11 +95,9 @@ impl Options {
 
 /// Whether this kernel has what the word that begins so is about.
 fn is_for_this_kernel(begin: &str) -> bool {
-    match begin {
-        channel::PATIENCE_WORD | channel::AFFINITY_WORD => cfg!(feature = "smp"),
-        channel::TRACE_WORD | channel::TRACE_CPU_WORD | channel::TRACE_REGION_WORD => cfg!(feature = "trace"),
-        _ => true,
-    }
+    let of_several = [channel::PATIENCE_WORD, channel::AFFINITY_WORD].contains(&begin);
+    let of_traces = [channel::TRACE_WORD, channel::TRACE_CPU_WORD, channel::TRACE_REGION_WORD].contains(&begin);
+    (!of_several || cfg!(feature = "smp")) && (!of_traces || cfg!(feature = "trace"))
 }
 
 /// What stands beside the value.
