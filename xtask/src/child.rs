@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::project;
+
 /// What a run came to.
 pub(crate) struct Run {
     pub(crate) status: u8,
@@ -50,7 +52,7 @@ pub(crate) fn profile(options: &[OsString], program: &[OsString], input: Stdio, 
 
 fn call(words: &[OsString], program: &[OsString], input: Stdio, stats: &Path) -> Result<Run> {
     let _ = fs::remove_file(stats);
-    let me = std::env::current_exe().context("xtask does not know where it is")?;
+    let me = project::xtask()?;
     let mut command = Command::new(me);
     command.args(words).arg("--no-build").arg("--").args(program);
     command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -44,6 +44,16 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
+/// This program's file. Cargo may have put another one of the same source in its place meanwhile; Linux then says of
+/// the name that it is deleted.
+pub(crate) fn xtask() -> Result<PathBuf> {
+    let told = env::current_exe().context("where is xtask?")?;
+    Ok(match told.to_str().and_then(|name| name.strip_suffix(" (deleted)")) {
+        Some(name) => PathBuf::from(name),
+        None => told,
+    })
+}
+
 /// Where the built kernel and the base archive are left for runs to take: made if need be.
 pub(crate) fn stage() -> Result<PathBuf> {
     let dir = target().join("jotun");

@@ -152,8 +152,7 @@ impl Test {
     fn boot_tests(&self, targets: &[&str]) -> Result<Command> {
         let mut cargo = project::cargo("test");
         cargo.args(["--package", BOOT_TESTS, "--no-fail-fast"]).args(targets).args(&self.filter);
-        let me = std::env::current_exe().context("where is xtask?")?;
-        cargo.env("JOTUN_XTASK", me).env("JOTUN_TARGET", project::target());
+        cargo.env("JOTUN_XTASK", project::xtask()?).env("JOTUN_TARGET", project::target());
         Ok(cargo)
     }
 }
