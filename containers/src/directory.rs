@@ -35,8 +35,8 @@ pub const PACKAGES_SLOT: usize = slot(PACKAGES.start, 4);
 pub const KERNEL_SLOT: usize = 256;
 
 /// Instructions that it takes to take a page away, to change one's rights, to share one, and to make a table, roughly.
-const COST_OF_A_PAGE: u64 = 150;
-const COST_OF_A_CHANGE: u64 = 150;
+const COST_OF_A_PAGE: u64 = 200;
+pub(crate) const COST_OF_A_CHANGE: u64 = 150;
 const COST_OF_SHARING: u64 = 100;
 const COST_OF_A_TABLE: u64 = 1_000;
 
@@ -171,11 +171,9 @@ struct Walk {
     entries: u32,
 }
 
-/// An entry that a walk has come to: its place in its table, the part of the walk's range that it spans, and
-/// what it is.
+/// An entry that a walk has come to: its place in its table, and what it is.
 struct Found {
     slot: usize,
-    part: Range<u64>,
     entry: PageTableEntry,
 }
 
@@ -208,12 +206,17 @@ impl Walk {
             }
             let slot = self.first + self.entries.trailing_zeros() as usize;
             self.entries &= self.entries - 1;
-            let start = self.base + slot as u64 * span(self.root.level);
-            let part = start.max(self.range.start)..(start + span(self.root.level)).min(self.range.end);
             if self.root.level < 4 || slot != PACKAGES_SLOT {
-                return Some(Found { slot, part, entry: memory.entry(self.root.table, slot) });
+                return Some(Found { slot, entry: memory.entry(self.root.table, slot) });
             }
         }
+    }
+
+    /// The part of the walk's range that an entry spans. Few need it of the last level's entries, of which there are most.
+    #[inline(always)]
+    fn part(&self, slot: usize) -> Range<u64> {
+        let start = self.base + slot as u64 * span(self.root.level);
+        start.max(self.range.start)..(start + span(self.root.level)).min(self.range.end)
     }
 }
 
@@ -225,12 +228,12 @@ pub fn change_entries<M: PhysicalMemory>(
     change: &mut impl FnMut(&mut M, u64, PageTableEntry) -> PageTableEntry,
 ) {
     let mut walk = Walk::new(memory, root, range);
-    while let Some(Found { slot, part, entry }) = walk.next(memory) {
+    while let Some(Found { slot, entry }) = walk.next(memory) {
         if root.level == 1 {
-            let new = change(memory, part.start, entry);
+            let new = change(memory, walk.part(slot).start, entry);
             memory.set_entry(root.table, slot, new);
         } else if let Some(table) = target(&entry) {
-            change_entries(memory, root.below(table), part, change);
+            change_entries(memory, root.below(table), walk.part(slot), change);
         }
     }
 }
@@ -238,11 +241,11 @@ pub fn change_entries<M: PhysicalMemory>(
 /// Looks at every last-level entry in `range`, not empty, that is not unused, skipping what is absent.
 pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, look: &mut impl FnMut(&PageTableEntry)) {
     let mut walk = Walk::new(memory, root, range);
-    while let Some(Found { part, entry, .. }) = walk.next(memory) {
+    while let Some(Found { slot, entry }) = walk.next(memory) {
         if root.level == 1 {
             look(&entry);
         } else if let Some(table) = target(&entry) {
-            each_entry(memory, root.below(table), part, look);
+            each_entry(memory, root.below(table), walk.part(slot), look);
         }
     }
 }
@@ -252,10 +255,11 @@ pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, l
 pub fn affordable(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, budget: &mut Budget) -> u64 {
     let end = range.end;
     let mut walk = Walk::new(memory, root, range);
-    while let Some(Found { part, entry, .. }) = walk.next(memory) {
+    while let Some(Found { slot, entry }) = walk.next(memory) {
         if root.level == 1 {
             budget.spend(COST_OF_A_CHANGE);
         } else if let Some(table) = target(&entry) {
+            let part = walk.part(slot);
             if budget.is_spent() {
                 return part.start;
             }
@@ -286,12 +290,13 @@ pub fn park(
     let mut found = false;
     *reached = range.end;
     let mut walk = Walk::new(memory, root, range);
-    while let Some(Found { slot, part, entry }) = walk.next(memory) {
+    while let Some(Found { slot, entry }) = walk.next(memory) {
         let Some(below) = target(&entry) else { continue };
         let mut goes = true;
         if root.level == 1 {
             budget.spend(COST_OF_A_PAGE);
         } else {
+            let part = walk.part(slot);
             let mut end = part.start;
             if !budget.is_spent() {
                 found |= park(memory, root.below(below), part.clone(), budget, &mut end);
@@ -316,10 +321,10 @@ pub fn park(
 pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> (u32, u32) {
     let (mut pages, mut tables) = (0, 0);
     let mut walk = Walk::new(memory, root, range);
-    while let Some(Found { slot, part, entry }) = walk.next(memory) {
+    while let Some(Found { slot, entry }) = walk.next(memory) {
         let Some(frame) = frame_of(&entry) else { continue };
         if root.level > 1 {
-            let below = release_parked(memory, root.below(frame), part);
+            let below = release_parked(memory, root.below(frame), walk.part(slot));
             pages += below.0;
             tables += below.1;
         }
@@ -386,28 +391,46 @@ pub fn share(
     budget: &mut Budget,
     shared: &mut Shared,
 ) -> Result<u64, OutOfFrames> {
+    if from.level == 1 {
+        let looks = share_table(memory, (from, to), range.clone(), shared);
+        budget.spend(COST_OF_SHARING * looks);
+        return Ok(range.end);
+    }
     let end = range.end;
     let mut walk = Walk::new(memory, from, range);
-    while let Some(Found { slot, part, mut entry }) = walk.next(memory) {
-        let frame = Frame::containing(entry.addr());
-        if from.level > 1 {
-            if budget.is_spent() {
-                return Ok(part.start);
-            }
-            let (table, made) = next_table(memory, to, slot)?;
-            shared.tables += made;
-            let reached = share(memory, (from.below(frame), table), part.clone(), budget, shared)?;
-            budget.spend(COST_OF_A_TABLE);
-            if reached < part.end {
-                return Ok(reached);
-            }
-            continue;
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        let part = walk.part(slot);
+        if budget.is_spent() {
+            return Ok(part.start);
         }
-        budget.spend(COST_OF_SHARING);
+        let (table, made) = next_table(memory, to, slot)?;
+        shared.tables += made;
+        budget.spend(COST_OF_A_TABLE);
+        let below = (from.below(Frame::containing(entry.addr())), table);
+        let reached = share(memory, below, part.clone(), budget, shared)?;
+        if reached < part.end {
+            return Ok(reached);
+        }
+    }
+    Ok(end)
+}
+
+/// Does it for a last-level table, which is never divided; tells how many entries it has looked at.
+fn share_table(
+    memory: &mut impl PhysicalMemory,
+    (from, to): (Root, Frame),
+    range: Range<u64>,
+    shared: &mut Shared,
+) -> u64 {
+    let mut looks = 0;
+    let mut walk = Walk::new(memory, from, range);
+    while let Some(Found { slot, mut entry }) = walk.next(memory) {
+        looks += 1;
         let flags = entry.flags();
         if flags.contains(OBJECT) {
             continue;
         }
+        let frame = Frame::containing(entry.addr());
         if flags.contains(Flags::WRITABLE) {
             entry.set_flags(flags - Flags::WRITABLE);
             memory.set_entry(from.table, slot, entry.clone());
@@ -417,7 +440,7 @@ pub fn share(
         memory.set_entry(to, slot, entry);
         shared.pages += 1;
     }
-    Ok(end)
+    looks
 }
 
 /// Moves what hangs below `at` in `range`, not empty, to as long a range that lies so many bytes further, wrapping, and of
@@ -426,7 +449,8 @@ pub fn share(
 pub fn relocate(memory: &mut impl PhysicalMemory, root: Root, at: Root, range: Range<u64>, by: u64) -> (u32, bool) {
     let (mut made, mut moved) = (0, false);
     let mut walk = Walk::new(memory, at, range);
-    while let Some(Found { slot: from, part, entry }) = walk.next(memory) {
+    while let Some(Found { slot: from, entry }) = walk.next(memory) {
+        let part = walk.part(from);
         let to = part.start.wrapping_add(by);
         let holds_window = part.start < WINDOW.end && part.end > WINDOW.start;
         let is_unit = match at.level {

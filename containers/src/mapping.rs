@@ -6,7 +6,7 @@
 //! granting one interrupts nobody, for a translation that is too narrow ends in a spurious fault.
 
 use crate::container::{ContainerId, Cpu};
-use crate::directory::{self, Root, USER_END, parked};
+use crate::directory::{self, COST_OF_A_CHANGE, Root, USER_END, parked};
 use crate::fault::flags;
 use crate::frames::PAGE_SIZE;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
@@ -18,7 +18,7 @@ use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// Instructions that it takes to take a region away, or to change one, roughly.
-const COST_OF_A_REGION: u64 = 1_000;
+const COST_OF_A_REGION: u64 = 1_300;
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Adds a region, over whatever was in its range before. The region takes over one reference to
@@ -177,6 +177,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// The end of as much of a range, from its start on, as the budget allows to be changed: regions, and pages in them.
     pub fn affordable(&self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> u64 {
         let Some(container) = self.containers.get(id) else { return range.end };
+        let pages = (range.end - range.start) / PAGE_SIZE as u64;
+        let most = COST_OF_A_CHANGE * pages + COST_OF_A_REGION * pages.min(container.regions.len() as u64);
+        if most <= budget.left() {
+            // However much of the range is there.
+            budget.spend(most);
+            return range.end;
+        }
         let mut end = range.end;
         for region in container.regions.within(range.clone()) {
             if budget.is_spent() {

@@ -155,7 +155,7 @@ pub enum Covered {
 }
 
 /// Instructions that it takes to look at a region, roughly.
-pub(crate) const COST_OF_A_LOOK: u64 = 20;
+pub(crate) const COST_OF_A_LOOK: u64 = 40;
 
 /// Regions in a run, at most. Few enough to be moved up by one when another one comes between them, and so many that
 /// nearly every program has just one run.

@@ -2,6 +2,7 @@
 
 use super::report::{Container, Moment, number, row, say, table, time};
 use super::scenes::Peer;
+use programs::cpus::{affinity, current, set_affinity, stay_on};
 use programs::gain::{Gain, PAIRS};
 use programs::native::{self, Status};
 use std::time::{Duration, Instant};
@@ -59,6 +60,9 @@ pub(super) fn spread() -> Result<(), String> {
     say("A native process with one thread needs no page directory. Step by step it now becomes one that runs on two \
          CPUs, and pays for each step when it takes it:");
     let peer = Peer::start("stages")?;
+    // On another CPU this program would get a copy of its own directory, and that would be counted too.
+    let allowed = affinity(0).map_err(|error| format!("no mask of CPUs: error {error}"))?;
+    stay_on(current());
     let start = Moment::now()?;
     let mut rows = vec![Container::head(), Container::of(peer.0)?.row("one thread, in the CPU's global directory")];
     let here = peer.ask(THREAD)?;
@@ -74,6 +78,7 @@ pub(super) fn spread() -> Result<(), String> {
     rows.push(Container::of(peer.0)?.row("both have touched a page far away"));
     table(&rows);
     peer.end()?;
+    set_affinity(0, allowed).map_err(|error| format!("no CPUs back: error {error}"))?;
     let owner = threaded.owner().unwrap_or(here);
     if there == here {
         say(&format!(
