@@ -405,9 +405,10 @@ pub fn share(
         }
         let (table, made) = next_table(memory, to, slot)?;
         shared.tables += made;
-        budget.spend(COST_OF_A_TABLE);
         let below = (from.below(Frame::containing(entry.addr())), table);
         let reached = share(memory, below, part.clone(), budget, shared)?;
+        // Only now, so that each visit gets on.
+        budget.spend(COST_OF_A_TABLE);
         if reached < part.end {
             return Ok(reached);
         }
