@@ -35,7 +35,6 @@ pub mod preemption;
 pub mod process;
 pub mod queue;
 pub mod region;
-pub mod relief;
 pub mod scheduling;
 pub mod signals;
 pub mod tasks;
