@@ -270,8 +270,8 @@ impl Container {
         self.regions.gap_below(directory::PACKAGES.end..self.mappings_end, length)
     }
 
-    /// The same for a mapping that is moved there. For a large one it lies to its last-level tables as it did before, if
-    /// there is such room, so that these move and not each page.
+    /// Where a mapping of `length` bytes at `from` can move to. A mapping of at least 2 MiB gets, if it can, an address
+    /// at the same distance from a multiple of 2 MiB: then whole last-level tables move, and not each page by itself.
     pub fn room_for_move(&mut self, from: u64, length: u64) -> Option<u64> {
         const SPAN: u64 = directory::span(2);
         let large = (length >= SPAN).then(|| self.room_for(length + SPAN)).flatten();

@@ -178,7 +178,8 @@ fn the_less_is_free_the_smaller_is_who_gets_a_page() {
     assert!(memory.make_container_with_directory(Cpu(0)).is_ok(), "a new container is smaller still");
 }
 
-/// Whoever can write to an object through a mapping is found, wherever it is and whatever has become of the mapping.
+/// The memory knows whether an object is mapped writable by any container, also after mappings were split, changed or
+/// inherited.
 #[test]
 fn an_object_is_written_as_long_as_somebody_can() {
     let mut memory = Machine::memory_with(1000, 1);

@@ -88,7 +88,8 @@ impl Tas {
         // A CPU that took the lock when it was free need not be the heir; then another one is, and stays that.
         let was_heir = self.heir.0.compare_exchange(cpu.tag().into(), heir, SeqCst, Relaxed).is_ok(); // Beyond the models.
         if was_heir && next.is_none() {
-            // Who has claimed since then found this CPU in the heir's place. It waits until this one gives the lock back.
+            // A CPU that claimed between the two steps still found this CPU as the heir, and left it at that. So this CPU
+            // looks for such a claim once more, and makes its owner the heir.
             let claims = self.claims.0.load(SeqCst); // Beyond the models.
             after(cpu, claims).into_iter().for_each(|next| self.inherit(next));
         }

@@ -2,8 +2,9 @@
 //!
 //! [`Frames`] is the machine behind the model's [`PhysicalMemory`] and [`Translation`]. The direct map
 //! holds exactly the memory that the boot loader called usable, so that every frame that can be
-//! allocated can be reached, and nothing else can. Access is by copies in assembly, and volatile or atomic where a word
-//! is to be read or written at once: user threads on other CPUs may have the same frame mapped. The reference count is looked at on each access, which keeps the interface safe.
+//! allocated can be reached, and nothing else can. User threads on other CPUs may have the same frame mapped, so
+//! bytes are copied in assembly, and a word that must be whole is read or written by a volatile or atomic access. Each
+//! access looks at the frame's reference count, which keeps the interface safe.
 
 use super::bootinfo::{BootInfo, Module};
 use super::heap;

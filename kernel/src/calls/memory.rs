@@ -118,7 +118,8 @@ pub fn change(
         .unwrap_or_else(|answer| answer)
 }
 
-/// The same of a part of a call that goes on with a result of it, or is over with an answer.
+/// Makes the part of a call that changes the caller's address space, under the rule of [`change`]. `Ok` is what the rest
+/// of the call goes on with; `Err` is the whole call's answer.
 pub fn change_with<T>(
     caller: &Caller,
     memory: &mut Memory,

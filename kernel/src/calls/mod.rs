@@ -202,7 +202,7 @@ pub fn point(tasks: &mut Tasks, caller: &Caller) -> Point {
     Point { progress, place, ends_for_handlers: false }
 }
 
-/// The same if it has moved nothing: where it goes on, at 0 if it begins.
+/// Where the caller's call goes on, in whatever it counts; 0 if it begins. For calls that return no number of bytes.
 #[inline(always)]
 pub fn place(tasks: &mut Tasks, caller: &Caller) -> u64 {
     point(tasks, caller).place

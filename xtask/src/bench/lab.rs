@@ -68,13 +68,13 @@ impl Job {
         Self { system, program: program.into_iter().map(Into::into).collect(), recorded: false, machine: Kind::Bochs }
     }
 
-    /// The same on QEMU, which counts the instructions of one CPU much faster, if the system has only one.
+    /// This job on QEMU instead of Bochs if the system has one CPU: QEMU counts the same instructions much faster.
     pub(crate) fn quickly(self) -> Self {
         let machine = if self.system.cpus() == 1 { Kind::Icount } else { self.machine };
         Self { machine, ..self }
     }
 
-    /// The same on a kernel that records.
+    /// This job on a kernel that records.
     pub(crate) fn recorded(self) -> Self {
         Self { recorded: true, ..self }
     }
