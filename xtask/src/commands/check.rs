@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
-    build::{BARE, GUEST_PACKAGES, MUSL, NATIVE_FLAGS, TRACE},
-    options::{Lock, Variant},
+    build::{BARE, GUEST_PACKAGES, IN_ALL_FLAVOURS, MUSL, NATIVE_FLAGS, TRACE},
+    options::Variant,
     project,
 };
 
@@ -30,7 +30,9 @@ impl Check {
     /// Checks all, also after one has failed.
     pub(crate) fn execute(self) -> Result<u8> {
         let mut failed = false;
-        for mut cargo in checks() {
+        let kernels = IN_ALL_FLAVOURS.map(|variant| kernel("check", variant, true));
+        for (_, mut cargo) in all_but_kernels("check").into_iter().chain(kernels) {
+            cargo.arg("--keep-going");
             if self.json {
                 cargo.arg("--message-format=json");
             }
@@ -40,20 +42,35 @@ impl Check {
     }
 }
 
-fn checks() -> Vec<Command> {
-    let check = |arguments: &[&str]| {
-        let mut cargo = project::cargo("check");
-        cargo.args(["--quiet", "--keep-going"]).args(arguments);
-        cargo
-    };
-    let mut host = check(&["--workspace", "--all-targets"]);
-    host.args(GUEST_PACKAGES.iter().flat_map(|package| ["--exclude", package]));
-    let mut native = check(&["--package", "native", "--target", BARE, "--config", NATIVE_FLAGS]);
-    native.arg("--target-dir").arg(project::target().join("native"));
-    let mut all = vec![host, native, check(&["--package", "programs", "--target", MUSL])];
-    for variant in [Variant::Up, Variant::Smp(Lock::Ticket)] {
-        let features = [variant.features(), TRACE].join(",");
-        all.push(check(&["--package", "kernel", "--target", BARE, "--features", &features]));
-    }
-    all
+/// A check of each package but the kernel for its own target, by `check` or by `clippy`, and what it is called.
+pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 3] {
+    let mut host = quiet(subcommand, &["--workspace", "--all-targets"]);
+    exclude_guests(&mut host);
+    let mut native = quiet(subcommand, &["--package", "native", "--release", "--target", BARE]);
+    native.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
+    let programs = quiet(subcommand, &["--package", "programs", "--release", "--target", MUSL]);
+    [
+        ("what runs on the host".to_owned(), host),
+        ("native packages".to_owned(), native),
+        ("std programs".to_owned(), programs),
+    ]
+}
+
+/// A check of one kernel.
+pub(super) fn kernel(subcommand: &str, variant: Variant, traced: bool) -> (String, Command) {
+    let features = if traced { [variant.features(), TRACE].join(",") } else { variant.features().to_owned() };
+    let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", &features];
+    let name = format!("the kernel `{}`{}", variant.name(), if traced { " with traces" } else { "" });
+    (name, quiet(subcommand, &arguments))
+}
+
+/// Leaves out the packages that do not run on the host.
+pub(super) fn exclude_guests(cargo: &mut Command) {
+    cargo.args(GUEST_PACKAGES.iter().flat_map(|package| ["--exclude", package]));
+}
+
+fn quiet(subcommand: &str, arguments: &[&str]) -> Command {
+    let mut cargo = project::cargo(subcommand);
+    cargo.arg("--quiet").args(arguments);
+    cargo
 }

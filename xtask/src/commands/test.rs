@@ -11,8 +11,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::check::{all_but_kernels, exclude_guests, kernel};
 use crate::{
-    build::{self, BARE, Flavour, GUEST_PACKAGES, MUSL, NATIVE_FLAGS},
+    build::{self, Flavour},
     options::Variant,
     packages::{self, Use, tool},
     project,
@@ -161,42 +162,15 @@ impl Test {
 fn checks() -> Vec<(String, Command)> {
     let mut format = project::cargo("fmt");
     format.args(["--all", "--check"]);
-    let clippy = |arguments: &[&str]| {
-        let mut cargo = project::cargo("clippy");
-        cargo.arg("--quiet").args(arguments);
-        cargo
-    };
-    let mut host = clippy(&["--workspace", "--all-targets"]);
-    exclude_guests(&mut host);
-    let mut native = clippy(&["--package", "native", "--release", "--target", BARE]);
-    native.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
-    let programs = clippy(&["--package", "programs", "--release", "--target", MUSL]);
-    let mut lints = vec![
-        ("what runs on the host".to_owned(), host),
-        ("native packages".to_owned(), native),
-        ("std programs".to_owned(), programs),
-    ];
-    for variant in Variant::ALL {
-        let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", variant.features()];
-        lints.push((format!("the kernel `{}`", variant.name()), clippy(&arguments)));
-    }
-    for variant in build::IN_ALL_FLAVOURS {
-        let features = [variant.features(), build::TRACE].join(",");
-        let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", &features];
-        lints.push((format!("the kernel `{}` with traces", variant.name()), clippy(&arguments)));
-    }
+    let plain = Variant::ALL.map(|variant| kernel("clippy", variant, false));
+    let traced = build::IN_ALL_FLAVOURS.map(|variant| kernel("clippy", variant, true));
+    let lints = all_but_kernels("clippy").into_iter().chain(plain).chain(traced);
     let mut all = vec![("format".to_owned(), format)];
     for (name, mut command) in lints {
         command.args(["--", "-D", "warnings"]);
         all.push((format!("clippy: {name}"), command));
     }
     all
-}
-
-fn exclude_guests(cargo: &mut Command) {
-    for package in GUEST_PACKAGES {
-        cargo.args(["--exclude", package]);
-    }
 }
 
 fn build_all() -> Result<Outcome> {
