@@ -1,6 +1,6 @@
 //! What a process holds.
 
-use crate::files::{Descriptors, Files};
+use crate::files::{Descriptors, Files, SIZE_MAX};
 use crate::signals::Handlers;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -89,6 +89,11 @@ impl Limits {
         processes: Limit::of(MAX_PROCESSES as u64),
         signals: Limit::of(INFOS_EACH as u64),
     };
+
+    /// Bytes that a file may have when it is made longer: what the limit says, or else what any file may have.
+    pub fn longest_file(&self) -> u64 {
+        self.file_size.soft.min(SIZE_MAX)
+    }
 }
 
 impl Resources {

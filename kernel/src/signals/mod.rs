@@ -521,6 +521,7 @@ pub fn put_mask_back(tasks: &mut Tasks, id: ThreadId) {
 /// process goes first, as on Linux: no handler comes between, which might block it.
 fn take(tasks: &mut Tasks, id: ThreadId, process: ProcessId, open: u64) -> Option<SignalInfo> {
     let deadly = match open.is_power_of_two() {
+        // The only one goes first, deadly or not.
         true => open,
         false => with_effect(tasks, process, open, |effect| effect == Effect::Ends),
     };

@@ -186,7 +186,7 @@ fn write_at(
     (at, buffers): (At, &[Buffer]),
 ) -> Answer {
     let resources = resources(caller, tasks)?;
-    let file_size = resources.limits.file_size.soft.min(SIZE_MAX);
+    let file_size = resources.limits.longest_file();
     let (id, file, inode) = files.find(&resources.descriptors, caller.int(0))?;
     if at == At::Offset
         && let Some(end) = End::of(file, inode)

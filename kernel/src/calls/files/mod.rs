@@ -257,7 +257,7 @@ pub(super) fn find_program(
 
 /// Bytes that a file may have when the caller makes it longer (`RLIMIT_FSIZE`).
 fn file_size(caller: &Caller, tasks: &Tasks) -> u64 {
-    resources(caller, tasks).map_or(0, |resources| resources.limits.file_size.soft.min(SIZE_MAX))
+    resources(caller, tasks).map_or(0, |resources| resources.limits.longest_file())
 }
 
 /// A file would become longer than it may: `EFBIG`, and `SIGXFSZ` if that is for the process's own limit.
