@@ -236,7 +236,10 @@ fn touch(random: &mut Random) {
 fn process(seed: u64, depth: u64) -> i32 {
     let mut random = Random::new(seed);
     // SAFETY: the handler touches an atomic and makes a call.
-    unsafe { signal(SIGUSR1, handler as *const () as sighandler_t) };
+    unsafe {
+        signal(SIGUSR1, handler as *const () as sighandler_t);
+        signal(SIGHUP, SIG_DFL);
+    }
     for _ in 0..random.below(4) {
         let seed = random.below(u64::MAX);
         // Without room for a thread there is one less.
@@ -328,6 +331,10 @@ fn main() {
         Some("act") => leave(process(cpus::argument(2, 0) as u64, cpus::argument(3, 0) as u64)),
         _ => {}
     }
+    // A process that stands between this group and a further one, as one that has been given a group of its own does for its
+    // children, may end while another of this group is stopped: all of the group are hung up then.
+    // SAFETY: no handler is called.
+    unsafe { signal(SIGHUP, SIG_IGN) };
     let rounds = cpus::argument(1, 40) as u64;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as usize);
     let seed = cpus::argument(2, now >> 8 & 0xffff_ffff) as u64;
