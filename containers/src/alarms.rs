@@ -19,19 +19,19 @@ impl<R> Tasks<R> {
             self.schedule.responsible = None;
             self.attention.insert(cpu);
         }
+        self.relieve(cpu, now);
         self.wake_expired(now);
     }
 
     /// What `cpu` is to set its timer to when it is about to run what it has chosen: the next deadline that it
-    /// is responsible for or, if somebody waits who goes next, the end of a slice that begins `now` or goes on.
+    /// is responsible for or, if somebody waits there, the end of a slice that begins `now` or goes on.
     /// `None` if the timer goes off early enough as it is.
     pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
         let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
         let turn = if SEVERAL { self.turn_of(cpu) } else { None };
         let state = self.schedule.cpu(cpu);
         state.slice_end = now + turn.map_or(state.slice, |left| left.min(state.slice));
-        let contested = state.best().is_some_and(|best| best <= state.priority());
-        let mut wanted = if contested { deadline.min(state.slice_end) } else { deadline };
+        let mut wanted = if state.best().is_some() { deadline.min(state.slice_end) } else { deadline };
         if SEVERAL && let Some((_, look)) = self.schedule.watch.filter(|(who, _)| *who == cpu) {
             wanted = wanted.min(look);
         }
@@ -52,9 +52,11 @@ impl<R> Tasks<R> {
     /// How long the thread that `cpu` runs has left of its turn, if others as urgent wait.
     fn turn_of(&self, cpu: Cpu) -> Option<u64> {
         let state = &self.schedule.cpus[usize::from(cpu.0)];
-        let (id, priority) = state.running.filter(|_| self.schedule.soft)?;
-        let thread = self.thread(id).filter(|_| state.best() == Some(priority))?;
-        self.schedule.turn_left(thread)
+        let (id, priority) = state.running?;
+        if !self.schedule.soft || state.best() != Some(priority) {
+            return None;
+        }
+        self.schedule.turn_left(self.thread(id)?)
     }
 
     /// The deadline for which `cpu` shall set its timer: the earliest of all, unless another CPU is

@@ -6,14 +6,23 @@
 //! 2. the same one if that will be idle soon: only one thread runs there, none waits, and that one kept a CPU for
 //!    less than [`SOON`] when it had one last. For example, two threads that wake each other in turn stay on one CPU;
 //! 3. another one where it runs at once;
-//! 4. if others wait for the one that it ran on last, one that no thread waits for;
+//! 4. the one at which the fewest threads run and wait, if they are fewer than at the one that it ran on last;
 //! 5. the one that it ran on last, to wait there.
 //!
 //! A thread whose time slice is over goes by the same rule, and so does one that yields to others. A thread that
-//! was displaced within its slice waits where it ran. Where threads wait for one CPU and, for as long as a
-//! [`TURN`], none for another that runs one as urgent, a thread gives the first up after a turn and waits at the second:
-//! so eight threads that compute on five CPUs all get on equally fast, though three of the CPUs have two of them at any
-//! time.
+//! was displaced within its slice waits where it ran. Where threads wait for one CPU and fewer are at another, the
+//! running thread gives the first up after a [`TURN`] and waits at the second: so eight threads that compute on five CPUs
+//! all get on equally fast, though three of the CPUs have two of them at any time.
+//!
+//! A CPU that chooses its next thread takes a more urgent one that waits at another CPU before its own
+//! ([`Tasks::better_elsewhere`]). A CPU that leaves threads waiting makes one that runs something worse look
+//! ([`Tasks::look_after`]). So fixed priorities hold for the machine: of N CPUs each runs one of the N most urgent threads,
+//! as far as masks allow. Threads of one priority get no such promise: they share the CPU that they wait at, and change
+//! over as said above.
+//!
+//! **Invariant:** with soft affinity, no CPU runs a thread that is worse than one that waits at another and may run on it,
+//! unless that CPU is in `attention`, or the thread waits for a CPU that should be idle soon (rule 2) or owes it a slice
+//! ([`crate::relief`]).
 //!
 //! A CPU that would be idle takes from a busy one a thread that has waited there for longer than [`MIGRATION`] or
 //! has never run; of several, the one whose turn it is. If all have waited for a shorter time, it sets its timer.
@@ -24,12 +33,13 @@
 //! **Invariant:** with soft affinity, while a thread waits at a busy CPU although an idle one may run it, an idle
 //! CPU is in `attention` or keeps the watch, and looks before the thread has waited for longer than [`MIGRATION`].
 //!
-//! To find a thread takes a time bounded by the number of CPUs: at each, the first [`SEEN`] loose threads are
+//! Two sets of CPUs answer the common questions with one test: which are idle, and at which threads wait that others may
+//! take. To find a thread takes a time bounded by the number of CPUs: at each, the first [`SEEN`] loose threads are
 //! looked at. A thread whose mask names some CPUs only can be behind so many others that may not run on the idle
 //! one; it then waits for its turn, as they do.
 
 use crate::container::{Cpu, CpuSet};
-use crate::scheduling::{NEVER, SLICE, Schedule};
+use crate::scheduling::{CpuState, IDLE, NEVER, SLICE, Schedule};
 use crate::tasks::{Tasks, ThreadId};
 use crate::thread::{State, Thread};
 
@@ -39,7 +49,7 @@ pub const MIGRATION: u64 = 100_000;
 /// What waking an idle CPU takes, in nanoseconds: a thread that waits for less gains nothing there.
 pub const SOON: u64 = 20_000;
 
-/// How long a thread runs before it goes to wait at a CPU that fewer threads wait for, in nanoseconds.
+/// How long a thread runs before it goes to wait at a CPU that has fewer threads, in nanoseconds.
 pub const TURN: u64 = SLICE / 4;
 
 /// Loose threads of a CPU that an idle one looks at.
@@ -51,50 +61,42 @@ impl Schedule {
     pub(crate) fn rebind(&mut self, thread: &mut Thread, turn_over: bool) {
         let Some(here) = thread.cpu else { return };
         let state = self.cpu(here);
-        let stays = match state.best() {
-            // If it runs, there is nothing else.
-            None => thread.state == State::Running || state.brief || state.priority() > thread.priority,
-            Some(best) => {
-                thread.priority < best && (thread.state == State::Running || thread.priority < state.priority())
-            }
-        };
+        let runs = thread.state == State::Running;
+        // If it runs and no thread waits, there is nothing else.
+        let stays = state.waiting == 0 && (runs || state.brief) || !runs && state.urgent() > thread.priority;
         if stays {
             return;
         }
-        let waits_elsewhere = turn_over || thread.state != State::Running && state.best().is_some();
         let home = self.home(thread.affinity);
         let there = Some(home).filter(|home| self.cpu(*home).urgent() > thread.priority);
-        if let Some(there) = there.or_else(|| self.unawaited(thread).filter(|_| waits_elsewhere).map(|(cpu, _)| cpu)) {
+        if let Some(there) = there.or_else(|| self.less_loaded(thread).filter(|_| turn_over || !runs)) {
             self.bind(thread, there);
         }
     }
 
-    /// The CPU for which no thread has waited for longest and which runs one as urgent as this, which is bound to
-    /// another; and since when.
-    fn unawaited(&self, thread: &Thread) -> Option<(Cpu, u64)> {
-        let here = thread.cpu?;
-        let unawaited = |cpu: Cpu| {
-            let state = &self.cpus[usize::from(cpu.0)];
-            let is_one = state.best().is_none() && state.priority() == thread.priority;
-            is_one.then_some((cpu, state.unawaited_since))
-        };
-        let others = thread.affinity.intersection(self.all()).without(here);
-        others.iter().filter_map(unawaited).min_by_key(|(_, since)| *since)
+    /// The CPU at which the fewest threads run and wait, if they are fewer than those at the CPU that this thread is
+    /// bound to; of several the one whose thread's turn is over first.
+    fn less_loaded(&self, thread: &Thread) -> Option<Cpu> {
+        let state = |cpu: Cpu| &self.cpus[usize::from(cpu.0)];
+        let here = state(thread.cpu?).load();
+        let others = thread.affinity.intersection(self.all()).iter();
+        others.filter(|cpu| state(*cpu).load() < here).min_by_key(|cpu| (state(*cpu).load(), state(*cpu).slice_end))
     }
 
     /// How long a thread that runs has left of its turn, given that there is where to wait for the next.
     pub(crate) fn turn_left(&self, thread: &Thread) -> Option<u64> {
-        let (_, since) = self.soft.then(|| self.unawaited(thread)).flatten()?;
         let used = SLICE - thread.slice;
-        Some(TURN.saturating_sub(used).max((since + TURN).saturating_sub(self.now)))
+        (self.soft && self.less_loaded(thread).is_some()).then(|| TURN.saturating_sub(used))
     }
 
-    /// A thread is about to get ready at a CPU. Returns the idle CPU that must look because of it, if one must.
+    /// A thread that other CPUs may take is about to get ready at a CPU. Returns the idle CPU that must look because of
+    /// it, if one must.
+    #[inline]
     pub(crate) fn waits(&mut self, thread: &mut Thread, cpu: Cpu) -> CpuSet {
         thread.takeable = if thread.ran_on.is_some() { self.now + MIGRATION } else { 0 };
-        self.idle.remove(cpu);
+        self.awaited.insert(cpu);
         let others = self.idle.intersection(thread.affinity);
-        let waits = !others.is_empty() && self.cpu(cpu).urgent() <= thread.priority;
+        let waits = !others.is_empty() && self.cpu(cpu).urgent() <= thread.rank;
         if waits { self.leave(others) } else { CpuSet::NONE }
     }
 
@@ -106,24 +108,15 @@ impl Schedule {
         CpuSet::only(cpu)
     }
 
-    /// A CPU has taken a thread, and watches no more. Returns the CPU that must look instead.
+    /// Whether a CPU that has taken a thread leaves others waiting, or watches no more.
     #[inline]
-    pub(crate) fn took(&mut self, cpu: Cpu) -> CpuSet {
-        self.idle.remove(cpu);
-        self.note_unawaited(cpu);
-        let watched = self.watch.take_if(|(who, _)| *who == cpu).is_some();
-        let left = watched || self.left || self.cpu(cpu).loose.best().is_some();
-        if left && !self.idle.is_empty() { self.leave(self.idle) } else { CpuSet::NONE }
+    pub(crate) fn leaves_some(&self, cpu: Cpu) -> bool {
+        self.awaited.contains(cpu) || self.watch.is_some_and(|(who, _)| who == cpu)
     }
 
-    /// A thread has left the lanes of a CPU.
-    #[inline]
-    pub(crate) fn note_unawaited(&mut self, cpu: Cpu) {
-        let now = self.now;
-        let state = self.cpu(cpu);
-        if state.best().is_none() {
-            state.unawaited_since = now;
-        }
+    /// The worst priority that any CPU runs, or worse than any if one is idle.
+    fn worst(&self) -> u8 {
+        self.cpus.iter().map(CpuState::priority).max().unwrap_or(0)
     }
 
     /// A CPU has found nothing to take before `due`. It watches, unless another one does and looks early enough.
@@ -147,13 +140,9 @@ impl<R> Tasks<R> {
     /// A CPU is idle. Returns the thread that it is to take from another one.
     pub(crate) fn find_waiting(&mut self, cpu: Cpu) -> Option<ThreadId> {
         self.schedule.idle.insert(cpu);
-        if self.schedule.cpus.iter().all(|state| state.loose.best().is_none()) {
-            self.schedule.found_nothing(cpu, NEVER);
-            return None;
-        }
-        let (idle, now) = (self.schedule.idle, self.schedule.now);
+        let (idle, now, awaited) = (self.schedule.idle, self.schedule.now, self.schedule.awaited);
         let (mut first, mut seen, mut due): (Option<((u8, u64), ThreadId)>, _, _) = (None, 0, NEVER);
-        for state in &self.schedule.cpus {
+        for state in awaited.iter().map(|cpu| &self.schedule.cpus[usize::from(cpu.0)]) {
             for (id, thread) in state.loose.threads(&self.threads).take(SEEN) {
                 let allowed = thread.affinity.intersection(idle);
                 // A thread that has run here and waits at an idle CPU is about to go on there.
@@ -169,12 +158,70 @@ impl<R> Tasks<R> {
                 }
             }
         }
-        let Some((_, id)) = first else {
+        let Some(((rank, _), id)) = first else {
             self.schedule.found_nothing(cpu, due);
             return None;
         };
+        // A CPU that runs something else waits for nothing: a better thread goes first, however short it has waited.
+        let id = self.better_elsewhere(cpu, rank).unwrap_or(id);
         self.schedule.left |= seen > 1;
         self.counts.taken += u64::from(self.thread(id).is_some_and(|thread| thread.ran_on.is_some()));
         Some(id)
+    }
+
+    /// The best thread that waits at other CPUs and may run on this one, if it is better than `than`.
+    #[inline]
+    pub(crate) fn better_elsewhere(&self, cpu: Cpu, than: u8) -> Option<ThreadId> {
+        let others = self.schedule.awaited.without(cpu);
+        if others.is_empty() { None } else { self.find_better(cpu, others, than) }
+    }
+
+    fn find_better(&self, cpu: Cpu, others: CpuSet, than: u8) -> Option<ThreadId> {
+        let states = others.iter().map(|other| &self.schedule.cpus[usize::from(other.0)]);
+        let found = states.filter_map(|state| {
+            let best = state.loose.best().filter(|best| *best < than)?;
+            // A CPU is about to run its first thread itself if that is better than what it runs now.
+            let own = usize::from(best < state.priority() && Some(best) == state.best());
+            let mut better = state.loose.threads(&self.threads).take(SEEN).skip(own);
+            better.find(|(_, thread)| thread.rank < than && thread.affinity.contains(cpu))
+        });
+        found.min_by_key(|(_, thread)| thread.turn()).map(|(id, _)| id)
+    }
+
+    /// Finds a CPU for what waits at this one: one that runs something worse than the first thread that it may take, or an
+    /// idle one that watches.
+    pub(crate) fn look_after(&mut self, cpu: Cpu) {
+        let schedule = &mut self.schedule;
+        if !schedule.soft {
+            return;
+        }
+        let watched = schedule.watch.take_if(|(who, _)| *who == cpu).is_some();
+        let waits = schedule.cpu(cpu).loose.best();
+        if !schedule.idle.is_empty() && (watched || schedule.left || waits.is_some()) {
+            self.attention = self.attention.union(schedule.leave(schedule.idle));
+        }
+        let (schedule, worst) = (&self.schedule, self.schedule.worst());
+        if waits.is_none_or(|best| best >= worst) {
+            return;
+        }
+        let loose = schedule.cpus[usize::from(cpu.0)].loose.threads(&self.threads).take(SEEN);
+        let runs_worse = |thread: &Thread| {
+            let home = schedule.home(thread.affinity);
+            let urgent = schedule.cpus[usize::from(home.0)].urgent();
+            (thread.rank < urgent && !schedule.idle.contains(home)).then_some(home)
+        };
+        if let Some(home) =
+            loose.take_while(|(_, thread)| thread.rank < worst).find_map(|(_, thread)| runs_worse(thread))
+        {
+            self.attention.insert(home);
+        }
+    }
+
+    /// The thread that a CPU runs has ended. The CPU looks soon, and whoever gets ready meanwhile runs there at once.
+    pub(crate) fn vacate(&mut self, cpu: Cpu) {
+        self.attention.insert(cpu);
+        if let Some((_, rank)) = &mut self.schedule.cpu(cpu).running {
+            *rank = IDLE;
+        }
     }
 }

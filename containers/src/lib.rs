@@ -35,6 +35,7 @@ pub mod preemption;
 pub mod process;
 pub mod queue;
 pub mod region;
+pub mod relief;
 pub mod scheduling;
 pub mod signals;
 pub mod tasks;

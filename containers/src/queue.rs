@@ -177,6 +177,14 @@ impl Lane {
         })
     }
 
+    /// The first thread of each priority that is worse than this.
+    pub(crate) fn firsts_behind(&self, priority: u8) -> impl Iterator<Item = ThreadId> {
+        let worse = u64::MAX.checked_shl(u32::from(priority) + 1).unwrap_or(0);
+        (0..PRIORITIES)
+            .filter(move |own| self.occupied & worse & 1 << own != 0)
+            .filter_map(|own| self.queues[usize::from(own)].first())
+    }
+
     /// The thread of the best priority that has waited longest.
     pub(crate) fn first(&self) -> Option<ThreadId> {
         self.queues[usize::from(self.best()?)].first()

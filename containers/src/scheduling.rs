@@ -11,14 +11,16 @@
 //! - With [`Affinity::Soft`] every thread is loose that may run on more than one CPU. What then moves it stands in
 //!   [`crate::balance`].
 //!
-//! A CPU serves its own lanes, the best priority first, within a priority who came first. Every step takes a
-//! time that depends on the number of CPUs at most.
+//! A CPU serves its own lanes, the best priority first, within a priority who came first. A thread that more urgent ones
+//! pass over for too long has a slice all the same: see [`crate::relief`]. Every step takes a time that depends on the
+//! number of CPUs at most.
 //!
 //! Making a thread ready interrupts no CPU here. The CPU that has to look again is put into
 //! [`Tasks::attention`], and the kernel sees to the rest.
 //!
 //! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `attention`,
-//! or the thread that it ran has just been put back by itself and it is about to take the next.
+//! or the thread that it ran has just been put back by itself and it is about to take the next. While threads wait in its
+//! lanes, its timer goes off at the end of a slice at the latest.
 //!
 //! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, this one is in
 //! `attention`, or all that are idle are.
@@ -35,7 +37,7 @@ use alloc::vec::Vec;
 pub const SLICE: u64 = 10_000_000;
 
 /// Worse than any priority: what an idle CPU runs.
-const IDLE: u8 = u8::MAX;
+pub(crate) const IDLE: u8 = u8::MAX;
 
 /// The time that a timer is set to that is set to none.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -62,15 +64,19 @@ pub(crate) struct Schedule {
     pub(crate) cpus: Vec<CpuState>,
     /// Whether threads move to where there is time for them: there are several CPUs, and affinity is soft.
     pub(crate) soft: bool,
+    /// All CPUs.
+    all: CpuSet,
     /// The CPUs that have nothing to do; kept where affinity is soft.
     pub(crate) idle: CpuSet,
     /// The idle CPU that watches whether threads wait for too long beside it, and when it will look.
     pub(crate) watch: Option<(Cpu, u64)>,
     /// Whether a thread has been left waiting beside an idle CPU since the watching one looked.
     pub(crate) left: bool,
+    /// The CPUs at which threads wait that others may take; kept where affinity is soft.
+    pub(crate) awaited: CpuSet,
     /// When a CPU looked last, in nanoseconds since boot.
     pub(crate) now: u64,
-    /// Threads that have got ready so far.
+    /// Threads that have got ready so far; kept where there are several CPUs.
     stamp: u64,
     /// Threads that are ready or run.
     pub(crate) runnable: u32,
@@ -87,14 +93,16 @@ pub(crate) struct CpuState {
     pub(crate) running: Option<(ThreadId, u8)>,
     /// Whether that is likely to give the CPU up [soon](SOON).
     pub(crate) brief: bool,
-    /// Since when no thread waits here, if none does.
-    pub(crate) unawaited_since: u64,
+    /// Threads that wait here; kept where there are several CPUs.
+    pub(crate) waiting: u32,
     /// What that had left of its slice when the CPU looked last, in nanoseconds.
     pub(crate) slice: u64,
     /// When the slice is over, in nanoseconds since boot.
     pub(crate) slice_end: u64,
     /// What its timer is set to, in the same way, or [`NEVER`].
     pub(crate) alarm: u64,
+    /// From when on it may give a slice to a thread that has been [passed over](crate::relief), in the same way.
+    pub(crate) relief: u64,
     /// Threads that are bound to it and have not ended.
     pub(crate) bound: u32,
 }
@@ -110,6 +118,16 @@ impl CpuState {
         self.settled.best_of_both(&self.loose)
     }
 
+    /// The first threads of each priority worse than this that wait here.
+    pub(crate) fn firsts_behind(&self, priority: u8) -> impl Iterator<Item = ThreadId> {
+        self.settled.firsts_behind(priority).chain(self.loose.firsts_behind(priority))
+    }
+
+    /// How many threads run and wait here.
+    pub(crate) fn load(&self) -> u32 {
+        self.waiting + u32::from(self.running.is_some())
+    }
+
     /// Whether it has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_none() && self.best().is_none()
@@ -121,16 +139,14 @@ impl CpuState {
     }
 
     /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
-    /// when it is the first of its kind and the timer does not go off before, to set that for the end of a slice.
+    /// when it is the first that waits and the timer does not go off before, to set that for the end of a slice.
     fn must_look(&self, priority: u8) -> bool {
-        let running = self.priority();
-        let watches = self.alarm <= self.slice_end || self.best().is_some_and(|best| best <= priority);
-        running > priority || running == priority && !watches
+        self.priority() > priority || self.alarm > self.slice_end && self.best().is_none()
     }
 
     /// Takes note of the thread that it runs on.
     fn runs(&mut self, id: ThreadId, thread: &Thread) {
-        self.running = Some((id, thread.priority));
+        self.running = Some((id, thread.rank));
         self.slice = thread.slice;
         if SEVERAL {
             self.brief = thread.brief;
@@ -152,7 +168,7 @@ impl Schedule {
     }
 
     pub(crate) fn all(&self) -> CpuSet {
-        CpuSet::first(self.cpus.len())
+        self.all
     }
 
     /// The CPU that a thread is to be bound to, of those that it may run on: the one with the least urgent
@@ -180,20 +196,23 @@ impl Schedule {
         if !stays {
             self.unbind(thread);
         }
-        if SEVERAL && self.soft && !goes_on {
-            self.rebind(thread, turn_over);
+        if SEVERAL && self.soft && stays {
+            self.rebind(thread, turn_over && !goes_on);
         }
         self.enqueue(id, thread, goes_on && stays)
     }
 
     /// Puts a thread into a lane, in front if it is to go on; else as [`Schedule::put_back`].
     #[inline(always)]
-    fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> CpuSet {
+    pub(crate) fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> CpuSet {
         self.runnable += u32::from(thread.state == State::Parked);
         thread.state = State::Ready;
         if !front {
-            self.stamp += 1;
-            thread.stamp = self.stamp;
+            (thread.rank, thread.since) = (thread.priority, self.now);
+            if SEVERAL {
+                self.stamp += 1;
+                thread.stamp = self.stamp;
+            }
         }
         let cpu = *thread.cpu.get_or_insert_with(|| {
             let home = self.home(thread.affinity);
@@ -201,11 +220,17 @@ impl Schedule {
             home
         });
         let state = self.cpu(cpu);
-        let mut look = if state.must_look(thread.priority) { CpuSet::only(cpu) } else { CpuSet::NONE };
-        if SEVERAL && self.soft {
-            look = look.union(self.waits(thread, cpu));
+        let mut look = if state.must_look(thread.rank) { CpuSet::only(cpu) } else { CpuSet::NONE };
+        if SEVERAL {
+            if self.soft {
+                self.idle.remove(cpu);
+                if self.is_loose(thread) {
+                    look = look.union(self.waits(thread, cpu));
+                }
+            }
+            self.cpu(cpu).waiting += 1;
         }
-        thread.link = self.lane(thread, cpu).join(id, thread.priority, front);
+        thread.link = self.lane(thread, cpu).join(id, thread.rank, front);
         look
     }
 
@@ -224,10 +249,11 @@ impl Schedule {
 
     /// Whether another CPU may take a ready thread from the one that it is bound to.
     #[inline]
-    fn is_loose(&self, thread: &Thread) -> bool {
+    pub(crate) fn is_loose(&self, thread: &Thread) -> bool {
         SEVERAL
             && if self.soft {
-                thread.affinity.intersection(self.all()).is_several()
+                // What is owed a slice here, another CPU owes none.
+                thread.affinity.intersection(self.all).is_several() && thread.rank == thread.priority
             } else {
                 thread.ran_on.is_none() && thread.affinity == ANYWHERE
             }
@@ -241,13 +267,19 @@ impl Schedule {
         if loose { &mut state.loose } else { &mut state.settled }
     }
 
-    /// A thread has left the lanes of a CPU, which may have nothing to do now.
+    /// A thread has left the lanes of a CPU.
+    #[inline]
     fn has_left(&mut self, cpu: Cpu) {
-        if !self.soft {
-            return;
+        let state = self.cpu(cpu);
+        state.waiting -= 1;
+        if state.loose.best().is_none() {
+            self.awaited.remove(cpu);
         }
-        self.note_unawaited(cpu);
-        if self.cpu(cpu).is_idle() {
+    }
+
+    /// A CPU may have nothing to do any more.
+    pub(crate) fn note_idle(&mut self, cpu: Cpu) {
+        if self.soft && self.cpu(cpu).is_idle() {
             self.idle.insert(cpu);
         }
     }
@@ -268,7 +300,7 @@ impl Thread {
 
     /// What decides between ready threads: the least goes first.
     pub(crate) fn turn(&self) -> (u8, u64) {
-        (self.priority, self.stamp)
+        (self.rank, self.stamp)
     }
 
     /// Whether it may go on where it is bound to, if it is.
@@ -291,14 +323,16 @@ impl<R> Tasks<R> {
             loose: Lane::new(),
             running: None,
             brief: false,
-            unawaited_since: 0,
+            waiting: 0,
             slice: 0,
             slice_end: 0,
             alarm: NEVER,
+            relief: 0,
             bound: 0,
         };
         self.schedule.cpus.extend((0..cpus).map(|_| idle()));
-        self.schedule.idle = self.schedule.all();
+        self.schedule.all = CpuSet::first(self.schedule.cpus.len());
+        self.schedule.idle = self.schedule.all;
         self.schedule.soft = SEVERAL && cpus > 1 && affinity == Affinity::Soft;
     }
 
@@ -311,9 +345,7 @@ impl<R> Tasks<R> {
     #[inline]
     pub fn looks(&mut self, cpu: Cpu, now: u64) {
         self.attention.remove(cpu);
-        if SEVERAL {
-            self.schedule.now = now;
-        }
+        self.schedule.now = now;
     }
 
     /// Puts a thread into the ready queue, with a fresh time slice.
@@ -334,7 +366,7 @@ impl<R> Tasks<R> {
     }
 
     /// Has a thread placed in the ready queue, and alerts the CPUs that must look.
-    fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> CpuSet) {
+    pub(crate) fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> CpuSet) {
         let Some(thread) = self.threads.get_mut(id) else { return };
         self.attention = self.attention.union(place(&mut self.schedule, thread));
         let link = thread.link;
@@ -352,22 +384,31 @@ impl<R> Tasks<R> {
             leave(thread);
             return false;
         }
-        let state = &mut self.schedule.cpus[usize::from(cpu.0)];
-        let best = state.best();
+        let schedule = &mut self.schedule;
+        let best = schedule.cpus[usize::from(cpu.0)].best();
         let mut over = thread.slice == 0;
-        if SEVERAL && best == Some(thread.priority) {
-            over |= self.schedule.turn_left(thread) == Some(0);
+        if SEVERAL && best == Some(thread.rank) {
+            over |= schedule.turn_left(thread) == Some(0);
         }
-        let displaced = best.is_some_and(|best| best < thread.priority || over && best == thread.priority);
-        if displaced || !thread.may_stay() {
+        if over {
+            thread.rank = thread.priority;
+        }
+        let rank = thread.rank;
+        let displaced = best.is_some_and(|best| best < rank || over && best == rank) || !thread.may_stay();
+        if displaced {
             leave(thread);
             self.put_back(id, !over);
             return false;
         }
         if over {
-            thread.slice = SLICE;
+            (thread.slice, thread.since) = (SLICE, schedule.now);
         }
-        self.schedule.cpu(cpu).runs(id, thread);
+        schedule.cpu(cpu).runs(id, thread);
+        if SEVERAL && self.better_elsewhere(cpu, rank).is_some() {
+            self.threads.get_mut(id).map(leave);
+            self.put_back(id, !over);
+            return false;
+        }
         true
     }
 
@@ -376,9 +417,10 @@ impl<R> Tasks<R> {
         if let Some(thread) = self.threads.get(id)
             && let Some(cpu) = thread.cpu
         {
-            let (link, priority) = (thread.link, thread.priority);
-            self.schedule.lane(thread, cpu).remove(&mut self.threads, link, priority);
+            let (link, rank) = (thread.link, thread.rank);
+            self.schedule.lane(thread, cpu).remove(&mut self.threads, link, rank);
             self.schedule.has_left(cpu);
+            self.schedule.note_idle(cpu);
         }
     }
 
@@ -398,31 +440,50 @@ impl<R> Tasks<R> {
     /// on. With `None` the CPU is idle.
     #[inline]
     pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
-        // Mostly the threads are in one lane.
-        let state = self.schedule.cpu(cpu);
-        let loose = SEVERAL && state.loose.best().is_some();
-        let both = loose && state.settled.best().is_some();
-        let lane = if loose { &mut state.loose } else { &mut state.settled };
-        let first = if both { self.take_of_both(cpu) } else { lane.take_first(&mut self.threads) };
-        let Some(id) = first.or_else(|| if SEVERAL { self.take_elsewhere(cpu) } else { None }) else {
+        let taken = if SEVERAL { self.take_of_several(cpu) } else { self.take_own(cpu) };
+        let Some(id) = taken else {
             self.schedule.cpu(cpu).running = None;
             return None;
         };
-        if SEVERAL && self.schedule.soft {
-            self.attention = self.attention.union(self.schedule.took(cpu));
-        }
         let thread = self.threads.get_mut(id)?;
         self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
         Some(begin(id, thread))
     }
 
-    /// Takes the thread whose turn it is out of the lanes of a CPU that both hold some.
-    fn take_of_both(&mut self, cpu: Cpu) -> Option<ThreadId> {
+    /// Takes the first thread out of the lanes of a CPU of which one at most holds any.
+    #[inline]
+    fn take_own(&mut self, cpu: Cpu) -> Option<ThreadId> {
         let state = self.schedule.cpu(cpu);
-        let firsts = [state.settled.first(), state.loose.first()];
-        let first = self.first_of(firsts.into_iter().flatten())?;
-        self.move_to(first, cpu);
-        Some(first)
+        let lane = if SEVERAL && state.loose.best().is_some() { &mut state.loose } else { &mut state.settled };
+        lane.take_first(&mut self.threads)
+    }
+
+    /// Takes the thread whose turn it is on a CPU out of its lanes, or out of another one's.
+    #[inline]
+    fn take_of_several(&mut self, cpu: Cpu) -> Option<ThreadId> {
+        let state = self.schedule.cpu(cpu);
+        let Some(best) = state.best() else { return self.take_elsewhere(cpu) };
+        let both = state.settled.best().is_some() && state.loose.best().is_some();
+        let better = self.better_elsewhere(cpu, best);
+        let id = if both || better.is_some() {
+            let id = better.or_else(|| self.first_of_both(cpu))?;
+            self.move_to(id, cpu);
+            id
+        } else {
+            let id = self.take_own(cpu)?;
+            self.schedule.has_left(cpu);
+            id
+        };
+        if self.schedule.leaves_some(cpu) {
+            self.look_after(cpu);
+        }
+        Some(id)
+    }
+
+    /// Of a CPU's threads the one whose turn it is.
+    fn first_of_both(&self, cpu: Cpu) -> Option<ThreadId> {
+        let state = &self.schedule.cpus[usize::from(cpu.0)];
+        self.first_of([state.settled.first(), state.loose.first()].into_iter().flatten())
     }
 
     /// Takes a thread from another CPU, for one that is idle else.
@@ -434,6 +495,7 @@ impl<R> Tasks<R> {
             self.first_of(self.schedule.cpus.iter().filter_map(|state| state.loose.first()))
         }?;
         self.move_to(id, cpu);
+        self.look_after(cpu);
         Some(id)
     }
 
@@ -443,9 +505,15 @@ impl<R> Tasks<R> {
         let Some(thread) = self.threads.get_mut(id) else { return };
         let from = thread.cpu.unwrap_or(cpu);
         self.schedule.bind(thread, cpu);
-        self.schedule.cpu(cpu).running = Some((id, thread.priority));
-        // A thread that cannot begin here after all, because this one goes first, begins where a CPU is idle.
-        if !self.schedule.soft && self.schedule.cpu(from).loose.best().is_some() {
+        self.schedule.cpu(cpu).running = Some((id, thread.rank));
+        self.schedule.idle.remove(cpu);
+        if self.schedule.soft {
+            // What was to look for this thread alone need not.
+            if self.schedule.idle.contains(from) && self.schedule.watch.is_none_or(|(who, _)| who != from) {
+                self.attention.remove(from);
+            }
+        } else if self.schedule.cpu(from).loose.best().is_some() {
+            // A thread that cannot begin here after all, because this one goes first, begins where a CPU is idle.
             self.attention = self.attention.union(self.schedule.find_idle());
         }
     }
@@ -470,8 +538,12 @@ impl<R> Tasks<R> {
         }
         let old = core::mem::replace(&mut self.threads.get_mut(id)?.priority, priority);
         match (state, cpu) {
-            (State::Ready, _) => self.enqueue(id),
+            (State::Ready, Some(cpu)) => {
+                self.enqueue(id);
+                self.look_after(cpu);
+            }
             (State::Running, Some(cpu)) => {
+                self.threads.get_mut(id)?.rank = priority;
                 self.attention.insert(cpu);
                 self.schedule.cpu(cpu).running = Some((id, priority));
             }

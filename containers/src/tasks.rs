@@ -491,7 +491,7 @@ impl<R> Tasks<R> {
                     }
                 }
             }
-            State::Running => thread.cpu.into_iter().for_each(|cpu| self.attention.insert(cpu)),
+            State::Running => thread.cpu.into_iter().for_each(|cpu| self.vacate(cpu)),
             State::Ended => return self.process(process).map_or(0, |process| process.threads),
         }
         let Some(thread) = self.threads.get_mut(id) else { return 0 };

@@ -182,6 +182,9 @@ pub struct Thread {
     pub state: State,
     /// 0 to [`PRIORITIES`] − 1.
     pub priority: u8,
+    /// The priority that it is scheduled by: its own, or the best for one slice after it was
+    /// [passed over](crate::relief) for too long.
+    pub(crate) rank: u8,
     /// The CPUs that it may run on, all by default. A new thread's may be set; one that has been ready is
     /// moved by `Tasks::set_affinity`.
     pub affinity: CpuSet,
@@ -191,6 +194,8 @@ pub struct Thread {
     pub ran_on: Option<Cpu>,
     /// When it got ready, counted in threads that did: who came first goes first.
     pub(crate) stamp: u64,
+    /// When it got ready with a fresh slice, in nanoseconds since boot.
+    pub(crate) since: u64,
     /// When an idle CPU may take it from the one that it waits at, in nanoseconds since boot.
     pub(crate) takeable: u64,
     /// Whether it kept a CPU for a very [short](crate::balance::SOON) time when it had one last, if it had one.
@@ -235,10 +240,12 @@ impl Thread {
             number: 0,
             state: State::Parked,
             priority: DEFAULT_PRIORITY,
+            rank: DEFAULT_PRIORITY,
             affinity: CpuSet(u64::MAX),
             cpu: None,
             ran_on: None,
             stamp: 0,
+            since: 0,
             takeable: 0,
             brief: false,
             slice: SLICE,

@@ -342,6 +342,7 @@ mod programs {
         std_files_abi: "/bin/files-abi",
         std_futexes: "/bin/futexes",
         std_mem: "/bin/mem",
+        std_passed_over: "/bin/passed-over",
         std_signals: "/bin/signals",
         std_threads: "/bin/threads-std",
         std_times: "/bin/times",

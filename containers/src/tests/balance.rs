@@ -148,8 +148,11 @@ fn the_best_that_may_run_there_is_taken_and_masks_are_kept() {
         assert_eq!(machine.look(cpu, 0), Some(id));
         id
     });
-    masks.iter().for_each(|(id, _)| assert_eq!(machine.wake(*id), (Cpu(0), CpuSet::NONE)));
+    // Each waits where the fewest do. A CPU watches the slice as soon as somebody waits.
+    let woken = masks.map(|(id, _)| machine.wake(id));
+    assert_eq!(woken, [(0, 0b001), (1, 0b010), (2, 0b100), (0, 0)].map(|(cpu, look)| (Cpu(cpu), CpuSet(look))));
     machine.now += MIGRATION;
+    // The best goes first, wherever it waits.
     machine.tasks.park(busy[1], Wait::restart(Channel::Locks, None));
     assert_eq!(machine.look(1, 0), Some(equal));
     machine.tasks.park(busy[2], Wait::restart(Channel::Locks, None));

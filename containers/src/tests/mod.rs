@@ -6,5 +6,7 @@ mod cpus;
 mod cpus_scheduling;
 mod fork;
 mod model;
+mod phases;
 mod poll;
+mod relief;
 pub(crate) mod scheduling;

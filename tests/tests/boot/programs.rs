@@ -50,6 +50,7 @@ programs! {
     std_large_fork: "/bin/large-fork",
     std_mappings: "/bin/mappings",
     std_mem: "/bin/mem",
+    std_passed_over: "/bin/passed-over",
     std_pipes: "/bin/pipes",
     std_pollers: "/bin/pollers",
     std_fork_storm: "/bin/fork-storm",
