@@ -93,7 +93,7 @@ pub(crate) struct CpuState {
     pub(crate) running: Option<(ThreadId, u8)>,
     /// Whether that is likely to give the CPU up [soon](SOON).
     pub(crate) brief: bool,
-    /// Threads that wait here; kept where there are several CPUs.
+    /// Threads that wait here; kept where affinity is soft.
     pub(crate) waiting: u32,
     /// What that had left of its slice when the CPU looked last, in nanoseconds.
     pub(crate) slice: u64,
@@ -221,16 +221,17 @@ impl Schedule {
         });
         let state = self.cpu(cpu);
         let mut look = if state.must_look(thread.rank) { CpuSet::only(cpu) } else { CpuSet::NONE };
-        if SEVERAL {
-            if self.soft {
-                self.idle.remove(cpu);
-                if self.is_loose(thread) {
-                    look = look.union(self.waits(thread, cpu));
-                }
+        let loose = self.is_loose(thread);
+        if SEVERAL && self.soft {
+            self.idle.remove(cpu);
+            if loose {
+                look = look.union(self.waits(thread, cpu));
             }
             self.cpu(cpu).waiting += 1;
         }
-        thread.link = self.lane(thread, cpu).join(id, thread.rank, front);
+        let state = self.cpu(cpu);
+        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        thread.link = lane.join(id, thread.rank, front);
         look
     }
 
@@ -278,8 +279,8 @@ impl Schedule {
     }
 
     /// A CPU may have nothing to do any more.
-    pub(crate) fn note_idle(&mut self, cpu: Cpu) {
-        if self.soft && self.cpu(cpu).is_idle() {
+    fn note_idle(&mut self, cpu: Cpu) {
+        if self.cpu(cpu).is_idle() {
             self.idle.insert(cpu);
         }
     }
@@ -419,8 +420,10 @@ impl<R> Tasks<R> {
         {
             let (link, rank) = (thread.link, thread.rank);
             self.schedule.lane(thread, cpu).remove(&mut self.threads, link, rank);
-            self.schedule.has_left(cpu);
-            self.schedule.note_idle(cpu);
+            if SEVERAL && self.schedule.soft {
+                self.schedule.has_left(cpu);
+                self.schedule.note_idle(cpu);
+            }
         }
     }
 
@@ -440,50 +443,41 @@ impl<R> Tasks<R> {
     /// on. With `None` the CPU is idle.
     #[inline]
     pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
-        let taken = if SEVERAL { self.take_of_several(cpu) } else { self.take_own(cpu) };
-        let Some(id) = taken else {
+        let soft = SEVERAL && self.schedule.soft;
+        // Mostly the threads are in one lane.
+        let awaited = SEVERAL && !self.schedule.awaited.without(cpu).is_empty();
+        let state = self.schedule.cpu(cpu);
+        let loose = SEVERAL && state.loose.best().is_some();
+        let both = loose && state.settled.best().is_some();
+        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        let first = if both || awaited && lane.best().is_some() {
+            self.take_best(cpu)
+        } else {
+            let first = lane.take_first(&mut self.threads);
+            if soft && first.is_some() {
+                self.schedule.has_left(cpu);
+            }
+            first
+        };
+        let Some(id) = first.or_else(|| if SEVERAL { self.take_elsewhere(cpu) } else { None }) else {
             self.schedule.cpu(cpu).running = None;
             return None;
         };
+        if soft && self.schedule.leaves_some(cpu) {
+            self.look_after(cpu);
+        }
         let thread = self.threads.get_mut(id)?;
         self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
         Some(begin(id, thread))
     }
 
-    /// Takes the first thread out of the lanes of a CPU of which one at most holds any.
-    #[inline]
-    fn take_own(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        let state = self.schedule.cpu(cpu);
-        let lane = if SEVERAL && state.loose.best().is_some() { &mut state.loose } else { &mut state.settled };
-        lane.take_first(&mut self.threads)
-    }
-
-    /// Takes the thread whose turn it is on a CPU out of its lanes, or out of another one's.
-    #[inline]
-    fn take_of_several(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        let state = self.schedule.cpu(cpu);
-        let Some(best) = state.best() else { return self.take_elsewhere(cpu) };
-        let both = state.settled.best().is_some() && state.loose.best().is_some();
-        let better = self.better_elsewhere(cpu, best);
-        let id = if both || better.is_some() {
-            let id = better.or_else(|| self.first_of_both(cpu))?;
-            self.move_to(id, cpu);
-            id
-        } else {
-            let id = self.take_own(cpu)?;
-            self.schedule.has_left(cpu);
-            id
-        };
-        if self.schedule.leaves_some(cpu) {
-            self.look_after(cpu);
-        }
-        Some(id)
-    }
-
-    /// Of a CPU's threads the one whose turn it is.
-    fn first_of_both(&self, cpu: Cpu) -> Option<ThreadId> {
+    /// Takes the thread whose turn it is on a CPU for which threads wait: out of its lanes, or a better one elsewhere.
+    fn take_best(&mut self, cpu: Cpu) -> Option<ThreadId> {
         let state = &self.schedule.cpus[usize::from(cpu.0)];
-        self.first_of([state.settled.first(), state.loose.first()].into_iter().flatten())
+        let own = self.first_of([state.settled.first(), state.loose.first()].into_iter().flatten())?;
+        let id = self.better_elsewhere(cpu, state.best()?).unwrap_or(own);
+        self.move_to(id, cpu);
+        Some(id)
     }
 
     /// Takes a thread from another CPU, for one that is idle else.
