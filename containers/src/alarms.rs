@@ -32,8 +32,8 @@ impl<R> Tasks<R> {
         let state = self.schedule.cpu(cpu);
         state.slice_end = now + turn.map_or(state.slice, |left| left.min(state.slice));
         let mut wanted = if state.best().is_some() { deadline.min(state.slice_end) } else { deadline };
-        if SEVERAL && let Some((_, look)) = self.schedule.watch.filter(|(who, _)| *who == cpu) {
-            wanted = wanted.min(look);
+        if SEVERAL {
+            wanted = wanted.min(self.schedule.watch.look_of(cpu));
         }
         let state = self.schedule.cpu(cpu);
         let sooner = wanted < state.alarm;

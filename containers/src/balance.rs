@@ -15,23 +15,17 @@
 //! all get on equally fast, though three of the CPUs have two of them at any time.
 //!
 //! A CPU that chooses its next thread takes a more urgent one that waits at another CPU before its own
-//! ([`Tasks::better_elsewhere`]). A CPU that leaves threads waiting makes one that runs something worse look
-//! ([`Tasks::look_after`]). So fixed priorities hold for the machine: of N CPUs each runs one of the N most urgent threads,
-//! as far as masks allow. Threads of one priority get no such promise: they share the CPU that they wait at, and change
-//! over as said above.
+//! ([`Tasks::better_elsewhere`]). When it has chosen, it makes a CPU look that runs something worse than a thread that still
+//! waits anywhere ([`Tasks::call_for_better`]); that one does the same, until there is none. So fixed priorities hold for the
+//! machine: of N CPUs each runs one of the N most urgent threads, as far as masks allow. Threads of one priority get no such
+//! promise: they share the CPU that they wait at, and change over as said above.
 //!
 //! **Invariant:** with soft affinity, no CPU runs a thread that is worse than one that waits at another and may run on it,
-//! unless that CPU is in `attention`, or the thread waits for a CPU that should be idle soon (rule 2) or owes it a slice
-//! ([`crate::relief`]).
+//! unless such a CPU, or an idle one where that thread may run, is in `attention`, or the thread waits for a CPU that should
+//! be idle soon (rule 2) or owes it a slice ([`crate::relief`]).
 //!
 //! A CPU that would be idle takes from a busy one a thread that has waited there for longer than [`MIGRATION`] or
-//! has never run; of several, the one whose turn it is. If all have waited for a shorter time, it sets its timer.
-//! While a thread may be left waiting beside idle CPUs, one of these keeps the *watch*: it looks again after
-//! [`MIGRATION`] at the latest, and another one takes over when it finds something to run. So a thread that is left
-//! to a CPU that should be idle soon costs its waker one store, and an idle CPU one look per [`MIGRATION`].
-//!
-//! **Invariant:** with soft affinity, while a thread waits at a busy CPU although an idle one may run it, an idle
-//! CPU is in `attention` or keeps the watch, and looks before the thread has waited for longer than [`MIGRATION`].
+//! has never run; of several, the one whose turn it is. [`crate::watch`] says which CPU looks for such threads, and when.
 //!
 //! Two sets of CPUs answer the common questions with one test: which are idle, and at which threads wait that others may
 //! take. To find a thread takes a time bounded by the number of CPUs: at each, the first [`SEEN`] loose threads are
@@ -39,7 +33,7 @@
 //! one; it then waits for its turn, as they do.
 
 use crate::container::{Cpu, CpuSet};
-use crate::scheduling::{CpuState, IDLE, NEVER, SLICE, Schedule};
+use crate::scheduling::{CpuState, IDLE, SLICE, Schedule};
 use crate::tasks::{Tasks, ThreadId};
 use crate::thread::{State, Thread};
 
@@ -89,86 +83,13 @@ impl Schedule {
         (self.soft && self.less_loaded(thread).is_some()).then(|| TURN.saturating_sub(used))
     }
 
-    /// A thread that other CPUs may take is about to get ready at a CPU. Returns the idle CPU that must look because of
-    /// it, if one must.
-    #[inline]
-    pub(crate) fn waits(&mut self, thread: &mut Thread, cpu: Cpu) -> CpuSet {
-        thread.takeable = if thread.ran_on.is_some() { self.now + MIGRATION } else { 0 };
-        self.awaited.insert(cpu);
-        let others = self.idle.intersection(thread.affinity);
-        let waits = !others.is_empty() && self.cpu(cpu).urgent() <= thread.rank;
-        if waits { self.leave(others) } else { CpuSet::NONE }
-    }
-
-    /// A thread is left waiting although these CPUs are idle. Returns the one that must look, unless one watches.
-    fn leave(&mut self, idle: CpuSet) -> CpuSet {
-        self.left = true;
-        let Some(cpu) = idle.lowest().filter(|_| self.watch.is_none()) else { return CpuSet::NONE };
-        self.watch = Some((cpu, 0));
-        CpuSet::only(cpu)
-    }
-
-    /// Whether a CPU that has taken a thread leaves others waiting, or watches no more.
-    #[inline]
-    pub(crate) fn leaves_some(&self, cpu: Cpu) -> bool {
-        self.awaited.contains(cpu) || self.watch.is_some_and(|(who, _)| who == cpu)
-    }
-
-    /// The worst priority that any CPU runs, or worse than any if one is idle.
-    fn worst(&self) -> u8 {
-        self.cpus.iter().map(CpuState::priority).max().unwrap_or(0)
-    }
-
-    /// A CPU has found nothing to take before `due`. It watches, unless another one does and looks early enough.
-    fn found_nothing(&mut self, cpu: Cpu, due: u64) {
-        match self.watch {
-            Some((other, look)) if other != cpu => {
-                if due < look {
-                    self.watch = Some((cpu, due));
-                }
-            }
-            _ => {
-                let again = if core::mem::take(&mut self.left) { self.now + MIGRATION } else { NEVER };
-                let look = due.min(again);
-                self.watch = (look != NEVER).then_some((cpu, look));
-            }
-        }
+    /// The worst priority that any CPU runs.
+    pub(crate) fn worst(&self) -> u8 {
+        self.cpus.iter().map(CpuState::priority).filter(|priority| *priority != IDLE).max().unwrap_or(0)
     }
 }
 
 impl<R> Tasks<R> {
-    /// A CPU is idle. Returns the thread that it is to take from another one.
-    pub(crate) fn find_waiting(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        self.schedule.idle.insert(cpu);
-        let (idle, now, awaited) = (self.schedule.idle, self.schedule.now, self.schedule.awaited);
-        let (mut first, mut seen, mut due): (Option<((u8, u64), ThreadId)>, _, _) = (None, 0, NEVER);
-        for state in awaited.iter().map(|cpu| &self.schedule.cpus[usize::from(cpu.0)]) {
-            for (id, thread) in state.loose.threads(&self.threads).take(SEEN) {
-                let allowed = thread.affinity.intersection(idle);
-                // A thread that has run here and waits at an idle CPU is about to go on there.
-                let comes = state.running.is_none() && thread.takeable > 0;
-                let Some(other) = allowed.lowest().filter(|_| !comes) else { continue };
-                seen += 1;
-                if thread.takeable > now {
-                    due = due.min(thread.takeable);
-                } else if !allowed.contains(cpu) {
-                    self.attention.insert(other);
-                } else if first.is_none_or(|(turn, _)| thread.turn() < turn) {
-                    first = Some((thread.turn(), id));
-                }
-            }
-        }
-        let Some(((rank, _), id)) = first else {
-            self.schedule.found_nothing(cpu, due);
-            return None;
-        };
-        // A CPU that runs something else waits for nothing: a better thread goes first, however short it has waited.
-        let id = self.better_elsewhere(cpu, rank).unwrap_or(id);
-        self.schedule.left |= seen > 1;
-        self.counts.taken += u64::from(self.thread(id).is_some_and(|thread| thread.ran_on.is_some()));
-        Some(id)
-    }
-
     /// The best thread that waits at other CPUs and may run on this one, if it is better than `than`.
     #[inline]
     pub(crate) fn better_elsewhere(&self, cpu: Cpu, than: u8) -> Option<ThreadId> {
@@ -188,33 +109,19 @@ impl<R> Tasks<R> {
         found.min_by_key(|(_, thread)| thread.turn()).map(|(id, _)| id)
     }
 
-    /// Finds a CPU for what waits at this one: one that runs something worse than the first thread that it may take, or an
-    /// idle one that watches.
-    pub(crate) fn look_after(&mut self, cpu: Cpu) {
-        let schedule = &mut self.schedule;
-        if !schedule.soft {
-            return;
-        }
-        let watched = schedule.watch.take_if(|(who, _)| *who == cpu).is_some();
-        let waits = schedule.cpu(cpu).loose.best();
-        if !schedule.idle.is_empty() && (watched || schedule.left || waits.is_some()) {
-            self.attention = self.attention.union(schedule.leave(schedule.idle));
-        }
-        let (schedule, worst) = (&self.schedule, self.schedule.worst());
-        if waits.is_none_or(|best| best >= worst) {
-            return;
-        }
-        let loose = schedule.cpus[usize::from(cpu.0)].loose.threads(&self.threads).take(SEEN);
-        let runs_worse = |thread: &Thread| {
+    /// If a CPU runs something worse than a thread that waits elsewhere, makes the CPU look where that thread runs at once:
+    /// that one, or an idle one.
+    pub(crate) fn call_for_better(&mut self) {
+        let schedule = &self.schedule;
+        let worst = schedule.worst();
+        let lanes = schedule.awaited.iter().map(|cpu| &schedule.cpus[usize::from(cpu.0)].loose);
+        let waiting = lanes.filter(|lane| lane.best().is_some_and(|best| best < worst));
+        let mut waiting = waiting.flat_map(|lane| lane.threads(&self.threads).take(SEEN));
+        let found = waiting.find_map(|(_, thread)| {
             let home = schedule.home(thread.affinity);
-            let urgent = schedule.cpus[usize::from(home.0)].urgent();
-            (thread.rank < urgent && !schedule.idle.contains(home)).then_some(home)
-        };
-        if let Some(home) =
-            loose.take_while(|(_, thread)| thread.rank < worst).find_map(|(_, thread)| runs_worse(thread))
-        {
-            self.attention.insert(home);
-        }
+            (thread.rank < schedule.cpus[usize::from(home.0)].urgent().min(worst)).then_some(home)
+        });
+        found.into_iter().for_each(|home| self.attention.insert(home));
     }
 
     /// The thread that a CPU runs has ended. The CPU looks soon, and whoever gets ready meanwhile runs there at once.

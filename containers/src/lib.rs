@@ -47,6 +47,7 @@ mod tests;
 pub mod thread;
 pub mod user;
 pub mod wait;
+mod watch;
 mod weight;
 
 pub use arena::{Arena, Full, Id};

@@ -31,6 +31,7 @@ use crate::process::ProcessId;
 use crate::queue::Lane;
 use crate::tasks::{Tasks, ThreadId};
 use crate::thread::{State, Thread, Times};
+use crate::watch::Watch;
 use alloc::vec::Vec;
 
 /// A time slice, in nanoseconds.
@@ -68,10 +69,8 @@ pub(crate) struct Schedule {
     all: CpuSet,
     /// The CPUs that have nothing to do; kept where affinity is soft.
     pub(crate) idle: CpuSet,
-    /// The idle CPU that watches whether threads wait for too long beside it, and when it will look.
-    pub(crate) watch: Option<(Cpu, u64)>,
-    /// Whether a thread has been left waiting beside an idle CPU since the watching one looked.
-    pub(crate) left: bool,
+    /// Which idle CPU looks for threads that wait elsewhere, and when.
+    pub(crate) watch: Watch,
     /// The CPUs at which threads wait that others may take; kept where affinity is soft.
     pub(crate) awaited: CpuSet,
     /// When a CPU looked last, in nanoseconds since boot.
@@ -410,6 +409,9 @@ impl<R> Tasks<R> {
             self.put_back(id, !over);
             return false;
         }
+        if SEVERAL {
+            self.look_after(cpu);
+        }
         true
     }
 
@@ -463,7 +465,7 @@ impl<R> Tasks<R> {
             self.schedule.cpu(cpu).running = None;
             return None;
         };
-        if soft && self.schedule.leaves_some(cpu) {
+        if SEVERAL {
             self.look_after(cpu);
         }
         let thread = self.threads.get_mut(id)?;
@@ -489,7 +491,6 @@ impl<R> Tasks<R> {
             self.first_of(self.schedule.cpus.iter().filter_map(|state| state.loose.first()))
         }?;
         self.move_to(id, cpu);
-        self.look_after(cpu);
         Some(id)
     }
 
@@ -502,8 +503,9 @@ impl<R> Tasks<R> {
         self.schedule.cpu(cpu).running = Some((id, thread.rank));
         self.schedule.idle.remove(cpu);
         if self.schedule.soft {
-            // What was to look for this thread alone need not.
-            if self.schedule.idle.contains(from) && self.schedule.watch.is_none_or(|(who, _)| who != from) {
+            // A CPU that was to look for this thread alone need not.
+            let awaited = !self.schedule.awaited.is_empty() || self.schedule.watch.is_kept_by(from);
+            if self.schedule.idle.contains(from) && !awaited {
                 self.attention.remove(from);
             }
         } else if self.schedule.cpu(from).loose.best().is_some() {

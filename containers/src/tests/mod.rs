@@ -1,6 +1,7 @@
 //! Tests of the memory subsystem as a whole, and of tasks.
 
 mod address_space;
+mod attention;
 mod balance;
 mod cpus;
 mod cpus_scheduling;
