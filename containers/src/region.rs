@@ -209,9 +209,10 @@ impl Regions {
         runs.enumerate().map(move |(n, run)| if n == 0 { &run[index..] } else { run })
     }
 
-    /// Takes a run out, whichever, of regions that nobody needs any more.
+    /// Takes a run out, whichever, of regions that nobody needs any more; `None` if there is none left, or if clones need
+    /// them still.
     pub(crate) fn take_run(&mut self) -> Option<Vec<Region>> {
-        let run = self.runs_mut().pop()?;
+        let run = Rc::get_mut(&mut self.runs)?.pop()?;
         self.len -= run.len();
         self.bytes -= run.iter().map(|region| region.end - region.start).sum::<u64>();
         Some(run)

@@ -16,6 +16,7 @@ use crate::memory::Memory;
 use crate::object::ObjectId;
 use crate::physical::{PhysicalMemory, Translation};
 use crate::preemption::Budget;
+use crate::region::Regions;
 
 /// Frames of a container, and regions, that are taken apart at once.
 const FEW_PAGES: u32 = 256;
@@ -118,7 +119,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 return false;
             }
         }
-        self.containers.remove(id);
+        // What others have as well is few regions.
+        let left = self.containers.remove(id).map(|container| container.regions);
+        for object in left.iter().flat_map(Regions::iter).filter_map(|region| region.backing.object()) {
+            self.drop_reference(object);
+        }
         true
     }
 
