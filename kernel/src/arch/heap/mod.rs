@@ -104,7 +104,8 @@ impl State {
         self.allocate_anew(layout, size)
     }
 
-    /// Uses pages of the pool.
+    /// Uses pages of the pool, which is seldom needed for what is small.
+    #[cold]
     fn allocate_anew(&mut self, layout: Layout, size: Option<Size>) -> Option<NonNull<u8>> {
         if self.booting
             && let Some(piece) = self.allocate_for_good(layout)
@@ -149,14 +150,12 @@ impl State {
     /// The piece comes from [`State::allocate`] with this layout, and nobody uses it any more.
     #[inline(always)]
     unsafe fn deallocate(&mut self, piece: NonNull<u8>, layout: Layout) {
-        match Size::of(layout) {
-            // What is not in the direct map has been mapped.
-            Some(size) if (piece.as_ptr() as u64) < HEAP.start => {
-                // SAFETY: the caller's promise.
-                unsafe { self.slabs.deallocate(piece, size) }
-            }
+        if piece.addr().get() as u64 >= HEAP.start {
             // SAFETY: the caller's promise.
-            _ => unsafe { self.deallocate_mapped(piece, layout) },
+            unsafe { self.deallocate_mapped(piece, layout) }
+        } else if let Some(size) = Size::of(layout) {
+            // SAFETY: the caller's promise; what lies in the direct map is the slabs', and fits into a page.
+            unsafe { self.slabs.deallocate(piece, size) }
         }
     }
 
