@@ -72,7 +72,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if !self.discard_some(id, range.clone(), budget) {
             return Ok(false);
         }
-        while let Some(part) = self.cut(id, range.clone(), 0)? {
+        let mut left = range;
+        while let Some(part) = self.cut(id, left.clone(), 0)? {
+            left.start = part.end;
             if let Some(object) = part.backing.object() {
                 self.release_object(object);
             }

@@ -384,11 +384,8 @@ pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: 
     let end = memory.affordable(id, from..range.end, &mut Budget::of_a_visit());
     let regions = &container.regions;
     let done = regions.extent(from..end, may);
-    let refused = match regions.at(done) {
-        _ if done == end => None,
-        Some(_) => Some(Errno::EACCES),
-        None => Some(Errno::ENOMEM),
-    };
+    let why = |place| if regions.at(place).is_some() { Errno::EACCES } else { Errno::ENOMEM };
+    let refused = (done < end).then(|| why(done));
     // All of it is counted before any of it is changed.
     if rights.contains(Rights::WRITE) && place == 0 {
         let writable = |region: &Region| !is_data(region) && is_data(&Region { rights, ..*region });
