@@ -29,13 +29,11 @@ impl<R> Tasks<R> {
     pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
         let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
         let turn = if SEVERAL { self.turn_of(cpu) } else { None };
+        let look = if SEVERAL { self.schedule.watch.look_of(cpu) } else { NEVER };
         let state = self.schedule.cpu(cpu);
         state.slice_end = now + turn.map_or(state.slice, |left| left.min(state.slice));
-        let mut wanted = if state.best().is_some() { deadline.min(state.slice_end) } else { deadline };
-        if SEVERAL {
-            wanted = wanted.min(self.schedule.watch.look_of(cpu));
-        }
-        let state = self.schedule.cpu(cpu);
+        let turn_ends = if state.best().is_some() { state.slice_end } else { NEVER };
+        let wanted = deadline.min(turn_ends).min(look);
         let sooner = wanted < state.alarm;
         state.alarm = state.alarm.min(wanted);
         sooner.then_some(wanted)

@@ -92,7 +92,7 @@ pub(crate) struct CpuState {
     pub(crate) running: Option<(ThreadId, u8)>,
     /// Whether that is likely to give the CPU up [soon](SOON).
     pub(crate) brief: bool,
-    /// Threads that wait here; kept where affinity is soft.
+    /// Threads that wait here; kept where there may be several CPUs.
     pub(crate) waiting: u32,
     /// What that had left of its slice when the CPU looked last, in nanoseconds.
     pub(crate) slice: u64,
@@ -195,7 +195,7 @@ impl Schedule {
         if !stays {
             self.unbind(thread);
         }
-        if SEVERAL && self.soft && stays {
+        if SEVERAL && self.soft && stays && self.has_choice(thread) {
             self.rebind(thread, turn_over && !goes_on);
         }
         self.enqueue(id, thread, goes_on && stays)
@@ -218,19 +218,21 @@ impl Schedule {
             self.cpu(home).bound += 1;
             home
         });
+        let loose = self.is_loose(thread);
         let state = self.cpu(cpu);
         let mut look = if state.must_look(thread.rank) { CpuSet::only(cpu) } else { CpuSet::NONE };
-        let loose = self.is_loose(thread);
+        let goes_first = state.urgent() > thread.rank;
+        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        thread.link = lane.join(id, thread.rank, front);
+        if SEVERAL {
+            state.waiting += 1;
+        }
         if SEVERAL && self.soft {
             self.idle.remove(cpu);
             if loose {
-                look = look.union(self.waits(thread, cpu));
+                look = look.union(self.waits(thread, cpu, goes_first));
             }
-            self.cpu(cpu).waiting += 1;
         }
-        let state = self.cpu(cpu);
-        let lane = if loose { &mut state.loose } else { &mut state.settled };
-        thread.link = lane.join(id, thread.rank, front);
         look
     }
 
@@ -247,13 +249,19 @@ impl Schedule {
         self.cpu(cpu).bound += 1;
     }
 
+    /// Whether a thread may run on several CPUs.
+    #[inline]
+    fn has_choice(&self, thread: &Thread) -> bool {
+        thread.affinity.intersection(self.all).is_several()
+    }
+
     /// Whether another CPU may take a ready thread from the one that it is bound to.
     #[inline]
     pub(crate) fn is_loose(&self, thread: &Thread) -> bool {
         SEVERAL
             && if self.soft {
                 // What is owed a slice here, another CPU owes none.
-                thread.affinity.intersection(self.all).is_several() && thread.rank == thread.priority
+                self.has_choice(thread) && thread.rank == thread.priority
             } else {
                 thread.ran_on.is_none() && thread.affinity == ANYWHERE
             }
@@ -267,19 +275,14 @@ impl Schedule {
         if loose { &mut state.loose } else { &mut state.settled }
     }
 
-    /// A thread has left the lanes of a CPU.
-    #[inline]
+    /// A thread has left the lanes of a CPU, which may have nothing to do any more.
     fn has_left(&mut self, cpu: Cpu) {
         let state = self.cpu(cpu);
         state.waiting -= 1;
         if state.loose.best().is_none() {
             self.awaited.remove(cpu);
         }
-    }
-
-    /// A CPU may have nothing to do any more.
-    fn note_idle(&mut self, cpu: Cpu) {
-        if self.cpu(cpu).is_idle() {
+        if self.soft && self.cpu(cpu).is_idle() {
             self.idle.insert(cpu);
         }
     }
@@ -422,9 +425,8 @@ impl<R> Tasks<R> {
         {
             let (link, rank) = (thread.link, thread.rank);
             self.schedule.lane(thread, cpu).remove(&mut self.threads, link, rank);
-            if SEVERAL && self.schedule.soft {
+            if SEVERAL {
                 self.schedule.has_left(cpu);
-                self.schedule.note_idle(cpu);
             }
         }
     }
@@ -445,7 +447,6 @@ impl<R> Tasks<R> {
     /// on. With `None` the CPU is idle.
     #[inline]
     pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
-        let soft = SEVERAL && self.schedule.soft;
         // Mostly the threads are in one lane.
         let awaited = SEVERAL && !self.schedule.awaited.without(cpu).is_empty();
         let state = self.schedule.cpu(cpu);
@@ -456,8 +457,11 @@ impl<R> Tasks<R> {
             self.take_best(cpu)
         } else {
             let first = lane.take_first(&mut self.threads);
-            if soft && first.is_some() {
-                self.schedule.has_left(cpu);
+            if SEVERAL && first.is_some() {
+                state.waiting -= 1;
+                if loose && state.loose.best().is_none() {
+                    self.schedule.awaited.remove(cpu);
+                }
             }
             first
         };

@@ -28,6 +28,7 @@ use crate::container::{Cpu, CpuSet};
 use crate::scheduling::{NEVER, Schedule};
 use crate::tasks::{Tasks, ThreadId};
 use crate::thread::Thread;
+use core::cell::LazyCell;
 
 /// The idle CPU that keeps the watch, and whether it has to go on.
 #[derive(Default)]
@@ -78,15 +79,14 @@ impl Schedule {
         CpuSet::only(cpu)
     }
 
-    /// A thread that other CPUs may take is about to get ready at a CPU. Returns the idle CPU that must look because of
-    /// it, if one must.
+    /// A thread that other CPUs may take gets ready at a CPU, which runs it at once if it goes first there. Returns the
+    /// idle CPU that must look because of it, if one must.
     #[inline]
-    pub(crate) fn waits(&mut self, thread: &mut Thread, cpu: Cpu) -> CpuSet {
+    pub(crate) fn waits(&mut self, thread: &mut Thread, cpu: Cpu, goes_first: bool) -> CpuSet {
         thread.takeable = if thread.ran_on.is_some() { self.now + MIGRATION } else { 0 };
         self.awaited.insert(cpu);
         let others = self.idle.intersection(thread.affinity);
-        let waits = !others.is_empty() && self.cpu(cpu).urgent() <= thread.rank;
-        if waits { self.ask(others) } else { CpuSet::NONE }
+        if goes_first || others.is_empty() { CpuSet::NONE } else { self.ask(others) }
     }
 }
 
@@ -96,7 +96,7 @@ impl<R> Tasks<R> {
         self.schedule.idle.insert(cpu);
         let (idle, now, awaited) = (self.schedule.idle, self.schedule.now, self.schedule.awaited);
         let (mut first, mut due): (Option<((u8, u64), ThreadId)>, _) = (None, NEVER);
-        let worst = self.schedule.worst();
+        let worst = LazyCell::new(|| self.schedule.worst());
         for state in awaited.iter().map(|cpu| &self.schedule.cpus[usize::from(cpu.0)]) {
             for (id, thread) in state.loose.threads(&self.threads).take(SEEN) {
                 let allowed = thread.affinity.intersection(idle);
@@ -104,7 +104,7 @@ impl<R> Tasks<R> {
                 let comes = state.running.is_none() && thread.takeable > 0;
                 let Some(other) = allowed.lowest().filter(|_| !comes) else { continue };
                 // One that is more urgent than what some CPU runs does not wait.
-                if thread.takeable > now && thread.rank >= worst {
+                if thread.takeable > now && thread.rank >= *worst {
                     due = due.min(thread.takeable);
                 } else if !allowed.contains(cpu) {
                     self.attention.insert(other);
