@@ -3,10 +3,15 @@
 //! The seats are taken before the thread parks, and given up with its wait, however that ends: so an event on a file reaches
 //! those who wait for it, and no others.
 //!
+//! Seats may be too many for one visit: then the thread keeps those that it has at a preemption point
+//! ([`Tasks::preempt_polling`]), and does not park if it has been told of an event meanwhile.
+//!
 //! **Invariant: a thread has seats exactly while it is parked on [`Channel::Poll`], or is about to be.**
 
 use crate::arena::{Arena, Full, Id};
+use crate::preemption::Point;
 use crate::tasks::{MAX_PROCESSES, MAX_THREADS, Tasks, ThreadId};
+use crate::thread::Restart;
 use crate::wait::{Channel, Wait};
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -26,6 +31,8 @@ pub(crate) struct Audience {
 /// What one thread polls.
 pub struct Poll {
     thread: ThreadId,
+    /// There has been an event at one of its seats.
+    is_told: bool,
     /// Rows of [`ROW`] seats, so that many seats need no large piece of memory.
     rows: Vec<Vec<Seat>>,
 }
@@ -119,7 +126,7 @@ impl Polls {
 impl<R> Tasks<R> {
     /// A thread is going to poll: it has no seats yet.
     pub fn begin_poll(&mut self, thread: ThreadId) -> Result<PollId, Full> {
-        self.polls.polls.insert(Poll { thread, rows: Vec::new() })
+        self.polls.polls.insert(Poll { thread, is_told: false, rows: Vec::new() })
     }
 
     /// Takes a seat in a file's audience for these events; `audience` is the name that the file has from the last time, and
@@ -139,6 +146,25 @@ impl<R> Tasks<R> {
         self.park(thread, Wait::restart(Channel::Poll(poll), deadline));
     }
 
+    /// A call that polls has come to a preemption point before it could park: the thread keeps its seats. The call goes on at
+    /// `place`, with the same deadline.
+    pub fn preempt_polling(&mut self, id: ThreadId, place: u64, deadline: Option<u64>, poll: Option<PollId>) {
+        self.preempt(id, Point { progress: 0, place, ends_for_handlers: false });
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        thread.seats = poll;
+        thread.restart = thread.restart.map(|call| Restart { deadline, ..call });
+    }
+
+    /// The seats that a thread's call has kept, which are the call's again.
+    pub fn kept_seats(&mut self, id: ThreadId) -> Option<PollId> {
+        self.threads.get_mut(id)?.seats.take()
+    }
+
+    /// Whether there has been an event at one of the seats.
+    pub fn is_told(&self, poll: PollId) -> bool {
+        self.polls.polls.get(poll).is_none_or(|poll| poll.is_told)
+    }
+
     /// Gives up the seats of a thread that does not park after all.
     pub fn give_up_poll(&mut self, poll: PollId) {
         self.polls.end(poll);
@@ -155,7 +181,9 @@ impl<R> Tasks<R> {
             if seat.bits & bits == 0 {
                 continue;
             }
-            let Some(thread) = self.polls.polls.get(place.poll).map(|poll| poll.thread) else { break };
+            let Some(poll) = self.polls.polls.get_mut(place.poll) else { break };
+            poll.is_told = true;
+            let thread = poll.thread;
             self.resume(thread, crate::wait::Resume::Restart);
             woken += 1;
         }

@@ -102,6 +102,8 @@ pub struct Control {
     pub(crate) timer: Option<Timer>,
     /// It is about to end in this way, and has too much for that to be done at once.
     ending: Option<Ending>,
+    /// It is another program now, which is still to lose descriptors of the one before.
+    sheds: bool,
 }
 
 /// What the signals of all processes need: the infos in the order in which they came, and the interval timers that run,
@@ -110,7 +112,7 @@ pub(crate) struct Signals {
     infos: Vec<(Target, SignalInfo)>,
     timers: BTreeSet<(u64, ProcessId)>,
     /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, processes
-    /// for which a signal is pending, that do not run or are about to end, and forks at a preemption point.
+    /// for which a signal is pending, that do not run, are about to end or shed descriptors, and forks at a preemption point.
     restless: u32,
 }
 
@@ -154,7 +156,7 @@ impl Control {
     }
 
     fn is_restless(&self) -> bool {
-        self.pending != 0 || self.job != Job::Runs || self.ending.is_some()
+        self.pending != 0 || self.job != Job::Runs || self.ending.is_some() || self.sheds
     }
 }
 
@@ -310,6 +312,17 @@ impl<R> Tasks<R> {
     /// How a process is about to end, if it is.
     pub fn ending(&self, id: ProcessId) -> Option<Ending> {
         self.process(id).and_then(|process| process.control.ending)
+    }
+
+    /// Whether a process is still to lose descriptors of the program that it was: none of its threads goes to user mode
+    /// before.
+    pub fn set_shedding(&mut self, id: ProcessId, sheds: bool) {
+        self.change_control(id, |control| control.sheds = sheds);
+    }
+
+    /// Whether that is so.
+    pub fn is_shedding(&self, id: ProcessId) -> bool {
+        self.process(id).is_some_and(|process| process.control.sheds)
     }
 
     /// A fork of a container has come to its first preemption point. The container's other threads park when they are about

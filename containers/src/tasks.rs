@@ -498,6 +498,9 @@ impl<R> Tasks<R> {
         self.schedule.unbind(thread);
         self.schedule.runnable -= u32::from(thread.state != State::Parked);
         (thread.state, thread.wait) = (State::Ended, None);
+        if let Some(poll) = thread.seats.take() {
+            self.polls.end(poll);
+        }
         if thread.pending != 0 {
             self.discard_of(Target::Thread(id), u64::MAX);
         }

@@ -2,6 +2,7 @@
 
 use crate::arena::Id;
 use crate::container::{ContainerId, Cpu, CpuSet};
+use crate::poll::PollId;
 use crate::process::ProcessId;
 use crate::queue::Link;
 use crate::scheduling::SLICE;
@@ -210,6 +211,8 @@ pub struct Thread {
     pub(crate) peers: Link<Id<Thread>>,
     /// A call that is about to be made again; taken by the call.
     pub restart: Option<Restart>,
+    /// What the call polls that is about to be made again, if it has not come so far that the thread could park.
+    pub(crate) seats: Option<PollId>,
     /// Where to store 0 and wake a futex when it ends (`CLONE_CHILD_CLEARTID`); 0: nowhere.
     pub clear_child_tid: u64,
     /// Head of its list of robust futexes; 0: none.
@@ -253,6 +256,7 @@ impl Thread {
             link: Link::default(),
             peers: Link::default(),
             restart: None,
+            seats: None,
             clear_child_tid: 0,
             robust_list: 0,
             signal_mask: 0,

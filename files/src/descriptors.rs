@@ -273,14 +273,6 @@ impl Descriptors {
         true
     }
 
-    /// Bytes of memory, at most, that it takes to close what `execve` closes.
-    pub fn bytes_to_execute(&self) -> usize {
-        let shared = self.is_shared();
-        let is_copied = |chunk: &&Rc<Chunk>| chunk.close_on_exec != 0 && (shared || Rc::strong_count(chunk) > 1);
-        let copied = self.chunks().iter().flatten().filter(is_copied).count();
-        if copied == 0 { 0 } else { copied * 2 * size_of::<Chunk>() + size_of_val(self.chunks()) }
-    }
-
     /// The open files of all descriptors.
     pub fn open_files(&self) -> impl Iterator<Item = OpenFileId> {
         self.chunks().iter().flatten().flat_map(|chunk| chunk.open_files())

@@ -5,11 +5,15 @@
 //! process has goes, and the thread is put back into the ready queue (`signals::deliver`). Any other thread that gets so
 //! far does the same. When little is left, the process ends.
 //!
-//! **Invariant:** no thread of a process that is ending goes to user mode. Until the process has ended, others find it
+//! A process that has become another program loses the descriptors which `execve` closes in the same way ([`shed`]).
+//!
+//! **Invariant:** no thread of a process that is ending or shedding goes to user mode. Until the process has ended, others find it
 //! alive, with what it still has.
 
+use crate::arch::heap;
 use crate::kernel::Kernel;
 use crate::lifecycle;
+use crate::signals::SIGKILL;
 use containers::{Budget, Ending, ProcessId, ThreadId};
 use cpulocal::InKernel;
 
@@ -63,4 +67,37 @@ fn close_some(kernel: &mut Kernel, id: ProcessId, budget: &mut Budget) -> bool {
         budget.spend(COST_OF_DESCRIPTORS);
     }
     false
+}
+
+/// Instructions that it takes to close one descriptor, roughly.
+const COST_OF_A_DESCRIPTOR: u64 = 400;
+
+/// Closes descriptors that `execve` closes: as many as one piece may, and the others when a thread of the process would
+/// go to user mode. If there is no memory for a table of its own, the process is killed: the program that could have been
+/// told is gone.
+pub fn shed(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
+    let mut budget = Budget::of(PIECE);
+    let mut from = 0;
+    let is_done = loop {
+        let Kernel { memory, tasks, files, .. } = &mut *kernel;
+        let Some(process) = tasks.process_mut(id) else { return };
+        let descriptors = &mut process.resources.descriptors;
+        let Some(fd) = descriptors.next_close_on_exec(from) else { break true };
+        if budget.is_spent() {
+            break false;
+        }
+        budget.spend(COST_OF_A_DESCRIPTOR);
+        from = fd + 1;
+        if descriptors.is_shared_at(fd) && !heap::reserve(&mut memory.physical) {
+            return end_process(kernel, cpu, id, ThreadId::main(id), Ending::Killed(SIGKILL));
+        }
+        if files.locks.is_empty() && descriptors.give_up_shared(fd..=u32::MAX, true) {
+            continue;
+        }
+        match files.close(memory, descriptors, fd, id) {
+            Ok(news) => news.tell(tasks, files),
+            Err(_) => break true,
+        }
+    };
+    kernel.tasks.set_shedding(id, !is_done);
 }

@@ -143,3 +143,27 @@ fn a_thread_may_have_rows_of_seats() {
     assert_eq!(both.tasks.seats(), (0, 0));
     assert!(names.iter().all(|name| both.tasks.call_audience(*name, 1) == 0));
 }
+
+/// A call that has more seats to take than one visit may keeps those that it has.
+#[test]
+fn seats_are_kept_at_a_preemption_point() {
+    let mut both = Both::new();
+    let tasks = &mut both.tasks;
+    let thread = take_ready(tasks, CPU).unwrap();
+    let poll = tasks.begin_poll(thread).unwrap();
+    let audience = tasks.attend(poll, None, 1).unwrap();
+    tasks.preempt_polling(thread, 7, Some(50), Some(poll));
+    let call = tasks.thread(thread).unwrap().restart.unwrap();
+    assert_eq!((call.place, call.deadline), (7, Some(50)));
+    assert!(!tasks.is_told(poll));
+    assert_eq!(tasks.call_audience(audience, 2), 0, "it did not ask for this event");
+    assert!(!tasks.is_told(poll));
+    tasks.call_audience(audience, 1);
+    assert!(tasks.is_told(poll), "it must not park now");
+    assert_eq!(tasks.kept_seats(thread), Some(poll));
+    assert_eq!(tasks.kept_seats(thread), None, "they are the call's again");
+    // With its seats kept it ends.
+    tasks.preempt_polling(thread, 7, None, Some(poll));
+    tasks.end_thread(thread);
+    assert_eq!(tasks.seats(), (0, 0));
+}

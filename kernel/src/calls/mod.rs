@@ -153,6 +153,9 @@ const REMAINS_FOR_THE_HEAP: usize = 256;
 #[cold]
 fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
     memory::abandon(&mut kernel.memory, &mut kernel.tasks, caller.space.container, caller.thread);
+    if let Some(poll) = kernel.tasks.kept_seats(caller.thread) {
+        kernel.tasks.give_up_poll(poll);
+    }
     match restart(&mut kernel.tasks, caller) {
         Some(Restart { progress: done @ 1.., .. }) => value(done),
         _ => Err(Errno::ENOMEM),

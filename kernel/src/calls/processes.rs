@@ -4,14 +4,14 @@
 
 use super::files::{AT_FDCWD, Path, find_program};
 use super::{Answer, Caller, DONE, Reply, native, time, value};
-use crate::arch::{self, heap};
+use crate::arch;
 use crate::files::Files;
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::process::{Invocation, Name};
 use crate::program::linux::{self, Request};
 use crate::program::strings::Strings;
 use crate::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
-use crate::{lifecycle, schedule};
+use crate::{ending, lifecycle, schedule};
 use ::files::Errno;
 use abi::native::WAIT;
 use alloc::boxed::Box;
@@ -74,12 +74,6 @@ pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer 
     let resources = &kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources;
     let (path, arguments, environment, limits) = (&name[..], &arguments, &environment, resources.limits);
     let loaded = linux::load(kernel, cpu, &Request { path, inode, arguments, environment, limits })?;
-    let process = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
-    let bytes = process.resources.descriptors.bytes_to_execute();
-    if bytes > 0 && !heap::reserve_bytes(&mut kernel.memory.physical, heap::RESERVE + bytes) {
-        kernel.memory.destroy_container(loaded.container, caller.space.cpu);
-        return Err(Errno::ENOMEM);
-    }
     become_program(caller, kernel, cpu, loaded, &name, executable);
     Ok(Reply::Gone)
 }
@@ -130,24 +124,10 @@ fn become_program(
         resources.name = Name::of_path(name);
         let invocation = Invocation { executable: executable.into(), command_line: loaded.command_line };
         resources.invocation = Some(Rc::new(invocation));
-        let mut descriptors = core::mem::take(&mut resources.descriptors);
-        let mut from = 0;
-        while let Some(fd) = descriptors.next_close_on_exec(from) {
-            from = fd + 1;
-            if kernel.files.locks.is_empty() && descriptors.give_up_shared(fd..=u32::MAX, true) {
-                continue;
-            }
-            match kernel.files.close(&mut kernel.memory, &mut descriptors, fd, id) {
-                Ok(news) => news.tell(&mut kernel.tasks, &mut kernel.files),
-                Err(_) => break,
-            }
-        }
-        if let Some(process) = kernel.tasks.process_mut(id) {
-            process.resources.descriptors = descriptors;
-        }
     }
     kernel.files.conceal(id.number());
     lifecycle::leave_container(kernel, cpu, id, old);
+    ending::shed(kernel, cpu, id);
     kernel.tasks.make_ready(ThreadId::main(id));
 }
 

@@ -1,12 +1,13 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
-use super::{Answer, Caller, DONE, Reply, bad_address, forking, value};
+use super::{Answer, Caller, DONE, Reply, bad_address, forking, point, preempt_at, value};
 use crate::arch::{clock, fpu};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::{arch, ending, lifecycle, schedule};
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::{Backing, Channel, CpuSet, Ending, Region, Resume, Rights, Space, ThreadId, Wait};
+use containers::tasks::{MAX_PROCESSES, MAX_THREADS};
+use containers::{Backing, Channel, CpuSet, Ending, Point, Region, Resume, Rights, Space, ThreadId, Wait};
 use cpulocal::InKernel;
 
 pub(super) const CLONE_VM: u64 = 0x100;
@@ -214,9 +215,12 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             tasks.park(caller.thread, wait);
             Ok(Reply::Parked)
         }
-        1 => value(tasks.wake(channel(memory, word)?, count(number).max(1), u32::MAX)),
         10 if third as u32 == 0 => Err(Errno::EINVAL),
-        10 => value(tasks.wake(channel(memory, word)?, count(number).max(1), third as u32)),
+        wake @ (1 | 10) => {
+            let (channel, bits) = (channel(memory, word)?, if wake == 1 { u32::MAX } else { third as u32 });
+            let (begun, most) = (point(tasks, caller), [count(number).max(1), 0]);
+            in_pieces(caller, tasks, begun, most, |tasks, _, most| tasks.wake(channel, most, bits))
+        }
         requeue @ (3 | 4) => {
             if (number as i32) < 0 || (fourth as i32) < 0 || !second.is_multiple_of(4) {
                 return Err(Errno::EINVAL);
@@ -224,27 +228,68 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
             if second >= USER_END {
                 return Err(Errno::EFAULT);
             }
-            if requeue == 4 && memory.word(caller.space, word).map_err(bad_address)? != third as u32 {
+            let begun = point(tasks, caller);
+            let is_first = begun.progress == 0;
+            if requeue == 4 && is_first && memory.word(caller.space, word).map_err(bad_address)? != third as u32 {
                 return Err(Errno::EAGAIN);
             }
             let (from, to) = (channel(memory, word)?, channel(memory, second)?);
-            let woken = tasks.wake(from, count(number), u32::MAX);
-            value(woken + tasks.requeue(from, to, count(fourth)))
+            in_pieces(caller, tasks, begun, [count(number), count(fourth)], |tasks, step, most| match step {
+                0 => tasks.wake(from, most, u32::MAX),
+                _ => tasks.requeue(from, to, most),
+            })
         }
         5 => {
             if !second.is_multiple_of(4) {
                 return Err(Errno::EINVAL);
             }
             let from = channel(memory, word)?;
-            let also = operate(caller, memory, second, third as u32)?;
-            let mut woken = tasks.wake(from, count(number), u32::MAX);
-            if also {
-                woken += tasks.wake(channel(memory, second)?, count(fourth), u32::MAX);
-            }
-            value(woken)
+            let begun = point(tasks, caller);
+            let also = match begun.progress {
+                0 => operate(caller, memory, second, third as u32)?,
+                _ => begun.place & FIRST_ALONE == 0,
+            };
+            let to = if also { Some(channel(memory, second)?) } else { None };
+            let most = [count(number), if also { count(fourth) } else { 0 }];
+            in_pieces(caller, tasks, begun, most, |tasks, step, most| match step {
+                0 => tasks.wake(from, most, u32::MAX),
+                _ => to.map_or(0, |to| tasks.wake(to, most, u32::MAX)),
+            })
         }
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// Waiters that one visit wakes or moves, at most.
+const AT_ONCE: usize = 200;
+
+/// In the place of a preemption point: the second step does nothing.
+const FIRST_ALONE: u64 = 1 << 32;
+
+/// Wakes or moves waiters in two steps, at most so many in each: `act` does as many of a step as it is told, and returns how
+/// many there were. What one visit has begun the next ones go on with, whatever the words have become; who comes to wait in
+/// between may be among those who are woken, but all together are not more than there can be threads.
+fn in_pieces(
+    caller: &Caller,
+    tasks: &mut Tasks,
+    begun: Point,
+    most: [usize; 2],
+    mut act: impl FnMut(&mut Tasks, usize, usize) -> usize,
+) -> Answer {
+    const ALL: u64 = MAX_THREADS as u64 + MAX_PROCESSES as u64;
+    let first = begun.place & (FIRST_ALONE - 1);
+    let mut done = [first, begun.progress - first].map(|done| done as usize);
+    let mut left = AT_ONCE;
+    for (step, done) in done.iter_mut().enumerate() {
+        let now = act(tasks, step, (most[step] - *done).min(left));
+        (*done, left) = (*done + now, left - now);
+    }
+    let progress = (done[0] + done[1]) as u64;
+    if left > 0 || progress >= ALL {
+        return value(progress);
+    }
+    let place = done[0] as u64 | if most[1] == 0 { FIRST_ALONE } else { 0 };
+    preempt_at(tasks, caller, Point { progress, place, ends_for_handlers: false })
 }
 
 /// The operation of `FUTEX_WAKE_OP`: changes the second word as `code` says, and tells whether the

@@ -9,6 +9,7 @@ pub mod proc;
 mod setup;
 
 pub use ::files::Descriptors;
+use proc::Writing;
 pub use setup::UnpackError;
 
 use crate::arch::clock;
@@ -44,8 +45,8 @@ pub struct Files {
     pub locks: Locks,
     /// Descriptors 0, 1 and 2 on the console, for the processes that are given no others.
     standard: Descriptors,
-    /// What the open files of `/proc` said when they were last read from the start.
-    written_out: BTreeMap<OpenFileId, ObjectId>,
+    /// What the open files of `/proc` say since they were last read from the start.
+    written_out: BTreeMap<OpenFileId, Writing>,
     /// Numbers of the processes that have a directory in `/proc`, with that directory and the one of its
     /// descriptors: those that somebody has looked for.
     revealed: BTreeMap<u32, [InodeId; 2]>,
@@ -250,9 +251,9 @@ impl Files {
             unlocked |= self.locks.release(file.inode, Owner::Whole(id));
         }
         if !self.written_out.is_empty()
-            && let Some(object) = self.written_out.remove(&id)
+            && let Some(written) = self.written_out.remove(&id)
         {
-            memory.release_object(object);
+            memory.release_object(written.object);
         }
         News { unlocked, ..self.close_file(memory, &file, Some(id)) }
     }
@@ -419,8 +420,9 @@ impl Files {
         Ok(fd)
     }
 
-    /// What an open file of `/proc` says of `process`: written out when it is read from the start, and
-    /// the same in the reads that follow.
+    /// What an open file of `/proc` says of `process`: written out anew when it is read from the start, and in portions,
+    /// of which there is one more when the reader has come to the end of the one before. `None`: the next portion still
+    /// ends before `position`, and this visit has done enough.
     pub fn written_out(
         &mut self,
         memory: &mut Memory,
@@ -428,17 +430,27 @@ impl Files {
         process: ProcessId,
         (id, file): (OpenFileId, ProcFile),
         position: u64,
-    ) -> Result<ObjectId, Errno> {
-        match self.written_out.get(&id) {
-            Some(object) if position > 0 => Ok(*object),
-            _ => {
-                let object = proc::write_out(file, memory, tasks, process)?;
-                if let Some(old) = self.written_out.insert(id, object) {
-                    memory.release_object(old);
-                }
-                Ok(object)
+    ) -> Result<Option<ObjectId>, Errno> {
+        let there = self.written_out.get(&id).copied().filter(|_| position > 0);
+        let mut writing = match there {
+            Some(writing) => writing,
+            None => proc::begin(memory)?,
+        };
+        if position >= memory.object_size(writing.object)
+            && let Err(error) = proc::go_on(&mut writing, file, memory, tasks, process)
+        {
+            if there.is_none() {
+                memory.release_object(writing.object);
             }
+            return Err(error);
         }
+        if let Some(old) = self.written_out.insert(id, writing)
+            && there.is_none()
+        {
+            memory.release_object(old.object);
+        }
+        let is_there = writing.goes_on.is_none() || position < memory.object_size(writing.object);
+        Ok(is_there.then_some(writing.object))
     }
 
     /// Whether a file may be written to: it is no program that runs. `ETXTBSY`

@@ -492,9 +492,14 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     thread.saved_mask.get_or_insert(thread.signal_mask);
     set_mask(tasks, id, mask);
     tasks.alert(id);
-    tasks.thread(id).is_some_and(|thread| {
-        with_effect(tasks, thread.process, tasks.open(thread), |effect| effect != Effect::Nothing) == 0
-    })
+    may_wait(tasks, id)
+}
+
+/// Whether no signal is there already that would end a wait of the thread. One may have come at a preemption point, where
+/// handlers wait until the call is over.
+pub fn may_wait(tasks: &Tasks, id: ThreadId) -> bool {
+    let Some(thread) = tasks.thread(id) else { return false };
+    tasks.is_calm() || with_effect(tasks, thread.process, tasks.open(thread), |effect| effect != Effect::Nothing) == 0
 }
 
 /// Keeps handlers from being quicker than a thread that is about to wait for signals of a set. False if there is another
@@ -541,6 +546,11 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
         if let Some(how) = kernel.tasks.ending(thread.process) {
             ending::go_on(kernel, cpu, thread.process, id, how);
+            return false;
+        }
+        if kernel.tasks.is_shedding(thread.process) {
+            ending::shed(kernel, cpu, thread.process);
+            kernel.tasks.make_ready(id);
             return false;
         }
         if is_forked_by_another(&kernel.memory, thread.container, id)

@@ -3,7 +3,7 @@
 use super::io::{BYTES_MAX, Outcome, written};
 use super::transfer::{COPY_MAX, Step, Transfer};
 use super::{file_size, opened};
-use crate::calls::{Answer, Caller, restart};
+use crate::calls::{Answer, Caller, point};
 use crate::console::Console;
 use crate::files::{Bytes, Files, Opened, now};
 use crate::kernel::{Memory, Tasks};
@@ -57,12 +57,15 @@ pub fn sendfile(
         return Err(Errno::EINVAL);
     }
     let here = Place::read(caller, memory, &from, position)?;
-    super::readable(caller, memory, tasks, files, &mut from, here.position)?;
+    let progress = point(tasks, caller).progress;
+    if let Err(answer) = super::readable(caller, memory, tasks, files, &mut from, (here.position, progress)) {
+        return answer;
+    }
     let (Bytes::Regular(object) | Bytes::WrittenOut(object)) = from.bytes else { return Err(Errno::EINVAL) };
     let there = Place { position: to.file.offset, variable: 0 };
     let file_size = file_size(caller, tasks);
     let mut transfer = Transfer { space: caller.space, memory, files, console, file_size };
-    copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), count)
+    copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), (count, progress))
 }
 
 /// `copy_file_range(from, position, to, position, count, flags)`
@@ -94,7 +97,8 @@ pub fn copy_file_range(
     }
     let file_size = file_size(caller, tasks);
     let mut transfer = Transfer { space: caller.space, memory, files, console, file_size };
-    copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), count)
+    let progress = point(tasks, caller).progress;
+    copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), (count, progress))
 }
 
 fn copy(
@@ -103,9 +107,8 @@ fn copy(
     transfer: &mut Transfer,
     (from, object, here): (&Opened, ObjectId, Place),
     (to, there): (&Opened, Place),
-    count: u64,
+    (count, progress): (u64, u64),
 ) -> Answer {
-    let progress = restart(tasks, caller).map_or(0, |restart| restart.progress);
     let nonblocking = to.file.flags.contains(OpenFlags::NONBLOCK);
     let places = ((object, here.position), (to, there.position));
     let before = transfer.files.pipe(to);

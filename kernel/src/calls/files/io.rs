@@ -245,7 +245,10 @@ fn read_into(
     {
         return answer;
     }
-    super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, start)?;
+    let goes_on = (start.wrapping_add(progress), progress);
+    if let Err(answer) = super::readable(caller, transfer.memory, tasks, transfer.files, &mut opened, goes_on) {
+        return answer;
+    }
     let nonblocking = file.flags.contains(OpenFlags::NONBLOCK);
     let outcome = each(buffers, progress, opened.bytes.cost(), |buffer, done| {
         transfer.read(&opened, start.wrapping_add(done), buffer, random, nonblocking, restarted)

@@ -7,9 +7,13 @@ use crate::files::{Bytes, Files, now};
 use crate::kernel::{Memory, Tasks};
 use ::files::dirent::RECORD_MAX;
 use ::files::{Errno, InodeId};
+use containers::Budget;
 use core::iter;
 
-/// `getdents64(fd, buffer, size)`: as many entries as fit.
+/// Instructions that an entry takes, roughly.
+const COST_OF_AN_ENTRY: u64 = 500;
+
+/// `getdents64(fd, buffer, size)`: as many entries as fit, and as one visit may list.
 pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let [_, buffer, size, ..] = *caller.arguments;
     let size = u64::from(size as u32);
@@ -25,6 +29,7 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
     let mut record = [0; RECORD_MAX];
     let mut offset = opened.file.offset;
     let mut done = 0;
+    let mut budget = Budget::of_a_visit();
     for entry in files.tree.list(opened.file.inode, offset)? {
         let length = entry.record_len();
         if done + length as u64 > size {
@@ -33,6 +38,10 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
             }
             break;
         }
+        if budget.is_spent() {
+            break;
+        }
+        budget.spend(COST_OF_AN_ENTRY);
         entry.write(&mut record).ok_or(Errno::EINVAL)?;
         match memory.copy_out(caller.space, buffer.wrapping_add(done), &record[..length]) {
             Ok(()) => {}

@@ -23,7 +23,7 @@ mod watching;
 pub use io::BYTES_MAX;
 pub use table::fill;
 
-use super::{Caller, bad_address};
+use super::{Answer, Caller, bad_address, preempt_at};
 use crate::files::{Bytes, Files, Opened, SIZE_MAX};
 use crate::kernel::{Memory, Tasks};
 use crate::process::Resources;
@@ -32,7 +32,7 @@ use ::files::path::UNREVEALED;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;
 use alloc::vec::Vec;
-use containers::{PhysicalMemory, ProcessId};
+use containers::{PhysicalMemory, Point, ProcessId};
 use core::ops::Deref;
 
 /// In place of a descriptor: the working directory.
@@ -108,25 +108,29 @@ fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: i32) -> Result<Open
     files.opened(&resources(caller, tasks)?.descriptors, fd)
 }
 
-/// The same for reading at `position`: a file of `/proc` is written out.
+/// The same for reading at `position`: a file of `/proc` is written out. `Err` is the call's answer; one that has come to a
+/// preemption point is to be made again, and has moved `progress` bytes.
 fn readable(
     caller: &Caller,
     memory: &mut Memory,
-    tasks: &Tasks,
+    tasks: &mut Tasks,
     files: &mut Files,
     opened: &mut Opened,
-    position: u64,
-) -> Result<(), Errno> {
+    (position, progress): (u64, u64),
+) -> Result<(), Answer> {
     if let Bytes::Proc(file, number) = opened.bytes {
         if !memory.physical.has_room_for_bookkeeping() {
-            return Err(Errno::ENOMEM);
+            return Err(Err(Errno::ENOMEM));
         }
         let process = match number {
             0 => caller.process,
-            _ => process_of(tasks, number).ok_or(Errno::ESRCH)?,
+            _ => process_of(tasks, number).ok_or(Err(Errno::ESRCH))?,
         };
-        let object = files.written_out(memory, tasks, process, (opened.id, file), position)?;
-        opened.bytes = Bytes::WrittenOut(object);
+        opened.bytes = match files.written_out(memory, tasks, process, (opened.id, file), position) {
+            Ok(Some(object)) => Bytes::WrittenOut(object),
+            Ok(None) => return Err(preempt_at(tasks, caller, Point { progress, place: 0, ends_for_handlers: false })),
+            Err(error) => return Err(Err(error)),
+        };
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use ::files::pipe::ATOMIC;
 use ::files::watch::concerns;
 use ::files::{Descriptors, Device, Errno, OpenFile, OpenFileId, OpenFlags, Pipe};
 use alloc::vec::Vec;
-use containers::{PhysicalMemory, PollId};
+use containers::{Budget, PhysicalMemory, PollId};
 use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -109,7 +109,11 @@ pub(super) fn prepare(
     console: &mut Console,
     patience: Patience,
 ) -> Result<(), Errno> {
-    if patience.mask.is_some_and(|mask| !signals::mask_for_wait(tasks, caller.thread, mask)) {
+    let waits = match patience.mask {
+        Some(mask) => signals::mask_for_wait(tasks, caller.thread, mask),
+        None => signals::may_wait(tasks, caller.thread),
+    };
+    if !waits {
         return Err(Errno::EINTR);
     }
     if !console.writable() {
@@ -118,36 +122,23 @@ pub(super) fn prepare(
     Ok(())
 }
 
-/// Parks the caller until one of the events happens that `wanted` names, each a descriptor and `poll`'s events. `wanted` is
-/// asked for a few at a time, until it has no more: each takes memory, of which there may be too little.
-fn wait(
+/// Parks the caller until there is an event at one of its seats, which are its wait's from now on.
+fn park(
     caller: &Caller,
-    memory: &mut Memory,
     tasks: &mut Tasks,
-    files: &mut Files,
     console: &mut Console,
     patience: Patience,
-    mut wanted: impl FnMut(&mut Memory, &mut dyn FnMut(i32, u16)) -> Result<bool, Errno>,
+    seats: &mut Option<PollId>,
 ) -> Answer {
-    let poll = tasks.begin_poll(caller.thread).map_err(|_| Errno::ENOMEM)?;
-    let mut attend = || {
-        loop {
-            let mut failed = None;
-            let more = wanted(memory, &mut |fd, events| {
-                failed = failed.or(take_seat(caller, tasks, files, poll, fd, events).err());
-            })?;
-            match failed {
-                Some(error) => return Err(error),
-                None if !more => return Ok(()),
-                None if !memory.physical.has_room_for_bookkeeping() => return Err(Errno::ENOMEM),
-                None => {}
-            }
-        }
-    };
-    let ready = attend().and_then(|()| prepare(caller, tasks, console, patience));
-    ready.inspect_err(|_| tasks.give_up_poll(poll))?;
+    prepare(caller, tasks, console, patience)?;
+    let poll = seats.take().ok_or(Errno::ENOMEM)?;
     tasks.park_polling(caller.thread, poll, patience.deadline);
     Ok(Reply::Parked)
+}
+
+/// Gives up seats that are neither a wait's nor kept for the next visit.
+fn give_up(tasks: &mut Tasks, seats: Option<PollId>) {
+    seats.into_iter().for_each(|poll| tasks.give_up_poll(poll));
 }
 
 /// Has the caller be told of events on a descriptor.
@@ -177,6 +168,10 @@ pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u
 }
 
 /// `poll(fds, count, milliseconds)`, `ppoll(fds, count, time, mask, mask size)`
+///
+/// First it looks at each descriptor; if nothing is ready, it takes a seat for each. Both are done in as many visits as it
+/// takes. If others have been in the kernel in between, it looks once more when it takes the seats, and begins anew if there
+/// is something to be told.
 pub fn poll(
     caller: &Caller,
     memory: &mut Memory,
@@ -184,40 +179,89 @@ pub fn poll(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
+    let mut seats = if caller.resumed { tasks.kept_seats(caller.thread) } else { None };
+    let answer = poll_on(caller, memory, tasks, files, console, &mut seats);
+    give_up(tasks, seats);
+    answer
+}
+
+/// Instructions that it takes to look at a descriptor, and to take a seat and perhaps look again, roughly.
+const COST_OF_A_LOOK: u64 = 130;
+const COST_OF_A_SEAT: u64 = 350;
+
+fn poll_on(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    console: &mut Console,
+    seats: &mut Option<PollId>,
+) -> Answer {
     let [fds, count, time, mask, mask_size, _] = *caller.arguments;
+    let place = place_ahead(caller, tasks);
     let patience = if caller.number == Sysno::ppoll as u64 {
         let deadline = time::relative(caller, memory, tasks, time)?;
         Patience { deadline, mask: read_mask(caller, memory, mask, mask_size)? }
     } else {
         Patience { deadline: milliseconds(caller, tasks, 2), mask: None }
     };
-    let descriptors = &resources(caller, tasks)?.descriptors;
     let count = count as u32;
-    if count > descriptors.limit() {
+    if count > resources(caller, tasks)?.descriptors.limit() {
         return Err(Errno::EINVAL);
     }
-    let mut ready = 0;
-    for first in (0..count).step_by(PART) {
-        let mut part = Part::read(caller, memory, fds, first, count)?;
-        for entry in part.entries_mut() {
-            entry.ready = match entry.fd {
-                ..0 => 0,
-                fd => readiness(descriptors, files, console, fd) & (entry.wanted | ALWAYS),
-            };
-            ready += u64::from(entry.ready != 0);
+    // Descriptors that have been looked at, then beside all of them those that have a seat; and how many are ready.
+    let (mut next, mut ready) = (place as u32, place >> 32);
+    let all = count.next_multiple_of(PART as u32);
+    let mut budget = Budget::of_a_visit();
+    let again = |tasks: &mut Tasks, place, seats| {
+        tasks.preempt_polling(caller.thread, place, patience.deadline, seats);
+        Ok(Reply::Again)
+    };
+    while next < all {
+        if budget.is_spent() {
+            return again(tasks, u64::from(next) | ready << 32, None);
         }
+        let mut part = Part::read(caller, memory, fds, next, count)?;
+        ready += part.look(&resources(caller, tasks)?.descriptors, files, console);
         part.write(caller, memory)?;
+        next += PART as u32;
+        budget.spend(PART as u64 * COST_OF_A_LOOK);
     }
     if let Some(answer) = end(ready, patience) {
         return answer;
     }
-    let mut next = 0;
-    wait(caller, memory, tasks, files, console, patience, |memory, want| {
-        let mut part = Part::read(caller, memory, fds, next, count)?;
-        part.entries_mut().iter().filter(|entry| entry.fd >= 0).for_each(|entry| want(entry.fd, entry.wanted));
+    let poll = match *seats {
+        Some(poll) => poll,
+        None => tasks.begin_poll(caller.thread).map_err(|_| Errno::ENOMEM)?,
+    };
+    *seats = Some(poll);
+    while next - all < all {
+        if budget.is_spent() {
+            return again(tasks, next.into(), seats.take());
+        }
+        if !memory.physical.has_room_for_bookkeeping() {
+            return Err(Errno::ENOMEM);
+        }
+        let mut part = Part::read(caller, memory, fds, next - all, count)?;
+        if place > 0 && part.look(&resources(caller, tasks)?.descriptors, files, console) > 0 {
+            return again(tasks, 0, None);
+        }
+        for entry in part.entries_mut().iter().filter(|entry| entry.fd >= 0) {
+            take_seat(caller, tasks, files, poll, entry.fd, entry.wanted)?;
+        }
         next += PART as u32;
-        Ok(next < count)
-    })
+        budget.spend(PART as u64 * COST_OF_A_SEAT);
+    }
+    if tasks.is_told(poll) {
+        return again(tasks, 0, None);
+    }
+    park(caller, tasks, console, patience, seats)
+}
+
+/// Where a call goes on, to be asked before its deadline is.
+fn place_ahead(caller: &Caller, tasks: &Tasks) -> u64 {
+    let call = if caller.resumed { tasks.thread(caller.thread).and_then(|thread| thread.restart) } else { None };
+    call.map_or(0, |call| call.place)
 }
 
 /// Some of the structures of a `poll`, which are read and written together.
@@ -238,6 +282,19 @@ impl Part {
         let mut part = Part { address, length, entries: [PollFd { fd: 0, wanted: 0, ready: 0 }; PART] };
         memory.copy_in(caller.space, address, part.entries_mut().as_mut_bytes()).map_err(bad_address)?;
         Ok(part)
+    }
+
+    /// Puts down what each is ready for; returns how many are ready.
+    fn look(&mut self, descriptors: &Descriptors, files: &mut Files, console: &Console) -> u64 {
+        let mut ready = 0;
+        for entry in self.entries_mut() {
+            entry.ready = match entry.fd {
+                ..0 => 0,
+                fd => readiness(descriptors, files, console, fd) & (entry.wanted | ALWAYS),
+            };
+            ready += u64::from(entry.ready != 0);
+        }
+        ready
     }
 
     fn entries_mut(&mut self) -> &mut [PollFd] {
@@ -299,16 +356,34 @@ pub fn select(
     if let Some(answer) = end(ready, patience) {
         return answer;
     }
-    let mut fds = 0..count;
-    wait(caller, memory, tasks, files, console, patience, |_, want| {
-        for fd in fds.by_ref().take(PART) {
-            match asked(&wanted, fd) {
-                [false, false, false] => {}
-                [read, write, _] => want(fd as i32, if read { IN } else { 0 } | if write { OUT } else { 0 }),
-            }
+    let poll = tasks.begin_poll(caller.thread).map_err(|_| Errno::ENOMEM)?;
+    let mut seats = Some(poll);
+    let taken = take_seats(caller, memory, tasks, files, (&wanted, count), poll);
+    let answer = taken.and_then(|()| park(caller, tasks, console, patience, &mut seats));
+    give_up(tasks, seats);
+    answer
+}
+
+/// Takes a seat for each descriptor of a `select`.
+fn take_seats(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    (wanted, count): (&Sets, u32),
+    poll: PollId,
+) -> Result<(), Errno> {
+    for fd in 0..count {
+        if fd as usize % PART == 0 && !memory.physical.has_room_for_bookkeeping() {
+            return Err(Errno::ENOMEM);
         }
-        Ok(!fds.is_empty())
-    })
+        let [read, write, _] = asked(wanted, fd);
+        if read || write {
+            let events = if read { IN } else { 0 } | if write { OUT } else { 0 };
+            take_seat(caller, tasks, files, poll, fd as i32, events)?;
+        }
+    }
+    Ok(())
 }
 
 /// In which of the sets a descriptor is.

@@ -1,7 +1,8 @@
 //! The files of `/proc`, written out when they are read from the start.
 //!
-//! A file is the text that [`write_out`] puts into a fresh memory object; what changes later is seen by
-//! who reads it anew. The formats are Linux's, with what is not known or not kept as zero.
+//! A file is the text that [`go_on`] puts into a fresh memory object ([`begin`]); what changes later is seen by who reads
+//! it anew. A list that may be long is written in portions, one for each visit that reads behind those there are: so they
+//! may be of different moments, as on Linux. The formats are Linux's, with what is not known or not kept as zero.
 
 mod cpuinfo;
 mod own;
@@ -16,30 +17,50 @@ use core::fmt::{self, Write};
 /// Bytes gathered before they go into the object.
 const STAGE: usize = 1024;
 
-/// Writes a file out for a process: `ENOMEM`, `ENFILE`.
-pub fn write_out(file: ProcFile, memory: &mut Memory, tasks: &Tasks, reader: ProcessId) -> Result<ObjectId, Errno> {
+/// A file that is being written out.
+#[derive(Clone, Copy)]
+pub struct Writing {
+    /// The text, as far as it goes.
+    pub object: ObjectId,
+    /// Where the next portion begins, in whatever the file lists; `None`: there is none.
+    pub goes_on: Option<u64>,
+}
+
+/// A text without a portion. `ENFILE`
+pub fn begin(memory: &mut Memory) -> Result<Writing, Errno> {
     let object = memory.make_object(Purpose::Buffer).map_err(|_| Errno::ENFILE)?;
-    let mut out = Text { memory, object, stage: [0; STAGE], staged: 0, size: 0 };
+    Ok(Writing { object, goes_on: Some(0) })
+}
+
+/// Writes the next portion of a file for a process, if there is one: `ENOMEM`.
+pub fn go_on(
+    writing: &mut Writing,
+    file: ProcFile,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    reader: ProcessId,
+) -> Result<(), Errno> {
+    let Writing { object, goes_on: Some(from) } = *writing else { return Ok(()) };
+    let size = memory.object_size(object);
+    let mut out = Text { memory, object, stage: [0; STAGE], staged: 0, size };
+    let whole = |written: fmt::Result| written.map(|()| None);
     let written = match file {
-        ProcFile::SelfLink => Ok(()),
-        ProcFile::SelfMaps => own::maps(&mut out, tasks, reader),
-        ProcFile::SelfStat => own::stat(&mut out, tasks, reader),
-        ProcFile::SelfStatus => own::status(&mut out, tasks, reader),
-        ProcFile::SelfCmdline => own::command_line(&mut out, tasks, reader),
-        ProcFile::SelfComm => own::name(&mut out, tasks, reader),
-        ProcFile::Cpuinfo => cpuinfo::write(&mut out),
-        ProcFile::Meminfo => system::memory(&mut out),
-        ProcFile::Stat => system::stat(&mut out, tasks),
-        ProcFile::Uptime => system::uptime(&mut out),
-        ProcFile::Loadavg => system::load(&mut out, tasks),
-        ProcFile::Mounts => out.write_str("jotun / tmpfs rw 0 0\nproc /proc proc ro 0 0\n"),
-        ProcFile::Version => system::version(&mut out),
+        ProcFile::SelfLink => Ok(None),
+        ProcFile::SelfMaps => own::maps(&mut out, tasks, reader, from),
+        ProcFile::SelfStat => whole(own::stat(&mut out, tasks, reader)),
+        ProcFile::SelfStatus => whole(own::status(&mut out, tasks, reader)),
+        ProcFile::SelfCmdline => whole(own::command_line(&mut out, tasks, reader)),
+        ProcFile::SelfComm => whole(own::name(&mut out, tasks, reader)),
+        ProcFile::Cpuinfo => whole(cpuinfo::write(&mut out)),
+        ProcFile::Meminfo => whole(system::memory(&mut out)),
+        ProcFile::Stat => whole(system::stat(&mut out, tasks)),
+        ProcFile::Uptime => whole(system::uptime(&mut out)),
+        ProcFile::Loadavg => whole(system::load(&mut out, tasks)),
+        ProcFile::Mounts => whole(out.write_str("jotun / tmpfs rw 0 0\nproc /proc proc ro 0 0\n")),
+        ProcFile::Version => whole(system::version(&mut out)),
     };
-    written.and_then(|()| out.flush()).map_err(|_| {
-        memory.release_object(object);
-        Errno::ENOMEM
-    })?;
-    Ok(object)
+    writing.goes_on = written.and_then(|next| out.flush().map(|()| next)).map_err(|_| Errno::ENOMEM)?;
+    Ok(())
 }
 
 /// A text that grows in a memory object. An error means that there is no memory left.

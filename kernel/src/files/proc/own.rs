@@ -6,7 +6,7 @@ use crate::process::Resources;
 use crate::schedule;
 use containers::directory::USER_END;
 use containers::{
-    Backing, ContainerId, CpuSet, Job, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, State, ThreadId,
+    Backing, Budget, ContainerId, CpuSet, Job, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, State, ThreadId,
 };
 use core::fmt::{self, Write};
 
@@ -57,16 +57,24 @@ pub(super) fn command_line(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt:
     out.write_bytes(process(tasks, id)?.resources.command_line())
 }
 
-pub(super) fn maps(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result {
+/// Instructions that a line of `maps` takes, roughly.
+const COST_OF_A_REGION: u64 = 3_000;
+
+/// The regions from an address on, as many as one visit may list; the address where the others begin, if there are any.
+pub(super) fn maps(out: &mut Text, tasks: &Tasks, id: ProcessId, from: u64) -> Result<Option<u64>, fmt::Error> {
     let process = process(tasks, id)?;
-    let container = process.container;
-    let mut at = 0;
+    let mut at = from;
+    let mut budget = Budget::of_a_visit();
     // Region by region, for each line may need memory of its own.
-    while let Some(region) = next_region(out, container, at) {
+    while let Some(region) = next_region(out, process.container, at) {
+        if budget.is_spent() {
+            return Ok(Some(region.start));
+        }
         at = region.end;
         map(out, &region, process.resources.executable())?;
+        budget.spend(COST_OF_A_REGION);
     }
-    Ok(())
+    Ok(None)
 }
 
 fn next_region(out: &Text, container: ContainerId, at: u64) -> Option<Region> {

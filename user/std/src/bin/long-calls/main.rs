@@ -3,6 +3,7 @@
 //! Run by `profile`, it shows how long each keeps the kernel at a time. It also looks at what comes of them: a call that
 //! leaves the kernel in the middle must end as if it had not. Without a part all of them; they run on Linux as well.
 
+mod crowds;
 mod ends;
 mod space;
 
@@ -18,7 +19,7 @@ const MIB: usize = 1 << 20;
 /// A part of the program.
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 18] = [
     ("residence", residence),
     ("bytes", bytes),
     ("copies", copies),
@@ -32,11 +33,18 @@ const PARTS: [Part; 14] = [
     ("descriptors", ends::descriptors),
     ("children", ends::children),
     ("threads", ends::threads),
+    ("wake-ups", crowds::wake_ups),
+    ("polls", crowds::polls),
+    ("listings", crowds::listings),
+    ("successors", crowds::successors),
     ("deaths", deaths),
 ];
 
 fn main() {
     let wanted: Vec<String> = env::args().skip(1).collect();
+    if wanted == ["descriptors-of-mine"] {
+        return crowds::descriptors_of_mine();
+    }
     for (name, part) in PARTS {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             part();
@@ -148,26 +156,28 @@ extern "C" fn alarmed(_: i32) {
     assert!(sys!(SYS_getpid).is_ok());
 }
 
+/// Has a handler run every so many microseconds; 0: no more.
+fn count_alarms(microseconds: i64) {
+    // SAFETY: the handler counts, and makes one call.
+    unsafe { signal(SIGALRM, alarmed as *const () as usize) };
+    let timer = [0, microseconds, 0, microseconds];
+    sys!(SYS_setitimer, ITIMER_REAL, timer.as_ptr().expose_provenance(), 0).expect("a timer");
+}
+
 /// A handler in the middle of a long call: a write to a file is never cut short by it, and what is read from a device ends
 /// with what there is so far.
 fn interrupted() {
     const LENGTH: usize = 8 * MIB;
     let buffer = memory(LENGTH, PROT_READ | PROT_WRITE);
     let random = sys!(SYS_open, c"/dev/urandom", O_RDONLY).expect("random numbers");
-    // SAFETY: the handler counts, and makes one call.
-    unsafe { signal(SIGALRM, alarmed as *const () as usize) };
-    let alarms = |microseconds: i64| {
-        let timer = [0, microseconds, 0, microseconds];
-        sys!(SYS_setitimer, ITIMER_REAL, timer.as_ptr().expose_provenance(), 0).expect("a timer");
-    };
     let file = file();
-    alarms(2_000);
+    count_alarms(2_000);
     for round in 0..4 {
         assert_eq!(sys!(SYS_pwrite64, file, buffer, LENGTH, 0), Ok(LENGTH as u64), "round {round}");
         let read = sys!(SYS_read, random, buffer, LENGTH).expect("some of it");
         assert!((1..=LENGTH as u64).contains(&read));
     }
-    alarms(0);
+    count_alarms(0);
     assert!(ALARMS.load(Relaxed) > 4, "{ALARMS:?}");
     close_all(&[file, random]);
     unmap(&[buffer], LENGTH);
