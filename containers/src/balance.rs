@@ -24,6 +24,10 @@
 //! unless such a CPU, or an idle one where that thread may run, is in `attention`, or the thread waits for a CPU that should
 //! be idle soon (rule 2) or owes it a slice ([`crate::relief`]).
 //!
+//! **Invariant:** a CPU that looks is content after a few looks, whether others have looked meanwhile or not, as they cannot
+//! before it leaves the kernel. So a thread that a CPU is about to run itself is none that others look for
+//! (`left_to_others`).
+//!
 //! A CPU that would be idle takes from a busy one a thread that has waited there for longer than [`MIGRATION`] or
 //! has never run; of several, the one whose turn it is. [`crate::watch`] says which CPU looks for such threads, and when.
 //!
@@ -99,14 +103,19 @@ impl<R> Tasks<R> {
 
     fn find_better(&self, cpu: Cpu, others: CpuSet, than: u8) -> Option<ThreadId> {
         let states = others.iter().map(|other| &self.schedule.cpus[usize::from(other.0)]);
-        let found = states.filter_map(|state| {
-            let best = state.loose.best().filter(|best| *best < than)?;
-            // A CPU is about to run its first thread itself if that is better than what it runs now.
-            let own = usize::from(best < state.priority() && Some(best) == state.best());
-            let mut better = state.loose.threads(&self.threads).take(SEEN).skip(own);
-            better.find(|(_, thread)| thread.rank < than && thread.affinity.contains(cpu))
+        let better = states.filter(|state| state.loose.best().is_some_and(|best| best < than));
+        let found = better.filter_map(|state| {
+            self.left_to_others(state).find(|(_, thread)| thread.rank < than && thread.affinity.contains(cpu))
         });
         found.min_by_key(|(_, thread)| thread.turn()).map(|(id, _)| id)
+    }
+
+    /// The loose threads that wait at a CPU, but for the first one if that is better than what the CPU runs: it is about to
+    /// run that one itself.
+    fn left_to_others<'a>(&'a self, state: &'a CpuState) -> impl Iterator<Item = (ThreadId, &'a Thread)> {
+        let first = state.loose.first().filter(|_| state.best().is_some_and(|best| best < state.priority()));
+        let is_own = |first| self.first_of([state.settled.first(), Some(first)].into_iter().flatten()) == Some(first);
+        state.loose.threads(&self.threads).take(SEEN).skip(usize::from(first.is_some_and(is_own)))
     }
 
     /// If a CPU runs something worse than a thread that waits elsewhere, makes the CPU look where that thread runs at once:
@@ -114,13 +123,14 @@ impl<R> Tasks<R> {
     pub(crate) fn call_for_better(&mut self) {
         let schedule = &self.schedule;
         let worst = schedule.worst();
-        let lanes = schedule.awaited.iter().map(|cpu| &schedule.cpus[usize::from(cpu.0)].loose);
-        let waiting = lanes.filter(|lane| lane.best().is_some_and(|best| best < worst));
-        let mut waiting = waiting.flat_map(|lane| lane.threads(&self.threads).take(SEEN));
+        let states = schedule.awaited.iter().map(|cpu| &schedule.cpus[usize::from(cpu.0)]);
+        let states = states.filter(|state| state.loose.best().is_some_and(|best| best < worst));
+        let mut waiting = states.flat_map(|state| self.left_to_others(state));
         let found = waiting.find_map(|(_, thread)| {
             let home = schedule.home(thread.affinity);
             (thread.rank < schedule.cpus[usize::from(home.0)].urgent().min(worst)).then_some(home)
         });
+        drop(waiting);
         found.into_iter().for_each(|home| self.attention.insert(home));
     }
 

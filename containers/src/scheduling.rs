@@ -85,7 +85,7 @@ pub(crate) struct Schedule {
 
 pub(crate) struct CpuState {
     /// Ready threads that this CPU alone runs.
-    settled: Lane,
+    pub(crate) settled: Lane,
     /// Ready threads that another CPU may take.
     pub(crate) loose: Lane,
     /// The thread that it took last, and its priority; `None` if there was none to take.
@@ -469,12 +469,13 @@ impl<R> Tasks<R> {
             self.schedule.cpu(cpu).running = None;
             return None;
         };
+        let thread = self.threads.get_mut(id)?;
+        self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
+        let begun = begin(id, thread);
         if SEVERAL {
             self.look_after(cpu);
         }
-        let thread = self.threads.get_mut(id)?;
-        self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
-        Some(begin(id, thread))
+        Some(begun)
     }
 
     /// Takes the thread whose turn it is on a CPU for which threads wait: out of its lanes, or a better one elsewhere.
@@ -519,7 +520,7 @@ impl<R> Tasks<R> {
     }
 
     /// Of some ready threads the one whose turn it is.
-    fn first_of(&self, threads: impl Iterator<Item = ThreadId>) -> Option<ThreadId> {
+    pub(crate) fn first_of(&self, threads: impl Iterator<Item = ThreadId>) -> Option<ThreadId> {
         threads.min_by_key(|id| self.thread(*id).map(Thread::turn))
     }
 
