@@ -374,7 +374,7 @@ fn take_seats(
     poll: PollId,
 ) -> Result<(), Errno> {
     for fd in 0..count {
-        if fd as usize % PART == 0 && !memory.physical.has_room_for_bookkeeping() {
+        if fd.is_multiple_of(PART as u32) && !memory.physical.has_room_for_bookkeeping() {
             return Err(Errno::ENOMEM);
         }
         let [read, write, _] = asked(wanted, fd);
