@@ -173,7 +173,7 @@ const FUTEX_CLOCK_REALTIME: i32 = 256;
 
 /// `futex(word, operation, value, time-out or second value, second word, third value)`
 pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [word, _, number, fourth, second, third] = *caller.arguments;
+    let [word, _, number, fourth, _, third] = *caller.arguments;
     let operation = caller.int(1);
     let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
     let private = operation & FUTEX_PRIVATE != 0;
@@ -218,46 +218,55 @@ pub fn futex(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
         10 if third as u32 == 0 => Err(Errno::EINVAL),
         wake @ (1 | 10) => {
             let (channel, bits) = (channel(memory, word)?, if wake == 1 { u32::MAX } else { third as u32 });
-            let (begun, most) = (point(tasks, caller), [count(number).max(1), 0]);
-            in_pieces(caller, tasks, begun, most, |tasks, _, most| tasks.wake(channel, most, bits))
+            match count(number).max(1) {
+                few @ ..=AT_ONCE if !caller.resumed => value(tasks.wake(channel, few, bits)),
+                most => {
+                    let begun = point(tasks, caller);
+                    in_pieces(caller, tasks, begun, [most, 0], |tasks, _, most| tasks.wake(channel, most, bits))
+                }
+            }
         }
-        requeue @ (3 | 4) => {
-            if (number as i32) < 0 || (fourth as i32) < 0 || !second.is_multiple_of(4) {
-                return Err(Errno::EINVAL);
-            }
-            if second >= USER_END {
-                return Err(Errno::EFAULT);
-            }
-            let begun = point(tasks, caller);
-            let is_first = begun.progress == 0;
-            if requeue == 4 && is_first && memory.word(caller.space, word).map_err(bad_address)? != third as u32 {
-                return Err(Errno::EAGAIN);
-            }
-            let (from, to) = (channel(memory, word)?, channel(memory, second)?);
-            in_pieces(caller, tasks, begun, [count(number), count(fourth)], |tasks, step, most| match step {
-                0 => tasks.wake(from, most, u32::MAX),
-                _ => tasks.requeue(from, to, most),
-            })
-        }
-        5 => {
-            if !second.is_multiple_of(4) {
-                return Err(Errno::EINVAL);
-            }
-            let from = channel(memory, word)?;
-            let begun = point(tasks, caller);
-            let also = match begun.progress {
-                0 => operate(caller, memory, second, third as u32)?,
-                _ => begun.place & FIRST_ALONE == 0,
-            };
-            let to = if also { Some(channel(memory, second)?) } else { None };
-            let most = [count(number), if also { count(fourth) } else { 0 }];
-            in_pieces(caller, tasks, begun, most, |tasks, step, most| match step {
-                0 => tasks.wake(from, most, u32::MAX),
-                _ => to.map_or(0, |to| tasks.wake(to, most, u32::MAX)),
-            })
-        }
-        _ => Err(Errno::ENOSYS),
+        _ => futex_of_two(caller, memory, tasks, command, private),
     }
+}
+
+/// The operations of `futex` on two words.
+fn futex_of_two(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, command: i32, private: bool) -> Answer {
+    let [word, _, number, fourth, second, third] = *caller.arguments;
+    let channel = |memory: &Memory, address| futex_at(memory, caller.space, address, private);
+    if !second.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    let begun = point(tasks, caller);
+    let is_first = begun.progress == 0;
+    let most = [number, fourth].map(|number| (number as i32).max(0) as usize);
+    if command == 5 {
+        let from = channel(memory, word)?;
+        let also = match is_first {
+            true => operate(caller, memory, second, third as u32)?,
+            false => begun.place & FIRST_ALONE == 0,
+        };
+        let to = if also { Some(channel(memory, second)?) } else { None };
+        let most = [most[0], if also { most[1] } else { 0 }];
+        return in_pieces(caller, tasks, begun, most, |tasks, step, most| match step {
+            0 => tasks.wake(from, most, u32::MAX),
+            _ => to.map_or(0, |to| tasks.wake(to, most, u32::MAX)),
+        });
+    }
+    if (number as i32) < 0 || (fourth as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    if second >= USER_END {
+        return Err(Errno::EFAULT);
+    }
+    if command == 4 && is_first && memory.word(caller.space, word).map_err(bad_address)? != third as u32 {
+        return Err(Errno::EAGAIN);
+    }
+    let (from, to) = (channel(memory, word)?, channel(memory, second)?);
+    in_pieces(caller, tasks, begun, most, |tasks, step, most| match step {
+        0 => tasks.wake(from, most, u32::MAX),
+        _ => tasks.requeue(from, to, most),
+    })
 }
 
 /// Waiters that one visit wakes or moves, at most.
