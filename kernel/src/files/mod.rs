@@ -431,24 +431,21 @@ impl Files {
         (id, file): (OpenFileId, ProcFile),
         position: u64,
     ) -> Result<Option<ObjectId>, Errno> {
-        let there = self.written_out.get(&id).copied().filter(|_| position > 0);
-        let mut writing = match there {
-            Some(writing) => writing,
-            None => proc::begin(memory)?,
+        let mut writing = match self.written_out.remove(&id) {
+            Some(writing) if position > 0 => writing,
+            old => {
+                old.into_iter().for_each(|old| memory.release_object(old.object));
+                proc::begin(memory)?
+            }
         };
         if position >= memory.object_size(writing.object)
             && let Err(error) = proc::go_on(&mut writing, file, memory, tasks, process)
         {
-            if there.is_none() {
-                memory.release_object(writing.object);
-            }
+            // Part of a portion may be there already: the next read begins anew.
+            memory.release_object(writing.object);
             return Err(error);
         }
-        if let Some(old) = self.written_out.insert(id, writing)
-            && there.is_none()
-        {
-            memory.release_object(old.object);
-        }
+        self.written_out.insert(id, writing);
         let is_there = writing.goes_on.is_none() || position < memory.object_size(writing.object);
         Ok(is_there.then_some(writing.object))
     }

@@ -108,8 +108,8 @@ fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: i32) -> Result<Open
     files.opened(&resources(caller, tasks)?.descriptors, fd)
 }
 
-/// The same for reading at `position`: a file of `/proc` is written out. `Err` is the call's answer; one that has come to a
-/// preemption point is to be made again, and has moved `progress` bytes.
+/// Prepares a read at `position`: writes out what a file of `/proc` says there. `Err` is the answer of a call that ends here
+/// or, having moved `progress` bytes, has come to a preemption point.
 fn readable(
     caller: &Caller,
     memory: &mut Memory,
