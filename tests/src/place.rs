@@ -31,17 +31,17 @@ pub fn xtask() -> PathBuf {
     path
 }
 
-/// A compiled program of `user/c`; with `-musl` behind its name the one that is linked with musl.
+/// A C program of `user/`, compiled; with `-musl` behind its name the one that is linked with musl.
 pub fn c_program(name: &str) -> PathBuf {
     built("jotun/c", name)
 }
 
-/// A `std` program of `user/std`, as it is in the image.
+/// A Linux program of the package `programs`, as it is in the image.
 pub fn std_program(name: &str) -> PathBuf {
     built("x86_64-unknown-linux-musl/release", name)
 }
 
-/// A native package of `user/native`, as it is in the image.
+/// A native package, as it is in the image.
 pub fn native_package(name: &str) -> PathBuf {
     built("native/x86_64-unknown-none/release", name)
 }

@@ -1,43 +1,24 @@
 //! Gives each native package its place in the address space.
 //!
-//! Package number k is linked at `abi::layout::package(k)`, k being its index in [`PACKAGES`]. All
-//! packages are resident at once, so no two may share a place: add new ones at the end.
+//! Package number k of the list in `Cargo.toml` is linked at `abi::layout::package(k)`. All packages are
+//! resident at once, so no two may share a place.
+
+use std::{env, fs};
 
 use abi::layout;
 
-/// The packages in the order of their addresses; the names of the files in `src/bin`.
-const PACKAGES: [&str; 22] = [
-    "hello",
-    "idle2pages",
-    "outgrow",
-    "messages",
-    "family",
-    "threads",
-    "spawner",
-    "lock-burn",
-    "lazy-data",
-    "nx",
-    "write-code",
-    "traffic",
-    "abrupt",
-    "flood",
-    "parallel",
-    "worker",
-    "stages",
-    "two-processes",
-    "burns",
-    "bench-native",
-    "looper",
-    "thinker",
-];
+/// The list of packages, one on a line: `{ name = "hello", path = "…" },`.
+const MANIFEST: &str = "Cargo.toml";
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=package.ld");
-    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+    for file in ["build.rs", "package.ld", MANIFEST] {
+        println!("cargo:rerun-if-changed={file}");
+    }
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return;
     }
-    for (index, name) in PACKAGES.iter().enumerate() {
+    let manifest = fs::read_to_string(MANIFEST).expect("the package has a manifest");
+    for (index, name) in manifest.lines().filter_map(name).enumerate() {
         let link = |argument: String| println!("cargo:rustc-link-arg-bin={name}={argument}");
         // From the root of the workspace, where Cargo has rustc work.
         link("-Tuser/native/package.ld".into());
@@ -49,4 +30,9 @@ fn main() {
         link(format!("--defsym=WINDOW_DATA={:#x}", layout::WINDOW_DATA));
         link(format!("--defsym=HEAP_END={:#x}", layout::WINDOW_END - layout::MAIN_STACK));
     }
+}
+
+/// The name of the package that this line of the manifest lists.
+fn name(line: &str) -> Option<&str> {
+    line.trim_start().strip_prefix("{ name = \"")?.split('"').next()
 }

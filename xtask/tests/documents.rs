@@ -158,12 +158,11 @@ fn calls_in_tables() -> BTreeSet<String> {
 
 /// The source of a test program.
 fn source(program: &str) -> Option<String> {
-    let bin = root().join("user/std/src/bin");
-    let mut files = vec![bin.join(format!("{program}.rs"))];
-    if let Ok(entries) = fs::read_dir(bin.join(program)) {
-        files.extend(entries.map(|entry| entry.expect("an entry").path()));
-    }
-    let texts: Vec<String> = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let mut found = Vec::new();
+    files(&root().join("user"), &[".rs"], &mut found);
+    let folder = |file: &Path| file.parent().is_some_and(|it| it.ends_with(program) && it.join("main.rs").exists());
+    found.retain(|file| file.ends_with(format!("{program}.rs")) || folder(file));
+    let texts: Vec<String> = found.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
     (!texts.is_empty()).then(|| texts.concat())
 }
 

@@ -1,7 +1,8 @@
-//! Programs that others wrote and many use, as they come: SQLite and Lua, from crates, in `user/real`, and what Go's
-//! compiler makes. Each runs on the host as well, and must write the same.
+//! Programs that others wrote and many use, as they come: SQLite and Lua, from crates, and what Go's compiler
+//! makes, all in `user/check/real`. Each runs on the host as well, and must write the same.
 
 use std::{
+    fs,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -9,12 +10,17 @@ use std::{
 
 use boot_tests::{Jotun, Outcome, Scratch, root, target};
 
-/// Builds the programs of `user/real`, which is a workspace of its own.
+/// The directory of these programs.
+fn sources() -> PathBuf {
+    root().join("user/check/real")
+}
+
+/// Builds a program of `user/check/real`, which is a workspace of its own.
 fn real(name: &str) -> PathBuf {
     let place = target().join("real");
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--release", "--target", "x86_64-unknown-linux-musl", "--bin", name]);
-    cargo.arg("--manifest-path").arg(root().join("user/real/Cargo.toml")).arg("--target-dir").arg(&place);
+    cargo.arg("--manifest-path").arg(sources().join("Cargo.toml")).arg("--target-dir").arg(&place);
     cargo.env("CC_x86_64_unknown_linux_musl", "musl-gcc").env_remove("CARGO_ENCODED_RUSTFLAGS");
     assert!(cargo.status().expect("cargo starts").success(), "{name} can be built");
     place.join("x86_64-unknown-linux-musl/release").join(name)
@@ -57,12 +63,13 @@ fn sqlite() {
 #[ignore = "builds Lua: 1 minute"]
 fn lua() {
     let program = real("lua");
-    let programs = root().join("tests/programs");
-    let script = programs.join("tour.lua");
+    let script = sources().join("tour.lua");
+    let scratch = Scratch::new("lua");
+    scratch.file("tour.lua", fs::read(&script).expect("a script"));
     let input = "one\ntwo three\n\n";
     let host = on_host(&program, &[script.to_str().expect("a plain path"), "hello"], input);
     assert_eq!(host.status.code(), Some(7));
-    let jotun = Jotun::new().smp(2).rootfs(&programs).stdin(input);
+    let jotun = Jotun::new().smp(2).rootfs(scratch.path()).stdin(input);
     let outcome = jotun.args([program.to_str().unwrap(), "/tour.lua", "hello"]).run().expect(7).expect_calm_log();
     same(&outcome, &host, &[]);
 }
@@ -73,7 +80,7 @@ fn go() {
     let scratch = Scratch::new("go");
     let program = scratch.path().join("tour");
     let mut compiler = Command::new("go");
-    compiler.args(["build", "-o"]).arg(&program).arg(root().join("tests/programs/tour.go"));
+    compiler.args(["build", "-o"]).arg(&program).arg(sources().join("tour.go"));
     compiler.env("CGO_ENABLED", "0").env("GO111MODULE", "off").env("GOCACHE", scratch.path().join("cache"));
     assert!(compiler.status().expect("Go is there").success());
     let host = on_host(&program, &["x", "y z"], "abc\ndef\n");

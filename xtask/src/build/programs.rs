@@ -66,11 +66,14 @@ fn tools(archive: &mut Archive) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the programs of `user/c` statically; those that have not changed are left as they are.
+/// Compiles the C programs below `user/` statically; those that have not changed are left as they are.
 pub(crate) fn c_programs(compiler: &str, suffix: &str, to: &Path) -> Result<Vec<(String, PathBuf)>> {
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut made = Vec::new();
-    for source in sources()? {
+    let mut found = Vec::new();
+    sources(&project::root().join("user"), &mut found)?;
+    found.sort();
+    for source in found {
         let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned() + suffix;
         let program = to.join(&name);
         if !newer(&program, &source) {
@@ -81,13 +84,17 @@ pub(crate) fn c_programs(compiler: &str, suffix: &str, to: &Path) -> Result<Vec<
     Ok(made)
 }
 
-fn sources() -> Result<Vec<PathBuf>> {
-    let dir = project::root().join("user/c");
-    let files = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let mut sources: Vec<_> = files.flatten().map(|file| file.path()).collect();
-    sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
-    sources.sort();
-    Ok(sources)
+/// Finds the files in C in this directory and in all below it.
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
+        if path.is_dir() {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "c") {
+            found.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn compile(compiler: &str, source: &Path, program: &Path) -> Result<()> {
