@@ -14,7 +14,7 @@ import gdb
 VECTOR = int(os.environ.get("VECTOR", "14"), 0)
 NTH = int(os.environ.get("NTH", "100"))
 
-where = gdb.execute("info functions kernel::arch::entry::common", to_string=True)
+where = gdb.execute("info functions kernel::boundary::entry::common", to_string=True)
 gdb.execute(f"hbreak *{re.search('0x[0-9a-f]+', where)[0]}", to_string=True)
 left = NTH
 while left > 0:

@@ -3,9 +3,9 @@
 //! Only the boundary hands it out, only at level 1. A system call takes the fields that it touches as
 //! parameters (see [`crate::calls`]), so which calls are independent can be read off their signatures.
 
+use crate::arch::deferred::Notes;
 use crate::arch::physical::Frames;
 use crate::arch::{clock, serial};
-use crate::boundary::deferred::Notes;
 use crate::console::Console;
 use crate::files::Files;
 use crate::messages::Messages;

@@ -8,6 +8,8 @@ extern crate alloc;
 
 #[expect(unsafe_code, reason = "the home of all that touches the hardware")]
 mod arch;
+#[expect(unsafe_code, reason = "from the boot loader to Rust")]
+mod boot;
 #[expect(unsafe_code, reason = "makes the one reference to the kernel's state")]
 mod boundary;
 mod calls;
@@ -36,7 +38,7 @@ use arch::{
 };
 use containers::{Cpu, GlobalDirectory};
 
-/// Called by `arch::boot` in long mode, on the boot stack, with what the boot loader left.
+/// Called by [`boot`] in long mode, on the boot stack, with what the boot loader left.
 extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
     debugcon::init(); // first, so that all else can say what is wrong
     idt::init(); // from here on a fault is a sentence, not a reset
@@ -71,7 +73,7 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     #[cfg(not(feature = "smp"))]
     let globals = alloc::vec![global];
     #[cfg(feature = "smp")]
-    let globals = arch::smp::start(&mut frames, global, &platform, info.trampoline); // the other CPUs, up and idle
+    let globals = arch::smp::start(&mut frames, global, &platform, info.trampoline, boundary::start_further); // the other CPUs, up and idle
     let (mut kernel, cpu) = start::kernel(frames, globals, &options); // all subsystems, still empty
     start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
     start::bound(&mut kernel, options.file_system); // what programs may fill

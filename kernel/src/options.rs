@@ -72,7 +72,7 @@ impl Options {
                 exit::fatal(format_args!("this kernel has no strategy `{value}`, only `{STRATEGY}`"))
             }
             #[cfg(feature = "smp")]
-            channel::PATIENCE_WORD => crate::boundary::patience::set(value.parse().ok().filter(|bound| *bound > 0)?),
+            channel::PATIENCE_WORD => crate::arch::patience::set(value.parse().ok().filter(|bound| *bound > 0)?),
             channel::SIZE_WORD => self.file_system = Some(Size::parse(value)?),
             channel::SEED_WORD => {
                 self.seed = Some(value.parse().ok()?);

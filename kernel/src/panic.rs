@@ -2,7 +2,7 @@
 
 use crate::arch::{backtrace, debugcon, exit, interrupts};
 #[cfg(feature = "smp")]
-use crate::arch::{cpu::initial_id, stop};
+use crate::{arch::cpu::initial_id, boundary::stop};
 use abi::channel::{BACKTRACE, PANIC};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -4,7 +4,7 @@
 //! control block to the entry code, and puts its container, its extended state and its FS and GS
 //! bases before the CPU; the kernel is then left through that control block.
 
-use crate::arch::entry::{self, USER_TIME};
+use crate::arch::frame::{self, USER_TIME};
 use crate::arch::{self, apic, clock};
 use crate::kernel::{Kernel, Memory, Tasks};
 use crate::shortage::{self, Need};
@@ -140,7 +140,7 @@ fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
 /// Whether the control block that this CPU has been told of is the current thread's.
 pub fn is_framed(kernel: &Kernel, cpu: &InKernel) -> bool {
     let current = current(cpu).and_then(|id| kernel.tasks.thread(id));
-    current.is_some_and(|thread| core::ptr::eq(&thread.registers, entry::frame(cpu)))
+    current.is_some_and(|thread| core::ptr::eq(&thread.registers, frame::frame(cpu)))
 }
 
 /// Whether the thread that runs here has been ended by another CPU while this one waited to be let in.
@@ -173,7 +173,7 @@ fn switch(kernel: &mut Kernel, cpu: &InKernel) -> Attempt {
         SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
         arch::fpu::restore(&thread.extended.0);
         arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
-        entry::set_frame(cpu, &mut thread.registers);
+        frame::set_frame(cpu, &mut thread.registers);
         Ok(running)
     });
     if cfg!(feature = "trace")

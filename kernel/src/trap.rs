@@ -1,15 +1,12 @@
-//! Exceptions: page faults are resolved, the others become signals; in the kernel they are bugs.
+//! Exceptions of programs: page faults are resolved, the others become signals.
 
 use crate::kernel::Kernel;
 use crate::shortage::{self, Need};
 use crate::signals::{self, Signal};
 use crate::{arch, schedule};
 use ::trace::{Event, FaultEnd};
-use containers::{Fault, Registers, Rights};
+use containers::{Fault, Rights};
 use cpulocal::InKernel;
-
-/// Vectors below this one are exceptions (SDM volume 3, section 6.3.1).
-pub const EXCEPTIONS: u64 = 32;
 
 const PAGE_FAULT: u64 = 14;
 
@@ -96,11 +93,4 @@ fn page_fault_signal(fault: Fault, address: u64) -> Option<Signal> {
         Fault::OutOfMemory => return None,
     };
     Some(Signal::fault(signal, code, address))
-}
-
-/// An exception while the kernel was running. The kernel dereferences no user address and divides by
-/// nothing unchecked, so this is a bug of its own.
-pub extern "C" fn in_kernel(registers: &Registers) -> ! {
-    let Registers { vector, code, rip, rsp, .. } = *registers;
-    arch::fault::kernel_fault(arch::fault::Fault { vector: vector as u8, error: code, rip, rsp })
 }

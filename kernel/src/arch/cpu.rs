@@ -1,6 +1,6 @@
 //! What this CPU can do, and its control registers.
 
-use super::{entry, gdt};
+use super::gdt;
 use bitflags::bitflags;
 use core::fmt;
 use lazy_static::lazy_static;
@@ -158,7 +158,7 @@ pub fn initial_id() -> u32 {
     if topology && extended.ebx != 0 { extended.edx } else { core::arch::x86_64::__cpuid(1).ebx >> 24 }
 }
 
-/// Sets the control registers, and the system-call registers to [`entry::syscall_entry`].
+/// Sets the control registers, and those of `syscall` but for where it goes: see [`set_system_call_entry`].
 ///
 /// What the firmware may have enabled beyond this list is off afterwards.
 pub fn init() {
@@ -191,7 +191,6 @@ pub fn init() {
     }
     Star::write(gdt::USER_CODE, gdt::USER_DATA, gdt::KERNEL_CODE, gdt::KERNEL_DATA)
         .expect("segments in sysret's order");
-    LStar::write(VirtAddr::new(entry::syscall_entry()));
     SFMask::write(
         RFlags::INTERRUPT_FLAG
             | RFlags::DIRECTION_FLAG
@@ -200,3 +199,16 @@ pub fn init() {
             | RFlags::NESTED_TASK,
     );
 }
+
+/// Sets where `syscall` goes on this CPU.
+pub fn set_system_call_entry(address: u64) {
+    LStar::write(VirtAddr::new(address));
+}
+
+/// The control registers on the way to long mode, before [`init`] sets what the kernel runs with. CR4: physical-address
+/// extension, which long mode needs.
+pub const BOOT_CR4: u32 = 1 << 5;
+/// EFER: system calls, long mode, no-execute pages.
+pub const BOOT_EFER: u32 = 1 << 11 | 1 << 8 | 1;
+/// CR0: paging, write protection in the kernel too, native FPU errors, monitor coprocessor, protection.
+pub const BOOT_CR0: u32 = 1 << 31 | 1 << 16 | 1 << 5 | 1 << 1 | 1;

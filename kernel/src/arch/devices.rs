@@ -1,7 +1,7 @@
 //! What an interrupt handler does at any level: answer the device, and leave a note.
 
+use super::deferred::Notes;
 use super::{apic, idt, serial};
-use crate::boundary::deferred::Notes;
 
 /// Answers the device behind a vector; returns what is left to be done at level 1.
 pub fn interrupt(vector: u8) -> Notes {

@@ -3,6 +3,9 @@
 use super::{image, stack};
 use x86_64::registers::control::Cr2;
 
+/// Vectors below this one are exceptions (SDM volume 3, section 6.3.1).
+pub const EXCEPTIONS: u64 = 32;
+
 /// What the CPU and the entry code leave of an exception.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {

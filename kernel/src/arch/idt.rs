@@ -1,8 +1,8 @@
-//! The interrupt descriptor table: 256 gates to the stubs of [`super::entry`].
+//! The interrupt descriptor table: 256 gates to the stubs of the entry code, which has them at the symbol
+//! `interrupt_stubs`.
 //!
 //! All gates keep interrupts out. The boundary lets them in when the level is kept.
 
-use super::entry;
 use super::stack::Special;
 use abi::vectors;
 use lazy_static::lazy_static;
@@ -42,6 +42,17 @@ impl Gate {
     }
 }
 
+/// Bytes from one stub to the next.
+pub const STUB: u64 = 16;
+
+/// The address of a vector's stub.
+fn stub(vector: u8) -> u64 {
+    unsafe extern "C" {
+        safe fn interrupt_stubs();
+    }
+    interrupt_stubs as *const () as u64 + u64::from(vector) * STUB
+}
+
 lazy_static! {
     static ref IDT: [Gate; 256] = core::array::from_fn(|vector| {
         let vector = vector as u8;
@@ -53,7 +64,7 @@ lazy_static! {
             3 | 4 => (0, PrivilegeLevel::Ring3),
             _ => (0, PrivilegeLevel::Ring0),
         };
-        Gate::new(entry::stub(vector), super::gdt::KERNEL_CODE, stack, privilege)
+        Gate::new(stub(vector), super::gdt::KERNEL_CODE, stack, privilege)
     });
 }
 

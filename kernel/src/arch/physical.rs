@@ -7,9 +7,9 @@
 //! access looks at the frame's reference count, which keeps the interface safe.
 
 use super::bootinfo::{BootInfo, Module};
+use super::deferred::{self, Notes};
 use super::heap;
 use super::ranges::Ranges;
-use crate::boundary::deferred::{self, Notes};
 use containers::frames::{FrameInfo, GROUP};
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::mem::MaybeUninit;

@@ -12,8 +12,8 @@
 //! The second row is what keeps the machine from a deadlock: who asks holds what the other waits for.
 
 use super::apic::{self, Command};
+use super::patience::Patience;
 use super::{clock, idt, physical, trace};
-use crate::boundary::Patience;
 use ::trace::Event;
 use containers::{Cpu, CpuSet};
 use core::cell::Cell;

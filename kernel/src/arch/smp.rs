@@ -1,7 +1,7 @@
 //! Starts the further CPUs.
 //!
 //! INIT, SIPI, SIPI (SDM volume 3, section 9.4.4). The reset, which takes longest, all go through together;
-//! then one after the other runs [`boot`](super::boot)'s trampoline into long mode, draws its number, and
+//! then one after the other runs the [`trampoline`] into long mode, draws its number, and
 //! waits. The boot CPU makes its page directory, CPU-local section and stacks, lets it in, and compares
 //! the time-stamp counters while nothing else goes on. Then it halts, and the next one's turn has come:
 //! CPUs that spin side by side would only keep each other up where a host plays many of them.
@@ -13,13 +13,13 @@ use super::acpi::Platform;
 use super::apic::{self, Command};
 use super::cpu::{self, Features, features};
 use super::physical::{DIRECT_MAP, Frames};
-use super::{clock, cpulocal, fpu, gdt, idt, paging, remote, stack};
-use crate::boundary;
+use super::{clock, cpulocal, fpu, gdt, idt, paging, remote, stack, trampoline};
 use ::cpulocal::InKernel;
 use alloc::{vec, vec::Vec};
 use containers::{Cpu, GlobalDirectory, OutOfFrames};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use giantlock::MAX_CPUS;
+use spin::Once;
 use x86_64::registers::model_specific::Msr;
 
 /// From INIT to the first SIPI, and from one SIPI to the next, in nanoseconds.
@@ -39,14 +39,20 @@ pub(super) const CLOSED: u32 = 1 << 16;
 pub(super) static DIRECTORIES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 pub(super) static STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
-/// Starts all CPUs but this one, whose global page directory is `boot`; returns those of all by number.
+/// What a further CPU goes on with when it has come up.
+static THEN: Once<fn(&InKernel) -> !> = Once::new();
+
+/// Starts all CPUs but this one, whose global page directory is `boot`; returns those of all by number. Each goes on with
+/// `then`, at level 1, interrupts off.
 pub fn start(
     frames: &mut Frames,
     boot: GlobalDirectory,
     platform: &Platform,
-    trampoline: Option<u64>,
+    trampoline_page: Option<u64>,
+    then: fn(&InKernel) -> !,
 ) -> Vec<GlobalDirectory> {
     let mut globals = vec![boot];
+    THEN.call_once(|| then);
     // SAFETY: the boot is in the kernel, and CPU-local data is mapped.
     remote::enlist(&unsafe { InKernel::new() });
     let mut ids: Vec<u32> = platform.cpus.iter().copied().filter(|id| *id != apic::id()).collect();
@@ -56,13 +62,13 @@ pub fn start(
         log::warn!("the machine has {} CPUs; {MAX_CPUS} are used", ids.len() + 1);
         ids.truncate(MAX_CPUS - 1);
     }
-    let Some(page) = trampoline.filter(|_| !ids.is_empty()) else {
+    let Some(page) = trampoline_page.filter(|_| !ids.is_empty()) else {
         if !ids.is_empty() {
             log::warn!("no memory below 1 MiB for the further CPUs to begin in; this one stays alone");
         }
         return globals;
     };
-    let code = super::boot::trampoline();
+    let code = trampoline::code();
     // SAFETY: a page of usable memory that the boot information set aside for this; the direct map has it.
     unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), (DIRECT_MAP + page) as *mut u8, code.len()) };
 
@@ -128,7 +134,8 @@ pub(super) extern "C" fn further_main(number: u64) -> ! {
     apic::init_further();
     skew::answer();
     remote::enlist(&cpu);
-    boundary::start_further(&cpu)
+    let then = THEN.get().expect("set before any CPU was started");
+    then(&cpu)
 }
 
 fn wait(nanoseconds: u64) {

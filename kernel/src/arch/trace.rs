@@ -8,12 +8,11 @@
 
 use super::bootinfo::BootInfo;
 use super::physical::DIRECT_MAP;
-use super::{clock, debugcon, exit, interrupts};
-use crate::schedule;
+use super::{clock, cpulocal, debugcon, exit, interrupts};
+use ::cpulocal::{InKernel, cpu_local};
 use abi::channel::{TRACE, TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use cpulocal::{InKernel, cpu_local};
 use trace::layout::{self, CPU_CAPACITY, CPU_DROPPED, CPU_OFFSET};
 use trace::{Cause, Class, Event, From, Record, To};
 
@@ -102,7 +101,7 @@ fn header(index: usize) -> *mut u64 {
 /// Looks for this CPU's ring. Without one it writes nothing, and comes by here each time.
 #[cold]
 fn attach(cpu: &InKernel) {
-    let number = u64::from(schedule::this_cpu(cpu).0);
+    let number = u64::from(cpulocal::number(cpu).0);
     let only = ONLY.load(Relaxed);
     if REGION.load(Relaxed) == 0 || number >= RINGS.load(Relaxed) || (only != u64::MAX && only != number) {
         return;

@@ -2,11 +2,12 @@
 //! rises and given back when it falls.
 
 use super::Cause;
-use super::deferred::{self, Notes};
-use super::patience::{self, Patience};
+use super::stop;
 use crate::arch::cpulocal::{Counters, counters};
+use crate::arch::deferred::{self, Notes};
+use crate::arch::patience::{self, Patience};
 use crate::arch::remote::{self, Answer};
-use crate::arch::{apic, clock, devices, idt, interrupts, stop, trace};
+use crate::arch::{apic, clock, devices, idt, interrupts, trace};
 use crate::schedule;
 use ::trace::Event;
 use containers::CpuSet;

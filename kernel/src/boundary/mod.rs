@@ -8,31 +8,30 @@
 //! | --- | --- |
 //! | 0 | nothing of the kernel's |
 //! | 1 | everything, through the one `&mut Kernel` that this module hands out |
-//! | 2 | the device that interrupted, and this CPU's notes ([`deferred`]) |
+//! | 2 | the device that interrupted, and this CPU's notes (`arch::deferred`) |
 //!
 //! The strategy is asked when the level rises to 1 and told when it falls to 0. It decides who may be in
 //! the kernel at the same time: for a uniprocessor (`up`) there is nothing to decide; with several CPUs
 //! (`giant`) the giant lock decides.
 
-pub mod deferred;
+mod entry;
 #[cfg(feature = "smp")]
 pub mod giant;
 #[cfg(feature = "smp")]
-pub mod patience;
+pub mod stop;
 #[cfg(not(feature = "smp"))]
 mod up;
 
 #[cfg(feature = "smp")]
 pub use giant as lock;
-#[cfg(feature = "smp")]
-pub use patience::Patience;
 
 use crate::arch::cpulocal::{Counters, counters};
-use crate::arch::entry::{IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME};
-use crate::arch::{clock, devices, entry, interrupts, trace};
+use crate::arch::fault::{self, EXCEPTIONS, Fault};
+use crate::arch::frame::{self, IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME};
+use crate::arch::{clock, deferred, devices, interrupts, trace};
 use crate::kernel::Kernel;
 use crate::schedule::Running;
-use crate::{calls, schedule, signals, trap};
+use crate::{arch, calls, schedule, signals, trap};
 use ::trace::{Class, Event, From, To};
 use containers::{Cpu, CpuSet, Registers};
 use core::cell::Cell;
@@ -265,7 +264,7 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers 
         Some(_) => {
             trap_ended(cpu, cause, begin(USER_TIME.get(cpu)));
             fall(cpu, To::User);
-            entry::frame(cpu)
+            frame::frame(cpu)
         }
         None => {
             trap_ended(cpu, cause, begin(IDLE_TIME.get(cpu)));
@@ -311,6 +310,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
 pub fn enter_boot() {
     // SAFETY: the boot is in the kernel, CPU-local data is mapped, and the proof ends here.
     let cpu = unsafe { InKernel::new() };
+    arch::cpu::set_system_call_entry(entry::syscall_entry());
     strategy::init(&cpu);
     assert!(strategy::enter(&cpu).is_ok(), "a CPU in the kernel before the boot");
 }
@@ -335,6 +335,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
 #[cfg(feature = "smp")]
 pub fn start_further(cpu: &InKernel) -> ! {
     COUNTS.get(cpu).since.set(clock::rdtsc());
+    arch::cpu::set_system_call_entry(entry::syscall_entry());
     strategy::init(cpu);
     begin(IDLE_TIME.get(cpu));
     LEVEL.get(cpu).set(0);
@@ -460,8 +461,8 @@ pub extern "C" fn enter_trap() -> *const Registers {
     // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
     let cpu = unsafe { InKernel::new() };
     let now = end(USER_TIME.get(&cpu));
-    let (vector, _) = entry::cause(&cpu);
-    if vector < trap::EXCEPTIONS {
+    let (vector, _) = frame::cause(&cpu);
+    if vector < EXCEPTIONS {
         trap_began(&cpu, Cause::Exception, now);
         trace::enter(&cpu, Class::Exception, vector, From::User);
         // SAFETY: this is an entry.
@@ -489,7 +490,7 @@ fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Register
 fn request_to_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
     if strategy::is_answered_outside(cpu, vector) {
         answered_outside(cpu, now, begin(USER_TIME.get(cpu)));
-        return entry::frame(cpu);
+        return frame::frame(cpu);
     }
     interrupt(cpu, vector, From::User)
 }
@@ -499,7 +500,7 @@ fn request_to_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
 #[inline(always)]
 fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
     let kernel = KERNEL.get(&mut level);
-    let (vector, code) = entry::cause(cpu);
+    let (vector, code) = frame::cause(cpu);
     trap::exception(kernel, cpu, vector, code, trap::fault_address());
     leave(kernel, cpu, Cause::Exception)
 }
@@ -583,6 +584,13 @@ pub extern "C" fn interrupted(registers: &Registers) {
     strategy::leave_level2(&cpu);
     trace::here(&cpu, Event::Leave { to: To::Kernel });
     level.set(level.get() - 1);
+}
+
+/// An exception while the kernel was running. The kernel dereferences no user address and divides by
+/// nothing unchecked, so this is a bug of its own.
+extern "C" fn in_kernel(registers: &Registers) -> ! {
+    let Registers { vector, code, rip, rsp, .. } = *registers;
+    fault::kernel_fault(Fault { vector: vector as u8, error: code, rip, rsp })
 }
 
 /// Lets interrupts in for the rest of a long call at level 1, so that devices are answered meanwhile.

@@ -17,7 +17,7 @@ mod table;
 pub mod threads;
 pub mod time;
 
-use crate::arch::entry::{STAYS, SystemCall};
+use crate::arch::frame::{STAYS, SystemCall};
 use crate::arch::heap;
 use crate::boundary;
 use crate::kernel::{Kernel, Memory, Tasks};

@@ -8,7 +8,7 @@ use super::{
     Answer, Caller, DONE, advice, conclude, files, forking, jobs, memory, native, processes, signals, system, threads,
     time as clocks,
 };
-use crate::arch::entry::SystemCall;
+use crate::arch::frame::SystemCall;
 use crate::kernel::Kernel;
 use ::files::Errno;
 use abi::native as own;

@@ -193,7 +193,7 @@ fn system_call_entry(kernel: &str) -> Vec<(Code, usize, Register, String, u64)> 
         .map(|symbol| (symbol.address(), demangled(&symbol)))
         .collect();
     let functions = functions(kernel);
-    let entry = functions.iter().find(|function| function.name == "kernel::arch::entry::system_call");
+    let entry = functions.iter().find(|function| function.name == "kernel::boundary::entry::system_call");
     let accesses = local_accesses(entry.expect("the entry of system calls")).map(|instruction| {
         let register = (0..instruction.op_count()).map(|operand| instruction.op_register(operand));
         let register = register.into_iter().find(|register| *register != Register::None);

@@ -23,67 +23,21 @@
 //!
 //! There is no `swapgs`: the CPU-local section is found by address (see the crate `cpulocal`).
 
-use super::stack::KERNEL_STACK;
+use crate::arch::fault::EXCEPTIONS;
+use crate::arch::frame::{FRAME_END, LEVEL, STAYS, SystemCall, USER_TIME};
+use crate::arch::idt::STUB;
+use crate::arch::stack::KERNEL_STACK;
 use containers::Registers;
 use core::arch::{global_asm, naked_asm};
 use core::cell::Cell;
 use core::mem::offset_of;
-use cpulocal::{InKernel, cpu_local};
-
-/// What a system call leaves on the kernel stack: its arguments, and where to go back to.
-#[repr(C)]
-pub struct SystemCall {
-    /// rdi, rsi, rdx, r10, r8, r9.
-    pub arguments: [u64; 6],
-    rip: u64,
-    rflags: u64,
-    rsp: u64,
-    /// rax.
-    pub number: u64,
-    /// Who sees a call is in the kernel, on the CPU that the call was made on.
-    pub cpu: InKernel,
-}
-
-/// Returned instead of a system call's result: the thread does not go straight back. No result has this
-/// value; errors end at -4095.
-pub const STAYS: u64 = -4096_i64 as u64;
+use cpulocal::cpu_local;
+#[cfg(feature = "smp")]
+use {crate::arch::frame::cause, cpulocal::InKernel};
 
 cpu_local! {
-    /// The end of the current thread's [`Registers`].
-    pub static FRAME_END: Cell<u64> = Cell::new(0);
-    /// The execution level: 0 in user mode and the idle loop, 1 in the kernel, 2 when that was
-    /// interrupted. Kept by the boundary, read here to tell the idle loop from level 1.
-    pub static LEVEL: Cell<u64> = Cell::new(1);
-    /// Cycles in user mode.
-    ///
-    /// The time-stamp counter is added where a time ends and subtracted where it begins, so that no start
-    /// need be remembered; while a time runs, what is here is that much short.
-    pub static USER_TIME: Cell<u64> = Cell::new(0);
-    /// Cycles halted; kept in the same way.
-    pub static IDLE_TIME: Cell<u64> = Cell::new(0);
     /// The user's stack pointer, for the few instructions until it is on the kernel stack.
     static USER_STACK: Cell<u64> = Cell::new(0);
-}
-
-/// Names the current thread's control block to the entry code and to the CPU.
-pub fn set_frame(cpu: &InKernel, registers: &mut Registers) {
-    let end = core::ptr::from_mut(registers) as u64 + size_of::<Registers>() as u64;
-    FRAME_END.get(cpu).set(end);
-    super::gdt::set_rsp0(end);
-}
-
-/// The registers that the current thread leaves through.
-#[inline(always)]
-pub fn frame(cpu: &InKernel) -> *const Registers {
-    (FRAME_END.get(cpu).get() - size_of::<Registers>() as u64) as *const Registers
-}
-
-/// Vector and error code of the exception or interrupt that the current thread came in by.
-pub fn cause(cpu: &InKernel) -> (u64, u64) {
-    let registers = frame(cpu);
-    // SAFETY: `set_frame` named this control block, and control blocks stay where they are. A non-maskable interrupt asks
-    // while somebody may be writing there, so each word is read at once.
-    unsafe { ((&raw const (*registers).vector).read_volatile(), (&raw const (*registers).code).read_volatile()) }
 }
 
 // Pushes what is below `code` and `vector`; the order is that of `Registers`.
@@ -161,8 +115,8 @@ extern "C" fn system_call() {
         rflags = const offset_of!(SystemCall, rflags),
         rsp = const offset_of!(SystemCall, rsp),
         number = const offset_of!(SystemCall, number),
-        enter = sym crate::boundary::enter_system_call,
-        finish = sym crate::boundary::finish_system_call,
+        enter = sym super::enter_system_call,
+        finish = sym super::finish_system_call,
         leave = sym leave,
     )
 }
@@ -280,11 +234,11 @@ extern "C" fn common() {
         level = sym LEVEL,
         cs = const offset_of!(Registers, cs),
         vector = const offset_of!(Registers, vector),
-        exceptions = const crate::trap::EXCEPTIONS,
+        exceptions = const EXCEPTIONS,
         exception = sym exception,
-        from_user = sym crate::boundary::enter_trap,
-        from_kernel = sym crate::boundary::interrupted,
-        from_idle = sym crate::boundary::enter_from_idle,
+        from_user = sym super::enter_trap,
+        from_kernel = sym super::interrupted,
+        from_idle = sym super::enter_from_idle,
         leave = sym leave,
     )
 }
@@ -334,23 +288,20 @@ extern "C" fn exception() {
         "call {in_kernel}",
         "ud2",
         rip = const offset_of!(Registers, rip),
-        in_kernel = sym crate::trap::in_kernel,
+        in_kernel = sym super::in_kernel,
     )
 }
-
-/// Bytes between two stubs.
-const STUB: u64 = 16;
 
 // A stub for each vector: an error code where the CPU pushes none (SDM volume 3, table 6-1), then the
 // vector, then the common part.
 global_asm!(
     ".pushsection .text.entry, \"ax\"",
-    ".balign 16",
+    ".balign {stub}",
     ".globl interrupt_stubs",
     "interrupt_stubs:",
     ".set vector, 0",
     ".rept 256",
-    ".balign 16",
+    ".balign {stub}",
     ".if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)",
     "push 0",
     ".endif",
@@ -365,33 +316,8 @@ global_asm!(
     ".set vector, vector + 1",
     ".endr",
     ".popsection",
+    stub = const STUB,
     non_maskable = sym non_maskable,
     special = sym special,
     common = sym common,
 );
-
-unsafe extern "C" {
-    safe fn interrupt_stubs();
-}
-
-/// The address of a vector's stub, for the IDT.
-pub fn stub(vector: u8) -> u64 {
-    interrupt_stubs as *const () as u64 + u64::from(vector) * STUB
-}
-
-const _: () = {
-    // The entry code's pushes rely on these orders and sizes, and so does `iret`. A system call's frame leaves
-    // the stack aligned for a call to Rust.
-    assert!(
-        offset_of!(SystemCall, number) + 8 == size_of::<SystemCall>() && size_of::<SystemCall>().is_multiple_of(16)
-    );
-    assert!(
-        offset_of!(SystemCall, rip) == 48 && offset_of!(SystemCall, rflags) == 56 && offset_of!(SystemCall, rsp) == 64
-    );
-    assert!(offset_of!(Registers, ss) == size_of::<Registers>() - 8);
-    assert!(offset_of!(Registers, rip) + 40 == size_of::<Registers>());
-    assert!(offset_of!(Registers, vector) + 16 == offset_of!(Registers, rip));
-    assert!(offset_of!(containers::Thread, registers) == 0);
-    assert!(super::gdt::USER_CODE.0 as u64 == Registers::USER_CODE);
-    assert!(super::gdt::USER_DATA.0 as u64 == Registers::USER_DATA);
-};

@@ -3,9 +3,10 @@
 //! They come at any instruction, interrupts off or not, and on a stack of their own. One that nobody asked
 //! for is the hardware's, and fatal. So what is looked at here is what any instruction leaves whole: single words.
 
-use super::apic::{self, Command};
-use super::entry::{self, LEVEL};
-use super::{backtrace, clock, cpulocal, debugcon, remote};
+use super::entry;
+use crate::arch::apic::{self, Command};
+use crate::arch::frame::LEVEL;
+use crate::arch::{backtrace, clock, cpu, cpulocal, debugcon, fault, interrupts, remote};
 use ::cpulocal::InKernel;
 use abi::channel::{BACKTRACE, REPORT};
 use containers::{Cpu, CpuSet, Registers};
@@ -28,7 +29,7 @@ static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// Stops all CPUs but this one, and has each tell where it was.
 pub fn others() {
-    let me = super::cpu::initial_id();
+    let me = cpu::initial_id();
     STOPPER.store(me.into(), Release);
     for cpu in remote::online().iter().filter(|cpu| remote::id(*cpu) != me) {
         TURN.store(u32::from(cpu.0) + 1, Release);
@@ -59,7 +60,7 @@ pub extern "C" fn non_maskable(registers: &Registers) {
     // what was interrupted is changed.
     let cpu = unsafe { InKernel::new() };
     let stopper = STOPPER.load(Acquire);
-    if stopper == super::cpu::initial_id().into() {
+    if stopper == cpu::initial_id().into() {
         // Asked where it is, by one that has stopped meanwhile: it has told.
         return;
     }
@@ -79,13 +80,13 @@ pub extern "C" fn non_maskable(registers: &Registers) {
             return tell(&cpu, registers);
         }
     }
-    crate::trap::in_kernel(registers)
+    super::in_kernel(registers)
 }
 
 /// Stops this CPU; only a non-maskable interrupt reaches it from now on.
 pub fn halt() -> ! {
     loop {
-        super::interrupts::disable();
+        interrupts::disable();
         x86_64::instructions::hlt();
     }
 }
@@ -124,7 +125,7 @@ impl fmt::Display for Whereabouts<'_> {
             return write!(f, "level {level}, system call {number} {name}");
         }
         match entry::trap_under_way(self.cpu, outermost) {
-            Some(vector) => write!(f, "level {level}, {} ({vector:#x})", super::fault::name(vector as u8)),
+            Some(vector) => write!(f, "level {level}, {} ({vector:#x})", fault::name(vector as u8)),
             None => write!(f, "level {level}, from idle"),
         }
     }

@@ -6,14 +6,14 @@
 //! 1. keeps the two words it got (eax: magic, ebx: boot information),
 //! 2. checks that the CPU has long mode and no-execute pages, or says so and halts,
 //! 3. maps the first 4 GiB three times with 2 MiB pages: where they are (this code runs there), at
-//!    [`DIRECT_MAP`](super::physical::DIRECT_MAP), and the first of them at the kernel's own addresses,
+//!    [`DIRECT_MAP`](crate::arch::physical::DIRECT_MAP), and the first of them at the kernel's own addresses,
 //! 4. enters long mode and calls `crate::kernel_main(magic, information)` on the boot stack.
 //!
-//! These tables allow everything; [`super::paging`] replaces them by ones that do not.
+//! These tables allow everything; [`crate::arch::paging`] replaces them by ones that do not.
 //!
-//! A further CPU comes the same way with fewer steps: it begins in real mode with the trampoline, a copy of
-//! which [`super::smp`] has put below 1 MiB, and enters long mode at once, on the same tables.
+//! A further CPU comes by a shorter way, on the same tables: see `crate::arch::trampoline`.
 
+use crate::arch::cpu::{BOOT_CR0, BOOT_CR4, BOOT_EFER};
 use core::arch::global_asm;
 
 /// What the boot loader wants to see, at the start of the image (specification, 3.1).
@@ -42,17 +42,11 @@ static HEADER: Header = Header {
     end: [0, 0, 8, 0],
 };
 
-/// CR4: physical-address extension, which long mode needs.
-const CR4_PAE: u32 = 1 << 5;
-/// EFER: system calls, long mode, no-execute pages.
-const EFER: u32 = 1 << 11 | 1 << 8 | 1;
-/// CR0: paging, write protection in the kernel too, native FPU errors, monitor coprocessor, protection.
-const CR0: u32 = 1 << 31 | 1 << 16 | 1 << 5 | 1 << 1 | 1;
-
 global_asm!(
     r#"
 .section .boot.tables, "aw", @nobits
 .balign 4096
+.global boot_pml4
 boot_pml4:      .skip 4096
 boot_pdpt_low:  .skip 4096
 boot_pdpt_high: .skip 4096
@@ -62,6 +56,7 @@ boot_low_stack_top:
 
 .section .boot.data, "aw"
 .balign 8
+.global boot_gdt
 boot_gdt:
     .quad 0
     .quad 0x00209a0000000000
@@ -183,109 +178,8 @@ boot_high:
     call {main}
     ud2
 "#,
-    cr4_pae = const CR4_PAE,
-    efer = const EFER,
-    cr0 = const CR0,
+    cr4_pae = const BOOT_CR4,
+    efer = const BOOT_EFER,
+    cr0 = const BOOT_CR0,
     main = sym crate::kernel_main,
 );
-
-// Where a further CPU begins, cs being the trampoline's segment, and the rest of its way.
-#[cfg(feature = "smp")]
-global_asm!(
-    r#"
-.section .rodata.trampoline, "a"
-.code16
-.balign 8
-.global trampoline_start
-trampoline_start:
-    cli
-    jmp 2f
-    // The descriptor-table pointer, at offset 8.
-.balign 8
-    .word 23
-    .long boot_gdt
-2:  cld
-    mov ax, cs
-    mov ds, ax
-    mov eax, {cr4_pae}
-    mov cr4, eax
-    mov eax, offset boot_pml4
-    mov cr3, eax
-    mov ecx, 0xc0000080
-    xor edx, edx
-    mov eax, {efer}
-    wrmsr
-    mov bx, 8
-    lgdtd [bx]
-    mov eax, {cr0}
-    mov cr0, eax
-    .byte 0x66, 0xea
-    .long further_long
-    .word 0x08
-.global trampoline_end
-trampoline_end:
-
-.section .boot.text, "ax"
-.code64
-further_long:
-    mov ax, 0x10
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    xor eax, eax
-    mov fs, ax
-    mov gs, ax
-    movabs rax, offset further_high
-    jmp rax
-
-.section .text.boot_high, "ax"
-further_high:
-    mov eax, 1
-    lock xadd [rip + {arrived}], eax
-    cmp eax, {closed}
-    jae 4f
-    mov edi, eax
-    lea rcx, [rip + {directories}]
-2:  mov rdx, [rcx + rdi * 8]
-    test rdx, rdx
-    jnz 3f
-    cmp dword ptr [rip + {arrived}], {closed}
-    jae 5f
-    pause
-    jmp 2b
-    // Closed. The directory may have come just before.
-5:  mov rdx, [rcx + rdi * 8]
-    test rdx, rdx
-    jz 4f
-3:  mov cr3, rdx
-    lea rcx, [rip + {stacks}]
-    mov rsp, [rcx + rdi * 8]
-    inc rdi
-    xor ebp, ebp
-    call {further_main}
-    ud2
-4:  cli
-    hlt
-    jmp 4b
-"#,
-    cr4_pae = const CR4_PAE,
-    efer = const EFER,
-    cr0 = const CR0,
-    arrived = sym super::smp::ARRIVED,
-    closed = const super::smp::CLOSED,
-    directories = sym super::smp::DIRECTORIES,
-    stacks = sym super::smp::STACKS,
-    further_main = sym super::smp::further_main,
-);
-
-/// The code that a further CPU begins with, less than a page, to be copied to a page below 1 MiB.
-#[cfg(feature = "smp")]
-pub fn trampoline() -> &'static [u8] {
-    unsafe extern "C" {
-        static trampoline_start: u8;
-        static trampoline_end: u8;
-    }
-    let (start, end) = (&raw const trampoline_start, &raw const trampoline_end);
-    // SAFETY: the two symbols enclose constants of the image.
-    unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) }
-}

@@ -1,6 +1,6 @@
 //! How long one CPU waits for another before it says so.
 
-use crate::arch::clock;
+use super::clock;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The bound, in nanoseconds, unless the command line sets another.

@@ -1,0 +1,85 @@
+//! What the entry code reads and writes: the registers of the thread that runs here, the frame of a system call, the
+//! level, and the two times that begin and end in assembly.
+//!
+//! The entry code itself belongs to the boundary (`boundary::entry`). Its data stands down here, because the scheduler names
+//! a thread's control block to it, and accounts read the times.
+
+use super::gdt;
+use containers::Registers;
+use core::cell::Cell;
+use core::mem::offset_of;
+use cpulocal::{InKernel, cpu_local};
+
+/// What a system call leaves on the kernel stack: its arguments, and where to go back to.
+#[repr(C)]
+pub struct SystemCall {
+    /// rdi, rsi, rdx, r10, r8, r9.
+    pub arguments: [u64; 6],
+    /// Where the call was made, behind the instruction.
+    pub rip: u64,
+    /// The user's flags.
+    pub rflags: u64,
+    /// The user's stack pointer.
+    pub rsp: u64,
+    /// rax.
+    pub number: u64,
+    /// Who sees a call is in the kernel, on the CPU that the call was made on.
+    pub cpu: InKernel,
+}
+
+/// Returned instead of a system call's result: the thread does not go straight back. No result has this
+/// value; errors end at -4095.
+pub const STAYS: u64 = -4096_i64 as u64;
+
+cpu_local! {
+    /// The end of the current thread's [`Registers`].
+    pub static FRAME_END: Cell<u64> = Cell::new(0);
+    /// The execution level: 0 in user mode and the idle loop, 1 in the kernel, 2 when that was
+    /// interrupted. Kept by the boundary; the entry code reads it to tell the idle loop from level 1.
+    pub static LEVEL: Cell<u64> = Cell::new(1);
+    /// Cycles in user mode.
+    ///
+    /// The time-stamp counter is added where a time ends and subtracted where it begins, so that no start
+    /// need be remembered; while a time runs, what is here is that much short.
+    pub static USER_TIME: Cell<u64> = Cell::new(0);
+    /// Cycles halted; kept in the same way.
+    pub static IDLE_TIME: Cell<u64> = Cell::new(0);
+}
+
+/// Names the current thread's control block to the entry code and to the CPU.
+pub fn set_frame(cpu: &InKernel, registers: &mut Registers) {
+    let end = core::ptr::from_mut(registers) as u64 + size_of::<Registers>() as u64;
+    FRAME_END.get(cpu).set(end);
+    gdt::set_rsp0(end);
+}
+
+/// The registers that the current thread leaves through.
+#[inline(always)]
+pub fn frame(cpu: &InKernel) -> *const Registers {
+    (FRAME_END.get(cpu).get() - size_of::<Registers>() as u64) as *const Registers
+}
+
+/// Vector and error code of the exception or interrupt that the current thread came in by.
+pub fn cause(cpu: &InKernel) -> (u64, u64) {
+    let registers = frame(cpu);
+    // SAFETY: `set_frame` named this control block, and control blocks stay where they are. A non-maskable interrupt asks
+    // while somebody may be writing there, so each word is read at once.
+    unsafe { ((&raw const (*registers).vector).read_volatile(), (&raw const (*registers).code).read_volatile()) }
+}
+
+const _: () = {
+    // The entry code's pushes rely on these orders and sizes, and so does `iret`. A system call's frame leaves
+    // the stack aligned for a call to Rust.
+    assert!(
+        offset_of!(SystemCall, number) + 8 == size_of::<SystemCall>() && size_of::<SystemCall>().is_multiple_of(16)
+    );
+    assert!(
+        offset_of!(SystemCall, rip) == 48 && offset_of!(SystemCall, rflags) == 56 && offset_of!(SystemCall, rsp) == 64
+    );
+    assert!(offset_of!(Registers, ss) == size_of::<Registers>() - 8);
+    assert!(offset_of!(Registers, rip) + 40 == size_of::<Registers>());
+    assert!(offset_of!(Registers, vector) + 16 == offset_of!(Registers, rip));
+    assert!(offset_of!(containers::Thread, registers) == 0);
+    assert!(gdt::USER_CODE.0 as u64 == Registers::USER_CODE);
+    assert!(gdt::USER_DATA.0 as u64 == Registers::USER_DATA);
+};
