@@ -1,6 +1,8 @@
-//! What native operations cost, in ticks of the time-stamp counter: on Bochs, instructions.
+//! What native operations cost, in ticks of the time-stamp counter: on Bochs, in instructions.
 //!
-//! Lines are those of the program `bench`: `figure NAME MEDIAN LEAST MOST`, in hundredths of a tick.
+//! It prints lines as the program `bench` does: `figure NAME MEDIAN LEAST MOST`, in hundredths of a tick.
+//!
+//! Run by: `xtask/src/bench/micro.rs`.
 #![no_std]
 #![no_main]
 

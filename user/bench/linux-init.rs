@@ -1,9 +1,11 @@
-//! The first process of a Linux that is there to run one program: `cargo xtask bench --against linux`.
+//! The first process of a Linux that runs one program and stops: `cargo xtask bench --against linux`.
 //!
-//! Its arguments are the number of the boot, the program and the program's arguments. It mounts what programs expect, tells
-//! which clock the kernel has and how often the timer interrupts it, runs the program, tells its status in a last line and
-//! switches the machine off. Each number of a boot begins the program at another moment between two interrupts of the timer,
-//! and with other random numbers.
+//! Its arguments are the number of the boot, the program and the program's arguments. It mounts the file systems that
+//! programs expect, tells which clock the kernel has and how often the timer interrupts it, runs the program, tells
+//! its status in a last line and switches the machine off. The number of the boot decides at which moment between two
+//! timer interrupts the program begins, and which random numbers it gets.
+//!
+//! Run by: `xtask/src/bench/linux.rs`.
 
 use programs::cpus;
 use std::arch::asm;

@@ -1,5 +1,7 @@
-//! The benchmark process of papers/001, section 4, and papers/004, section 5.2, without an end: a loop in user
-//! mode which every so often makes a system call. The program `throughput` starts and ends it.
+//! The benchmark process of papers/001, section 4, and papers/004, section 5.2, without an end: a loop in user mode
+//! with a system call every so often.
+//!
+//! Run by: `user/bench/throughput.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,12 +1,14 @@
-//! What it costs to enter the kernel and come back: `null-call [COUNT]`, or `null-call stop`.
+//! What entering the kernel and returning costs: `null-call [COUNT]`, or `null-call stop`.
 //!
-//! Makes `getpid` calls, which do nothing, between two readings of the time-stamp counter, holds them against
-//! the same loop without the call, and prints the difference per call. On Bochs a tick is an instruction, so the
-//! figure is exact there: the instructions from `syscall`, which counts, to the next one of the program's. With
-//! `stop` it makes one call when it has made some, and stops Bochs' machine before and after it, for who wants to
-//! look at every instruction.
+//! The program makes `getpid` calls, which do nothing, between two readings of the time-stamp counter, subtracts the
+//! same loop without the call, and prints the difference per call. On Bochs a tick is an instruction, so the figure
+//! is exact there: the instructions from `syscall`, which counts, to the program's next one. With `stop` the program
+//! makes one call after a few others and stops Bochs' machine before and after it, so that every instruction between
+//! can be listed.
 //!
-//! An exception has more to do: the shortest of many page faults that deliver an empty page is printed.
+//! An exception takes more. The second figure is the shortest of many page faults that deliver an empty page.
+//!
+//! Run by: `tests/tests/boot/bochs.rs`, `xtask/src/bench/entry.rs`.
 
 use std::arch::{asm, x86_64::_rdtsc};
 use std::hint::black_box;

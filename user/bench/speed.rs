@@ -1,10 +1,11 @@
 //! What several CPUs gain: `speed [million rounds] [threads]`.
 //!
-//! First, threads that only compute: 1, 2, … of them, each with the same work. Then the benchmark of
-//! papers/001, section 4: two processes which compute and every so often make a system call, so that
-//! the share of the kernel, where only one CPU can be at a time, sets the limit. The speed-up is what
-//! the same work takes one after the other, in terms of what it takes at once; `?` where several measurements do not
-//! agree on it.
+//! First, threads that only compute: 1, 2, … of them, each with the same work. Then the benchmark of papers/001,
+//! section 4: two processes that compute and make a system call every so often, so that the kernel's share, in which
+//! only one CPU can be at a time, sets the limit. The speed-up is the time of the same work done one after the other,
+//! divided by its time done at once; `?` if several measurements do not agree on it.
+//!
+//! Run by: `tests/tests/smp.rs`.
 
 use programs::cpus;
 use programs::gain::{Gain, PAIRS};

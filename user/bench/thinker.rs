@@ -1,5 +1,7 @@
 //! The benchmark process of papers/001, section 4, with user times that vary: it computes for a time drawn from the
-//! exponential distribution, makes a system call, and so on. The program `throughput` starts it and waits for its end.
+//! exponential distribution, makes a system call, and so on, as many times as it is told.
+//!
+//! Run by: `user/bench/throughput.rs`.
 #![no_std]
 #![no_main]
 

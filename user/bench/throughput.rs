@@ -1,13 +1,15 @@
-//! What processes get done that compute and call the kernel, as papers/004 section 5.2 measured it:
-//! `throughput TICKS POINT...`, on Jotun alone.
+//! How much processes get done that compute and call the kernel, as papers/004 section 5.2 measured it: `throughput
+//! TICKS POINT...`, on Jotun alone.
 //!
-//! A point is `PROCESSES:USER:BURN[:PLACE[:PASSES]]`: so many processes, each with USER instructions in user mode between
-//! two calls that execute BURN instructions in the kernel besides coming and going, or `null` calls that do
-//! nothing. They run for so many ticks of the time-stamp counter, and `point POINT NAME=VALUE…` tells what
-//! the statistics have counted meanwhile. PLACE is `free`, wherever the kernel puts them (the default); `bound`,
-//! each bound to a CPU in turn; `moved`, bound and moved to the next CPU every 10 ms. With PASSES the times in user mode
-//! are exponential with the mean USER, each process draws so many passes of them (`abi::workload`) and ends, and what is
-//! told is of the time until the last has ended.
+//! A point is `PROCESSES:USER:BURN[:PLACE[:PASSES]]`. PROCESSES processes execute USER instructions in user mode
+//! between two calls; each call executes BURN instructions in the kernel besides entering and returning, or with
+//! `null` it does nothing. They run for TICKS ticks of the time-stamp counter, and a line `point POINT NAME=VALUE…`
+//! tells what the statistics counted meanwhile. PLACE says where they run: `free`, wherever the kernel puts them (the
+//! default); `bound`, each bound to a CPU in turn; `moved`, bound, and moved to the next CPU every 10 ms. With PASSES
+//! the times in user mode are exponential with the mean USER, each process draws that many of them (`abi::workload`)
+//! and ends, and the line covers the time until the last process has ended.
+//!
+//! Run by: `xtask/src/bench/points.rs`, `xtask/src/bench/locks.rs`.
 
 use programs::native::{self, present};
 use programs::{cpus, sys};

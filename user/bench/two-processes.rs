@@ -1,6 +1,8 @@
-//! The benchmark of papers/001, section 4: two processes, each a loop in user mode which every so often makes a
-//! system call. The argument is what each of them does, as `worker` takes it; 0 is something that shows
-//! all there is to see within a second.
+//! The benchmark of papers/001, section 4: two processes, each a loop in user mode with a system call every so often.
+//! The argument says what each process does, in the form that `worker` takes; with 0 they show all that there is to
+//! see within a second.
+//!
+//! Run by: `tests/tests/boot/bench.rs`, `tests/tests/boot/profile.rs`, `xtask/src/bench/guide.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,7 @@
-//! The benchmark process of papers/001, section 4: a loop in user mode which every so often makes a
-//! system call. Two of them make the benchmark; the program `speed` starts them.
+//! The benchmark process of papers/001, section 4: a loop in user mode with a system call every so often. Two of them
+//! make the benchmark.
+//!
+//! Run by: `user/bench/two-processes.rs`, `user/bench/speed.rs`, `user/show/tour/several.rs`.
 #![no_std]
 #![no_main]
 

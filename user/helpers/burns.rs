@@ -1,6 +1,7 @@
-//! Has the lock for a known number of instructions a known number of times, and has exactly that recorded.
+//! Holds the lock for a known number of instructions a known number of times, and has exactly that recorded: 200
+//! calls, 100 of them 10,000 instructions longer than the others, and nothing else between the marks.
 //!
-//! Twice 100 calls, whose lengths differ by 10,000 instructions, and nothing else between the marks.
+//! Run by: `tests/tests/boot/bochs.rs`, `tests/tests/boot/profile.rs`.
 #![no_std]
 #![no_main]
 

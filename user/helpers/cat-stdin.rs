@@ -1,4 +1,6 @@
-//! Copies standard input to standard output, and says on standard error how much it was.
+//! Copies standard input to standard output, and prints on standard error how many bytes it was.
+//!
+//! Run by: `xtask/src/commands/run.rs`.
 
 use std::io::{self, Read, Write};
 

@@ -1,4 +1,6 @@
-//! Ends with its first argument as exit status: `exit-code N`, or killed: `exit-code abort`.
+//! Ends with its first argument as exit status: `exit-code N`, or kills itself: `exit-code abort`, `exit-code panic`.
+//!
+//! Run by: `tests/tests/boot/command.rs`, `tests/tests/boot/profile.rs`.
 
 use std::process::{ExitCode, abort};
 

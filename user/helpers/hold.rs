@@ -1,6 +1,9 @@
-//! One thread keeps the kernel while another asks for it: `hold [MILLISECONDS]`.
+//! One thread keeps the kernel busy while another one asks for it: `hold [MILLISECONDS]`.
 //!
-//! On several CPUs the second waits for the giant lock, until it has waited for so long in one call.
+//! On several CPUs the second thread waits for the giant lock. The program repeats this until one call has waited for
+//! MILLISECONDS.
+//!
+//! Run by: `tests/tests/boot/patience.rs`.
 
 use abi::native;
 use programs::sys;

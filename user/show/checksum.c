@@ -1,6 +1,8 @@
-/* Sums up a file with several threads, each of which reads every so-manyth block:
- * `checksum FILE BLOCK THREADS`. How much of the time is the kernel's depends on the block alone, so this
- * is the example of docs/profiling.md. */
+/* Sums up a file with several threads: `checksum FILE BLOCK THREADS`. With T threads, each reads every T-th block.
+ * The kernel's share of the time depends on the size of the blocks alone, so this is the example of
+ * docs/profiling.md.
+ *
+ * Run by: `docs/profiling.md`. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>

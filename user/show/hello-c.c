@@ -1,4 +1,6 @@
-/* Prints its arguments: a C program as small as can be. */
+/* Prints its arguments: about the smallest C program.
+ *
+ * Run by: `tests/tests/boot/command.rs`. */
 
 #include <stdio.h>
 

@@ -1,4 +1,7 @@
 //! Prints its arguments and environment.
+//!
+//! Run by: `tests/tests/boot/foreign.rs`, `tests/tests/boot/machines.rs`, `tests/tests/boot/programs.rs`,
+//! `tests/tests/boot/shortage.rs`.
 
 use std::env;
 

@@ -1,5 +1,7 @@
-//! A process that becomes multithreaded step by step, for the tour: it does what it is told by
-//! message, a number each, and answers with a number.
+//! A process that becomes multithreaded step by step, for the tour: each message is a number that says what to do
+//! next, and so is its answer.
+//!
+//! Run by: `user/show/tour/several.rs`.
 #![no_std]
 #![no_main]
 

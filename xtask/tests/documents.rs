@@ -2,32 +2,15 @@
 //! are named, and the functions, tests and statistics. Figures in pages are those of `docs/results.md`, and what the pages
 //! teach by them holds there.
 
+mod tree;
+
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-fn root() -> &'static Path {
-    // Cargo runs the tests of a package in its directory.
-    Path::new("..")
-}
-
-/// The files of the checkout, of the whole of it or of a folder, by the ends of their names.
-fn files(folder: &Path, ends: &[&str], found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of the checkout") {
-        let entry = entry.expect("an entry of a folder");
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        if entry.file_type().expect("a type").is_dir() {
-            if !name.starts_with('.') && name != "target" {
-                files(&path, ends, found);
-            }
-        } else if ends.iter().any(|end| name.ends_with(end)) {
-            found.push(path);
-        }
-    }
-}
+use tree::{code, files, root};
 
 fn texts(ends: &[&str]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -42,11 +25,6 @@ fn documents() -> Vec<(PathBuf, String)> {
         lines.collect::<Vec<_>>().join("\n")
     };
     texts(&[".md"]).into_iter().map(|(path, text)| (path, prose(text))).collect()
-}
-
-/// What stands between single backticks.
-fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2).filter(|span| !span.is_empty() && !span.contains('\n'))
 }
 
 /// A heading's name in links.

@@ -64,7 +64,7 @@ fn the_kernels_time_is_told_by_cause() {
     let cycles = |outcome: &Outcome| causes.map(|cause| outcome.stat(&format!("kernel_cycles_{cause}")));
     for jotun in [bochs, || bochs().smp(1)] {
         // 100 calls of 20,000 instructions, 100 of 30,000.
-        let outcome = jotun().args(["burns"]).run().expect(0);
+        let outcome = jotun().args(["/pkg/burns"]).run().expect(0);
         let [calls, exceptions, interrupts] = cycles(&outcome);
         assert_eq!(calls + exceptions + interrupts, outcome.stat("kernel_cycles"), "{outcome}");
         let besides = calls - 100 * (20_000 + 30_000);

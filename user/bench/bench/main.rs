@@ -1,12 +1,14 @@
 //! What single operations cost: `bench [--rounds N] NAME...`, the same program on Jotun and on Linux.
 //!
-//! Each operation is made many times between two readings of the time-stamp counter, in several rounds. A
-//! line `figure NAME MEDIAN LEAST MOST` tells the ticks of one, in hundredths; `failed NAME: WHY` that it cannot
-//! be done, and the others are measured all the same. On Bochs a tick is an instruction. `compute-N` is
-//! the whole work of N threads at once.
+//! The program makes each operation many times between two readings of the time-stamp counter, in several rounds. A
+//! line `figure NAME MEDIAN LEAST MOST` tells the ticks of one operation, in hundredths. If an operation fails, a
+//! line `failed NAME: WHY` says so, and the program goes on with the next. On Bochs a tick is an instruction.
+//! `compute-N` is the whole work of N threads at once.
 //!
-//! `bench --stop NAME` does one such operation when it has done some, and stops Bochs' machine before and after
-//! it, for who wants to look at every instruction.
+//! `bench --stop NAME` makes one operation after a few others and stops Bochs' machine before and after it, so that
+//! every instruction between can be listed.
+//!
+//! Run by: `tests/tests/boot/bench.rs`, `xtask/src/bench/micro.rs`.
 
 mod calls;
 mod memory;

@@ -1,11 +1,15 @@
-//! What an operation costs among more and more strangers: `growth NAME... SIZE...`, the same program on Jotun and on Linux.
+//! What an operation costs among more and more strangers: `growth NAME... SIZE...`, the same program on Jotun and on
+//! Linux.
 //!
-//! A stranger is whatever the operation has nothing to do with: a descriptor that is watched but not ready, a process that
-//! waits for something else. For each size a child of its own makes the strangers and then times the operation; with
-//! the child they go. A line `figure NAME-SIZE MEDIAN LEAST MOST` tells the ticks of one operation, in hundredths;
-//! `failed NAME-SIZE: WHY` that it cannot be done. On a machine that counts instructions a tick is an instruction.
+//! A stranger is an object that the operation has nothing to do with: for example, a descriptor that is watched but
+//! not ready, or a process that waits for something else. For each size a child makes the strangers and times the
+//! operation among them; they go when the child ends. A line `figure NAME-SIZE MEDIAN LEAST MOST` tells the ticks of
+//! one operation, in hundredths; `failed NAME-SIZE: WHY` that it cannot be made. On a machine that counts
+//! instructions a tick is an instruction.
 //!
 //! A further operation is a line of [`OPERATIONS`] here and one of `ROWS` in `xtask/src/bench/growth.rs`.
+//!
+//! Run by: `tests/tests/boot/bochs.rs`, `xtask/src/bench/growth.rs`.
 
 mod having;
 mod waiting;

@@ -1,16 +1,18 @@
-//! Programs of several threads or processes, as papers/000 table I has them: `teams [bound] [NAME[=SIZE]]...`, the
-//! same program on Jotun and on Linux.
+//! Programs of several threads or processes, after papers/000 table I: `teams [bound] [NAME[=SIZE]]...`, the same
+//! program on Jotun and on Linux.
 //!
 //! `radix`, `fft` and `lu` are written anew after the descriptions of SPLASH-2's (S. C. Woo and others, ISCA 1995):
-//! each has eight threads and barriers between its steps, and what it has computed is checked. SIZE is how many keys,
-//! points or rows there are. The kernel places their threads; with `bound` each is bound to a CPU in turn, as it must be
-//! where threads stay on the CPU that they started on. `mix` is several programs at once, `alone` the same one after
-//! the other. `barrier`, `gathered`, `pool`, `jobs` and `sleepers` are SIZE threads or processes that wait before they
-//! work; a line `cpus NAME N` tells on how many CPUs they worked.
+//! each has eight threads and barriers between its steps, and checks what it has computed. SIZE is the number of
+//! keys, points or rows. The kernel places the threads; with `bound` each is bound to a CPU in turn, which threads
+//! need that stay on the CPU they started on. `mix` is several programs at once, `alone` the same programs one after
+//! the other. `barrier`, `gathered`, `pool`, `jobs` and `sleepers` are SIZE threads or processes that wait before
+//! they work; a line `cpus NAME N` tells on how many CPUs they worked.
 //!
-//! A line `figure NAME TICKS TICKS TICKS` tells in hundredths of a tick how long a program took, making its data and
-//! all, and `figure NAME-threads …` the part of it in which the threads work; `failed NAME: WHY` that it did not work
-//! or computed something wrong.
+//! A line `figure NAME TICKS TICKS TICKS` tells in hundredths of a tick how long a program took, including the making
+//! of its data, and `figure NAME-threads …` the part of it in which the threads work; `failed NAME: WHY` that it did
+//! not work or computed something wrong.
+//!
+//! Run by: `tests/tests/smp.rs`, `xtask/src/bench/teams.rs`.
 
 mod fft;
 mod lu;

@@ -1,4 +1,6 @@
-//! Calls that have no test of their own elsewhere, made once or twice each. It passes on Linux for root as well.
+//! Calls that no other program checks, made once or twice each. It passes on Linux for root as well.
+//!
+//! Run by: `tests/tests/boot/programs.rs`.
 
 use libc::*;
 use programs::children::{End, child, close_all, end_of, pipe_ends};

@@ -1,4 +1,6 @@
-//! Lets the kernel execute instructions: the work by which strategies are measured.
+//! The call that lets the kernel execute a number of instructions, by which the strategies are measured.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

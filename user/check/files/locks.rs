@@ -1,4 +1,6 @@
 //! Advisory locks between processes, open files and descriptors. It passes on Linux as well.
+//!
+//! Run by: `tests/tests/boot/programs.rs`.
 
 use libc::*;
 use programs::sys;

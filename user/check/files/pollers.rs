@@ -1,8 +1,10 @@
-//! No event is lost, however it is waited for: `pollers [MESSAGES]`. It passes on Linux as well.
+//! No event is lost, whichever call waits for it: `pollers [MESSAGES]`. It passes on Linux as well.
 //!
-//! Threads that write send messages through many pipes and counters at once. Each of the threads that read has some of
-//! them, and waits in a way of its own: `epoll` for levels, for edges, or once at a time, `poll`, `select`. Others
-//! keep waiting for what never comes, with time-outs, and come and go. If an event were lost, this would not end.
+//! Writers send messages through many pipes and counters at once. Each reader has some of them and waits in its own
+//! way: `epoll` for levels, for edges, or once at a time, `poll`, `select`. Further threads come and go, and wait
+//! with time-outs for events that never happen. If an event were lost, the program would not end.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::sys;

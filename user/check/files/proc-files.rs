@@ -1,4 +1,6 @@
-//! The files that are no files: /dev and /proc.
+//! Files that are no files on a disk: /dev and /proc.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::{SIGCONT, SIGSTOP, SYS_kill};
 use programs::{children, cpus, native, sys};

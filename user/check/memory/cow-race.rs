@@ -1,11 +1,12 @@
-//! Private pages that are copied at their first store, while others read them: `cow-race [rounds] [threads]`.
+//! Private pages that are copied at their first store while other threads read them: `cow-race [rounds] [threads]`.
 //!
-//! Every round takes a page that is shared until somebody stores to it: of a file mapped privately, or
-//! of this program's own image. Readers load its words all the time, so that their CPUs hold
-//! translations of the shared page. Then all writers store at the same moment, each a word of its own;
-//! some let the kernel do it, by reading a file into the page. Whose store comes first copies the
-//! page. What has been stored must be seen by everybody from then on, never the old word again, and
-//! no writer's word may be lost in a copy that another has made.
+//! Every round takes a page that is shared until a thread stores to it: of a file mapped privately, or of this
+//! program's own image. Readers load its words all the time, so that their CPUs hold translations of the shared page.
+//! Then all writers store at the same moment, each a word of its own; some let the kernel do it, by reading a file
+//! into the page. The first store copies the page. From then on every thread must see what was stored, never the old
+//! word again, and no word may be lost because two stores each made a copy.
+//!
+//! Run by: `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::cpus;

@@ -1,5 +1,7 @@
-//! Takes much of the kernel's heap and gives it back: the regions of many processes, long names, processes that end at
-//! once. Each time nearly all pages that the heap still has are in use, and a process can be made.
+//! Takes much of the kernel's heap and gives it back: regions of many processes, long names, processes that end at
+//! once. After each, nearly all pages that the heap still has must be in use, and a process can be made.
+//!
+//! Run by: `tests/tests/boot/programs.rs`.
 
 use libc::*;
 use programs::children::{End, child, wait_for};

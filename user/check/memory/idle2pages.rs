@@ -1,4 +1,6 @@
-//! Checks that a fresh container owns two pages: the window's page table and the first stack page.
+//! A fresh container owns two pages: the window's page table and the first stack page.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,6 @@
-//! Initialised and zeroed data: right at the first touch, private to the container, one page a touch.
+//! Initialised and zeroed data: right at the first touch, private to the container, one page for each touch.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,7 @@
-//! What mappings keep for as long as they are there: the rights that their file was opened with, advice on `fork`, room
-//! to grow. It passes on Linux as well.
+//! What mappings keep as long as they exist: the rights that their file was opened with, advice on `fork`, room to
+//! grow. It passes on Linux as well.
+//!
+//! Run by: `tests/tests/boot/programs.rs`.
 
 use libc::*;
 use programs::children::{End, child, end_of};

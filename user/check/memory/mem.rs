@@ -1,4 +1,7 @@
-//! Address spaces: mmap, munmap, mprotect, mremap, brk, madvise, and what they must refuse.
+//! Address spaces: mmap, munmap, mprotect, mremap, brk, madvise, and the errors of each.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/machines.rs`, `tests/tests/boot/programs.rs`,
+//! `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::sys;

@@ -1,4 +1,6 @@
-//! Executes its stack, its data and its heap, each in a process of its own: SIGSEGV every time.
+//! Executes its stack, its data and its heap, each in a process of its own: each process gets SIGSEGV.
+//!
+//! Run by: `tests/tests/boot/hostile.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,10 @@
-//! Leaves the window, and so gets a container page directory.
+//! Leaves the window, and so gets a page directory for its container.
 //!
-//! Inside the window a fault adds a page to its table and nothing else. The first touch outside
-//! gives the container a page directory of its own, once.
+//! Inside the window a fault adds a page to the window's table and nothing else. The first touch outside gives the
+//! container a page directory of its own, once.
+//!
+//! Run by: `tests/tests/boot/bochs.rs`, `tests/tests/boot/programs.rs`, `tests/tests/boot/statistics.rs`,
+//! `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,11 +1,12 @@
 //! Top-level slots of an address space, 512 GiB each, on several CPUs: `slots [slots] [cpus]`.
 //!
-//! A CPU that runs a container for the first time gets a copy of its page directory: one page, 512
-//! entries, each a slot. Tables below are shared. So a page in a slot that is new enters the
-//! container's directory and that of the CPU which touches it first, and every other CPU which has a
-//! copy already takes a *spurious fault* there, once for each slot, however many pages it touches. A
-//! CPU whose copy is made later finds the slot in it. On Linux the accesses are the same, and nothing
-//! is counted.
+//! A CPU that runs a container for the first time gets a copy of its page directory: one page of 512 entries, each a
+//! slot. All CPUs share the tables below. So a page in a new slot enters the container's directory and that of the
+//! CPU that touches it first. Every other CPU that already has a copy takes one *spurious fault* for the slot,
+//! however many pages it touches there; a CPU whose copy is made later finds the slot in it. On Linux the program
+//! makes the same accesses and counts nothing.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::cpus::{self, statistic};

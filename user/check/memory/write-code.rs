@@ -1,5 +1,7 @@
-//! Writes to its text and its constants, each in a process of its own: SIGSEGV, and the code that all
-//! containers share stays as it is.
+//! Writes to its text and its constants, each in a process of its own: each process gets SIGSEGV, and the code that
+//! all containers share does not change.
+//!
+//! Run by: `tests/tests/boot/hostile.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

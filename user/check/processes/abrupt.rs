@@ -1,8 +1,10 @@
 //! Processes that end while their other threads run on other CPUs, hundreds of times in a row.
 //!
-//! The threads are in user mode, in system calls, waiting to enter the kernel, in page faults,
-//! starting further threads or waiting, when one of them ends the process or somebody else kills it.
-//! Afterwards everything the process had is back.
+//! The other threads are in user mode, in system calls, waiting to enter the kernel, in page faults, starting further
+//! threads or blocked when one of them ends the process or another process kills it. Afterwards all that the process
+//! had is free again.
+//!
+//! Run by: `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,6 @@
-//! Several processes in one container: shared data, pids, queues and stacks of their own.
+//! Several processes in one container: shared data, and for each process its own pid, queue and stack.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,13 +1,15 @@
 //! Many processes: `fork-storm [part] [amount]`, `fork-storm [amount]`.
 //!
-//! - `hammer`: threads write to their pages all the time while others fork; each child finds every page in
-//!   one piece, as it was at one moment, and what it writes itself is seen by nobody else.
-//! - `many`: so many processes one after another.
-//! - `bomb`: children that make children until there is no room or no memory; all of them are told, and when
-//!   they are gone everything is back.
+//! - `hammer`: threads write to their pages all the time while others fork; each child finds every page as it was at
+//!   one moment, and the parent never sees what the child writes.
+//! - `many`: many processes, one after another.
+//! - `bomb`: children make children until there is no room or no memory; the calls fail with an error, and when the
+//!   children are gone all memory is free again.
 //! - `starve`: `execve` with less and less memory left, down to none.
 //!
-//! Without a part the first two, each a little of it. All of it runs on Linux, but for the bomb.
+//! Without a part it makes a few rounds of the first two. All parts but `bomb` run on Linux.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::children::{End, end_of, fork_raw, leave};

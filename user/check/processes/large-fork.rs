@@ -1,6 +1,9 @@
-//! A fork of a large process is one moment, although the kernel takes several visits for it: `large-fork [MiB]`.
+//! A fork of a large process is atomic, although the kernel takes several visits for it: `large-fork [MiB]`.
 //!
-//! Threads of the parent write meanwhile, signals come, the parent is killed or stopped in the middle, and nothing is lost.
+//! In the middle of it threads of the parent write, signals arrive, and the parent is killed or stopped; nothing is
+//! lost.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::children::{End, child, end_of, fork_raw, leave};

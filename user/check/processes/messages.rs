@@ -1,4 +1,6 @@
-//! Messages between processes: order, the full queue, time-outs, wrong receivers, ping-pong.
+//! Messages between processes: order, the full queue, time-outs, wrong receivers, and a thousand there and back.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

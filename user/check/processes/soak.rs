@@ -1,12 +1,14 @@
 //! Threads, `fork`, `vfork`, `execve`, signals and ends in any order: `soak [rounds] [seed]`.
 //!
 //! Each round makes a few processes whose threads do at random what could get into each other's way: they make
-//! children of each kind, run other programs, end alone or with all others, send and get signals that kill, stop or
-//! mean nothing, leave orphans behind. All of them end by themselves in the end, or are killed on the way. When none is
-//! left everything is as it was before: the kernel's counts of processes, threads, containers, objects, open files and
-//! frames, and the bytes of its heap.
+//! children of each kind, execute programs, end alone or with all other threads, send and get signals that kill, stop
+//! or do nothing, and leave orphans. Each process ends by itself or is killed. When none is left, all is as it was
+//! before: the kernel's counts of processes, threads, containers, objects, open files and frames, and the bytes of
+//! its heap.
 //!
-//! Runs on Linux as well, where nothing is counted.
+//! It runs on Linux as well and counts nothing there.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::children::{End, close_all, end_of, fork_raw, give, leave, pipe_ends, take, wait_for};

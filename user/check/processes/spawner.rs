@@ -1,4 +1,7 @@
-//! Starts and ends many processes, and checks that everything they held comes back.
+//! Starts and ends many processes, and checks that all they held is free again.
+//!
+//! Run by: `tests/tests/boot/bochs.rs`, `tests/tests/boot/programs.rs`, `tests/tests/boot/statistics.rs`,
+//! `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,9 +1,11 @@
 //! Messages between many processes, with receive time-outs that race with the messages.
 //!
-//! Every process sends each of the others the same count of numbered messages, and takes what comes. A
-//! full queue is answered by emptying one's own first, so that no two wait for each other's room. A
-//! process that has sent everything waits without a time-out for what must still come: a lost wake-up
-//! hangs it.
+//! Every process sends each other process the same number of messages, numbered, and takes those that come. If a
+//! receiver's queue is full, the sender empties its own before it tries again, so that no two wait for room in each
+//! other's queue. A process that has sent all its messages waits for the rest without a time-out, so that a lost
+//! wake-up hangs it.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

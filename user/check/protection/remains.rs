@@ -1,6 +1,10 @@
-//! Nothing of a process gets to another one. `remains fill` writes one byte wherever a program can leave any: pages,
-//! stack, pipes, files, all registers, the bytes of its extended state that no register has. `remains look`, the next
-//! process, looks for runs of it in all that the kernel hands out. Without a word it runs the two in turn.
+//! No data of a process gets to another one: `remains [fill | look]`.
+//!
+//! `remains fill` writes one byte wherever a program can leave any: pages, stack, pipes, files, all registers, and
+//! the bytes of the extended state that belong to no register. `remains look`, the next process, looks for runs of
+//! this byte in everything that the kernel hands out. Without a word the program runs the two in turn.
+//!
+//! Run by: `tests/tests/boot/programs.rs`.
 
 use libc::*;
 use programs::system::PAGE;

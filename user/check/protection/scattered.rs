@@ -1,7 +1,10 @@
-//! Random numbers, and the random places of a program's parts. It prints one line, for a test that compares runs:
-//! where the program, its stack, a mapping and its heap are, its `AT_RANDOM` and a number of `getrandom`. Before that it
-//! looks for what a broken generator shows: a word that comes twice, more ones than zeroes. With a number behind its
-//! name it starts so many of itself instead.
+//! Random numbers, and the random places of a program's parts: `scattered [PROCESSES]`.
+//!
+//! It prints one line, by which a test compares runs: where the program, its stack, a mapping and its heap are, its
+//! `AT_RANDOM` and a number of `getrandom`. Before that it looks for signs of a broken generator: a word that comes
+//! twice, more ones than zeroes. With a number it starts that many processes of itself instead.
+//!
+//! Run by: `tests/tests/boot/random.rs`.
 
 use libc::*;
 use programs::system::PAGE;

@@ -1,15 +1,19 @@
-//! What there is not enough of: `shortage [part]`. Who takes more than there is, is refused or goes; others go on.
+//! Shortages: `shortage [part]`. A process that takes more than there is gets an error or is killed; all other
+//! processes go on.
 //!
-//! - `files`: a file system that is full, by `write`, by a store through a mapping, by `fallocate`; and emptied again.
-//! - `names`: as many names as there may be; then output and removing still work.
-//! - `pipes`: a process fills all pipes that it can open; others still write to theirs.
-//! - `memory`: a process touches more memory than there is, and goes; smaller ones, and the first, stay.
-//! - `held`: a process holds what nobody sees, and goes when another needs memory.
-//! - `edge`: a process takes memory as long as calls give it some, and sits there; processes can still be made.
+//! - `files`: a file system that is full, by `write`, by a store through a mapping, by `fallocate`; and emptied
+//!   again.
+//! - `names`: as many names as there may be; output and removing still work.
+//! - `pipes`: a process fills all pipes that it can open; other processes can still write to theirs.
+//! - `memory`: a process touches more memory than there is and is killed; smaller ones, and the first process, stay.
+//! - `held`: a process fills memory with a file that has no name any more, and is killed when another needs some.
+//! - `edge`: a process takes memory as long as calls give it some, and keeps it; processes can still be made.
 //! - `regions`: processes fill the kernel's heap with mappings; output, reading and `kill` still work.
-//! - `sit`: the process of `edge` alone, which says when it begins and when it sits.
+//! - `sit`: the process of `edge` alone, which says when it begins and when it has its memory.
 //!
-//! This is not for Linux, which has other bounds.
+//! It is not for Linux, which has other bounds.
+//!
+//! Run by: `tests/tests/boot/shortage.rs`.
 
 use libc::*;
 use programs::children::{End, child, close_all, end_of, give, leave, pipe_ends, take};

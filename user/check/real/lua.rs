@@ -1,4 +1,6 @@
-//! Lua: runs a script, with arguments.
+//! Lua as its authors publish it: runs a script, with arguments.
+//!
+//! Run by: `tests/tests/boot/real.rs`.
 
 use mlua::{Lua, Result, Table};
 

@@ -1,4 +1,6 @@
-//! SQLite: a database on the file system, made, changed by transactions, asked.
+//! SQLite as its authors publish it: makes a database in the file system, changes it by transactions, queries it.
+//!
+//! Run by: `tests/tests/boot/real.rs`.
 
 use rusqlite::{Connection, Result, params};
 

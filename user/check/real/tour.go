@@ -1,4 +1,6 @@
-// Goroutines, channels, a map, sorting, garbage, standard input and output.
+// Go's runtime: goroutines, channels, a map, sorting, garbage collection, standard input and output.
+//
+// Run by: `tests/tests/boot/real.rs`.
 package main
 
 import (

@@ -1,4 +1,6 @@
--- A little of everything that Lua asks of a system: memory, files, time, processes' environment.
+-- Some of each thing that Lua asks of a system: memory, files, time, the environment. The program `lua` runs it.
+--
+-- Run by: `tests/tests/boot/real.rs`.
 local function primes(limit)
   local composite, found = {}, {}
   for n = 2, limit do

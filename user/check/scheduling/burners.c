@@ -1,5 +1,7 @@
-/* Two threads that let the kernel execute instructions, for much longer than a time slice in all, while
- * the time is asked for only between the calls. Whatever interrupts them finds the kernel at level 1. */
+/* Two threads that let the kernel execute instructions, in all for much longer than a time slice. Only between the
+ * calls are they in user mode: the timer interrupts the kernel at level 1, and the slice ends after the call.
+ *
+ * Run by: `tests/tests/boot/statistics.rs`. */
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/syscall.h>

@@ -1,8 +1,10 @@
-//! Threads of one process on several CPUs: what `threads` shows of one CPU, the other way round.
+//! Threads of one process on several CPUs. `threads` is its counterpart for one CPU.
 //!
-//! A busy thread has a CPU of its own as long as there are idle ones, and a thread runs beside a more
-//! urgent one. Where there are no idle CPUs, and among threads that may run on one CPU only, time
-//! slices and priorities are what they were.
+//! A busy thread has a CPU of its own as long as there are idle ones, and a thread runs beside one of higher
+//! priority. Time slices and priorities decide only where no CPU is idle, and among threads that may run on one CPU
+//! only.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

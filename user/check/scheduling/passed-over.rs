@@ -1,4 +1,7 @@
-//! Two threads compute on one CPU, one of them with the best priority: the other has a share of the CPU all the same.
+//! Two threads compute on one CPU, one of them with the highest priority: the other one gets a share of the CPU all
+//! the same.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use abi::native::{NORMAL_PRIORITY, PRIORITY};
 use libc::{CLOCK_THREAD_CPUTIME_ID, SYS_clock_gettime, timespec};

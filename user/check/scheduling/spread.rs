@@ -1,8 +1,10 @@
 //! Where threads run: `spread [threads]`.
 //!
-//! On Jotun a new thread goes to an idle CPU if there is one. With strict affinity it stays on the CPU it has
-//! started on until `sched_setaffinity` moves it; with soft affinity it does as long as there is a CPU for each
-//! thread. The masks' rules are those of Linux, and are checked there too.
+//! On Jotun a new thread goes to an idle CPU if there is one. With strict affinity it stays on the CPU on which it
+//! started until `sched_setaffinity` moves it; with soft affinity it stays there as long as there is a CPU for each
+//! thread. The rules for affinity masks are those of Linux, and the program checks them there too.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::cpus::{self, Mask};

@@ -1,5 +1,7 @@
-//! Threads of one process on one CPU: they share memory, take turns by time slices, and obey
-//! priorities. `parallel` shows several CPUs.
+//! Threads of one process on one CPU: they share memory, take turns by time slices, and obey priorities. `parallel`
+//! is the counterpart for several CPUs.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,6 @@
-//! Clocks and sleeping: monotonic, in step with each other, and never too short.
+//! Clocks and sleeping: clocks never go backwards and agree with each other, and no sleep is too short.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::children::{End, child, end_of};

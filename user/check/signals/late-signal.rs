@@ -1,12 +1,14 @@
 //! Signals to threads that are about to wait: `late-signal [rounds]`.
 //!
-//! A thread makes a call that waits for ever, another one that sends it a signal. If that comes first, the
-//! thread has the signal before it waits, and perhaps has come for its call already: the wait must end all the
-//! same. On more than two CPUs a third thread keeps the kernel busy, so that both calls come while nobody is
-//! let in.
+//! One thread makes a call that waits for ever, another one sends it a signal. If the signal comes first, the thread
+//! has it before it waits, and may already be on its way into the kernel for its call: the wait must end all the
+//! same. On more than two CPUs a third thread keeps the kernel busy, so that both calls arrive while the lock is
+//! held.
 //!
-//! The handler comes before the call or ends it: if the thread has not come to its `syscall` instruction yet,
-//! the handler puts it behind (as C libraries do for `pthread_cancel`).
+//! The handler runs before the call or ends it: if the thread has not reached its `syscall` instruction yet, the
+//! handler moves it behind that instruction (as C libraries do for `pthread_cancel`).
+//!
+//! Run by: `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::cpus;

@@ -1,8 +1,10 @@
-//! Threads until there are no more, in one process while another goes about its work.
+//! As many threads as the kernel allows, in one process, while another process does its work.
 //!
-//! The flood needs no memory of its own: its threads have no stacks, they wait in a system call. When
-//! it is refused with EAGAIN it ends, with all its threads; the other process has not noticed, and
-//! everything is back.
+//! These threads have no stacks and wait in a system call, so they need no memory of their own. When the kernel
+//! refuses a thread with EAGAIN the process ends with all its threads. The other process must not have been
+//! disturbed, and all that was held is free again.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,10 @@
-/* Checks that every thread keeps its own floating-point and vector registers.
+/* Every thread keeps its own floating-point and vector registers.
  *
- * Threads with different contents in all of XMM0 to XMM15, in the upper halves of the YMM registers
- * where there are such, on the x87 stack, in MXCSR and in the x87 control word take turns, by yielding
- * and by time slices, and look at everything after each turn. */
+ * Threads put different contents into XMM0 to XMM15, into the upper halves of the YMM registers if there are such,
+ * onto the x87 stack, into MXCSR and into the x87 control word. They take turns, by yielding and by time slices, and
+ * compare all of it after each turn.
+ *
+ * Run by: `tests/tests/boot/machines.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`. */
 
 #define _GNU_SOURCE
 #include <cpuid.h>

@@ -1,4 +1,6 @@
-//! The futex call: wait, wake, time-outs, bit sets, requeue, and what it must refuse.
+//! The futex call: wait, wake, time-outs, bit sets, requeue, and its errors.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::sys;

@@ -1,5 +1,7 @@
-/* What C programs with threads do: mutexes, condition variables, thread-local data, heap, stdio,
- * sorting, floating point. Built with static glibc, and with musl. */
+/* What C programs with threads do: mutexes, condition variables, thread-local data, heap, stdio, sorting, floating
+ * point. It is built with static glibc, and for some tests with musl.
+ *
+ * Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`. */
 
 #define _GNU_SOURCE
 #include <errno.h>

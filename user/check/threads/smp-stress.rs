@@ -1,7 +1,9 @@
-//! Threads that wait for each other in every way that std knows: `smp-stress [threads] [rounds]`.
+//! Threads that wait for each other in every way that std has: `smp-stress [threads] [rounds]`.
 //!
-//! Every wait is one for which a wake-up is certain to come, so a lost one hangs the program, and a
-//! wrong one breaks a count. Where a time-out is given it races with the wake-up on purpose.
+//! A wake-up is certain to come for every wait, so a lost one hangs the program, and one too many breaks a count.
+//! Where a wait has a time-out, it races with the wake-up on purpose.
+//!
+//! Run by: `tests/tests/boot/hostile.rs`, `tests/tests/smp.rs`.
 
 use programs::cpus::{self, Random};
 use std::collections::VecDeque;

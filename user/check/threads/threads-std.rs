@@ -1,4 +1,6 @@
-//! What a program with `std` does all day: threads, channels, locks, time, files.
+//! What programs with `std` commonly do: threads, channels, locks, time, files.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};

@@ -1,7 +1,9 @@
-//! `FUTEX_WAKE_OP` against threads that change the same word by themselves: `wake-op [calls]`.
+//! `FUTEX_WAKE_OP` against threads that change the same word themselves: `wake-op [calls]`.
 //!
-//! The kernel's change and the threads' must all be there in the end: each is one step, whichever CPU makes
-//! it.
+//! In the end no change may be missing, neither the kernel's nor a thread's: each is atomic, on whichever CPU it is
+//! made.
+//!
+//! Run by: `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::{cpus, sys};

@@ -1,7 +1,9 @@
 //! The tour: starts programs, and tells in words and small tables what the kernel did for them.
 //!
-//! It runs when no program is named. Everything it shows it has measured itself, by the kernel's
-//! statistics before and after; it takes a few seconds.
+//! It runs if no program is named. It has measured everything it shows, by the kernel's statistics before and after,
+//! and takes a few seconds.
+//!
+//! Run by: `tests/tests/smp.rs`.
 
 mod report;
 mod scenes;

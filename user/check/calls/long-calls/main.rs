@@ -1,7 +1,10 @@
 //! Every call whose length its caller chooses, made long: `long-calls [part …]`.
 //!
-//! Run by `profile`, it shows how long each keeps the kernel at a time. It also looks at what comes of them: a call that
-//! leaves the kernel in the middle must end as if it had not. Without a part all of them; they run on Linux as well.
+//! Under `cargo xtask profile` it shows how long each call keeps the kernel at a time. It also checks the results: a
+//! call that leaves the kernel in the middle must end as if it had not. Without a part it makes all of them. It
+//! passes on Linux as well.
+//!
+//! Run by: `tests/tests/boot/profile.rs`.
 
 mod crowds;
 mod ends;

@@ -1,4 +1,6 @@
 //! `eventfd` and `epoll`. It passes on Linux as well.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 mod watching;
 

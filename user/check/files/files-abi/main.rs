@@ -1,8 +1,9 @@
 //! File-system calls and their errors, call by call.
 //!
-//! Everything here is what Linux does on a local file system for a user who may do everything; it
-//! passes there as well. What depends on the file system (sizes of directories, order of entries,
-//! granularity of times) is not asked for.
+//! Everything here is what Linux does on a local file system for root, and the program passes there as well. It
+//! leaves out what depends on the file system: sizes of directories, order of entries, granularity of times.
+//!
+//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 mod attributes;
 mod data;

@@ -1,6 +1,8 @@
-//! Pipes and waiting on descriptors: what they keep, when they block, and who wakes whom.
+//! Pipes, and waiting on descriptors: what a pipe keeps, when a call blocks, and which call wakes it.
 //!
-//! Everything here is what Linux does, and passes there as well, with the same output.
+//! Everything here is what Linux does: the program passes there as well, with the same output.
+//!
+//! Run by: `tests/tests/boot/pipes.rs`, `tests/tests/boot/programs.rs`.
 
 mod blocking;
 mod descriptors;

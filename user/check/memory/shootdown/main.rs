@@ -1,16 +1,17 @@
 //! Takes pages away while every CPU uses them: `shootdown [rounds] [touchers] [areas]`.
 //!
-//! Touchers load and store words of an area without a pause. The area's owner takes some of its pages
-//! away (`munmap`, `mprotect`, `mremap`, a new mapping over the old one, `madvise`), looks, and gives
-//! them back. What an area's pages are to a toucher stands in its [`area::Area::state`], which the owner
-//! changes to [`Taking`](area::Kind::Taking) *before* the call that takes away and to what holds then *after*
-//! that call has returned. A toucher reads the state, makes its accesses, and reads the state again:
-//! if it was the same both times, the accesses were made wholly within it. So an access that succeeds
-//! where the state forbids it was made by a translation that the kernel has left behind, and no
-//! other explanation is possible.
+//! Touchers load and store words of an area without a pause. The area's owner takes some of its pages away (`munmap`,
+//! `mprotect`, `mremap`, a new mapping over the old one, `madvise`), looks, and gives them back. The area's
+//! [`area::Area::state`] says what a toucher may do with its pages. The owner sets it to
+//! [`Taking`](area::Kind::Taking) *before* the call that takes them away, and to the new state *after* the call has
+//! returned. A toucher reads the state, makes its accesses, and reads the state again: if both are equal, all
+//! accesses were made in that state. So if an access succeeds that the state forbids, the kernel has left a
+//! translation behind; there is no other explanation.
 //!
-//! The owner makes new pages of the frames that came back and looks whether they change (a *canary*);
-//! and what a toucher has stored is compared with what is there after every call that keeps contents.
+//! The owner makes new pages of the frames that came back and looks whether they change (a *canary*), and after every
+//! call that keeps the contents it compares them with what the touchers stored.
+//!
+//! Run by: `tests/tests/smp.rs`.
 
 mod area;
 mod owner;

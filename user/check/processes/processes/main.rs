@@ -1,7 +1,9 @@
-//! Making processes, turning them into other programs, waiting for their end: `processes [check]`.
+//! Making processes, executing programs, waiting for their end: `processes [check]`.
 //!
-//! Runs on Linux as well and must say the same there, but for the limit on processes, from which Linux
-//! excepts root.
+//! It runs on Linux as well, with the same output, except for the limit on processes, which Linux does not apply to
+//! root.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 mod ends;
 mod limits;

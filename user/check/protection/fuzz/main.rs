@@ -1,9 +1,12 @@
 //! Random system calls with hostile arguments: `fuzz [seconds] [seed]`.
 //!
-//! Children with several threads make calls of every number that the kernel has a place for, with arguments
-//! from the pools in `victim.rs`. They share memory, race on it, fork, are killed by what they do to themselves,
-//! hang, and are replaced. What must come of it: the kernel lives, and afterwards everything is as before:
-//! processes, threads, containers, frames.
+//! Children with several threads make calls of every number that the kernel has a place for, with arguments from the
+//! pools in `victim.rs`. They share memory, race on it, fork, die of what they do to themselves or hang, and are
+//! replaced. The kernel must live, and afterwards its counts of processes, threads, containers and frames must be as
+//! before.
+//!
+//! Run by: `tests/src/lib.rs`, `tests/tests/boot/checked.rs`, `tests/tests/boot/fuzz.rs`,
+//! `tests/tests/boot/programs.rs`.
 
 mod nonsense;
 mod victim;

@@ -1,8 +1,11 @@
 //! Programs that do what programs must not: `hostile NAME`.
 //!
-//! A deed either is survived, and then checks what the kernel answered and prints `ok hostile NAME`;
-//! or it must kill the program, with the status that the table names. `hostile` alone shows the
-//! table. Everything but what is marked there may also be run on Linux, with the same outcome.
+//! Some deeds are survived: then the program checks what the kernel answered and prints `ok hostile NAME`. The others
+//! must kill the program, with the status that the table names. `hostile` alone prints the table. All deeds but those
+//! marked in the table have the same outcome on Linux.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/hostile.rs`, `tests/tests/boot/machines.rs`,
+//! `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
 
 mod deadly;
 mod greedy;

@@ -1,8 +1,10 @@
-//! Job control without a terminal: groups and sessions, processes that are stopped and go on, and what their
-//! parents are told: `jobs [check]`.
+//! Job control without a terminal: process groups and sessions, processes that stop and continue, and what `wait`
+//! tells their parents: `jobs [check]`.
 //!
-//! Runs on Linux as well, and must say the same there; but `everybody`, which is made only by name, ends all
-//! processes that there are but itself and the first.
+//! It runs on Linux as well, with the same output. Only the check `everybody`, which runs when it is named, kills all
+//! processes but itself and the first.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 mod groups;
 mod stopping;

@@ -1,7 +1,9 @@
-//! Signals that are sent: to processes and threads, what is told of them, who takes them, what waits for
-//! them, and what becomes of calls that they interrupt.
+//! Signals that are sent: to processes and threads, what the receiver learns of them, which thread takes them, which
+//! stay pending, and how they interrupt calls.
 //!
-//! Runs on Linux as well, and says the same there.
+//! It runs on Linux as well, with the same output.
+//!
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 mod interrupted;
 mod kept;
