@@ -75,7 +75,7 @@ pub enum Kind<C> {
     /// An `epoll`, likewise.
     Epoll(Box<Epoll>),
     /// A link that leads to an inode itself, whatever it is called, and what it says that it leads to: what is
-    /// in `/proc/self/fd`, and `/proc/self/cwd`.
+    /// in `/proc/self/fd`, `/proc/self/cwd` and `/proc/self/exe`.
     Magic(InodeId, Box<[u8]>),
     /// A file whose bytes the kernel makes up when it is read, and the number of the process that it speaks
     /// of, 0 if of none.

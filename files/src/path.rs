@@ -4,9 +4,10 @@
 //! resolution allocates nothing. The first failing component decides the error.
 
 use crate::directory::Name;
-use crate::inode::{InodeId, Kind, ProcFile};
+use crate::inode::{Inode, InodeId, Kind, ProcFile};
 use crate::tree::Tree;
 use crate::{Errno, LINKS_MAX, NAME_MAX, PATH_MAX, Result};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 /// Where a resolution starts, and for whom.
@@ -60,6 +61,14 @@ pub(crate) struct Found<'a> {
     pub(crate) slash: bool,
 }
 
+/// Where a link leads.
+enum LeadsTo<'a> {
+    /// To what this path leads to.
+    Path(&'a [u8]),
+    /// To an inode, whatever it is called.
+    Inode(InodeId),
+}
+
 /// What is still to be walked: the path's rest or, once it has led to links, that of the last link's target, and
 /// below it the rests of the links before and of the path. None begins with a slash.
 struct Rest<'a> {
@@ -85,18 +94,22 @@ impl<'a> Rest<'a> {
         Rest { top: without_slashes(path), below: Vec::new(), links: 0, slash: false }
     }
 
-    /// Goes on with the target of a link, behind which stood a `slash`; `ELOOP` if it is one too many.
-    fn push(&mut self, target: &'a [u8], slash: bool) -> Result<()> {
+    /// A link is followed: `ELOOP` if it is one too many.
+    fn count_link(&mut self) -> Result<()> {
         if self.links == LINKS_MAX {
             return Err(Errno::ELOOP);
         }
         self.links += 1;
+        Ok(())
+    }
+
+    /// Goes on with the target of a link, behind which stood a `slash`.
+    fn push(&mut self, target: &'a [u8], slash: bool) {
         self.slash |= slash && self.is_empty();
         if !self.top.is_empty() {
             self.below.push(self.top);
         }
         self.top = without_slashes(target);
-        Ok(())
     }
 
     fn is_empty(&self) -> bool {
@@ -146,13 +159,20 @@ impl<C: Copy> Tree<C> {
         Ok(id)
     }
 
-    /// As [`Tree::resolve`] with links followed, and the absolute path of what was found, free of links.
+    /// As [`Tree::resolve`] with links followed, and the absolute path of what was found, free of links. Where the last of
+    /// them is magic ([`Kind::Magic`]), that is the path that it says.
     pub fn locate(&self, walk: &Walk, path: &[u8]) -> Result<(InodeId, Vec<u8>)> {
         let found = self.walk(walk, path, Follow::Links)?;
         let id = self.inode_of(&found)?;
         let Last::Name(name) = found.last else {
             return Ok((id, self.path_of(walk.root, id)?));
         };
+        let link = self.lookup(found.directory, name).and_then(|link| self.get(link));
+        if let Ok(Inode { kind: Kind::Magic(_, called), .. }) = link
+            && called.first() == Some(&b'/')
+        {
+            return Ok((id, called.to_vec()));
+        }
         let mut absolute = self.path_of(walk.root, found.directory)?;
         if absolute != b"/" {
             absolute.push(b'/');
@@ -199,15 +219,28 @@ impl<C: Copy> Tree<C> {
         Ok(path)
     }
 
-    /// Where a link leads: `EINVAL` if it is none, `ENOENT` for `/proc/self` without a caller.
-    pub fn link_target(&self, own: Option<InodeId>, id: InodeId) -> Result<&[u8]> {
+    /// What a link says that it leads to, and whether that is a path which has been removed: `EINVAL` if it is no link,
+    /// `ENOENT` for `/proc/self` without a caller.
+    pub fn link_target(&self, own: Option<InodeId>, id: InodeId) -> Result<Cow<'_, [u8]>> {
         match &self.get(id)?.kind {
-            Kind::Symlink(target) | Kind::Magic(_, target) => Ok(target),
+            Kind::Magic(to, called) if called.first() == Some(&b'/') && self.get(*to)?.links == 0 => {
+                Ok([called, &b" (deleted)"[..]].concat().into())
+            }
+            Kind::Symlink(target) | Kind::Magic(_, target) => Ok((&**target).into()),
             Kind::Proc(ProcFile::SelfLink, _) => {
                 let own = self.directory(own.ok_or(Errno::ENOENT)?)?;
-                self.directory(own.parent)?.name_at(own.place).ok_or(Errno::ENOENT)
+                self.directory(own.parent)?.name_at(own.place).map(Cow::from).ok_or(Errno::ENOENT)
             }
             _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Where a link really leads.
+    fn leads_to(&self, walk: &Walk, link: InodeId) -> Result<LeadsTo<'_>> {
+        match &self.get(link)?.kind {
+            Kind::Symlink(target) => Ok(LeadsTo::Path(target)),
+            Kind::Magic(to, _) => Ok(LeadsTo::Inode(*to)),
+            _proc_self => walk.own.map(LeadsTo::Inode).ok_or(Errno::ENOENT),
         }
     }
 
@@ -258,17 +291,15 @@ impl<C: Copy> Tree<C> {
                 Some(id) if is_link && follows => id,
                 _ => return Ok(Found { directory, last, inode, slash }),
             };
-            at = self.get(id)?;
-            if let Kind::Magic(to, _) = at.kind {
-                if !more {
-                    return Ok(Found { directory, last, inode: Some(to), slash });
-                }
-                directory = to;
-            } else {
-                let target = self.link_target(walk.own, id)?;
-                rest.push(target, slash)?;
-                if target.first() == Some(&b'/') {
-                    directory = walk.root;
+            rest.count_link()?;
+            match self.leads_to(walk, id)? {
+                LeadsTo::Inode(to) if !more => return Ok(Found { directory, last, inode: Some(to), slash }),
+                LeadsTo::Inode(to) => directory = to,
+                LeadsTo::Path(target) => {
+                    rest.push(target, slash);
+                    if target.first() == Some(&b'/') {
+                        directory = walk.root;
+                    }
                 }
             }
             at = self.get(directory)?;

@@ -216,7 +216,7 @@ impl Ours {
                 Ok(shape(found.mode, found.links.into(), found.size))
             }
             Operation::Readlink(path) => {
-                tree.link_target(walk.own, tree.resolve(walk, path.as_bytes(), false)?).map(|to| text(to).into())
+                tree.link_target(walk.own, tree.resolve(walk, path.as_bytes(), false)?).map(|to| text(&to).into())
             }
             Operation::Locate(path) => tree.locate(walk, path.as_bytes()).map(|(_, found)| text(&found).into()),
         }
@@ -227,10 +227,10 @@ impl Ours {
         for entry in self.tree.list(id, 0).unwrap().skip(2) {
             let id = self.tree.lookup(id, entry.name).unwrap();
             let found = self.tree.attributes(id).unwrap();
-            let target = text(self.tree.link_target(walk.own, id).unwrap_or_default());
+            let target = self.tree.link_target(walk.own, id).unwrap_or_default();
             let name = format!("{above}/{}", text(entry.name));
             let shape = shape(found.mode, found.links.into(), found.size);
-            lines.push(format!("{name} {target} {shape}"));
+            lines.push(format!("{name} {} {shape}", text(&target)));
             if found.mode & file_type::MASK == file_type::DIRECTORY {
                 self.list(id, &name, lines);
             }

@@ -5,6 +5,7 @@ use files::dirent::RECORD_MAX;
 use files::path::UNREVEALED;
 use files::tree::INODES_MAX;
 use files::{Device, Errno, Freed, InodeId, LINKS_MAX, New, OpenFlags, ProcFile, Tree, Walk};
+use std::borrow::Cow;
 
 fn walk(tree: &Tree<u32>) -> Walk {
     Walk { root: tree.root(), start: tree.root(), own: None, revealed: true }
@@ -28,7 +29,7 @@ fn names(tree: &Tree<u32>, directory: InodeId, offset: u64) -> Vec<String> {
 }
 
 /// The target of the link at a path.
-fn readlink<'a>(tree: &'a Tree<u32>, walk: &Walk, path: &[u8]) -> files::Result<&'a [u8]> {
+fn readlink<'a>(tree: &'a Tree<u32>, walk: &Walk, path: &[u8]) -> files::Result<Cow<'a, [u8]>> {
     tree.link_target(walk.own, tree.resolve(walk, path, false)?)
 }
 
@@ -231,14 +232,14 @@ fn proc_is_closed_and_its_links_lead_to_who_asks() {
     let proc = mkdir(&mut tree, "/proc");
     let own = mkdir(&mut tree, "/proc/7");
     tree.add(proc, b"self", New::Proc(ProcFile::SelfLink, 0), 0o777, 0).unwrap();
-    tree.add(own, b"exe", New::Symlink(b"/prog"), 0o777, 0).unwrap();
+    let program = create(&mut tree, "/prog", 1);
+    tree.add(own, b"exe", New::Magic(program, b"/prog"), 0o777, 0).unwrap();
     let cpuinfo = tree.add(proc, b"cpuinfo", New::Proc(ProcFile::Cpuinfo, 0), 0o444, 0).unwrap();
     [proc, own].into_iter().for_each(|id| tree.seal(id).unwrap());
-    let program = create(&mut tree, "/prog", 1);
     let walk = Walk { own: Some(own), ..walk(&tree) };
     assert_eq!(tree.resolve(&walk, b"/proc/self/exe", true), Ok(program));
-    assert_eq!(readlink(&tree, &walk, b"/proc/self/exe"), Ok(&b"/prog"[..]));
-    assert_eq!(readlink(&tree, &walk, b"/proc/self"), Ok(&b"7"[..]));
+    assert_eq!(readlink(&tree, &walk, b"/proc/self/exe"), Ok((&b"/prog"[..]).into()));
+    assert_eq!(readlink(&tree, &walk, b"/proc/self"), Ok((&b"7"[..]).into()));
     assert_eq!(tree.resolve(&Walk { own: None, ..walk }, b"/proc/self/exe", true), Err(Errno::ENOENT));
     tree.fill_on_demand(proc).unwrap();
     let early = Walk { revealed: false, ..walk };
@@ -336,7 +337,7 @@ fn a_sealed_directory_is_pruned_whole() {
     let root = tree.root();
     let own = tree.add(root, b"7", New::Directory, 0o555, 0).unwrap();
     let stat = tree.add(own, b"stat", New::Proc(ProcFile::SelfStat, 7), 0o444, 0).unwrap();
-    tree.add(own, b"exe", New::Symlink(b"/bin/x"), 0o777, 0).unwrap();
+    tree.add(own, b"exe", New::Magic(stat, b"/bin/x"), 0o777, 0).unwrap();
     tree.seal(own).unwrap();
     assert_eq!(tree.unlink(own, b"stat", 1), Err(Errno::EPERM));
     assert_eq!(tree.rmdir(root, b"7", 1), Err(Errno::EPERM));
@@ -367,7 +368,7 @@ fn a_magic_link_leads_to_its_inode_under_whatever_name() {
     assert_eq!(tree.resolve(&walk, b"/link", true), Ok(file));
     assert_eq!(tree.resolve(&walk, b"/link/", true), Err(Errno::ENOTDIR));
     assert_eq!(tree.resolve(&walk, b"/link", false), Ok(link));
-    assert_eq!(readlink(&tree, &walk, b"/link"), Ok(&b"file:[2]"[..]));
+    assert_eq!(readlink(&tree, &walk, b"/link"), Ok((&b"file:[2]"[..]).into()));
     assert_eq!(tree.link_at(&walk, b"/there/second", link, 0), Err(Errno::EXDEV));
     // What it leads to may be gone, or be somewhere else.
     tree.rename_at((&walk, b"/there"), (&walk, b"/elsewhere"), false, 0).map(drop).unwrap();
@@ -375,4 +376,38 @@ fn a_magic_link_leads_to_its_inode_under_whatever_name() {
     assert_eq!(tree.unlink_at(&walk, b"/dir/file", 0), Ok(Freed(Some(1))));
     let open = |tree: &mut Tree<u32>| tree.open(&walk, b"/link", OpenFlags::empty(), 0, || Ok((0, 0))).map(|_| ());
     assert_eq!(open(&mut tree), Err(Errno::ENOENT));
+}
+
+#[test]
+fn a_magic_link_that_says_a_path_says_whether_that_is_still_there() {
+    let mut tree = Tree::new(0);
+    let program = create(&mut tree, "/prog", 1);
+    let root = tree.root();
+    for (name, says) in [(&b"exe"[..], &b"/prog"[..]), (b"0", b"file:[2]")] {
+        tree.add(root, name, New::Magic(program, says), 0o700, 0).unwrap();
+    }
+    let walk = walk(&tree);
+    let says = |tree: &Tree<u32>, path: &[u8]| readlink(tree, &walk, path).map(Cow::into_owned);
+    assert_eq!(tree.locate(&walk, b"/exe"), Ok((program, b"/prog".to_vec())));
+    assert_eq!(tree.locate(&walk, b"/0"), Ok((program, b"/0".to_vec())));
+    tree.hold(program).unwrap();
+    tree.unlink_at(&walk, b"/prog", 0).map(drop).unwrap();
+    assert_eq!(says(&tree, b"/exe"), Ok(b"/prog (deleted)".to_vec()));
+    assert_eq!(says(&tree, b"/0"), Ok(b"file:[2]".to_vec()));
+    assert_eq!(tree.locate(&walk, b"/exe"), Ok((program, b"/prog".to_vec())));
+    assert_eq!(tree.release(program), Freed(Some(1)));
+    assert_eq!(says(&tree, b"/exe"), Err(Errno::ENOENT));
+}
+
+#[test]
+fn magic_links_count_among_the_links_of_a_path() {
+    let mut tree = Tree::new(0);
+    let root = tree.root();
+    tree.add(root, b"root", New::Magic(root, b"/"), 0o700, 0).unwrap();
+    tree.add(root, b"self", New::Proc(ProcFile::SelfLink, 0), 0o777, 0).unwrap();
+    let walk = Walk { own: Some(root), ..walk(&tree) };
+    for name in ["/root", "/self"] {
+        assert_eq!(tree.resolve(&walk, name.repeat(40).as_bytes(), true), Ok(root));
+        assert_eq!(tree.resolve(&walk, name.repeat(41).as_bytes(), true), Err(Errno::ELOOP));
+    }
 }

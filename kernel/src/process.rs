@@ -35,6 +35,9 @@ pub struct Resources {
 pub struct Invocation {
     /// Path of the program, for `/proc/self/exe`.
     pub executable: Box<[u8]>,
+    /// The program's file, to which that leads whatever becomes of the path. It is kept until the last process that has been
+    /// called so has ended or become another program.
+    pub inode: InodeId,
     /// The arguments as `/proc/self/cmdline` gives them: a NUL behind each, and cut to [`COMMAND_LINE`].
     pub command_line: Box<[u8]>,
 }

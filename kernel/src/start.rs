@@ -107,9 +107,10 @@ pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
     let Some(shared) = target(&kernel.memory.physical.entry(global.pml4, PACKAGES_SLOT)) else { return };
     for name in kernel.files.names(DIRECTORY) {
         let path = [DIRECTORY, &name].concat();
-        let content = kernel.files.lookup(&path).ok().and_then(|inode| kernel.files.content(inode));
-        let Some((object, ..)) = content else { continue };
-        if let Err(why) = kernel.packages.add(&mut kernel.memory, shared, &name, object) {
+        let Ok(inode) = kernel.files.lookup(&path) else { continue };
+        let Some((object, ..)) = kernel.files.content(inode) else { continue };
+        let added = kernel.packages.add(&mut kernel.memory, shared, &name, (inode, object));
+        if let Err(why) = added.and_then(|()| kernel.files.enter(inode)) {
             log::warn!("package {} is not one: {why}", alloc::string::String::from_utf8_lossy(&name));
         }
     }

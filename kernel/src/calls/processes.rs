@@ -12,7 +12,7 @@ use crate::program::linux::{self, Request};
 use crate::program::strings::Strings;
 use crate::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
 use crate::{ending, lifecycle, schedule};
-use ::files::Errno;
+use ::files::{Errno, InodeId};
 use abi::native::WAIT;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -73,8 +73,10 @@ pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer 
     }
     let resources = &kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources;
     let (path, arguments, environment, limits) = (&name[..], &arguments, &environment, resources.limits);
-    let loaded = linux::load(kernel, cpu, &Request { path, inode, arguments, environment, limits })?;
-    become_program(caller, kernel, cpu, loaded, &name, executable);
+    kernel.files.enter(inode)?;
+    let loaded = linux::load(kernel, cpu, &Request { path, inode, arguments, environment, limits })
+        .inspect_err(|_| kernel.files.leave(&mut kernel.memory, Some(inode)))?;
+    become_program(caller, kernel, cpu, loaded, &name, (executable, inode));
     Ok(Reply::Gone)
 }
 
@@ -104,7 +106,7 @@ fn become_program(
     cpu: &InKernel,
     loaded: linux::Loaded,
     name: &[u8],
-    executable: Vec<u8>,
+    (executable, inode): (Vec<u8>, InodeId),
 ) {
     let (id, old) = (caller.process, caller.space.container);
     let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
@@ -122,8 +124,9 @@ fn become_program(
         let resources = &mut process.resources;
         resources.handlers.forget_functions();
         resources.name = Name::of_path(name);
-        let invocation = Invocation { executable: executable.into(), command_line: loaded.command_line };
-        resources.invocation = Some(Rc::new(invocation));
+        let invocation = Invocation { executable: executable.into(), inode, command_line: loaded.command_line };
+        let before = resources.invocation.replace(Rc::new(invocation)).and_then(Rc::into_inner);
+        kernel.files.leave(&mut kernel.memory, before.map(|invocation| invocation.inode));
     }
     kernel.files.conceal(id.number());
     lifecycle::leave_container(kernel, cpu, id, old);

@@ -326,17 +326,17 @@ impl Files {
         }
     }
 
-    /// Makes a directory some process's working directory, in which it stays even if it is removed.
-    pub fn enter(&mut self, directory: InodeId) -> Result<(), Errno> {
+    /// Keeps the directory that a process works in, or the program that it runs, even if its last name is removed. `ENFILE`
+    pub fn enter(&mut self, inode: InodeId) -> Result<(), Errno> {
         // The root stays anyway, and most processes never leave it.
-        if directory == self.root() { Ok(()) } else { self.tree.hold(directory) }
+        if inode == self.root() { Ok(()) } else { self.tree.hold(inode) }
     }
 
     /// Takes back one [`Files::enter`].
     #[inline]
-    pub fn leave(&mut self, memory: &mut Memory, directory: Option<InodeId>) {
-        if let Some(directory) = directory.filter(|directory| *directory != self.root()) {
-            let freed = self.tree.release(directory);
+    pub fn leave(&mut self, memory: &mut Memory, inode: Option<InodeId>) {
+        if let Some(inode) = inode.filter(|inode| *inode != self.root()) {
+            let freed = self.tree.release(inode);
             self.free(memory, freed);
         }
     }

@@ -3,7 +3,7 @@
 use super::{Bytes, Descriptors, Files, OPEN_FILES_MAX, Opened, now};
 use crate::arch::heap;
 use crate::kernel::Memory;
-use crate::process::Resources;
+use crate::process::{Invocation, Resources};
 use ::files::cpio::Reader;
 use ::files::inode::Kind;
 use ::files::unpack::{self, Store};
@@ -138,7 +138,7 @@ impl Files {
         if self.revealed.contains_key(&number) {
             return Ok(());
         }
-        self.make_own(number, resources.executable()).inspect_err(|_| self.conceal(number))
+        self.make_own(number, resources.invocation.as_deref()).inspect_err(|_| self.conceal(number))
     }
 
     /// Says in the directory of a process in `/proc` where the process works now.
@@ -155,7 +155,7 @@ impl Files {
         self.revealed.get(&number).map(|[own, _]| *own)
     }
 
-    fn make_own(&mut self, number: u32, executable: &[u8]) -> Result<(), Errno> {
+    fn make_own(&mut self, number: u32, invocation: Option<&Invocation>) -> Result<(), Errno> {
         let proc = self.lookup(b"/proc")?;
         self.tree.unseal(proc)?;
         let own = self.tree.add(proc, format!("{number}").as_bytes(), New::Directory, 0o555, now());
@@ -167,8 +167,10 @@ impl Files {
         self.tree.seal(descriptors)?;
         self.tree.fill_on_demand(descriptors)?;
         self.revealed.insert(number, [own, descriptors]);
-        if !executable.is_empty() {
-            self.tree.add(own, b"exe", New::Symlink(executable), 0o777, now())?;
+        if let Some(Invocation { executable, inode, .. }) = invocation {
+            let nameless = format!("file:[{}]", inode.number());
+            let called = if executable.is_empty() { nameless.as_bytes() } else { executable };
+            self.tree.add(own, b"exe", New::Magic(*inode, called), 0o777, now())?;
         }
         self.fill(own, &OWN, number)
     }

@@ -62,9 +62,10 @@ pub fn start(
     environment: &[&[u8]],
 ) -> Result<ProcessId, Errno> {
     let inode = kernel.files.lookup(path)?;
+    kernel.files.enter(inode)?;
     let (arguments, environment) = (&Strings::of(arguments), &Strings::of(environment));
     let loaded = load(kernel, cpu, &Request { path, inode, arguments, environment, limits: Limits::INITIAL })?;
-    let invocation = Invocation { executable: path.into(), command_line: loaded.command_line };
+    let invocation = Invocation { executable: path.into(), inode, command_line: loaded.command_line };
     let resources = Resources::new(&mut kernel.files, Name::of_path(path), Rc::new(invocation));
     let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);

@@ -8,7 +8,7 @@
 use super::elf;
 use crate::kernel::Memory;
 use crate::process::{Invocation, Name};
-use ::files::Errno;
+use ::files::{Errno, InodeId};
 use abi::layout::MAIN_STACK;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -63,7 +63,13 @@ impl Packages {
 
     /// Makes a program resident: maps its code in the packages' slot, beneath `shared` (the table that
     /// all page directories' slots point at), for good.
-    pub fn add(&mut self, memory: &mut Memory, shared: Frame, name: &[u8], object: ObjectId) -> Result<(), Errno> {
+    pub fn add(
+        &mut self,
+        memory: &mut Memory,
+        shared: Frame,
+        name: &[u8],
+        (inode, object): (InodeId, ObjectId),
+    ) -> Result<(), Errno> {
         let program = elf::parse(memory.object_size(object), |at, to| memory.read_object(object, at, to))?;
         let mut regions = Regions::default();
         // All between data and stack is heap, but for a page below the stack that catches its overflow.
@@ -90,7 +96,7 @@ impl Packages {
         memory.share_object(object);
         let executable: Box<[u8]> = [DIRECTORY, name].concat().into();
         let command_line = [&executable, &b"\0"[..]].concat().into();
-        let invocation = Rc::new(Invocation { executable, command_line });
+        let invocation = Rc::new(Invocation { executable, inode, command_line });
         self.0.push(Package {
             called: name.into(),
             name: Name::new(name),

@@ -147,8 +147,8 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
     /// Most names that one path may reveal: what a call may allocate has a limit.
     const MOST: usize = 8;
     let number = |name: &[u8]| -> Option<u32> {
-        let digits = core::str::from_utf8(name).ok().filter(|name| name.starts_with(|c: char| c.is_ascii_digit()));
-        digits?.parse().ok()
+        let digits = Some(name).filter(|name| name.first().is_some_and(u8::is_ascii_digit))?;
+        core::str::from_utf8(digits).ok()?.parse().ok()
     };
     let is_own = |name: &[u8]| matches!(name, b"self" | b"fd" | b"cwd" | b"stdin" | b"stdout" | b"stderr");
     let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();

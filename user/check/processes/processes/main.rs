@@ -5,6 +5,7 @@
 //!
 //! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
+mod deleted;
 mod ends;
 mod limits;
 mod making;
@@ -17,7 +18,8 @@ use std::process::exit;
 /// A check by name.
 type Check = (&'static str, fn());
 
-const CHECKS: [&[Check]; 5] = [making::CHECKS, sharing::CHECKS, ends::CHECKS, running::CHECKS, limits::CHECKS];
+const CHECKS: [&[Check]; 6] =
+    [making::CHECKS, sharing::CHECKS, ends::CHECKS, running::CHECKS, deleted::CHECKS, limits::CHECKS];
 
 fn main() {
     let words: Vec<String> = env::args().collect();

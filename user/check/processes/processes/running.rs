@@ -28,6 +28,7 @@ pub(crate) fn play(role: &str, words: &[String]) -> i32 {
     let mut number = || word.next().map_or(0, |word| word.parse::<u64>().unwrap());
     match role {
         "exit" => number() as i32,
+        "again" => run(ME, &["me", "as:exit", &number().to_string()]),
         "abort" => sys!(SYS_kill, sys!(SYS_getpid).unwrap(), SIGKILL).map_or(1, |_| 2),
         "tell" => {
             println!("{}|{}", words[1..].join("|"), env::var("PROCESSES").unwrap_or_default());
@@ -40,6 +41,7 @@ pub(crate) fn play(role: &str, words: &[String]) -> i32 {
             give(number() as i32, 1);
             i32::from(take(number() as i32) != Some(1))
         }
+        "deleted" => super::deleted::play(number()),
         "descend" => super::limits::play_descend(number()),
         "kept" => kept(number(), number()),
         "count" => {
@@ -51,14 +53,14 @@ pub(crate) fn play(role: &str, words: &[String]) -> i32 {
 }
 
 /// Runs this program in a role: `execve`, which returns only if it fails.
-fn run(path: &CStr, words: &[&str]) -> i32 {
+pub(crate) fn run(path: &CStr, words: &[&str]) -> i32 {
     let words: Vec<CString> = words.iter().map(|word| CString::new(*word).unwrap()).collect();
     let pointers: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect();
     let environment = [c"PROCESSES=maybe".as_ptr(), ptr::null()];
     sys!(SYS_execve, path, pointers.as_ptr(), environment.as_ptr()).unwrap_err()
 }
 
-const ME: &CStr = c"/proc/self/exe";
+pub(crate) const ME: &CStr = c"/proc/self/exe";
 
 /// The same for this program.
 pub(crate) fn run_as(words: &[&str]) -> i32 {
@@ -224,7 +226,8 @@ fn of_threads() {
     assert_eq!(end_of(pid), End::Exited(0));
 }
 
-fn file(name: &str, mode: u32, contents: &[u8]) -> CString {
+/// A file of this name and contents in `/tmp`.
+pub(crate) fn file(name: &str, mode: u32, contents: &[u8]) -> CString {
     let path = format!("/tmp/processes.{name}");
     let _ = fs::remove_file(&path);
     fs::write(&path, contents).unwrap();
@@ -366,7 +369,8 @@ fn many_arguments() {
 fn by_descriptor() {
     let file = sys!(SYS_open, ME, O_RDONLY | O_CLOEXEC).unwrap();
     let pid = child(|| {
-        let words = [c"me".as_ptr(), c"as:exit".as_ptr(), c"17".as_ptr(), ptr::null()];
+        // It finds itself, though nothing is known of its name.
+        let words = [c"me".as_ptr(), c"as:again".as_ptr(), c"17".as_ptr(), ptr::null()];
         sys!(SYS_execveat, file, c"", words.as_ptr(), &[0u64], AT_EMPTY_PATH).unwrap_err()
     });
     assert_eq!(end_of(pid), End::Exited(17));
