@@ -155,6 +155,16 @@ impl Control {
         self.job
     }
 
+    /// How the process is about to end, if it is.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Whether it is still to lose descriptors of the program that it was.
+    pub fn sheds(&self) -> bool {
+        self.sheds
+    }
+
     fn is_restless(&self) -> bool {
         self.pending != 0 || self.job != Job::Runs || self.ending.is_some() || self.sheds
     }
@@ -309,20 +319,10 @@ impl<R> Tasks<R> {
         self.change_control(id, |control| control.ending = None);
     }
 
-    /// How a process is about to end, if it is.
-    pub fn ending(&self, id: ProcessId) -> Option<Ending> {
-        self.process(id).and_then(|process| process.control.ending)
-    }
-
     /// Whether a process is still to lose descriptors of the program that it was: none of its threads goes to user mode
     /// before.
     pub fn set_shedding(&mut self, id: ProcessId, sheds: bool) {
         self.change_control(id, |control| control.sheds = sheds);
-    }
-
-    /// Whether that is so.
-    pub fn is_shedding(&self, id: ProcessId) -> bool {
-        self.process(id).is_some_and(|process| process.control.sheds)
     }
 
     /// A fork of a container has come to its first preemption point. The container's other threads park when they are about

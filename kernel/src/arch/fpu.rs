@@ -9,7 +9,7 @@ use super::physical::Frames;
 use alloc::boxed::Box;
 use containers::{ExtendedState, Frame, PhysicalMemory};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use raw_cpuid::CpuId;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 use zerocopy::IntoBytes;
@@ -17,8 +17,8 @@ use zerocopy::IntoBytes;
 /// Bytes of an area, at least: legacy region, XSAVE header, AVX.
 pub const AREA_SIZE: usize = 512 + 64 + 256;
 
-/// Which of the two ways; set once at boot.
-static XSAVE: AtomicBool = AtomicBool::new(false);
+/// Bytes of the state that the CPU saves, by XSAVE if they are more than [`HEADER`]; set once at boot.
+static SIZE: AtomicUsize = AtomicUsize::new(HEADER);
 
 /// All components that are enabled.
 const ALL: u32 = u32::MAX;
@@ -36,7 +36,7 @@ pub fn init() {
     unsafe { XCr0::write(components) };
     let size = CpuId::new().get_extended_state_info().map_or(0, |state| state.xsave_area_size_enabled_features());
     assert!(size as usize <= AREA_SIZE, "the CPU's XSAVE area of {size} bytes is larger than an area");
-    XSAVE.store(true, Ordering::Relaxed);
+    SIZE.store(if features().contains(Features::AVX) { AREA_SIZE } else { HEADER + 64 }, Ordering::Relaxed);
 }
 
 fn check(area: *const u8, length: usize) {
@@ -50,7 +50,7 @@ pub fn save<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
     // SAFETY: large enough and aligned, as just checked.
     unsafe {
-        if XSAVE.load(Ordering::Relaxed) {
+        if has_header() {
             core::arch::asm!("xsave64 [{}]", in(reg) area, in("eax") ALL, in("edx") ALL, options(nostack, preserves_flags));
         } else {
             core::arch::asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags));
@@ -65,7 +65,7 @@ pub fn restore<const N: usize>(area: &[u8; N]) {
     // SAFETY: large enough and aligned; bytes that the CPU does not accept are a general protection
     // fault, a panic. The kernel's own code uses none of these registers.
     unsafe {
-        if XSAVE.load(Ordering::Relaxed) {
+        if has_header() {
             core::arch::asm!("xrstor64 [{}]", in(reg) area, in("eax") ALL, in("edx") ALL, options(nostack, preserves_flags, readonly));
         } else {
             core::arch::asm!("fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags, readonly));
@@ -79,7 +79,7 @@ pub fn restore<const N: usize>(area: &[u8; N]) {
 /// it takes from the area all the same (SDM volume 1, 13.8). What else is there it does not read.
 pub fn initial<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
-    if XSAVE.load(Ordering::Relaxed) {
+    if has_header() {
         area[HEADER..HEADER + 64].fill(0);
     } else {
         area[..HEADER].fill(0);
@@ -163,17 +163,20 @@ pub const FRAME_FLAGS: u64 = 0x7;
 const HEADER: usize = 512;
 
 /// Bytes of the state that the CPU saves.
+#[inline(always)]
 pub fn size() -> usize {
-    match XSAVE.load(Ordering::Relaxed) {
-        true if features().contains(Features::AVX) => AREA_SIZE,
-        true => HEADER + 64,
-        false => HEADER,
-    }
+    SIZE.load(Ordering::Relaxed)
+}
+
+/// Whether it is saved by XSAVE.
+#[inline(always)]
+fn has_header() -> bool {
+    size() > HEADER
 }
 
 /// The components that are enabled, as in XCR0.
 fn components() -> u64 {
-    if features().contains(Features::AVX) { 7 } else { 3 }
+    if size() == AREA_SIZE { 7 } else { 3 }
 }
 
 /// Bytes of a state in a signal's frame.
@@ -182,9 +185,10 @@ pub fn size_in_frame() -> usize {
 }
 
 /// What describes a state in its unused bytes, as a handler on Linux finds it described.
+#[inline(always)]
 fn description() -> [u64; (HEADER - SOFTWARE_BYTES) / 8] {
     match size() as u64 {
-        size if size > HEADER as u64 => [u64::from(BEGIN_MARK) | (size + 4) << 32, components(), size, 0, 0, 0],
+        size if has_header() => [u64::from(BEGIN_MARK) | (size + 4) << 32, components(), size, 0, 0, 0],
         _ => [0; _],
     }
 }
@@ -208,14 +212,26 @@ pub fn save_described(frames: &mut Frames, frame: Frame, offset: usize) {
     // SAFETY: in a frame in use, large enough and aligned. Threads may have the frame mapped and change what is
     // written here, which nobody reads again before it has been checked ([`is_acceptable`]).
     unsafe {
-        if size() > HEADER {
-            area.add(HEADER).cast::<[u64; 8]>().write_volatile([0; 8]);
+        if has_header() {
+            put_words(area.add(HEADER), [0; 8]);
             core::arch::asm!("xsave64 [{}]", in(reg) area, in("eax") ALL, in("edx") ALL, options(nostack, preserves_flags));
         } else {
             core::arch::asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags));
         }
-        area.add(SOFTWARE_BYTES).cast::<[u64; 6]>().write_volatile(description());
+        put_words(area.add(SOFTWARE_BYTES), description());
         area.add(size()).cast::<u32>().write_volatile(END_MARK);
+    }
+}
+
+/// Writes words where a program may read and write meanwhile, each by itself.
+///
+/// # Safety
+/// They are mapped, aligned, and the kernel holds no reference to them.
+#[inline(always)]
+unsafe fn put_words<const N: usize>(to: *mut u8, words: [u64; N]) {
+    for (n, word) in words.into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<u64>().add(n).write_volatile(word) }
     }
 }
 
@@ -223,7 +239,7 @@ pub fn save_described(frames: &mut Frames, frame: Frame, offset: usize) {
 /// [`restore`] reads no other.
 pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), area: &mut [u8; N]) {
     let mut copy = |part: Range<usize>| frames.read(frame, offset + part.start, &mut area[part]);
-    if size() == HEADER {
+    if !has_header() {
         return copy(0..HEADER);
     }
     // MXCSR is loaded in any case, and without looking at what is not there the CPU refuses what may not be.
@@ -241,9 +257,10 @@ pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), ar
 /// Whether [`restore`] would accept a state that a program wrote: no reserved bits of MXCSR and of the
 /// XSAVE header (SDM volume 1, sections 10.5.1.2 and 13.8).
 pub fn is_acceptable<const N: usize>(area: &[u8; N]) -> bool {
-    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|n| area[at + n]));
-    let rest_is_zero = || area[HEADER + 8..HEADER + 64].as_chunks().0.iter().all(|word: &[u8; 8]| *word == [0; 8]);
-    area[26..28] == [0, 0] && (size() == HEADER || (word(HEADER) & !components() == 0 && rest_is_zero()))
+    let header = || area[HEADER..HEADER + 64].as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+    let allowed = [components(), 0, 0, 0, 0, 0, 0, 0];
+    let unknown = || header().zip(allowed).fold(0, |all, (word, allowed)| all | word & !allowed);
+    area[26..28] == [0, 0] && (!has_header() || unknown() == 0)
 }
 
 /// `si_code` of the floating-point exception that is pending in the registers, for vector 16 (x87) or

@@ -154,7 +154,7 @@ fn take_or_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answ
 pub fn kill(caller: &Caller, tasks: &mut Tasks, first: Option<ProcessId>) -> Answer {
     let (pid, number) = (caller.int(0), caller.arguments[1]);
     if pid > 0 {
-        let target = process(tasks, pid)?;
+        let target = process(caller, tasks, pid)?;
         if let Some(info) = sent(caller, number, SI_USER)? {
             signals::send_to_process(tasks, target, info);
         }
@@ -218,7 +218,10 @@ fn send_to_many(
 }
 
 /// The process that a positive number names, perhaps by one of its threads.
-fn process(tasks: &Tasks, number: i32) -> Result<ProcessId, Errno> {
+fn process(caller: &Caller, tasks: &Tasks, number: i32) -> Result<ProcessId, Errno> {
+    if number as u32 == caller.process.number() {
+        return Ok(caller.process);
+    }
     let thread = u32::try_from(number).ok().and_then(|number| tasks.by_number(number));
     thread.and_then(|id| tasks.thread(id)).map(|thread| thread.process).ok_or(Errno::ESRCH)
 }
@@ -269,7 +272,7 @@ fn told(caller: &Caller, memory: &mut Memory, own: bool, number: u64, info: u64)
 
 /// `rt_sigqueueinfo(process, signal, info)`
 pub fn queue(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let target = process(tasks, caller.int(0));
+    let target = process(caller, tasks, caller.int(0));
     let own = target == Ok(caller.process);
     let info = told(caller, memory, own, caller.arguments[1], caller.arguments[2])?;
     let target = target?;

@@ -16,9 +16,11 @@ use crate::schedule;
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::thread::{EXTENDED_STATE, SignalStack};
-use containers::{Fault, PhysicalMemory, Registers, Rights, SignalInfo, Space, Thread, ThreadId};
+use containers::{
+    Fault, Frame as Page, PAGE_SIZE, PhysicalMemory, Registers, Rights, SignalInfo, Space, Thread, ThreadId,
+};
 use cpulocal::InKernel;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 const SA_RESTORER: u64 = 0x0400_0000;
 const SA_ONSTACK: u64 = 0x0800_0000;
@@ -279,7 +281,16 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     // The restorer has taken its own address off.
-    let context: UserContext = read(&mut kernel.memory, space, thread.registers.rsp)?;
+    let context_at = thread.registers.rsp;
+    let place = kernel.memory.within_page(space, context_at, size_of::<UserContext>(), Rights::READ)?;
+    let context: UserContext = match place {
+        Some((page, offset)) => kernel.memory.physical.value(page, offset),
+        None => {
+            let mut context = UserContext::new_zeroed();
+            kernel.memory.copy_in(space, context_at, context.as_mut_bytes())?;
+            context
+        }
+    };
     let from = &context.registers;
     let [cs, _, _, ss] = from.segments.map(u64::from);
     take_general(&mut thread.registers, from);
@@ -289,7 +300,11 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
             fpu::initial(state);
             true
         }
-        at => take_extended(&mut kernel.memory, space, at, state).is_ok() && fpu::is_acceptable(state),
+        at => {
+            // Mostly it lies in the page that the context has been found in.
+            let near = place.filter(|_| at / PAGE_SIZE as u64 == context_at / PAGE_SIZE as u64).map(|(page, _)| page);
+            take_extended(&mut kernel.memory, space, (at, near), state).is_ok() && fpu::is_acceptable(state)
+        }
     };
     if !taken {
         // Not even a thread that is about to end keeps what the CPU does not accept.
@@ -305,22 +320,20 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     if is_whole { Ok(context.registers.rax) } else { Err(Fault::NoRegion) }
 }
 
-/// What a program has at an address, mostly in one page.
-fn read<T: FromBytes + IntoBytes>(memory: &mut Memory, space: Space, at: u64) -> Result<T, Fault> {
-    if let Some((page, offset)) = memory.within_page(space, at, size_of::<T>(), Rights::READ)? {
-        return Ok(memory.physical.value(page, offset));
+/// Takes a thread's extended state out of a frame, into its control block. The page that it begins in may be known.
+fn take_extended(
+    memory: &mut Memory,
+    space: Space,
+    (at, page): (u64, Option<Page>),
+    state: &mut [u8; EXTENDED_STATE],
+) -> Result<(), Fault> {
+    let offset = at as usize % PAGE_SIZE;
+    if offset + fpu::size() > PAGE_SIZE {
+        return memory.copy_in(space, at, &mut state[..fpu::size()]);
     }
-    let mut value = T::new_zeroed();
-    memory.copy_in(space, at, value.as_mut_bytes()).map(|()| value)
-}
-
-/// Takes a thread's extended state out of a frame, into its control block.
-fn take_extended(memory: &mut Memory, space: Space, at: u64, state: &mut [u8; EXTENDED_STATE]) -> Result<(), Fault> {
-    if let Some(place) = memory.within_page(space, at, fpu::size(), Rights::READ)? {
-        fpu::take(&memory.physical, place, state);
-        return Ok(());
-    }
-    memory.copy_in(space, at, &mut state[..fpu::size()])
+    let page = page.map_or_else(|| memory.user_frame(space, at, Rights::READ), Ok)?;
+    fpu::take(&memory.physical, (page, offset), state);
+    Ok(())
 }
 
 /// Takes the general registers of a frame. An instruction pointer that is none of user mode becomes one at which there is

@@ -15,7 +15,7 @@ use crate::kernel::{Kernel, Tasks};
 use crate::schedule::Running;
 use alloc::rc::Rc;
 pub use containers::signals::bit;
-use containers::signals::{REAL_TIME, each};
+use containers::signals::{Job, REAL_TIME, each};
 use containers::thread::{AfterHandler, Restart};
 use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, State, Target, ThreadId};
 use cpulocal::InKernel;
@@ -210,6 +210,11 @@ enum Effect {
     Handler,
 }
 
+/// A process's action for a signal.
+fn action(tasks: &Tasks, process: ProcessId, signal: u8) -> Action {
+    tasks.process(process).map_or(Action::default(), |process| process.resources.handlers.get(signal))
+}
+
 /// What the delivery of a signal to a process comes to.
 fn effect(tasks: &Tasks, process: ProcessId, signal: u8) -> Effect {
     tasks.process(process).map_or(Effect::Nothing, |process| effect_with(&process.resources.handlers, signal))
@@ -217,7 +222,12 @@ fn effect(tasks: &Tasks, process: ProcessId, signal: u8) -> Effect {
 
 /// The same with a process's actions at hand.
 fn effect_with(handlers: &Handlers, signal: u8) -> Effect {
-    match handlers.get(signal).handler {
+    effect_of(&handlers.get(signal), signal)
+}
+
+/// The same with the action at hand.
+fn effect_of(action: &Action, signal: u8) -> Effect {
+    match action.handler {
         DEFAULT if matches!(signal, SIGCHLD | SIGURG | SIGWINCH | SIGCONT) => Effect::Nothing,
         DEFAULT if STOPS & bit(signal) != 0 => Effect::Stops,
         DEFAULT => Effect::Ends,
@@ -232,16 +242,15 @@ pub fn force(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: Signal) 
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let number = signal.info.number;
     let blocked = thread.signal_mask & bit(number) != 0;
-    if effect(&kernel.tasks, thread.process, number) != Effect::Handler || blocked {
+    let action = action(&kernel.tasks, thread.process, number);
+    if effect_of(&action, number) != Effect::Handler || blocked {
         return kill(kernel, cpu, id, &signal);
     }
-    handle(kernel, cpu, id, &signal);
+    handle(kernel, cpu, id, &signal, action);
 }
 
 /// Sends a thread to its handler for a signal.
-fn handle(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) {
-    let Some(process) = kernel.tasks.thread(id).and_then(|thread| kernel.tasks.process(thread.process)) else { return };
-    let action = process.resources.handlers.get(signal.info.number);
+fn handle(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, action: Action) {
     if frame::push(kernel, cpu, id, signal, action).is_err() {
         // Its handler may have another stack. For want of a frame of its own it ends the process.
         let segmentation = Signal { info: from_kernel(SIGSEGV), ..*signal };
@@ -302,9 +311,8 @@ pub fn send_to_group(tasks: &mut Tasks, group: u32, info: SignalInfo) {
 
 fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) -> bool {
     let number = info.number;
-    if tasks.process(process).is_none_or(|process| process.ended.is_some()) {
-        return true;
-    }
+    let Some(receiver) = tasks.process(process).filter(|process| process.ended.is_none()) else { return true };
+    let effect = effect_with(&receiver.resources.handlers, number);
     // Which thread is told to end its process makes no difference.
     let target = if number == SIGKILL { Target::Process(process) } else { target };
     if number == SIGKILL {
@@ -323,7 +331,7 @@ fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
     };
     let Some(taker) = taker else { return post(tasks, process, target, info) };
     let awaited = tasks.thread(taker).is_some_and(|thread| thread.own_mask() & bit(number) != 0);
-    match effect(tasks, process, number) {
+    match effect {
         Effect::Nothing if !awaited => {}
         Effect::Stops if !awaited => stop(tasks, process, number),
         _ => {
@@ -340,9 +348,11 @@ fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
 /// Makes a signal pending, unless it is a real-time signal of which something would be lost. What `kill` sends tells
 /// nothing that matters.
 fn post(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) -> bool {
-    let most = tasks.process(process).map_or(0, |process| process.resources.limits.signals.soft);
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let fits = info.number < REAL_TIME || info.code == SI_USER || tasks.has_room(target, most);
+    let most = || {
+        let most = tasks.process(process).map_or(0, |process| process.resources.limits.signals.soft);
+        usize::try_from(most).unwrap_or(usize::MAX)
+    };
+    let fits = info.number < REAL_TIME || info.code == SI_USER || tasks.has_room(target, most());
     if fits {
         tasks.post(target, info);
     }
@@ -457,6 +467,9 @@ pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
     let Some(thread) = tasks.thread_mut(id) else { return };
     let before = core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE);
     let (process, own) = (thread.process, thread.own_pending());
+    if tasks.is_calm() {
+        return;
+    }
     let pending = own | tasks.process(process).map_or(0, |process| process.control.pending());
     if pending & before & !mask != 0 {
         tasks.alert(id);
@@ -544,11 +557,16 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
 #[inline(never)]
 fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
-        if let Some(how) = kernel.tasks.ending(thread.process) {
+        // Mostly so when a handler is to run now.
+        if thread.saved_mask.is_none() && kernel.tasks.is_calm() {
+            return true;
+        }
+        let Some(control) = kernel.tasks.process(thread.process).map(|process| &process.control) else { break };
+        if let Some(how) = control.ending() {
             ending::go_on(kernel, cpu, thread.process, id, how);
             return false;
         }
-        if kernel.tasks.is_shedding(thread.process) {
+        if control.sheds() {
             ending::shed(kernel, cpu, thread.process);
             kernel.tasks.make_ready(id);
             return false;
@@ -566,7 +584,7 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
         let (process, saved, open) = (thread.process, thread.saved_mask, kernel.tasks.open(thread));
         let call = thread.restart.filter(|call| call.rip == thread.registers.rip);
         let again = call.is_some();
-        if kernel.tasks.is_stopped(process) {
+        if control.job() != Job::Runs {
             kernel.tasks.park_stopped(id);
             settle_stop(&mut kernel.tasks, process);
             return false;
@@ -588,11 +606,12 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
             set_mask(&mut kernel.tasks, id, saved);
             continue;
         };
-        match effect(&kernel.tasks, process, info.number) {
+        let action = action(&kernel.tasks, process, info.number);
+        match effect_of(&action, info.number) {
             Effect::Nothing => {}
             Effect::Stops => stop(&mut kernel.tasks, process, info.number),
             Effect::Ends => kill(kernel, cpu, id, &info.into()),
-            Effect::Handler => handle(kernel, cpu, id, &info.into()),
+            Effect::Handler => handle(kernel, cpu, id, &info.into(), action),
         }
     }
     false

@@ -139,6 +139,7 @@ fn main() {
         ("ignored", kept::ignored),
         ("flags", kept::flags),
         ("frame", kept::frame),
+        ("anywhere", stacks::anywhere),
         ("unwritable", stacks::unwritable),
         ("disarmed", stacks::disarmed),
         ("suspend", waiting::suspend),

@@ -112,3 +112,72 @@ pub(crate) fn disarmed() {
     exchange(Some(describe(ptr::null_mut(), 0, SS_DISABLE))).expect("none");
     install(SIGUSR1, 0, 0);
 }
+
+/// Where the extended state lies in a frame, and where the handler is to put it instead; 0: nowhere else.
+static STATE: AtomicU64 = AtomicU64::new(0);
+static ELSEWHERE: AtomicU64 = AtomicU64::new(0);
+
+/// Gives back another xmm0, in whose place the frame has the one of the interrupted code.
+extern "C" fn change(_: i32, _: *mut siginfo_t, context: *mut c_void) {
+    const XMM0: usize = 160;
+    // SAFETY: a frame is laid out so (`sigcontext.h` and `ucontext.h`); elsewhere is room for it, and the program's own registers are as the compiler wants them.
+    unsafe {
+        let place = context.cast::<u64>().add(28);
+        let state = ptr::with_exposed_provenance_mut::<u8>(place.read() as usize);
+        STATE.store(state.addr() as u64, SeqCst);
+        let xmm0 = state.add(XMM0).cast::<u64>();
+        xmm0.write(!xmm0.read());
+        let elsewhere = ELSEWHERE.load(SeqCst);
+        if elsewhere != 0 {
+            let whole = state.add(468).cast::<u32>().read().max(512) as usize;
+            ptr::copy_nonoverlapping(state, ptr::with_exposed_provenance_mut(elsewhere as usize), whole);
+            place.write(elsewhere);
+        }
+    }
+}
+
+/// What xmm0 is after a signal, where it was `before`.
+fn xmm0_after_signal(before: u64) -> u64 {
+    let (after, pid): (u64, u64);
+    pid = sys!(SYS_getpid).expect("it has a number");
+    // SAFETY: a call, whose handler returns here.
+    unsafe {
+        std::arch::asm!(
+            "movq xmm0, {before}",
+            "syscall",
+            "movq {after}, xmm0",
+            before = in(reg) before,
+            after = out(reg) after,
+            inout("rax") SYS_kill => _,
+            in("rdi") pid,
+            in("rsi") SIGUSR1 as u64,
+            out("rcx") _,
+            out("r11") _,
+            out("xmm0") _,
+        );
+    }
+    after
+}
+
+/// The state is taken from where the frame says that it is, whether it lies in one page or in two, in that of the registers
+/// or in another.
+pub(crate) fn anywhere() {
+    set_action(SIGUSR1, change as *const () as usize, SA_SIGINFO | SA_ONSTACK, 0);
+    let (room, elsewhere) = (pages(8), pages(3));
+    let mut in_two = [false; 2];
+    for shift in (0..PAGE).step_by(192) {
+        set(room.wrapping_add(shift), 4 * PAGE, 0);
+        ELSEWHERE.store(0, SeqCst);
+        assert_eq!(xmm0_after_signal(0x1234_5678), !0x1234_5678, "{shift}");
+        in_two[usize::from(STATE.load(SeqCst) as usize % PAGE + 512 > PAGE)] = true;
+        // At the same place of another page, or at one that crosses pages where this does not.
+        let state = STATE.load(SeqCst) as usize;
+        for there in [elsewhere.addr() + state % PAGE, elsewhere.addr() + PAGE + (state + PAGE / 2) % PAGE] {
+            ELSEWHERE.store(there as u64, SeqCst);
+            assert_eq!(xmm0_after_signal(there as u64), !(there as u64), "{shift}");
+        }
+    }
+    assert_eq!(in_two, [true; 2], "in one page, and in two");
+    set(ptr::null_mut(), 0, SS_DISABLE);
+    install(SIGUSR1, 0, 0);
+}
