@@ -13,23 +13,11 @@ mod boot;
 #[expect(unsafe_code, reason = "makes the one reference to the kernel's state")]
 mod boundary;
 mod calls;
-mod console;
-mod ending;
-mod files;
-mod kernel;
-mod lifecycle;
-mod messages;
+mod core;
 mod options;
 mod panic;
-mod process;
-mod program;
-mod random;
-mod schedule;
-mod shortage;
-mod signals;
 mod start;
 mod statistics;
-mod trap;
 
 use arch::physical::Frames;
 use arch::{

@@ -1,6 +1,7 @@
 //! What the kernel's command line asks for.
 
 use crate::arch::exit;
+use crate::core::console::ConsoleMode;
 use ::files::size::Size;
 use abi::channel;
 use abi::words::WORDS;
@@ -23,15 +24,6 @@ pub struct Options {
     pub fixed_places: bool,
     /// How a thread is tied to the CPU that it ran on.
     pub affinity: Affinity,
-}
-
-/// What is at the other end of the console.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ConsoleMode {
-    /// Files or pipes.
-    Pipe,
-    /// A terminal.
-    Terminal,
 }
 
 /// The strategy that this kernel was built with.

@@ -3,15 +3,16 @@
 use crate::arch::bootinfo::{BootInfo, Module};
 use crate::arch::physical::Frames;
 use crate::arch::{clock, exit, heap};
-use crate::console::{Console, TerminalControl};
-use crate::files::{Files, UnpackError};
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::messages::Messages;
+use crate::core::console::{Console, TerminalControl};
+use crate::core::files::{Files, UnpackError};
+use crate::core::kernel::{Kernel, Memory, Tasks, Upcalls};
+use crate::core::messages::Messages;
+use crate::core::packages::{DIRECTORY, Packages};
+use crate::core::program::{self, FirstError};
+use crate::core::random::Random;
+use crate::core::statistics::Statistics;
 use crate::options::Options;
-use crate::program::packages::{DIRECTORY, Packages};
-use crate::program::{self, FirstError};
-use crate::random::Random;
-use crate::statistics::Statistics;
+use crate::{calls, statistics};
 use ::files::Errno;
 use ::files::size::Size;
 use ::files::tree::INODES_MAX;
@@ -36,12 +37,17 @@ pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Opt
         files: Files::new(&mut memory),
         memory,
         tasks,
-        console: Console::new(options),
+        console: Console::new(options.console, options.size),
         messages: Messages::default(),
         packages: Packages::default(),
         random: Random::new(options.seed, !options.fixed_places),
         statistics: Statistics { wanted: options.statistics, ..Statistics::default() },
         first: None,
+        upcalls: Upcalls {
+            child_ended: calls::processes::child_ended,
+            tell_rest: calls::time::tell_rest,
+            statistics: statistics::each,
+        },
     };
     (kernel, cpu)
 }

@@ -2,43 +2,23 @@
 //!
 //! Counters live where they are counted; [`each`] is the one place that knows them all.
 
+use crate::arch::accounts::{self, COUNTS, Cause, Counts, Cycles};
 use crate::arch::cpulocal::{self, counters};
 use crate::arch::{clock, heap, image};
-use crate::boundary::{self, COUNTS, Cause, Counts, Cycles};
-use crate::kernel::Kernel;
-use crate::{arch, calls, schedule};
+use crate::calls;
+use crate::core::kernel::{Give, Kernel};
+use crate::core::schedule;
 use ::cpulocal::CpuLocal;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use containers::Cpu;
 use core::cell::Cell;
-use core::fmt::Write;
-
-/// Counts that have no better home, and what is asked of a report.
-#[derive(Default)]
-pub struct Statistics {
-    /// Page faults taken from user mode.
-    pub page_faults: u64,
-    /// System calls asked for that are not there.
-    pub unknown_calls: u64,
-    /// Frames free when the first process was about to start.
-    pub frames_free_at_start: u64,
-    /// Pages of the kernel's heap then, idle ones among them: what it has grown by is not free, and not lost.
-    pub heap_pages_at_start: u64,
-    /// Microseconds from the kernel's first instruction to the first process.
-    pub boot_microseconds: u64,
-    /// A report is wanted at the end of the run.
-    pub wanted: bool,
-    /// Which unknown calls have been logged, a bit for each number below 512.
-    pub logged_calls: [u64; 8],
-}
 
 /// Names of what brings a CPU into the kernel, in the order of [`Cause`].
 const CAUSES: [&str; 3] = ["system_call", "exception", "interrupt"];
 
 /// Calls `give` with every statistic's name and value.
-pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
+pub fn each(kernel: &Kernel, give: Give<'_>) {
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
     // Together, before the report itself allocates: their sum is what programs do not have.
     let [free, heap, idle] = [memory.physical.free(), heap::pages(), heap::idle_pages()];
@@ -52,7 +32,7 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     give("level2_interrupts", sum(&|counts| counts.level2.get()));
     give("idle_wakeups", sum(&|counts| counts.from_idle.get()));
     give("context_switches", total(kernel, &schedule::SWITCHES));
-    let cycles: Vec<Cycles> = (0..memory.cpu_count()).map(|n| boundary::cycles(Cpu(n as u8))).collect();
+    let cycles: Vec<Cycles> = (0..memory.cpu_count()).map(|n| accounts::cycles(Cpu(n as u8))).collect();
     give("user_cycles", cycles.iter().map(|cycles| cycles.user).sum());
     give("kernel_cycles", cycles.iter().map(|cycles| cycles.kernel).sum());
     for (index, cause) in CAUSES.iter().enumerate() {
@@ -72,7 +52,7 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
     }
     give("cpulocal_address", image::cpulocal().start);
     #[cfg(feature = "smp")]
-    several(kernel, &cycles, &mut give);
+    several(kernel, &cycles, give);
     give("tsc_hz", clock::tsc_hz());
     give("boot_microseconds", kernel.statistics.boot_microseconds);
     give("page_faults", kernel.statistics.page_faults);
@@ -117,12 +97,13 @@ pub fn each(kernel: &Kernel, mut give: impl FnMut(&str, u64)) {
 
 /// What there is only with several CPUs.
 #[cfg(feature = "smp")]
-fn several(kernel: &Kernel, cycles: &[Cycles], give: &mut impl FnMut(&str, u64)) {
+fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
+    use crate::arch::accounts::{WAITS, Waits};
     use crate::arch::{remote, smp};
     use crate::boundary::lock;
     let cpus = || (0..kernel.memory.cpu_count()).map(|number| Cpu(number as u8));
-    let waits: Vec<_> = cpus().map(|cpu| counters(cpu, &lock::WAITS)).collect();
-    let contended = |waits: &lock::Waits| waits.count.iter().map(Cell::get).sum::<u64>();
+    let waits: Vec<_> = cpus().map(|cpu| counters(cpu, &WAITS)).collect();
+    let contended = |waits: &Waits| waits.count.iter().map(Cell::get).sum::<u64>();
     give("lock_contended", waits.iter().map(contended).sum());
     for (index, cause) in CAUSES.iter().enumerate() {
         give(&format!("lock_contended_{cause}"), waits.iter().map(|waits| waits.count[index].get()).sum());
@@ -152,14 +133,4 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: &mut impl FnMut(&str, u64))
 /// The sum of a counter that each CPU has.
 fn total(kernel: &Kernel, counter: &'static CpuLocal<Cell<u64>>) -> u64 {
     (0..kernel.memory.cpu_count()).map(|n| counters(Cpu(n as u8), counter).get()).sum()
-}
-
-/// Sends the report to the host, as one line of JSON.
-pub fn report(kernel: &Kernel) {
-    let mut line = String::with_capacity(2048);
-    each(kernel, |name, value| {
-        let separator = if line.is_empty() { '{' } else { ',' };
-        let _ = write!(line, "{separator}\"{name}\":{value}");
-    });
-    arch::debugcon::record(abi::channel::STATS, format_args!("{line}}}"));
 }

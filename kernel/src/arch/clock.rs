@@ -5,6 +5,7 @@
 //! 2²² at 4 GHz, and needs no division. Written once at boot; before that, time stands at zero.
 
 use super::{legacy, rtc};
+use containers::Times;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use raw_cpuid::CpuId;
 
@@ -102,4 +103,10 @@ fn cpuid_hz() -> Option<u64> {
         id.get_processor_frequency_info().map(|info| u64::from(info.processor_base_frequency()) * 1_000_000)
     })
     .filter(|&hz| hz >= 4_000_000)
+}
+
+/// How a time divides into that in user mode and that in the kernel, waits to be let in included; in nanoseconds.
+pub fn shares(times: Times) -> [u64; 2] {
+    let user = duration(times.user_ticks).min(times.total);
+    [user, times.total - user]
 }

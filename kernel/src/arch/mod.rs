@@ -3,6 +3,7 @@
 //! The home of the kernel's unsafe code. What it offers the rest of the kernel is safe to call; where
 //! an order must be kept (frames before heap before CPU-local data), `main.rs` keeps it.
 
+pub mod accounts;
 pub mod acpi;
 pub mod apic;
 pub mod backtrace;

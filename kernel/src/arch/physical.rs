@@ -23,6 +23,9 @@ use x86_64::structures::paging::page_table::PageTableEntry;
 use x86_64::{PhysAddr, VirtAddr};
 use zerocopy::FromBytes;
 
+/// The memory subsystem on this machine.
+pub type Memory = containers::Memory<Frames>;
+
 /// Where the direct map begins: physical address zero.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 

@@ -134,7 +134,7 @@ pub fn call_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
 
 /// The vector of the exception or interrupt that has brought this CPU in from user mode, if that is how it came in:
 /// then the kernel's outermost frame, whose return address is `outermost`, begins at the very top of its stack. Unlike the
-/// [current](crate::schedule::current) thread, which is several words, a non-maskable interrupt can ask this at any time.
+/// [current](crate::core::schedule::current) thread, which is several words, a non-maskable interrupt can ask this at any time.
 #[cfg(feature = "smp")]
 pub fn trap_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
     let top = (KERNEL_STACK.get(cpu).get() - size_of::<u64>() as u64) as *const u64;

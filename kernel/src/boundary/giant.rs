@@ -1,14 +1,13 @@
 //! The strategy of papers/001: one CPU at a time in the kernel. The giant lock is requested when the level
 //! rises and given back when it falls.
 
-use super::Cause;
 use super::stop;
-use crate::arch::cpulocal::{Counters, counters};
+use crate::arch::accounts::{self, Cause, WAITS, waited};
 use crate::arch::deferred::{self, Notes};
 use crate::arch::patience::{self, Patience};
 use crate::arch::remote::{self, Answer};
 use crate::arch::{apic, clock, devices, idt, interrupts, trace};
-use crate::schedule;
+use crate::core::schedule;
 use ::trace::Event;
 use containers::CpuSet;
 use core::cell::Cell;
@@ -44,23 +43,7 @@ static HALTED: AtomicU64 = AtomicU64::new(0);
 /// plays more CPUs than it has, the one whose turn it is would else be kept from running by those that spin.
 const SPIN: u64 = 1 << 17;
 
-/// This CPU's waits by [`Cause`]. Whoever need not wait pays nothing for them.
-pub struct Waits {
-    /// How many.
-    pub count: [Cell<u64>; 3],
-    /// Their cycles; while one goes on, less the time of its beginning.
-    cycles: [Cell<u64>; 3],
-}
-
-// SAFETY: cells of words, and nothing else.
-unsafe impl Counters for Waits {}
-
 cpu_local! {
-    /// What this CPU's waits come to.
-    pub static WAITS: Waits = Waits {
-        count: [const { Cell::new(0) }; 3],
-        cycles: [const { Cell::new(0) }; 3],
-    };
     /// This CPU, as the lock knows it.
     static ME: Cell<Cpu> = Cell::new(numbered(0));
     /// The patience of the wait that this CPU is in, if it has lasted for longer than [`SPIN`].
@@ -101,11 +84,11 @@ pub(super) fn enter(cpu: &InKernel) -> Result<(), Place> {
 pub(super) fn wait(cpu: &InKernel, place: Place, cause: Cause) -> bool {
     let waits = WAITS.get(cpu);
     let time = &waits.cycles[cause as usize];
-    super::count(&waits.count[cause as usize]);
-    SPIN_UNTIL.get(cpu).set(super::begin(time).wrapping_add(SPIN));
+    accounts::count(&waits.count[cause as usize]);
+    SPIN_UNTIL.get(cpu).set(accounts::begin(time).wrapping_add(SPIN));
     trace::here(cpu, Event::Requested);
     LOCK.wait(ME.get(cpu).get(), place, &mut Waiter);
-    super::end(time);
+    accounts::end(time);
     let eventful = EVENTFUL.get(cpu).get();
     if eventful {
         end_of_eventful(cpu);
@@ -156,11 +139,6 @@ fn wake_next() {
         remote::wake(cpu, wanted);
         trace::here(cpu, Event::Woken);
     }
-}
-
-/// Cycles that a CPU has waited for the lock, by cause; while a wait goes on, less the time of its beginning.
-pub(super) fn waited(cpu: containers::Cpu) -> [u64; 3] {
-    counters(cpu, &WAITS).cycles.map(Cell::into_inner)
 }
 
 /// Whether an interrupt at level 1 came while this CPU had halted, waiting for the lock: it does not have it

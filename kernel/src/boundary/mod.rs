@@ -25,15 +25,16 @@ mod up;
 #[cfg(feature = "smp")]
 pub use giant as lock;
 
-use crate::arch::cpulocal::{Counters, counters};
+use crate::arch::accounts::{COUNTS, Cause, begin, count, end, trap_began, trap_ended};
 use crate::arch::fault::{self, EXCEPTIONS, Fault};
 use crate::arch::frame::{self, IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME};
 use crate::arch::{clock, deferred, devices, interrupts, trace};
-use crate::kernel::Kernel;
-use crate::schedule::Running;
-use crate::{arch, calls, schedule, signals, trap};
+use crate::core::kernel::Kernel;
+use crate::core::schedule::{self, Choice};
+use crate::core::{delivery, shortage, signals, trap, work};
+use crate::{arch, calls};
 use ::trace::{Class, Event, From, To};
-use containers::{Cpu, CpuSet, Registers};
+use containers::{CpuSet, Registers};
 use core::cell::Cell;
 use cpulocal::{AtLevel1, Guarded, InKernel, cpu_local};
 #[cfg(feature = "smp")]
@@ -42,145 +43,9 @@ use strategy::Place;
 #[cfg(not(feature = "smp"))]
 use up as strategy;
 
-/// What brought a CPU into the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
-    /// The `syscall` instruction.
-    SystemCall,
-    /// A fault of the running program's.
-    Exception,
-    /// A device or the timer.
-    Interrupt,
-}
-
-/// Entries to levels 1 and 2 by cause.
-pub struct Counts {
-    /// Entries to level 1, by [`Cause`].
-    pub level1: [Cell<u64>; 3],
-    /// Interrupts taken at level 1, which made it level 2.
-    pub level2: Cell<u64>,
-    /// Entries from the idle loop; they are in `level1` too.
-    pub from_idle: Cell<u64>,
-    /// Cycles of exceptions and of interrupts, their waits included. Those of system calls are what is left of
-    /// the kernel's time, so that the way in and out of a call need not count them.
-    trapped: [Cell<u64>; 2],
-    /// When this CPU's time began: the boot CPU's when the boot was over, a further one's when it came up.
-    since: Cell<u64>,
-}
-
-// SAFETY: cells of words, and nothing else.
-unsafe impl Counters for Counts {}
-
-/// How a CPU's cycles divide.
-pub struct Cycles {
-    /// In user mode.
-    pub user: u64,
-    /// In the kernel.
-    pub kernel: u64,
-    /// In the kernel, by [`Cause`]. With a lock: holding it, but for requests that an interrupt answers without.
-    pub by_cause: [u64; 3],
-    /// Waiting to be let into the kernel, by [`Cause`].
-    pub waits: [u64; 3],
-    /// Halted.
-    pub idle: u64,
-}
-
 cpu_local! {
-    /// This CPU's counts.
-    pub static COUNTS: Counts = Counts {
-        level1: [const { Cell::new(0) }; 3],
-        level2: Cell::new(0),
-        from_idle: Cell::new(0),
-        trapped: [const { Cell::new(0) }; 2],
-        since: Cell::new(0),
-    };
     /// What is known of a system call that [`enter_system_call`] has returned from with [`STAYS`].
     static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
-}
-
-/// How a CPU's cycles since the boot divide. What is neither user mode nor idle nor waiting is the kernel's.
-pub fn cycles(of: Cpu) -> Cycles {
-    let now = clock::rdtsc();
-    // What has begun and not ended yet has had the time of its beginning subtracted, which is more than it
-    // can ever add up to: it is negative until then.
-    let up_to_now = |time: u64| if (time as i64) < 0 { time.wrapping_add(now) } else { time };
-    let user = up_to_now(user_time(of));
-    let since = |cpu: Cpu| counters(cpu, &COUNTS).since.get();
-    let start = since(Cpu(0));
-    // A further CPU has been idle since it came up; the boot was not over then.
-    let idle = up_to_now(counters(of, &IDLE_TIME).get()).saturating_sub(start.saturating_sub(since(of)));
-    let waits = strategy::waited(of).map(up_to_now);
-    let counts = counters(of, &COUNTS);
-    let kernel = now.wrapping_sub(start).saturating_sub(user + waits.iter().sum::<u64>() + idle);
-    let trap = |cause: Cause| up_to_now(counts.trapped[cause as usize - 1].get()).saturating_sub(waits[cause as usize]);
-    let (exceptions, interrupts) = (trap(Cause::Exception), trap(Cause::Interrupt));
-    let by_cause = [kernel.saturating_sub(exceptions + interrupts), exceptions, interrupts];
-    Cycles { user, kernel, by_cause, waits, idle }
-}
-
-impl Cycles {
-    /// Waiting to be let into the kernel, whatever for.
-    pub fn waiting(&self) -> u64 {
-        self.waits.iter().sum()
-    }
-}
-
-/// What a CPU has in [`USER_TIME`]. The entry code adds the two halves of its counter one after the other, with
-/// interrupts off, and another CPU may look between the two: what counts is what stays for longer than that.
-/// It does soon, since who asks is in the kernel: the other one waits for the strategy if it comes in.
-///
-/// Should a hypervisor stop it just there and for so long, this once 2³² cycles are missing or too many.
-fn user_time(of: Cpu) -> u64 {
-    /// Far longer than two instructions take, in cycles.
-    const LONG: u64 = 1000;
-    let read = || counters(of, &USER_TIME).get();
-    let mut time = read();
-    while cfg!(feature = "smp") {
-        let since = clock::rdtsc();
-        while clock::rdtsc() - since < LONG {
-            core::hint::spin_loop();
-        }
-        let again = read();
-        if core::mem::replace(&mut time, again) == again {
-            break;
-        }
-    }
-    time
-}
-
-#[inline(always)]
-fn count(counter: &Cell<u64>) {
-    counter.set(counter.get().wrapping_add(1));
-}
-
-/// User mode, idleness or a wait begins now.
-#[inline(always)]
-fn begin(time: &Cell<u64>) -> u64 {
-    let now = clock::rdtsc();
-    time.set(time.get().wrapping_sub(now));
-    now
-}
-
-/// User mode, idleness or a wait ends now.
-#[inline(always)]
-fn end(time: &Cell<u64>) -> u64 {
-    let now = clock::rdtsc();
-    time.set(time.get().wrapping_add(now));
-    now
-}
-
-/// An exception or interrupt has begun.
-fn trap_began(cpu: &InKernel, cause: Cause, when: u64) {
-    let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
-    time.set(time.get().wrapping_sub(when));
-}
-
-/// And ends. A system call is left out: see [`Counts`].
-fn trap_ended(cpu: &InKernel, cause: Cause, when: u64) {
-    if cause != Cause::SystemCall {
-        let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
-        time.set(time.get().wrapping_add(when));
-    }
 }
 
 // SAFETY: what keeps it from being `Send` by itself are counted references (`Rc`), of processes to what they share and of
@@ -288,13 +153,20 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
             break;
         }
         if deferred::any(cpu) {
-            kernel.work_off(cpu, deferred::take(cpu));
+            work::work_off(kernel, cpu, deferred::take(cpu));
         } else if !kernel.tasks.attention.contains(here) {
             break;
         }
-        if let Some(chosen) = schedule::choose(kernel, cpu)
-            && !signals::deliver(kernel, cpu, &chosen)
-        {
+        let goes_on = match schedule::choose(kernel, cpu) {
+            Choice::Runs(chosen) => delivery::deliver(kernel, cpu, &chosen),
+            Choice::Idle => true,
+            Choice::LacksDirectory(thread) => {
+                shortage::relieve_directory(kernel, cpu, thread);
+                kernel.tasks.attention.insert(here);
+                continue;
+            }
+        };
+        if !goes_on {
             kernel.tasks.attention.insert(here);
             gone += 1;
         }
@@ -448,14 +320,6 @@ fn set_result(kernel: &mut Kernel, cpu: &InKernel, result: u64) {
     }
 }
 
-/// The thread that makes a system call.
-#[inline(always)]
-pub fn caller(call: &SystemCall) -> Running {
-    // SAFETY: the call came from user mode, where a CPU goes only with a current thread, and it stays
-    // current until the CPU leaves.
-    unsafe { schedule::running(&call.cpu).unwrap_unchecked() }
-}
-
 /// An exception or interrupt of the current thread.
 pub extern "C" fn enter_trap() -> *const Registers {
     // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
@@ -591,17 +455,4 @@ pub extern "C" fn interrupted(registers: &Registers) {
 extern "C" fn in_kernel(registers: &Registers) -> ! {
     let Registers { vector, code, rip, rsp, .. } = *registers;
     fault::kernel_fault(Fault { vector: vector as u8, error: code, rip, rsp })
-}
-
-/// Lets interrupts in for the rest of a long call at level 1, so that devices are answered meanwhile.
-pub fn let_interrupts_in(_cpu: &InKernel) {
-    interrupts::enable();
-}
-
-/// Keeps interrupts out again, before the level falls. What they have left to do is done then.
-pub fn keep_interrupts_out(kernel: &mut Kernel, cpu: &InKernel) {
-    interrupts::disable();
-    if deferred::any(cpu) {
-        kernel.tasks.attention.insert(schedule::this_cpu(cpu));
-    }
 }

@@ -1,8 +1,8 @@
 //! The strategy of the uniprocessor: levels are kept, and that is all. Nobody else can be in the
 //! kernel, so entering and leaving cost nothing.
 
-use super::Cause;
-use containers::{Cpu, CpuSet};
+use crate::arch::accounts::Cause;
+use containers::CpuSet;
 use cpulocal::InKernel;
 
 /// There is nothing to make ready.
@@ -34,11 +34,6 @@ pub(super) fn leave_level2(_cpu: &InKernel) {}
 #[inline(always)]
 pub(super) fn is_postponed(_cpu: &InKernel, _vector: u64) -> bool {
     false
-}
-
-/// Nobody waits.
-pub(super) fn waited(_cpu: Cpu) -> [u64; 3] {
-    [0; 3]
 }
 
 /// Whether an interrupt is another CPU's request.

@@ -2,7 +2,7 @@
 
 use super::memory::{PAGE, populate, range};
 use super::{Answer, Caller, DONE, bad_address, no_memory, place, preempt};
-use crate::kernel::{Memory, Tasks};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::Errno;
 use containers::region::Covered;
 use containers::{Backing, Budget, ContainerId, Region, Traits};

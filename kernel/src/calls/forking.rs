@@ -10,12 +10,12 @@
 use super::memory::change_with;
 use super::{Answer, Caller, Reply, no_memory, place, preempt, settle_remains, threads, value};
 use crate::arch::fpu;
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::schedule;
-use crate::signals::SIGCHLD;
+use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::process::check_room;
+use crate::core::schedule;
+use crate::core::signals::SIGCHLD;
 use ::files::Errno;
 use containers::directory::USER_END;
-use containers::tasks::MAX_PROCESSES;
 use containers::{Budget, Channel, ContainerId, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
 use cpulocal::InKernel;
 use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
@@ -30,13 +30,6 @@ const CLONE_VFORK: u64 = 0x4000;
 const FREE_EACH: usize = 16;
 const FREE_ANYWAY: usize = 256;
 const FREE_SHARE: usize = 32;
-
-/// Whether a process may make one more, or a thread: `EAGAIN`
-pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
-    let limit = tasks.process(maker).map_or(0, |process| process.resources.limits.processes.soft);
-    let there_are = tasks.threads_live();
-    if tasks.processes_live() < MAX_PROCESSES && u64::from(there_are) < limit { Ok(()) } else { Err(Errno::EAGAIN) }
-}
 
 /// Sees to it that there are frames for one process more: `ENOMEM`. If what is left of others may be enough, the call is
 /// to be made again.
@@ -163,7 +156,8 @@ fn make_child(caller: &Caller, kernel: &mut Kernel, container: ContainerId, flag
         main.signal_stack = thread.signal_stack;
     }
     let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
-    let resources = parent.resources.inherit(&mut kernel.files)?;
+    kernel.files.enter(parent.resources.directory)?;
+    let resources = parent.resources.inherit();
     // There is room: that was looked up first.
     kernel.tasks.make_process(main, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)
 }

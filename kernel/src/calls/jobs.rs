@@ -1,9 +1,9 @@
 //! Job control: calls on process groups and sessions, and who may use the terminal.
 
 use super::{Answer, Caller, DONE, Reply, value};
-use crate::console::{Console, TerminalControl};
-use crate::kernel::{Memory, Tasks};
-use crate::signals::{self, SIGCONT, SIGHUP, SIGTTIN, SIGTTOU, from_kernel};
+use crate::core::console::{Console, TerminalControl};
+use crate::core::kernel::{Memory, Tasks};
+use crate::core::signals::{self, SIGTTIN, SIGTTOU, from_kernel};
 use ::files::Errno;
 use containers::{Channel, ProcessId, ThreadId, Wait};
 
@@ -141,20 +141,6 @@ pub fn give_terminal_up(caller: &Caller, tasks: &mut Tasks, console: &mut Consol
     if owner.session != caller.process.number() {
         return Err(Errno::EPERM);
     }
-    hang_up(tasks, console, caller.process);
+    console.hang_up(tasks, caller.process);
     DONE
-}
-
-/// The leader of a session ends, or gives the terminal up: the group in the foreground is told.
-#[inline]
-pub fn hang_up(tasks: &mut Tasks, console: &mut Console, leader: ProcessId) {
-    if let Some(control) = console.control.take_if(|control| control.session == leader.number()) {
-        tell_foreground(tasks, control.foreground);
-    }
-}
-
-#[cold]
-fn tell_foreground(tasks: &mut Tasks, foreground: u32) {
-    signals::send_to_group(tasks, foreground, from_kernel(SIGHUP));
-    signals::send_to_group(tasks, foreground, from_kernel(SIGCONT));
 }

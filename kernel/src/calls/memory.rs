@@ -2,16 +2,16 @@
 //! [`super::advice`]'s business.
 
 use super::{Answer, Caller, DONE, Reply, no_memory, point, preempt, preempt_at, value};
-use crate::files::{Files, Mappable};
-use crate::kernel::{Memory, Tasks};
-use crate::process::Limits;
+use crate::core::files::{Files, Mappable};
+use crate::core::kernel::{Memory, Tasks};
+use crate::core::process::Limits;
 use ::files::Errno;
 use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
 use containers::region::MAX_REGIONS;
 use containers::{
-    Backing, Budget, Channel, Container, ContainerId, Fault, Label, NoMemory, PAGE_SIZE, Point, Purpose, Region,
-    Rights, ThreadId, Traits, Wait,
+    Backing, Budget, Channel, Container, Fault, Label, NoMemory, PAGE_SIZE, Point, Purpose, Region, Rights, Traits,
+    Wait,
 };
 use core::ops::Range;
 
@@ -142,29 +142,6 @@ pub fn change_with<T>(
         }
     }
     result
-}
-
-/// A thread ends: if its call was changing an address space that others have too, they go on.
-pub fn abandon(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId, thread: ThreadId) {
-    if memory.container(id).is_some_and(|container| container.changed_by == Some(thread)) {
-        abandon_change(memory, tasks, id);
-    }
-}
-
-/// The call that was changing an address space does not go on.
-pub fn abandon_change(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId) {
-    let Some(container) = memory.container_mut(id) else { return };
-    container.changed_by = None;
-    tasks.wake_all(Channel::Container(id));
-    if memory.is_forking(id) {
-        memory.abandon_fork(id);
-        tasks.fork_ends(id);
-    }
-}
-
-/// Whether another thread makes a child of a container, and has come to a preemption point.
-pub fn is_forked_by_another(memory: &Memory, id: ContainerId, thread: ThreadId) -> bool {
-    memory.is_forking(id) && memory.container(id).is_some_and(|container| container.changed_by != Some(thread))
 }
 
 /// Takes away what is in a range of the caller's address space. If that is not all done in this visit, the call is to be

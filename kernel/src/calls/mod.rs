@@ -18,10 +18,10 @@ pub mod threads;
 pub mod time;
 
 use crate::arch::frame::{STAYS, SystemCall};
-use crate::arch::heap;
-use crate::boundary;
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::schedule::{self, Running};
+use crate::arch::{deferred, heap, interrupts};
+use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::lifecycle::changing;
+use crate::core::schedule::{self, Running};
 use ::files::Errno;
 use containers::thread::{AfterHandler, Restart};
 use containers::{Budget, Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
@@ -85,7 +85,8 @@ impl<'a> Caller<'a> {
     /// Of a call that is being made.
     #[inline(always)]
     fn of(call: &'a SystemCall) -> Caller<'a> {
-        let Running { thread, process, space, resumed } = boundary::caller(call);
+        let Running { thread, process, space, resumed } =
+            schedule::running(&call.cpu).expect("a CPU goes to user mode only with a current thread");
         Caller { thread, process, space, resumed, number: call.number, arguments: &call.arguments }
     }
 
@@ -121,7 +122,7 @@ impl<'a> Caller<'a> {
 pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     let cpu = &call.cpu;
     if entry.is(LONG) {
-        boundary::let_interrupts_in(cpu);
+        interrupts::enable();
     }
     // Every call may use some kernel heap, or give some back; what it may use is there before it starts.
     let memory = &mut kernel.memory;
@@ -132,7 +133,11 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
         conclude(kernel, schedule::this_cpu(cpu), answer)
     };
     if entry.is(LONG) {
-        boundary::keep_interrupts_out(kernel, cpu);
+        interrupts::disable();
+        // What they have left to do is done before the CPU leaves.
+        if deferred::any(cpu) {
+            kernel.tasks.attention.insert(schedule::this_cpu(cpu));
+        }
     }
     result
 }
@@ -152,7 +157,7 @@ const REMAINS_FOR_THE_HEAP: usize = 256;
 /// A call that may not begin, as the kernel's heap has no reserve, or may not go on after a preemption point.
 #[cold]
 fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
-    memory::abandon(&mut kernel.memory, &mut kernel.tasks, caller.space.container, caller.thread);
+    changing::abandon(&mut kernel.memory, &mut kernel.tasks, caller.space.container, caller.thread);
     if let Some(poll) = kernel.tasks.kept_seats(caller.thread) {
         kernel.tasks.give_up_poll(poll);
     }

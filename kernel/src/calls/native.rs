@@ -2,12 +2,13 @@
 
 use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, restart, settle_remains, value};
 use crate::arch;
-use crate::files::Files;
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::messages::{Message, Messages};
-use crate::program::native::{self, Request};
-use crate::program::packages::DIRECTORY;
-use crate::{lifecycle, statistics};
+use crate::core::files::Files;
+use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::lifecycle;
+use crate::core::messages::{Message, Messages};
+use crate::core::packages::DIRECTORY;
+use crate::core::process::check_room;
+use crate::core::program::native::{self, Request};
 use ::files::Errno;
 use ::trace::Event;
 use abi::native::{
@@ -184,7 +185,7 @@ pub fn statistics(caller: &Caller, kernel: &mut Kernel) -> Answer {
     let bytes = &mut bytes[..length as usize];
     kernel.memory.copy_in(caller.space, prefix, bytes).map_err(bad_address)?;
     let mut text = String::with_capacity(2048);
-    statistics::each(kernel, |name, value| {
+    (kernel.upcalls.statistics)(kernel, &mut |name, value| {
         if name.as_bytes().starts_with(bytes) {
             let _ = writeln!(text, "{name} {value}");
         }
@@ -209,7 +210,7 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
     if entry >= USER_END {
         return Err(Errno::EFAULT);
     }
-    super::forking::check_room(&kernel.tasks, caller.process)?;
+    check_room(&kernel.tasks, caller.process)?;
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let affinity = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
     let extended = arch::fpu::fresh(kernel.tasks.spare.take());

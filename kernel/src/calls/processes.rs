@@ -4,14 +4,15 @@
 
 use super::files::{AT_FDCWD, Path, find_program};
 use super::{Answer, Caller, DONE, Reply, native, time, value};
-use crate::arch;
-use crate::files::Files;
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::process::{Invocation, Name};
-use crate::program::linux::{self, Request};
-use crate::program::strings::Strings;
-use crate::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
-use crate::{ending, lifecycle, schedule};
+use crate::arch::{self, clock};
+use crate::core::files::Files;
+use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::lifecycle::{self, ending};
+use crate::core::process::{Invocation, Name};
+use crate::core::program::linux::{self, Request};
+use crate::core::program::strings::Strings;
+use crate::core::schedule;
+use crate::core::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
 use ::files::{Errno, InodeId};
 use abi::native::WAIT;
 use alloc::boxed::Box;
@@ -370,7 +371,7 @@ struct Usage {
 
 impl Usage {
     fn new(times: Times, resident: u64) -> Usage {
-        let [user, system] = schedule::shares(times).map(|time| [time / time::SECOND, time % time::SECOND / 1000]);
+        let [user, system] = clock::shares(times).map(|time| [time / time::SECOND, time % time::SECOND / 1000]);
         Usage { user, system, resident, rest: [0; 13] }
     }
 }
@@ -397,7 +398,7 @@ pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     if caller.arguments[0] != 0 {
         let own = kernel.tasks.run_time(caller.process);
         let children = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
-        let times = [own, children].map(|times| schedule::shares(times).map(|time| time / TICK));
+        let times = [own, children].map(|times| clock::shares(times).map(|time| time / TICK));
         caller.write(&mut kernel.memory, caller.arguments[0], &times)?;
     }
     value(now / TICK)

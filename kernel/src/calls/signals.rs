@@ -1,8 +1,9 @@
 //! Calls on signals.
 
 use super::{Answer, Caller, DONE, Reply, bad_address, is_over, place, preempt, restart, time, value};
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::signals::{self, Action, SI_TKILL, SI_USER, SIGNALS, Signal, UNSTOPPABLE, bit, frame};
+use crate::core::delivery::{self, Signal, frame};
+use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::signals::{self, Action, SI_TKILL, SI_USER, SIGNALS, UNSTOPPABLE, bit};
 use ::files::Errno;
 use containers::{Budget, Channel, ProcessId, SignalInfo, ThreadId, Wait};
 use cpulocal::InKernel;
@@ -91,7 +92,7 @@ pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Ans
         // All its registers are as they were, this one too.
         Ok(rax) => value(rax),
         Err(_) => {
-            signals::force(kernel, cpu, caller.thread, Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
+            delivery::force(kernel, cpu, caller.thread, Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
             Ok(Reply::Gone)
         }
     }

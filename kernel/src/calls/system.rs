@@ -3,9 +3,9 @@
 use super::files::BYTES_MAX;
 use super::{Answer, Caller, DONE, preempt_at, restart, settle_remains, value};
 use crate::arch::clock;
-use crate::kernel::{Memory, Tasks};
-use crate::process::{Limit, Name};
-use crate::random::{self, Random};
+use crate::core::kernel::{Memory, Tasks};
+use crate::core::process::{Limit, Name};
+use crate::core::random::{self, Random};
 use ::files::Errno;
 use containers::{Budget, PAGE_SIZE, Point};
 use zerocopy::{Immutable, IntoBytes};
@@ -242,10 +242,10 @@ pub fn prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     let process = tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?;
     match caller.int(0) {
         SET_NAME => {
-            let mut name = [0; crate::process::NAME_MAX + 1];
+            let mut name = [0; crate::core::process::NAME_MAX + 1];
             let end =
                 memory.copy_in_string(caller.space, caller.arguments[1], &mut name).map_err(super::bad_address)?;
-            process.resources.name = Name::new(&name[..end.unwrap_or(crate::process::NAME_MAX)]);
+            process.resources.name = Name::new(&name[..end.unwrap_or(crate::core::process::NAME_MAX)]);
             DONE
         }
         GET_NAME => {

@@ -9,7 +9,7 @@ use super::{
     time as clocks,
 };
 use crate::arch::frame::SystemCall;
-use crate::kernel::Kernel;
+use crate::core::kernel::Kernel;
 use ::files::Errno;
 use abi::native as own;
 use alloc::format;

@@ -1,9 +1,13 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
 use super::{Answer, Caller, DONE, Reply, bad_address, forking, point, preempt_at, value};
+use crate::arch;
 use crate::arch::{clock, fpu};
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::{arch, ending, lifecycle, schedule};
+use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::lifecycle::joining::shared_futex;
+use crate::core::lifecycle::{self, ending};
+use crate::core::process::check_room;
+use crate::core::schedule;
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::tasks::{MAX_PROCESSES, MAX_THREADS};
@@ -34,7 +38,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     if flags & CLONE_SETTLS != 0 && tls >= USER_END {
         return Err(Errno::EPERM);
     }
-    forking::check_room(&kernel.tasks, caller.process)?;
+    check_room(&kernel.tasks, caller.process)?;
     schedule::save_extended(kernel, cpu);
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let spare = kernel.tasks.spare.take();
@@ -81,22 +85,6 @@ pub fn exit_group(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answe
     Ok(Reply::Gone)
 }
 
-/// Tells the joiner of a thread that ends.
-pub fn tell_joiner(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId) {
-    let clear = tasks.thread(id).map_or(0, |thread| thread.clear_child_tid);
-    if clear != 0 && memory.copy_out(space, clear, &0_u32.to_le_bytes()).is_ok() {
-        tasks.wake(shared_futex(memory, space, clear), 1, u32::MAX);
-    }
-}
-
-/// The channel of a futex that may lie in a mapping that is shared with others: it is the same for all of them.
-fn shared_futex(memory: &Memory, space: Space, address: u64) -> Channel {
-    match memory.shared_place(space.container, address) {
-        Some((object, offset)) => Channel::SharedFutex(object, offset),
-        None => Channel::Futex(space.container, address),
-    }
-}
-
 /// The channel of a futex. Without the program's word that only its own threads use it, there must be memory: `EFAULT`
 fn futex_at(memory: &Memory, space: Space, address: u64, private: bool) -> Result<Channel, Errno> {
     if private {
@@ -109,63 +97,6 @@ fn futex_at(memory: &Memory, space: Space, address: u64, private: bool) -> Resul
         _ => region.rights.contains(Rights::WRITE),
     };
     if region.is_some_and(holds) { Ok(shared_futex(memory, space, address)) } else { Err(Errno::EFAULT) }
-}
-
-fn read_word(memory: &mut Memory, space: Space, address: u64) -> Option<u32> {
-    let mut word = [0; 4];
-    memory.copy_in(space, address, &mut word).ok().map(|()| u32::from_le_bytes(word))
-}
-
-fn read_pointer(memory: &mut Memory, space: Space, address: u64) -> Option<u64> {
-    let mut word = [0; 8];
-    memory.copy_in(space, address, &mut word).ok().map(|()| u64::from_le_bytes(word))
-}
-
-/// Robust futexes that threads leave that end together, at most.
-pub const ROBUST: usize = 2048;
-
-/// Marks the futexes on the robust list of a thread that ends as orphaned, if it is their owner, and wakes a waiter of
-/// each. The list is the program's, so it may be wild or endless: `room` says how many futexes are looked at, at most,
-/// and becomes less by them.
-#[inline]
-pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId, room: &mut usize) {
-    if let Some(thread) = tasks.thread(id).filter(|thread| thread.robust_list != 0) {
-        let (head, number) = (thread.robust_list, thread.number);
-        release_list(memory, tasks, space, (head, number), room);
-    }
-}
-
-/// The same of a list that begins at an address, of the thread with a number.
-#[inline(never)]
-fn release_list(memory: &mut Memory, tasks: &mut Tasks, space: Space, (head, number): (u64, u32), room: &mut usize) {
-    const WAITERS: u32 = 0x8000_0000;
-    const OWNER_DIED: u32 = 0x4000_0000;
-    const OWNER: u32 = 0x3fff_ffff;
-    let offset = read_pointer(memory, space, head.wrapping_add(8));
-    let about_to = read_pointer(memory, space, head.wrapping_add(16)).filter(|entry| *entry != 0);
-    let Some(offset) = offset else { return };
-    let mut entry = read_pointer(memory, space, head);
-    let mut release = |memory: &mut Memory, entry: u64| {
-        let address = (entry & !1).wrapping_add(offset);
-        let is_mine = |word: u32| word & OWNER == number;
-        // A thread that is about to wait may be saying so in the word on another CPU.
-        let left = |word| if is_mine(word) { word & WAITERS | OWNER_DIED } else { word };
-        if read_word(memory, space, address).is_some_and(is_mine)
-            && memory.change_word(space, address, left).is_ok_and(|word| is_mine(word) && word & WAITERS != 0)
-        {
-            tasks.wake(shared_futex(memory, space, address), 1, u32::MAX);
-        }
-    };
-    while let Some(at) = entry.filter(|at| *at & !1 != head && *room > 0) {
-        *room -= 1;
-        entry = read_pointer(memory, space, at & !1);
-        if Some(at) != about_to {
-            release(memory, at);
-        }
-    }
-    if let Some(at) = about_to {
-        release(memory, at);
-    }
 }
 
 const FUTEX_PRIVATE: i32 = 128;

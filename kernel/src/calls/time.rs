@@ -2,8 +2,8 @@
 
 use super::{Answer, Caller, DONE, Reply, deadline, restart, value};
 use crate::arch::clock;
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::schedule;
+use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::schedule;
 use ::files::Errno;
 use containers::{Channel, ProcessId, Registers, Resume, Space, ThreadId, Timer, Times, Wait};
 use cpulocal::InKernel;
@@ -107,7 +107,7 @@ impl Clock {
         };
         match part {
             Part::All => times.total,
-            Part::User => schedule::shares(times)[0],
+            Part::User => clock::shares(times)[0],
         }
     }
 }

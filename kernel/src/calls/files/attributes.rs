@@ -4,8 +4,8 @@ use super::names::AT_EMPTY_PATH;
 use super::structures::{Stat, StatFs, Statx};
 use super::{AT_FDCWD, Path, file_size, find, opened, too_long};
 use crate::calls::{Answer, Caller, DONE, place, preempt};
-use crate::files::{Bytes, Files, now};
-use crate::kernel::{Memory, Tasks};
+use crate::core::files::{Bytes, Files, now};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::inode::Kind;
 use ::files::{Errno, InodeId, OpenFlags};
 use containers::{Budget, Purpose};
@@ -206,7 +206,7 @@ pub fn fallocate(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files:
     if grows && offset + length > file_size(caller, tasks) {
         return Err(too_long(caller, tasks));
     }
-    if offset + length > crate::files::SIZE_MAX {
+    if offset + length > crate::core::files::SIZE_MAX {
         return Err(Errno::EFBIG);
     }
     let range = place(tasks, caller).max(offset)..offset + length;

@@ -4,9 +4,9 @@ use super::io::{BYTES_MAX, Outcome, written};
 use super::transfer::{COPY_MAX, Step, Transfer};
 use super::{file_size, opened};
 use crate::calls::{Answer, Caller, point};
-use crate::console::Console;
-use crate::files::{Bytes, Files, Opened, now};
-use crate::kernel::{Memory, Tasks};
+use crate::core::console::Console;
+use crate::core::files::{Bytes, Files, Opened, now};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::{Errno, OpenFlags};
 use containers::ObjectId;
 

@@ -2,8 +2,8 @@
 
 use super::{locking, opened, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, value};
-use crate::files::{Bytes, Files};
-use crate::kernel::{Memory, Tasks};
+use crate::core::files::{Bytes, Files};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::pipe::{ATOMIC, CAPACITY_MAX};
 use ::files::{Errno, InodeId, OpenFlags};
 use containers::ObjectId;

@@ -2,10 +2,10 @@
 
 use super::{opened, resources_mut};
 use crate::calls::{Answer, Caller, DONE, jobs};
-use crate::console::Console;
-use crate::files::{Bytes, Files};
-use crate::kernel::{Memory, Tasks};
-use crate::signals::{self, SIGTTOU, SIGWINCH, from_kernel};
+use crate::core::console::Console;
+use crate::core::files::{Bytes, Files};
+use crate::core::kernel::{Memory, Tasks};
+use crate::core::signals::{self, SIGTTOU, SIGWINCH, from_kernel};
 use ::files::tty::{Termios, WindowSize};
 use ::files::{Errno, OpenFlags};
 

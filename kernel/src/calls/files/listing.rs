@@ -3,8 +3,8 @@
 use super::{opened, process_of};
 use crate::arch::heap;
 use crate::calls::{Answer, Caller, bad_address, value};
-use crate::files::{Bytes, Files, now};
-use crate::kernel::{Memory, Tasks};
+use crate::core::files::{Bytes, Files, now};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::dirent::RECORD_MAX;
 use ::files::{Errno, InodeId};
 use containers::Budget;

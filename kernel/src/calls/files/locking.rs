@@ -2,8 +2,8 @@
 
 use super::opened;
 use crate::calls::{Answer, Caller, DONE, Reply};
-use crate::files::{Bytes, Files, News, Opened};
-use crate::kernel::{Memory, Tasks};
+use crate::core::files::{Bytes, Files, News, Opened};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::locks::{END, Lock, Owner};
 use ::files::{Errno, InodeId, OpenFlags};
 use containers::{Channel, Wait};

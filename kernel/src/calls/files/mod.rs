@@ -24,10 +24,10 @@ pub use io::BYTES_MAX;
 pub use table::fill;
 
 use super::{Answer, Caller, bad_address, preempt_at};
-use crate::files::{Bytes, Files, Opened, SIZE_MAX};
-use crate::kernel::{Memory, Tasks};
-use crate::process::Resources;
-use crate::signals::{self, SI_USER, SIGXFSZ, from_process};
+use crate::core::files::{Bytes, Files, Opened, SIZE_MAX};
+use crate::core::kernel::{Memory, Tasks};
+use crate::core::process::Resources;
+use crate::core::signals::{self, SI_USER, SIGXFSZ, from_process};
 use ::files::path::UNREVEALED;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;

@@ -2,8 +2,8 @@
 
 use super::{AT_FDCWD, Path, at, find, opened, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, bad_address, value};
-use crate::files::{Files, now};
-use crate::kernel::{Memory, Tasks};
+use crate::core::files::{Files, now};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::{Errno, Freed};
 use syscalls::Sysno;
 

@@ -3,9 +3,9 @@
 use super::{Path, at, resources, resources_mut};
 use crate::arch::heap;
 use crate::calls::{Answer, Caller, DONE, jobs, place, preempt, value};
-use crate::console::Console;
-use crate::files::{Files, now};
-use crate::kernel::{Memory, Tasks};
+use crate::core::console::Console;
+use crate::core::files::{Files, now};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::{Device, Errno, Kind, OpenFile, OpenFlags};
 use containers::{Budget, PhysicalMemory, Purpose};
 

@@ -6,8 +6,8 @@
 use super::io::{Outcome, each, total, written};
 use super::transfer::{Buffer, Step, failed, pipe_wait};
 use crate::calls::{Answer, Caller, Reply, restart, value};
-use crate::files::Files;
-use crate::kernel::{Memory, Tasks};
+use crate::core::files::Files;
+use crate::core::kernel::{Memory, Tasks};
 use ::files::inode::{Inode, Kind};
 use ::files::pipe::{ATOMIC, event};
 use ::files::{Errno, InodeId, OpenFile, OpenFlags, Pipe};

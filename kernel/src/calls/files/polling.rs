@@ -6,10 +6,10 @@
 
 use super::{resources, watching};
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
-use crate::console::Console;
-use crate::files::Files;
-use crate::kernel::{Memory, Tasks};
-use crate::signals;
+use crate::core::console::Console;
+use crate::core::files::Files;
+use crate::core::kernel::{Memory, Tasks};
+use crate::core::signals;
 use ::files::event::COUNT_MAX;
 use ::files::inode::Kind;
 use ::files::pipe::ATOMIC;

@@ -4,8 +4,8 @@ use super::attributes::AT_SYMLINK_NOFOLLOW;
 use super::names::AT_EMPTY_PATH;
 use super::{AT_FDCWD, Path, find};
 use crate::calls::{Answer, Caller, DONE};
-use crate::files::{Files, now};
-use crate::kernel::{Memory, Tasks};
+use crate::core::files::{Files, now};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::attributes::nanoseconds;
 use ::files::{Errno, InodeId};
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::calls::table::{ALWAYS, LONG, calls};
 use crate::calls::{Answer, DONE};
-use crate::kernel::Kernel;
+use crate::core::kernel::Kernel;
 use ::files::{Errno, OpenFlags};
 use syscalls::Sysno;
 

@@ -5,10 +5,10 @@
 
 use crate::arch::{clock, heap};
 use crate::calls::is_over;
-use crate::console::Console;
-use crate::files::{Bytes, Files, Opened, now};
-use crate::kernel::Memory;
-use crate::random::{COST as RANDOM_COST, Random};
+use crate::core::console::Console;
+use crate::core::files::{Bytes, Files, Opened, now};
+use crate::core::kernel::Memory;
+use crate::core::random::{COST as RANDOM_COST, Random};
 use ::files::pipe::event;
 use ::files::tty::Read;
 use ::files::{Device, Errno, InodeId};

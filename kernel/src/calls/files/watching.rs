@@ -5,9 +5,9 @@
 use super::polling::{ERROR, HANG_UP, Patience, end, milliseconds, prepare, read_mask, state};
 use super::{opened, resources_mut};
 use crate::calls::{Answer, Caller, DONE, Reply, time, value};
-use crate::console::Console;
-use crate::files::{Bytes, Files, now};
-use crate::kernel::{Memory, Tasks};
+use crate::core::console::Console;
+use crate::core::files::{Bytes, Files, now};
+use crate::core::kernel::{Memory, Tasks};
 use ::files::{Counter, Errno, InodeId, Interest, OpenFile, OpenFlags, Told, Wish};
 use containers::{Channel, Wait};
 use syscalls::Sysno;

@@ -1,12 +1,13 @@
 //! Linux programs: static ELF files, put into a container as `execve` finds them.
 
-use super::elf::{self, Program};
 use super::layout::{LOWEST, Layout, PROGRAMS_END, STACK};
 use super::strings::Strings;
-use crate::files::Files;
-use crate::kernel::{Kernel, Memory};
-use crate::process::{COMMAND_LINE, Invocation, Limits, Name, Resources};
-use crate::{arch, schedule};
+use crate::arch;
+use crate::core::elf::{self, Program};
+use crate::core::files::Files;
+use crate::core::kernel::{Kernel, Memory};
+use crate::core::process::{COMMAND_LINE, Invocation, Limits, Name, Resources};
+use crate::core::schedule;
 use ::files::{Errno, InodeId};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -66,7 +67,12 @@ pub fn start(
     let (arguments, environment) = (&Strings::of(arguments), &Strings::of(environment));
     let loaded = load(kernel, cpu, &Request { path, inode, arguments, environment, limits: Limits::INITIAL })?;
     let invocation = Invocation { executable: path.into(), inode, command_line: loaded.command_line };
-    let resources = Resources::new(&mut kernel.files, Name::of_path(path), Rc::new(invocation));
+    let resources = Resources::new(
+        kernel.files.standard_descriptors(),
+        kernel.files.root(),
+        Name::of_path(path),
+        Rc::new(invocation),
+    );
     let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     let id = kernel.tasks.make_process(main, None, resources).map_err(|_| Errno::EAGAIN)?;

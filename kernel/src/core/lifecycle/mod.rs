@@ -1,11 +1,14 @@
 //! How threads and processes end, and what is given back.
 
+pub mod changing;
+pub mod ending;
+pub mod joining;
+
 use crate::arch;
-use crate::calls::{self, jobs, threads};
-use crate::files::{Descriptors, Files};
-use crate::kernel::{Kernel, Tasks};
-use crate::signals::{self, SIGCHLD, SIGKILL};
-use crate::{ending, schedule, statistics};
+use crate::core::files::{Descriptors, Files};
+use crate::core::kernel::{Kernel, Tasks};
+use crate::core::schedule;
+use crate::core::signals::{self, SIGCHLD, SIGKILL};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use containers::{Budget, Channel, ContainerId, Ending, ProcessId, Space, State, ThreadId};
@@ -19,8 +22,8 @@ pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending
     if kernel.tasks.process(process).is_none_or(|process| process.threads == 1) {
         return ending::end_process(kernel, cpu, process, id, how);
     }
-    threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, id, &mut { threads::ROBUST });
-    threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, id);
+    joining::release_robust(&mut kernel.memory, &mut kernel.tasks, space, id, &mut { joining::ROBUST });
+    joining::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, id);
     kernel.tasks.end_thread(id);
     // It may have been the one that was to take a signal, or the last that was still to stop.
     signals::find_takers(&mut kernel.tasks, process);
@@ -46,7 +49,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     kernel.files.conceal(id.number());
     kernel.messages.forget(id);
     leave_container(kernel, cpu, id, container);
-    jobs::hang_up(&mut kernel.tasks, &mut kernel.console, id);
+    kernel.console.hang_up(&mut kernel.tasks, id);
     disown_some(kernel, id, &mut Budget::unlimited());
     if kernel.first == Some(id) {
         end_run(kernel, cpu, how);
@@ -88,12 +91,12 @@ pub fn end_some_threads(
     let space = Space { container, cpu: me };
     // With nobody else in the container, nobody waits for its threads.
     let shared = kernel.memory.container(container).is_some_and(|container| container.processes > 1);
-    let mut robust = threads::ROBUST;
+    let mut robust = joining::ROBUST;
     let mut end = |kernel: &mut Kernel, thread| {
-        threads::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
+        joining::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
         if shared {
-            threads::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);
-            calls::memory::abandon(&mut kernel.memory, &mut kernel.tasks, container, thread);
+            joining::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);
+            changing::abandon(&mut kernel.memory, &mut kernel.tasks, container, thread);
         }
         kernel.tasks.end_thread(thread)
     };
@@ -122,7 +125,7 @@ pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, conta
         shared.processes -= 1;
         if shared.processes == 0 {
             if shared.changed_by.is_some() {
-                calls::memory::abandon_change(&mut kernel.memory, &mut kernel.tasks, container);
+                changing::abandon_change(&mut kernel.memory, &mut kernel.tasks, container);
             }
             kernel.memory.destroy_container(container, schedule::this_cpu(cpu));
         }
@@ -139,7 +142,7 @@ fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Optio
         forget(&mut kernel.tasks, &mut kernel.files, id);
     }
     if let Some(parent) = parent {
-        calls::processes::child_ended(kernel, cpu, parent);
+        (kernel.upcalls.child_ended)(kernel, cpu, parent);
         if signal != 0 {
             let info = signals::from_child(signal, id, how);
             signals::send_to_process(&mut kernel.tasks, parent, info);
@@ -194,7 +197,7 @@ fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
     kernel.console.flush();
     arch::trace::stop(cpu);
     if kernel.statistics.wanted {
-        statistics::report(kernel);
+        kernel.report();
     }
     arch::exit::exit(how.shell_status())
 }

@@ -8,12 +8,13 @@
 //! With a process go all that share its container. The first process goes when no other is left, for its end is the
 //! end of the run, and so of all others.
 
-use crate::kernel::Kernel;
-use crate::process::Name;
-use crate::{lifecycle, signals};
+use super::kernel::Kernel;
+use super::process::{Name, Resources};
+use super::schedule::this_cpu;
+use super::{lifecycle, signals};
 use ::files::Kind;
 use ::files::inode::Inode;
-use containers::{Budget, Container, ContainerId, Ending, ObjectId, Process, ProcessId, ThreadId};
+use containers::{Budget, Container, ContainerId, Ending, ObjectId, Process, ProcessId, State, ThreadId};
 use core::fmt;
 use cpulocal::InKernel;
 
@@ -84,6 +85,16 @@ pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need)
     }
 }
 
+/// Not a page is left for the page directory that this CPU needs to run a thread. Somebody goes, and the thread, if it
+/// is still there, waits for its turn again.
+#[cold]
+pub fn relieve_directory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
+    relieve(kernel, cpu, id, Need::Directory(this_cpu(cpu).0));
+    if kernel.tasks.thread(id).is_some_and(|thread| thread.state == State::Running) {
+        kernel.tasks.make_ready(id);
+    }
+}
+
 /// A process in a container that has not ended.
 fn member(kernel: &Kernel, container: ContainerId) -> Option<ProcessId> {
     let lives = |process: &Process<_>| process.container == container && process.ended.is_none();
@@ -124,7 +135,7 @@ fn largest(kernel: &Kernel) -> Option<Candidate> {
 
 /// Pages of pipes and of files without a name that only a process holds open. Of what others hold open too it counts
 /// a part: as many of the holds as are the process's.
-fn held(kernel: &Kernel, process: &Process<crate::process::Resources>) -> usize {
+fn held(kernel: &Kernel, process: &Process<Resources>) -> usize {
     /// Parts of a page.
     const PARTS: usize = 256;
     let descriptors = &process.resources.descriptors;

@@ -2,7 +2,7 @@
 //! program that calls `execve`, straight to the new one's stack. The kernel keeps no copy in between, so
 //! their number and length cost it nothing.
 
-use crate::kernel::Memory;
+use crate::core::kernel::Memory;
 use ::files::Errno;
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -5,12 +5,13 @@
 //! port's ring. Nothing here waits: who finds nothing to read or no room parks, and is woken by what
 //! [`Console::service`] reports.
 
+use super::process::Tasks;
+use super::signals::{self, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, from_kernel};
 use crate::arch::{host, serial};
-use crate::options::{ConsoleMode, Options};
-use crate::signals::{SIGINT, SIGQUIT, SIGTSTP, SIGWINCH};
 use ::files::Tty;
 use ::files::tty::{Framing, Input, OutputModes, Read, Signal, Termios, WindowSize};
 use abi::channel::PREAMBLE;
+use containers::ProcessId;
 
 /// Output room that makes the console writable again: enough for a program to get on with.
 const WRITABLE: usize = 4096;
@@ -41,6 +42,15 @@ pub struct TerminalControl {
     pub foreground: u32,
 }
 
+/// What is at the other end of the console.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConsoleMode {
+    /// Files or pipes.
+    Pipe,
+    /// A terminal.
+    Terminal,
+}
+
 /// What has happened on the console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Events {
@@ -53,17 +63,16 @@ pub struct Events {
 }
 
 impl Console {
-    /// The console that the kernel's command line asks for. Greets the host, if there is one.
-    pub fn new(options: &Options) -> Console {
-        let (rows, columns) = options.size;
+    /// A console of so many rows and columns, framed for the host if there is one. Greets it.
+    pub fn new(mode: Option<ConsoleMode>, (rows, columns): (u16, u16)) -> Console {
         let window = WindowSize { rows, columns, pixels: (0, 0) };
-        if options.console.is_some() {
+        if mode.is_some() {
             serial::write(PREAMBLE);
             host::pause(); // the first input comes now
         }
         Console {
-            tty: Tty::new(options.console != Some(ConsoleMode::Pipe), window),
-            framing: options.console.map(|_| Framing::new()),
+            tty: Tty::new(mode != Some(ConsoleMode::Pipe), window),
+            framing: mode.map(|_| Framing::new()),
             starved: false,
             control: None,
         }
@@ -223,8 +232,22 @@ impl Console {
         self.tty.set_window(window)
     }
 
+    /// The leader of a session ends, or gives the terminal up: the group in the foreground is told.
+    #[inline]
+    pub fn hang_up(&mut self, tasks: &mut Tasks, leader: ProcessId) {
+        if let Some(control) = self.control.take_if(|control| control.session == leader.number()) {
+            tell_foreground(tasks, control.foreground);
+        }
+    }
+
     /// Sends what is still waiting, at the end of the run.
     pub fn flush(&mut self) {
         serial::flush(PATIENCE);
     }
+}
+
+#[cold]
+fn tell_foreground(tasks: &mut Tasks, foreground: u32) {
+    signals::send_to_group(tasks, foreground, from_kernel(SIGHUP));
+    signals::send_to_group(tasks, foreground, from_kernel(SIGCONT));
 }

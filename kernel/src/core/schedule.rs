@@ -4,10 +4,9 @@
 //! control block to the entry code, and puts its container, its extended state and its FS and GS
 //! bases before the CPU; the kernel is then left through that control block.
 
+use super::kernel::{Kernel, Memory, Tasks};
 use crate::arch::frame::{self, USER_TIME};
 use crate::arch::{self, apic, clock};
-use crate::kernel::{Kernel, Memory, Tasks};
-use crate::shortage::{self, Need};
 use ::trace::Event;
 use containers::{Cpu, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
 use core::cell::Cell;
@@ -74,42 +73,51 @@ fn used(cpu: &InKernel, now: u64) -> Times {
     Times { total: used, user_ticks: ticks.wrapping_sub(USER_CHARGED.get(cpu).replace(ticks)) }
 }
 
-/// How a time divides into that in user mode and that in the kernel, waits to be let in included; in nanoseconds.
-pub fn shares(times: Times) -> [u64; 2] {
-    let user = clock::duration(times.user_ticks).min(times.total);
-    [user, times.total - user]
+/// What a CPU does next.
+pub enum Choice {
+    /// It runs this thread, which is before it.
+    Runs(Running),
+    /// It is idle: no thread is ready.
+    Idle,
+    /// It would run this thread, for whose page directory there is not a page: it is to choose again when there is one.
+    LacksDirectory(ThreadId),
 }
 
-/// Chooses who runs next: the current thread if it still may, else the best that is ready; `None`: nobody.
-pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Option<Running> {
+/// Chooses what this CPU does next: the current thread if it still may go on, else the best that is ready.
+pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Choice {
     let me = this_cpu(cpu);
     let now = clock::nanoseconds();
     kernel.tasks.looks(me, now);
     let used = used(cpu, now);
-    let mut stays =
+    let stays =
         running(cpu).filter(|running| kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, running)));
-    let chosen = loop {
-        let attempt = match stays.take() {
-            Some(running) => go_on(kernel, cpu, running.thread),
-            None => {
-                CURRENT.get(cpu).set(None);
-                switch(kernel, cpu)
-            }
-        };
-        match attempt {
-            Some(Ok(running)) => break Some(running),
-            Some(Err(id)) => out_of_memory(kernel, cpu, id),
-            None => {
-                kernel.memory.rest(me);
-                break None;
-            }
+    let attempt = match stays {
+        Some(running) => go_on(kernel, cpu, running.thread),
+        None => {
+            CURRENT.get(cpu).set(None);
+            switch(kernel, cpu)
         }
     };
-    CURRENT.get(cpu).set(chosen);
+    let choice = match attempt {
+        Some(Ok(running)) => {
+            CURRENT.get(cpu).set(Some(running));
+            Choice::Runs(running)
+        }
+        Some(Err(id)) => {
+            save_extended(kernel, cpu);
+            CURRENT.get(cpu).set(None);
+            return Choice::LacksDirectory(id);
+        }
+        None => {
+            CURRENT.get(cpu).set(None);
+            kernel.memory.rest(me);
+            Choice::Idle
+        }
+    };
     if let Some(alarm) = kernel.tasks.next_alarm(me, now) {
         apic::arm(clock::ticks(alarm.saturating_sub(now)));
     }
-    chosen
+    choice
 }
 
 /// This CPU runs nobody, so that it leaves the kernel, and comes back at once: preemption between one thread and the next.
@@ -209,18 +217,6 @@ fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
     let path = process.resources.executable();
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     arch::trace::switch(cpu, thread.number, process.main.number, name);
-}
-
-/// Not a page is left for the page directory that this CPU needs to run a thread. Somebody goes, and the thread, if it
-/// is still there, waits for its turn again.
-#[cold]
-fn out_of_memory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
-    save_extended(kernel, cpu);
-    CURRENT.get(cpu).set(None);
-    shortage::relieve(kernel, cpu, id, Need::Directory(this_cpu(cpu).0));
-    if is_running(kernel, id) {
-        kernel.tasks.make_ready(id);
-    }
 }
 
 /// Saves the extended state of the current thread, if it lives, into its control block.

@@ -2,7 +2,7 @@
 //!
 //! Threads, descriptors and children of a process that ends go one by one, and there may be thousands. Then they go a
 //! few at a time. A thread of the process stays meanwhile: whenever it is about to go to user mode, more of what the
-//! process has goes, and the thread is put back into the ready queue (`signals::deliver`). Any other thread that gets so
+//! process has goes, and the thread is put back into the ready queue (`delivery::deliver`). Any other thread that gets so
 //! far does the same. When little is left, the process ends.
 //!
 //! A process that has become another program loses the descriptors which `execve` closes in the same way ([`shed`]).
@@ -11,9 +11,9 @@
 //! alive, with what it still has.
 
 use crate::arch::heap;
-use crate::kernel::Kernel;
-use crate::lifecycle;
-use crate::signals::SIGKILL;
+use crate::core::kernel::Kernel;
+use crate::core::lifecycle;
+use crate::core::signals::SIGKILL;
 use containers::{Budget, Ending, ProcessId, ThreadId};
 use cpulocal::InKernel;
 

@@ -3,10 +3,11 @@
 //! Nothing is mapped and nothing is copied: the container is two pages (the window's page table and
 //! the first stack page), the code is there already.
 
-use super::packages::DATA;
-use crate::kernel::Kernel;
-use crate::process::Resources;
-use crate::{arch, schedule};
+use crate::arch;
+use crate::core::kernel::Kernel;
+use crate::core::packages::DATA;
+use crate::core::process::{Resources, check_room};
+use crate::core::schedule;
 use ::files::Errno;
 use abi::layout::MAIN_STACK;
 use containers::directory::WINDOW;
@@ -32,7 +33,7 @@ pub struct Request<'a> {
 /// Makes and starts a process.
 pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Result<ProcessId, Errno> {
     if let Some(parent) = request.parent {
-        crate::calls::forking::check_room(&kernel.tasks, parent)?;
+        check_room(&kernel.tasks, parent)?;
     }
     let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?;
     let (name, invocation, entry) = (package.name, package.invocation.clone(), package.entry);
@@ -45,7 +46,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
         }
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
-    let resources = Resources::new(&mut kernel.files, name, invocation);
+    let resources = Resources::new(kernel.files.standard_descriptors(), kernel.files.root(), name, invocation);
     let mut main = Thread::new(container, arch::fpu::fresh(kernel.tasks.spare.take()));
     main.registers = Registers { rdi: request.argument, ..Registers::for_user(entry, stack) };
     main.priority = request.priority.unwrap_or(main.priority);

@@ -6,8 +6,8 @@
 //! data page is made when the page is first touched.
 
 use super::elf;
-use crate::kernel::Memory;
-use crate::process::{Invocation, Name};
+use crate::arch::physical::Memory;
+use crate::core::process::{Invocation, Name};
 use ::files::{Errno, InodeId};
 use abi::layout::MAIN_STACK;
 use alloc::boxed::Box;

@@ -1,13 +1,12 @@
 //! Programs: resident native packages, and Linux programs from the file system.
 
-pub mod elf;
 pub mod layout;
 pub mod linux;
 pub mod native;
-pub mod packages;
 pub mod strings;
 
-use crate::kernel::Kernel;
+use crate::core::kernel::Kernel;
+use crate::core::packages;
 use ::files::Errno;
 use alloc::boxed::Box;
 use alloc::vec::Vec;

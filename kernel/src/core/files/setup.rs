@@ -2,8 +2,8 @@
 
 use super::{Bytes, Descriptors, Files, OPEN_FILES_MAX, Opened, now};
 use crate::arch::heap;
-use crate::kernel::Memory;
-use crate::process::{Invocation, Resources};
+use crate::arch::physical::Memory;
+use crate::core::process::{Invocation, Resources};
 use ::files::cpio::Reader;
 use ::files::inode::Kind;
 use ::files::unpack::{self, Store};

@@ -1,9 +1,11 @@
 //! Exceptions of programs: page faults are resolved, the others become signals.
 
-use crate::kernel::Kernel;
-use crate::shortage::{self, Need};
-use crate::signals::{self, Signal};
-use crate::{arch, schedule};
+use crate::arch;
+use crate::core::delivery::{self, Signal};
+use crate::core::kernel::Kernel;
+use crate::core::schedule;
+use crate::core::shortage::{self, Need};
+use crate::core::signals;
 use ::trace::{Event, FaultEnd};
 use containers::{Fault, Rights};
 use cpulocal::InKernel;
@@ -59,7 +61,7 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
         // Privileged instructions, non-canonical addresses, wild segments.
         _ => Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0),
     };
-    signals::force(kernel, cpu, id, Signal { vector, code, address, ..signal });
+    delivery::force(kernel, cpu, id, Signal { vector, code, address, ..signal });
 }
 
 /// Whether the page is there and was refused to an access that the CPU made as supervisor, on behalf of an

@@ -1,14 +1,20 @@
 //! What a process holds.
 
-use crate::files::{Descriptors, Files, SIZE_MAX};
-use crate::signals::Handlers;
+use super::actions::Handlers;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use containers::signals::INFOS_EACH;
 use containers::tasks::MAX_PROCESSES;
+use containers::{PAGE_SIZE, ProcessId};
 use files::descriptors::DESCRIPTORS_MAX;
-use files::{Errno, InodeId};
+use files::{Descriptors, Errno, InodeId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The task subsystem with this kernel's resources.
+pub type Tasks = containers::Tasks<Resources>;
+
+/// Largest size of a file: what the page numbers of a memory object can count.
+pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
 
 /// Longest name of a process, as Linux has it (`TASK_COMM_LEN` less its NUL).
 pub const NAME_MAX: usize = 15;
@@ -100,12 +106,12 @@ impl Limits {
 }
 
 impl Resources {
-    /// What a process starts with: descriptors 0, 1 and 2 on the console, the root directory.
-    pub fn new(files: &mut Files, name: Name, invocation: Rc<Invocation>) -> Resources {
+    /// What a process starts with that no other has made.
+    pub fn new(descriptors: Descriptors, directory: InodeId, name: Name, invocation: Rc<Invocation>) -> Resources {
         Resources {
             name,
-            descriptors: files.standard_descriptors(),
-            directory: files.root(),
+            descriptors,
+            directory,
             umask: 0o022,
             handlers: Handlers::default(),
             invocation: Some(invocation),
@@ -123,10 +129,9 @@ impl Resources {
         self.invocation.as_ref().map_or(&[], |invocation| &invocation.command_line)
     }
 
-    /// What a child gets by `fork`: the same, with the open files shared. `ENFILE`
-    pub fn inherit(&self, files: &mut Files) -> Result<Resources, Errno> {
-        files.enter(self.directory)?;
-        Ok(Resources {
+    /// What a child gets by `fork`: the same, with the open files shared. It has been entered into the directory.
+    pub fn inherit(&self) -> Resources {
+        Resources {
             name: self.name,
             descriptors: self.descriptors.share(),
             directory: self.directory,
@@ -134,7 +139,7 @@ impl Resources {
             handlers: self.handlers.clone(),
             invocation: self.invocation.clone(),
             limits: self.limits,
-        })
+        }
     }
 }
 
@@ -174,4 +179,11 @@ impl core::fmt::Display for Name {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(core::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("?"))
     }
+}
+
+/// Whether a process may make one more, or a thread: `EAGAIN`
+pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
+    let limit = tasks.process(maker).map_or(0, |process| process.resources.limits.processes.soft);
+    let there_are = tasks.threads_live();
+    if tasks.processes_live() < MAX_PROCESSES && u64::from(there_are) < limit { Ok(()) } else { Err(Errno::EAGAIN) }
 }

@@ -8,11 +8,11 @@
 //!   rsp →    return address (the action's restorer)
 //! ```
 
-use super::{Action, Signal};
+use super::Signal;
 use crate::arch::fpu;
-use crate::calls::time;
-use crate::kernel::{Kernel, Memory};
-use crate::schedule;
+use crate::core::actions::{Action, DEFAULT};
+use crate::core::kernel::{Kernel, Memory};
+use crate::core::schedule;
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::thread::{EXTENDED_STATE, SignalStack};
@@ -177,7 +177,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         let call = thread.registers;
         let interrupted = thread.settle_restart(action.flags & SA_RESTART != 0, -i64::from(Errno::EINTR.into_raw()));
         if let Some(deadline) = interrupted {
-            time::tell_rest(&mut kernel.memory, space, &call, deadline);
+            (kernel.upcalls.tell_rest)(&mut kernel.memory, space, &call, deadline);
         }
     }
     let (stack, meanwhile, rsp) = (thread.signal_stack, thread.signal_mask, thread.registers.rsp);
@@ -242,7 +242,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     if action.flags & SA_RESETHAND != 0
         && let Some(process) = kernel.tasks.process_mut(process)
     {
-        process.resources.handlers.set(number, Action { handler: super::DEFAULT, ..action });
+        process.resources.handlers.set(number, Action { handler: DEFAULT, ..action });
     }
     Ok(())
 }

@@ -12,8 +12,10 @@ pub use ::files::Descriptors;
 use proc::Writing;
 pub use setup::UnpackError;
 
+pub use super::process::SIZE_MAX;
+use super::process::Tasks;
 use crate::arch::clock;
-use crate::kernel::{Memory, Tasks};
+use crate::arch::physical::Memory;
 use ::files::inode::{Inode, Kind};
 use ::files::locks::Owner;
 use ::files::{
@@ -23,11 +25,8 @@ use ::files::{
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use containers::{Channel, ObjectId, PAGE_SIZE, ProcessId, Purpose};
+use containers::{Channel, ObjectId, ProcessId, Purpose};
 use core::ops::Range;
-
-/// Largest size of a file: what the page numbers of a memory object can count.
-pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
 
 /// Most open files of all processes together.
 const OPEN_FILES_MAX: usize = 262_144;

@@ -7,7 +7,7 @@
 //! Each is moved by a random distance of its own, as on Linux and by as many bits, so that who knows an address in one
 //! of them knows none in the others.
 
-use crate::random::Random;
+use crate::core::random::Random;
 use containers::PAGE_SIZE;
 use containers::directory::USER_END;
 use core::ops::RangeInclusive;

@@ -1,9 +1,8 @@
 //! `/proc/self` and the other processes' directories: what is to be said of one process.
 
 use super::Text;
-use crate::kernel::Tasks;
-use crate::process::Resources;
-use crate::schedule;
+use crate::arch::clock;
+use crate::core::process::{Resources, Tasks};
 use containers::directory::USER_END;
 use containers::{
     Backing, Budget, ContainerId, CpuSet, Job, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, State, ThreadId,
@@ -118,7 +117,7 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     write!(out, "{} {} {TERMINAL} {} 0 0 0 0 0 ", process.group, process.session, process.group)?;
     // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
     let [own, children] = [tasks.run_time(id), process.children_time];
-    for time in [own, children].into_iter().flat_map(schedule::shares) {
+    for time in [own, children].into_iter().flat_map(clock::shares) {
         write!(out, "{} ", time / TICK)?;
     }
     write!(out, "20 0 {} 0 0 ", process.threads)?;

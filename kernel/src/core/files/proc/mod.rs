@@ -9,7 +9,8 @@ mod own;
 mod system;
 
 use crate::arch::heap;
-use crate::kernel::{Memory, Tasks};
+use crate::arch::physical::Memory;
+use crate::core::process::Tasks;
 use ::files::{Errno, ProcFile};
 use containers::{ObjectId, ProcessId, Purpose};
 use core::fmt::{self, Write};

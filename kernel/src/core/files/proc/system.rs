@@ -1,9 +1,8 @@
 //! The files of `/proc` that are about the whole system.
 
 use super::Text;
-use crate::arch::clock;
-use crate::boundary;
-use crate::kernel::Tasks;
+use crate::arch::{accounts, clock};
+use crate::core::process::Tasks;
 use containers::{Cpu, PAGE_SIZE};
 use core::fmt::{self, Write};
 use core::ops::Range;
@@ -30,7 +29,7 @@ pub(super) fn memory(out: &mut Text) -> fmt::Result {
 
 /// Clock ticks that the CPUs of a range have spent in user mode, in the kernel or before it, and idle.
 fn times(cpus: Range<usize>) -> [u64; 3] {
-    let cycles = cpus.map(|number| boundary::cycles(Cpu(number as u8)));
+    let cycles = cpus.map(|number| accounts::cycles(Cpu(number as u8)));
     let sum = cycles.fold([0; 3], |[user, kernel, idle], cycles| {
         [user + cycles.user, kernel + cycles.kernel + cycles.waiting(), idle + cycles.idle]
     });

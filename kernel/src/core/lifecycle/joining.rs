@@ -1,0 +1,79 @@
+//! What a thread leaves behind in its memory when it ends: the word that its joiner waits for, and the futexes of its robust
+//! list.
+
+use crate::arch::physical::Memory;
+use crate::core::process::Tasks;
+use containers::{Channel, Space, ThreadId};
+
+/// Tells the joiner of a thread that ends.
+pub fn tell_joiner(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId) {
+    let clear = tasks.thread(id).map_or(0, |thread| thread.clear_child_tid);
+    if clear != 0 && memory.copy_out(space, clear, &0_u32.to_le_bytes()).is_ok() {
+        tasks.wake(shared_futex(memory, space, clear), 1, u32::MAX);
+    }
+}
+
+/// The channel of a futex that may lie in a mapping that is shared with others: it is the same for all of them.
+pub fn shared_futex(memory: &Memory, space: Space, address: u64) -> Channel {
+    match memory.shared_place(space.container, address) {
+        Some((object, offset)) => Channel::SharedFutex(object, offset),
+        None => Channel::Futex(space.container, address),
+    }
+}
+
+fn read_word(memory: &mut Memory, space: Space, address: u64) -> Option<u32> {
+    let mut word = [0; 4];
+    memory.copy_in(space, address, &mut word).ok().map(|()| u32::from_le_bytes(word))
+}
+
+fn read_pointer(memory: &mut Memory, space: Space, address: u64) -> Option<u64> {
+    let mut word = [0; 8];
+    memory.copy_in(space, address, &mut word).ok().map(|()| u64::from_le_bytes(word))
+}
+
+/// Robust futexes that threads leave that end together, at most.
+pub const ROBUST: usize = 2048;
+
+/// Marks the futexes on the robust list of a thread that ends as orphaned, if it is their owner, and wakes a waiter of
+/// each. The list is the program's, so it may be wild or endless: `room` says how many futexes are looked at, at most,
+/// and becomes less by them.
+#[inline]
+pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId, room: &mut usize) {
+    if let Some(thread) = tasks.thread(id).filter(|thread| thread.robust_list != 0) {
+        let (head, number) = (thread.robust_list, thread.number);
+        release_list(memory, tasks, space, (head, number), room);
+    }
+}
+
+/// The same of a list that begins at an address, of the thread with a number.
+#[inline(never)]
+fn release_list(memory: &mut Memory, tasks: &mut Tasks, space: Space, (head, number): (u64, u32), room: &mut usize) {
+    const WAITERS: u32 = 0x8000_0000;
+    const OWNER_DIED: u32 = 0x4000_0000;
+    const OWNER: u32 = 0x3fff_ffff;
+    let offset = read_pointer(memory, space, head.wrapping_add(8));
+    let about_to = read_pointer(memory, space, head.wrapping_add(16)).filter(|entry| *entry != 0);
+    let Some(offset) = offset else { return };
+    let mut entry = read_pointer(memory, space, head);
+    let mut release = |memory: &mut Memory, entry: u64| {
+        let address = (entry & !1).wrapping_add(offset);
+        let is_mine = |word: u32| word & OWNER == number;
+        // A thread that is about to wait may be saying so in the word on another CPU.
+        let left = |word| if is_mine(word) { word & WAITERS | OWNER_DIED } else { word };
+        if read_word(memory, space, address).is_some_and(is_mine)
+            && memory.change_word(space, address, left).is_ok_and(|word| is_mine(word) && word & WAITERS != 0)
+        {
+            tasks.wake(shared_futex(memory, space, address), 1, u32::MAX);
+        }
+    };
+    while let Some(at) = entry.filter(|at| *at & !1 != head && *room > 0) {
+        *room -= 1;
+        entry = read_pointer(memory, space, at & !1);
+        if Some(at) != about_to {
+            release(memory, at);
+        }
+    }
+    if let Some(at) = about_to {
+        release(memory, at);
+    }
+}

@@ -1,0 +1,41 @@
+//! The uniprocessor kernel: what it does once a CPU has entered it. It knows no system call and no strategy.
+//!
+//! Its rooms, from the ground up; none names one that comes after it (`xtask/tests/layers.rs` reads this list):
+//!
+//! 1. `actions`: signals by number, and what a process does on each
+//! 2. `process`: what a process holds
+//! 3. `signals`: signals that are sent, and masks
+//! 4. `console`: the terminal
+//! 5. `files`: names, open files, `/proc`
+//! 6. `messages`: messages between processes
+//! 7. `random`: random numbers
+//! 8. `elf`: programs as files
+//! 9. `packages`: resident native programs
+//! 10. `statistics`: counts without a better home
+//! 11. `kernel`: all of that in one object
+//! 12. `schedule`: which thread a CPU runs
+//! 13. `work`: what interrupts have left to do
+//! 14. `program`: starting programs
+//! 15. `lifecycle`: ends of threads and processes
+//! 16. `delivery`: signals as they come to a thread
+//! 17. `shortage`: when memory ends
+//! 18. `trap`: exceptions of programs
+
+pub mod actions;
+pub mod console;
+pub mod delivery;
+pub mod elf;
+pub mod files;
+pub mod kernel;
+pub mod lifecycle;
+pub mod messages;
+pub mod packages;
+pub mod process;
+pub mod program;
+pub mod random;
+pub mod schedule;
+pub mod shortage;
+pub mod signals;
+pub mod statistics;
+pub mod trap;
+pub mod work;

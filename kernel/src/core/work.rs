@@ -1,0 +1,57 @@
+//! Deferred work: what interrupts have left to do.
+
+use super::kernel::Kernel;
+use super::schedule;
+use super::signals::{self, SIGALRM};
+use crate::arch::deferred::Notes;
+use crate::arch::{clock, serial};
+use ::files::Source;
+use ::files::pipe::event;
+use containers::{Budget, Channel};
+use cpulocal::InKernel;
+
+/// Takes some of what is gone apart. For the rest this CPU comes back when programs have had as much time.
+fn take_apart(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
+    // The visit may have done other work before.
+    kernel.memory.take_apart(&mut Budget::of(Budget::VISIT / 2));
+    if kernel.memory.has_remains() {
+        let then = clock::nanoseconds();
+        schedule::come_back(&mut kernel.tasks, cpu, then + (then - now));
+    }
+}
+
+/// Does what interrupts have left to do.
+pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
+    let now = clock::nanoseconds();
+    kernel.tasks.sample_load(now);
+    if notes.contains(Notes::TIMER) {
+        kernel.tasks.expire(schedule::this_cpu(cpu), now);
+        while let Some(process) = kernel.tasks.expired_timer(now) {
+            signals::send_to_process(&mut kernel.tasks, process, signals::from_kernel(SIGALRM));
+        }
+    }
+    if kernel.memory.has_remains() && notes.intersects(Notes::TIMER | Notes::REMAINS) {
+        take_apart(kernel, cpu, now);
+    }
+    if notes.contains(Notes::SERIAL) {
+        // Perhaps the device has not been answered yet.
+        serial::interrupt();
+        let events = kernel.console.service();
+        if events.readable {
+            kernel.tasks.wake_all(Channel::ConsoleInput);
+        }
+        if events.writable {
+            kernel.tasks.wake_all(Channel::ConsoleOutput);
+        }
+        let readable = if events.readable { event::READABLE } else { 0 };
+        let writable = if events.writable { event::WRITABLE } else { 0 };
+        if readable | writable != 0 {
+            kernel.files.rouse(&mut kernel.tasks, Source::Console, readable | writable);
+        }
+        if let Some(signal) = events.signal {
+            kernel.console.foreground().into_iter().for_each(|group| {
+                signals::send_to_group(&mut kernel.tasks, group, signals::from_kernel(signal));
+            });
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The kernel's modules stand in layers, and none names one above it; inside a crate no modules name each other in a circle.
+//!
+//! ```text
+//! main, boot, start, options, panic, statistics   the boot as one list
+//! boundary                                        how a CPU comes in and goes out
+//! calls                                           what programs ask for
+//! core                                            rooms in the order that core/mod.rs lists
+//! arch                                            the hardware
+//! ```
+//!
+//! A module names another by a path that begins with `crate`, `self` or `super`, in a `use` or in code. The paths in macros
+//! are found among their tokens.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+use syn::{UseTree, visit::Visit};
+
+/// The path of a module or of something in it, from the root of its crate.
+type Names = Vec<String>;
+
+/// The modules of a crate, each with the paths that it names.
+type Modules = BTreeMap<Names, BTreeSet<Names>>;
+
+/// Collects the paths that a module names.
+struct Collector<'a> {
+    module: &'a [String],
+    found: BTreeSet<Names>,
+}
+
+impl Collector<'_> {
+    /// Takes note of a path, if it begins in this crate.
+    fn note(&mut self, path: &[String]) {
+        let from_here = |depth: usize| self.module[..self.module.len().saturating_sub(depth)].to_vec();
+        let supers = path.iter().take_while(|part| *part == "super").count();
+        let (mut names, rest) = match path.first().map(String::as_str) {
+            Some("crate") => (Vec::new(), &path[1..]),
+            Some("self") => (from_here(0), &path[1..]),
+            Some("super") => (from_here(supers), &path[supers..]),
+            _ => return,
+        };
+        names.extend_from_slice(rest);
+        self.found.insert(names);
+    }
+
+    fn tree(&mut self, tree: &UseTree, before: &[String]) {
+        let with = |ident: &dyn ToString| [before, &[ident.to_string()]].concat();
+        match tree {
+            UseTree::Path(path) => self.tree(&path.tree, &with(&path.ident)),
+            UseTree::Name(name) => self.note(&with(&name.ident)),
+            UseTree::Rename(rename) => self.note(&with(&rename.ident)),
+            UseTree::Glob(_) => self.note(before),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, before)),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Collector<'_> {
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.tree(&item.tree, &[]);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        self.note(&path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>());
+        syn::visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, mac: &'ast syn::Macro) {
+        let tokens = mac.tokens.to_string();
+        let tokens: Vec<&str> = tokens.split_whitespace().collect();
+        for (at, token) in tokens.iter().enumerate() {
+            if matches!(*token, "crate" | "self" | "super") && (at == 0 || tokens[at - 1] != "::") {
+                let parts = tokens[at..].chunks(2).take_while(|pair| pair.get(1) == Some(&"::") || is_name(pair[0]));
+                let mut path: Names = Vec::new();
+                for pair in parts {
+                    path.push(pair[0].to_owned());
+                    if pair.get(1) != Some(&"::") {
+                        break;
+                    }
+                }
+                self.note(&path);
+            }
+        }
+    }
+}
+
+fn is_name(token: &str) -> bool {
+    token.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+fn names_in(module: &[String], source: &str) -> BTreeSet<Names> {
+    let mut collector = Collector { module, found: BTreeSet::new() };
+    collector.visit_file(&syn::parse_file(source).expect("a file that compiles"));
+    collector.found
+}
+
+/// The modules of the crate whose sources are in a folder; those of tests are left out.
+fn modules(folder: &Path) -> Modules {
+    fn walk(folder: &Path, at: &[String], found: &mut Modules) {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("an entry of a folder").path();
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            if path.is_dir() && name != "tests" {
+                walk(&path, &[at, &[name]].concat(), found);
+            } else if path.extension().is_some_and(|end| end == "rs") && name != "tests" {
+                let module = match name.as_str() {
+                    "mod" | "lib" | "main" => at.to_vec(),
+                    _ => [at, &[name]].concat(),
+                };
+                let names = names_in(&module, &fs::read_to_string(&path).expect("a source"));
+                found.insert(module, names);
+            }
+        }
+    }
+    let mut found = Modules::new();
+    walk(folder, &[], &mut found);
+    found
+}
+
+/// The module that a path leads to or into.
+fn target<'a>(modules: &'a Modules, names: &[String]) -> &'a Names {
+    let module = (0..=names.len()).rev().find_map(|length| modules.get_key_value(&names[..length]));
+    module.expect("the root is a module").0
+}
+
+/// The rooms of `core` from the ground up, as its list says.
+fn rooms_of_core(source: &str) -> Vec<String> {
+    let lines = source.lines().filter_map(|line| line.strip_prefix("//! "));
+    let listed = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    listed.filter_map(|line| line.split('`').nth(1)).map(str::to_owned).collect()
+}
+
+/// How high a module of the kernel stands.
+fn height(rooms: &[String], module: &[String]) -> usize {
+    const BASE: usize = 100;
+    match module.first().map(String::as_str) {
+        Some("arch") => 0,
+        Some("core") => match module.get(1) {
+            Some(room) => {
+                1 + rooms
+                    .iter()
+                    .position(|known| known == room)
+                    .unwrap_or_else(|| panic!("core::{room} is not in the list"))
+            }
+            None => 0,
+        },
+        Some("calls") => BASE,
+        Some("boundary") => BASE + 1,
+        _ => BASE + 2,
+    }
+}
+
+/// The arrows that run upstairs.
+fn upstairs(rooms: &[String], modules: &Modules) -> Vec<String> {
+    let mut found = Vec::new();
+    for (module, names) in modules {
+        for path in names {
+            let to = target(modules, path);
+            if height(rooms, to) > height(rooms, module) {
+                found.push(format!("{} names {}, which stands above it", module.join("::"), path.join("::")));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_arrow_runs_upstairs() {
+    let folder = Path::new("../kernel/src");
+    let rooms = rooms_of_core(&fs::read_to_string(folder.join("core/mod.rs")).expect("core/mod.rs"));
+    let modules = modules(folder);
+    let missing: Vec<_> =
+        rooms.iter().filter(|room| !modules.contains_key(&vec!["core".into(), (*room).clone()])).collect();
+    assert!(missing.is_empty(), "core/mod.rs lists rooms that are not there: {missing:?}");
+    let found = upstairs(&rooms, &modules);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn an_arrow_upstairs_is_found() {
+    let module = |path: &str, source: &str| {
+        let path: Names = path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        (path.clone(), names_in(&path, source))
+    };
+    let rooms = ["low".to_owned(), "high".to_owned()];
+    let others = || [module("", ""), module("core::high", "fn f() {}"), module("calls", ""), module("core", "")];
+    for source in [
+        "use crate::core::high;",
+        "use super::{super::calls::make};",
+        "fn f() { crate::core::high::f() }",
+        "fn f() { asm!(\"call {f}\", f = sym super::high::f) }",
+        "use super::high::*;",
+    ] {
+        let modules = Modules::from_iter(others().into_iter().chain([module("core::low", source)]));
+        assert_eq!(upstairs(&rooms, &modules).len(), 1, "{source}");
+    }
+    let modules = Modules::from_iter(others().into_iter().chain([module("core::low", "use self::f; use core::high;")]));
+    assert!(upstairs(&rooms, &modules).is_empty());
+}
