@@ -5,9 +5,9 @@
 //! see that in XCR0.
 
 use super::cpu::{Features, features};
-use super::physical::Frames;
+use super::physical::{Frames, move_bytes};
 use alloc::boxed::Box;
-use containers::{ExtendedState, Frame, PhysicalMemory};
+use containers::{ExtendedState, Frame};
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use raw_cpuid::CpuId;
@@ -238,18 +238,24 @@ unsafe fn put_words<const N: usize>(to: *mut u8, words: [u64; N]) {
 /// Takes a state that a program wrote out of a frame into an area: of each component only if it is there, since
 /// [`restore`] reads no other.
 pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), area: &mut [u8; N]) {
-    let mut copy = |part: Range<usize>| frames.read(frame, offset + part.start, &mut area[part]);
+    let from = frames.bytes(frame, offset..offset + size());
+    let copy = |part: Range<usize>, area: &mut [u8; N]| {
+        let to = &mut area[part.clone()];
+        // SAFETY: in a frame in use, and before the state's end; an area, being the kernel's, lies elsewhere.
+        unsafe { move_bytes(from.add(part.start), to.as_mut_ptr(), to.len()) }
+    };
     if !has_header() {
-        return copy(0..HEADER);
+        return copy(0..HEADER, area);
     }
     // MXCSR is loaded in any case, and without looking at what is not there the CPU refuses what may not be.
-    copy(CONTROLS_END..X87_REGISTERS.start);
-    copy(HEADER..HEADER + 64);
-    let present = area[HEADER];
+    copy(CONTROLS_END..X87_REGISTERS.start, area);
+    copy(HEADER..HEADER + 64, area);
+    // What is not enabled has no place, and is refused.
+    let present = u64::from(area[HEADER]) & components();
     let components = [0..X87_REGISTERS.end, X87_REGISTERS.end..RESERVED, HEADER + 64..AREA_SIZE];
     for (n, part) in components.into_iter().enumerate() {
         if present >> n & 1 != 0 {
-            frames.read(frame, offset + part.start, &mut area[part]);
+            copy(part, area);
         }
     }
 }

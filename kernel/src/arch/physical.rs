@@ -173,7 +173,7 @@ fn start(frame: Frame) -> *mut u8 {
 /// # Safety
 /// Both ranges are mapped, and they do not overlap. Of what is written, the kernel holds no reference but `to` itself.
 #[inline(always)]
-unsafe fn move_bytes(from: *const u8, to: *mut u8, length: usize) {
+pub(super) unsafe fn move_bytes(from: *const u8, to: *mut u8, length: usize) {
     // SAFETY: the caller's promise; the direction flag is clear by the ABI.
     unsafe {
         match length {

@@ -217,14 +217,19 @@ pub fn with_effect(tasks: &Tasks, process: ProcessId, signals: u64, wanted: impl
 
 /// Changes a thread's mask. Signals that it lets through now come before it goes on; those of its process
 /// that it takes no more are shown to the other threads.
+#[inline]
 pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
     let Some(thread) = tasks.thread_mut(id) else { return };
     let before = core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE);
-    let (process, own) = (thread.process, thread.own_pending());
-    if tasks.is_calm() {
-        return;
+    if !tasks.is_calm() {
+        has_changed_mask(tasks, id, before);
     }
-    let pending = own | tasks.process(process).map_or(0, |process| process.control.pending());
+}
+
+/// The same when something is pending for somebody. `before` is the mask that the thread had.
+fn has_changed_mask(tasks: &mut Tasks, id: ThreadId, before: u64) {
+    let Some(thread) = tasks.thread(id) else { return };
+    let (process, mask, pending) = (thread.process, thread.signal_mask, tasks.pending(thread));
     if pending & before & !mask != 0 {
         tasks.alert(id);
     }
