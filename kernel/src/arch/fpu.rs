@@ -157,8 +157,11 @@ const SOFTWARE_BYTES: usize = 464;
 const BEGIN_MARK: u32 = 0x4650_5853;
 /// What stands behind the state in a signal's frame.
 const END_MARK: u32 = 0x4650_5845;
-/// `uc_flags` of a frame: extended state is there, and `ss` is what it was.
-pub const FRAME_FLAGS: u64 = 0x7;
+/// `uc_flags` of a frame: extended state is there if the CPU has XSAVE, and `ss` is what it was.
+#[inline(always)]
+pub fn frame_flags() -> u64 {
+    if has_header() { 7 } else { 6 }
+}
 
 const HEADER: usize = 512;
 

@@ -38,6 +38,7 @@ const DEADLY: [(&str, i32, &str); 28] = [
     ("sigreturn-segment", 139, "killed by SIGSEGV: a signal frame that cannot be returned through at 0x"),
     ("sigreturn-state", 139, "killed by SIGSEGV: a signal frame that cannot be returned through at 0x"),
     ("sigreturn-mxcsr", 139, "killed by SIGSEGV: a signal frame that cannot be returned through at 0x"),
+    ("sigreturn-component", 139, "killed by SIGSEGV: a signal frame that cannot be returned through at 0x"),
     ("out-of-memory", 137, "killed: no memory left for the page at 0x"),
 ];
 
@@ -116,6 +117,7 @@ deeds! { kills:
     sigreturn_segment "sigreturn-segment",
     sigreturn_state "sigreturn-state",
     sigreturn_mxcsr "sigreturn-mxcsr",
+    sigreturn_component "sigreturn-component",
     out_of_memory "out-of-memory",
 }
 

@@ -94,6 +94,19 @@ fn a_program_is_killed_the_same_without_the_newer_protections() {
     }
 }
 
+/// Frames with the state that FXSAVE has.
+#[test]
+fn signals_without_xsave() {
+    Jotun::new().cpu("qemu64").args(["sent-signals"]).run().expect(0).expect_in_output("\nok sent-signals\n");
+}
+
+/// The state of a component that this CPU has not would begin where the state ends, beyond the page.
+#[test]
+fn a_state_has_no_more_than_the_cpu() {
+    let outcome = Jotun::new().cpu("max,-avx").args(["hostile", "sigreturn-component"]).run();
+    outcome.expect(139).expect_all_back().expect_log_lines(1, &["] WARN ", "a signal frame that cannot be returned"]);
+}
+
 #[test]
 fn little_memory() {
     // A few MiB are left when all is unpacked.

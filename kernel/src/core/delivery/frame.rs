@@ -196,7 +196,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     let frame = |registers: &Registers| Frame {
         restorer: action.restorer,
         context: UserContext {
-            flags: fpu::FRAME_FLAGS,
+            flags: fpu::frame_flags(),
             link: 0,
             stack: describe(stack, rsp),
             registers: context(registers, signal, mask, state_at),

@@ -41,7 +41,7 @@ const fn jotun_only(name: &'static str, status: u8, what: &'static str, does: fn
     Deed { name, status, jotun_only: true, what, does }
 }
 
-const DEEDS: [Deed; 37] = [
+const DEEDS: [Deed; 38] = [
     deed("divide", ARITHMETIC, "divides by zero", deadly::divide),
     deed("illegal", ILLEGAL, "executes ud2", deadly::illegal),
     deed("breakpoint", TRAP, "executes int3", deadly::breakpoint),
@@ -69,6 +69,7 @@ const DEEDS: [Deed; 37] = [
     deed("sigreturn-segment", FAULT, "returns with the kernel's code segment", sigreturn::segment),
     deed("sigreturn-state", FAULT, "returns with vector state from nowhere", sigreturn::state),
     deed("sigreturn-mxcsr", FAULT, "returns with reserved bits in its vector state", sigreturn::mxcsr),
+    deed("sigreturn-component", FAULT, "returns with vector state of kinds that are not enabled", sigreturn::component),
     deed("sigreturn-flags", 0, "returns with the flags of a kernel; they are not taken", sigreturn::flags),
     deed("flags", 0, "makes calls with direction, alignment and nested-task flags set", wild::flags),
     deed("huge-alloc", 0, "asks for 2^63 bytes", greedy::huge),

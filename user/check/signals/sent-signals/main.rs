@@ -3,7 +3,8 @@
 //!
 //! It runs on Linux as well, with the same output.
 //!
-//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/machines.rs`, `tests/tests/boot/programs.rs`,
+//! `tests/tests/smp.rs`.
 
 mod interrupted;
 mod kept;
