@@ -8,7 +8,7 @@ use std::fs;
 use boot_tests::{Jotun, Outcome, Scratch, busybox, std_program};
 
 /// Deeds that kill: name, status, and what the log says of it.
-const DEADLY: [(&str, i32, &str); 28] = [
+const DEADLY: [(&str, i32, &str); 29] = [
     ("divide", 136, "killed by SIGFPE: exception 0 at 0x"),
     ("illegal", 132, "killed by SIGILL: exception 6 at 0x"),
     ("breakpoint", 133, "killed by SIGTRAP: exception 3 at 0x"),
