@@ -86,14 +86,8 @@ pub const ROWS_WORD: &str = "rows=";
 /// Kernel command line: width of the terminal.
 pub const COLUMNS_WORD: &str = "cols=";
 
-/// Kernel command line: the strategy by which CPUs share the kernel, one of those that it was built with.
+/// Kernel command line: the strategy by which CPUs share the kernel, as [`strategies`](crate::strategies) name it.
 pub const STRATEGY_WORD: &str = "strategy=";
-
-/// Value of [`STRATEGY_WORD`]: there is one CPU.
-pub const UP_STRATEGY: &str = "up";
-
-/// Value of [`STRATEGY_WORD`]: one CPU at a time is in the kernel.
-pub const GIANT_STRATEGY: &str = "giant";
 
 /// Kernel command line of a kernel for several CPUs: milliseconds that a CPU may wait for the giant lock, or
 /// for another CPU's answer, before that is reported.

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod layout;
 pub mod native;
 pub mod random;
+pub mod strategies;
 pub mod vectors;
 pub mod words;
 pub mod workload;

@@ -26,7 +26,7 @@ pub const WORDS: [Word; 13] = [
     word(ASLR_WORD, "on or off", "whether the parts of programs go to random places; on"),
     word(PATIENCE_WORD, "a number of milliseconds", "how long a CPU waits for another before that is reported; 10000"),
     word(AFFINITY_WORD, "soft or strict", "whether threads leave the CPU that they started on; soft"),
-    word(STRATEGY_WORD, "up or giant", "the strategy that is expected; with another one the kernel stops"),
+    word(STRATEGY_WORD, "a strategy's name", "the strategy that is expected; with another one the kernel stops"),
     word(CONSOLE_WORD, "pipe or tty", "the console is framed for the host, and a terminal or not"),
     word(ROWS_WORD, "a number below 65536", "height of the terminal; 24"),
     word(COLUMNS_WORD, "a number below 65536", "width of the terminal; 80"),

@@ -69,4 +69,4 @@ pub use cpu::Cpu;
 pub use giant::{Acquired, GiantLock, Holder};
 pub use queue::{Clh, Mcs, QueueLock, Tas, Ticket};
 pub use sync::MAX_CPUS;
-pub use wait::Wait;
+pub use wait::{Looked, Wait, until};

@@ -2,6 +2,13 @@
 
 use crate::sync::spin_loop;
 
+/// The lock has been looked at in this round, and it was not the CPU's turn.
+///
+/// A hook that puts its CPU to sleep takes two of these: one when it says that the CPU will sleep, one when the CPU does.
+/// Each round gives one, so a look at the lock lies between, as [`GiantLock::release`](crate::GiantLock::release) wants it.
+#[derive(Debug)]
+pub struct Looked(());
+
 /// The duties of a waiter, seen to in every round of its spin.
 ///
 /// A hook may take its time: the CPU keeps its place in the queue, and notices that its turn has come
@@ -24,20 +31,22 @@ pub trait Wait {
 
     /// Called once per round, after the CPU has asked for the lock and found it taken. The pause
     /// instruction is the lock's business.
-    fn round(&mut self);
+    fn round(&mut self, looked: Looked);
 }
 
 impl<F: FnMut()> Wait for F {
-    fn round(&mut self) {
+    fn round(&mut self, _: Looked) {
         self()
     }
 }
 
 /// Spins until `granted`, which it was not when the CPU asked. It is told whether the CPU is tired.
+///
+/// The loop of every queue algorithm, and of a lock of another kind that owes its waiters the same.
 #[inline]
-pub(crate) fn until<W: Wait>(wait: &mut W, mut granted: impl FnMut(bool) -> bool) {
+pub fn until<W: Wait>(wait: &mut W, mut granted: impl FnMut(bool) -> bool) {
     loop {
-        wait.round();
+        wait.round(Looked(()));
         let is_tired = wait.is_tired();
         for _ in 0..W::LOOKS {
             spin_loop();

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Guarded, cpu, idle};
-use giantlock::{GiantLock, QueueLock, Tas, Wait};
+use giantlock::{GiantLock, Looked, QueueLock, Tas, Wait};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::thread;
@@ -110,7 +110,7 @@ impl<Round: FnMut()> Wait for Tired<Round> {
         true
     }
 
-    fn round(&mut self) {
+    fn round(&mut self, _: Looked) {
         (self.0)();
     }
 }

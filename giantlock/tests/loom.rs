@@ -11,7 +11,7 @@
 //! the next could depend on.
 #![cfg(loom)]
 
-use giantlock::{Cpu, GiantLock, Holder, QueueLock, Tas, Wait};
+use giantlock::{Cpu, GiantLock, Holder, Looked, QueueLock, Tas, Wait};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::*, fence};
@@ -249,7 +249,7 @@ impl Wait for Sleeper<'_> {
         self.rounds > 0
     }
 
-    fn round(&mut self) {
+    fn round(&mut self, _: Looked) {
         self.rounds += 1;
         if self.rounds == 3 {
             loom::skip_branch();
@@ -332,7 +332,7 @@ impl Wait for Tired<'_> {
         true
     }
 
-    fn round(&mut self) {
+    fn round(&mut self, _: Looked) {
         self.rounds += 1;
         match self.rounds {
             2 => self.claimed.store(true, Release),

@@ -18,6 +18,7 @@ mod options;
 mod panic;
 mod start;
 mod statistics;
+mod strategies;
 
 use arch::physical::Frames;
 use arch::{

@@ -2,6 +2,7 @@
 
 use crate::arch::exit;
 use crate::core::console::ConsoleMode;
+use crate::strategies::{Chosen, Strategy};
 use ::files::size::Size;
 use abi::channel;
 use abi::words::WORDS;
@@ -27,7 +28,7 @@ pub struct Options {
 }
 
 /// The strategy that this kernel was built with.
-const STRATEGY: &str = if cfg!(feature = "smp") { channel::GIANT_STRATEGY } else { channel::UP_STRATEGY };
+const STRATEGY: &str = <Chosen as Strategy>::NAME;
 
 impl Options {
     /// Reads the command line. A word that means nothing, or nothing to this kernel, is logged and otherwise ignored; a

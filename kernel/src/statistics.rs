@@ -8,6 +8,7 @@ use crate::arch::{clock, heap, image};
 use crate::calls;
 use crate::core::kernel::{Give, Kernel};
 use crate::core::schedule;
+use crate::strategies::{Chosen, Strategy};
 use ::cpulocal::CpuLocal;
 use alloc::format;
 use alloc::vec::Vec;
@@ -26,6 +27,7 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
     let sum = |of: &dyn Fn(&Counts) -> u64| cpus.iter().map(of).sum();
     let level1 = |cause: Cause| sum(&|counts| counts.level1[cause as usize].get());
     give("cpus", cpus.len() as u64);
+    give(&format!("strategy_{}", Chosen::NAME), 1);
     give("entries_system_call", level1(Cause::SystemCall));
     give("entries_exception", level1(Cause::Exception));
     give("entries_interrupt", level1(Cause::Interrupt));
@@ -100,7 +102,7 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
 fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
     use crate::arch::accounts::{WAITS, Waits};
     use crate::arch::{remote, smp};
-    use crate::boundary::lock;
+    use crate::strategies::waiting;
     let cpus = || (0..kernel.memory.cpu_count()).map(|number| Cpu(number as u8));
     let waits: Vec<_> = cpus().map(|cpu| counters(cpu, &WAITS)).collect();
     let contended = |waits: &Waits| waits.count.iter().map(Cell::get).sum::<u64>();
@@ -120,8 +122,8 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
             give(&format!("cpu{cpu}_spin_cycles_{cause}"), cycles.waits[index]);
         }
     }
-    give("lock_halts", total(kernel, &lock::HALTS));
-    give("lock_requests_answered", total(kernel, &lock::ANSWERED_WAITING));
+    give("lock_halts", total(kernel, &waiting::HALTS));
+    give("lock_requests_answered", total(kernel, &waiting::ANSWERED));
     give("interrupts_sent", total(kernel, &remote::SENT));
     let skews = cpus().map(smp::skew).map(|(ahead, doubt)| (ahead.unsigned_abs(), doubt));
     give("affinity_strict", u64::from(!kernel.tasks.is_soft()));

@@ -11,6 +11,7 @@ mod outcome;
 mod place;
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fs,
     io::Write,
@@ -89,9 +90,16 @@ impl Jotun {
         }
     }
 
-    /// The kernel for several CPUs, with the ticket lock, on so many.
-    pub fn smp(mut self, cpus: u8) -> Self {
-        self.cpus = vec!["--smp".into(), cpus.to_string().into()];
+    /// The kernel for several CPUs on so many: with the giant lock and its ticket lock, or with the strategy that
+    /// `cargo xtask test --strategy` names.
+    pub fn smp(self, cpus: u8) -> Self {
+        let strategy = env::var("JOTUN_STRATEGY").unwrap_or_else(|_| "giant".into());
+        self.strategy(&strategy, cpus)
+    }
+
+    /// The kernel of a strategy, on so many CPUs.
+    pub fn strategy(mut self, name: &str, cpus: u8) -> Self {
+        self.cpus = ["--strategy", name, "--smp", &cpus.to_string()].map(Into::into).into();
         self
     }
 

@@ -237,9 +237,21 @@ on_cpus! {
 #[test]
 fn late_signal_tas() {
     let _alone = alone();
-    let jotun = Jotun::new().smp(8).option("--lock").option("tas").timeout(PATIENCE);
+    let jotun = Jotun::new().strategy("giant", 8).option("--lock").option("tas").timeout(PATIENCE);
     let outcome = jotun.args(["late-signal"]).run().expect(0).expect_in_output("ok late-signal: ");
     calm(outcome).expect_all_back();
+}
+
+/// The strategy that `docs/strategies.md` shows: every waiter gets in, also one that has halted, and no request is left
+/// without an answer.
+#[test]
+fn the_baton_goes_round() {
+    let _alone = alone();
+    for words in [&["late-signal"][..], &["shootdown", "60"]] {
+        let outcome = Jotun::new().strategy("baton", 8).timeout(PATIENCE).args(words).run().expect(0);
+        assert_eq!(outcome.stat("strategy_baton"), 1, "{outcome}");
+        calm(outcome).expect_log_lines(1, &["strategy: baton"]).expect_all_back();
+    }
 }
 
 /// Each CPU has its own pages behind `.cpulocal`, and a count of its own of what it did.

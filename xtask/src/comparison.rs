@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use abi::strategies::{self, GIANT, STRATEGIES, UP};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -25,51 +26,65 @@ pub(crate) struct Setup {
 /// What stands behind a variant with strict affinity.
 const STRICT: &str = ":strict";
 
+/// Several CPUs with the strategy that is usual for them.
+const SMP: &str = "smp";
+
 impl Setup {
-    /// Reads `up`, `smp:N` or `smp:N/LOCK`, the latter two with `:strict` behind them or not.
+    /// Reads `up`, `STRATEGY:N` or `STRATEGY:N/LOCK`, the latter two with `:strict` behind them or not; `smp` is the giant
+    /// lock.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let unknown = || {
             let locks: Vec<_> = Lock::value_variants().iter().map(|lock| name(*lock)).collect();
+            let several = STRATEGIES.iter().filter(|strategy| strategy.several).map(|strategy| strategy.name);
             format!(
-                "a variant is `up`, `smp:N` or `smp:N/LOCK` with 1 to {MOST_CPUS} CPUs and one of {}; \
-                 `{STRICT}` behind it leaves threads where they started",
+                "a variant is `up`, `STRATEGY:N` with one of {} and 1 to {MOST_CPUS} CPUs, or `{GIANT}:N/LOCK` with one of \
+                 {}; `{SMP}:N` is `{GIANT}:N`; `{STRICT}` behind it leaves threads where they started",
+                several.collect::<Vec<_>>().join(", "),
                 locks.join(", ")
             )
         };
-        if text == "up" {
-            return Ok(Self { variant: Variant::Up, cpus: 1, affinity: Affinity::Soft });
+        if text == UP {
+            return Ok(Self { variant: Variant::UP, cpus: 1, affinity: Affinity::Soft });
         }
         let (text, affinity) =
             text.strip_suffix(STRICT).map_or((text, Affinity::Soft), |text| (text, Affinity::Strict));
-        let (cpus, lock) = text
-            .strip_prefix("smp:")
-            .map(|rest| rest.split_once('/').unwrap_or((rest, "ticket")))
-            .ok_or_else(unknown)?;
+        let (strategy, cpus) = text.split_once(':').ok_or_else(unknown)?;
+        let (cpus, lock) = cpus.split_once('/').map_or((cpus, None), |(cpus, lock)| (cpus, Some(lock)));
+        let strategy = if strategy == SMP { GIANT } else { strategy };
+        let strategy = strategies::find(strategy).filter(|strategy| strategy.several).ok_or_else(unknown)?;
         let cpus = cpus.parse().ok().filter(|cpus| (1..=MOST_CPUS).contains(cpus)).ok_or_else(unknown)?;
-        let lock = Lock::from_str(lock, false).map_err(|_| unknown())?;
-        Ok(Self { variant: Variant::Smp(lock), cpus, affinity })
+        let lock = match lock {
+            None => Lock::Ticket,
+            Some(lock) if strategy.locks => Lock::from_str(lock, false).map_err(|_| unknown())?,
+            Some(_) => return Err(unknown()),
+        };
+        Ok(Self { variant: Variant { strategy, lock }, cpus, affinity })
     }
 
     /// As the user writes it.
     pub(crate) fn name(&self) -> String {
-        let strict = if self.affinity == Affinity::Strict { STRICT } else { "" };
-        match self.variant {
-            Variant::Up => "up".to_owned(),
-            Variant::Smp(Lock::Ticket) => format!("smp:{}{strict}", self.cpus),
-            Variant::Smp(lock) => format!("smp:{}/{}{strict}", self.cpus, name(lock)),
+        let Variant { strategy, lock } = self.variant;
+        if !strategy.several {
+            return strategy.name.to_owned();
         }
+        let strategy = if strategy.name == GIANT { SMP } else { strategy.name };
+        let lock = if lock == Lock::Ticket { String::new() } else { format!("/{}", name(lock)) };
+        let strict = if self.affinity == Affinity::Strict { STRICT } else { "" };
+        format!("{strategy}:{}{lock}{strict}", self.cpus)
     }
 
     /// As `run` takes it.
     pub(crate) fn options(&self) -> Vec<String> {
-        match self.variant {
-            Variant::Up => vec!["--up".to_owned()],
-            Variant::Smp(lock) => vec![
-                format!("--smp={}", self.cpus),
-                format!("--lock={}", name(lock)),
-                format!("--affinity={}", name(self.affinity)),
-            ],
+        let Variant { strategy, lock } = self.variant;
+        if !strategy.several {
+            return vec![format!("--strategy={}", strategy.name)];
         }
+        vec![
+            format!("--strategy={}", strategy.name),
+            format!("--smp={}", self.cpus),
+            format!("--lock={}", name(lock)),
+            format!("--affinity={}", name(self.affinity)),
+        ]
     }
 }
 
@@ -352,11 +367,16 @@ mod tests {
 
     #[test]
     fn variants_are_read_and_named() {
-        for text in ["up", "smp:1", "smp:64", "smp:4/clh", "smp:2/tas", "smp:2:strict", "smp:4/mcs:strict"] {
+        for text in ["up", "smp:1", "smp:64", "smp:4/clh", "smp:2/tas", "smp:2:strict", "smp:4/mcs:strict", "baton:3"] {
             assert_eq!(Setup::parse(text).unwrap().name(), text);
         }
         assert_eq!(Setup::parse("smp:2/ticket"), Setup::parse("smp:2"));
-        assert_eq!(Setup::parse("smp:2/mcs").unwrap().options(), ["--smp=2", "--lock=mcs", "--affinity=soft"]);
+        assert_eq!(Setup::parse("giant:2/clh"), Setup::parse("smp:2/clh"));
+        assert_eq!(Setup::parse("baton:3").unwrap().options()[..2], ["--strategy=baton", "--smp=3"]);
+        assert_eq!(
+            Setup::parse("smp:2/mcs").unwrap().options(),
+            ["--strategy=giant", "--smp=2", "--lock=mcs", "--affinity=soft"]
+        );
         assert!(Setup::parse("smp:2:strict").unwrap().options().contains(&"--affinity=strict".to_owned()));
         for text in [
             "",
@@ -368,6 +388,9 @@ mod tests {
             "smp:2/",
             "smp:2/foo",
             "up/clh",
+            "up:1",
+            "baton:2/mcs",
+            "other:2",
             "up:strict",
             "smp:strict",
             "smp:2:soft",

@@ -159,10 +159,12 @@ mod tests {
             let Command::Run(run) = cli.command else { panic!("another subcommand") };
             (run.build.cpus(), run.build.variant())
         };
-        assert_eq!(parsed(&[]), (2, Variant::Smp(Lock::Ticket)));
-        assert_eq!(parsed(&["--up"]), (1, Variant::Up));
-        assert_eq!(parsed(&["--smp", "1"]), (1, Variant::Smp(Lock::Ticket)));
-        assert_eq!(parsed(&["--smp", "64", "--lock", "clh"]), (64, Variant::Smp(Lock::Clh)));
+        assert_eq!(parsed(&[]), (2, Variant::giant(Lock::Ticket)));
+        assert_eq!(parsed(&["--up"]), (1, Variant::UP));
+        assert_eq!(parsed(&["--smp", "1"]), (1, Variant::giant(Lock::Ticket)));
+        assert_eq!(parsed(&["--smp", "64", "--lock", "clh"]), (64, Variant::giant(Lock::Clh)));
+        assert_eq!(parsed(&["--strategy", "up"]), (1, Variant::UP));
+        assert_eq!(parsed(&["--strategy", "baton", "--smp", "3"]).0, 3);
     }
 
     #[test]

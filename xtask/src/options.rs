@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
+use abi::strategies::{GIANT, STRATEGIES, Strategy};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 /// CPUs that a machine can have at most.
@@ -10,13 +12,17 @@ pub(crate) const MOST_CPUS: u8 = 64;
 /// The CPUs, and the kernel that is built for them.
 #[derive(Args, Clone)]
 pub(crate) struct Build {
-    /// The uniprocessor kernel, on one CPU
-    #[arg(long, conflicts_with_all = ["smp", "lock", "affinity"])]
+    /// The uniprocessor kernel, on one CPU: the strategy `up`
+    #[arg(long, conflicts_with_all = ["smp", "lock", "affinity", "strategy"])]
     pub(crate) up: bool,
 
-    /// How many CPUs, 1 to 64, with the kernel for several
-    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = cpus)]
-    pub(crate) smp: u8,
+    /// How many CPUs, 1 to 64, with a kernel for several [default: 2]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = cpus)]
+    pub(crate) smp: Option<u8>,
+
+    /// How the CPUs share the kernel
+    #[arg(long, value_name = "NAME", default_value = GIANT, value_parser = strategy)]
+    pub(crate) strategy: &'static Strategy,
 
     /// The giant lock's queue algorithm
     #[arg(long, value_enum, default_value_t = Lock::Ticket)]
@@ -34,22 +40,78 @@ pub(crate) struct Build {
 impl Build {
     /// How many CPUs the machine has.
     pub(crate) fn cpus(&self) -> u8 {
-        if self.up { 1 } else { self.smp }
+        self.smp.unwrap_or(if self.variant().strategy.several { 2 } else { 1 })
+    }
+
+    /// Refuses what no kernel can do.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let Variant { strategy: Strategy { name, several, locks, .. }, lock } = self.variant();
+        if !several && self.cpus() != 1 {
+            bail!("the strategy `{name}` is for one CPU: leave --smp out, or take another strategy");
+        }
+        if !locks && lock != Lock::Ticket {
+            bail!("the strategy `{name}` has one lock: --lock is for `{GIANT}`");
+        }
+        if !several && self.affinity == Affinity::Strict {
+            bail!("the strategy `{name}` is for one CPU: --affinity is for several");
+        }
+        Ok(())
     }
 
     /// Which kernel runs on them.
     pub(crate) fn variant(&self) -> Variant {
-        if self.up { Variant::Up } else { Variant::Smp(self.lock) }
+        if self.up { Variant::UP } else { Variant { strategy: self.strategy, lock: self.lock } }
     }
 }
 
 /// A kernel among those that the features of its package make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Variant {
+pub(crate) struct Variant {
+    /// How its CPUs share it.
+    pub(crate) strategy: &'static Strategy,
+    /// The queue algorithm, of a strategy that has several.
+    pub(crate) lock: Lock,
+}
+
+impl Variant {
     /// For one CPU.
-    Up,
-    /// For several, with the giant lock in this form.
-    Smp(Lock),
+    pub(crate) const UP: Self = Self { strategy: &STRATEGIES[0], lock: Lock::Ticket };
+
+    /// With the giant lock in this form.
+    pub(crate) const fn giant(lock: Lock) -> Self {
+        Self { strategy: &STRATEGIES[1], lock }
+    }
+
+    /// All there are.
+    pub(crate) fn all() -> Vec<Self> {
+        let of = |strategy: &'static Strategy| {
+            let locks = if strategy.locks { Lock::value_variants() } else { &[Lock::Ticket] };
+            locks.iter().map(move |&lock| Self { strategy, lock })
+        };
+        STRATEGIES.iter().flat_map(of).collect()
+    }
+
+    /// The name that its files bear.
+    pub(crate) fn name(self) -> &'static str {
+        match (self.strategy.name, self.lock) {
+            (GIANT, Lock::Ticket) => "smp-ticket",
+            (GIANT, Lock::Mcs) => "smp-mcs",
+            (GIANT, Lock::Clh) => "smp-clh",
+            (GIANT, Lock::Tas) => "smp-tas",
+            (name, _) => name,
+        }
+    }
+
+    /// The features of the package `kernel`, as `cargo --features` takes them.
+    pub(crate) fn features(self) -> String {
+        let lock = match self.lock {
+            Lock::Ticket => "",
+            Lock::Mcs => "lock-mcs",
+            Lock::Clh => "lock-clh",
+            Lock::Tas => "lock-tas",
+        };
+        [self.strategy.features, lock].join(",")
+    }
 }
 
 /// The giant lock's queue algorithm.
@@ -74,32 +136,13 @@ pub(crate) enum Affinity {
     Strict,
 }
 
-impl Variant {
-    /// All there are.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Up, Self::Smp(Lock::Ticket), Self::Smp(Lock::Mcs), Self::Smp(Lock::Clh), Self::Smp(Lock::Tas)];
-
-    /// The name that its files bear.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Smp(Lock::Ticket) => "smp-ticket",
-            Self::Smp(Lock::Mcs) => "smp-mcs",
-            Self::Smp(Lock::Clh) => "smp-clh",
-            Self::Smp(Lock::Tas) => "smp-tas",
-        }
-    }
-
-    /// The features of the package `kernel`, as `cargo --features` takes them.
-    pub(crate) fn features(self) -> &'static str {
-        match self {
-            Self::Up => "",
-            Self::Smp(Lock::Ticket) => "smp",
-            Self::Smp(Lock::Mcs) => "smp,lock-mcs",
-            Self::Smp(Lock::Clh) => "smp,lock-clh",
-            Self::Smp(Lock::Tas) => "smp,lock-tas",
-        }
-    }
+/// The strategy of a name.
+pub(crate) fn strategy(name: &str) -> Result<&'static Strategy, String> {
+    abi::strategies::find(name).ok_or_else(|| {
+        let known: Vec<_> =
+            STRATEGIES.iter().map(|strategy| format!("{} ({})", strategy.name, strategy.about)).collect();
+        format!("there is no such strategy, only {}", known.join(", "))
+    })
 }
 
 /// What the image holds besides the base, and what it runs.

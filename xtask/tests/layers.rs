@@ -3,6 +3,7 @@
 //! ```text
 //! main, boot, start, options, panic, statistics   the boot as one list
 //! boundary                                        how a CPU comes in and goes out
+//! strategies                                      how several CPUs share the kernel
 //! calls                                           what programs ask for
 //! core                                            rooms in the order that core/mod.rs lists
 //! arch                                            the hardware
@@ -147,8 +148,9 @@ fn height(rooms: &[String], module: &[String]) -> usize {
             None => 0,
         },
         Some("calls") => BASE,
-        Some("boundary") => BASE + 1,
-        _ => BASE + 2,
+        Some("strategies") => BASE + 1,
+        Some("boundary") => BASE + 2,
+        _ => BASE + 3,
     }
 }
 

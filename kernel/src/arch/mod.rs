@@ -34,6 +34,8 @@ pub mod physical;
 pub mod ranges;
 #[cfg(feature = "smp")]
 pub mod remote;
+#[cfg(feature = "smp")]
+pub mod report;
 pub mod ring;
 pub mod rtc;
 pub mod serial;

@@ -10,20 +10,13 @@
 //! | 1 | everything, through the one `&mut Kernel` that this module hands out |
 //! | 2 | the device that interrupted, and this CPU's notes (`arch::deferred`) |
 //!
-//! The strategy is asked when the level rises to 1 and told when it falls to 0. It decides who may be in
-//! the kernel at the same time: for a uniprocessor (`up`) there is nothing to decide; with several CPUs
-//! (`giant`) the giant lock decides.
+//! The [strategy](Strategy) is asked when the level rises to 1 and told when it falls to 0. It decides which CPUs may be in
+//! the kernel at the same time: with one CPU (`up`) there is nothing to decide; with several the giant lock decides, for
+//! example (`giant`).
 
 mod entry;
 #[cfg(feature = "smp")]
-pub mod giant;
-#[cfg(feature = "smp")]
 pub mod stop;
-#[cfg(not(feature = "smp"))]
-mod up;
-
-#[cfg(feature = "smp")]
-pub use giant as lock;
 
 use crate::arch::accounts::{COUNTS, Cause, begin, count, end, trap_began, trap_ended};
 use crate::arch::fault::{self, EXCEPTIONS, Fault};
@@ -32,21 +25,20 @@ use crate::arch::{clock, deferred, devices, interrupts, trace};
 use crate::core::kernel::Kernel;
 use crate::core::schedule::{self, Choice};
 use crate::core::{delivery, shortage, signals, trap, work};
+use crate::strategies::{Chosen, Nested, Request, Strategy, Waited};
 use crate::{arch, calls};
 use ::trace::{Class, Event, From, To};
 use containers::{CpuSet, Registers};
 use core::cell::Cell;
 use cpulocal::{AtLevel1, Guarded, InKernel, cpu_local};
-#[cfg(feature = "smp")]
-use giant as strategy;
-use strategy::Place;
-#[cfg(not(feature = "smp"))]
-use up as strategy;
 
 cpu_local! {
     /// What is known of a system call that [`enter_system_call`] has returned from with [`STAYS`].
     static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
 }
+
+/// A place in the queue of CPUs that wait to be let in.
+type Turn = <Chosen as Strategy>::Turn;
 
 // SAFETY: what keeps it from being `Send` by itself are counted references (`Rc`), of processes to what they share and of
 // files to their names. All references to one value are part of this object, or of the visit that has it; no
@@ -66,10 +58,10 @@ static KERNEL: Guarded<Kernel> = Guarded::new();
 /// Called by the entry functions below and nowhere else, once per visit; the proof must not be kept beyond
 /// [`fall`].
 #[inline(always)]
-unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Place> {
+unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Turn> {
     LEVEL.get(cpu).set(1);
     count(&COUNTS.get(cpu).level1[cause as usize]);
-    strategy::enter(cpu)?;
+    Chosen::enter(cpu)?;
     if cfg!(feature = "smp") {
         trace::here(cpu, Event::Acquired { depth: 1, contended: false });
     }
@@ -82,19 +74,19 @@ unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Place> {
 /// the thread that ran here. Its registers are nobody's then, and the CPU [leaves](leave) by choosing another.
 ///
 /// # Safety
-/// As for [`rise`], which has given the `place`.
+/// As for [`rise`], which has given the `turn`.
 #[inline(always)]
-unsafe fn wait(cpu: &InKernel, place: Place, cause: Cause) -> Result<AtLevel1, AtLevel1> {
-    let eventful = strategy::wait(cpu, place, cause);
+unsafe fn wait(cpu: &InKernel, turn: Turn, cause: Cause) -> Result<AtLevel1, AtLevel1> {
+    let waited = Chosen::wait(cpu, turn, cause);
     trace::here(cpu, Event::Acquired { depth: 1, contended: true });
     // SAFETY: as in `rise`.
     let mut level = unsafe { AtLevel1::new() };
     // An interrupt may have been the very request to leave what ran here, and has left a note that somebody is to look.
     debug_assert!(
-        eventful || cause == Cause::Interrupt || !schedule::is_gone(KERNEL.get(&mut level), cpu),
+        waited == Waited::Disturbed || cause == Cause::Interrupt || !schedule::is_gone(KERNEL.get(&mut level), cpu),
         "a thread ended under a CPU unasked"
     );
-    if !eventful || still_runs(KERNEL.get(&mut level), cpu) { Ok(level) } else { Err(level) }
+    if waited == Waited::Undisturbed || still_runs(KERNEL.get(&mut level), cpu) { Ok(level) } else { Err(level) }
 }
 
 /// Whether the current thread, if there is one, is still to run here; asked after a wait in which something has
@@ -114,7 +106,7 @@ fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
 #[inline(always)]
 fn fall(cpu: &InKernel, to: To) {
     trace::leave(cpu, to);
-    strategy::leave(cpu);
+    Chosen::leave(cpu);
     LEVEL.get(cpu).set(0);
 }
 
@@ -173,7 +165,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     }
     let others = core::mem::replace(&mut kernel.tasks.attention, CpuSet::NONE);
     if !others.is_empty() {
-        strategy::make_look(cpu, others);
+        Chosen::prod(cpu, others);
     }
 }
 
@@ -183,8 +175,9 @@ pub fn enter_boot() {
     // SAFETY: the boot is in the kernel, CPU-local data is mapped, and the proof ends here.
     let cpu = unsafe { InKernel::new() };
     arch::cpu::set_system_call_entry(entry::syscall_entry());
-    strategy::init(&cpu);
-    assert!(strategy::enter(&cpu).is_ok(), "a CPU in the kernel before the boot");
+    log::info!("strategy: {}", Chosen::NAME);
+    Chosen::start(&cpu);
+    assert!(Chosen::enter(&cpu).is_ok(), "a CPU in the kernel before the boot");
 }
 
 /// Takes the level-1 kernel over at the end of the boot and goes to user mode or idle.
@@ -208,7 +201,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
 pub fn start_further(cpu: &InKernel) -> ! {
     COUNTS.get(cpu).since.set(clock::rdtsc());
     arch::cpu::set_system_call_entry(entry::syscall_entry());
-    strategy::init(cpu);
+    Chosen::start(cpu);
     begin(IDLE_TIME.get(cpu));
     LEVEL.get(cpu).set(0);
     entry::idle()
@@ -237,16 +230,16 @@ pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
     // SAFETY: this is an entry.
     match unsafe { rise(&call.cpu, Cause::SystemCall) } {
         Ok(level) => system_call(call, level),
-        Err(place) => enter_system_call_later(call, place),
+        Err(turn) => enter_system_call_later(call, turn),
     }
 }
 
 /// The rest of [`enter_system_call`] for a CPU that must wait.
 #[cold]
 #[inline(never)]
-fn enter_system_call_later(call: &SystemCall, place: Place) -> u64 {
+fn enter_system_call_later(call: &SystemCall, turn: Turn) -> u64 {
     // SAFETY: this is an entry.
-    match unsafe { wait(&call.cpu, place, Cause::SystemCall) } {
+    match unsafe { wait(&call.cpu, turn, Cause::SystemCall) } {
         Ok(level) => system_call(call, level),
         Err(mut level) => {
             let registers = leave(KERNEL.get(&mut level), &call.cpu, Cause::SystemCall);
@@ -332,7 +325,7 @@ pub extern "C" fn enter_trap() -> *const Registers {
         // SAFETY: this is an entry.
         match unsafe { rise(&cpu, Cause::Exception) } {
             Ok(level) => exception(&cpu, level),
-            Err(place) => exception_later(&cpu, place),
+            Err(turn) => exception_later(&cpu, turn),
         }
     } else {
         interrupt_from_user(&cpu, vector, now)
@@ -343,16 +336,7 @@ pub extern "C" fn enter_trap() -> *const Registers {
 #[inline(never)]
 fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
     trap_began(cpu, Cause::Interrupt, now);
-    if strategy::is_request(vector) {
-        return request_to_user(cpu, vector, now);
-    }
-    interrupt(cpu, vector, From::User)
-}
-
-/// Another CPU's request to one in user mode. Apart, so that no other interrupt keeps a register over the answer.
-#[inline(never)]
-fn request_to_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
-    if strategy::is_answered_outside(cpu, vector) {
+    if Chosen::request(cpu, vector) == Request::Answered {
         answered_outside(cpu, now, begin(USER_TIME.get(cpu)));
         return frame::frame(cpu);
     }
@@ -372,9 +356,9 @@ fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
 /// An exception on a CPU that must wait.
 #[cold]
 #[inline(never)]
-fn exception_later(cpu: &InKernel, place: Place) -> *const Registers {
+fn exception_later(cpu: &InKernel, turn: Turn) -> *const Registers {
     // SAFETY: this is an entry.
-    match unsafe { wait(cpu, place, Cause::Exception) } {
+    match unsafe { wait(cpu, turn, Cause::Exception) } {
         Ok(level) => exception(cpu, level),
         Err(mut level) => leave(KERNEL.get(&mut level), cpu, Cause::Exception),
     }
@@ -388,7 +372,7 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     let now = end(IDLE_TIME.get(&cpu));
     trap_began(&cpu, Cause::Interrupt, now);
     count(&counts.from_idle);
-    if strategy::is_answered_outside(&cpu, registers.vector) {
+    if Chosen::request(&cpu, registers.vector) == Request::Answered {
         answered_outside(&cpu, now, begin(IDLE_TIME.get(&cpu)));
         entry::idle()
     }
@@ -411,16 +395,16 @@ fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     // SAFETY: this is an entry.
     match unsafe { rise(cpu, Cause::Interrupt) } {
         Ok(mut level) => leave(KERNEL.get(&mut level), cpu, Cause::Interrupt),
-        Err(place) => interrupt_later(cpu, place),
+        Err(turn) => interrupt_later(cpu, turn),
     }
 }
 
 /// An interrupt on a CPU that must wait.
 #[cold]
 #[inline(never)]
-fn interrupt_later(cpu: &InKernel, place: Place) -> *const Registers {
+fn interrupt_later(cpu: &InKernel, turn: Turn) -> *const Registers {
     // SAFETY: this is an entry.
-    let (Ok(mut level) | Err(mut level)) = unsafe { wait(cpu, place, Cause::Interrupt) };
+    let (Ok(mut level) | Err(mut level)) = unsafe { wait(cpu, turn, Cause::Interrupt) };
     leave(KERNEL.get(&mut level), cpu, Cause::Interrupt)
 }
 
@@ -431,7 +415,7 @@ fn interrupt_later(cpu: &InKernel, place: Place) -> *const Registers {
 pub extern "C" fn interrupted(registers: &Registers) {
     // SAFETY: as in `enter_trap`; the proof serves the counters and the notes only.
     let cpu = unsafe { InKernel::new() };
-    if strategy::is_postponed(&cpu, registers.vector) {
+    if Chosen::nested(&cpu, registers.vector) == Nested::Postponed {
         return;
     }
     let level = LEVEL.get(&cpu);
@@ -440,12 +424,10 @@ pub extern "C" fn interrupted(registers: &Registers) {
         Event::Enter { cause: ::trace::Cause::new(Class::Interrupt, registers.vector), from: From::Kernel },
     );
     level.set(level.get() + 1);
-    if let Err(place) = strategy::enter(&cpu) {
-        strategy::wait(&cpu, place, Cause::Interrupt);
-    }
+    Chosen::enter_nested(&cpu);
     count(&COUNTS.get(&cpu).level2);
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
-    strategy::leave_level2(&cpu);
+    Chosen::leave_nested(&cpu);
     trace::here(&cpu, Event::Leave { to: To::Kernel });
     level.set(level.get() - 1);
 }

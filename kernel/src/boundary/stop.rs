@@ -6,12 +6,12 @@
 use super::entry;
 use crate::arch::apic::{self, Command};
 use crate::arch::frame::LEVEL;
-use crate::arch::{backtrace, clock, cpu, cpulocal, debugcon, fault, interrupts, remote};
+use crate::arch::{backtrace, clock, cpu, cpulocal, debugcon, fault, interrupts, remote, report};
 use ::cpulocal::InKernel;
 use abi::channel::{BACKTRACE, REPORT};
-use containers::{Cpu, CpuSet, Registers};
+use containers::Registers;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Release};
 use syscalls::Sysno;
 
 /// How long a CPU may take to stop, in nanoseconds.
@@ -23,9 +23,6 @@ const NOBODY: u64 = u64::MAX;
 
 /// Whose turn it is to tell where it was, by number plus one: one speaks at a time.
 static TURN: AtomicU32 = AtomicU32::new(0);
-
-/// The CPUs that are asked where they are, and go on.
-static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// Stops all CPUs but this one, and has each tell where it was.
 pub fn others() {
@@ -42,15 +39,6 @@ pub fn others() {
             }
             core::hint::spin_loop();
         }
-    }
-}
-
-/// Asks a CPU to tell where it is; it goes on afterwards.
-pub fn ask_for_report(cpu: Cpu) {
-    let bit = CpuSet::only(cpu).0;
-    // One interrupt for each time that the bit is set: a second one would find it cleared, and be nobody's.
-    if ASKED.fetch_or(bit, Release) & bit == 0 {
-        apic::send(remote::id(cpu), Command::NonMaskable);
     }
 }
 
@@ -74,11 +62,8 @@ pub extern "C" fn non_maskable(registers: &Registers) {
         debugcon::let_go();
         halt();
     }
-    if ASKED.load(Acquire) != 0 {
-        let me = CpuSet::only(cpulocal::number(&cpu)).0;
-        if ASKED.fetch_and(!me, Relaxed) & me != 0 {
-            return tell(&cpu, registers);
-        }
+    if report::is_wanted(&cpu) {
+        return tell(&cpu, registers);
     }
     super::in_kernel(registers)
 }

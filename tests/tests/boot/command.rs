@@ -45,9 +45,24 @@ fn cpus_and_locks_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn strategies_that_cannot_be_are_refused() {
+    assert!(
+        refused(&["run", "--strategy", "anarchy"]).contains("there is no such strategy, only up (one CPU), giant (")
+    );
+    for (words, sentence) in [
+        (["--strategy=up", "--smp=4"], "the strategy `up` is for one CPU: leave --smp out"),
+        (["--strategy=baton", "--lock=mcs"], "the strategy `baton` has one lock: --lock is for `giant`"),
+    ] {
+        let output = Command::new(xtask()).arg("run").args(words).output().expect("xtask starts");
+        assert_eq!(output.status.code(), Some(125), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(sentence), "{words:?}: {output:?}");
+    }
+}
+
+#[test]
 fn each_lock_is_a_kernel_of_its_own() {
     for lock in ["ticket", "mcs", "clh", "tas"] {
-        let jotun = Jotun::new().smp(2).option("--lock").option(lock).args(["exit-code", "0"]);
+        let jotun = Jotun::new().strategy("giant", 2).option("--lock").option(lock).args(["exit-code", "0"]);
         jotun.run().expect(0).expect_calm_log();
     }
 }

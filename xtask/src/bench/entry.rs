@@ -43,10 +43,10 @@ const RECORDS: u32 = 1 << 16;
 type Kernel = (&'static str, Variant, bool);
 
 const KERNELS: [Kernel; 4] = [
-    ("up", Variant::Up, false),
-    ("smp:1", Variant::Smp(Lock::Ticket), false),
-    ("up, recording", Variant::Up, true),
-    ("smp:1, recording", Variant::Smp(Lock::Ticket), true),
+    ("up", Variant::UP, false),
+    ("smp:1", Variant::giant(Lock::Ticket), false),
+    ("up, recording", Variant::UP, true),
+    ("smp:1, recording", Variant::giant(Lock::Ticket), true),
 ];
 
 /// The null call, function by function.
@@ -153,12 +153,15 @@ fn steps(lab: &Lab, kernel: Kernel) -> Result<Vec<String>> {
 fn listed(lab: &Lab, (name, variant, recording): Kernel, program: &[&str]) -> Result<(Vec<Step>, PathBuf)> {
     let dir = lab.dir.path().join(format!("{}-{name}", program.join("-")).replace([':', ',', ' '], "-"));
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let lock = match variant {
-        Variant::Smp(lock) => lock,
-        Variant::Up => Lock::Ticket,
-    };
     let affinity = options::Affinity::Soft;
-    let options = options::Build { up: variant == Variant::Up, smp: 1, lock, affinity, no_build: true };
+    let options = options::Build {
+        up: false,
+        smp: Some(1),
+        strategy: variant.strategy,
+        lock: variant.lock,
+        affinity,
+        no_build: true,
+    };
     let built = build::build(&options, if recording { Flavour::Traced } else { Flavour::Plain })?;
     let payload = Payload {
         rootfs: None,

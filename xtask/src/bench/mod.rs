@@ -192,14 +192,15 @@ pub(crate) struct Kernels {
 
 /// The kernels that these benchmarks run on.
 pub(crate) fn kernels(benchmarks: &[Benchmark]) -> Kernels {
-    let usual = [Variant::Up, Variant::Smp(Lock::Ticket)];
+    let usual = [Variant::UP, Variant::giant(Lock::Ticket)];
     let has = |kind: Kind| benchmarks.iter().any(|(own, ..)| *own == kind);
-    let all = if has(Kind::Locks) { &Variant::ALL[..] } else { &usual };
-    let mut recording: Vec<Variant> = if has(Kind::Locks) { Variant::ALL[1..].to_vec() } else { Vec::new() };
+    let locks: Vec<Variant> = Variant::all().into_iter().filter(|variant| variant.strategy.locks).collect();
+    let mut recording = if has(Kind::Locks) { locks.clone() } else { Vec::new() };
+    let plain = if has(Kind::Locks) { [&usual[..1], &locks].concat() } else { usual.to_vec() };
     if has(Kind::Entry) {
         recording.extend(usual.iter().filter(|variant| !recording.contains(variant)).copied().collect::<Vec<_>>());
     }
-    Kernels { plain: all.to_vec(), recording }
+    Kernels { plain, recording }
 }
 
 /// Runs them, and hands over a section for each kind in their order. All are under way at once, so that no hand is idle

@@ -32,7 +32,7 @@ pub(super) fn kernel(variant: Variant, flavour: Flavour) -> Result<PathBuf> {
         Flavour::Checked => ("checked", ""),
     };
     let mut cargo = project::cargo("build");
-    let features = [variant.features(), feature].join(",");
+    let features = [&variant.features(), feature].join(",");
     cargo.args(["--package", "kernel", "--profile", profile, "--target", BARE, "--features", &features]);
     if profile == "release" {
         cargo.args(["--config", AS_ONE]);

@@ -41,7 +41,7 @@ pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 pub(crate) const TRACE: &str = "trace";
 
 /// The kernels that tests have in every [`Flavour`].
-pub(crate) const IN_ALL_FLAVOURS: [Variant; 2] = [Variant::Up, Variant::Smp(Lock::Ticket)];
+pub(crate) const IN_ALL_FLAVOURS: [Variant; 2] = [Variant::UP, Variant::giant(Lock::Ticket)];
 
 /// What a kernel does besides its work.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub(crate) struct Built {
 
 /// Builds all of it, or with `--no-build` takes what the last build left.
 pub(crate) fn build(options: &options::Build, flavour: Flavour) -> Result<Built> {
+    options.check()?;
     let stage = project::stage()?;
     let variant = options.variant();
     if !options.no_build {

@@ -58,7 +58,7 @@ pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 3] {
 
 /// A check of one kernel.
 pub(super) fn kernel(subcommand: &str, variant: Variant, traced: bool) -> (String, Command) {
-    let features = if traced { [variant.features(), TRACE].join(",") } else { variant.features().to_owned() };
+    let features = if traced { [&variant.features(), TRACE].join(",") } else { variant.features() };
     let arguments = ["--package", "kernel", "--release", "--target", BARE, "--features", &features];
     let name = format!("the kernel `{}`{}", variant.name(), if traced { " with traces" } else { "" });
     (name, quiet(subcommand, &arguments))

@@ -11,8 +11,8 @@ pub(crate) mod run;
 pub(crate) mod test;
 
 use abi::channel::{
-    AFFINITY_STRICT, AFFINITY_WORD, COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, GIANT_STRATEGY, ROWS_WORD,
-    SEED_WORD, STATS_WORD, STRATEGY_WORD,
+    AFFINITY_STRICT, AFFINITY_WORD, COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, ROWS_WORD, SEED_WORD,
+    STATS_WORD, STRATEGY_WORD,
 };
 
 use crate::options::{Affinity, Build, Kind, Payload};
@@ -37,7 +37,8 @@ pub(crate) fn kernel_words(
     payload: &Payload,
 ) -> Vec<String> {
     let mut words = Vec::new();
-    words.extend((!build.up).then(|| format!("{STRATEGY_WORD}{GIANT_STRATEGY}")));
+    let strategy = build.variant().strategy;
+    words.extend(strategy.several.then(|| format!("{STRATEGY_WORD}{}", strategy.name)));
     words.extend((build.affinity == Affinity::Strict).then(|| format!("{AFFINITY_WORD}{AFFINITY_STRICT}")));
     match console {
         Console::Plain => {}
@@ -59,6 +60,7 @@ pub(crate) fn kernel_words(
 mod tests {
     use super::*;
     use crate::options::Lock;
+    use abi::strategies::STRATEGIES;
 
     fn payload(append: &str) -> Payload {
         Payload { rootfs: None, environment: Vec::new(), base: None, append: Some(append.into()), program: Vec::new() }
@@ -66,7 +68,14 @@ mod tests {
 
     #[test]
     fn appended_words_come_last() {
-        let build = |up, affinity| Build { up, smp: 2, lock: Lock::Mcs, affinity, no_build: true };
+        let build = |up, affinity| Build {
+            up,
+            smp: Some(2),
+            strategy: &STRATEGIES[1],
+            lock: Lock::Mcs,
+            affinity,
+            no_build: true,
+        };
         let (up, smp) = (&build(true, Affinity::Soft), &build(false, Affinity::Soft));
         let words = kernel_words(smp, Kind::Qemu, Console::Terminal(Some((24, 80))), true, &payload(" a=1  b\n"));
         assert_eq!(words, ["strategy=giant", "console=tty", "rows=24", "cols=80", "stats=1", "a=1", "b"]);

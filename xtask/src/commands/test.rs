@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use abi::strategies::{GIANT, Strategy};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::check::{all_but_kernels, exclude_guests, kernel};
 use crate::{
     build::{self, Flavour},
-    options::Variant,
+    options::{self, Variant},
     packages::{self, Use, tool},
     project,
 };
@@ -32,6 +33,7 @@ Examples:
   cargo xtask test
   cargo xtask test --host                       nothing that boots a machine
   cargo xtask test --boot uefi                  the boot tests with `uefi` in their name
+  cargo xtask test --boot --strategy baton      the boot tests, those of several CPUs with another strategy
   cargo xtask test --miri                       undefined behaviour looked for in the host tests")]
 pub(crate) struct Test {
     /// Only what runs on the host: format, lints, host tests
@@ -45,6 +47,10 @@ pub(crate) struct Test {
     /// Only the host tests of what the kernel is made of, under Miri: takes minutes and a nightly toolchain
     #[arg(long, conflicts_with_all = ["host", "boot"])]
     miri: bool,
+
+    /// The strategy of the boot tests that have several CPUs
+    #[arg(long, value_name = "NAME", default_value = GIANT, value_parser = options::strategy, conflicts_with_all = ["host", "miri"])]
+    strategy: &'static Strategy,
 
     /// Only tests with this text in their name, no format, no lints
     #[arg(value_name = "FILTER")]
@@ -153,7 +159,10 @@ impl Test {
     fn boot_tests(&self, targets: &[&str]) -> Result<Command> {
         let mut cargo = project::cargo("test");
         cargo.args(["--package", BOOT_TESTS, "--no-fail-fast"]).args(targets).args(&self.filter);
-        cargo.env("JOTUN_XTASK", project::xtask()?).env("JOTUN_TARGET", project::target());
+        cargo
+            .env("JOTUN_STRATEGY", self.strategy.name)
+            .env("JOTUN_XTASK", project::xtask()?)
+            .env("JOTUN_TARGET", project::target());
         Ok(cargo)
     }
 }
@@ -162,7 +171,7 @@ impl Test {
 fn checks() -> Vec<(String, Command)> {
     let mut format = project::cargo("fmt");
     format.args(["--all", "--check"]);
-    let plain = Variant::ALL.map(|variant| kernel("clippy", variant, false));
+    let plain = Variant::all().into_iter().map(|variant| kernel("clippy", variant, false));
     let traced = build::IN_ALL_FLAVOURS.map(|variant| kernel("clippy", variant, true));
     let lints = all_but_kernels("clippy").into_iter().chain(plain).chain(traced);
     let mut all = vec![("format".to_owned(), format)];
@@ -174,7 +183,7 @@ fn checks() -> Vec<(String, Command)> {
 }
 
 fn build_all() -> Result<Outcome> {
-    build::build_variants(&Variant::ALL, Flavour::Plain)?;
+    build::build_variants(&Variant::all(), Flavour::Plain)?;
     build::build_variants(&build::IN_ALL_FLAVOURS, Flavour::Traced)?;
     build::build_variants(&build::IN_ALL_FLAVOURS, Flavour::Checked)?;
     if tool("musl-gcc").is_some() {

@@ -1,0 +1,47 @@
+//! The strategies there are: the registry that the kernel's command line, xtask and the documents share.
+
+/// One CPU.
+pub const UP: &str = "up";
+/// The giant lock of papers/001.
+pub const GIANT: &str = "giant";
+/// The baton, a strategy for show.
+pub const BATON: &str = "baton";
+
+/// A strategy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Strategy {
+    /// What it is called, on every command line.
+    pub name: &'static str,
+    /// The Cargo features of the kernel that has it.
+    pub features: &'static str,
+    /// Whether it is for several CPUs.
+    pub several: bool,
+    /// Whether its lock has several queue algorithms to choose from.
+    pub locks: bool,
+    /// What it is.
+    pub about: &'static str,
+}
+
+/// All strategies.
+pub const STRATEGIES: [Strategy; 3] = [
+    Strategy { name: UP, features: "", several: false, locks: false, about: "one CPU" },
+    Strategy {
+        name: GIANT,
+        features: "smp",
+        several: true,
+        locks: true,
+        about: "one CPU at a time in the kernel (papers/001)",
+    },
+    Strategy {
+        name: BATON,
+        features: "smp,baton",
+        several: true,
+        locks: false,
+        about: "the same with the simplest lock, for show",
+    },
+];
+
+/// The strategy of a name.
+pub fn find(name: &str) -> Option<&'static Strategy> {
+    STRATEGIES.iter().find(|strategy| strategy.name == name)
+}

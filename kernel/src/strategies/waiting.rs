@@ -1,0 +1,241 @@
+//! What a CPU does while it waits to be let in, whatever it waits for: it counts and times the wait, answers requests in each
+//! round of its spin, and halts when it has spun for long enough.
+//!
+//! A strategy that is a lock of its own calls [`wait`] with the lock's loop, [`any_has_halted`] and [`wake`] in its `leave`, and hands
+//! [`nested`], [`request`] and [`prod`] on.
+//!
+//! A CPU that halts says so first and looks at the lock once more. The CPU that gives the lock away does the opposite in the
+//! opposite order, so one of the two sees the other (`GiantLock::release` says why). The types keep the order: saying it
+//! takes one [`Looked`], halting another, and the loop of the lock makes one for each look.
+
+use super::{Nested, Request, Waited};
+use crate::arch::accounts::{self, Cause, WAITS, waited};
+use crate::arch::cpulocal::number;
+use crate::arch::deferred::{self, Notes};
+use crate::arch::patience::{self, Patience};
+use crate::arch::remote::{self, Answer};
+use crate::arch::{apic, clock, devices, idt, interrupts, report, trace};
+use ::trace::Event;
+use containers::{Cpu, CpuSet};
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
+use cpulocal::{InKernel, cpu_local};
+use giantlock::{Looked, Wait};
+
+/// CPUs that wait and are about to halt, or have.
+static HALTED: AtomicU64 = AtomicU64::new(0);
+
+/// How long a CPU spins before it halts, in cycles: longer than the kernel is usually held. Where a host
+/// plays more CPUs than it has, the one whose turn it is would else be kept from running by those that spin.
+const SPIN: u64 = 1 << 17;
+
+cpu_local! {
+    /// The patience of the wait that this CPU is in, if it has lasted for longer than [`SPIN`].
+    static PATIENCE: Cell<Patience> = Cell::new(Patience::new());
+    /// When this CPU will have spun for long enough.
+    static SPIN_UNTIL: Cell<u64> = Cell::new(0);
+    /// Whether the wait that this CPU is in has been more than a spin: it has halted, or has left what it ran.
+    static DISTURBED: Cell<bool> = Cell::new(false);
+    /// Requests that this CPU has answered while it waited.
+    pub static ANSWERED: Cell<u64> = Cell::new(0);
+    /// Times that this CPU has halted while it waited.
+    pub static HALTS: Cell<u64> = Cell::new(0);
+}
+
+/// The CPU that is in, and how often it has entered, as far as a strategy can tell another CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// The CPU.
+    pub cpu: Cpu,
+    /// One, and one more for each level above 1.
+    pub depth: u32,
+}
+
+/// Waits by `until`, the lock's loop, which sees to the duties in each round. `holder` tells who is in, for the log.
+///
+/// From the moment when this CPU is let in, all others wait for what stands here after the loop.
+#[inline(always)]
+pub fn wait(cpu: &InKernel, cause: Cause, holder: fn() -> Option<Holder>, until: impl FnOnce(&mut Waiter)) -> Waited {
+    let waits = WAITS.get(cpu);
+    let time = &waits.cycles[cause as usize];
+    accounts::count(&waits.count[cause as usize]);
+    SPIN_UNTIL.get(cpu).set(accounts::begin(time).wrapping_add(SPIN));
+    trace::here(cpu, Event::Requested);
+    until(&mut Waiter { said: None, holder });
+    accounts::end(time);
+    if DISTURBED.get(cpu).get() {
+        end_of_disturbed(cpu);
+        return Waited::Disturbed;
+    }
+    Waited::Undisturbed
+}
+
+#[cold]
+fn end_of_disturbed(cpu: &InKernel) {
+    DISTURBED.get(cpu).set(false);
+    PATIENCE.get(cpu).set(Patience::new());
+    HALTED.fetch_and(!CpuSet::only(number(cpu)).0, Relaxed);
+}
+
+/// Whether a CPU that waits has halted, or is about to. To be asked behind the write that gives the lock away.
+#[inline(always)]
+pub fn any_has_halted() -> bool {
+    HALTED.load(SeqCst) != 0
+}
+
+/// Wakes those that have halted of the CPUs that may be let in now, which `next` tells.
+///
+/// It makes its own proof, so that no register is kept for it throughout each visit.
+#[cold]
+#[inline(never)]
+pub fn wake(next: fn(&InKernel) -> CpuSet) {
+    // SAFETY: only the `leave` of a strategy calls this, on a CPU that is still in the kernel, and the proof ends here.
+    let cpu = &unsafe { InKernel::new() };
+    let halted = CpuSet(HALTED.load(Relaxed)).intersection(next(cpu));
+    if !halted.is_empty() {
+        remote::wake(cpu, halted);
+        trace::here(cpu, Event::Woken);
+    }
+}
+
+/// This CPU has said that it halts.
+struct Said(());
+
+/// The duties of a CPU that waits. Interrupts are off but while it halts, and the CPU that is in may be waiting for it.
+pub struct Waiter {
+    said: Option<Said>,
+    holder: fn() -> Option<Holder>,
+}
+
+impl Wait for Waiter {
+    /// So that a CPU mostly looks, and sees to its duties now and then: hand-overs last as long as whatever it does
+    /// when its turn has come.
+    const LOOKS: u32 = 32;
+
+    /// From the moment that it has halted, or is about to: each time that it wakes up, others would be quicker.
+    #[inline(always)]
+    fn is_tired(&self) -> bool {
+        // SAFETY: as in `round`.
+        let cpu = unsafe { InKernel::new() };
+        !PATIENCE.get(&cpu).get().is_fresh()
+    }
+
+    #[inline(always)]
+    fn round(&mut self, looked: Looked) {
+        // SAFETY: a CPU that waits is entering the kernel, and the proof ends with the round.
+        let cpu = unsafe { InKernel::new() };
+        if remote::is_asked(&cpu) {
+            answer(&cpu);
+        }
+        if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
+            self.tire(&cpu, looked);
+        }
+    }
+}
+
+impl Waiter {
+    /// This CPU has spun for long enough: it says that it halts, and does in the next round.
+    #[cold]
+    #[inline(never)]
+    fn tire(&mut self, cpu: &InKernel, looked: Looked) {
+        DISTURBED.get(cpu).set(true);
+        let mut patience = PATIENCE.get(cpu).get();
+        if patience.is_over() {
+            tell(cpu, self.holder);
+        }
+        PATIENCE.get(cpu).set(patience);
+        match self.said.take() {
+            None => self.said = Some(say(cpu, looked)),
+            Some(said) => halt(cpu, said, looked, patience),
+        }
+    }
+}
+
+/// Says that this CPU halts. The lock is looked at before it does: if the turn has not come by then, the CPU that gives it to
+/// this one sends an interrupt, which stays pending until the halt.
+fn say(cpu: &InKernel, _: Looked) -> Said {
+    HALTED.fetch_or(CpuSet::only(number(cpu)).0, SeqCst);
+    fence(SeqCst);
+    Said(())
+}
+
+/// Halts until an interrupt comes.
+fn halt(cpu: &InKernel, _: Said, _: Looked, patience: Patience) {
+    HALTS.get(cpu).set(HALTS.get(cpu).get() + 1);
+    // Who has the lock may never give it back, and that is to be told. What the timer was set to before
+    // is found out anew at level 1.
+    deferred::note(cpu, Notes::TIMER);
+    apic::arm(clock::ticks(patience.left()));
+    interrupts::wait();
+    apic::disarm();
+    HALTED.fetch_and(!CpuSet::only(number(cpu)).0, Relaxed);
+    SPIN_UNTIL.get(cpu).set(clock::rdtsc().wrapping_add(SPIN));
+}
+
+/// Answers another CPU's request, for which this one need not be let in.
+#[cold]
+#[inline(never)]
+fn answer(cpu: &InKernel) {
+    if remote::answer(cpu) == Answer::Left {
+        DISTURBED.get(cpu).set(true);
+    }
+    ANSWERED.get(cpu).set(ANSWERED.get(cpu).get() + 1);
+    trace::here(cpu, Event::Answered);
+}
+
+/// [`Strategy::nested`](super::Strategy::nested): a CPU that has halted in a wait is not in, although its level has risen.
+pub fn nested(cpu: &InKernel, vector: u64) -> Nested {
+    if PATIENCE.get(cpu).get().is_fresh() {
+        return Nested::Taken;
+    }
+    deferred::note(cpu, devices::acknowledge(vector as u8));
+    Nested::Postponed
+}
+
+/// [`Strategy::request`](super::Strategy::request): answers a request. A CPU that has been taken out of what it ran must come
+/// in all the same.
+#[inline(always)]
+pub fn request(cpu: &InKernel, vector: u64) -> Request {
+    if vector == u64::from(idt::REQUEST) { answer_outside(cpu) } else { Request::ComesIn }
+}
+
+#[inline(never)]
+fn answer_outside(cpu: &InKernel) -> Request {
+    // At once: while it is in service, no other request could reach this CPU.
+    apic::end_of_interrupt();
+    if remote::answer(cpu) == Answer::Left {
+        deferred::note(cpu, Notes::LOOK);
+        return Request::ComesIn;
+    }
+    Request::Answered
+}
+
+/// [`Strategy::prod`](super::Strategy::prod) by an interrupt to each.
+pub fn prod(cpu: &InKernel, cpus: CpuSet) {
+    remote::reschedule(cpu, cpus);
+}
+
+/// Tells of a lock that is held or waited for too long: who has it, and who waits.
+#[cold]
+fn tell(cpu: &InKernel, holder: fn() -> Option<Holder>) {
+    let Some(holder) = holder() else { return };
+    if patience::may_report() {
+        log::warn!(
+            "CPU {} has waited {} ms for the giant lock; CPU {} holds it, depth {}; waiting: {:?}",
+            number(cpu).0,
+            patience::bound() / 1_000_000,
+            holder.cpu.0,
+            holder.depth,
+            waiting(),
+        );
+        report::ask(holder.cpu);
+    }
+}
+
+/// The CPUs that wait.
+fn waiting() -> CpuSet {
+    let mut cpus = CpuSet::NONE;
+    let waits = |cpu: &Cpu| waited(*cpu).iter().any(|cycles| (*cycles as i64) < 0);
+    remote::online().iter().filter(waits).for_each(|cpu| cpus.insert(cpu));
+    cpus
+}
