@@ -7,8 +7,9 @@
 //! indexings. What is taken out of a table is the caller's, who gives it back to those who keep it
 //! ([`OpenFiles::release`]).
 
+use crate::ids::OpenFileId;
 use crate::numbers::Numbers;
-use crate::open::{OpenFileId, OpenFiles};
+use crate::open::OpenFiles;
 use crate::{Errno, Result};
 use alloc::rc::Rc;
 use alloc::vec::Vec;

@@ -7,7 +7,7 @@ pub struct Dirent<'a> {
     pub number: u64,
     /// Where a listing goes on after this entry: `d_off`, and then the open file's offset.
     pub next: u64,
-    /// The bits of [`file_type`](crate::attributes::file_type).
+    /// The bits of [`file_type`](crate::tree::attributes::file_type).
     pub kind: u32,
     /// The name, without a NUL.
     pub name: &'a [u8],

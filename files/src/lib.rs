@@ -22,44 +22,39 @@
 extern crate alloc;
 
 mod arena;
-pub mod attributes;
 pub mod cpio;
 pub mod descriptors;
-mod directory;
 pub mod dirent;
 pub mod event;
-pub mod inode;
+mod ids;
 mod list;
 pub mod locks;
-pub mod namespace;
 mod numbers;
 pub mod open;
-pub mod path;
 pub mod pipe;
-pub mod places;
-mod rename;
 pub mod size;
 pub mod tree;
 pub mod tty;
 pub mod unpack;
-pub mod watch;
 mod word;
 
 pub use arena::Key;
-pub use attributes::Attributes;
 pub use descriptors::Descriptors;
-pub use directory::Directory;
 pub use event::Counter;
-pub use inode::{Device, Inode, InodeId, Kind, ProcFile};
+pub use ids::{InodeId, OpenFileId};
 pub use locks::{Lock, Locks};
-pub use open::{OpenFile, OpenFileId, OpenFiles, OpenFlags};
-pub use path::Walk;
+pub use open::{OpenFile, OpenFiles, OpenFlags};
 pub use pipe::Pipe;
-pub use places::Places;
 pub use syscalls::Errno;
+pub use tree::Directory;
+pub use tree::attributes::Attributes;
+pub use tree::inode::{Device, Inode, Kind, ProcFile};
+pub use tree::path::Walk;
+pub use tree::places::Places;
+pub use tree::watch::{Interest, InterestId, Source, Told, Wish};
 pub use tree::{Freed, New, Tree};
+pub use tree::{attributes, inode, namespace, path, places, watch};
 pub use tty::Tty;
-pub use watch::{Interest, InterestId, Source, Told, Wish};
 
 /// What the operations here return: a value, or the error number that the program sees.
 pub type Result<T> = core::result::Result<T, Errno>;

@@ -4,8 +4,7 @@
 //! one kind that touch become one. Locks of two owners conflict if they overlap and one is exclusive;
 //! `fcntl`'s and `flock`'s never do. Whoever has to wait for a lock asks again when one has been given back.
 
-use crate::inode::InodeId;
-use crate::open::OpenFileId;
+use crate::ids::{InodeId, OpenFileId};
 use crate::{Errno, Result};
 use alloc::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Open files: what `open` makes, and what all descriptors that were duplicated from it share.
 
-use crate::arena::{Arena, Key};
-use crate::inode::InodeId;
+use crate::arena::Arena;
+use crate::ids::{InodeId, OpenFileId};
 use crate::{Errno, Result};
 use bitflags::bitflags;
 
@@ -85,10 +85,6 @@ impl OpenFlags {
         Ok(self)
     }
 }
-
-/// The name of an open file.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct OpenFileId(pub(crate) Key);
 
 /// An open file. It holds its inode: whoever gets it back from the table releases that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,10 +4,11 @@
 //! the way to an entry are made; a link to a directory on the way is followed, also as the last
 //! component of a directory's entry, so that `bin/x` lands in `/usr/bin` where `/bin` is a link to it.
 
-use crate::attributes::{file_type, nanoseconds};
 use crate::cpio::{self, Entry, Reader};
-use crate::inode::{Device, InodeId};
-use crate::path::Walk;
+use crate::ids::InodeId;
+use crate::tree::attributes::{file_type, nanoseconds};
+use crate::tree::inode::Device;
+use crate::tree::path::Walk;
 use crate::tree::{New, Tree};
 use crate::{Errno, Result};
 use alloc::boxed::Box;

@@ -1,4 +1,5 @@
-//! The kernel's modules stand in layers, and none names one above it; inside a crate no modules name each other in a circle.
+//! The kernel's modules stand in layers, and none names one above it. The rooms of the crates `containers` and `files`, a file
+//! or a folder each, do not name each other in a circle.
 //!
 //! ```text
 //! main, boot, start, options, panic, statistics   the boot as one list
@@ -200,4 +201,63 @@ fn an_arrow_upstairs_is_found() {
     }
     let modules = Modules::from_iter(others().into_iter().chain([module("core::low", "use self::f; use core::high;")]));
     assert!(upstairs(&rooms, &modules).is_empty());
+}
+
+/// The room that a path leads into: what stands behind the name, if the crate's root only passes it on.
+fn room<'a>(modules: &'a Modules, path: &'a [String]) -> Option<&'a String> {
+    match target(modules, path).first() {
+        Some(room) => Some(room),
+        None => modules[&Vec::new()].iter().find(|known| known.last() == path.first())?.first(),
+    }
+}
+
+/// A way from a room back to it, if there is one.
+fn circle(modules: &Modules) -> Option<Vec<&String>> {
+    let mut arrows: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+    for (module, names) in modules.iter().filter_map(|(module, names)| Some((module.first()?, names))) {
+        let to = names.iter().filter_map(|path| room(modules, path)).filter(|to| *to != module);
+        arrows.entry(module).or_default().extend(to);
+    }
+    // Rooms that name none but rooms of this kind are in no circle.
+    while let Some(free) = arrows.iter().find_map(|(room, to)| to.is_empty().then_some(*room)) {
+        arrows.remove(free);
+        arrows.values_mut().for_each(|to| _ = to.remove(free));
+    }
+    let mut way = vec![*arrows.keys().next()?];
+    loop {
+        let next = *arrows.get(way.last()?)?.first()?;
+        if let Some(begin) = way.iter().position(|room| *room == next) {
+            return Some(way.split_off(begin));
+        }
+        way.push(next);
+    }
+}
+
+#[test]
+fn no_rooms_go_round_in_a_circle() {
+    for name in ["containers", "files", "giantlock", "slabs", "trace"] {
+        // What tests share may name all that they test.
+        let mut modules = modules(Path::new(&format!("../{name}/src")));
+        modules.retain(|module, _| module.first().is_none_or(|room| room != "testing"));
+        assert_eq!(circle(&modules), None, "{name}");
+    }
+}
+
+#[test]
+fn a_circle_is_found() {
+    let module = |path: &str, source: &str| {
+        let path: Names = path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        (path.clone(), names_in(&path, source))
+    };
+    let ring = |last: &str| {
+        Modules::from_iter([
+            module("", "pub use self::b::Thing; mod a; mod b; mod c;"),
+            module("a", "use crate::Thing;"),
+            module("b", "use super::c::Other;"),
+            module("c", last),
+            module("d", "use crate::a;"),
+        ])
+    };
+    assert_eq!(circle(&ring("fn f() { crate::a::f() }")).map(|way| way.len()), Some(3));
+    assert_eq!(circle(&ring("")), None);
 }

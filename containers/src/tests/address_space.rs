@@ -1,15 +1,15 @@
 //! The counts that DESIGN promises, and what becomes of pages.
 
-use crate::container::{Cpu, CpuSet};
-use crate::directory::{PACKAGES, WINDOW, span};
-use crate::fault::Fault;
+use crate::cpus::{Cpu, CpuSet};
 use crate::frames::PAGE_SIZE;
+use crate::memory::directory::{PACKAGES, WINDOW, span};
+use crate::memory::fault::Fault;
+use crate::memory::object::Purpose;
+use crate::memory::physical::PhysicalMemory;
+use crate::memory::region::{Backing, MAX_REGIONS, Region, Regions, Rights};
+use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory};
-use crate::object::Purpose;
-use crate::physical::PhysicalMemory;
-use crate::region::{Backing, MAX_REGIONS, Region, Regions, Rights};
 use crate::testing::Machine;
-use crate::user::Space;
 use crate::{Budget, ContainerId, ObjectId};
 
 const CPU: Cpu = Cpu(0);
@@ -92,7 +92,7 @@ fn a_word_is_changed_where_it_may_be_written() {
     memory.copy_in(space(id), WINDOW.end - 8, &mut back).unwrap();
     assert_eq!(back, [8, 0, 0, 0, 9, 0, 0, 0]);
     // Not aligned, not mapped, not a user address.
-    for address in [WINDOW.end - 6, OUTSIDE, crate::directory::USER_END] {
+    for address in [WINDOW.end - 6, OUTSIDE, crate::memory::directory::USER_END] {
         assert!(memory.change_word(space(id), address, |word| word).is_err(), "{address:#x}");
     }
 }

@@ -3,12 +3,14 @@
 
 use super::cpus_scheduling::process;
 use super::scheduling::{container, take_ready};
-use crate::balance::MIGRATION;
-use crate::container::{ContainerId, Cpu, CpuSet};
-use crate::scheduling::Affinity;
-use crate::tasks::{Tasks, ThreadId};
-use crate::thread::{State, Times};
-use crate::wait::{Channel, Resume, Wait};
+use crate::cpus::{Cpu, CpuSet};
+use crate::ids::ThreadId;
+use crate::memory::container::ContainerId;
+use crate::tasks::Tasks;
+use crate::tasks::balance::MIGRATION;
+use crate::tasks::scheduling::Affinity;
+use crate::tasks::thread::{State, Times};
+use crate::tasks::wait::{Channel, Resume, Wait};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 

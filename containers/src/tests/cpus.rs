@@ -1,15 +1,16 @@
 //! Containers on several CPUs: what each CPU may reach, and what it costs.
 
-use crate::container::{ContainerId, Cpu, CpuSet};
-use crate::directory::{PACKAGES, USER_END, WINDOW, change_entries};
-use crate::fault::Fault;
+use crate::cpus::{Cpu, CpuSet};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
-use crate::object::Purpose;
-use crate::physical::{OutOfFrames, PhysicalMemory};
-use crate::region::{Backing, Region, Regions, Rights};
+use crate::memory::container::ContainerId;
+use crate::memory::directory::{PACKAGES, USER_END, WINDOW, change_entries};
+use crate::memory::fault::Fault;
+use crate::memory::object::Purpose;
+use crate::memory::physical::{OutOfFrames, PhysicalMemory};
+use crate::memory::region::{Backing, Region, Regions, Rights};
+use crate::memory::user::Space;
 use crate::testing::Machine;
-use crate::user::Space;
 use proptest::prelude::*;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
@@ -441,7 +442,7 @@ impl World {
                 assert!(container.active.contains(Cpu(n)));
                 let region = container.regions.at(*page).expect("a region");
                 let root = container.root_for(*page).expect("tables");
-                let entry = crate::directory::entry(&self.memory.physical, root, *page);
+                let entry = crate::memory::directory::entry(&self.memory.physical, root, *page);
                 assert!(entry.flags().contains(Flags::PRESENT) && entry.addr() == frame.address());
                 if flags.contains(Flags::WRITABLE) {
                     assert!(region.rights.contains(Rights::WRITE) && entry.flags().contains(Flags::WRITABLE));

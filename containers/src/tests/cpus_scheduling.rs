@@ -1,13 +1,15 @@
 //! Who runs where, with several CPUs.
 
 use super::scheduling::{goes_on, take_ready};
-use crate::container::{ContainerId, Cpu, CpuSet};
-use crate::region::Regions;
-use crate::scheduling::{Affinity, SLICE};
-use crate::tasks::{Tasks, ThreadId};
+use crate::cpus::{Cpu, CpuSet};
+use crate::ids::ThreadId;
+use crate::memory::container::ContainerId;
+use crate::memory::region::Regions;
+use crate::tasks::Tasks;
+use crate::tasks::scheduling::{Affinity, SLICE};
+use crate::tasks::thread::{ExtendedState, State, Thread};
+use crate::tasks::wait::{Channel, Wait};
 use crate::testing::Machine;
-use crate::thread::{ExtendedState, State, Thread};
-use crate::wait::{Channel, Wait};
 use proptest::prelude::*;
 
 fn container() -> ContainerId {

@@ -1,10 +1,10 @@
 //! Whether the queues of children, threads and members are what a search of all processes and threads finds.
 
 use super::*;
-use crate::container::ContainerId;
-use crate::process::Ending;
+use crate::memory::container::ContainerId;
+use crate::tasks::process::Ending;
+use crate::tasks::thread::ExtendedState;
 use crate::tests::scheduling::container;
-use crate::thread::ExtendedState;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

@@ -1,16 +1,17 @@
 //! Fork: what each side sees, what it costs, and what a failure leaves.
 
 use super::cpus::{access, native, region, run};
-use crate::container::{ContainerId, Cpu, Growth};
-use crate::directory::WINDOW;
+use crate::budget::Budget;
+use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
+use crate::memory::container::{ContainerId, Growth};
+use crate::memory::directory::WINDOW;
+use crate::memory::object::{ObjectId, Purpose};
+use crate::memory::physical::PhysicalMemory;
+use crate::memory::region::{Backing, Region, Rights, Traits};
+use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
-use crate::object::{ObjectId, Purpose};
-use crate::physical::PhysicalMemory;
-use crate::preemption::Budget;
-use crate::region::{Backing, Region, Rights, Traits};
 use crate::testing::Machine;
-use crate::user::Space;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

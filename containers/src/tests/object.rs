@@ -1,15 +1,16 @@
 //! The accounts of objects' pages, compared with a recount after each of random steps.
 
 use super::{Account, CHUNK, NoPage, OBJECTS_RESERVE, ObjectId, PAGE, Purpose};
-use crate::container::{ContainerId, Cpu};
-use crate::fault::Fault;
+use crate::budget::Budget;
+use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
+use crate::memory::container::ContainerId;
+use crate::memory::fault::Fault;
+use crate::memory::physical::PhysicalMemory;
+use crate::memory::region::{Backing, Region, Rights, Traits};
+use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory};
-use crate::physical::PhysicalMemory;
-use crate::preemption::Budget;
-use crate::region::{Backing, Region, Rights, Traits};
 use crate::testing::Machine;
-use crate::user::Space;
 use proptest::prelude::*;
 
 const BASE: u64 = 0x7000_0000_0000;

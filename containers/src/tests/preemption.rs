@@ -1,10 +1,11 @@
 //! A call that has come to a preemption point is made again where it was, by the thread that goes on.
 
 use super::*;
-use crate::container::Cpu;
-use crate::signals::{SignalInfo, Target};
+use crate::budget::Budget;
+use crate::cpus::Cpu;
+use crate::tasks::signals::{SignalInfo, Target};
+use crate::tasks::thread::{Registers, Times};
 use crate::tests::scheduling::{running, take_ready};
-use crate::thread::{Registers, Times};
 
 const BYTES: Point = Point { progress: 4096, place: 0, ends_for_handlers: true };
 const PAGES: Point = Point { progress: 0, place: 7, ends_for_handlers: false };

@@ -1,12 +1,13 @@
 //! What a CPU gives to threads that more urgent ones pass over.
 
 use super::scheduling::{container, take_ready};
-use crate::container::Cpu;
-use crate::relief::NEGLECT;
-use crate::scheduling::{Affinity, SLICE};
-use crate::tasks::{Tasks, ThreadId};
-use crate::thread::{ExtendedState, Thread, Times};
-use crate::wait::{Channel, Wait};
+use crate::cpus::Cpu;
+use crate::ids::ThreadId;
+use crate::tasks::Tasks;
+use crate::tasks::relief::NEGLECT;
+use crate::tasks::scheduling::{Affinity, SLICE};
+use crate::tasks::thread::{ExtendedState, Thread, Times};
+use crate::tasks::wait::{Channel, Wait};
 use proptest::prelude::*;
 
 const CPU: Cpu = Cpu(0);

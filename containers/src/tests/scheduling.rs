@@ -1,13 +1,15 @@
 //! Who runs next, and who wakes up how.
 
-use crate::container::{ContainerId, Cpu, CpuSet};
-use crate::process::Ending;
-use crate::region::Regions;
-use crate::scheduling::{Affinity, SLICE};
-use crate::tasks::{Tasks, ThreadId};
+use crate::cpus::{Cpu, CpuSet};
+use crate::ids::ThreadId;
+use crate::memory::container::ContainerId;
+use crate::memory::region::Regions;
+use crate::tasks::Tasks;
+use crate::tasks::process::Ending;
+use crate::tasks::scheduling::{Affinity, SLICE};
+use crate::tasks::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread, Times};
+use crate::tasks::wait::{Channel, Resume, Wait};
 use crate::testing::Machine;
-use crate::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread, Times};
-use crate::wait::{Channel, Resume, Wait};
 
 const CPU: Cpu = Cpu(0);
 

@@ -1,10 +1,10 @@
 //! Whether it is known without a search that signals have nothing to say to anybody.
 
 use super::*;
-use crate::container::ContainerId;
-use crate::process::Ending;
+use crate::memory::container::ContainerId;
+use crate::tasks::process::Ending;
+use crate::tasks::thread::ExtendedState;
 use crate::tests::scheduling::container;
-use crate::thread::ExtendedState;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

@@ -1,14 +1,15 @@
 //! What the end of a container is said to give back is what it gives.
 
-use crate::container::{ContainerId, Cpu};
-use crate::directory::WINDOW;
+use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::memory::Memory;
-use crate::object::{ObjectId, Purpose};
-use crate::physical::PhysicalMemory;
-use crate::region::{Backing, Region, Regions, Rights};
+use crate::memory::container::ContainerId;
+use crate::memory::directory::WINDOW;
+use crate::memory::object::{ObjectId, Purpose};
+use crate::memory::physical::PhysicalMemory;
+use crate::memory::region::{Backing, Region, Regions, Rights};
+use crate::memory::user::Space;
 use crate::testing::Machine;
-use crate::user::Space;
 
 const CPU: Cpu = Cpu(0);
 const PAGE: u64 = PAGE_SIZE as u64;

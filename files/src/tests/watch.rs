@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::event::Counter;
-use crate::open::{OpenFile, OpenFileId, OpenFiles, OpenFlags};
+use crate::ids::OpenFileId;
+use crate::open::{OpenFile, OpenFiles, OpenFlags};
 use alloc::vec;
 use alloc::vec::Vec;
 use proptest::prelude::*;

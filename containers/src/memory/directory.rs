@@ -1,0 +1,518 @@
+//! Page directories: the four levels of page tables beneath a root, walked in software.
+//!
+//! papers/001 has two levels, x86-64 has four. The counterpart of the paper's *page directory* is the
+//! PML4, of its *page table* and 4 MiB region the last-level table and the 2 MiB it spans. The
+//! functions here start at any level, so the window's page table on its own (level 1) and a whole
+//! page directory (level 4) are walked by the same code.
+
+use crate::budget::Budget;
+use crate::frames::{Frame, GROUP, PAGE_SIZE};
+use crate::memory::physical::{OutOfFrames, PhysicalMemory};
+use crate::memory::teardown::COST_OF_A_FRAME;
+use core::ops::Range;
+use x86_64::PhysAddr;
+use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::PageTableEntry;
+
+/// First user address that is none: the last page of the lower half stays unmapped, so that a
+/// `syscall` at its end cannot come back to a non-canonical address (SDM volume 2, SYSRET).
+pub const USER_END: u64 = 0x7fff_ffff_f000;
+
+/// Where the window lies: 2 MiB, the span of one last-level page table.
+pub const WINDOW: Range<u64> = 0x3fff_ffe0_0000..0x4000_0000_0000;
+
+/// Where the resident packages lie: the page-directory slot just above the window, so that code and
+/// data are within the 2 GiB that rip-relative addressing reaches.
+pub const PACKAGES: Range<u64> = 0x4000_0000_0000..0x4080_0000_0000;
+
+/// The PML4 slot of the window, private to each page directory.
+pub const WINDOW_SLOT: usize = slot(WINDOW.start, 4);
+
+/// The PML4 slot of the packages, shared by all page directories.
+pub const PACKAGES_SLOT: usize = slot(PACKAGES.start, 4);
+
+/// First PML4 slot of the kernel's half, shared by all page directories.
+pub const KERNEL_SLOT: usize = 256;
+
+/// Instructions that it takes to take a page away, to change one's rights, to share one, and to make a table, roughly.
+const COST_OF_A_PAGE: u64 = 200;
+pub(crate) const COST_OF_A_CHANGE: u64 = 150;
+const COST_OF_SHARING: u64 = 100;
+const COST_OF_A_TABLE: u64 = 1_000;
+
+/// The flags of an entry that points to a further table: rights are decided at the last level.
+pub const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
+
+/// A flag of a last-level entry, of those that the CPU leaves to the system: the page is an object's own, and found
+/// there again by whoever needs it.
+pub const OBJECT: Flags = Flags::BIT_9;
+
+/// Bytes that one entry at `level` spans.
+#[inline]
+pub const fn span(level: u8) -> u64 {
+    1 << (12 + 9 * (level as u64 - 1))
+}
+
+/// The index of an address in its table at `level`.
+#[inline]
+pub const fn slot(address: u64, level: u8) -> usize {
+    (address / span(level)) as usize % 512
+}
+
+/// Where a walk starts: a table and its level, 4 for a PML4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Root {
+    /// The table.
+    pub table: Frame,
+    /// Its level, 1 to 4.
+    pub level: u8,
+}
+
+impl Root {
+    /// A table to which one of its entries leads.
+    fn below(self, table: Frame) -> Root {
+        Root { table, level: self.level - 1 }
+    }
+}
+
+/// The frame that an entry points to, if it is present.
+#[inline]
+pub fn target(entry: &PageTableEntry) -> Option<Frame> {
+    entry.flags().contains(Flags::PRESENT).then(|| Frame::containing(entry.addr()))
+}
+
+/// The last-level table for an address, if it is there.
+#[inline]
+pub fn last(memory: &impl PhysicalMemory, root: Root, address: u64) -> Option<Frame> {
+    let mut at = root;
+    while at.level > 1 {
+        at = at.below(target(&memory.entry(at.table, slot(address, at.level)))?);
+    }
+    Some(at.table)
+}
+
+/// The last-level entry for an address; unused where tables are missing.
+#[inline]
+pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTableEntry {
+    last(memory, root, address).map_or_else(PageTableEntry::new, |table| memory.entry(table, slot(address, 1)))
+}
+
+/// The last-level table for an address, made if it is missing; tells how many tables were made.
+#[inline]
+pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) -> Result<(Frame, u32), OutOfFrames> {
+    table_of(memory, root, address, 1)
+}
+
+/// The table of a level for an address, made if it is missing; tells how many tables were made.
+#[inline(always)]
+fn table_of(
+    memory: &mut impl PhysicalMemory,
+    root: Root,
+    address: u64,
+    level: u8,
+) -> Result<(Frame, u32), OutOfFrames> {
+    let mut at = root;
+    let mut made = 0;
+    while at.level > level {
+        let (table, new) = next_table(memory, at.table, slot(address, at.level))?;
+        made += new;
+        at = at.below(table);
+    }
+    Ok((at.table, made))
+}
+
+/// The table that an entry of another one points to, made if it is missing; tells how many tables were made.
+#[inline(always)]
+fn next_table(memory: &mut impl PhysicalMemory, table: Frame, slot: usize) -> Result<(Frame, u32), OutOfFrames> {
+    if let Some(next) = target(&memory.entry(table, slot)) {
+        return Ok((next, 0));
+    }
+    let next = memory.allocate()?;
+    set(memory, table, slot, next, TABLE);
+    Ok((next, 1))
+}
+
+/// Points an entry of a table at a frame.
+#[inline]
+pub fn set(memory: &mut impl PhysicalMemory, table: Frame, slot: usize, frame: Frame, flags: Flags) {
+    let mut entry = PageTableEntry::new();
+    entry.set_addr(frame.address(), flags);
+    memory.set_entry(table, slot, entry);
+}
+
+/// The lowest table that has all of `range`, which is not empty, and of which no entry spans just that; `None` if the
+/// way there ends before. A walk that starts there passes no table with nothing to choose from.
+#[inline]
+pub fn lowest(memory: &impl PhysicalMemory, root: Root, range: &Range<u64>) -> Option<Root> {
+    let mut at = root;
+    while at.level > 1 {
+        let first = slot(range.start, at.level);
+        let is_common = at.level == 4 && first == PACKAGES_SLOT;
+        if first != slot(range.end - 1, at.level) || range.end - range.start == span(at.level) || is_common {
+            break;
+        }
+        at = at.below(target(&memory.entry(at.table, first))?);
+    }
+    Some(at)
+}
+
+/// A walk through the entries of one table that are not unused. What every page directory has is passed over.
+struct Walk {
+    root: Root,
+    /// The address of the table's first slot.
+    base: u64,
+    /// The addresses that are of interest, and their slots.
+    range: Range<u64>,
+    slots: Range<usize>,
+    /// Groups of entries that are still to be looked at, bit by bit.
+    groups: u32,
+    /// The first slot of the group that has been looked at last, and which of its entries are still to come, bit by bit.
+    first: usize,
+    entries: u32,
+}
+
+/// An entry that a walk has come to: its place in its table, and what it is.
+struct Found {
+    slot: usize,
+    entry: PageTableEntry,
+}
+
+impl Walk {
+    /// Through the entries for `range`, which is not empty, and all of which lie in the one table.
+    fn new(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Walk {
+        let slots = slot(range.start, root.level)..slot(range.end - 1, root.level) + 1;
+        let groups = u32::MAX << (slots.start / GROUP) & u32::MAX >> (31 - (slots.end - 1) / GROUP);
+        let base = range.start & !(512 * span(root.level) - 1);
+        Walk { root, base, range, slots, groups: memory.groups(root.table) & groups, first: 0, entries: 0 }
+    }
+
+    /// Through all entries for user addresses.
+    fn all(memory: &impl PhysicalMemory, root: Root) -> Walk {
+        Walk::new(memory, root, 0..USER_END.min(512 * span(root.level)))
+    }
+
+    #[inline(always)]
+    fn next(&mut self, memory: &impl PhysicalMemory) -> Option<Found> {
+        loop {
+            while self.entries == 0 {
+                if self.groups == 0 {
+                    return None;
+                }
+                self.first = self.groups.trailing_zeros() as usize * GROUP;
+                self.groups &= self.groups - 1;
+                let used = memory.used(self.root.table, self.first / GROUP);
+                let below = !(u32::MAX << (self.slots.end - self.first).min(GROUP));
+                self.entries = used & below & u32::MAX << self.slots.start.saturating_sub(self.first);
+            }
+            let slot = self.first + self.entries.trailing_zeros() as usize;
+            self.entries &= self.entries - 1;
+            if self.root.level < 4 || slot != PACKAGES_SLOT {
+                return Some(Found { slot, entry: memory.entry(self.root.table, slot) });
+            }
+        }
+    }
+
+    /// The part of the walk's range that an entry spans. Few need it of the last level's entries, of which there are most.
+    #[inline(always)]
+    fn part(&self, slot: usize) -> Range<u64> {
+        let start = self.base + slot as u64 * span(self.root.level);
+        start.max(self.range.start)..(start + span(self.root.level)).min(self.range.end)
+    }
+}
+
+/// Calls `change` on every last-level entry in `range`, not empty, that is not unused, skipping what is absent.
+pub fn change_entries<M: PhysicalMemory>(
+    memory: &mut M,
+    root: Root,
+    range: Range<u64>,
+    change: &mut impl FnMut(&mut M, u64, PageTableEntry) -> PageTableEntry,
+) {
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        if root.level == 1 {
+            let new = change(memory, walk.part(slot).start, entry);
+            memory.set_entry(root.table, slot, new);
+        } else if let Some(table) = target(&entry) {
+            change_entries(memory, root.below(table), walk.part(slot), change);
+        }
+    }
+}
+
+/// Looks at every last-level entry in `range`, not empty, that is not unused, skipping what is absent.
+pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, look: &mut impl FnMut(&PageTableEntry)) {
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        if root.level == 1 {
+            look(&entry);
+        } else if let Some(table) = target(&entry) {
+            each_entry(memory, root.below(table), walk.part(slot), look);
+        }
+    }
+}
+
+/// How far the budget goes, from the start of `range`, not empty, on, if every last-level entry there is to be changed: to
+/// its end, or to the start of a last-level table.
+pub fn affordable(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, budget: &mut Budget) -> u64 {
+    let end = range.end;
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        if root.level == 1 {
+            budget.spend(COST_OF_A_CHANGE);
+        } else if let Some(table) = target(&entry) {
+            let part = walk.part(slot);
+            if budget.is_spent() {
+                return part.start;
+            }
+            let reached = affordable(memory, root.below(table), part.clone(), budget);
+            if reached < part.end {
+                return reached;
+            }
+        }
+    }
+    end
+}
+
+/// Parks all entries in `range`, not empty: first step of taking pages away. Tells whether any was present.
+///
+/// Entries of the second and third level go with what is beneath them if they lie wholly in the range.
+/// The top level stays, for other CPUs' copies of the page directory have its entries, and so does the
+/// way to the window's page table, at which a global directory may be pointing.
+///
+/// Stops before a last-level table when the budget is spent, and says in `reached` where, which is the end of the range
+/// otherwise.
+pub fn park(
+    memory: &mut impl PhysicalMemory,
+    root: Root,
+    range: Range<u64>,
+    budget: &mut Budget,
+    reached: &mut u64,
+) -> bool {
+    let mut found = false;
+    *reached = range.end;
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        let Some(below) = target(&entry) else { continue };
+        let mut goes = true;
+        if root.level == 1 {
+            budget.spend(COST_OF_A_PAGE);
+        } else {
+            let part = walk.part(slot);
+            let mut end = part.start;
+            if !budget.is_spent() {
+                found |= park(memory, root.below(below), part.clone(), budget, &mut end);
+            }
+            if end < part.end {
+                *reached = end;
+                return found;
+            }
+            let holds_window = part.start < WINDOW.end && part.end > WINDOW.start;
+            goes = root.level <= 3 && part.end - part.start == span(root.level) && !holds_window;
+        }
+        if goes {
+            memory.set_entry(root.table, slot, parked(&entry));
+            found = true;
+        }
+    }
+    found
+}
+
+/// Releases the frames and tables that parked entries in `range` name: last step of taking pages away,
+/// when no CPU knows the way to them any more. Returns how many pages and tables there were.
+pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> (u32, u32) {
+    let (mut pages, mut tables) = (0, 0);
+    let mut walk = Walk::new(memory, root, range);
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        let Some(frame) = frame_of(&entry) else { continue };
+        if root.level > 1 {
+            let below = release_parked(memory, root.below(frame), walk.part(slot));
+            pages += below.0;
+            tables += below.1;
+        }
+        if target(&entry).is_none() {
+            memory.set_entry(root.table, slot, PageTableEntry::new());
+            if root.level == 1 {
+                memory.release(frame);
+                pages += 1;
+            } else {
+                memory.release_table(frame);
+                tables += 1;
+            }
+        }
+    }
+    (pages, tables)
+}
+
+/// Releases a table that no CPU uses any more with all that hangs in it: pages and further tables, of a page
+/// directory what is beneath its user slots. Between two tables it stops when the budget is spent, and goes on there
+/// another time. Counts the frames, and tells whether that was all.
+pub fn release(memory: &mut impl PhysicalMemory, root: Root, budget: &mut Budget, released: &mut u32) -> bool {
+    let (mut walk, mut frames) = (Walk::all(memory, root), 1);
+    while let Some(Found { slot, entry, .. }) = walk.next(memory) {
+        let frame = Frame::containing(entry.addr());
+        if root.level == 1 {
+            memory.release(frame);
+            frames += 1;
+        } else if !budget.is_spent() && release(memory, root.below(frame), budget, released) {
+            memory.set_entry(root.table, slot, PageTableEntry::new());
+        } else {
+            return false;
+        }
+    }
+    budget.spend(COST_OF_A_FRAME * u64::from(frames));
+    *released += frames;
+    // What all page directories have has been copied to a page directory, not set.
+    if root.level == 4 {
+        memory.release(root.table)
+    } else {
+        memory.release_table(root.table)
+    }
+    true
+}
+
+/// What [`share`] has done.
+#[derive(Default)]
+pub struct Shared {
+    /// Pages that have got a reference more.
+    pub pages: u32,
+    /// Tables made.
+    pub tables: u32,
+    /// Whether a write right was taken away.
+    pub lost: bool,
+}
+
+/// Enters the pages of `range`, not empty, that hang in `from`, but for objects' own, in the same way in `to`, a table of
+/// the same level, where nothing is yet; and takes the right to write away from both.
+///
+/// Stops before a last-level table when the budget is spent, and returns where, which is the end of the range otherwise.
+pub fn share(
+    memory: &mut impl PhysicalMemory,
+    (from, to): (Root, Frame),
+    range: Range<u64>,
+    budget: &mut Budget,
+    shared: &mut Shared,
+) -> Result<u64, OutOfFrames> {
+    if from.level == 1 {
+        let looks = share_table(memory, (from, to), range.clone(), shared);
+        budget.spend(COST_OF_SHARING * looks);
+        return Ok(range.end);
+    }
+    let end = range.end;
+    let mut walk = Walk::new(memory, from, range);
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        let part = walk.part(slot);
+        if budget.is_spent() {
+            return Ok(part.start);
+        }
+        let (table, made) = next_table(memory, to, slot)?;
+        shared.tables += made;
+        let below = (from.below(Frame::containing(entry.addr())), table);
+        let reached = share(memory, below, part.clone(), budget, shared)?;
+        // Only now, so that each visit gets on.
+        budget.spend(COST_OF_A_TABLE);
+        if reached < part.end {
+            return Ok(reached);
+        }
+    }
+    Ok(end)
+}
+
+/// Does it for a last-level table, which is never divided; tells how many entries it has looked at.
+fn share_table(
+    memory: &mut impl PhysicalMemory,
+    (from, to): (Root, Frame),
+    range: Range<u64>,
+    shared: &mut Shared,
+) -> u64 {
+    let mut looks = 0;
+    let mut walk = Walk::new(memory, from, range);
+    while let Some(Found { slot, mut entry }) = walk.next(memory) {
+        looks += 1;
+        let flags = entry.flags();
+        if flags.contains(OBJECT) {
+            continue;
+        }
+        let frame = Frame::containing(entry.addr());
+        if flags.contains(Flags::WRITABLE) {
+            entry.set_flags(flags - Flags::WRITABLE);
+            memory.set_entry(from.table, slot, entry.clone());
+            shared.lost |= flags.contains(Flags::PRESENT);
+        }
+        memory.share(frame);
+        memory.set_entry(to, slot, entry);
+        shared.pages += 1;
+    }
+    looks
+}
+
+/// Moves what hangs below `at` in `range`, not empty, to as long a range that lies so many bytes further, wrapping, and of
+/// which nothing is there; both are reached from `root`. A last-level table goes as a whole if all of it moves and it
+/// fits in its new place. Returns the tables made, and whether anything has gone from where it was.
+pub fn relocate(memory: &mut impl PhysicalMemory, root: Root, at: Root, range: Range<u64>, by: u64) -> (u32, bool) {
+    let (mut made, mut moved) = (0, false);
+    let mut walk = Walk::new(memory, at, range);
+    while let Some(Found { slot: from, entry }) = walk.next(memory) {
+        let part = walk.part(from);
+        let to = part.start.wrapping_add(by);
+        let holds_window = part.start < WINDOW.end && part.end > WINDOW.start;
+        let is_unit = match at.level {
+            1 => true,
+            2 => part.end - part.start == span(2) && by.is_multiple_of(span(2)) && !holds_window,
+            _ => false,
+        };
+        if is_unit && let Ok((table, new)) = table_of(memory, root, to, at.level) {
+            made += new;
+            if memory.entry(table, slot(to, at.level)).is_unused() {
+                memory.set_entry(table, slot(to, at.level), entry);
+                memory.set_entry(at.table, from, PageTableEntry::new());
+                moved = true;
+                continue;
+            }
+        }
+        if let Some(table) = target(&entry).filter(|_| at.level > 1) {
+            let below = relocate(memory, root, at.below(table), part, by);
+            made += below.0;
+            moved |= below.1;
+        }
+    }
+    (made, moved)
+}
+
+/// Half a page directory, in bytes: the user's slots, or the kernel's.
+const HALF: usize = PAGE_SIZE / 2;
+
+/// A new page directory that shares with `global` what all share: the kernel's half and the packages.
+pub fn copy_of_global(memory: &mut impl PhysicalMemory, global: Frame) -> Result<Frame, OutOfFrames> {
+    let copy = memory.allocate()?;
+    copy_kernel_half(memory, global, copy);
+    let packages = memory.entry(global, PACKAGES_SLOT);
+    memory.set_entry(copy, PACKAGES_SLOT, packages);
+    Ok(copy)
+}
+
+/// Makes the kernel's half of a page directory that of a CPU's global one: the way to that CPU's own
+/// pages is in it.
+pub fn copy_kernel_half(memory: &mut impl PhysicalMemory, global: Frame, to: Frame) {
+    memory.copy((global, HALF), (to, HALF), HALF);
+}
+
+/// Another CPU's copy of a container page directory: its user slots, and that CPU's kernel half.
+pub fn copy_for(memory: &mut impl PhysicalMemory, pml4: Frame, global: Frame) -> Result<Frame, OutOfFrames> {
+    let copy = memory.duplicate(pml4, HALF)?;
+    copy_kernel_half(memory, global, copy);
+    Ok(copy)
+}
+
+/// A not-present entry that still names its frame: how an unmapped page waits for its TLB entries
+/// to be gone before the frame is released.
+#[inline]
+pub fn parked(entry: &PageTableEntry) -> PageTableEntry {
+    let mut parked = entry.clone();
+    parked.set_flags(entry.flags() - Flags::PRESENT);
+    parked
+}
+
+/// The frame of a [`parked`] or present entry.
+#[inline]
+pub fn frame_of(entry: &PageTableEntry) -> Option<Frame> {
+    (entry.addr() != PhysAddr::zero()).then(|| Frame::containing(entry.addr()))
+}

@@ -1,0 +1,195 @@
+//! Fork: a container like another one. Private pages are shared until one of the two writes.
+//!
+//! Both containers' entries lose their write right; who writes first gets a copy, and the last one that
+//! has the page gets the right back (`write_to_shared` in [`crate::memory::fault`], as for pages of files).
+//! What was never touched costs nothing, and objects' own pages, of shared mappings and of programs' code, are
+//! found in their objects again.
+//!
+//! A large container is copied in several visits to the kernel: first its regions, then its pages, each in the order of
+//! addresses. In between the parent keeps the child ([`Begun`]), to which nothing else leads; it has no process, and no CPU
+//! runs it. The caller keeps threads of the parent out of user mode and calls from its regions, so that the child is what
+//! the parent was at one moment. Pages that the kernel delivers meanwhile, for a call of another process that completes
+//! one of the parent's, may be in the parent alone, as if that had come after the fork.
+
+use crate::budget::Budget;
+use crate::cpus::Cpu;
+use crate::memory::container::ContainerId;
+use crate::memory::directory::{self, Shared, USER_END};
+use crate::memory::physical::{PhysicalMemory, Translation};
+use crate::memory::region::{COST_OF_A_LOOK, Region, Regions, Traits};
+use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
+use core::ops::Range;
+
+/// Instructions that it takes to copy a region, and to find a range whose pages are shared, roughly.
+const COST_OF_A_REGION: u64 = 100;
+const COST_OF_A_RANGE: u64 = 500;
+
+/// Regions that are looked at together before their pages are shared, at most.
+const LOOKED_AT: u64 = 256;
+
+/// A child that is being made.
+#[derive(Clone, Copy)]
+pub(crate) struct Begun {
+    pub(crate) child: ContainerId,
+    /// Up to where it has its regions.
+    regions: u64,
+    /// Up to where it has its pages.
+    pages: u64,
+}
+
+impl<P: PhysicalMemory + Translation> Memory<P> {
+    /// Makes a container with the contents of `parent`, from `cpu`. One that lives in the window has a child
+    /// that lives in the window; any other one's has a page directory.
+    ///
+    /// `None` if the budget is spent before: then the child is [begun](Memory::is_forking), no other CPU runs the parent,
+    /// and the caller comes back, or [gives up](Memory::abandon_fork).
+    pub fn fork(
+        &mut self,
+        parent: ContainerId,
+        cpu: Cpu,
+        budget: &mut Budget,
+    ) -> Result<Option<ContainerId>, NoMemory> {
+        let mut begun = match self.containers.get_mut(parent).ok_or(NoMemory::Limit)?.begun.take() {
+            Some(begun) => begun,
+            None => Begun { child: self.make_empty_child(parent, cpu)?, regions: 0, pages: 0 },
+        };
+        let copied = self.copy_regions(parent, &mut begun, budget);
+        let copied = copied.and_then(|()| self.share_pages(parent, cpu, &mut begun, budget));
+        copied.inspect_err(|_| self.destroy_container(begun.child, cpu))?;
+        if begun.pages == USER_END {
+            let program = self.containers.get(parent).and_then(|container| container.program);
+            self.set_program(begun.child, program);
+            return Ok(Some(begun.child));
+        }
+        if let Some(container) = self.containers.get_mut(parent) {
+            container.begun = Some(begun);
+            let others = container.active.without(cpu);
+            self.vacate(others);
+        }
+        Ok(None)
+    }
+
+    /// Whether a fork has begun to make a child of a container, and is to go on.
+    pub fn is_forking(&self, id: ContainerId) -> bool {
+        self.containers.get(id).is_some_and(|container| container.begun.is_some())
+    }
+
+    /// Gives up a fork that has begun, if there is one.
+    pub fn abandon_fork(&mut self, parent: ContainerId) {
+        let begun = self.containers.get_mut(parent).and_then(|container| container.begun.take());
+        // No CPU runs it.
+        begun.into_iter().for_each(|begun| self.destroy_container(begun.child, Cpu(0)));
+    }
+
+    /// A container with nothing in it yet, of the same kind as its parent.
+    fn make_empty_child(&mut self, parent: ContainerId, cpu: Cpu) -> Result<ContainerId, NoMemory> {
+        let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
+        let (heap, mappings_end, growth) = (container.heap, container.mappings_end, container.growth);
+        let child = match container.directory {
+            None => self.make_window(Regions::default(), 0)?.0,
+            Some(_) => self.make_container_with_directory(cpu)?,
+        };
+        if let Some(container) = self.containers.get_mut(child) {
+            (container.heap, container.mappings_end, container.growth) = (heap, mappings_end, growth);
+        }
+        Ok(child)
+    }
+
+    /// Gives a child its parent's regions, but for those that are kept from it.
+    fn copy_regions(&mut self, parent: ContainerId, begun: &mut Begun, budget: &mut Budget) -> Result<(), NoMemory> {
+        if begun.regions == USER_END {
+            return Ok(());
+        }
+        let regions = self.containers.get(parent).ok_or(NoMemory::Limit)?.regions.clone();
+        for run in regions.runs_from(begun.regions) {
+            if budget.is_spent() {
+                return Ok(());
+            }
+            // There may be many regions, and they take some of the kernel's heap.
+            self.leave_reserve(0)?;
+            let inherited = || run.iter().filter(|region| !region.traits.contains(Traits::NOT_FORKED));
+            inherited().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
+            let to = &mut self.containers.get_mut(begun.child).ok_or(NoMemory::Limit)?.regions;
+            if run.iter().any(|region| region.traits.intersects(Traits::NOT_FORKED | Traits::LOCKED)) {
+                let unlocked = |region: &Region| Region { traits: region.traits - Traits::LOCKED, ..*region };
+                inherited().try_for_each(|region| to.insert(unlocked(region)))?;
+            } else {
+                to.append(run);
+            }
+            begun.regions = run.last().map_or(begun.regions, |last| last.end);
+            budget.spend(COST_OF_A_REGION * run.len() as u64);
+        }
+        begun.regions = USER_END;
+        Ok(())
+    }
+
+    /// Enters the pages of `parent` in the tables of its child, read-only in both.
+    fn share_pages(
+        &mut self,
+        parent: ContainerId,
+        cpu: Cpu,
+        begun: &mut Begun,
+        budget: &mut Budget,
+    ) -> Result<(), NoMemory> {
+        if begun.regions < USER_END {
+            return Ok(());
+        }
+        let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
+        let (regions, needed) = (container.regions.clone(), container.usage());
+        if container.directory.is_some() {
+            // The parent may have left the window since the child was begun.
+            self.leave_window(begun.child, cpu)?;
+        }
+        // None of the tables that it needs must be missing half-way.
+        let there_are = self.containers.get(begun.child).map_or(0, |child| child.tables);
+        let tables = needed.tables.saturating_sub(needed.directories.saturating_sub(1) + there_are);
+        if self.physical.free_frames() < KERNEL_RESERVE + tables as usize {
+            return Err(NoMemory::Frames);
+        }
+        while begun.pages < USER_END && !budget.is_spent() {
+            let (range, next, looks) = next_to_share(&regions, begun.pages);
+            let reached = self.share_range(parent, begun.child, range.clone(), budget)?;
+            begun.pages = if reached == range.end { next } else { reached };
+            budget.spend(COST_OF_A_RANGE + COST_OF_A_LOOK * looks);
+        }
+        Ok(())
+    }
+
+    /// Enters pages of a range in the child's tables until the budget is spent; returns how far it has come.
+    fn share_range(
+        &mut self,
+        parent: ContainerId,
+        child: ContainerId,
+        range: Range<u64>,
+        budget: &mut Budget,
+    ) -> Result<u64, NoMemory> {
+        let from = self.containers.get(parent).filter(|_| !range.is_empty()).and_then(|it| it.reach(range.clone()));
+        let to = self.containers.get(child).and_then(|child| child.root());
+        let (Some((from, part)), Some(to)) = (from, to) else { return Ok(range.end) };
+        let mut shared = Shared::default();
+        let result = directory::share(&mut self.physical, (from, to.table), part.clone(), budget, &mut shared);
+        if let Some(container) = self.containers.get_mut(child) {
+            container.pages += shared.pages + shared.tables;
+            container.tables += shared.tables;
+        }
+        if shared.lost {
+            self.forget(parent, part.clone());
+        }
+        let reached = result?;
+        Ok(if reached == part.end { range.end } else { reached })
+    }
+}
+
+/// The next range whose pages a child shares with its parent, from an address on, and where to go on after that: regions
+/// that are not the child's, or that are new in it, lie between. Tells also how many regions have been looked at.
+fn next_to_share(regions: &Regions, from: u64) -> (Range<u64>, u64, u64) {
+    for (looks, region) in (1..).zip(regions.runs_from(from).flatten()) {
+        if region.traits.intersects(Traits::NOT_FORKED | Traits::WIPED_BY_FORK) {
+            return (from..region.start.max(from), region.end, looks);
+        }
+        if looks == LOOKED_AT {
+            return (from..region.end, region.end, looks);
+        }
+    }
+    (from..USER_END, USER_END, 0)
+}

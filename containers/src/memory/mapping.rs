@@ -1,0 +1,271 @@
+//! Changing regions: map, unmap, protect, move.
+//!
+//! What takes pages away works in three steps that also hold with several CPUs: the entries are made
+//! not-present but keep naming their frames and tables, the CPUs that run the container forget their
+//! translations, and only then are the frames released. Taking a right away interrupts those CPUs too;
+//! granting one interrupts nobody, for a translation that is too narrow ends in a spurious fault.
+
+use crate::budget::Budget;
+use crate::cpus::Cpu;
+use crate::frames::PAGE_SIZE;
+use crate::memory::container::ContainerId;
+use crate::memory::directory::{self, COST_OF_A_CHANGE, Root, USER_END, parked};
+use crate::memory::fault::flags;
+use crate::memory::object::ObjectId;
+use crate::memory::physical::{PhysicalMemory, Translation};
+use crate::memory::region::{Backing, MAX_REGIONS, Region, Rights};
+use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
+use core::ops::Range;
+use x86_64::structures::paging::PageTableFlags as Flags;
+
+/// Instructions that it takes to take a region away, or to change one, roughly.
+const COST_OF_A_REGION: u64 = 1_300;
+
+impl<P: PhysicalMemory + Translation> Memory<P> {
+    /// Adds a region, over whatever was in its range before. The region takes over one reference to
+    /// its object; it is given back if the call fails.
+    pub fn map(&mut self, id: ContainerId, region: Region) -> Result<(), NoMemory> {
+        let result = match self.has_room_over(id, region.start..region.end) {
+            true => self.unmap(id, region.start..region.end).and_then(|()| self.put(id, region)),
+            false => Err(NoMemory::Limit),
+        };
+        if let (Err(_), Some(object)) = (result, region.backing.object()) {
+            self.release_object(object);
+        }
+        result
+    }
+
+    /// Whether a region can still be added, over what is there now: asked before that is gone.
+    pub fn has_room_over(&self, id: ContainerId, range: Range<u64>) -> bool {
+        self.containers.get(id).is_some_and(|container| {
+            let room = MAX_REGIONS.saturating_sub(container.regions.len());
+            // One region may be split in two.
+            room > 1 || room == 1 && container.regions.first(range).is_none()
+        })
+    }
+
+    /// Adds a region where none is, keeping the pages that are there already.
+    pub fn map_fresh(&mut self, id: ContainerId, region: Region) -> Result<(), NoMemory> {
+        let result = self.put(id, region);
+        if let (Err(_), Some(object)) = (result, region.backing.object()) {
+            self.release_object(object);
+        }
+        result
+    }
+
+    /// Takes the regions in a range away, and their pages.
+    pub fn unmap(&mut self, id: ContainerId, range: Range<u64>) -> Result<(), NoMemory> {
+        self.unmap_some(id, range, &mut Budget::unlimited()).map(drop)
+    }
+
+    /// Takes regions in a range and their pages away until the budget is spent; returns whether the whole range is done.
+    /// If not, the caller asks for the same range again, and keeps other changes of the regions out until then.
+    pub fn unmap_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> Result<bool, NoMemory> {
+        let regions = &self.containers.get(id).ok_or(NoMemory::Limit)?.regions;
+        // Nor is there a page where there is no region.
+        let Some(first) = regions.at(range.start).copied().or_else(|| regions.first(range.clone())) else {
+            return Ok(true);
+        };
+        // A region that is split in two makes one more. No further cut can fail.
+        if first.start < range.start && range.end < first.end && regions.len() >= MAX_REGIONS {
+            return Err(NoMemory::Limit);
+        }
+        if !self.discard_some(id, range.clone(), budget) {
+            return Ok(false);
+        }
+        let mut left = range;
+        while let Some(part) = self.cut(id, left.clone(), 0)? {
+            left.start = part.end;
+            if let Some(object) = part.backing.object() {
+                self.release_object(object);
+            }
+            budget.spend(COST_OF_A_REGION);
+            if budget.is_spent() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Cuts the first part in `range` out of the container's regions, references counted, so that `more`
+    /// regions find room afterwards.
+    fn cut(&mut self, id: ContainerId, range: Range<u64>, more: usize) -> Result<Option<Region>, NoMemory> {
+        let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
+        let Some((part, rests)) = container.regions.cut(range, more)? else { return Ok(None) };
+        self.share_with_rests(&part, rests);
+        Ok(Some(part))
+    }
+
+    /// Counts the references that the rests of a region have of the object that a part of it was backed by.
+    fn share_with_rests(&mut self, part: &Region, rests: u32) {
+        if let Some(object) = part.backing.object() {
+            (0..rests).for_each(|_| self.share_object(object));
+        }
+    }
+
+    /// Puts a part that was cut out back in, changed.
+    fn put(&mut self, id: ContainerId, part: Region) -> Result<(), NoMemory> {
+        Ok(self.containers.get_mut(id).ok_or(NoMemory::Limit)?.regions.insert(part)?)
+    }
+
+    /// Drops the pages of a range and keeps its regions: what is touched again is new (`madvise`).
+    pub fn discard(&mut self, id: ContainerId, range: Range<u64>) {
+        self.discard_some(id, range, &mut Budget::unlimited());
+    }
+
+    /// Drops pages of a range until the budget is spent; returns whether the whole range is done.
+    pub fn discard_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> bool {
+        let Some((root, range)) = self.reach(id, range) else { return true };
+        let mut reached = range.start;
+        if directory::park(&mut self.physical, root, range.clone(), budget, &mut reached) {
+            self.forget(id, range.start..reached);
+        }
+        if range.start < reached {
+            let (pages, tables) = directory::release_parked(&mut self.physical, root, range.start..reached);
+            if let Some(container) = self.containers.get_mut(id) {
+                container.walked.forget();
+                container.pages -= pages + tables;
+                container.tables -= tables;
+            }
+        }
+        reached == range.end
+    }
+
+    /// Drops the pages of an object beyond `size` wherever it is mapped, private copies too: who touches them
+    /// again gets what that is worth then. Programs' segments keep theirs.
+    pub(crate) fn discard_beyond(&mut self, object: ObjectId, size: u64) {
+        let end = size.next_multiple_of(PAGE_SIZE as u64);
+        for index in 0..self.containers.slots() {
+            let Some(id) = self.containers.id_at(index) else { continue };
+            let mut at = 0;
+            while let Some(region) = self.containers.get(id).and_then(|it| it.regions.first(at..USER_END)) {
+                at = region.end;
+                match region.backing {
+                    Backing::Object { object: mapped, offset, .. } if mapped == object => {
+                        let first = region.start + end.saturating_sub(offset);
+                        self.discard(id, first.min(region.end)..region.end);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Changes the rights of a range.
+    pub fn protect(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) -> Result<(), NoMemory> {
+        self.change(id, range, |region| Region { rights, ..region })
+    }
+
+    /// Gives the regions of a range, as far as they lie in it, the rights and traits that `change` says.
+    pub fn change(
+        &mut self,
+        id: ContainerId,
+        range: Range<u64>,
+        change: impl Fn(Region) -> Region,
+    ) -> Result<(), NoMemory> {
+        let mut at = range.start;
+        while at < range.end {
+            let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
+            let Some((part, rests)) = container.regions.alter(at..range.end, &change)? else { break };
+            at = part.end;
+            self.share_with_rests(&part, rests);
+            let rights = change(part).rights;
+            if part.rights != rights {
+                self.protect_pages(id, part.start..part.end, rights);
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of as much of a range, from its start on, as the budget allows to be changed: regions, and pages in them.
+    pub fn affordable(&self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> u64 {
+        let Some(container) = self.containers.get(id) else { return range.end };
+        let pages = (range.end - range.start) / PAGE_SIZE as u64;
+        let most = COST_OF_A_CHANGE * pages + COST_OF_A_REGION * pages.min(container.regions.len() as u64);
+        if most <= budget.left() {
+            // However much of the range is there.
+            budget.spend(most);
+            return range.end;
+        }
+        let mut end = range.end;
+        for region in container.regions.within(range.clone()) {
+            if budget.is_spent() {
+                end = region.start;
+                break;
+            }
+            budget.spend(COST_OF_A_REGION);
+        }
+        let Some((root, part)) = self.reach(id, range.start..end) else { return end };
+        // Each visit gets on.
+        let budget = if budget.is_spent() { &mut Budget::of(1) } else { budget };
+        let reached = directory::affordable(&self.physical, root, part.clone(), budget);
+        if reached == part.end { end } else { reached }
+    }
+
+    /// Where a walk through `range` starts, and the part of it that the container's tables reach; `None` if there
+    /// is nothing.
+    pub(crate) fn reach(&self, id: ContainerId, range: Range<u64>) -> Option<(Root, Range<u64>)> {
+        let (root, range) = self.containers.get(id)?.reach(range)?;
+        Some((directory::lowest(&self.physical, root, &range)?, range))
+    }
+
+    fn protect_pages(&mut self, id: ContainerId, range: Range<u64>, rights: Rights) {
+        let Some((root, range)) = self.reach(id, range) else { return };
+        let mut lost = false;
+        directory::change_entries(&mut self.physical, root, range.clone(), &mut |_, _, mut entry| {
+            let before = entry.flags();
+            if rights.is_empty() {
+                lost |= before.contains(Flags::PRESENT);
+                return parked(&entry);
+            }
+            // A write right is given back by the next fault, which knows whether to copy.
+            let now = flags(rights, before);
+            lost |= before.contains(Flags::PRESENT) && takes_away(before, now);
+            entry.set_flags(now);
+            entry
+        });
+        // A translation that grants too little is put right by a fault; one that grants too much is not.
+        if lost {
+            self.forget(id, range);
+        }
+    }
+
+    /// Moves the pages and regions of `from` to as long a free range at `to`. The container leaves the
+    /// window for that: one page table alone cannot take pages from elsewhere.
+    pub fn relocate(&mut self, id: ContainerId, cpu: Cpu, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
+        self.leave_window(id, cpu)?;
+        let length = from.end - from.start;
+        let tables: u64 = (2..=4).map(|level| length / directory::span(level) + 2).sum();
+        let pages = self.containers.get(id).map_or(0, |container| container.pages);
+        // Tables for as many of the pages as there are, at most: nothing fails half-way then.
+        if (self.physical.free_frames() as u64) < tables.min(3 * u64::from(pages)) + KERNEL_RESERVE as u64 / 2 {
+            return Err(NoMemory::Frames);
+        }
+        while let Some(part) = self.cut(id, from.clone(), 1)? {
+            let start = part.start - from.start + to;
+            self.put(id, Region { start, end: start + (part.end - part.start), ..part })?;
+        }
+        self.relocate_pages(id, from, to);
+        Ok(())
+    }
+
+    fn relocate_pages(&mut self, id: ContainerId, from: Range<u64>, to: u64) {
+        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(from.start)) else { return };
+        let by = to.wrapping_sub(from.start);
+        let (made, moved) = directory::relocate(&mut self.physical, root, root, from.clone(), by);
+        if moved {
+            self.forget(id, from);
+        }
+        if let Some(container) = self.containers.get_mut(id) {
+            container.walked.forget();
+            container.pages += made;
+            container.tables += made;
+        }
+    }
+}
+
+/// Whether a translation made from the flags `before` grants what those of `now` do not.
+fn takes_away(before: Flags, now: Flags) -> bool {
+    before.contains(Flags::WRITABLE) && !now.contains(Flags::WRITABLE)
+        || !before.contains(Flags::NO_EXECUTE) && now.contains(Flags::NO_EXECUTE)
+}

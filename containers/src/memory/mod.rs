@@ -1,0 +1,494 @@
+//! The memory subsystem: frames, memory objects and containers in one owner.
+//!
+//! [`Memory`] makes and destroys containers and puts them before a CPU; [`crate::memory::fault`] delivers
+//! pages, [`crate::memory::mapping`] changes regions, [`crate::memory::user`] reaches user memory. It is generic over
+//! the machine, so all of it runs on the host.
+
+pub mod container;
+pub mod directory;
+pub mod fault;
+pub mod fork;
+mod gaps;
+mod largest;
+pub mod mapping;
+pub mod object;
+pub mod physical;
+pub mod region;
+pub mod teardown;
+pub mod user;
+mod weight;
+
+use self::directory::{Root, TABLE, WINDOW, slot};
+use crate::arena::{Arena, Full};
+use crate::budget::Budget;
+use crate::cpus::{Cpu, CpuSet};
+use crate::frames::Frame;
+use crate::memory::container::{Container, ContainerId, Growth, PageDirectory, Usage, Walked};
+use crate::memory::object::{Account, Object};
+use crate::memory::physical::{OutOfFrames, PhysicalMemory, Translation};
+use crate::memory::region::Regions;
+use crate::memory::teardown::Remains;
+use alloc::vec::Vec;
+use core::ops::Range;
+use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::PageTableEntry;
+
+/// Frames that user pages leave to the kernel: page tables and control blocks can still be made
+/// when programs have eaten the rest.
+pub const KERNEL_RESERVE: usize = 128;
+
+/// Most containers and memory objects at once.
+const MAX_CONTAINERS: u32 = 16_384;
+const MAX_OBJECTS: u32 = 131_072;
+
+/// A CPU's global page directory, made at boot.
+#[derive(Clone, Copy, Debug)]
+pub struct GlobalDirectory {
+    /// The page directory.
+    pub pml4: Frame,
+    /// The third-level table whose entry for the window is changed at a switch.
+    pub window_directory: Frame,
+}
+
+/// What a CPU has before it.
+///
+/// **Invariant:** while a CPU runs on its global directory, the window in it is that of `container`, or
+/// empty. So a CPU that is not in a container's `active` set knows no way to its pages.
+pub(crate) struct CpuSpace {
+    pub(crate) global: GlobalDirectory,
+    /// The page directory that it runs on.
+    loaded: Frame,
+    /// The window's page table that the global directory points at.
+    window: Option<Frame>,
+    /// Whose page directory (or window) is loaded.
+    container: Option<ContainerId>,
+}
+
+impl CpuSpace {
+    fn new(global: GlobalDirectory) -> CpuSpace {
+        CpuSpace { global, loaded: global.pml4, window: None, container: None }
+    }
+
+    /// Points the window of its global directory at a page table, or at nothing.
+    #[inline]
+    fn set_window(&mut self, physical: &mut impl PhysicalMemory, window: Option<Frame>) {
+        self.window = window;
+        let (table, index) = (self.global.window_directory, slot(WINDOW.start, 2));
+        match window {
+            Some(window) => directory::set(physical, table, index, window, TABLE),
+            None => physical.set_entry(table, index, PageTableEntry::new()),
+        }
+    }
+
+    /// Whether it runs that container in its global directory.
+    pub(crate) fn runs_in_window(&self, id: ContainerId) -> bool {
+        self.container == Some(id) && self.loaded == self.global.pml4
+    }
+}
+
+/// Counts since boot (DESIGN: every count of the page-directory rules is a statistic).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counts {
+    /// Containers made.
+    pub containers_made: u64,
+    /// Container page directories made.
+    pub directories_made: u64,
+    /// Container page directories there are.
+    pub directories_live: u64,
+    /// Times that the window's entry of a global directory was pointed elsewhere.
+    pub window_switches: u64,
+    /// Page faults that delivered or copied a page.
+    pub faults_resolved: u64,
+    /// CPUs' copies of container page directories made.
+    pub copies_made: u64,
+    /// Copies there are.
+    pub copies_live: u64,
+    /// Page faults for which an entry of the container's page directory had to be brought into what the
+    /// CPU has of it, and nothing else.
+    pub spurious_directory: u64,
+    /// Page faults whose page was there with the rights needed: a stale TLB entry.
+    pub spurious_tlb: u64,
+    /// Times that other CPUs were interrupted because rights or a container had been taken away.
+    pub shootdowns: u64,
+    /// CPUs interrupted by these, in sum.
+    pub shootdown_cpus: u64,
+    /// Pages copied because two had shared them.
+    pub pages_copied: u64,
+    /// What containers used when they ended, in sum: pages of programs, page tables, page directories.
+    pub used_at_end: [u64; 3],
+}
+
+/// Frames, memory objects and containers.
+pub struct Memory<P> {
+    /// The machine's memory.
+    pub physical: P,
+    pub(crate) objects: Arena<Object>,
+    /// The pages of objects, by [`Purpose`](crate::memory::object::Purpose).
+    pub(crate) accounts: [Account; 3],
+    pub(crate) containers: Arena<Container>,
+    pub(crate) cpus: Vec<CpuSpace>,
+    /// Frames that are kept for small containers, [`KERNEL_RESERVE`] among them.
+    pub(crate) reserve: usize,
+    /// What is gone and not taken apart yet.
+    pub(crate) remains: Remains,
+    /// Statistics.
+    pub counts: Counts,
+}
+
+/// Why a container or a mapping could not be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoMemory {
+    /// No frames.
+    Frames,
+    /// A limit on the number of containers, objects or regions.
+    Limit,
+}
+
+impl From<OutOfFrames> for NoMemory {
+    fn from(_: OutOfFrames) -> NoMemory {
+        NoMemory::Frames
+    }
+}
+impl From<Full> for NoMemory {
+    fn from(_: Full) -> NoMemory {
+        NoMemory::Limit
+    }
+}
+impl From<region::TooMany> for NoMemory {
+    fn from(_: region::TooMany) -> NoMemory {
+        NoMemory::Limit
+    }
+}
+
+impl<P: PhysicalMemory + Translation> Memory<P> {
+    /// Takes the machine's memory over; `globals` are the global page directories of the CPUs that are up,
+    /// by number.
+    pub fn new(physical: P, globals: impl IntoIterator<Item = GlobalDirectory>) -> Memory<P> {
+        Memory {
+            physical,
+            objects: Arena::new(MAX_OBJECTS),
+            accounts: [Account::UNBOUNDED; 3],
+            containers: Arena::new(MAX_CONTAINERS),
+            cpus: globals.into_iter().map(CpuSpace::new).collect(),
+            reserve: KERNEL_RESERVE,
+            remains: Remains::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// One CPU more has come up, and runs on this global page directory. Allocates.
+    pub fn add_cpu(&mut self, global: GlobalDirectory) {
+        self.cpus.push(CpuSpace::new(global));
+    }
+
+    /// CPUs that are up.
+    pub fn cpu_count(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// Keeps so many frames for small containers, so that a machine whose memory is used up can still be looked
+    /// after: see [`Memory::leave_reserve`].
+    pub fn keep_reserve(&mut self, frames: usize) {
+        self.reserve = frames.max(KERNEL_RESERVE);
+    }
+
+    /// Frames that are free for anybody: those of the reserve are not.
+    pub fn available(&self) -> usize {
+        self.physical.free_frames().saturating_sub(self.reserve)
+    }
+
+    /// A zeroed frame for user data, for a container that has `holder` pages already.
+    pub(crate) fn allocate_user(&mut self, holder: u32) -> Result<Frame, OutOfFrames> {
+        self.leave_reserve(holder)?;
+        self.physical.allocate()
+    }
+
+    /// Whether there is a frame for a container that has `holder` pages already. Of the reserve it gets one while
+    /// it has fewer pages than are free: so the less there is, the smaller must be who takes it. The last
+    /// [`KERNEL_RESERVE`] are the kernel's own. What is left of others is taken apart first.
+    pub(crate) fn leave_reserve(&mut self, holder: u32) -> Result<(), OutOfFrames> {
+        if self.physical.free_frames() <= self.reserve {
+            self.make_room(self.reserve + 1, &mut Budget::unlimited());
+        }
+        let free = self.physical.free_frames();
+        let enough = free > self.reserve || free > KERNEL_RESERVE && (holder as usize) < free;
+        if enough && self.physical.has_room_for_bookkeeping() { Ok(()) } else { Err(OutOfFrames) }
+    }
+
+    /// A container on two pages: the window's page table and the page at the window's top, the first
+    /// of its stack, writable. It promises `regions`, which it shares with others until it changes them, and refers to
+    /// their objects.
+    pub fn make_container(&mut self, regions: &Regions) -> Result<ContainerId, NoMemory> {
+        let stack = self.allocate_user(0)?;
+        let (id, table) = self.make_window(regions.clone(), 1).inspect_err(|_| self.physical.release(stack))?;
+        let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::NO_EXECUTE;
+        directory::set(&mut self.physical, table, 511, stack, flags);
+        regions.iter().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
+        Ok(id)
+    }
+
+    /// A container of the window's page table, which it returns, and so many pages, which the caller enters there. The
+    /// regions have their references already.
+    #[inline]
+    pub(crate) fn make_window(&mut self, regions: Regions, pages: u32) -> Result<(ContainerId, Frame), NoMemory> {
+        let table = self.allocate_user(0)?;
+        let made = self.insert_container(Some(table), 1 + pages, regions);
+        made.map(|id| (id, table)).inspect_err(|_| self.physical.release(table))
+    }
+
+    /// A container that has left the window before it began: for programs whose addresses are not
+    /// Jotun's to choose. The first CPU that runs it will own the directory, whichever made it.
+    pub fn make_container_with_directory(&mut self, cpu: Cpu) -> Result<ContainerId, NoMemory> {
+        if self.physical.free_frames() <= KERNEL_RESERVE {
+            return Err(NoMemory::Frames);
+        }
+        let id = self.insert_container(None, 0, Regions::default())?;
+        match self.make_directory(id, cpu) {
+            Ok(()) => Ok(id),
+            Err(error) => {
+                self.containers.remove(id);
+                Err(error.into())
+            }
+        }
+    }
+
+    #[inline]
+    fn insert_container(
+        &mut self,
+        window: Option<Frame>,
+        pages: u32,
+        regions: Regions,
+    ) -> Result<ContainerId, NoMemory> {
+        let container = Container {
+            window,
+            directory: None,
+            walked: Walked::default(),
+            active: CpuSet::NONE,
+            regions,
+            pages,
+            tables: u32::from(window.is_some()),
+            program: None,
+            processes: 0,
+            heap: (0, 0),
+            mappings_end: directory::USER_END,
+            growth: Growth::default(),
+            changed_by: None,
+            begun: None,
+            is_gone: false,
+            next_of_remains: None,
+        };
+        let id = self.containers.insert(container)?;
+        self.counts.containers_made += 1;
+        Ok(id)
+    }
+
+    /// Gives the container a page directory of its own, if it has none: papers/001 figure 4c. Called on
+    /// `cpu` when it touches something outside the window or gets a second thread. A CPU that runs the
+    /// container owns it from now on; else the first one that will.
+    pub fn leave_window(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
+        match self.containers.get(id) {
+            Some(container) if container.directory.is_none() => self.make_directory(id, cpu),
+            _ => Ok(()),
+        }
+    }
+
+    fn make_directory(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
+        let global = self.cpus[usize::from(cpu.0)].global.pml4;
+        let pml4 = directory::copy_of_global(&mut self.physical, global)?;
+        let window = self.containers.get(id).and_then(|container| container.window);
+        let mut made = 1;
+        if let Some(table) = window {
+            match self.link_window(pml4, table) {
+                Ok(tables) => made += tables,
+                Err(error) => {
+                    let root = Root { table: pml4, level: 4 };
+                    directory::release(&mut self.physical, root, &mut Budget::unlimited(), &mut 0);
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(container) = self.containers.get_mut(id) {
+            container.directory = Some(PageDirectory { pml4, owner: None, kernel_half: cpu, copies: Vec::new() });
+            container.pages += made;
+            container.tables += made;
+        }
+        self.counts.directories_made += 1;
+        self.counts.directories_live += 1;
+        if self.cpus[usize::from(cpu.0)].container == Some(id) {
+            self.switch(id, cpu)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the two tables above the window's page table in a container page directory.
+    fn link_window(&mut self, pml4: Frame, table: Frame) -> Result<u32, OutOfFrames> {
+        let third = self.physical.allocate()?;
+        directory::set(&mut self.physical, pml4, slot(WINDOW.start, 4), third, TABLE);
+        let second = self.physical.allocate()?;
+        directory::set(&mut self.physical, third, slot(WINDOW.start, 3), second, TABLE);
+        directory::set(&mut self.physical, second, slot(WINDOW.start, 2), table, TABLE);
+        Ok(2)
+    }
+
+    /// The container of that name.
+    pub fn container(&self, id: ContainerId) -> Option<&Container> {
+        self.containers.get(id)
+    }
+
+    /// The container of that name, to be changed.
+    pub fn container_mut(&mut self, id: ContainerId) -> Option<&mut Container> {
+        self.containers.get_mut(id)
+    }
+
+    /// Containers there are.
+    pub fn containers_live(&self) -> u32 {
+        self.containers.live()
+    }
+
+    /// Puts a container before this CPU, `cpu`: loads the page directory that the CPU has for it or, while
+    /// the container has none, points the window of the CPU's global directory at its page table.
+    ///
+    /// A second CPU needs a frame for its copy, from the kernel's reserve. If there is none, the CPU keeps
+    /// what it had before it: the container's thread cannot run there, and the caller ends its process.
+    #[inline]
+    pub fn activate(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
+        if self.cpus[usize::from(cpu.0)].container != Some(id) { self.switch(id, cpu) } else { Ok(()) }
+    }
+
+    pub(crate) fn switch(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
+        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+        let space = &mut self.cpus[usize::from(cpu.0)];
+        let directory = directory_on(container, cpu, space.global.pml4, &mut self.physical, &mut self.counts)?;
+        container.active.insert(cpu);
+        if directory.is_none() && space.window != container.window {
+            self.counts.window_switches += 1;
+            space.set_window(&mut self.physical, container.window);
+        }
+        space.loaded = directory.unwrap_or(space.global.pml4);
+        self.physical.load(space.loaded);
+        if let Some(before) = space.container.replace(id).filter(|before| *before != id)
+            && let Some(before) = self.containers.get_mut(before)
+        {
+            before.active.remove(cpu);
+        }
+        Ok(())
+    }
+
+    /// Says of a CPU that it runs no container, on its global directory with an empty window; the CPU is
+    /// told by the caller.
+    fn detach(&mut self, cpu: Cpu) {
+        let space = &mut self.cpus[usize::from(cpu.0)];
+        space.loaded = space.global.pml4;
+        space.set_window(&mut self.physical, None);
+        if let Some(container) = space.container.take().and_then(|id| self.containers.get_mut(id)) {
+            container.active.remove(cpu);
+        }
+    }
+
+    /// Puts no container before this CPU.
+    fn deactivate(&mut self, cpu: Cpu) {
+        self.detach(cpu);
+        self.physical.load(self.cpus[usize::from(cpu.0)].global.pml4);
+    }
+
+    /// This CPU has nothing to run. Beside others it puts no container before itself, so that nobody who
+    /// takes rights away has to wake it; alone it keeps what it has, and a thread that comes back finds
+    /// it there.
+    pub fn rest(&mut self, cpu: Cpu) {
+        if self.cpus.len() > 1 && self.cpus[usize::from(cpu.0)].container.is_some() {
+            self.deactivate(cpu);
+        }
+    }
+
+    /// Takes other CPUs out of user mode and off the containers that they run: before threads that run
+    /// there are ended from here. What they run afterwards they have to activate anew.
+    #[inline]
+    pub fn vacate(&mut self, cpus: CpuSet) {
+        if !cpus.is_empty() {
+            self.vacate_some(cpus);
+        }
+    }
+
+    #[cold]
+    fn vacate_some(&mut self, cpus: CpuSet) {
+        cpus.iter().for_each(|cpu| self.detach(cpu));
+        self.physical.vacate(cpus);
+        self.counts.shootdowns += 1;
+        self.counts.shootdown_cpus += u64::from(cpus.len());
+    }
+
+    /// Makes the CPUs that run a container forget translations; returns when all have. Who takes rights
+    /// away works for the container on one of these, if there are any; the others are interrupted.
+    pub(crate) fn forget(&mut self, id: ContainerId, range: Range<u64>) {
+        let active = self.containers.get(id).map_or(CpuSet::NONE, |container| container.active);
+        if active.is_empty() {
+            return;
+        }
+        self.physical.invalidate(active, range);
+        if active.len() > 1 {
+            self.counts.shootdowns += 1;
+            self.counts.shootdown_cpus += u64::from(active.len() - 1);
+        }
+    }
+
+    /// Ends a container, from `cpu`: everything that it had mapped is released, and its tables and
+    /// directories, at once or later. A CPU that still runs it is taken off it.
+    pub fn destroy_container(&mut self, id: ContainerId, cpu: Cpu) {
+        let Some(container) = self.containers.get(id) else { return };
+        let (active, window) = (container.active, container.window);
+        self.vacate(active.without(cpu));
+        if active.contains(cpu) {
+            self.deactivate(cpu);
+        }
+        // A global directory that its CPU does not run on may still lead to the window.
+        for space in self.cpus.iter_mut().filter(|space| window.is_some() && space.window == window) {
+            space.set_window(&mut self.physical, None);
+        }
+        self.set_program(id, None);
+        let Some(container) = self.containers.get_mut(id) else { return };
+        container.is_gone = true;
+        let Usage { pages, tables, directories, .. } = container.usage();
+        let [programs, of_tables, of_directories] = &mut self.counts.used_at_end;
+        *programs += u64::from(pages - tables);
+        *of_tables += u64::from(tables - directories);
+        *of_directories += u64::from(directories);
+        if let Some(PageDirectory { copies, .. }) = &mut container.directory {
+            container.pages -= copies.len() as u32;
+            self.counts.directories_live -= 1;
+            self.counts.copies_live -= copies.len() as u64;
+            copies.drain(..).for_each(|(_, copy)| self.physical.release(copy));
+        }
+        self.discard_container(id);
+    }
+}
+
+/// The page directory on which a CPU, whose global one is `global`, runs a container, if that has left the window: the
+/// container's for its owner, for any other CPU a copy, made at its first visit.
+#[inline]
+fn directory_on(
+    container: &mut Container,
+    cpu: Cpu,
+    global: Frame,
+    physical: &mut impl PhysicalMemory,
+    counts: &mut Counts,
+) -> Result<Option<Frame>, OutOfFrames> {
+    let Some(directory) = &mut container.directory else { return Ok(None) };
+    if directory.owner.is_none() && directory.kernel_half != cpu {
+        directory::copy_kernel_half(physical, global, directory.pml4);
+        directory.kernel_half = cpu;
+    }
+    if *directory.owner.get_or_insert(cpu) == cpu {
+        return Ok(Some(directory.pml4));
+    }
+    if let Some(copy) = directory.copy_of(cpu) {
+        return Ok(Some(copy));
+    }
+    directory.copies.try_reserve(1).map_err(|_| OutOfFrames)?;
+    let copy = directory::copy_for(physical, directory.pml4, global)?;
+    directory.copies.push((cpu, copy));
+    container.pages += 1;
+    container.tables += 1;
+    counts.copies_made += 1;
+    counts.copies_live += 1;
+    Ok(Some(copy))
+}

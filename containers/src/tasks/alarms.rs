@@ -1,0 +1,79 @@
+//! Which CPU watches the clock, and for what.
+//!
+//! **Invariant:** while anybody has a deadline, some CPU is responsible for one at least as early as the
+//! earliest, and has set its timer for it or for something before it, given that a CPU asks
+//! [`Tasks::next_alarm`] before it leaves the kernel if it has parked a thread or its timer has gone off.
+//!
+//! A timer that is set is not set anew for something later, and not stopped when nobody waits any more: it
+//! goes off once for nothing, and threads that wake each other in turn do not touch it.
+
+use crate::cpus::Cpu;
+use crate::tasks::Tasks;
+use crate::tasks::scheduling::{NEVER, SEVERAL};
+
+impl<R> Tasks<R> {
+    /// Wakes those whose deadline is over: the timer of `cpu` has gone off.
+    pub fn expire(&mut self, cpu: Cpu, now: u64) {
+        self.schedule.cpu(cpu).alarm = NEVER;
+        if self.schedule.responsible.is_some_and(|(who, _)| who == cpu) {
+            self.schedule.responsible = None;
+            self.attention.insert(cpu);
+        }
+        self.relieve(cpu, now);
+        self.wake_expired(now);
+    }
+
+    /// What `cpu` is to set its timer to when it is about to run what it has chosen: the next deadline that it
+    /// is responsible for or, if somebody waits there, the end of a slice that begins `now` or goes on.
+    /// `None` if the timer goes off early enough as it is.
+    pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
+        let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
+        let turn = if SEVERAL { self.turn_of(cpu) } else { None };
+        let look = if SEVERAL { self.schedule.watch.look_of(cpu) } else { NEVER };
+        let state = self.schedule.cpu(cpu);
+        state.slice_end = now + turn.map_or(state.slice, |left| left.min(state.slice));
+        let turn_ends = if state.best().is_some() { state.slice_end } else { NEVER };
+        let wanted = deadline.min(turn_ends).min(look);
+        let sooner = wanted < state.alarm;
+        state.alarm = state.alarm.min(wanted);
+        sooner.then_some(wanted)
+    }
+
+    /// `cpu` wants to come back at a time: whether its timer is to be set for that, as it goes off later.
+    pub fn bring_alarm_forward(&mut self, cpu: Cpu, at: u64) -> bool {
+        let alarm = &mut self.schedule.cpu(cpu).alarm;
+        let sooner = at < *alarm;
+        *alarm = at.min(*alarm);
+        sooner
+    }
+
+    /// How long the thread that `cpu` runs has left of its turn, if others as urgent wait.
+    fn turn_of(&self, cpu: Cpu) -> Option<u64> {
+        let state = &self.schedule.cpus[usize::from(cpu.0)];
+        let (id, priority) = state.running?;
+        if !self.schedule.soft || state.best() != Some(priority) {
+            return None;
+        }
+        self.schedule.turn_left(self.thread(id)?)
+    }
+
+    /// The deadline for which `cpu` shall set its timer: the earliest of all, unless another CPU is
+    /// responsible for one at least as early. It is responsible from now on.
+    pub(crate) fn deadline_for(&mut self, cpu: Cpu) -> Option<u64> {
+        let next = self.next_deadline();
+        let responsible = &mut self.schedule.responsible;
+        match (*responsible, next) {
+            (Some((who, at)), Some(next)) if who != cpu && at <= next => None,
+            (_, Some(next)) => {
+                *responsible = Some((cpu, next));
+                Some(next)
+            }
+            (_, None) => {
+                if responsible.is_some_and(|(who, _)| who == cpu) {
+                    *responsible = None;
+                }
+                None
+            }
+        }
+    }
+}

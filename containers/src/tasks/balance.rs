@@ -1,0 +1,145 @@
+//! Soft affinity: which CPU a thread waits at, and what an idle CPU takes from a busy one.
+//!
+//! A thread that gets ready goes, of the CPUs that it may run on, to
+//!
+//! 1. the one that it ran on last, if it runs there at once: that CPU is idle, or does something less urgent;
+//! 2. the same one if that will be idle soon: only one thread runs there, none waits, and that one kept a CPU for
+//!    less than [`SOON`] when it had one last. For example, two threads that wake each other in turn stay on one CPU;
+//! 3. another one where it runs at once;
+//! 4. the one at which the fewest threads run and wait, if they are fewer than at the one that it ran on last;
+//! 5. the one that it ran on last, to wait there.
+//!
+//! A thread whose time slice is over goes by the same rule, and so does one that yields to others. A thread that
+//! was displaced within its slice waits where it ran. Where threads wait for one CPU and fewer are at another, the
+//! running thread gives the first up after a [`TURN`] and waits at the second: so eight threads that compute on five CPUs
+//! all get on equally fast, though three of the CPUs have two of them at any time.
+//!
+//! A CPU that chooses its next thread takes a more urgent one that waits at another CPU before its own
+//! ([`Tasks::better_elsewhere`]). When it has chosen, it makes a CPU look that runs something worse than a thread that still
+//! waits anywhere ([`Tasks::call_for_better`]); that one does the same, until there is none. So fixed priorities hold for the
+//! machine: of N CPUs each runs one of the N most urgent threads, as far as masks allow. Threads of one priority get no such
+//! promise: they share the CPU that they wait at, and change over as said above.
+//!
+//! **Invariant:** with soft affinity, no CPU runs a thread that is worse than one that waits at another and may run on it,
+//! unless such a CPU, or an idle one where that thread may run, is in `attention`, or the thread waits for a CPU that should
+//! be idle soon (rule 2) or owes it a slice ([`crate::tasks::relief`]).
+//!
+//! **Invariant:** a CPU that looks is content after a few looks, whether others have looked meanwhile or not, as they cannot
+//! before it leaves the kernel. So a thread that a CPU is about to run itself is none that others look for
+//! (`left_to_others`).
+//!
+//! A CPU that would be idle takes from a busy one a thread that has waited there for longer than [`MIGRATION`] or
+//! has never run; of several, the one whose turn it is. [`crate::tasks::watch`] says which CPU looks for such threads, and when.
+//!
+//! Two sets of CPUs answer the common questions with one test: which are idle, and at which threads wait that others may
+//! take. To find a thread takes a time bounded by the number of CPUs: at each, the first [`SEEN`] loose threads are
+//! looked at. A thread whose mask names some CPUs only can be behind so many others that may not run on the idle
+//! one; it then waits for its turn, as they do.
+
+use crate::cpus::{Cpu, CpuSet};
+use crate::ids::ThreadId;
+use crate::tasks::Tasks;
+use crate::tasks::scheduling::{CpuState, IDLE, SLICE, Schedule};
+use crate::tasks::thread::{State, Thread};
+
+/// What a move to another CPU costs a thread, in nanoseconds: page directory, translations and caches are cold there.
+pub const MIGRATION: u64 = 100_000;
+
+/// What waking an idle CPU takes, in nanoseconds: a thread that waits for less gains nothing there.
+pub const SOON: u64 = 20_000;
+
+/// How long a thread runs before it goes to wait at a CPU that has fewer threads, in nanoseconds.
+pub const TURN: u64 = SLICE / 4;
+
+/// Loose threads of a CPU that an idle one looks at.
+pub const SEEN: usize = 16;
+
+impl Schedule {
+    /// Binds a thread that is about to get ready to a CPU where it runs sooner than where it is bound, if there is one.
+    /// A thread that runs goes to wait at another CPU only with its turn over.
+    pub(crate) fn rebind(&mut self, thread: &mut Thread, turn_over: bool) {
+        let Some(here) = thread.cpu else { return };
+        let state = self.cpu(here);
+        let runs = thread.state == State::Running;
+        // If it runs and no thread waits, there is nothing else.
+        let stays = state.waiting == 0 && (runs || state.brief) || !runs && state.urgent() > thread.priority;
+        if stays {
+            return;
+        }
+        let home = self.home(thread.affinity);
+        let there = Some(home).filter(|home| self.cpu(*home).urgent() > thread.priority);
+        if let Some(there) = there.or_else(|| self.less_loaded(thread).filter(|_| turn_over || !runs)) {
+            self.bind(thread, there);
+        }
+    }
+
+    /// The CPU at which the fewest threads run and wait, if they are fewer than those at the CPU that this thread is
+    /// bound to; of several the one whose thread's turn is over first.
+    fn less_loaded(&self, thread: &Thread) -> Option<Cpu> {
+        let state = |cpu: Cpu| &self.cpus[usize::from(cpu.0)];
+        let here = state(thread.cpu?).load();
+        let others = thread.affinity.intersection(self.all()).iter();
+        others.filter(|cpu| state(*cpu).load() < here).min_by_key(|cpu| (state(*cpu).load(), state(*cpu).slice_end))
+    }
+
+    /// How long a thread that runs has left of its turn, given that there is where to wait for the next.
+    pub(crate) fn turn_left(&self, thread: &Thread) -> Option<u64> {
+        let used = SLICE - thread.slice;
+        (self.soft && self.less_loaded(thread).is_some()).then(|| TURN.saturating_sub(used))
+    }
+
+    /// The worst priority that any CPU runs.
+    pub(crate) fn worst(&self) -> u8 {
+        self.cpus.iter().map(CpuState::priority).filter(|priority| *priority != IDLE).max().unwrap_or(0)
+    }
+}
+
+impl<R> Tasks<R> {
+    /// The best thread that waits at other CPUs and may run on this one, if it is better than `than`.
+    #[inline]
+    pub(crate) fn better_elsewhere(&self, cpu: Cpu, than: u8) -> Option<ThreadId> {
+        let others = self.schedule.awaited.without(cpu);
+        if others.is_empty() { None } else { self.find_better(cpu, others, than) }
+    }
+
+    fn find_better(&self, cpu: Cpu, others: CpuSet, than: u8) -> Option<ThreadId> {
+        let states = others.iter().map(|other| &self.schedule.cpus[usize::from(other.0)]);
+        let better = states.filter(|state| state.loose.best().is_some_and(|best| best < than));
+        let found = better.filter_map(|state| {
+            self.left_to_others(state).find(|(_, thread)| thread.rank < than && thread.affinity.contains(cpu))
+        });
+        found.min_by_key(|(_, thread)| thread.turn()).map(|(id, _)| id)
+    }
+
+    /// The loose threads that wait at a CPU, but for the first one if that is better than what the CPU runs: it is about to
+    /// run that one itself.
+    fn left_to_others<'a>(&'a self, state: &'a CpuState) -> impl Iterator<Item = (ThreadId, &'a Thread)> {
+        let first = state.loose.first().filter(|_| state.best().is_some_and(|best| best < state.priority()));
+        let is_own = |first| self.first_of([state.settled.first(), Some(first)].into_iter().flatten()) == Some(first);
+        state.loose.threads(&self.threads).take(SEEN).skip(usize::from(first.is_some_and(is_own)))
+    }
+
+    /// If a CPU runs something worse than a thread that waits elsewhere, makes the CPU look where that thread runs at once:
+    /// that one, or an idle one.
+    pub(crate) fn call_for_better(&mut self) {
+        let schedule = &self.schedule;
+        let worst = schedule.worst();
+        let states = schedule.awaited.iter().map(|cpu| &schedule.cpus[usize::from(cpu.0)]);
+        let states = states.filter(|state| state.loose.best().is_some_and(|best| best < worst));
+        let mut waiting = states.flat_map(|state| self.left_to_others(state));
+        let found = waiting.find_map(|(_, thread)| {
+            let home = schedule.home(thread.affinity);
+            (thread.rank < schedule.cpus[usize::from(home.0)].urgent().min(worst)).then_some(home)
+        });
+        drop(waiting);
+        found.into_iter().for_each(|home| self.attention.insert(home));
+    }
+
+    /// The thread that a CPU runs has ended. The CPU looks soon, and whoever gets ready meanwhile runs there at once.
+    pub(crate) fn vacate(&mut self, cpu: Cpu) {
+        self.attention.insert(cpu);
+        if let Some((_, rank)) = &mut self.schedule.cpu(cpu).running {
+            *rank = IDLE;
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Families: the lists of a process's children, of its threads, and of the members of a process group.
+//!
+//! Each of them is a queue through the control blocks. So finding a child that has ended, the threads of a process or
+//! the members of a group costs as much as there are of those, however many other processes there are.
+
+use crate::arena::{Arena, Id};
+use crate::ids::ThreadId;
+use crate::ids::{AnyProcess, ProcessId};
+use crate::tasks::process::Process;
+use crate::tasks::queue::{Link, Links, Queue};
+use crate::tasks::thread::{State, Thread};
+use crate::tasks::{MAX_PROCESSES, Tasks};
+use alloc::collections::BTreeMap;
+use core::iter::successors;
+
+/// A process's place among others. Its queues hold the older before the younger.
+pub(crate) struct Family {
+    /// The children that have not been waited for.
+    children: Queue<ProcessId>,
+    /// Its neighbours among its parent's children.
+    siblings: Link<ProcessId>,
+    /// The threads beside the main one.
+    threads: Queue<Id<Thread>>,
+    /// The process group that it is in, once it has been made.
+    group: Id<Group>,
+    /// Its neighbours there.
+    mates: Link<ProcessId>,
+}
+
+impl Default for Family {
+    fn default() -> Family {
+        Family {
+            children: Queue::EMPTY,
+            siblings: Link::default(),
+            threads: Queue::EMPTY,
+            group: Id::NONE,
+            mates: Link::default(),
+        }
+    }
+}
+
+/// A process group with at least one member. Members may have ended, if nobody has waited for them yet.
+struct Group {
+    number: u32,
+    members: Queue<ProcessId>,
+}
+
+/// The process groups.
+pub(crate) struct Groups {
+    all: Arena<Group>,
+    by_number: BTreeMap<u32, Id<Group>>,
+}
+
+impl Default for Groups {
+    fn default() -> Groups {
+        Groups { all: Arena::new(MAX_PROCESSES), by_number: BTreeMap::new() }
+    }
+}
+
+impl Groups {
+    /// The group of that number, which is made if there is none. There are never more groups than processes.
+    fn get_or_make(&mut self, number: u32) -> Id<Group> {
+        let make = || self.all.insert(Group { number, members: Queue::EMPTY }).unwrap_or(Id::NONE);
+        *self.by_number.entry(number).or_insert_with(make)
+    }
+
+    /// Takes a group away that has no member any more.
+    fn remove(&mut self, id: Id<Group>) {
+        if let Some(group) = self.all.remove(id) {
+            self.by_number.remove(&group.number);
+        }
+    }
+}
+
+/// The links of the queues of children.
+struct Siblings<'a, R>(&'a mut Arena<Process<R>>);
+
+impl<R> Links<ProcessId> for Siblings<'_, R> {
+    fn link_mut(&mut self, id: ProcessId, change: impl FnOnce(&mut Link<ProcessId>)) {
+        if let Some(process) = self.0.get_mut(id.cast()) {
+            change(&mut process.family.siblings);
+        }
+    }
+}
+
+/// The links of the queues of members.
+struct Mates<'a, R>(&'a mut Arena<Process<R>>);
+
+impl<R> Links<ProcessId> for Mates<'_, R> {
+    fn link_mut(&mut self, id: ProcessId, change: impl FnOnce(&mut Link<ProcessId>)) {
+        if let Some(process) = self.0.get_mut(id.cast()) {
+            change(&mut process.family.mates);
+        }
+    }
+}
+
+/// The links of the queues of threads.
+struct Peers<'a>(&'a mut Arena<Thread>);
+
+impl Links<Id<Thread>> for Peers<'_> {
+    fn link_mut(&mut self, id: Id<Thread>, change: impl FnOnce(&mut Link<Id<Thread>>)) {
+        if let Some(thread) = self.0.get_mut(id) {
+            change(&mut thread.peers);
+        }
+    }
+}
+
+impl<R> Tasks<R> {
+    /// The children of a process that have not been waited for, the oldest first.
+    pub fn children(&self, parent: ProcessId) -> impl Iterator<Item = ProcessId> + '_ {
+        let first = self.process(parent).and_then(|parent| parent.family.children.first());
+        successors(first, |id| self.process(*id)?.family.siblings.next)
+    }
+
+    /// The processes of a group, the ended ones that nobody has waited for included.
+    pub fn members(&self, group: u32) -> impl Iterator<Item = ProcessId> + '_ {
+        let group = self.groups.by_number.get(&group).and_then(|id| self.groups.all.get(*id));
+        successors(group.and_then(|group| group.members.first()), |id| self.process(*id)?.family.mates.next)
+    }
+
+    /// Does something with each process of a group that does not take it out of the group.
+    pub fn each_member(&mut self, group: u32, mut act: impl FnMut(&mut Self, ProcessId)) {
+        let mut next = self.members(group).next();
+        while let Some(id) = next {
+            act(self, id);
+            next = self.process(id).and_then(|process| process.family.mates.next);
+        }
+    }
+
+    /// The threads of a process that have not ended, the main one first.
+    pub fn threads_of(&self, id: ProcessId) -> impl Iterator<Item = ThreadId> + '_ {
+        let process = self.process(id);
+        let main = process.filter(|process| process.main.state != State::Ended).map(|_| ThreadId::main(id));
+        main.into_iter().chain(self.further_of(id))
+    }
+
+    /// The threads of a process beside the main one.
+    fn further_of(&self, id: ProcessId) -> impl Iterator<Item = ThreadId> + '_ {
+        let first = self.process(id).and_then(|process| process.family.threads.first());
+        successors(first, |id| self.threads.further.get(*id)?.peers.next).map(ThreadId::further)
+    }
+
+    /// Does something with each thread of a process beside the main one that does not end it.
+    pub(crate) fn each_further(&mut self, process: ProcessId, mut act: impl FnMut(&mut Self, ThreadId)) {
+        let mut next = self.process(process).and_then(|process| process.family.threads.first());
+        while let Some(id) = next {
+            act(self, ThreadId::further(id));
+            next = self.threads.further.get(id).and_then(|thread| thread.peers.next);
+        }
+    }
+
+    /// A process has been made: it joins its parent's children and its parent's group, or leads a group.
+    #[inline]
+    pub(crate) fn join_family(&mut self, id: ProcessId, parent: Option<ProcessId>) {
+        let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) else {
+            let group = self.groups.get_or_make(id.number());
+            return self.join_group(id, group);
+        };
+        let (link, group) = (parent.family.children.join(id, false), parent.family.group);
+        if let Some(process) = self.process_mut(id) {
+            process.family.siblings = link;
+        }
+        link.attach(&mut Siblings(&mut self.threads.processes), id);
+        self.join_group(id, group);
+    }
+
+    /// A process's parent is gone: nobody will wait for it.
+    pub fn disown(&mut self, id: ProcessId) {
+        let Some(process) = self.process_mut(id) else { return };
+        process.parent_number = 1;
+        let (parent, link) = (process.parent.take(), process.family.siblings);
+        let Some((parent, of)) = parent.and_then(|id| Some((self.process(id)?, id))) else { return };
+        let mut children = parent.family.children;
+        children.remove(&mut Siblings(&mut self.threads.processes), link);
+        self.process_mut(of).into_iter().for_each(|parent| parent.family.children = children);
+    }
+
+    /// Puts a process into another group, or into a new one.
+    pub fn set_group(&mut self, id: ProcessId, number: u32) {
+        self.leave_group(id);
+        let group = self.groups.get_or_make(number);
+        self.join_group(id, group);
+        self.process_mut(id).into_iter().for_each(|process| process.group = number);
+    }
+
+    #[inline]
+    fn join_group(&mut self, id: ProcessId, group: Id<Group>) {
+        let Some(of) = self.groups.all.get_mut(group) else { return };
+        let link = of.members.join(id, false);
+        if let Some(process) = self.process_mut(id) {
+            (process.family.group, process.family.mates) = (group, link);
+        }
+        link.attach(&mut Mates(&mut self.threads.processes), id);
+    }
+
+    /// A process leaves its group, which ends with the last one.
+    pub(crate) fn leave_group(&mut self, id: ProcessId) {
+        let Some(Family { group, mates, .. }) = self.process(id).map(|process| &process.family) else { return };
+        let (group, mates) = (*group, *mates);
+        let Some(of) = self.groups.all.get_mut(group) else { return };
+        of.members.remove(&mut Mates(&mut self.threads.processes), mates);
+        if of.members.is_empty() {
+            self.groups.remove(group);
+        }
+    }
+
+    /// A process is gone. The next one in its slot does not get a number that a group or session still bears, whose leader
+    /// had it once.
+    pub(crate) fn pass_over_groups(&mut self, slot: u32) {
+        while let Some(name) = self.threads.processes.next_name(slot)
+            && self.is_borne(name.cast::<AnyProcess>().number())
+        {
+            self.threads.processes.pass_over(name);
+        }
+    }
+
+    /// Whether a group or session has a number. All members of a group are of one session.
+    fn is_borne(&self, number: u32) -> bool {
+        let groups = self.groups.all.ids().filter_map(|id| self.groups.all.get(id)?.members.first());
+        let mut members = groups.filter_map(|member| self.process(member));
+        members.any(|member| member.group == number || member.session == number)
+    }
+
+    /// A further thread has been made.
+    pub(crate) fn join_threads(&mut self, process: ProcessId, id: Id<Thread>) {
+        let Some(process) = self.process_mut(process) else { return };
+        process.threads += 1;
+        let link = process.family.threads.join(id, false);
+        if let Some(thread) = self.threads.further.get_mut(id) {
+            thread.peers = link;
+        }
+        link.attach(&mut Peers(&mut self.threads.further), id);
+    }
+
+    /// A further thread is about to go.
+    pub(crate) fn leave_threads(&mut self, id: Id<Thread>) {
+        let Some(thread) = self.threads.further.get(id) else { return };
+        let (of, link) = (thread.process, thread.peers);
+        let Some(process) = self.threads.processes.get_mut(of.cast()) else { return };
+        process.family.threads.remove(&mut Peers(&mut self.threads.further), link);
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/family.rs"]
+mod tests;

@@ -1,0 +1,605 @@
+//! Which thread runs on which CPU. Which CPU watches the clock stands in [`crate::tasks::alarms`].
+//!
+//! There is one common ready queue, in *lanes*: two for each CPU. A thread is bound to a CPU as it gets ready
+//! for the first time: to an idle CPU if there is one, else to one where it would go first, else to one that
+//! has few threads. What may move it later is the [`Affinity`]'s business. One of a CPU's lanes holds the
+//! threads that another CPU may take, the *loose* ones, the other those that it alone runs.
+//!
+//! - With [`Affinity::Strict`] a thread stays where it is bound, so that its pages stay in one cache and its
+//!   container in one page directory; only `set_affinity` moves it. Loose are the threads that have never run
+//!   and may run anywhere; a CPU that would be idle takes one.
+//! - With [`Affinity::Soft`] every thread is loose that may run on more than one CPU. What then moves it stands in
+//!   [`crate::tasks::balance`].
+//!
+//! A CPU serves its own lanes, the best priority first, within a priority who came first. A thread that more urgent ones
+//! pass over for too long has a slice all the same: see [`crate::tasks::relief`]. Every step takes a time that depends on the
+//! number of CPUs at most.
+//!
+//! Making a thread ready interrupts no CPU here. The CPU that has to look again is put into
+//! [`Tasks::attention`], and the kernel sees to the rest.
+//!
+//! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `attention`,
+//! or the thread that it ran has just been put back by itself and it is about to take the next. While threads wait in its
+//! lanes, its timer goes off at the end of a slice at the latest.
+//!
+//! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, this one is in
+//! `attention`, or all that are idle are.
+
+use crate::cpus::{Cpu, CpuSet};
+use crate::ids::ProcessId;
+use crate::ids::ThreadId;
+use crate::tasks::Tasks;
+use crate::tasks::balance::{SOON, TURN};
+use crate::tasks::queue::Lane;
+use crate::tasks::thread::{State, Thread, Times};
+use crate::tasks::watch::Watch;
+use alloc::vec::Vec;
+
+/// A time slice, in nanoseconds.
+pub const SLICE: u64 = 10_000_000;
+
+/// Worse than any priority: what an idle CPU runs.
+pub(crate) const IDLE: u8 = u8::MAX;
+
+/// The time that a timer is set to that is set to none.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Whether there may be several CPUs. Where there is one, nothing is kept of what others could take.
+pub(crate) const SEVERAL: bool = cfg!(any(test, feature = "smp"));
+
+/// The affinity of a thread that may run on all CPUs.
+const ANYWHERE: CpuSet = CpuSet(u64::MAX);
+
+/// How a thread is tied to the CPU that it ran on, among those that it may run on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Affinity {
+    /// It comes back to that CPU as long as no other has time for it.
+    #[default]
+    Soft,
+    /// It stays there: the rule of papers/001.
+    Strict,
+}
+
+/// The ready queue, and what each CPU does.
+#[derive(Default)]
+pub(crate) struct Schedule {
+    pub(crate) cpus: Vec<CpuState>,
+    /// Whether threads move to where there is time for them: there are several CPUs, and affinity is soft.
+    pub(crate) soft: bool,
+    /// All CPUs.
+    all: CpuSet,
+    /// The CPUs that have nothing to do; kept where affinity is soft.
+    pub(crate) idle: CpuSet,
+    /// Which idle CPU looks for threads that wait elsewhere, and when.
+    pub(crate) watch: Watch,
+    /// The CPUs at which threads wait that others may take; kept where affinity is soft.
+    pub(crate) awaited: CpuSet,
+    /// When a CPU looked last, in nanoseconds since boot.
+    pub(crate) now: u64,
+    /// Threads that have got ready so far; kept where there are several CPUs.
+    stamp: u64,
+    /// Threads that are ready or run.
+    pub(crate) runnable: u32,
+    /// The CPU that has set its timer for a deadline, and that deadline.
+    pub(crate) responsible: Option<(Cpu, u64)>,
+}
+
+pub(crate) struct CpuState {
+    /// Ready threads that this CPU alone runs.
+    pub(crate) settled: Lane,
+    /// Ready threads that another CPU may take.
+    pub(crate) loose: Lane,
+    /// The thread that it took last, and its priority; `None` if there was none to take.
+    pub(crate) running: Option<(ThreadId, u8)>,
+    /// Whether that is likely to give the CPU up [soon](SOON).
+    pub(crate) brief: bool,
+    /// Threads that wait here; kept where there may be several CPUs.
+    pub(crate) waiting: u32,
+    /// What that had left of its slice when the CPU looked last, in nanoseconds.
+    pub(crate) slice: u64,
+    /// When the slice is over, in nanoseconds since boot.
+    pub(crate) slice_end: u64,
+    /// What its timer is set to, in the same way, or [`NEVER`].
+    pub(crate) alarm: u64,
+    /// From when on it may give a slice to a thread that has been [passed over](crate::tasks::relief), in the same way.
+    pub(crate) relief: u64,
+    /// Threads that are bound to it and have not ended.
+    pub(crate) bound: u32,
+}
+
+impl CpuState {
+    pub(crate) fn priority(&self) -> u8 {
+        self.running.map_or(IDLE, |(_, priority)| priority)
+    }
+
+    /// The best priority that a thread has that is ready here.
+    #[inline]
+    pub(crate) fn best(&self) -> Option<u8> {
+        self.settled.best_of_both(&self.loose)
+    }
+
+    /// The first threads of each priority worse than this that wait here.
+    pub(crate) fn firsts_behind(&self, priority: u8) -> impl Iterator<Item = ThreadId> {
+        self.settled.firsts_behind(priority).chain(self.loose.firsts_behind(priority))
+    }
+
+    /// How many threads run and wait here.
+    pub(crate) fn load(&self) -> u32 {
+        self.waiting + u32::from(self.running.is_some())
+    }
+
+    /// Whether it has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_none() && self.best().is_none()
+    }
+
+    /// The best priority that a thread has that runs or is ready here, or [`IDLE`].
+    pub(crate) fn urgent(&self) -> u8 {
+        self.best().map_or(self.priority(), |best| best.min(self.priority()))
+    }
+
+    /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
+    /// when it is the first that waits and the timer does not go off before, to set that for the end of a slice.
+    fn must_look(&self, priority: u8) -> bool {
+        self.priority() > priority || self.alarm > self.slice_end && self.best().is_none()
+    }
+
+    /// Takes note of the thread that it runs on.
+    fn runs(&mut self, id: ThreadId, thread: &Thread) {
+        self.running = Some((id, thread.rank));
+        self.slice = thread.slice;
+        if SEVERAL {
+            self.brief = thread.brief;
+        }
+    }
+
+    /// Runs a thread from now on, being `cpu`. Returns whether it ran elsewhere before.
+    #[inline]
+    fn run(&mut self, cpu: Cpu, id: ThreadId, thread: &mut Thread) -> bool {
+        thread.state = State::Running;
+        self.runs(id, thread);
+        thread.ran_on.replace(cpu).is_some_and(|before| before != cpu)
+    }
+}
+
+impl Schedule {
+    pub(crate) fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {
+        &mut self.cpus[usize::from(cpu.0)]
+    }
+
+    pub(crate) fn all(&self) -> CpuSet {
+        self.all
+    }
+
+    /// The CPU that a thread is to be bound to, of those that it may run on: the one with the least urgent
+    /// things to do, of these the one with the fewest threads.
+    pub(crate) fn home(&self, affinity: CpuSet) -> Cpu {
+        let key = |cpu: &Cpu| {
+            let state = &self.cpus[usize::from(cpu.0)];
+            (IDLE - state.urgent(), state.bound)
+        };
+        affinity.intersection(self.all()).iter().min_by_key(key).unwrap_or_default()
+    }
+
+    /// Gives a thread a place in the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
+    /// Its new link is still to be [attached](crate::tasks::queue::Link::attach). Returns the CPUs that must look.
+    #[inline(always)]
+    pub(crate) fn put_back(&mut self, id: ThreadId, thread: &mut Thread, goes_on: bool) -> CpuSet {
+        let stays = thread.may_stay();
+        if SEVERAL && self.soft && thread.state == State::Parked {
+            thread.brief = thread.slice > SLICE - SOON;
+        }
+        let turn_over = SEVERAL && thread.slice <= SLICE - TURN;
+        if !goes_on || !stays {
+            thread.slice = SLICE;
+        }
+        if !stays {
+            self.unbind(thread);
+        }
+        if SEVERAL && self.soft && stays && self.has_choice(thread) {
+            self.rebind(thread, turn_over && !goes_on);
+        }
+        self.enqueue(id, thread, goes_on && stays)
+    }
+
+    /// Puts a thread into a lane, in front if it is to go on; else as [`Schedule::put_back`].
+    #[inline(always)]
+    pub(crate) fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> CpuSet {
+        self.runnable += u32::from(thread.state == State::Parked);
+        thread.state = State::Ready;
+        if !front {
+            (thread.rank, thread.since) = (thread.priority, self.now);
+            if SEVERAL {
+                self.stamp += 1;
+                thread.stamp = self.stamp;
+            }
+        }
+        let cpu = *thread.cpu.get_or_insert_with(|| {
+            let home = self.home(thread.affinity);
+            self.cpu(home).bound += 1;
+            home
+        });
+        let loose = self.is_loose(thread);
+        let state = self.cpu(cpu);
+        let mut look = if state.must_look(thread.rank) { CpuSet::only(cpu) } else { CpuSet::NONE };
+        let goes_first = state.urgent() > thread.rank;
+        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        thread.link = lane.join(id, thread.rank, front);
+        if SEVERAL {
+            state.waiting += 1;
+        }
+        if SEVERAL && self.soft {
+            self.idle.remove(cpu);
+            if loose {
+                look = look.union(self.waits(thread, cpu, goes_first));
+            }
+        }
+        look
+    }
+
+    pub(crate) fn unbind(&mut self, thread: &mut Thread) {
+        if let Some(cpu) = thread.cpu.take() {
+            self.cpu(cpu).bound -= 1;
+        }
+    }
+
+    /// Binds a thread to another CPU than before.
+    pub(crate) fn bind(&mut self, thread: &mut Thread, cpu: Cpu) {
+        self.unbind(thread);
+        thread.cpu = Some(cpu);
+        self.cpu(cpu).bound += 1;
+    }
+
+    /// Whether a thread may run on several CPUs.
+    #[inline]
+    fn has_choice(&self, thread: &Thread) -> bool {
+        thread.affinity.intersection(self.all).is_several()
+    }
+
+    /// Whether another CPU may take a ready thread from the one that it is bound to.
+    #[inline]
+    pub(crate) fn is_loose(&self, thread: &Thread) -> bool {
+        SEVERAL
+            && if self.soft {
+                // What is owed a slice here, another CPU owes none.
+                self.has_choice(thread) && thread.rank == thread.priority
+            } else {
+                thread.ran_on.is_none() && thread.affinity == ANYWHERE
+            }
+    }
+
+    /// The lane of a thread that is bound to a CPU.
+    #[inline]
+    fn lane(&mut self, thread: &Thread, cpu: Cpu) -> &mut Lane {
+        let loose = self.is_loose(thread);
+        let state = self.cpu(cpu);
+        if loose { &mut state.loose } else { &mut state.settled }
+    }
+
+    /// A thread has left the lanes of a CPU, which may have nothing to do any more.
+    fn has_left(&mut self, cpu: Cpu) {
+        let state = self.cpu(cpu);
+        state.waiting -= 1;
+        if state.loose.best().is_none() {
+            self.awaited.remove(cpu);
+        }
+        if self.soft && self.cpu(cpu).is_idle() {
+            self.idle.insert(cpu);
+        }
+    }
+
+    /// The CPUs that have nothing to do.
+    fn find_idle(&self) -> CpuSet {
+        let mut cpus = CpuSet::NONE;
+        self.all().iter().filter(|cpu| self.cpus[usize::from(cpu.0)].is_idle()).for_each(|cpu| cpus.insert(cpu));
+        cpus
+    }
+}
+
+impl Thread {
+    /// The CPU that it runs on, if it runs.
+    pub(crate) fn runs_on(&self) -> Option<Cpu> {
+        self.cpu.filter(|_| self.state == State::Running)
+    }
+
+    /// What decides between ready threads: the least goes first.
+    pub(crate) fn turn(&self) -> (u8, u64) {
+        (self.rank, self.stamp)
+    }
+
+    /// Whether it may go on where it is bound to, if it is.
+    fn may_stay(&self) -> bool {
+        self.cpu.is_none_or(|cpu| self.affinity.contains(cpu))
+    }
+}
+
+impl<R> Tasks<R> {
+    /// Bytes that so many CPUs take, in one piece.
+    pub const fn size_for(cpus: usize) -> usize {
+        cpus * size_of::<CpuState>()
+    }
+
+    /// So many CPUs are up, idle. Allocates.
+    pub(crate) fn add_cpus(&mut self, cpus: usize, affinity: Affinity) {
+        self.schedule.cpus.reserve_exact(cpus);
+        let idle = || CpuState {
+            settled: Lane::new(),
+            loose: Lane::new(),
+            running: None,
+            brief: false,
+            waiting: 0,
+            slice: 0,
+            slice_end: 0,
+            alarm: NEVER,
+            relief: 0,
+            bound: 0,
+        };
+        self.schedule.cpus.extend((0..cpus).map(|_| idle()));
+        self.schedule.all = CpuSet::first(self.schedule.cpus.len());
+        self.schedule.idle = self.schedule.all;
+        self.schedule.soft = SEVERAL && cpus > 1 && affinity == Affinity::Soft;
+    }
+
+    /// Whether threads move to where there is time for them.
+    pub fn is_soft(&self) -> bool {
+        self.schedule.soft
+    }
+
+    /// A CPU looks whether it should run something else, at this time.
+    #[inline]
+    pub fn looks(&mut self, cpu: Cpu, now: u64) {
+        self.attention.remove(cpu);
+        self.schedule.now = now;
+    }
+
+    /// Puts a thread into the ready queue, with a fresh time slice.
+    pub fn make_ready(&mut self, id: ThreadId) {
+        // A thread that gives up its CPU leaves it to others.
+        self.alert(id);
+        self.put_back(id, false);
+    }
+
+    /// Puts a thread into the ready queue, as [`Schedule::put_back`] has it.
+    fn put_back(&mut self, id: ThreadId, goes_on: bool) {
+        self.place(id, |schedule, thread| schedule.put_back(id, thread, goes_on));
+    }
+
+    /// Puts a thread into a lane, in the same way.
+    fn enqueue(&mut self, id: ThreadId) {
+        self.place(id, |schedule, thread| schedule.enqueue(id, thread, false));
+    }
+
+    /// Has a thread placed in the ready queue, and alerts the CPUs that must look.
+    pub(crate) fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> CpuSet) {
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        self.attention = self.attention.union(place(&mut self.schedule, thread));
+        let link = thread.link;
+        link.attach(&mut self.threads, id);
+    }
+
+    /// Whether the thread that ran on a CPU until now, and has used so much time there, goes on. It does not if it
+    /// does not run any more, or if somebody else's turn has come or it may not stay: then it `leave`s, and is put
+    /// back into the ready queue if it still runs, at the end if its slice is used up.
+    #[inline]
+    pub fn goes_on(&mut self, cpu: Cpu, id: ThreadId, used: Times, leave: impl FnOnce(&mut Thread)) -> bool {
+        let Some(thread) = self.threads.get_mut(id) else { return false };
+        thread.charge(used);
+        if thread.runs_on() != Some(cpu) {
+            leave(thread);
+            return false;
+        }
+        let schedule = &mut self.schedule;
+        let best = schedule.cpus[usize::from(cpu.0)].best();
+        let mut over = thread.slice == 0;
+        if SEVERAL && best == Some(thread.rank) {
+            over |= schedule.turn_left(thread) == Some(0);
+        }
+        if over {
+            thread.rank = thread.priority;
+        }
+        let rank = thread.rank;
+        let displaced = best.is_some_and(|best| best < rank || over && best == rank) || !thread.may_stay();
+        if displaced {
+            leave(thread);
+            self.put_back(id, !over);
+            return false;
+        }
+        if over {
+            (thread.slice, thread.since) = (SLICE, schedule.now);
+        }
+        schedule.cpu(cpu).runs(id, thread);
+        if SEVERAL && self.better_elsewhere(cpu, rank).is_some() {
+            self.threads.get_mut(id).map(leave);
+            self.put_back(id, !over);
+            return false;
+        }
+        if SEVERAL {
+            self.look_after(cpu);
+        }
+        true
+    }
+
+    /// Takes a ready thread out of its lane.
+    pub(crate) fn dequeue(&mut self, id: ThreadId) {
+        if let Some(thread) = self.threads.get(id)
+            && let Some(cpu) = thread.cpu
+        {
+            let (link, rank) = (thread.link, thread.rank);
+            self.schedule.lane(thread, cpu).remove(&mut self.threads, link, rank);
+            if SEVERAL {
+                self.schedule.has_left(cpu);
+            }
+        }
+    }
+
+    fn unbind(&mut self, id: ThreadId) {
+        if let Some(thread) = self.threads.get_mut(id) {
+            self.schedule.unbind(thread);
+        }
+    }
+
+    /// The best priority that any thread has that is ready to run on `cpu`.
+    #[inline]
+    pub fn best_ready(&self, cpu: Cpu) -> Option<u8> {
+        self.schedule.cpus[usize::from(cpu.0)].best()
+    }
+
+    /// Takes the next thread to run on `cpu` out of the ready queue, and has it `begin`; it stays on that CPU from now
+    /// on. With `None` the CPU is idle.
+    #[inline]
+    pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
+        // Mostly the threads are in one lane.
+        let awaited = SEVERAL && !self.schedule.awaited.without(cpu).is_empty();
+        let state = self.schedule.cpu(cpu);
+        let loose = SEVERAL && state.loose.best().is_some();
+        let both = loose && state.settled.best().is_some();
+        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        let first = if both || awaited && lane.best().is_some() {
+            self.take_best(cpu)
+        } else {
+            let first = lane.take_first(&mut self.threads);
+            if SEVERAL && first.is_some() {
+                state.waiting -= 1;
+                if loose && state.loose.best().is_none() {
+                    self.schedule.awaited.remove(cpu);
+                }
+            }
+            first
+        };
+        let Some(id) = first.or_else(|| if SEVERAL { self.take_elsewhere(cpu) } else { None }) else {
+            self.schedule.cpu(cpu).running = None;
+            return None;
+        };
+        let thread = self.threads.get_mut(id)?;
+        self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
+        let begun = begin(id, thread);
+        if SEVERAL {
+            self.look_after(cpu);
+        }
+        Some(begun)
+    }
+
+    /// Takes the thread whose turn it is on a CPU for which threads wait: out of its lanes, or a better one elsewhere.
+    fn take_best(&mut self, cpu: Cpu) -> Option<ThreadId> {
+        let state = &self.schedule.cpus[usize::from(cpu.0)];
+        let own = self.first_of([state.settled.first(), state.loose.first()].into_iter().flatten())?;
+        let id = self.better_elsewhere(cpu, state.best()?).unwrap_or(own);
+        self.move_to(id, cpu);
+        Some(id)
+    }
+
+    /// Takes a thread from another CPU, for one that is idle else.
+    fn take_elsewhere(&mut self, cpu: Cpu) -> Option<ThreadId> {
+        self.schedule.cpu(cpu).running = None;
+        let id = if self.schedule.soft {
+            self.find_waiting(cpu)
+        } else {
+            self.first_of(self.schedule.cpus.iter().filter_map(|state| state.loose.first()))
+        }?;
+        self.move_to(id, cpu);
+        Some(id)
+    }
+
+    /// Takes a ready thread out of its lane, to run it on `cpu`.
+    fn move_to(&mut self, id: ThreadId, cpu: Cpu) {
+        self.dequeue(id);
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        let from = thread.cpu.unwrap_or(cpu);
+        self.schedule.bind(thread, cpu);
+        self.schedule.cpu(cpu).running = Some((id, thread.rank));
+        self.schedule.idle.remove(cpu);
+        if self.schedule.soft {
+            // A CPU that was to look for this thread alone need not.
+            let awaited = !self.schedule.awaited.is_empty() || self.schedule.watch.is_kept_by(from);
+            if self.schedule.idle.contains(from) && !awaited {
+                self.attention.remove(from);
+            }
+        } else if self.schedule.cpu(from).loose.best().is_some() {
+            // A thread that cannot begin here after all, because this one goes first, begins where a CPU is idle.
+            self.attention = self.attention.union(self.schedule.find_idle());
+        }
+    }
+
+    /// Of some ready threads the one whose turn it is.
+    pub(crate) fn first_of(&self, threads: impl Iterator<Item = ThreadId>) -> Option<ThreadId> {
+        threads.min_by_key(|id| self.thread(*id).map(Thread::turn))
+    }
+
+    /// Makes the CPU that a thread runs on look again, if it runs.
+    pub fn alert(&mut self, id: ThreadId) {
+        if let Some(cpu) = self.thread(id).and_then(Thread::runs_on) {
+            self.attention.insert(cpu);
+        }
+    }
+
+    /// Changes a thread's priority, wherever it is; returns the old one.
+    pub fn set_priority(&mut self, id: ThreadId, priority: u8) -> Option<u8> {
+        let (state, cpu) = self.thread(id).map(|thread| (thread.state, thread.cpu))?;
+        if state == State::Ready {
+            self.dequeue(id);
+        }
+        let old = core::mem::replace(&mut self.threads.get_mut(id)?.priority, priority);
+        match (state, cpu) {
+            (State::Ready, Some(cpu)) => {
+                self.enqueue(id);
+                self.look_after(cpu);
+            }
+            (State::Running, Some(cpu)) => {
+                self.threads.get_mut(id)?.rank = priority;
+                self.attention.insert(cpu);
+                self.schedule.cpu(cpu).running = Some((id, priority));
+            }
+            _ => {}
+        }
+        Some(old)
+    }
+
+    /// Lets a thread run on these CPUs only, of which one at least must be up (else nothing changes). One
+    /// that is bound elsewhere moves: at once if it is ready, when woken if it is parked, and when its CPU
+    /// has looked if it runs.
+    pub fn set_affinity(&mut self, id: ThreadId, affinity: CpuSet) {
+        let all = self.schedule.all();
+        let allowed = affinity.intersection(all);
+        let affinity = if allowed == all { ANYWHERE } else { affinity };
+        let Some(thread) = self.thread(id).filter(|_| !allowed.is_empty()) else { return };
+        let (state, stays) = (thread.state, thread.cpu.is_none_or(|cpu| affinity.contains(cpu)));
+        // Its lane depends on it, unless only those are loose that have never run.
+        let moves = state == State::Ready && (!stays || self.schedule.soft || thread.ran_on.is_none());
+        if moves {
+            self.dequeue(id);
+            self.unbind(id);
+        }
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.affinity = affinity;
+        }
+        match state {
+            State::Ready if moves => self.enqueue(id),
+            State::Parked if !stays => self.unbind(id),
+            State::Running if !stays => self.alert(id),
+            _ => {}
+        }
+    }
+
+    /// The CPUs on which threads of a process run.
+    pub fn running_on(&self, process: ProcessId) -> CpuSet {
+        let runs_it = |cpu: &Cpu| {
+            let thread = self.schedule.cpus[usize::from(cpu.0)].running.and_then(|(id, _)| self.thread(id));
+            thread.is_some_and(|t| t.process == process && t.state == State::Running && t.cpu == Some(*cpu))
+        };
+        let mut cpus = CpuSet::NONE;
+        self.schedule.all().iter().filter(runs_it).for_each(|cpu| cpus.insert(cpu));
+        cpus
+    }
+
+    /// The thread that a CPU took last.
+    #[cfg(test)]
+    pub(crate) fn running_on_cpu(&self, cpu: Cpu) -> Option<ThreadId> {
+        self.schedule.cpus[usize::from(cpu.0)].running.map(|(id, _)| id)
+    }
+
+    /// Threads that are bound to a CPU.
+    #[cfg(test)]
+    pub(crate) fn bound_to(&self, cpu: Cpu) -> u32 {
+        self.schedule.cpus[usize::from(cpu.0)].bound
+    }
+}

@@ -1,0 +1,439 @@
+//! Signals that are waiting to be delivered, stopped processes, and interval timers. What a process wants
+//! done on a signal is the kernel's to know.
+//!
+//! A signal is pending for a thread or for a process, of which any thread may take it. What `siginfo` tells
+//! of it stands in one queue of a fixed size: signals come when nobody may allocate. One for which there is no
+//! room is delivered all the same and tells nothing; so on Linux. Real-time signals queue as long as there is
+//! room, others are pending once; so that none is lost, the kernel asks for [room](Tasks::has_room) first.
+
+use crate::cpus::Cpu;
+use crate::ids::ProcessId;
+use crate::ids::ThreadId;
+use crate::memory::container::ContainerId;
+use crate::tasks::Tasks;
+use crate::tasks::process::Ending;
+use crate::tasks::thread::{State, Thread};
+use crate::tasks::wait::{Channel, Resume, Wait};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// Signals whose `siginfo` is remembered, of all processes.
+const INFOS: usize = 512;
+
+/// The same of one process or thread.
+pub const INFOS_EACH: usize = 64;
+
+/// The first real-time signal, as the kernel counts them.
+pub const REAL_TIME: u8 = 32;
+
+/// A signal's bit in sets.
+pub const fn bit(signal: u8) -> u64 {
+    1 << (signal - 1)
+}
+
+/// The signals of a set, the lowest number first.
+pub fn each(mut set: u64) -> impl Iterator<Item = u8> {
+    core::iter::from_fn(move || {
+        let next = (set != 0).then(|| set.trailing_zeros() as u8 + 1);
+        set &= set.wrapping_sub(1);
+        next
+    })
+}
+
+/// What is told of a signal: `siginfo_t` without its padding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignalInfo {
+    /// 1 to 64.
+    pub number: u8,
+    /// `si_code`.
+    pub code: i32,
+    /// `si_addr`, or `si_pid` and above it `si_uid`.
+    pub first: u64,
+    /// `si_value`, or `si_status`.
+    pub second: u64,
+}
+
+/// For whom a signal is pending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// That thread.
+    Thread(ThreadId),
+    /// Any thread of that process.
+    Process(ProcessId),
+}
+
+/// Whether a process runs, as job control sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Job {
+    /// It runs.
+    #[default]
+    Runs,
+    /// This signal stops it, but some of its threads have not left their CPUs yet.
+    Stopping(u8),
+    /// This signal has stopped it.
+    Stopped(u8),
+}
+
+/// What a parent can wait for besides an end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// This signal has stopped the process.
+    Stopped(u8),
+    /// `SIGCONT` has made it go on.
+    Continued,
+}
+
+/// An interval timer that runs (`ITIMER_REAL`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timer {
+    /// Nanoseconds since boot at which it goes off.
+    pub at: u64,
+    /// Nanoseconds after which it goes off again; 0: never.
+    pub interval: u64,
+}
+
+/// A process's signals and job control.
+#[derive(Default)]
+pub struct Control {
+    /// Signals that any of its threads may take.
+    pending: u64,
+    /// Whether it runs.
+    job: Job,
+    /// What its parent has not been told yet.
+    pub change: Option<Change>,
+    /// Its interval timer, which is in [`Signals::timers`] too.
+    pub(crate) timer: Option<Timer>,
+    /// It is about to end in this way, and has too much for that to be done at once.
+    ending: Option<Ending>,
+    /// It is another program now, which is still to lose descriptors of the one before.
+    sheds: bool,
+}
+
+/// What the signals of all processes need: the infos in the order in which they came, and the interval timers that run,
+/// by the time at which they go off.
+pub(crate) struct Signals {
+    infos: Vec<(Target, SignalInfo)>,
+    timers: BTreeSet<(u64, ProcessId)>,
+    /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, processes
+    /// for which a signal is pending, that do not run, are about to end or shed descriptors, and forks at a preemption point.
+    restless: u32,
+}
+
+impl Default for Signals {
+    fn default() -> Signals {
+        Signals { infos: Vec::with_capacity(INFOS), timers: BTreeSet::new(), restless: 0 }
+    }
+}
+
+impl Signals {
+    /// When the first of all interval timers goes off.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// A thread or process has been changed that was restless or not.
+    fn recount(&mut self, before: bool, after: bool) {
+        self.restless = self.restless + u32::from(after) - u32::from(before);
+    }
+
+    /// A thread's call has come to a preemption point: somebody is to look when the registers are in the control block.
+    pub(crate) fn expect_leaving(&mut self) {
+        self.restless += 1;
+    }
+
+    /// Somebody has looked.
+    pub(crate) fn has_left(&mut self) {
+        self.restless -= 1;
+    }
+}
+
+impl Control {
+    /// Signals that any of the process's threads may take.
+    pub fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// Whether it runs.
+    pub fn job(&self) -> Job {
+        self.job
+    }
+
+    /// How the process is about to end, if it is.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Whether it is still to lose descriptors of the program that it was.
+    pub fn sheds(&self) -> bool {
+        self.sheds
+    }
+
+    fn is_restless(&self) -> bool {
+        self.pending != 0 || self.job != Job::Runs || self.ending.is_some() || self.sheds
+    }
+}
+
+impl<R> Tasks<R> {
+    /// Changes what a process has pending, or whether it runs: nothing else may, or the count of restless ones is wrong.
+    fn change_control<T>(&mut self, id: ProcessId, change: impl FnOnce(&mut Control) -> T) -> Option<T> {
+        let control = &mut self.threads.processes.get_mut(id.cast())?.control;
+        let before = control.is_restless();
+        let result = change(control);
+        self.signals.recount(before, control.is_restless());
+        Some(result)
+    }
+
+    /// Changes the set of signals that are pending for a thread or a process.
+    pub(crate) fn change_pending<T>(&mut self, target: Target, change: impl FnOnce(&mut u64) -> T) -> Option<T> {
+        match target {
+            Target::Thread(id) => {
+                let pending = &mut self.threads.get_mut(id)?.pending;
+                let before = *pending != 0;
+                let result = change(pending);
+                self.signals.recount(before, *pending != 0);
+                Some(result)
+            }
+            Target::Process(id) => self.change_control(id, |control| change(&mut control.pending)),
+        }
+    }
+
+    /// Whether signals have nothing to say to any thread: none is pending, and all processes run.
+    #[inline]
+    pub fn is_calm(&self) -> bool {
+        self.signals.restless == 0
+    }
+
+    /// Whether signals have nothing to say to a thread: none is pending for it or its process, and that runs.
+    pub fn is_quiet(&self, thread: &Thread) -> bool {
+        let is_restless = || self.process(thread.process).is_some_and(|process| process.control.is_restless());
+        self.is_calm() || thread.pending == 0 && !is_restless()
+    }
+
+    /// The signals that a thread may take when it blocks none: its own and its process's.
+    pub fn pending(&self, thread: &Thread) -> u64 {
+        thread.pending | self.process(thread.process).map_or(0, |process| process.control.pending)
+    }
+
+    /// The pending signals that a thread does not block.
+    pub fn open(&self, thread: &Thread) -> u64 {
+        self.pending(thread) & !thread.signal_mask
+    }
+
+    /// Whether what is told of one more signal could be remembered, with so many of a target at most.
+    pub fn has_room(&self, target: Target, most: usize) -> bool {
+        let infos = &self.signals.infos;
+        infos.len() < INFOS && infos.iter().filter(|(whose, _)| *whose == target).count() < INFOS_EACH.min(most)
+    }
+
+    /// Makes a signal pending. Nobody is told.
+    pub fn post(&mut self, target: Target, info: SignalInfo) {
+        let add = |pending: &mut u64| core::mem::replace(pending, *pending | bit(info.number));
+        let Some(before) = self.change_pending(target, add) else { return };
+        let twice = before & bit(info.number) != 0;
+        if (!twice || info.number >= REAL_TIME) && self.has_room(target, INFOS_EACH) {
+            self.signals.infos.push((target, info));
+        }
+    }
+
+    /// Takes the next pending signal in `set` away from a thread: its own before its process's, the lowest
+    /// number first.
+    pub fn take_signal(&mut self, id: ThreadId, set: u64) -> Option<SignalInfo> {
+        let thread = self.thread(id)?;
+        let (own, process) = (thread.pending & set, thread.process);
+        let (target, open) = match own {
+            0 => (Target::Process(process), self.process(process)?.control.pending & set),
+            _ => (Target::Thread(id), own),
+        };
+        if open == 0 {
+            return None;
+        }
+        let number = open.trailing_zeros() as u8 + 1;
+        let infos = &mut self.signals.infos;
+        let mut same = (0..infos.len()).filter(|n| infos[*n].0 == target && infos[*n].1.number == number);
+        let (first, more) = (same.next(), same.next().is_some());
+        // Mostly it is the only one, and none has to move.
+        let info = if first.is_some_and(|at| at + 1 == infos.len()) {
+            infos.pop().map(|(_, info)| info)
+        } else {
+            first.map(|at| infos.remove(at).1)
+        };
+        if !more {
+            self.change_pending(target, |pending| *pending &= !bit(number));
+        }
+        Some(info.unwrap_or(SignalInfo { number, code: 0, first: 0, second: 0 }))
+    }
+
+    /// Nothing is pending for a process any more, which has ended.
+    pub(crate) fn forget_signals(&mut self, process: ProcessId) {
+        self.change_control(process, |control| *control = Control::default());
+        self.discard_of(Target::Thread(ThreadId::main(process)), u64::MAX);
+    }
+
+    /// Drops pending signals of a process and of all its threads.
+    pub fn discard(&mut self, process: ProcessId, set: u64) {
+        self.discard_of(Target::Process(process), set);
+        self.discard_of(Target::Thread(ThreadId::main(process)), set);
+        self.each_further(process, |tasks, id| tasks.discard_of(Target::Thread(id), set));
+    }
+
+    /// The same of one target.
+    pub(crate) fn discard_of(&mut self, target: Target, set: u64) {
+        let take = |pending: &mut u64| core::mem::replace(pending, *pending & !set);
+        if self.change_pending(target, take).is_some_and(|before| before & set != 0) {
+            self.signals.infos.retain(|(whose, info)| *whose != target || bit(info.number) & !set != 0);
+        }
+    }
+
+    /// Whether a process is stopped, or about to be.
+    pub fn is_stopped(&self, id: ProcessId) -> bool {
+        self.process(id).is_some_and(|process| process.control.job != Job::Runs)
+    }
+
+    /// Stops a process. Its threads park when they are about to go to user mode ([`Tasks::park_stopped`]), and
+    /// those that are there are made to leave it.
+    pub fn stop(&mut self, id: ProcessId, signal: u8) {
+        let running = self.running_on(id);
+        let begin = |control: &mut Control| {
+            let runs = control.job == Job::Runs;
+            if runs {
+                control.job = Job::Stopping(signal);
+            }
+            runs
+        };
+        if self.change_control(id, begin) == Some(true) {
+            running.iter().for_each(|cpu: Cpu| self.attention.insert(cpu));
+        }
+    }
+
+    /// Parks a thread of a stopped process, until that goes on.
+    pub fn park_stopped(&mut self, id: ThreadId) {
+        let Some(process) = self.thread(id).map(|thread| thread.process) else { return };
+        let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
+        self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Stopped(process), None) });
+    }
+
+    /// A process is about to end, unless it is already: none of its threads goes to user mode again.
+    pub fn begin_to_end(&mut self, id: ProcessId, how: Ending) {
+        self.change_control(id, |control| control.ending = control.ending.or(Some(how)));
+    }
+
+    /// It has ended.
+    pub(crate) fn has_come_to_end(&mut self, id: ProcessId) {
+        self.change_control(id, |control| control.ending = None);
+    }
+
+    /// Whether a process is still to lose descriptors of the program that it was: none of its threads goes to user mode
+    /// before.
+    pub fn set_shedding(&mut self, id: ProcessId, sheds: bool) {
+        self.change_control(id, |control| control.sheds = sheds);
+    }
+
+    /// A fork of a container has come to its first preemption point. The container's other threads park when they are about
+    /// to go to user mode ([`Tasks::park_while_forking`]), and are not there now.
+    pub fn fork_begins(&mut self) {
+        self.signals.restless += 1;
+    }
+
+    /// A fork that had begun is over, or has been given up.
+    pub fn fork_ends(&mut self, container: ContainerId) {
+        self.signals.restless -= 1;
+        self.wake_all(Channel::Forking(container));
+    }
+
+    /// Parks a thread of a container of which another thread makes a child, until that is made.
+    pub fn park_while_forking(&mut self, id: ThreadId) {
+        let Some(container) = self.thread(id).map(|thread| thread.container) else { return };
+        let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
+        self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Forking(container), None) });
+    }
+
+    /// If a process is about to be stopped and none of its threads runs any more, it is: true, once.
+    pub fn has_stopped(&mut self, id: ProcessId) -> bool {
+        let Some(Job::Stopping(signal)) = self.process(id).map(|process| process.control.job) else { return false };
+        if !self.running_on(id).is_empty() {
+            return false;
+        }
+        self.change_control(id, |control| {
+            (control.job, control.change) = (Job::Stopped(signal), Some(Change::Stopped(signal)));
+        });
+        true
+    }
+
+    /// Makes a stopped process go on; true if it had been stopped.
+    pub fn go_on(&mut self, id: ProcessId) -> bool {
+        let Some(before) = self.change_control(id, |control| core::mem::take(&mut control.job)) else { return false };
+        let stopped = matches!(before, Job::Stopped(_));
+        if stopped && let Some(process) = self.process_mut(id) {
+            process.control.change = Some(Change::Continued);
+        }
+        if before != Job::Runs {
+            self.wake_all(Channel::Stopped(id));
+        }
+        stopped
+    }
+
+    /// A process's interval timer, if it runs.
+    pub fn timer(&self, id: ProcessId) -> Option<Timer> {
+        self.process(id)?.control.timer
+    }
+
+    /// Sets a process's timer, or none; returns what it was.
+    pub fn set_timer(&mut self, id: ProcessId, timer: Option<Timer>) -> Option<Timer> {
+        let before = core::mem::replace(&mut self.process_mut(id)?.control.timer, timer);
+        let timers = &mut self.signals.timers;
+        before.iter().for_each(|timer| _ = timers.remove(&(timer.at, id)));
+        timers.extend(timer.map(|timer| (timer.at, id)));
+        before
+    }
+
+    /// A process whose timer has gone off. The timer is set again, if it has an interval: to the first time
+    /// that is still to come.
+    pub fn expired_timer(&mut self, now: u64) -> Option<ProcessId> {
+        let &(at, id) = self.signals.timers.first().filter(|(at, _)| *at <= now)?;
+        let interval = self.timer(id).map_or(0, |timer| timer.interval);
+        let next = (now - at)
+            .checked_div(interval)
+            .map(|missed| Timer { at: at.saturating_add((missed + 1).saturating_mul(interval)), interval });
+        self.set_timer(id, next);
+        Some(id)
+    }
+
+    /// Whether no process of a group has a parent in another group of its session: nobody could make the group
+    /// go on if it were stopped.
+    pub fn is_orphaned(&self, group: u32) -> bool {
+        !self.members(group).filter_map(|id| self.process(id)).any(|process| {
+            let parent = process.parent.and_then(|parent| self.process(parent));
+            process.ended.is_none()
+                && parent.is_some_and(|parent| parent.group != group && parent.session == process.session)
+        })
+    }
+
+    /// The thread of a process that is to take a signal: the main one, if it does not block it or waits for it,
+    /// else any other.
+    pub fn taker(&self, process: ProcessId, signal: u8) -> Option<ThreadId> {
+        self.threads_of(process).find(|id| self.thread(*id).is_some_and(|thread| thread.takes(signal)))
+    }
+}
+
+impl Thread {
+    /// Its mask, also while another one is in place so that it can wait for signals that it does not block.
+    pub fn own_mask(&self) -> u64 {
+        match (&self.wait, self.saved_mask) {
+            (Some(Wait { channel: Channel::Signal(1..), .. }), Some(own)) => own,
+            _ => self.signal_mask,
+        }
+    }
+
+    /// Whether it does not block a signal, or waits for it.
+    pub fn takes(&self, signal: u8) -> bool {
+        let awaited = match &self.wait {
+            Some(Wait { channel: Channel::Signal(set), .. }) => *set,
+            _ => 0,
+        };
+        self.state != State::Ended && (!self.signal_mask | awaited) & bit(signal) != 0
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/signals.rs"]
+mod tests;
