@@ -261,3 +261,18 @@ fn the_words_of_the_command_line_are_listed() {
         abi::words::WORDS.iter().map(|word| vec![format!("`{}`", word.begin), word.value.into(), word.about.into()]);
     assert_eq!(listed, known.collect::<Vec<_>>());
 }
+
+/// The files that README has a newcomer read are as long as it says, to a tenth.
+#[test]
+fn the_reading_order_tells_the_lines() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let files = rows(&readme, "\n## Reading it\n");
+    assert!(files.len() > 8, "{files:?}");
+    for row in files {
+        let path = row[0].trim_matches('`');
+        let text = fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        let (said, lines): (usize, _) = (row[1].parse().expect("a number"), text.lines().filter(is_code).count());
+        assert!(said.abs_diff(lines) * 10 <= lines, "{path} has {lines} lines of code, not {said}");
+    }
+}

@@ -247,8 +247,10 @@ pub(crate) fn write_document(report: &Report, docs: &Path) -> Result<()> {
     let write =
         |path: &Path, text: &str| fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
     write(&docs.join("results.md"), &report.markdown("images/bench"))?;
-    for entry in fs::read_dir(docs).with_context(|| format!("cannot read {}", docs.display()))? {
-        let path = entry.context("cannot read an entry")?.path();
+    let entries = fs::read_dir(docs).with_context(|| format!("cannot read {}", docs.display()))?;
+    let entries: Vec<_> = entries.collect::<Result<_, _>>().context("cannot read an entry")?;
+    let pages = entries.into_iter().map(|entry| entry.path()).chain(docs.parent().map(|root| root.join("README.md")));
+    for path in pages.filter(|path| path.exists()) {
         if path.extension().is_some_and(|end| end == "md") {
             let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let filled = regions::filled(&page, |title| report.table(title));

@@ -204,6 +204,9 @@ impl Section {
     }
 }
 
+/// What the reader of any figure has to know first.
+const THREATS: &str = include_str!("threats.md");
+
 impl Report {
     /// The table of this title in Markdown, if it has rows.
     pub(crate) fn table(&self, title: &str) -> Option<String> {
@@ -224,6 +227,7 @@ impl Report {
             &[head(["", ""])],
             &self.setting.iter().map(|(name, what)| vec![name.clone(), what.clone()]).collect::<Vec<_>>(),
         );
+        text += &format!("\n{THREATS}");
         let all: Vec<Target> = self.sections.iter().flat_map(|section| section.targets.clone()).collect();
         text += "\n## Targets\n\n";
         let shown = targets(&all);
