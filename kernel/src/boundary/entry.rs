@@ -1,25 +1,27 @@
-//! How a CPU comes into the kernel and goes back: the only code between user mode and Rust.
+//! How a CPU enters the kernel and returns to user mode: the only code between user mode and Rust.
 //!
-//! **System calls.** `syscall` saves nothing but rip and flags, in rcx and r11. The code below pushes them
-//! on the CPU's kernel stack with the registers that Rust may overwrite ([`SystemCall`]); the other
-//! six are still in place when Rust returns. Most calls go straight back from there, the quick way: pop,
-//! `sysret`. Only when the thread does not simply go on (it waits, another one is to run, a signal is
-//! there, the call is about the registers themselves), all sixteen registers go to its control block
-//! first: nobody has ended it by then, as a call that may is one that is about the registers.
-//! `docs/entry-path.md` counts the instructions.
+//! **System calls.** `syscall` saves nothing but rip and flags, in rcx and r11. The code below pushes them on the CPU's
+//! kernel stack with the registers that Rust may overwrite ([`SystemCall`]); the other six are still in place when Rust
+//! returns. Most calls go straight back from there, the quick way: pop, `sysret`. The thread does not go straight back
+//! if it waits, if another thread is to run, if a signal is pending, or if the call is about the registers themselves.
+//! Then all sixteen registers go to its control block first. The thread has not been ended at that point: a call that
+//! may end it is one about the registers. `docs/entry-path.md` counts the instructions.
 //!
-//! **Interrupts and exceptions** from user mode: the registers go straight into the thread's control
-//! block, from the end of [`Registers`] towards its start. The CPU itself pushes the first five there,
-//! because `rsp0` of the TSS holds the block's address. Then the kernel stack is taken, empty.
+//! **Interrupts and exceptions** from user mode: the registers go straight into the thread's control block, from the
+//! end of [`Registers`] towards its start. The CPU itself pushes the first five there, because `rsp0` of the TSS holds
+//! the block's address. Then the entry code switches to the kernel stack, which is empty.
 //!
 //! ```text
 //!   rsp0 →  ss rsp rflags cs rip | code vector | rdi rsi rdx rcx rax r8 … r15   ← Registers
 //!           \______ iret ______/
 //! ```
 //!
-//! From the kernel (level 1, or the idle loop at level 0) the CPU pushes on the stack that it is on.
-//! At level 1 the interrupted code goes on afterwards. The idle loop never does: its frame is
-//! dropped, and the CPU leaves through whatever thread is ready now.
+//! From the kernel (level 1, or the idle loop at level 0) the CPU pushes on the stack that it is on. At level 1 the
+//! interrupted code goes on afterwards. The idle loop never does: its frame is dropped, and the CPU dispatches a
+//! runnable thread or goes idle anew.
+//!
+//! For example, `getpid` pushes ten words, calls Rust, pops and executes `sysret`; a page fault in user mode writes all
+//! sixteen registers to the control block and returns by `iret`.
 //!
 //! There is no `swapgs`: the CPU-local section is found by address (see the crate `cpulocal`).
 
@@ -36,11 +38,11 @@ use cpulocal::cpu_local;
 use {crate::arch::frame::cause, cpulocal::InKernel};
 
 cpu_local! {
-    /// The user's stack pointer, for the few instructions until it is on the kernel stack.
+    /// The user's stack pointer, for the few instructions until it is pushed on the kernel stack.
     static USER_STACK: Cell<u64> = Cell::new(0);
 }
 
-// Pushes what is below `code` and `vector`; the order is that of `Registers`.
+// Pushes the registers below `code` and `vector`, in the order of `Registers`.
 macro_rules! push_registers {
     () => {
         "push rdi; push rsi; push rdx; push rcx; push rax; push r8; push r9; push r10; push r11
@@ -55,7 +57,7 @@ macro_rules! pop_registers {
     };
 }
 
-/// Where `syscall` arrives: rcx holds the user's rip, r11 its flags; interrupts are off.
+/// The target of `syscall`: rcx holds the user's rip, r11 its flags; interrupts are off.
 #[unsafe(naked)]
 extern "C" fn system_call() {
     naked_asm!(
@@ -121,7 +123,7 @@ extern "C" fn system_call() {
     )
 }
 
-/// The number of the system call that this CPU is making, if that is how it came in: `outermost` is the return
+/// The number of the system call that this CPU is making, if it entered the kernel by one. `outermost` is the return
 /// address of the kernel's outermost frame.
 #[cfg(feature = "smp")]
 pub fn call_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
@@ -132,19 +134,20 @@ pub fn call_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
     })
 }
 
-/// The vector of the exception or interrupt that has brought this CPU in from user mode, if that is how it came in:
-/// then the kernel's outermost frame, whose return address is `outermost`, begins at the very top of its stack. Unlike the
-/// [current](crate::core::schedule::current) thread, which is several words, a non-maskable interrupt can ask this at any time.
+/// The vector of the exception or interrupt that brought this CPU in from user mode, if it entered the kernel by one:
+/// then the kernel's outermost frame, whose return address is `outermost`, begins at the very top of its stack. The
+/// [current](crate::core::schedule::current) thread is several words; this can be asked by a non-maskable interrupt at
+/// any time.
 #[cfg(feature = "smp")]
 pub fn trap_under_way(cpu: &InKernel, outermost: u64) -> Option<u64> {
     let top = (KERNEL_STACK.get(cpu).get() - size_of::<u64>() as u64) as *const u64;
-    // SAFETY: a word of the stack that this code's CPU has been on since it came up: it is mapped for ever.
+    // SAFETY: this is a word of the kernel stack that this CPU has used since it came up: it is mapped for ever.
     let first = unsafe { top.read_volatile() };
     let is_trap = first == outermost && is_within(common as *const () as u64, outermost);
     is_trap.then(|| cause(cpu).0)
 }
 
-/// Whether a return address is one of an entry's code.
+/// Whether a return address lies in the code of an entry function.
 #[cfg(feature = "smp")]
 fn is_within(entry: u64, address: u64) -> bool {
     /// Longer than the code of any entry.
@@ -157,10 +160,10 @@ pub fn syscall_entry() -> u64 {
     system_call as *const () as u64
 }
 
-/// Goes to user mode through the registers at rax. Interrupts are off.
+/// Returns to user mode with the registers at rax. Interrupts are off.
 ///
-/// A thread that came by `syscall`, and whose registers nobody has set since, goes back by `sysret`: its
-/// rcx and r11 hold rip and flags. All others go by `iret`.
+/// A thread that entered by `syscall`, and whose registers have not been set since, returns by `sysret`: its rcx and
+/// r11 hold rip and flags. Every other thread returns by `iret`.
 #[unsafe(naked)]
 extern "C" fn leave() {
     naked_asm!(
@@ -201,7 +204,7 @@ pub extern "C" fn idle() -> ! {
     )
 }
 
-/// Where the interrupt and exception stubs meet: vector and error code are on the stack.
+/// The common part of the interrupt and exception stubs: vector and error code are on the stack.
 #[unsafe(naked)]
 extern "C" fn common() {
     naked_asm!(
@@ -243,8 +246,8 @@ extern "C" fn common() {
     )
 }
 
-/// Double faults, NMIs and machine checks: they come on stacks of their own, from anywhere, and none
-/// of them is returned from.
+/// The entry of double faults, NMIs and machine checks. They arrive on stacks of their own, from anywhere, and the
+/// kernel does not return from them.
 #[unsafe(naked)]
 extern "C" fn special() {
     naked_asm!(
@@ -257,7 +260,7 @@ extern "C" fn special() {
     )
 }
 
-/// A non-maskable interrupt with several CPUs: one of them may have sent it, and this one may go on.
+/// The entry of a non-maskable interrupt with several CPUs: another CPU may have sent it, and this CPU may go on.
 #[cfg(feature = "smp")]
 #[unsafe(naked)]
 extern "C" fn non_maskable() {
@@ -277,8 +280,8 @@ extern "C" fn non_maskable() {
 #[cfg(not(feature = "smp"))]
 use special as non_maskable;
 
-/// An exception in the kernel; the registers are at rdi and rsp. Where it happened is linked into the
-/// chain of frames, so that the backtrace shows it.
+/// Handles an exception in the kernel; the registers are at rdi and rsp. The address of the faulting instruction is
+/// linked into the chain of frames, so that the backtrace shows it.
 #[unsafe(naked)]
 extern "C" fn exception() {
     naked_asm!(

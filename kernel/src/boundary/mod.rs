@@ -10,9 +10,14 @@
 //! | 1 | everything, through the one `&mut Kernel` that this module hands out |
 //! | 2 | the device that interrupted, and this CPU's notes (`arch::deferred`) |
 //!
-//! The [strategy](Strategy) is asked when the level rises to 1 and told when it falls to 0. It decides which CPUs may be in
-//! the kernel at the same time: with one CPU (`up`) there is nothing to decide; with several the giant lock decides, for
-//! example (`giant`).
+//! The [strategy](Strategy) is asked when the level rises to 1 and told when it falls to 0. It decides which CPUs may
+//! be in the kernel at the same time. With one CPU (`up`) there is nothing to decide; with several, for example, the
+//! giant lock (`giant`) lets in one CPU at a time.
+//!
+//! For example, a thread calls `read` while another CPU is in the kernel. Its CPU rises to level 1, asks for the giant
+//! lock and spins. When it has the lock it makes the call; a timer interrupt in the middle of that is level 2, which
+//! only leaves a note. On the way out the CPU works off the note, may choose another thread, gives the lock back and
+//! falls to level 0.
 
 mod entry;
 #[cfg(feature = "smp")]
@@ -33,26 +38,27 @@ use core::cell::Cell;
 use cpulocal::{AtLevel1, Guarded, InKernel, cpu_local};
 
 cpu_local! {
-    /// What is known of a system call that [`enter_system_call`] has returned from with [`STAYS`].
+    /// The result of a system call whose thread does not return to user mode at once: [`enter_system_call`] has
+    /// returned [`STAYS`].
     static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
 }
 
 /// A place in the queue of CPUs that wait to be let in.
 type Turn = <Chosen as Strategy>::Turn;
 
-// SAFETY: what keeps it from being `Send` by itself are counted references (`Rc`), of processes to what they share and of
-// files to their names. All references to one value are part of this object, or of the visit that has it; no
-// static and no CPU-local variable holds one. So whoever has the kernel's state has all of them.
+// SAFETY: a `Kernel` is not `Send` by itself because of its counted references (`Rc`), of processes to what they share
+// and of files to their names. All references to one value are part of this object, or of the visit that has it; no
+// static and no CPU-local variable holds one. So the CPU that has the kernel's state has all references.
 unsafe impl Send for Kernel {}
 
 /// The kernel's state.
 static KERNEL: Guarded<Kernel> = Guarded::new();
 
-/// From level 0 to level 1: asks the strategy to be let in, and gives the proof that opens the kernel. `Err`:
-/// other CPUs come first, and [`wait`] is next.
+/// Raises the level from 0 to 1, asks the strategy to let this CPU in, and returns the proof that opens the kernel.
+/// `Err`: other CPUs come first, and the caller must [`wait`].
 ///
-/// Two calls, so that an entry need keep nothing over the wait: what it does then stands in a function of its
-/// own, and who need not wait saves no registers for it.
+/// Asking and waiting are two calls, so that an entry need keep nothing in registers over the wait: what it does after
+/// a wait stands in a function of its own, and a CPU that need not wait saves no registers for it.
 ///
 /// # Safety
 /// Called by the entry functions below and nowhere else, once per visit; the proof must not be kept beyond
@@ -65,23 +71,25 @@ unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Turn> {
     if cfg!(feature = "smp") {
         trace::here(cpu, Event::Acquired { depth: 1, contended: false });
     }
-    // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy sees to others. The
-    // boot has put the kernel's state there before the first entry.
+    // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy keeps other CPUs out. The boot
+    // has put the kernel's state in place before the first entry.
     Ok(unsafe { AtLevel1::new() })
 }
 
-/// Waits until the strategy lets this CPU in. `Err`: the proof too, but meanwhile another CPU has ended or stopped
-/// the thread that ran here. Its registers are nobody's then, and the CPU [leaves](leave) by choosing another.
+/// Waits until the strategy lets this CPU in, and returns the proof. `Err`: the proof too, but another CPU has ended or
+/// stopped the thread that ran here in the meantime. The registers that it entered with belong to no thread then, and
+/// the CPU [leaves](leave) by choosing another thread.
 ///
 /// # Safety
-/// As for [`rise`], which has given the `turn`.
+/// Called once per visit, by an entry function to which [`rise`] has given the `turn`; the proof must not be kept
+/// beyond [`fall`].
 #[inline(always)]
 unsafe fn wait(cpu: &InKernel, turn: Turn, cause: Cause) -> Result<AtLevel1, AtLevel1> {
     let waited = Chosen::wait(cpu, turn, cause);
     trace::here(cpu, Event::Acquired { depth: 1, contended: true });
     // SAFETY: as in `rise`.
     let mut level = unsafe { AtLevel1::new() };
-    // An interrupt may have been the very request to leave what ran here, and has left a note that somebody is to look.
+    // An interrupt may have been the very request to stop running this thread; it has left a note to look.
     debug_assert!(
         waited == Waited::Disturbed || cause == Cause::Interrupt || !schedule::is_gone(KERNEL.get(&mut level), cpu),
         "a thread ended under a CPU unasked"
@@ -89,9 +97,9 @@ unsafe fn wait(cpu: &InKernel, turn: Turn, cause: Cause) -> Result<AtLevel1, AtL
     if waited == Waited::Undisturbed || still_runs(KERNEL.get(&mut level), cpu) { Ok(level) } else { Err(level) }
 }
 
-/// Whether the current thread, if there is one, is still to run here; asked after a wait in which something has
-/// happened. If not, another thread is chosen before the CPU leaves; and notes that the wait has left are not left
-/// lying by a call that goes straight back.
+/// Whether the current thread, if there is one, may still run here; asked after a wait that was disturbed. If it may
+/// not, the CPU chooses another thread before it leaves. Notes that the wait has left make the CPU choose too, so that
+/// a call that goes straight back does not leave them lying.
 #[cold]
 #[inline(never)]
 fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
@@ -102,7 +110,7 @@ fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     !gone
 }
 
-/// From level 1 to level 0.
+/// Tells the strategy that this CPU leaves, and lowers the level from 1 to 0.
 #[inline(always)]
 fn fall(cpu: &InKernel, to: To) {
     trace::leave(cpu, to);
@@ -110,8 +118,8 @@ fn fall(cpu: &InKernel, to: To) {
     LEVEL.get(cpu).set(0);
 }
 
-/// Works off the notes, chooses who runs next and leaves the kernel through it, or goes idle. `cause` has brought
-/// the CPU here.
+/// Works off the notes, chooses the thread to run next and returns its registers, through which the entry code returns
+/// to user mode; or goes idle. `cause` has brought the CPU into the kernel.
 #[inline(always)]
 fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers {
     if deferred::any(cpu) || !kernel.tasks.attention.is_empty() {
@@ -131,10 +139,12 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers 
     }
 }
 
-/// The slow part of [`leave`].
+/// The slow part of [`leave`]: works off notes, reschedules and delivers signals until a thread may return to user mode
+/// or the CPU is idle.
 #[inline(never)]
 fn choose(kernel: &mut Kernel, cpu: &InKernel) {
-    /// Threads that may turn out not to run any more in one visit: of a process that is to end, for example.
+    /// In one visit, at most so many chosen threads may turn out unable to run, for example because their process is
+    /// ending.
     const MOST: u32 = 4;
     let here = schedule::this_cpu(cpu);
     let mut gone = 0;
@@ -169,8 +179,8 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
     }
 }
 
-/// The boot, which is at level 1 from the start, enters the kernel before there is another CPU. Whatever
-/// brings one of them here waits until [`start`] leaves: the kernel's state is there then.
+/// Lets the boot CPU, which is at level 1 from the start, into the kernel before there is another CPU. An entry on
+/// another CPU waits until [`start`] leaves; by then the kernel's state is in place.
 pub fn enter_boot() {
     // SAFETY: the boot is in the kernel, CPU-local data is mapped, and the proof ends here.
     let cpu = unsafe { InKernel::new() };
@@ -185,7 +195,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     interrupts::disable();
     COUNTS.get(&cpu).since.set(clock::rdtsc());
     trace::start(&cpu);
-    // SAFETY: the boot has been let in by `enter_boot`, so nobody else is in the kernel, and the state is put there
+    // SAFETY: the boot has been let in by `enter_boot`, so no other CPU is in the kernel, and the state is put in place
     // before it is looked at.
     let mut level = unsafe { AtLevel1::new() };
     KERNEL.set(&mut level, kernel);
@@ -196,7 +206,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     unsafe { entry::depart(registers) }
 }
 
-/// A further CPU has come up: it goes idle until there is something for it to do.
+/// The last step of a further CPU's boot: it goes idle until there is a thread for it.
 #[cfg(feature = "smp")]
 pub fn start_further(cpu: &InKernel) -> ! {
     COUNTS.get(cpu).since.set(clock::rdtsc());
@@ -207,24 +217,24 @@ pub fn start_further(cpu: &InKernel) -> ! {
     entry::idle()
 }
 
-/// How far a system call has come that does not go straight back.
+/// How far a system call has come whose thread does not return to user mode at once.
 #[derive(Clone, Copy)]
 enum Outcome {
-    /// It has been made and returns this.
+    /// The call has been made and returns this value.
     Result(u64),
-    /// It has been made, and the thread is parked.
+    /// The call has been made, and has parked the thread.
     Parked,
-    /// It is still to be made, when the registers are in the control block.
+    /// The call is still to be made, once the registers are in the control block.
     Unmade,
 }
 
 impl Outcome {
-    /// While no call is under way. So a call that should really return [`STAYS`] does.
+    /// The value while no call is under way. With it a call whose result happens to be [`STAYS`] returns just that.
     const RESTING: Outcome = Outcome::Result(STAYS);
 }
 
-/// A system call of the current thread. Returns its result, and the thread goes straight back to user
-/// mode; or [`STAYS`], and [`finish_system_call`] goes on from there. The entry code keeps the time.
+/// Makes a system call of the current thread. Returns its result, and the thread goes straight back to user mode; or
+/// [`STAYS`], and [`finish_system_call`] goes on from there. The entry code keeps the time.
 pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
     trace::enter(&call.cpu, Class::SystemCall, call.number, From::User);
     // SAFETY: this is an entry.
@@ -234,7 +244,7 @@ pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
     }
 }
 
-/// The rest of [`enter_system_call`] for a CPU that must wait.
+/// The rest of [`enter_system_call`] on a CPU that must wait to be let in.
 #[cold]
 #[inline(never)]
 fn enter_system_call_later(call: &SystemCall, turn: Turn) -> u64 {
@@ -243,8 +253,8 @@ fn enter_system_call_later(call: &SystemCall, turn: Turn) -> u64 {
         Ok(level) => system_call(call, level),
         Err(mut level) => {
             let registers = leave(KERNEL.get(&mut level), &call.cpu, Cause::SystemCall);
-            // SAFETY: the registers of whoever has been chosen, and interrupts are off: no call has been made that lets
-            // them in. The thread that called is gone, and nothing of its visit is needed.
+            // SAFETY: these are the registers of the thread just chosen, and interrupts are off: no call has been made
+            // that switches them on. The thread that called is gone, and nothing of its visit is needed.
             unsafe { entry::depart(registers) }
         }
     }
@@ -258,7 +268,7 @@ fn system_call(call: &SystemCall, mut level: AtLevel1) -> u64 {
     if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel, entry) }
 }
 
-/// A system call with something to be seen to beforehand.
+/// Makes a system call that is to be noted first, or that needs the registers in the control block.
 #[inline(never)]
 fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &calls::Entry) -> u64 {
     entry.note();
@@ -268,7 +278,7 @@ fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &calls::Entry) -> 
     settle(call, kernel, |call, kernel| calls::make(call, kernel, entry))
 }
 
-/// Makes a system call and leaves, if nothing keeps the thread from going on.
+/// Makes a system call, and leaves the kernel if nothing keeps the thread from returning to user mode.
 #[inline(always)]
 fn settle(call: &SystemCall, kernel: &mut Kernel, make: impl FnOnce(&SystemCall, &mut Kernel) -> u64) -> u64 {
     let result = make(call, kernel);
@@ -285,8 +295,8 @@ fn stay(cpu: &InKernel, outcome: Outcome) -> u64 {
     STAYS
 }
 
-/// The rest of a system call whose thread does not go straight back: its registers are in its control block, and whoever
-/// is to run now leaves through his.
+/// Finishes a system call whose thread does not return to user mode at once; its registers are in its control block by
+/// now. Returns the registers of the thread just chosen, with which the CPU returns to user mode.
 pub extern "C" fn finish_system_call(call: &SystemCall) -> *const Registers {
     let cpu = &call.cpu;
     // SAFETY: the visit goes on, and the proof of `enter_system_call` went when it returned.
@@ -306,14 +316,14 @@ pub extern "C" fn finish_system_call(call: &SystemCall) -> *const Registers {
     leave(kernel, cpu, Cause::SystemCall)
 }
 
-/// The current thread finds a call's result in its registers, if it is still there.
+/// Puts a call's result into the current thread's registers, if the thread is still there.
 fn set_result(kernel: &mut Kernel, cpu: &InKernel, result: u64) {
     if let Some(thread) = schedule::current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
         thread.registers.rax = result;
     }
 }
 
-/// An exception or interrupt of the current thread.
+/// Handles an exception or interrupt that came in user mode.
 pub extern "C" fn enter_trap() -> *const Registers {
     // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
     let cpu = unsafe { InKernel::new() };
@@ -332,7 +342,8 @@ pub extern "C" fn enter_trap() -> *const Registers {
     }
 }
 
-/// An interrupt of the current thread, for which an exception saves no registers.
+/// Handles an interrupt that came in user mode. It is a function of its own, so that an exception saves no registers
+/// for it.
 #[inline(never)]
 fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
     trap_began(cpu, Cause::Interrupt, now);
@@ -343,8 +354,8 @@ fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Register
     interrupt(cpu, vector, From::User)
 }
 
-/// An exception of the current thread. What it was is in the thread's registers, and the address of a page fault
-/// stays in its register: the kernel itself has none.
+/// Handles an exception of the current thread. Vector and error code are in the thread's registers, and a page fault's
+/// address is still in CR2, because the kernel itself never faults.
 #[inline(always)]
 fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
     let kernel = KERNEL.get(&mut level);
@@ -353,7 +364,7 @@ fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
     leave(kernel, cpu, Cause::Exception)
 }
 
-/// An exception on a CPU that must wait.
+/// Handles an exception on a CPU that must wait to be let in.
 #[cold]
 #[inline(never)]
 fn exception_later(cpu: &InKernel, turn: Turn) -> *const Registers {
@@ -364,7 +375,7 @@ fn exception_later(cpu: &InKernel, turn: Turn) -> *const Registers {
     }
 }
 
-/// An interrupt that ended the idle loop. The interrupted frame is dropped.
+/// Handles an interrupt that ended the idle loop. The interrupted frame is dropped.
 pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     // SAFETY: as in `enter_trap`.
     let cpu = unsafe { InKernel::new() };
@@ -379,18 +390,18 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     interrupt(&cpu, registers.vector, From::Idle)
 }
 
-/// An interrupt at level 0 has been dealt with without the kernel's state.
+/// Keeps the time of an interrupt at level 0 that has been answered without the kernel's state.
 fn answered_outside(cpu: &InKernel, since: u64, until: u64) {
     trap_ended(cpu, Cause::Interrupt, until);
     trace::here(cpu, Event::AnsweredOutside { cycles: u32::try_from(until - since).unwrap_or(u32::MAX) });
 }
 
-/// An interrupt at level 0.
+/// Handles an interrupt that came at level 0, in user mode or idle.
 #[inline(always)]
 fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     trace::enter(cpu, Class::Interrupt, vector, from);
-    // Before this CPU waits to be let in: if it halts in the wait, its timer is to reach it, and while an interrupt is
-    // in service, none of the same priority class or a lower one does (SDM volume 3, section 11.8.4).
+    // Acknowledged before this CPU waits to be let in: if it halts in the wait, its timer must reach it, and while an
+    // interrupt is in service, none of the same priority class or a lower one does (SDM volume 3, section 11.8.4).
     deferred::note(cpu, devices::acknowledge(vector as u8));
     // SAFETY: this is an entry.
     match unsafe { rise(cpu, Cause::Interrupt) } {
@@ -399,7 +410,7 @@ fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     }
 }
 
-/// An interrupt on a CPU that must wait.
+/// Handles an interrupt on a CPU that must wait to be let in.
 #[cold]
 #[inline(never)]
 fn interrupt_later(cpu: &InKernel, turn: Turn) -> *const Registers {
@@ -408,10 +419,10 @@ fn interrupt_later(cpu: &InKernel, turn: Turn) -> *const Registers {
     leave(KERNEL.get(&mut level), cpu, Cause::Interrupt)
 }
 
-/// An interrupt at level 1, which makes it level 2. The strategy is asked as for every rise of the level;
+/// Handles an interrupt at level 1, which raises the level to 2. The strategy is told as of every rise of the level;
 /// this CPU is in the kernel already, so it need not wait.
 ///
-/// No [`Kernel`] here: the code that was interrupted is using it.
+/// It must not touch the [`Kernel`]: the code that was interrupted is using it.
 pub extern "C" fn interrupted(registers: &Registers) {
     // SAFETY: as in `enter_trap`; the proof serves the counters and the notes only.
     let cpu = unsafe { InKernel::new() };
@@ -432,8 +443,8 @@ pub extern "C" fn interrupted(registers: &Registers) {
     level.set(level.get() - 1);
 }
 
-/// An exception while the kernel was running. The kernel dereferences no user address and divides by
-/// nothing unchecked, so this is a bug of its own.
+/// Reports an exception that the kernel's own code made, and stops. The kernel dereferences no user address and divides
+/// by nothing unchecked, so the exception is a bug of its own.
 extern "C" fn in_kernel(registers: &Registers) -> ! {
     let Registers { vector, code, rip, rsp, .. } = *registers;
     fault::kernel_fault(Fault { vector: vector as u8, error: code, rip, rsp })

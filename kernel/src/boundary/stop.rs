@@ -1,7 +1,10 @@
-//! Non-maskable interrupts between CPUs: to be told where another CPU is, and to stop all of them.
+//! Non-maskable interrupts between CPUs: one CPU asks another where it is, or stops all of them.
 //!
-//! They come at any instruction, interrupts off or not, and on a stack of their own. One that nobody asked
-//! for is the hardware's, and fatal. So what is looked at here is what any instruction leaves whole: single words.
+//! They arrive at any instruction, interrupts off or not, and on a stack of their own. One that no CPU has asked for
+//! comes from the hardware and is fatal. The handler reads only what is consistent at any instruction: single words.
+//!
+//! For example, when CPU 0 panics, it sends CPU 1 one of these; CPU 1 writes its level, system call and backtrace to
+//! the host, and halts.
 
 use super::entry;
 use crate::arch::apic::{self, Command};
@@ -21,10 +24,10 @@ const PATIENCE: u64 = 2_000_000_000;
 static STOPPER: AtomicU64 = AtomicU64::new(NOBODY);
 const NOBODY: u64 = u64::MAX;
 
-/// Whose turn it is to tell where it was, by number plus one: one speaks at a time.
+/// The CPU that is to report now, by number plus one: one CPU reports at a time.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
-/// Stops all CPUs but this one, and has each tell where it was.
+/// Stops all CPUs but this one, and has each report where it was.
 pub fn others() {
     let me = cpu::initial_id();
     STOPPER.store(me.into(), Release);
@@ -44,12 +47,12 @@ pub fn others() {
 
 /// A non-maskable interrupt. Returns if the CPU may go on.
 pub extern "C" fn non_maskable(registers: &Registers) {
-    // SAFETY: other CPUs interrupt only those that have come up, and their sections are mapped; nothing of
-    // what was interrupted is changed.
+    // SAFETY: a CPU interrupts only CPUs that have come up, and their sections are mapped; nothing of the interrupted
+    // code's is changed.
     let cpu = unsafe { InKernel::new() };
     let stopper = STOPPER.load(Acquire);
     if stopper == cpu::initial_id().into() {
-        // Asked where it is, by one that has stopped meanwhile: it has told.
+        // Another CPU asked where this one is, and has been stopped by it meanwhile: this CPU has reported already.
         return;
     }
     if stopper != NOBODY {
@@ -81,7 +84,7 @@ fn tell(cpu: &InKernel, registers: &Registers) {
     let number = cpulocal::number(cpu).0;
     debugcon::record(REPORT, format_args!("CPU {number}: {}", Whereabouts { cpu, registers }));
     if registers.cs & 3 == 0 {
-        // The innermost frame is told like the others, by the address behind it.
+        // The innermost frame is reported by the address behind its instruction, as a return address is.
         debugcon::record(BACKTRACE, format_args!("{:x}", registers.rip + 1));
         backtrace::walk(registers.rbp, |address| debugcon::record(BACKTRACE, format_args!("{address:x}")));
     }

@@ -1,8 +1,8 @@
-//! A strategy for show: the kernel is a baton that CPUs hand on in the order of their numbers. It is what
-//! `docs/strategies.md` explains, and small enough to begin one's own with.
+//! A strategy for show: the right to be in the kernel is a baton that CPUs hand on in the order of their numbers.
+//! `docs/strategies.md` explains it, and it is small enough to start a new strategy from.
 //!
-//! For example, if CPUs 0 and 3 wait when CPU 2 leaves, CPU 3 gets the baton, then CPU 0. So a CPU that waits gets in after
-//! each of the others has been in once at most.
+//! For example, if CPUs 0 and 3 wait when CPU 2 leaves, CPU 3 gets the baton, then CPU 0. So a CPU that waits gets in
+//! after each other CPU has been in once at most.
 
 use super::waiting::{self, Holder};
 use super::{Nested, Request, Strategy, Waited};
@@ -13,22 +13,22 @@ use containers::{Cpu, CpuSet};
 use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst};
 use cpulocal::InKernel;
 
-/// The CPU that has the baton, as a set of one; zero if it lies there.
+/// The CPU that has the baton, as a set of one; zero if the baton is free.
 static HAS: AtomicU64 = AtomicU64::new(0);
 
-/// The CPUs that wait for it.
+/// The CPUs that wait for the baton.
 static WANT: AtomicU64 = AtomicU64::new(0);
 
 fn only(cpu: &InKernel) -> u64 {
     CpuSet::only(number(cpu)).0
 }
 
-/// Takes the baton if it lies there.
+/// Takes the baton if it is free.
 fn take(me: u64) -> bool {
     HAS.compare_exchange(0, me, Acquire, Relaxed).is_ok()
 }
 
-/// The first of some CPUs that comes after this one, or begins the next round.
+/// The CPU of a set that comes next after this one: the next higher number, else the lowest.
 fn after(me: Cpu, cpus: u64) -> u64 {
     let behind = cpus & !(u64::MAX >> (63 - me.0));
     let from = if behind != 0 { behind } else { cpus };
@@ -54,7 +54,7 @@ impl Strategy for Baton {
         waiting::wait(cpu, cause, holder, |waiter| {
             WANT.fetch_or(me, SeqCst);
             giantlock::until(waiter, |_| {
-                // Handed over; or it lies there, as the CPU that had it did not see this one wait.
+                // The baton has been handed over; or it is free, as the CPU that had it did not see this one wait.
                 let is_taken = HAS.load(Acquire) == me || HAS.load(Relaxed) == 0 && take(me);
                 if is_taken {
                     WANT.fetch_and(!me, Relaxed);
@@ -84,8 +84,8 @@ impl Strategy for Baton {
     }
 }
 
-/// The CPU that has been given the baton. If it lies there, all: one that halts may have begun to wait since the look for those
-/// that do.
+/// The CPU that has been given the baton. If the baton is free, all CPUs: one that halts may have begun to wait after
+/// the CPU that left looked for waiters.
 fn next(_: &InKernel) -> CpuSet {
     match HAS.load(Relaxed) {
         0 => CpuSet(u64::MAX),

@@ -1,5 +1,8 @@
-//! The strategy of papers/001: one CPU at a time in the kernel. The giant lock is requested when the level
-//! rises and given back when it falls.
+//! The strategy of papers/001: one CPU at a time in the kernel. A CPU requests the giant lock when its level rises and
+//! releases it when the level falls.
+//!
+//! For example, CPU 0 makes a system call while CPU 1 handles a page fault: CPU 0 takes a place in the lock's queue and
+//! spins; when CPU 1 returns to user mode, its release hands the lock to CPU 0.
 
 use super::waiting::{self, Holder};
 use super::{Nested, Request, Strategy, Waited};
@@ -33,7 +36,7 @@ use giantlock::Ticket as Algorithm;
 static LOCK: GiantLock<Algorithm> = GiantLock::new(Algorithm::new());
 
 cpu_local! {
-    /// This CPU, as the lock knows it.
+    /// This CPU's number, as the type that the lock takes.
     static ME: Cell<Cpu> = Cell::new(numbered(0));
 }
 
@@ -93,7 +96,7 @@ impl Strategy for Giant {
     }
 }
 
-/// The CPU that has been given the lock; all of them, where there is no queue and it is no CPU's turn.
+/// The CPU that has been given the lock; all CPUs, where the lock has no queue and so no CPU's turn has come.
 fn next(cpu: &InKernel) -> CpuSet {
     match LOCK.next(ME.get(cpu).get()) {
         Some(next) => CpuSet(1 << next.id()),

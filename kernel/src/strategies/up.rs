@@ -1,5 +1,5 @@
-//! The strategy of the uniprocessor: levels are kept, and that is all. No other CPU can be in the kernel, so entering and
-//! leaving cost nothing.
+//! The strategy of the uniprocessor: the boundary keeps the level, and there is nothing else to do. No other CPU can be
+//! in the kernel, so entering and leaving cost nothing.
 
 use super::{Nested, Request, Strategy, Waited};
 use crate::arch::accounts::Cause;

@@ -1,12 +1,17 @@
-//! What a CPU does while it waits to be let in, whatever it waits for: it counts and times the wait, answers requests in each
-//! round of its spin, and halts when it has spun for long enough.
+//! What a CPU does while it waits to be let in, whichever lock it waits for: it counts and times the wait, answers
+//! requests in each round of its spin, and halts when it has spun for long enough.
 //!
-//! A strategy that is a lock of its own calls [`wait`] with the lock's loop, [`any_has_halted`] and [`wake`] in its `leave`, and hands
-//! [`nested`], [`request`] and [`prod`] on.
+//! A strategy that is a lock of its own calls [`wait`] with the lock's loop, calls [`any_has_halted`] and [`wake`] in
+//! its `leave`, and forwards `nested`, `request` and `prod` to [`nested`], [`request`] and [`prod`].
 //!
-//! A CPU that halts says so first and looks at the lock once more. The CPU that gives the lock away does the opposite in the
-//! opposite order, so one of the two sees the other (`GiantLock::release` says why). The types keep the order: saying it
-//! takes one [`Looked`], halting another, and the loop of the lock makes one for each look.
+//! For example, CPU 1 waits while CPU 0 forks a large process. CPU 1 answers CPU 0's TLB shootdown as it spins, then
+//! says that it halts, looks at the lock once more, and halts. CPU 0 releases the lock, finds CPU 1 among the halted
+//! CPUs and interrupts it.
+//!
+//! A CPU that halts first says so and then looks at the lock once more. The CPU that gives the lock away first writes
+//! the lock and then looks for halted CPUs, so one of the two sees the other (`GiantLock::release` says why). The types
+//! keep the order: to say that it halts a CPU needs one [`Looked`], to halt it needs another, and the lock's loop makes
+//! one for each look.
 
 use super::{Nested, Request, Waited};
 use crate::arch::accounts::{self, Cause, WAITS, waited};
@@ -22,27 +27,28 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 use cpulocal::{InKernel, cpu_local};
 use giantlock::{Looked, Wait};
 
-/// CPUs that wait and are about to halt, or have.
+/// The waiting CPUs that have halted or are about to.
 static HALTED: AtomicU64 = AtomicU64::new(0);
 
-/// How long a CPU spins before it halts, in cycles: longer than the kernel is usually held. Where a host
-/// plays more CPUs than it has, the one whose turn it is would else be kept from running by those that spin.
+/// How long a CPU spins before it halts, in cycles: longer than the kernel is usually held. On a host that emulates
+/// more CPUs than it has, CPUs that spin for ever would keep the CPU whose turn it is from running.
 const SPIN: u64 = 1 << 17;
 
 cpu_local! {
     /// The patience of the wait that this CPU is in, if it has lasted for longer than [`SPIN`].
     static PATIENCE: Cell<Patience> = Cell::new(Patience::new());
-    /// When this CPU will have spun for long enough.
+    /// The time-stamp at which this CPU will have spun for long enough.
     static SPIN_UNTIL: Cell<u64> = Cell::new(0);
-    /// Whether the wait that this CPU is in has been more than a spin: it has halted, or has left what it ran.
+    /// Whether the wait that this CPU is in has been more than a spin: the CPU has halted, or a request has taken it
+    /// off its thread.
     static DISTURBED: Cell<bool> = Cell::new(false);
-    /// Requests that this CPU has answered while it waited.
+    /// How many requests this CPU has answered while it waited.
     pub static ANSWERED: Cell<u64> = Cell::new(0);
-    /// Times that this CPU has halted while it waited.
+    /// How many times this CPU has halted while it waited.
     pub static HALTS: Cell<u64> = Cell::new(0);
 }
 
-/// The CPU that is in, and how often it has entered, as far as a strategy can tell another CPU.
+/// The CPU that is in the kernel, and how often it has entered, as far as another CPU can find out.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder {
     /// The CPU.
@@ -51,9 +57,10 @@ pub struct Holder {
     pub depth: u32,
 }
 
-/// Waits by `until`, the lock's loop, which sees to the duties in each round. `holder` tells who is in, for the log.
+/// Waits by running `until`, the lock's loop, which performs a waiter's duties in each round. `holder` names the CPU
+/// that is in, for the log.
 ///
-/// From the moment when this CPU is let in, all others wait for what stands here after the loop.
+/// The code after the loop runs when this CPU has been let in, so it lengthens every other CPU's wait.
 #[inline(always)]
 pub fn wait(cpu: &InKernel, cause: Cause, holder: fn() -> Option<Holder>, until: impl FnOnce(&mut Waiter)) -> Waited {
     let waits = WAITS.get(cpu);
@@ -77,15 +84,15 @@ fn end_of_disturbed(cpu: &InKernel) {
     HALTED.fetch_and(!CpuSet::only(number(cpu)).0, Relaxed);
 }
 
-/// Whether a CPU that waits has halted, or is about to. To be asked behind the write that gives the lock away.
+/// Whether a waiting CPU has halted, or is about to. To be asked after the write that gives the lock away.
 #[inline(always)]
 pub fn any_has_halted() -> bool {
     HALTED.load(SeqCst) != 0
 }
 
-/// Wakes those that have halted of the CPUs that may be let in now, which `next` tells.
+/// Wakes the halted CPUs among those that may be let in now, which `next` returns.
 ///
-/// It makes its own proof, so that no register is kept for it throughout each visit.
+/// It makes its own proof of being in the kernel, so that no visit keeps a register for it.
 #[cold]
 #[inline(never)]
 pub fn wake(next: fn(&InKernel) -> CpuSet) {
@@ -98,24 +105,25 @@ pub fn wake(next: fn(&InKernel) -> CpuSet) {
     }
 }
 
-/// This CPU has said that it halts.
+/// Proof that this CPU has said that it halts.
 struct Said(());
 
-/// The duties of a CPU that waits. Interrupts are off but while it halts, and the CPU that is in may be waiting for it.
+/// The duties of a CPU that waits. Interrupts are off except while it halts, and the CPU in the kernel may be waiting
+/// for its answer.
 pub struct Waiter {
     said: Option<Said>,
     holder: fn() -> Option<Holder>,
 }
 
 impl Wait for Waiter {
-    /// So that a CPU mostly looks, and sees to its duties now and then: hand-overs last as long as whatever it does
-    /// when its turn has come.
+    /// A CPU mostly looks at the lock and performs its duties now and then: a hand-over lasts until the CPU has
+    /// finished the duty that it is at when its turn comes.
     const LOOKS: u32 = 32;
 
-    /// From the moment that it has halted, or is about to: each time that it wakes up, others would be quicker.
+    /// A CPU is tired once it has halted, or is about to: each time that it wakes up, CPUs that spin would be quicker.
     #[inline(always)]
     fn is_tired(&self) -> bool {
-        // SAFETY: as in `round`.
+        // SAFETY: a CPU that waits is entering the kernel, and the proof ends with this function.
         let cpu = unsafe { InKernel::new() };
         !PATIENCE.get(&cpu).get().is_fresh()
     }
@@ -134,7 +142,7 @@ impl Wait for Waiter {
 }
 
 impl Waiter {
-    /// This CPU has spun for long enough: it says that it halts, and does in the next round.
+    /// Called when this CPU has spun for long enough: the CPU says that it halts, and halts in the next round.
     #[cold]
     #[inline(never)]
     fn tire(&mut self, cpu: &InKernel, looked: Looked) {
@@ -151,8 +159,8 @@ impl Waiter {
     }
 }
 
-/// Says that this CPU halts. The lock is looked at before it does: if the turn has not come by then, the CPU that gives it to
-/// this one sends an interrupt, which stays pending until the halt.
+/// Says that this CPU halts. The lock's loop looks at the lock again before the halt: if the turn has not come by then,
+/// the CPU that gives it to this one sends an interrupt, which stays pending until the halt.
 fn say(cpu: &InKernel, _: Looked) -> Said {
     HALTED.fetch_or(CpuSet::only(number(cpu)).0, SeqCst);
     fence(SeqCst);
@@ -162,8 +170,8 @@ fn say(cpu: &InKernel, _: Looked) -> Said {
 /// Halts until an interrupt comes.
 fn halt(cpu: &InKernel, _: Said, _: Looked, patience: Patience) {
     HALTS.get(cpu).set(HALTS.get(cpu).get() + 1);
-    // Who has the lock may never give it back, and that is to be told. What the timer was set to before
-    // is found out anew at level 1.
+    // The timer ends the halt: the CPU that has the lock may never release it, and that is to be reported. What the
+    // timer was set to before is found out anew at level 1.
     deferred::note(cpu, Notes::TIMER);
     apic::arm(clock::ticks(patience.left()));
     interrupts::wait();
@@ -172,7 +180,7 @@ fn halt(cpu: &InKernel, _: Said, _: Looked, patience: Patience) {
     SPIN_UNTIL.get(cpu).set(clock::rdtsc().wrapping_add(SPIN));
 }
 
-/// Answers another CPU's request, for which this one need not be let in.
+/// Answers another CPU's request; this CPU need not be let in for that.
 #[cold]
 #[inline(never)]
 fn answer(cpu: &InKernel) {
@@ -183,7 +191,8 @@ fn answer(cpu: &InKernel) {
     trace::here(cpu, Event::Answered);
 }
 
-/// [`Strategy::nested`](super::Strategy::nested): a CPU that has halted in a wait is not in, although its level has risen.
+/// [`Strategy::nested`](super::Strategy::nested) for a lock: a CPU that has halted in a wait is not in, although its
+/// level has risen, so its interrupt is postponed.
 pub fn nested(cpu: &InKernel, vector: u64) -> Nested {
     if PATIENCE.get(cpu).get().is_fresh() {
         return Nested::Taken;
@@ -192,8 +201,8 @@ pub fn nested(cpu: &InKernel, vector: u64) -> Nested {
     Nested::Postponed
 }
 
-/// [`Strategy::request`](super::Strategy::request): answers a request. A CPU that has been taken out of what it ran must come
-/// in all the same.
+/// [`Strategy::request`](super::Strategy::request) for a lock: answers a request. A CPU that the request has taken off
+/// its thread must enter the kernel all the same, to choose another.
 #[inline(always)]
 pub fn request(cpu: &InKernel, vector: u64) -> Request {
     if vector == u64::from(idt::REQUEST) { answer_outside(cpu) } else { Request::ComesIn }
@@ -201,7 +210,7 @@ pub fn request(cpu: &InKernel, vector: u64) -> Request {
 
 #[inline(never)]
 fn answer_outside(cpu: &InKernel) -> Request {
-    // At once: while it is in service, no other request could reach this CPU.
+    // The interrupt ends before the answer: while it is in service, no other request could reach this CPU.
     apic::end_of_interrupt();
     if remote::answer(cpu) == Answer::Left {
         deferred::note(cpu, Notes::LOOK);
@@ -210,12 +219,12 @@ fn answer_outside(cpu: &InKernel) -> Request {
     Request::Answered
 }
 
-/// [`Strategy::prod`](super::Strategy::prod) by an interrupt to each.
+/// [`Strategy::prod`](super::Strategy::prod) for a lock: interrupts each CPU.
 pub fn prod(cpu: &InKernel, cpus: CpuSet) {
     remote::reschedule(cpu, cpus);
 }
 
-/// Tells of a lock that is held or waited for too long: who has it, and who waits.
+/// Logs that a CPU has waited too long for the lock: the CPU that has it, and the CPUs that wait.
 #[cold]
 fn tell(cpu: &InKernel, holder: fn() -> Option<Holder>) {
     let Some(holder) = holder() else { return };
@@ -232,7 +241,7 @@ fn tell(cpu: &InKernel, holder: fn() -> Option<Holder>) {
     }
 }
 
-/// The CPUs that wait.
+/// The CPUs that wait to be let in.
 fn waiting() -> CpuSet {
     let mut cpus = CpuSet::NONE;
     let waits = |cpu: &Cpu| waited(*cpu).iter().any(|cycles| (*cycles as i64) < 0);
