@@ -1,7 +1,8 @@
 //! The kernel's state: one object that owns its subsystems as plain fields.
 //!
-//! Only the boundary hands it out, only at level 1. A system call takes the fields that it touches as
-//! parameters (see [`crate::calls`]), so which calls are independent can be read off their signatures.
+//! Only the boundary hands it out, and only at level 1. A system call takes the fields that it touches as parameters
+//! (see [`crate::calls`]), so the signatures show which calls are independent. For example, `getrandom` takes `memory`,
+//! `tasks` and `random`, so it cannot touch a file.
 
 use super::console::Console;
 use super::files::Files;
@@ -33,25 +34,26 @@ pub struct Kernel {
     pub packages: Packages,
     /// Random numbers.
     pub random: Random,
-    /// What cannot be counted where it happens.
+    /// Events that cannot be counted where they happen.
     pub statistics: Statistics,
-    /// The process whose end is the end of the run.
+    /// The first process; when it ends, so does the run.
     pub first: Option<ProcessId>,
-    /// What the core asks of the layers above.
+    /// Functions of the layers above, which the core calls.
     pub upcalls: Upcalls,
 }
 
-/// What takes a statistic, by its name.
+/// A function that receives one statistic, by its name.
 pub type Give<'a> = &'a mut dyn FnMut(&str, u64);
 
-/// What the core asks of the layers above it, which it does not know: the boot fills this in.
+/// Functions of the layers above the core, which the core may not name: the boot fills them in.
 #[derive(Clone, Copy)]
 pub struct Upcalls {
-    /// A child of the process has ended: completes the calls that wait for that.
+    /// Completes the calls that wait for a child of the process: one has ended.
     pub child_ended: fn(&mut Kernel, &InKernel, ProcessId),
-    /// A signal has ended a call, whose registers these are and whose deadline this was: tells what was left of the time.
+    /// Writes to user memory how much time was left of a call that a signal has interrupted, given the call's registers
+    /// and its deadline.
     pub tell_rest: fn(&mut Memory, Space, &Registers, u64),
-    /// Gives every statistic, by its name.
+    /// Passes every statistic to a function, by its name.
     pub statistics: fn(&Kernel, Give<'_>),
 }
 

@@ -1,8 +1,12 @@
-//! Which thread a CPU runs: choosing it, and putting it before the CPU.
+//! The scheduler: chooses the thread that a CPU runs, and switches the CPU to it.
 //!
-//! There is no second stack to switch to. A switch makes another thread the CPU's `current`, names its
-//! control block to the entry code, and puts its container, its extended state and its FS and GS
-//! bases before the CPU; the kernel is then left through that control block.
+//! There is no second stack to switch to. A context switch makes another thread the CPU's `current`, names its control
+//! block to the entry code, and loads its page directory, its extended state and its FS and GS bases; the CPU then
+//! returns to user mode through that control block.
+//!
+//! For example, a thread's `read` finds its pipe empty and parks the thread. On the way out of the kernel [`choose`]
+//! saves its extended state, takes the best runnable thread from the queue and loads that thread's state; the boundary
+//! returns to user mode with its registers.
 
 use super::kernel::{Kernel, Memory, Tasks};
 use crate::arch::frame::{self, USER_TIME};
@@ -13,17 +17,17 @@ use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
 cpu_local! {
-    /// The thread that runs here.
+    /// The thread that runs on this CPU.
     static CURRENT: Cell<Option<Running>> = Cell::new(None);
-    /// Until when it has been charged for its time, in nanoseconds since boot.
+    /// The time up to which the current thread has been charged, in nanoseconds since boot.
     static CHARGED: Cell<u64> = Cell::new(0);
-    /// What [`USER_TIME`] was then.
+    /// The value of [`USER_TIME`] when the current thread was last charged.
     static USER_CHARGED: Cell<u64> = Cell::new(0);
-    /// Switches from one thread to another.
+    /// How many context switches this CPU has made.
     pub static SWITCHES: Cell<u64> = Cell::new(0);
 }
 
-/// A running thread, and what a call asks of it again and again: none of that changes while it runs.
+/// A running thread, and the facts about it that every call needs: none of them changes while it runs.
 #[derive(Clone, Copy)]
 pub struct Running {
     /// The thread.
@@ -32,8 +36,8 @@ pub struct Running {
     pub process: ProcessId,
     /// Its memory, as seen from this CPU.
     pub space: Space,
-    /// Whether a wait has left a call to be made again, or another signal mask in place. Only a thread that is parked
-    /// gets the first, and one with the second is looked at anew before it goes on.
+    /// Whether a wait has left a call to be made again, or another signal mask in place. Only a parked thread gets a
+    /// call to be made again, and a thread with another mask is looked at anew before it goes on.
     pub resumed: bool,
 }
 
@@ -49,7 +53,7 @@ pub fn current(cpu: &InKernel) -> Option<ThreadId> {
     running(cpu).map(|running| running.thread)
 }
 
-/// The same with its process and memory.
+/// The thread that runs on this CPU, with its process and memory.
 #[inline(always)]
 pub fn running(cpu: &InKernel) -> Option<Running> {
     CURRENT.get(cpu).get()
@@ -65,7 +69,7 @@ pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
     now
 }
 
-/// The time up to `now` for which the current thread has not been charged yet, and is now.
+/// The time up to `now` for which the current thread has not been charged yet. The caller charges the thread for it.
 #[inline]
 fn used(cpu: &InKernel, now: u64) -> Times {
     let used = now - CHARGED.get(cpu).replace(now);
@@ -75,15 +79,16 @@ fn used(cpu: &InKernel, now: u64) -> Times {
 
 /// What a CPU does next.
 pub enum Choice {
-    /// It runs this thread, which is before it.
+    /// It runs this thread, whose state is loaded.
     Runs(Running),
-    /// It is idle: no thread is ready.
+    /// It is idle: no thread is runnable.
     Idle,
-    /// It would run this thread, for whose page directory there is not a page: it is to choose again when there is one.
+    /// It would run this thread, but there is no frame for the thread's page directory: it must choose again when there
+    /// is one.
     LacksDirectory(ThreadId),
 }
 
-/// Chooses what this CPU does next: the current thread if it still may go on, else the best that is ready.
+/// Chooses what this CPU does next: it runs the current thread if that may go on, else the best runnable thread.
 pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Choice {
     let me = this_cpu(cpu);
     let now = clock::nanoseconds();
@@ -120,7 +125,8 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Choice {
     choice
 }
 
-/// This CPU runs nobody, so that it leaves the kernel, and comes back at once: preemption between one thread and the next.
+/// Makes this CPU leave the kernel without a thread and come back at once, so that other CPUs get in between one thread
+/// and the next.
 pub fn pause(kernel: &mut Kernel, cpu: &InKernel) {
     let me = this_cpu(cpu);
     kernel.tasks.attention.remove(me);
@@ -134,7 +140,7 @@ pub fn pause(kernel: &mut Kernel, cpu: &InKernel) {
     come_back(&mut kernel.tasks, cpu, now);
 }
 
-/// This CPU's timer goes off at a time, or before it.
+/// Sets this CPU's timer to go off at a given time, unless it goes off earlier anyway.
 pub fn come_back(tasks: &mut Tasks, cpu: &InKernel, at: u64) {
     if tasks.bring_alarm_forward(this_cpu(cpu), at) {
         apic::arm(clock::ticks(at.saturating_sub(clock::nanoseconds())));
@@ -145,34 +151,35 @@ fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
     kernel.tasks.thread(id).is_some_and(|thread| thread.state == State::Running)
 }
 
-/// Whether the control block that this CPU has been told of is the current thread's.
+/// Whether the entry code on this CPU has the current thread's control block.
 pub fn is_framed(kernel: &Kernel, cpu: &InKernel) -> bool {
     let current = current(cpu).and_then(|id| kernel.tasks.thread(id));
     current.is_some_and(|thread| core::ptr::eq(&thread.registers, frame::frame(cpu)))
 }
 
-/// Whether the thread that runs here has been ended by another CPU while this one waited to be let in.
+/// Whether another CPU has ended or stopped the thread that ran here while this CPU waited to be let in.
 pub fn is_gone(kernel: &Kernel, cpu: &InKernel) -> bool {
     current(cpu).is_some_and(|id| !is_running(kernel, id)) || is_another(kernel, cpu)
 }
 
-/// Whether the thread that ran here has begun another program meanwhile, in another container: its registers
-/// have nothing to do with those of this CPU any more, and it may run anywhere.
+/// Whether the thread that ran here has meanwhile begun another program, in another container. This CPU's registers
+/// have nothing to do with that program, and the thread may run on any CPU.
 fn is_another(kernel: &Kernel, cpu: &InKernel) -> bool {
     let now = |running: &Running| kernel.tasks.thread(running.thread).map(|thread| thread.container);
     running(cpu).is_some_and(|running| now(&running).is_some_and(|now| now != running.space.container))
 }
 
-/// A thread is about to run here, or the one whose page directory found no frame.
+/// The thread that is about to run here, or the thread for whose page directory there is no frame; `None` if no thread
+/// is runnable.
 type Attempt = Option<Result<Running, ThreadId>>;
 
-/// The thread that runs here goes on. Its process may have got another container's face meanwhile (a directory of
-/// its own, exec).
+/// Lets the current thread go on. Its container's page directory is loaded again if it has changed, as after `exec`, or
+/// when the container has got a directory of its own for this CPU.
 fn go_on(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Attempt {
     kernel.tasks.thread(id).map(|thread| put_container_before(&mut kernel.memory, cpu, id, thread))
 }
 
-/// Puts the next ready thread and its container before this CPU, if there is one.
+/// Switches this CPU to the best runnable thread, if there is one.
 #[inline]
 fn switch(kernel: &mut Kernel, cpu: &InKernel) -> Attempt {
     let Kernel { tasks, memory, .. } = kernel;
@@ -192,7 +199,7 @@ fn switch(kernel: &mut Kernel, cpu: &InKernel) -> Attempt {
     attempt
 }
 
-/// Puts a thread's container before this CPU, unless it is there.
+/// Loads the page directory of a thread's container, unless this CPU has it already.
 #[inline]
 fn put_container_before(
     memory: &mut Memory,
@@ -210,7 +217,7 @@ fn put_container_before(
     Ok(Running { thread: id, process: thread.process, space, resumed })
 }
 
-/// Records that another thread runs here now, and its program's name when it is new to this CPU.
+/// Records in the trace that another thread runs here now, and its program's name when that is new to this CPU.
 fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let Some(process) = kernel.tasks.process(thread.process) else { return };
@@ -219,7 +226,7 @@ fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
     arch::trace::switch(cpu, thread.number, process.main.number, name);
 }
 
-/// Saves the extended state of the current thread, if it lives, into its control block.
+/// Saves the extended state of the current thread into its control block, if the thread has not ended.
 pub fn save_extended(kernel: &mut Kernel, cpu: &InKernel) {
     if let Some(running) = running(cpu)
         && let Some(thread) = kernel.tasks.thread_mut(running.thread)
@@ -228,9 +235,9 @@ pub fn save_extended(kernel: &mut Kernel, cpu: &InKernel) {
     }
 }
 
-/// Saves the extended state of the thread that runs here into its control block. While it runs, the registers hold it;
-/// whenever it does not, the control block does, wherever it is to run next. If it has begun another program
-/// meanwhile, the registers are none of that.
+/// Saves the extended state of the thread that runs here into its control block. While a thread runs, the CPU's
+/// registers hold its state; while it does not, its control block does, whichever CPU it is to run on next. If the
+/// thread has meanwhile begun another program, the CPU's registers are the old program's and are dropped.
 fn save(thread: &mut Thread, running: &Running) {
     if thread.container == running.space.container {
         arch::fpu::save(&mut thread.extended.0);

@@ -1,12 +1,15 @@
-//! When memory ends: which process goes, so that the others can go on.
+//! Out of memory: which process is killed so that the others can go on.
 //!
-//! A call that finds no frame says so. A page fault has nobody to tell, so somebody has to go: the process whose end
-//! gives most back, whoever it was that touched the page which there is no frame for. Then the instruction is made
-//! again. Nothing waits: what a process had is free when [`lifecycle::end_process`] returns, or is taken apart in the next
-//! rounds, and others leave one process fewer, so it ends.
+//! A call that finds no frame returns an error. A page fault has no caller to tell, so the kernel kills a process: the
+//! one whose end gives back most, whichever process it was that touched the page. Then the instruction is made again.
+//! This does not wait for anything: what a process had is free when [`lifecycle::end_process`] returns, or is taken
+//! apart in the next rounds; and each round leaves one process fewer, so it ends.
 //!
-//! With a process go all that share its container. The first process goes when no other is left, for its end is the
-//! end of the run, and so of all others.
+//! For example, a small program touches a new page when no frame is left, while another one has 100 MiB: the kernel
+//! kills the large one, and the small one's instruction is made again and finds a frame.
+//!
+//! With a process end all processes that share its container. The first process is killed only when no other is left,
+//! because its end is the end of the run and so of every process.
 
 use super::kernel::Kernel;
 use super::process::{Name, Resources};
@@ -18,7 +21,7 @@ use containers::{Budget, Container, ContainerId, Ending, ObjectId, Process, Proc
 use core::fmt;
 use cpulocal::InKernel;
 
-/// What a thread needs a frame for.
+/// The purpose for which a thread needs a frame.
 #[derive(Clone, Copy)]
 pub enum Need {
     /// The page at this address.
@@ -36,7 +39,7 @@ impl fmt::Display for Need {
     }
 }
 
-/// A process that may go.
+/// A process that may be killed.
 struct Candidate {
     process: ProcessId,
     container: ContainerId,
@@ -44,7 +47,7 @@ struct Candidate {
     frames: usize,
 }
 
-/// Name and number, as the log has them.
+/// A process's name and number, as the log shows them.
 struct Who(Name, u32);
 
 impl fmt::Display for Who {
@@ -57,11 +60,11 @@ fn who(kernel: &Kernel, id: ProcessId) -> Who {
     Who(kernel.tasks.process(id).map(|process| process.resources.name).unwrap_or_default(), id.number())
 }
 
-/// A thread needs a frame, and there is none for it: ends the process whose end gives back most, which may be the
-/// thread's own.
+/// Kills the process whose end gives back most, which may be the asking thread's own: the thread needs a frame, and
+/// there is none.
 #[cold]
 pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need) {
-    // Somebody has gone already: the instruction is made again, and finds what that has given back.
+    // A process has ended already: the instruction is made again, and finds the frames that its remains give back.
     if kernel.memory.has_remains() {
         return kernel.memory.take_apart(&mut Budget::of_a_visit());
     }
@@ -85,8 +88,8 @@ pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need)
     }
 }
 
-/// Not a page is left for the page directory that this CPU needs to run a thread. Somebody goes, and the thread, if it
-/// is still there, waits for its turn again.
+/// Kills a process, because no frame is left for the page directory that this CPU needs to run a thread. The thread, if
+/// it is still there, becomes runnable again.
 #[cold]
 pub fn relieve_directory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
     relieve(kernel, cpu, id, Need::Directory(this_cpu(cpu).0));
@@ -95,7 +98,7 @@ pub fn relieve_directory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
     }
 }
 
-/// A process in a container that has not ended.
+/// A process in a container, one that has not ended.
 fn member(kernel: &Kernel, container: ContainerId) -> Option<ProcessId> {
     let lives = |process: &Process<_>| process.container == container && process.ended.is_none();
     kernel.tasks.processes().find(|id| kernel.tasks.process(*id).is_some_and(lives))
@@ -107,7 +110,7 @@ fn first(kernel: &Kernel) -> Option<Candidate> {
     Some(Candidate { process, container, frames: kernel.memory.gives_back(container) })
 }
 
-/// Of all processes but the first, and what shares its container, the one whose end gives back most.
+/// The process whose end gives back most; the first process, and processes that share its container, are spared.
 fn largest(kernel: &Kernel) -> Option<Candidate> {
     let spared = first(kernel).map(|first| first.container);
     let mut best: Option<Candidate> = None;
@@ -122,7 +125,7 @@ fn largest(kernel: &Kernel) -> Option<Candidate> {
         }
         let held = held(kernel, process);
         let least = best.as_ref().map_or(0, |best| best.frames + 1);
-        // A look at all its page tables is worth it only if it could be the one.
+        // A walk of all its page tables is worth it only if this process could be the largest.
         if most + held >= least {
             let frames = kernel.memory.gives_back(container) + held;
             if frames >= least {
@@ -133,13 +136,13 @@ fn largest(kernel: &Kernel) -> Option<Candidate> {
     best
 }
 
-/// Pages of pipes and of files without a name that only a process holds open. Of what others hold open too it counts
-/// a part: as many of the holds as are the process's.
+/// Pages of pipes and of files without a name that a process holds open. If other processes hold one open too, the
+/// process's share of the holds is counted.
 fn held(kernel: &Kernel, process: &Process<Resources>) -> usize {
     /// Parts of a page.
     const PARTS: usize = 256;
     let descriptors = &process.resources.descriptors;
-    // What it shares with a child, or the child with it, stays with the other.
+    // Descriptors that are shared between parent and child stay with the other process.
     if descriptors.is_shared() {
         return 0;
     }

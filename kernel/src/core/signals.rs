@@ -1,10 +1,11 @@
-//! Signals that are sent, and the masks that keep them back.
+//! Sending signals, and the masks that block them.
 //!
-//! A signal that is sent is pending for a thread or a process ([`containers::signals`]), and is delivered when a thread that
-//! takes it next leaves the kernel (`delivery`).
+//! A signal that is sent is pending for a thread or a process ([`containers::signals`]), and is delivered when a thread
+//! that takes it next leaves the kernel (`delivery`). For example, `kill` makes SIGUSR1 pending for the process, finds
+//! a thread that does not block it, and ends that thread's wait or calls it into the kernel.
 //!
-//! A signal that stops does so when it is sent: from then on the process's threads park when they are about
-//! to leave the kernel, those in user mode are called into it, and a thread whose call waits goes on waiting.
+//! A signal that stops a process takes effect when it is sent: from then on the process's threads park when they are
+//! about to leave the kernel, threads in user mode are called into it, and a thread whose call waits goes on waiting.
 
 pub use super::actions::*;
 use super::process::Tasks;
@@ -12,17 +13,17 @@ pub use containers::signals::bit;
 use containers::signals::{REAL_TIME, each};
 use containers::{Change, Channel, Ending, ProcessId, Resume, SignalInfo, Target, ThreadId};
 
-/// A signal from the kernel itself.
+/// The contents of a signal from the kernel itself.
 pub fn from_kernel(number: u8) -> SignalInfo {
     SignalInfo { number, code: SI_KERNEL, first: 0, second: 0 }
 }
 
-/// A signal from a process, whose user is root.
+/// The contents of a signal from a process, whose user is root.
 pub fn from_process(number: u8, code: i32, sender: ProcessId) -> SignalInfo {
     SignalInfo { number, code, first: sender.number().into(), second: 0 }
 }
 
-/// What is told of a process's end: `si_code` and `si_status`.
+/// `si_code` and `si_status` for a process's end.
 pub fn told(how: Ending) -> (i32, u8) {
     match how {
         Ending::Exited(status) => (CLD_EXITED, status),
@@ -30,7 +31,7 @@ pub fn told(how: Ending) -> (i32, u8) {
     }
 }
 
-/// A signal that tells of a child's end.
+/// The contents of the signal for a child's end.
 pub fn from_child(number: u8, child: ProcessId, how: Ending) -> SignalInfo {
     let (code, status) = told(how);
     SignalInfo { second: status.into(), ..from_process(number, code, child) }
@@ -46,13 +47,14 @@ pub fn effect(tasks: &Tasks, process: ProcessId, signal: u8) -> Effect {
     tasks.process(process).map_or(Effect::Nothing, |process| effect_with(&process.resources.handlers, signal))
 }
 
-/// Sends a signal to a process: to whichever of its threads takes it. False if it is refused: a real-time signal of
-/// which something is to be told, for which there is no room.
+/// Sends a signal to a process: any of its threads may take it. False if the signal is refused: it is a real-time
+/// signal with contents of its own, and its queue is full.
 pub fn send_to_process(tasks: &mut Tasks, process: ProcessId, info: SignalInfo) -> bool {
     send(tasks, process, Target::Process(process), info)
 }
 
-/// Sends a signal to a thread; else as [`send_to_process`].
+/// Sends a signal to a thread. False if the signal is refused: it is a real-time signal with contents of its own, and
+/// its queue is full.
 pub fn send_to_thread(tasks: &mut Tasks, id: ThreadId, info: SignalInfo) -> bool {
     let process = tasks.thread(id).map(|thread| thread.process);
     process.is_none_or(|process| send(tasks, process, Target::Thread(id), info))
@@ -67,7 +69,7 @@ fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
     let number = info.number;
     let Some(receiver) = tasks.process(process).filter(|process| process.ended.is_none()) else { return true };
     let effect = effect_with(&receiver.resources.handlers, number);
-    // Which thread is told to end its process makes no difference.
+    // Any thread can end its process, so SIGKILL goes to the process.
     let target = if number == SIGKILL { Target::Process(process) } else { target };
     if number == SIGKILL {
         tasks.go_on(process);
@@ -99,8 +101,8 @@ fn send(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
     true
 }
 
-/// Makes a signal pending, unless it is a real-time signal of which something would be lost. What `kill` sends tells
-/// nothing that matters.
+/// Makes a signal pending. False if it is a real-time signal whose contents find no room; a signal from `kill` has none
+/// that could be lost.
 fn post(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo) -> bool {
     let most = || {
         let most = tasks.process(process).map_or(0, |process| process.resources.limits.signals.soft);
@@ -113,7 +115,7 @@ fn post(tasks: &mut Tasks, process: ProcessId, target: Target, info: SignalInfo)
     fits
 }
 
-/// Stops a process, unless it is about to end anyway, or nobody in its session could make it go on.
+/// Stops a process, unless it is about to end anyway, or no process in its session could continue it.
 pub fn stop(tasks: &mut Tasks, id: ProcessId, signal: u8) {
     let Some(process) = tasks.process(id) else { return };
     let dies = process.control.pending() & bit(SIGKILL) != 0;
@@ -123,15 +125,17 @@ pub fn stop(tasks: &mut Tasks, id: ProcessId, signal: u8) {
     }
 }
 
-/// Whether a signal would neither stop a thread's process nor come to a handler now: it is blocked, or ignored.
+/// Whether the thread blocks a signal or its process ignores it, so that the signal would now neither stop the process
+/// nor run a handler.
 pub fn is_ignored(tasks: &Tasks, id: ThreadId, signal: u8) -> bool {
     tasks.thread(id).is_none_or(|thread| {
         thread.signal_mask & bit(signal) != 0 || effect(tasks, thread.process, signal) == Effect::Nothing
     })
 }
 
-/// A process that linked a group to the rest of its session is gone, or is the group's no more: if that has
-/// made the group an orphan and one of its processes is stopped, nobody else would make it go on.
+/// Sends SIGHUP and SIGCONT to a group that has become an orphan with a stopped process in it, because no process is
+/// left that would continue it. To be called when a process that linked the group to the rest of its session has ended
+/// or left the group.
 pub fn hang_up_orphans(tasks: &mut Tasks, group: u32) {
     if tasks.members(group).any(|id| tasks.is_stopped(id)) && tasks.is_orphaned(group) {
         send_to_group(tasks, group, from_kernel(SIGHUP));
@@ -139,8 +143,8 @@ pub fn hang_up_orphans(tasks: &mut Tasks, group: u32) {
     }
 }
 
-/// Tells the parent of a process that is being stopped, once all its threads are. Asked whenever one of them
-/// leaves its CPU.
+/// Tells the parent of a stopping process that it has stopped, once all its threads have. To be called whenever one of
+/// its threads leaves its CPU.
 pub fn settle_stop(tasks: &mut Tasks, id: ProcessId) {
     if tasks.has_stopped(id)
         && let Some(Change::Stopped(signal)) = tasks.process(id).and_then(|process| process.control.change)
@@ -159,9 +163,9 @@ fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status:
     }
 }
 
-/// A call has parked its thread, or has come to a preemption point. Another CPU may have sent a signal while the thread
-/// was on its way into the kernel: one that ends the wait, or one that stops the process and found this thread still
-/// running.
+/// Looks for signals after a call has parked its thread or has come to a preemption point. While the thread was on its
+/// way into the kernel, another CPU may have sent a signal that ends the wait, or a signal that stops the process and
+/// found this thread still running.
 #[inline]
 pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
     if !tasks.is_calm() {
@@ -169,7 +173,7 @@ pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
     }
 }
 
-/// The same when there is something for somebody.
+/// Ends or stops the wait of a thread that has just parked, when some thread or process has a signal pending.
 #[inline(never)]
 fn has_parked_disturbed(tasks: &mut Tasks, id: ThreadId) {
     tasks.settle_preempted(id);
@@ -179,8 +183,8 @@ fn has_parked_disturbed(tasks: &mut Tasks, id: ThreadId) {
     }
 }
 
-/// Ends a thread's wait, if it waits and a signal is pending that means something to it: the call is made
-/// again, unless the signal's handler ends it.
+/// Ends a thread's wait if a signal is pending for it that is not ignored: the call is made again, unless the signal's
+/// handler ends it.
 fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
     let Some(thread) = tasks.thread(id) else { return };
     let Some(wait) = &thread.wait else { return };
@@ -195,7 +199,7 @@ fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
             tasks.resume(id, how)
         }
         Channel::Leaving(_) | Channel::Forking(_) => {}
-        // What it has waited for: no interruption.
+        // The thread has waited for this signal: that is no interruption.
         Channel::Signal(set) if tasks.pending(thread) & set != 0 => tasks.resume(id, Resume::Restart),
         Channel::Again => tasks.resume(id, Resume::Interrupt),
         channel if open_with(|effect| effect != Effect::Nothing) != 0 => {
@@ -208,15 +212,15 @@ fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
     }
 }
 
-/// Of some signals those whose delivery to a process would come to this.
+/// The signals of a set whose delivery to a process would have a wanted effect.
 pub fn with_effect(tasks: &Tasks, process: ProcessId, signals: u64, wanted: impl Fn(Effect) -> bool) -> u64 {
     let Some(process) = tasks.process(process) else { return 0 };
     let handlers = &process.resources.handlers;
     each(signals).filter(|signal| wanted(effect_with(handlers, *signal))).map(bit).sum()
 }
 
-/// Changes a thread's mask. Signals that it lets through now come before it goes on; those of its process
-/// that it takes no more are shown to the other threads.
+/// Changes a thread's mask. A pending signal that the new mask lets through is delivered before the thread goes on; a
+/// signal of its process that the thread blocks now is offered to the other threads.
 #[inline]
 pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
     let Some(thread) = tasks.thread_mut(id) else { return };
@@ -226,7 +230,7 @@ pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
     }
 }
 
-/// The same when something is pending for somebody. `before` is the mask that the thread had.
+/// Offers pending signals anew after a change of a thread's mask. `before` is the mask that the thread had.
 fn has_changed_mask(tasks: &mut Tasks, id: ThreadId, before: u64) {
     let Some(thread) = tasks.thread(id) else { return };
     let (process, mask, pending) = (thread.process, thread.signal_mask, tasks.pending(thread));
@@ -238,15 +242,15 @@ fn has_changed_mask(tasks: &mut Tasks, id: ThreadId, before: u64) {
     }
 }
 
-/// A process's action for a signal has been set: if that is to do nothing, the signal is pending no more.
+/// Discards a process's pending signal if its action, which has just been set, ignores it.
 pub fn forget_ignored(tasks: &mut Tasks, process: ProcessId, signal: u8) {
     if effect(tasks, process, signal) == Effect::Nothing {
         tasks.discard(process, bit(signal));
     }
 }
 
-/// Shows the signals that are pending for a process to threads that take them: who was to take one blocks it
-/// now, or is gone.
+/// Offers the signals pending for a process to threads that take them: the thread that was to take one now blocks it,
+/// or has ended.
 pub fn find_takers(tasks: &mut Tasks, process: ProcessId) {
     let pending = tasks.process(process).map_or(0, |process| process.control.pending());
     for signal in each(pending) {
@@ -257,8 +261,8 @@ pub fn find_takers(tasks: &mut Tasks, process: ProcessId) {
     }
 }
 
-/// Puts a mask in place for as long as the thread's call waits (`ppoll`). False if a signal that it lets
-/// through is there already: then the call does not wait, and the signal comes when it has ended.
+/// Puts a mask in place for as long as the thread's call waits (`ppoll`). False if a signal that it lets through is
+/// pending already: then the call does not wait, and the signal is delivered when the call has ended.
 pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     let Some(thread) = tasks.thread_mut(id) else { return false };
     thread.saved_mask.get_or_insert(thread.signal_mask);
@@ -267,18 +271,18 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
     may_wait(tasks, id)
 }
 
-/// Whether no signal is there already that would end a wait of the thread. One may have come at a preemption point, where
-/// handlers wait until the call is over.
+/// Whether no pending signal would end a wait of the thread. One may have arrived at a preemption point, where handlers
+/// wait until the call is over.
 pub fn may_wait(tasks: &Tasks, id: ThreadId) -> bool {
     let Some(thread) = tasks.thread(id) else { return false };
     tasks.is_calm() || with_effect(tasks, thread.process, tasks.open(thread), |effect| effect != Effect::Nothing) == 0
 }
 
-/// Keeps handlers from being quicker than a thread that is about to wait for signals of a set. False if there is another
-/// signal already that it lets through: then the call does not wait.
+/// Blocks the signals of a set while a thread waits for them, so that the wait takes them and not their handlers. False
+/// if another signal that the thread does not block is pending already: then the call does not wait.
 pub fn await_signals(tasks: &mut Tasks, id: ThreadId, set: u64) -> bool {
     let Some(thread) = tasks.thread(id) else { return false };
-    // What ends the process, or is ignored, is not awaited by a thread that does not block it.
+    // A signal that ends the process, or that is ignored, is not awaited by a thread that does not block it.
     let handled = with_effect(tasks, thread.process, set, |effect| effect == Effect::Handler);
     let waits = mask_for_wait(tasks, id, thread.saved_mask.unwrap_or(thread.signal_mask) | handled);
     if !waits {
@@ -287,18 +291,18 @@ pub fn await_signals(tasks: &mut Tasks, id: ThreadId, set: u64) -> bool {
     waits
 }
 
-/// Puts back the mask of a thread that has another one for a wait.
+/// Restores the mask of a thread that has another mask in place for a wait.
 pub fn put_mask_back(tasks: &mut Tasks, id: ThreadId) {
     if let Some(saved) = tasks.thread_mut(id).and_then(|thread| thread.saved_mask.take()) {
         set_mask(tasks, id, saved);
     }
 }
 
-/// Takes the signal that is to be delivered next, of those that are there for a thread of `process`. What ends the
-/// process goes first, as on Linux: no handler comes between, which might block it.
+/// Takes the signal that is to be delivered next, of the `open` signals of a thread of `process`. A signal that ends
+/// the process goes first, as on Linux, because a handler that ran before it might block it.
 pub fn take(tasks: &mut Tasks, id: ThreadId, process: ProcessId, open: u64) -> Option<SignalInfo> {
     let deadly = match open.is_power_of_two() {
-        // The only one goes first, deadly or not.
+        // A single signal is taken, deadly or not.
         true => open,
         false => with_effect(tasks, process, open, |effect| effect == Effect::Ends),
     };

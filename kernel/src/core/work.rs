@@ -1,4 +1,5 @@
-//! Deferred work: what interrupts have left to do.
+//! Deferred work: what interrupts have left to do. For example, the timer's interrupt only notes that it has come; on
+//! the CPU's way out of the kernel [`work_off`] wakes the threads whose time-outs have passed.
 
 use super::kernel::Kernel;
 use super::schedule;
@@ -10,9 +11,10 @@ use ::files::pipe::event;
 use containers::{Budget, Channel};
 use cpulocal::InKernel;
 
-/// Takes some of what is gone apart. For the rest this CPU comes back when programs have had as much time.
+/// Takes some of the remains of ended processes apart. For the rest this CPU comes back after programs have had as much
+/// time as this took.
 fn take_apart(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
-    // The visit may have done other work before.
+    // Half a visit's budget: the visit may have done other work before.
     kernel.memory.take_apart(&mut Budget::of(Budget::VISIT / 2));
     if kernel.memory.has_remains() {
         let then = clock::nanoseconds();
@@ -34,7 +36,7 @@ pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
         take_apart(kernel, cpu, now);
     }
     if notes.contains(Notes::SERIAL) {
-        // Perhaps the device has not been answered yet.
+        // The interrupt may have been acknowledged only, and the device not served yet.
         serial::interrupt();
         let events = kernel.console.service();
         if events.readable {

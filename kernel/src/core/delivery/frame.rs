@@ -1,4 +1,4 @@
-//! The frame that a handler finds on its stack, as Linux lays it out for x86-64
+//! The frame that a signal handler finds on its stack, as Linux lays it out for x86-64
 //! (`arch/x86/include/uapi/asm/sigcontext.h` and `ucontext.h` give the shapes).
 //!
 //! ```text
@@ -24,7 +24,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 const SA_RESTORER: u64 = 0x0400_0000;
 const SA_ONSTACK: u64 = 0x0800_0000;
-/// The call that the signal interrupts is made again instead of returning `EINTR`, where it can be.
+/// The call that the signal interrupts is made again, where that is possible, instead of returning `EINTR`.
 pub const SA_RESTART: u64 = 0x1000_0000;
 const SA_NODEFER: u64 = 0x4000_0000;
 const SA_RESETHAND: u64 = 0x8000_0000;
@@ -112,7 +112,7 @@ impl From<SignalInfo> for Info {
 }
 
 impl Info {
-    /// What a program says of a signal that it sends, which is this one.
+    /// The signal with a given number and the contents that the sending program has put here.
     pub fn of(&self, number: u8) -> SignalInfo {
         SignalInfo { number, code: self.code, first: self.first, second: self.second }
     }
@@ -126,7 +126,7 @@ struct Frame {
     info: Info,
 }
 
-/// The alternate stack as `sigaltstack` tells it, seen from a stack pointer.
+/// The alternate stack as `sigaltstack` describes it to a program with a given stack pointer.
 pub fn describe(stack: SignalStack, rsp: u64) -> StackT {
     let flags = match stack.size {
         0 => DISABLED,
@@ -137,7 +137,8 @@ pub fn describe(stack: SignalStack, rsp: u64) -> StackT {
     StackT { base: stack.base, flags, pad: 0, size: stack.size }
 }
 
-/// Whether a stack pointer is on the alternate stack. It is never on one that disarms: that is none then.
+/// Whether a stack pointer is on the alternate stack. It is never on a stack that disarms, because such a stack is no
+/// alternate stack while a handler runs on it.
 pub fn on_stack(stack: SignalStack, rsp: u64) -> bool {
     !stack.disarms && is_within(stack, rsp)
 }
@@ -166,13 +167,13 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     if action.flags & SA_RESTORER == 0 || action.handler >= USER_END {
         return Err(Fault::NoRegion);
     }
-    // The actions may be shared with other processes, and then a copy is made of them when one is reset.
+    // If the process shares its actions with others, resetting one makes a copy, which needs memory.
     if action.flags & SA_RESETHAND != 0 && !kernel.memory.physical.has_room_for_bookkeeping() {
         return Err(Fault::OutOfMemory);
     }
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-    // The handler makes calls of its own: what was left of the interrupted one must not become theirs.
+    // The handler makes calls of its own: they must not resume the interrupted call's work.
     if thread.restart.is_some() {
         let call = thread.registers;
         let interrupted = thread.settle_restart(action.flags & SA_RESTART != 0, -i64::from(Errno::EINTR.into_raw()));
@@ -187,9 +188,9 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     let top = if switch { stack.base.wrapping_add(stack.size) } else { rsp.wrapping_sub(RED_ZONE) };
     let state_size = fpu::size_in_frame();
     let state_at = top.wrapping_sub(state_size as u64) & !63;
-    // As after a call: 8 below a multiple of 16.
+    // The stack pointer is as after a call instruction: 8 below a multiple of 16.
     let at = (state_at.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
-    // What lies below the alternate stack is not its handlers' to overwrite.
+    // A handler's frame must not overwrite what lies below the alternate stack.
     if (switch || nested) && !is_within(stack, at) {
         return Err(Fault::NoRegion);
     }
@@ -204,7 +205,8 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         },
         info: signal.info.into(),
     };
-    // The registers hold the state: the thread runs here. Mostly all of it finds room in one page.
+    // The thread runs here, so the CPU's registers hold its extended state. In most cases the whole frame lies in one
+    // page.
     let length = state_at.wrapping_sub(at) as usize + state_size;
     match kernel.memory.within_page(space, at, length, Rights::WRITE)? {
         Some((page, offset)) => {
@@ -227,10 +229,10 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     to.rdi = number.into();
     to.rsi = at + core::mem::offset_of!(Frame, info) as u64;
     to.rdx = at + core::mem::offset_of!(Frame, context) as u64;
-    // The direction and trap flags are the interrupted code's.
+    // The handler does not inherit the interrupted code's direction and trap flags.
     to.rflags = (to.rflags & USER_FLAGS & !0x500) | INTERRUPTS_ON;
-    // As on Linux a handler starts with fresh registers: an x87 exception that is still pending would
-    // come back with its first instruction.
+    // As on Linux, a handler starts with a fresh extended state: an x87 exception that is still pending would be raised
+    // again by its first x87 instruction.
     fpu::restore_initial();
     thread.saved_mask = None;
     if stack.disarms {
@@ -271,16 +273,16 @@ fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context 
     }
 }
 
-/// Undoes [`push`] after the handler has returned: registers, mask, alternate stack and extended state
-/// come from the frame. One that holds what a program may not have is an error, but for flags, which
-/// are not taken. Returns the register that a call's result would be in.
+/// Undoes [`push`] after the handler has returned: registers, mask, alternate stack and extended state come from the
+/// frame. A frame with a value that a program may not have is an error; flags that it may not have are ignored. Returns
+/// rax, the register of a call's result.
 ///
-/// As on Linux mask and general registers are taken before the rest is looked at: a handler of the fault that an
-/// error is finds the frame's registers in its own frame, and goes back to them and not behind the call.
+/// As on Linux, mask and general registers are taken before the rest is checked. An error is a fault of the thread, and
+/// the handler of that fault finds these registers in its own frame: it returns to them and not behind the call.
 pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fault> {
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-    // The restorer has taken its own address off.
+    // The handler's return has popped the restorer's address.
     let context_at = thread.registers.rsp;
     let place = kernel.memory.within_page(space, context_at, size_of::<UserContext>(), Rights::READ)?;
     let context: UserContext = match place {
@@ -301,26 +303,27 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
             true
         }
         at => {
-            // Mostly it lies in the page that the context has been found in.
+            // In most cases the state lies in the page in which the context has been found.
             let near = place.filter(|_| at / PAGE_SIZE as u64 == context_at / PAGE_SIZE as u64).map(|(page, _)| page);
             take_extended(&mut kernel.memory, space, (at, near), state).is_ok() && fpu::is_acceptable(state)
         }
     };
     if !taken {
-        // Not even a thread that is about to end keeps what the CPU does not accept.
+        // Even a thread that is about to end must not keep a state that the CPU does not accept.
         fpu::initial(state);
     }
     fpu::restore(state);
     let is_whole = taken && from.rip < USER_END && cs == Registers::USER_CODE && ss == Registers::USER_DATA;
     if is_whole {
-        // As on Linux one that cannot be had is not an error here.
+        // As on Linux, an alternate stack that cannot be set is no error here.
         let _ = set_stack(thread, &context.stack);
     }
     super::set_mask(&mut kernel.tasks, id, context.mask);
     if is_whole { Ok(context.registers.rax) } else { Err(Fault::NoRegion) }
 }
 
-/// Takes a thread's extended state out of a frame, into its control block. The page that it begins in may be known.
+/// Copies a thread's extended state from a frame into its control block. `page` is the page that it begins in, if that
+/// is known.
 fn take_extended(
     memory: &mut Memory,
     space: Space,
@@ -336,8 +339,8 @@ fn take_extended(
     Ok(())
 }
 
-/// Takes the general registers of a frame. An instruction pointer that is none of user mode becomes one at which there is
-/// never anything.
+/// Copies the general registers from a frame. An instruction pointer outside user space becomes 0, where nothing is
+/// ever mapped.
 fn take_general(to: &mut Registers, from: &Context) {
     [to.r8, to.r9, to.r10, to.r11, to.r12, to.r13, to.r14, to.r15] = from.r8_to_r15;
     (to.rdi, to.rsi, to.rbp, to.rbx) = (from.rdi, from.rsi, from.rbp, from.rbx);

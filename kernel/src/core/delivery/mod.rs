@@ -1,7 +1,12 @@
-//! Signals as they come to a thread: each time that one is about to leave the kernel.
+//! Delivers signals to a thread, each time that it is about to return to user mode.
 //!
-//! A fault is delivered at once to the thread that made it; what was sent, when a thread that takes it next leaves the
-//! kernel. The frame on the user's stack is laid out as Linux lays it out ([`frame`]).
+//! The signal for a fault is delivered at once to the thread that made it. A signal that was sent is delivered when a
+//! thread that takes it next leaves the kernel. The frame on the user's stack is laid out as Linux lays it out
+//! ([`frame`]).
+//!
+//! For example, a thread waits in `read` and another process sends it SIGUSR1. The wait ends and the thread becomes
+//! runnable; when it is dispatched, [`deliver`] takes the signal and pushes a frame, and the thread returns to user
+//! mode in its handler. The handler's return restores the frame's registers, and `read` returns EINTR or is made again.
 
 pub mod frame;
 
@@ -19,11 +24,11 @@ use cpulocal::InKernel;
 /// A signal that is being delivered.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal {
-    /// Its number and what `siginfo` tells of it.
+    /// The signal's number and the contents of its `siginfo`.
     pub info: SignalInfo,
-    /// The exception behind it.
+    /// The vector of the exception that caused it, or 0.
     pub vector: u64,
-    /// Its error code.
+    /// The exception's error code.
     pub code: u64,
     /// The page fault's address.
     pub address: u64,
@@ -42,8 +47,8 @@ impl From<SignalInfo> for Signal {
     }
 }
 
-/// Gives a thread the signal for its own fault, now. Blocked or ignored, it kills: the thread could
-/// only make the same fault again.
+/// Delivers the signal for a thread's own fault, now. If the signal is blocked or ignored, it kills the process: the
+/// thread could only make the fault again.
 pub fn force(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: Signal) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let number = signal.info.number;
@@ -58,7 +63,8 @@ pub fn force(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: Signal) 
 /// Sends a thread to its handler for a signal.
 fn handle(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, action: Action) {
     if frame::push(kernel, cpu, id, signal, action).is_err() {
-        // Its handler may have another stack. For want of a frame of its own it ends the process.
+        // There is no room for the frame. The handler of SIGSEGV may have another stack; if SIGSEGV's own frame finds
+        // no room either, the process ends.
         let segmentation = Signal { info: from_kernel(SIGSEGV), ..*signal };
         match signal.info.number {
             SIGSEGV => kill(kernel, cpu, id, &segmentation),
@@ -89,7 +95,7 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
         }
         // A division by zero is vector 0 as well.
         (_, 0) if (signal.info.number, signal.info.code) != (SIGFPE, FPE_INTDIV) => {
-            // Programs end each other so; it is out of the ordinary for the one that the run is about.
+            // Programs may well end each other by signals; for the first process it is out of the ordinary.
             let level = if kernel.first == Some(process) { log::Level::Warn } else { log::Level::Info };
             log::log!(level, "{program} ({number}) killed by {killer}, sent to it")
         }
@@ -98,18 +104,19 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
     ending::end_process(kernel, cpu, process, id, Ending::Killed(signal.info.number));
 }
 
-/// Delivers the pending signals that a thread does not block, which has just been chosen to run. Returns false if it
-/// does not run any more.
+/// Delivers the pending signals that the thread just chosen to run does not block. Returns false if the thread cannot
+/// run any more.
 #[inline]
 pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
     !chosen.resumed && kernel.tasks.is_calm() || deliver_to(kernel, cpu, chosen.thread)
 }
 
-/// The same when there is something for somebody.
+/// Delivers signals to a thread, and makes it stop, wait for a fork or go on ending its process, when some thread or
+/// process has such business pending.
 #[inline(never)]
 fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
-        // Mostly so when a handler is to run now.
+        // In most cases a handler is to run now, and nothing else is pending.
         if thread.saved_mask.is_none() && kernel.tasks.is_calm() {
             return true;
         }
@@ -142,7 +149,7 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
             return false;
         }
         let open = match call {
-            // A call that is in the middle of its work, which no handler may see so.
+            // The call is in the middle of its work, which a handler must not see.
             Some(Restart { after_handler: AfterHandler::Waits, .. }) => {
                 with_effect(&kernel.tasks, process, open, |effect| effect != Effect::Handler)
             }
@@ -150,7 +157,7 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
         };
         let info = if open != 0 { take(&mut kernel.tasks, id, process, open) } else { None };
         let Some(info) = info else {
-            // Another mask is in place for as long as the call waits: it is over, or is to be made again.
+            // Another mask is in place for as long as the call waits: the call is over, or is to be made again.
             let Some(saved) = saved.filter(|_| !again) else { return true };
             if let Some(thread) = kernel.tasks.thread_mut(id) {
                 thread.saved_mask = None;

@@ -1,17 +1,19 @@
-//! Changes of an address space that take several visits, which the thread that makes them may not live to end.
+//! Changes of an address space that take several visits to the kernel. The thread that makes one may be ended before it
+//! is complete.
 
 use crate::arch::physical::Memory;
 use crate::core::process::Tasks;
 use containers::{Channel, ContainerId, ThreadId};
 
-/// A thread ends: if its call was changing an address space that others have too, they go on.
+/// Abandons the change of an address space that an ending thread's call was making, so that the other processes that
+/// share the address space can go on.
 pub fn abandon(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId, thread: ThreadId) {
     if memory.container(id).is_some_and(|container| container.changed_by == Some(thread)) {
         abandon_change(memory, tasks, id);
     }
 }
 
-/// The call that was changing an address space does not go on.
+/// Abandons the change of an address space that is under way: its call does not go on.
 pub fn abandon_change(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId) {
     let Some(container) = memory.container_mut(id) else { return };
     container.changed_by = None;
@@ -22,7 +24,7 @@ pub fn abandon_change(memory: &mut Memory, tasks: &mut Tasks, id: ContainerId) {
     }
 }
 
-/// Whether another thread makes a child of a container, and has come to a preemption point.
+/// Whether another thread is forking a container and has come to a preemption point.
 pub fn is_forked_by_another(memory: &Memory, id: ContainerId, thread: ThreadId) -> bool {
     memory.is_forking(id) && memory.container(id).is_some_and(|container| container.changed_by != Some(thread))
 }

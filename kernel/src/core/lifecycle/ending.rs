@@ -1,14 +1,18 @@
-//! Ends of processes that have much.
+//! How large processes end.
 //!
-//! Threads, descriptors and children of a process that ends go one by one, and there may be thousands. Then they go a
-//! few at a time. A thread of the process stays meanwhile: whenever it is about to go to user mode, more of what the
-//! process has goes, and the thread is put back into the ready queue (`delivery::deliver`). Any other thread that gets so
-//! far does the same. When little is left, the process ends.
+//! When a process ends, its threads end, its descriptors are closed and its children are disowned one by one, and there
+//! may be thousands. Then the kernel does a few at a time. One thread of the process stays meanwhile: whenever it is
+//! about to return to user mode, the kernel does another piece of the work and puts the thread back into the ready
+//! queue (`delivery::deliver`). Any other thread of the process that gets that far does a piece in this way too. When
+//! little is left, the process ends.
 //!
-//! A process that has become another program loses the descriptors which `execve` closes in the same way ([`shed`]).
+//! For example, a process with 5,000 open files is killed. Each time its thread is dispatched, the kernel closes some
+//! of the files; between the pieces other threads and other CPUs run.
 //!
-//! **Invariant:** no thread of a process that is ending or shedding goes to user mode. Until the process has ended, others find it
-//! alive, with what it still has.
+//! The descriptors that `execve` closes are closed piece by piece too ([`shed`]).
+//!
+//! **Invariant:** no thread of a process that is ending or shedding returns to user mode. Until the process has ended,
+//! other processes find it alive, with what it still has.
 
 use crate::arch::heap;
 use crate::core::kernel::Kernel;
@@ -17,16 +21,16 @@ use crate::core::signals::SIGKILL;
 use containers::{Budget, Ending, ProcessId, ThreadId};
 use cpulocal::InKernel;
 
-/// Threads, descriptors and children that go at once with their process, of each kind.
+/// The most threads, descriptors or children that a process may have to end at once.
 const FEW: usize = 64;
 
-/// Instructions that one piece takes, roughly. A visit may make four (`boundary::choose`).
+/// How many instructions one piece takes, roughly. A visit to the kernel may make four pieces (`boundary::choose`).
 const PIECE: u64 = 12_000;
 
-/// Instructions that it takes to close some descriptors, roughly.
+/// How many instructions it takes to close a batch of descriptors, roughly.
 const COST_OF_DESCRIPTORS: u64 = 12_000;
 
-/// Ends a process, of which a thread runs on this CPU: now if it has little, else by and by.
+/// Ends a process of which `thread` runs on this CPU: at once if the process has little, else piece by piece.
 pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, thread: ThreadId, how: Ending) {
     if has_much(kernel, id) {
         kernel.tasks.begin_to_end(id, how);
@@ -44,7 +48,8 @@ fn has_much(kernel: &Kernel, id: ProcessId) -> bool {
         || kernel.tasks.children(id).nth(FEW).is_some()
 }
 
-/// A thread of a process that is ending would go to user mode: more goes of what the process has, and at last the process.
+/// Does one piece of ending a process, instead of returning to user mode with `thread`; the last piece ends the
+/// process.
 pub fn go_on(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, thread: ThreadId, how: Ending) {
     let mut budget = Budget::of(PIECE);
     let is_light = lifecycle::end_some_threads(kernel, cpu, id, Some(thread), &mut budget)
@@ -57,7 +62,7 @@ pub fn go_on(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, thread: ThreadI
     }
 }
 
-/// Closes descriptors until the budget is spent; whether none is left that no other process shares.
+/// Closes descriptors until the budget is spent. True if all that are left are shared with another process.
 fn close_some(kernel: &mut Kernel, id: ProcessId, budget: &mut Budget) -> bool {
     let Kernel { memory, tasks, files, .. } = kernel;
     while !budget.is_spent() {
@@ -69,12 +74,12 @@ fn close_some(kernel: &mut Kernel, id: ProcessId, budget: &mut Budget) -> bool {
     false
 }
 
-/// Instructions that it takes to close one descriptor, roughly.
+/// How many instructions it takes to close one descriptor, roughly.
 const COST_OF_A_DESCRIPTOR: u64 = 400;
 
-/// Closes descriptors that `execve` closes: as many as one piece may, and the others when a thread of the process would
-/// go to user mode. If there is no memory for a table of its own, the process is killed: the program that could have been
-/// told is gone.
+/// Closes the descriptors that `execve` closes: as many as one piece allows now, and the rest when a thread of the
+/// process is about to return to user mode. If there is no memory for a descriptor table of its own, the process is
+/// killed: `execve` cannot fail any more, as the program that called it is gone.
 pub fn shed(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
     let mut budget = Budget::of(PIECE);
     let mut from = 0;

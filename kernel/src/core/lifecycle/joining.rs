@@ -1,11 +1,14 @@
-//! What a thread leaves behind in its memory when it ends: the word that its joiner waits for, and the futexes of its robust
-//! list.
+//! What the kernel writes to a thread's memory when the thread ends: the word that its joiner waits for, and the
+//! futexes on its robust list.
+//!
+//! For example, `pthread_join` waits until the word at `clear_child_tid` is 0; the kernel clears it and wakes one
+//! waiter.
 
 use crate::arch::physical::Memory;
 use crate::core::process::Tasks;
 use containers::{Channel, Space, ThreadId};
 
-/// Tells the joiner of a thread that ends.
+/// Clears the word that the joiner of an ending thread waits for, and wakes the joiner.
 pub fn tell_joiner(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId) {
     let clear = tasks.thread(id).map_or(0, |thread| thread.clear_child_tid);
     if clear != 0 && memory.copy_out(space, clear, &0_u32.to_le_bytes()).is_ok() {
@@ -13,7 +16,7 @@ pub fn tell_joiner(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: Thr
     }
 }
 
-/// The channel of a futex that may lie in a mapping that is shared with others: it is the same for all of them.
+/// The channel of a futex. If the futex lies in a shared mapping, all processes that map it get one channel.
 pub fn shared_futex(memory: &Memory, space: Space, address: u64) -> Channel {
     match memory.shared_place(space.container, address) {
         Some((object, offset)) => Channel::SharedFutex(object, offset),
@@ -31,12 +34,12 @@ fn read_pointer(memory: &mut Memory, space: Space, address: u64) -> Option<u64> 
     memory.copy_in(space, address, &mut word).ok().map(|()| u64::from_le_bytes(word))
 }
 
-/// Robust futexes that threads leave that end together, at most.
+/// The most robust futexes that are released when threads end together.
 pub const ROBUST: usize = 2048;
 
-/// Marks the futexes on the robust list of a thread that ends as orphaned, if it is their owner, and wakes a waiter of
-/// each. The list is the program's, so it may be wild or endless: `room` says how many futexes are looked at, at most,
-/// and becomes less by them.
+/// Marks the futexes on an ending thread's robust list as orphaned, if the thread owns them, and wakes a waiter of
+/// each. The program keeps the list, so it may be corrupt or endless: at most `room` futexes are looked at, and `room`
+/// falls by each of them.
 #[inline]
 pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: ThreadId, room: &mut usize) {
     if let Some(thread) = tasks.thread(id).filter(|thread| thread.robust_list != 0) {
@@ -45,7 +48,7 @@ pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: 
     }
 }
 
-/// The same of a list that begins at an address, of the thread with a number.
+/// Releases the robust futexes on the list whose head is at an address, for the thread with a given number.
 #[inline(never)]
 fn release_list(memory: &mut Memory, tasks: &mut Tasks, space: Space, (head, number): (u64, u32), room: &mut usize) {
     const WAITERS: u32 = 0x8000_0000;
@@ -58,7 +61,7 @@ fn release_list(memory: &mut Memory, tasks: &mut Tasks, space: Space, (head, num
     let mut release = |memory: &mut Memory, entry: u64| {
         let address = (entry & !1).wrapping_add(offset);
         let is_mine = |word: u32| word & OWNER == number;
-        // A thread that is about to wait may be saying so in the word on another CPU.
+        // The word is changed atomically: on another CPU a thread that is about to wait may be setting its waiters bit.
         let left = |word| if is_mine(word) { word & WAITERS | OWNER_DIED } else { word };
         if read_word(memory, space, address).is_some_and(is_mine)
             && memory.change_word(space, address, left).is_ok_and(|word| is_mine(word) && word & WAITERS != 0)

@@ -1,4 +1,8 @@
-//! How threads and processes end, and what is given back.
+//! How threads and processes end, and what they give back.
+//!
+//! For example, when `exit_group` ends a process, its threads end, wherever they run; its descriptors are closed, its
+//! container goes with the last process in it, its children are disowned, and its parent gets SIGCHLD. A zombie remains
+//! until the parent has waited for it.
 
 pub mod changing;
 pub mod ending;
@@ -14,7 +18,7 @@ use alloc::vec::Vec;
 use containers::{Budget, Channel, ContainerId, Ending, ProcessId, Space, State, ThreadId};
 use cpulocal::InKernel;
 
-/// Ends a thread that runs on this CPU; with its last thread the process has ended as `how` says.
+/// Ends a thread that runs on this CPU. If it is its process's last thread, the process ends as `how` says.
 pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let process = thread.process;
@@ -25,13 +29,13 @@ pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending
     joining::release_robust(&mut kernel.memory, &mut kernel.tasks, space, id, &mut { joining::ROBUST });
     joining::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, id);
     kernel.tasks.end_thread(id);
-    // It may have been the one that was to take a signal, or the last that was still to stop.
+    // The thread may have been the one that was to take a signal, or the last one that had not stopped yet.
     signals::find_takers(&mut kernel.tasks, process);
     signals::settle_stop(&mut kernel.tasks, process);
 }
 
-/// Ends a process with all its threads and gives back what it held. Its parent can still ask how it
-/// ended; without a parent nothing is left of it.
+/// Ends a process with all its threads and gives back what it held. A zombie remains for its parent to wait for;
+/// without a parent nothing is left of the process.
 pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Ending) {
     if kernel.tasks.process(id).is_none_or(|process| process.ended.is_some()) {
         return;
@@ -59,7 +63,8 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     group.into_iter().for_each(|group| signals::hang_up_orphans(&mut kernel.tasks, group));
 }
 
-/// Whether a process's parent can make the process's group go on: it is in another one of the same session.
+/// Whether a process's parent can continue the process's group: the parent is in another group of the process's
+/// session.
 fn links(kernel: &Kernel, id: ProcessId, parent: Option<ProcessId>) -> bool {
     let find = |id| kernel.tasks.process(id);
     let both = find(id).zip(parent.and_then(find));
@@ -71,8 +76,8 @@ pub fn end_threads(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
     end_some_threads(kernel, cpu, id, None, &mut Budget::unlimited());
 }
 
-/// Ends threads of a process, wherever they run, but for one that is to stay, until the budget is spent. Whether that was
-/// all.
+/// Ends threads of a process, wherever they run, except the one that `stays`, until the budget is spent. True if no
+/// thread is left to end.
 pub fn end_some_threads(
     kernel: &mut Kernel,
     cpu: &InKernel,
@@ -82,14 +87,14 @@ pub fn end_some_threads(
 ) -> bool {
     let me = schedule::this_cpu(cpu);
     if kernel.memory.cpu_count() > 1 {
-        // Their control blocks and their container are in use there until then.
+        // Other CPUs use the threads' control blocks and their container until they have left them.
         kernel.memory.vacate(kernel.tasks.running_on(id).without(me));
     }
     let Some(process) = kernel.tasks.process(id) else { return true };
     let (container, mut left) = (process.container, process.threads);
     let main = (process.main.state != State::Ended).then_some(ThreadId::main(id));
     let space = Space { container, cpu: me };
-    // With nobody else in the container, nobody waits for its threads.
+    // If no other process shares the container, no thread is left that could join these.
     let shared = kernel.memory.container(container).is_some_and(|container| container.processes > 1);
     let mut robust = joining::ROBUST;
     let mut end = |kernel: &mut Kernel, thread| {
@@ -103,7 +108,8 @@ pub fn end_some_threads(
     if let Some(main) = main.filter(|main| Some(*main) != stays) {
         left = end(kernel, main);
     }
-    // Mostly that is all. Else some at a time: neither a search for each nor a list of all.
+    // Most processes have no more threads. The rest end a few at a time: neither a search for each thread nor a list of
+    // all.
     let least = u32::from(stays.is_some());
     while left > least && !budget.is_spent() {
         let others = kernel.tasks.threads_of(id).filter(|thread| Some(*thread) != stays);
@@ -114,12 +120,14 @@ pub fn end_some_threads(
     left == least
 }
 
-/// Threads or children that are ended or disowned before the budget is looked at, and instructions that it takes, roughly.
+/// How many threads or children are ended or disowned before the budget is looked at, and roughly how many instructions
+/// that takes.
 const SOME: usize = 16;
 const COST_OF_THREADS: u64 = 12_000;
 const COST_OF_CHILDREN: u64 = 8_000;
 
-/// A process leaves a container, which ends with the last one; its parent may have waited for that.
+/// Takes a process out of a container, which ends with its last process, and wakes the parent that may have waited for
+/// this (`vfork`).
 pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, container: ContainerId) {
     if let Some(shared) = kernel.memory.container_mut(container) {
         shared.processes -= 1;
@@ -133,8 +141,8 @@ pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, conta
     kernel.tasks.wake_all(Channel::Leaving(id));
 }
 
-/// Tells the parent of a process that has ended, which stays until the parent has waited for it. Without a
-/// parent, or with one that does not want to know, nothing is left of it.
+/// Tells the parent of a process that has ended. The process stays a zombie until the parent has waited for it; without
+/// a parent, or if the parent ignores its children's ends, nothing is left of it.
 fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Option<ProcessId>, how: Ending) {
     let signal = kernel.tasks.process(id).map_or(0, |process| process.exit_signal);
     let action = parent.and_then(|parent| kernel.tasks.process(parent)).map(|it| it.resources.handlers.get(SIGCHLD));
@@ -150,14 +158,14 @@ fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Optio
     }
 }
 
-/// Takes away what is left of an ended process.
+/// Removes a zombie: what is left of an ended process.
 pub fn forget(tasks: &mut Tasks, files: &mut Files, id: ProcessId) {
     files.conceal(id.number());
     tasks.remove_process(id);
 }
 
-/// Children of an ended process have nobody to tell: those that have ended go now, the others then. Goes on until the
-/// budget is spent; whether that was all.
+/// Disowns the children of a process that ends: zombies among them go now, and the other children leave none when they
+/// end. Goes on until the budget is spent; true if no child is left.
 pub fn disown_some(kernel: &mut Kernel, parent: ProcessId, budget: &mut Budget) -> bool {
     while !budget.is_spent() {
         let some: Vec<ProcessId> = kernel.tasks.children(parent).take(SOME).collect();
@@ -180,7 +188,7 @@ pub fn disown_some(kernel: &mut Kernel, parent: ProcessId, budget: &mut Budget) 
     false
 }
 
-/// The first process has ended: so does the run.
+/// Ends the run, because the first process has ended: ends every other process, and leaves the machine.
 fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
     let mut place = 0;
     loop {
