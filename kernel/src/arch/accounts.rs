@@ -1,7 +1,8 @@
-//! Where each CPU's time has gone: entries and cycles by what brought the CPU into the kernel.
+//! Where each CPU's time has gone: entries to the kernel and cycles, by cause. For example, `by_cause` says how many
+//! cycles of the kernel's time went to page faults and other exceptions.
 //!
-//! The boundary writes these counters at each entry and exit, a strategy while it makes a CPU wait; statistics and `/proc`
-//! read them. [`USER_TIME`] and [`IDLE_TIME`] are written by assembly as well.
+//! The boundary writes these counters at each entry and exit, and a strategy while it makes a CPU wait; statistics and
+//! `/proc` read them. The entry code writes [`USER_TIME`] as well.
 
 use super::clock;
 use super::cpulocal::{Counters, counters};
@@ -15,7 +16,7 @@ use cpulocal::{InKernel, cpu_local};
 pub enum Cause {
     /// The `syscall` instruction.
     SystemCall,
-    /// A fault of the running program's.
+    /// A fault of the running program.
     Exception,
     /// A device or the timer.
     Interrupt,
@@ -25,14 +26,15 @@ pub enum Cause {
 pub struct Counts {
     /// Entries to level 1, by [`Cause`].
     pub level1: [Cell<u64>; 3],
-    /// Interrupts taken at level 1, which made it level 2.
+    /// Interrupts at level 1, each of which raised the level to 2.
     pub level2: Cell<u64>,
     /// Entries from the idle loop; they are in `level1` too.
     pub from_idle: Cell<u64>,
-    /// Cycles of exceptions and of interrupts, their waits included. Those of system calls are what is left of
-    /// the kernel's time, so that the way in and out of a call need not count them.
+    /// Cycles of exceptions and of interrupts, their waits included. The cycles of system calls are the rest of the
+    /// kernel's time, so that the path in and out of a call need not count them.
     trapped: [Cell<u64>; 2],
-    /// When this CPU's time began: the boot CPU's when the boot was over, a further one's when it came up.
+    /// The time-stamp at which this CPU's accounts begin: for the boot CPU the end of the boot, for a further CPU the
+    /// moment when it came up.
     pub since: Cell<u64>,
 }
 
@@ -45,7 +47,8 @@ pub struct Cycles {
     pub user: u64,
     /// In the kernel.
     pub kernel: u64,
-    /// In the kernel, by [`Cause`]. With a lock: holding it, but for requests that an interrupt answers without.
+    /// In the kernel, by [`Cause`]. With a lock this is the time that the CPU holds it, and the time of requests that
+    /// an interrupt answers without it.
     pub by_cause: [u64; 3],
     /// Waiting to be let into the kernel, by [`Cause`].
     pub waits: [u64; 3],
@@ -53,12 +56,12 @@ pub struct Cycles {
     pub idle: u64,
 }
 
-/// This CPU's waits to be let into the kernel, by [`Cause`]. Whoever need not wait pays nothing for them.
+/// This CPU's waits to be let into the kernel, by [`Cause`]. A CPU that need not wait pays nothing for them.
 #[cfg(feature = "smp")]
 pub struct Waits {
-    /// How many.
+    /// How many waits.
     pub count: [Cell<u64>; 3],
-    /// Their cycles; while one goes on, less the time of its beginning.
+    /// The cycles of the waits; while a wait goes on, less the time-stamp of its start.
     pub cycles: [Cell<u64>; 3],
 }
 
@@ -79,18 +82,18 @@ cpu_local! {
 
 #[cfg(feature = "smp")]
 cpu_local! {
-    /// What this CPU's waits come to.
+    /// This CPU's waits.
     pub static WAITS: Waits = Waits {
         count: [const { Cell::new(0) }; 3],
         cycles: [const { Cell::new(0) }; 3],
     };
 }
 
-/// How a CPU's cycles since the boot divide. What is neither user mode nor idle nor waiting is the kernel's.
+/// How a CPU's cycles since the boot divide. Time that is neither user mode nor idle nor waiting is the kernel's.
 pub fn cycles(of: Cpu) -> Cycles {
     let now = clock::rdtsc();
-    // What has begun and not ended yet has had the time of its beginning subtracted, which is more than it
-    // can ever add up to: it is negative until then.
+    // From a time that is still running its start has been subtracted, which is more than it can ever add up to: its
+    // value is negative until it ends.
     let up_to_now = |time: u64| if (time as i64) < 0 { time.wrapping_add(now) } else { time };
     let user = up_to_now(user_time(of));
     let since = |cpu: Cpu| counters(cpu, &COUNTS).since.get();
@@ -107,19 +110,19 @@ pub fn cycles(of: Cpu) -> Cycles {
 }
 
 impl Cycles {
-    /// Waiting to be let into the kernel, whatever for.
+    /// Cycles of waiting to be let into the kernel, for all causes together.
     pub fn waiting(&self) -> u64 {
         self.waits.iter().sum()
     }
 }
 
-/// What a CPU has in [`USER_TIME`]. The entry code adds the two halves of its counter one after the other, with
-/// interrupts off, and another CPU may look between the two: what counts is what stays for longer than that.
-/// It does soon, since who asks is in the kernel: the other one waits for the strategy if it comes in.
+/// The value of a CPU's [`USER_TIME`]. The entry code adds the two halves of the counter one after the other, with
+/// interrupts off, and another CPU may read between the two; so this reads until a value stays for longer than that
+/// takes. It soon does, because the reader is in the kernel: the other CPU waits for the strategy if it comes in.
 ///
-/// Should a hypervisor stop it just there and for so long, this once 2³² cycles are missing or too many.
+/// If a hypervisor stops the other CPU just between the two for that long, this value is wrong by 2³² cycles, once.
 fn user_time(of: Cpu) -> u64 {
-    /// Far longer than two instructions take, in cycles.
+    /// In cycles, far longer than two instructions take.
     const LONG: u64 = 1000;
     let read = || counters(of, &USER_TIME).get();
     let mut time = read();
@@ -141,7 +144,7 @@ pub fn count(counter: &Cell<u64>) {
     counter.set(counter.get().wrapping_add(1));
 }
 
-/// User mode, idleness or a wait begins now.
+/// Notes that a time in user mode, idle or waiting begins now; returns the time-stamp.
 #[inline(always)]
 pub fn begin(time: &Cell<u64>) -> u64 {
     let now = clock::rdtsc();
@@ -149,7 +152,7 @@ pub fn begin(time: &Cell<u64>) -> u64 {
     now
 }
 
-/// User mode, idleness or a wait ends now.
+/// Notes that a time in user mode, idle or waiting ends now; returns the time-stamp.
 #[inline(always)]
 pub fn end(time: &Cell<u64>) -> u64 {
     let now = clock::rdtsc();
@@ -157,13 +160,13 @@ pub fn end(time: &Cell<u64>) -> u64 {
     now
 }
 
-/// An exception or interrupt has begun.
+/// Notes that an exception or interrupt has begun.
 pub fn trap_began(cpu: &InKernel, cause: Cause, when: u64) {
     let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
     time.set(time.get().wrapping_sub(when));
 }
 
-/// And ends. A system call is left out: see [`Counts`].
+/// Notes that an exception or interrupt has ended. The time of a system call is not counted: see [`Counts`].
 pub fn trap_ended(cpu: &InKernel, cause: Cause, when: u64) {
     if cause != Cause::SystemCall {
         let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
@@ -177,7 +180,7 @@ pub fn waited(cpu: Cpu) -> [u64; 3] {
     counters(cpu, &WAITS).cycles.map(Cell::into_inner)
 }
 
-/// The only CPU never waits.
+/// No cycles: the only CPU never waits.
 #[cfg(not(feature = "smp"))]
 fn waited(_: Cpu) -> [u64; 3] {
     [0; 3]

@@ -1,8 +1,8 @@
-//! What the entry code reads and writes: the registers of the thread that runs here, the frame of a system call, the
-//! level, and the two times that begin and end in assembly.
+//! The data of the entry code: where the current thread's registers go, the frame of a system call, the level, and the
+//! times in user mode and idle.
 //!
-//! The entry code itself belongs to the boundary (`boundary::entry`). Its data stands down here, because the scheduler names
-//! a thread's control block to it, and accounts read the times.
+//! The entry code itself belongs to the boundary (`boundary::entry`). Its data is in this lower layer because the
+//! scheduler names a thread's control block to it, and the accounts read the times.
 
 use super::gdt;
 use containers::Registers;
@@ -10,12 +10,13 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use cpulocal::{InKernel, cpu_local};
 
-/// What a system call leaves on the kernel stack: its arguments, and where to go back to.
+/// The frame that a system call pushes on the kernel stack: its arguments, and the user's rip, flags and stack pointer
+/// for the return.
 #[repr(C)]
 pub struct SystemCall {
     /// rdi, rsi, rdx, r10, r8, r9.
     pub arguments: [u64; 6],
-    /// Where the call was made, behind the instruction.
+    /// The address behind the `syscall` instruction.
     pub rip: u64,
     /// The user's flags.
     pub rflags: u64,
@@ -23,26 +24,27 @@ pub struct SystemCall {
     pub rsp: u64,
     /// rax.
     pub number: u64,
-    /// Who sees a call is in the kernel, on the CPU that the call was made on.
+    /// Proof that code with a reference to this call is in the kernel, on the CPU that the call was made on.
     pub cpu: InKernel,
 }
 
-/// Returned instead of a system call's result: the thread does not go straight back. No result has this
+/// Returned instead of a system call's result: the thread does not return to user mode at once. No result has this
 /// value; errors end at -4095.
 pub const STAYS: u64 = -4096_i64 as u64;
 
 cpu_local! {
-    /// The end of the current thread's [`Registers`].
+    /// The address of the end of the current thread's [`Registers`].
     pub static FRAME_END: Cell<u64> = Cell::new(0);
-    /// The execution level: 0 in user mode and the idle loop, 1 in the kernel, 2 when that was
-    /// interrupted. Kept by the boundary; the entry code reads it to tell the idle loop from level 1.
+    /// The execution level: 0 in user mode and the idle loop, 1 in the kernel, 2 when the kernel was interrupted. The
+    /// boundary keeps it; the entry code reads it to tell the idle loop from level 1.
     pub static LEVEL: Cell<u64> = Cell::new(1);
-    /// Cycles in user mode.
+    /// Cycles that this CPU has spent in user mode.
     ///
-    /// The time-stamp counter is added where a time ends and subtracted where it begins, so that no start
-    /// need be remembered; while a time runs, what is here is that much short.
+    /// The entry code subtracts the time-stamp counter where a time begins and adds it where it ends, so that no start
+    /// need be remembered. While a time runs, the value is too small by the counter at its start.
     pub static USER_TIME: Cell<u64> = Cell::new(0);
-    /// Cycles halted; kept in the same way.
+    /// Cycles that this CPU has spent in the idle loop; the boundary subtracts and adds the counter as [`USER_TIME`]
+    /// describes.
     pub static IDLE_TIME: Cell<u64> = Cell::new(0);
 }
 
@@ -53,17 +55,17 @@ pub fn set_frame(cpu: &InKernel, registers: &mut Registers) {
     gdt::set_rsp0(end);
 }
 
-/// The registers that the current thread leaves through.
+/// The registers with which the current thread returns to user mode.
 #[inline(always)]
 pub fn frame(cpu: &InKernel) -> *const Registers {
     (FRAME_END.get(cpu).get() - size_of::<Registers>() as u64) as *const Registers
 }
 
-/// Vector and error code of the exception or interrupt that the current thread came in by.
+/// Vector and error code of the exception or interrupt by which the current thread entered the kernel.
 pub fn cause(cpu: &InKernel) -> (u64, u64) {
     let registers = frame(cpu);
-    // SAFETY: `set_frame` named this control block, and control blocks stay where they are. A non-maskable interrupt asks
-    // while somebody may be writing there, so each word is read at once.
+    // SAFETY: `set_frame` named this control block, and control blocks stay where they are. A non-maskable interrupt
+    // may ask while the interrupted code writes there, so each word is read in one access.
     unsafe { ((&raw const (*registers).vector).read_volatile(), (&raw const (*registers).code).read_volatile()) }
 }
 

@@ -1,10 +1,11 @@
-//! Physical memory: the frames and, through the direct map, their contents.
+//! Physical memory: the frames and, through the direct map, their contents. For example, the byte at physical address
+//! 0x1234 is read at [`DIRECT_MAP`] + 0x1234.
 //!
-//! [`Frames`] is the machine behind the model's [`PhysicalMemory`] and [`Translation`]. The direct map
-//! holds exactly the memory that the boot loader called usable, so that every frame that can be
-//! allocated can be reached, and nothing else can. User threads on other CPUs may have the same frame mapped, so
-//! bytes are copied in assembly, and a word that must be whole is read or written by a volatile or atomic access. Each
-//! access looks at the frame's reference count, which keeps the interface safe.
+//! [`Frames`] implements the model's [`PhysicalMemory`] and [`Translation`] on the machine. The direct map holds
+//! exactly the memory that the boot loader called usable, so every frame that can be allocated can be reached, and
+//! nothing else can. User threads on other CPUs may have a frame mapped while the kernel uses it, so bytes are copied
+//! in assembly, and a word that must be whole is read or written by a volatile or atomic access. Each access checks the
+//! frame's reference count, which keeps the interface safe.
 
 use super::bootinfo::{BootInfo, Module};
 use super::deferred::{self, Notes};
@@ -26,16 +27,16 @@ use zerocopy::FromBytes;
 /// The memory subsystem on this machine.
 pub type Memory = containers::Memory<Frames>;
 
-/// Where the direct map begins: physical address zero.
+/// The virtual address of physical address zero, where the direct map begins.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
-/// Physical memory from here on has no frame number (32 bits) and is left out.
+/// Physical memory from this address on has no frame number (32 bits) and is left out.
 pub const MEMORY_END: u64 = 16 << 40;
 
-/// What the boot's first page tables map, and so what can be used until the final ones are loaded.
+/// The end of the memory that the boot's first page tables map; no more can be used until the final ones are loaded.
 const EARLY_END: u64 = 4 << 30;
 
-/// Above so many pages, forgetting them all is quicker than one by one.
+/// Above so many pages, flushing the whole TLB is quicker than `invlpg` for each page.
 const INVALIDATE_ALL: u64 = 32;
 
 /// The frames of the machine.

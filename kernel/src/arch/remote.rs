@@ -1,7 +1,7 @@
-//! What CPUs ask of each other: to forget translations, to leave what they run, to look again at who runs.
+//! Requests between CPUs: to forget TLB entries, to leave user mode, to reschedule.
 //!
-//! A request is waited for, and only the CPU that holds the giant lock makes one, so there is one at a
-//! time. A CPU answers from wherever it is:
+//! The CPU that makes a request waits for the answers. Only the CPU that holds the giant lock makes one, so there is
+//! one request at a time. Another CPU answers from where it is:
 //!
 //! | where | by |
 //! | --- | --- |
@@ -9,7 +9,11 @@
 //! | waiting for the giant lock, interrupts off | looking in each round of its spin |
 //! | level 1 | never asked: it holds the lock |
 //!
-//! The second row is what keeps the machine from a deadlock: who asks holds what the other waits for.
+//! The second row keeps the machine from a deadlock: the CPU that asks holds the lock that the other one waits for.
+//!
+//! For example, CPU 0 calls `munmap` while CPU 1 runs another thread of the program (a TLB shootdown). CPU 0 writes the
+//! range, puts CPU 1 into `ASKED` and interrupts it. CPU 1 executes `invlpg` for each page and clears its bit; CPU 0
+//! sees `ASKED` empty and goes on.
 
 use super::apic::{self, Command};
 use super::patience::Patience;
@@ -31,34 +35,34 @@ static IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 /// The CPUs that have come up, the boot CPU included.
 static ONLINE: AtomicU64 = AtomicU64::new(1);
 
-/// The CPUs that have not answered the request yet. Written last by who asks, with `Release`, so that who
-/// finds itself in it sees the range; cleared with `Release`, so that who asks sees what has been done.
+/// The CPUs that have not answered the request yet. The asking CPU writes it last, with `Release`, so that a CPU that
+/// finds itself in it sees the range; each CPU clears its bit with `Release`, so that the asking CPU sees the work
+/// done.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// What is to be forgotten; an empty range asks a CPU to leave what it runs.
+/// The addresses whose translations are to be forgotten; an empty range asks a CPU to leave the thread that it runs.
 static RANGE: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 cpu_local! {
     /// The address of this CPU's global page directory.
     static GLOBAL: Cell<u64> = Cell::new(0);
-    /// Interrupts that this CPU has sent to others.
+    /// How many interrupts this CPU has sent to other CPUs.
     pub static SENT: Cell<u64> = Cell::new(0);
 }
 
-/// What a look for requests came to.
+/// The result of a look for requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// There was none.
+    /// There was no request.
     Nothing,
-    /// Translations were forgotten; this CPU may go on as it was.
+    /// This CPU has forgotten translations and may go on as it was.
     Forgot,
-    /// This CPU is on its global page directory. What it ran may be gone: it must go through level 1 before
+    /// This CPU is on its global page directory. The thread that it ran may be gone: it must go through level 1 before
     /// it looks at its thread.
     Left,
 }
 
-/// Enters this CPU, which has come up and runs on its global page directory, into the list of those who can
-/// be asked.
+/// Enters this CPU into the set of CPUs that can be asked. It has come up and runs on its global page directory.
 pub fn enlist(cpu: &InKernel) {
     let number = super::cpulocal::number(cpu);
     GLOBAL.get(cpu).set(Cr3::read().0.start_address().as_u64());
@@ -87,23 +91,23 @@ fn interrupt(cpu: &InKernel, cpus: CpuSet, vector: u8) {
     cpus.iter().for_each(|to| apic::send(id(to), Command::Interrupt(vector)));
 }
 
-/// Makes these CPUs look again at who runs. Nobody waits for that.
+/// Makes these CPUs reschedule. The caller does not wait for that.
 pub fn reschedule(cpu: &InKernel, cpus: CpuSet) {
     interrupt(cpu, cpus, idt::RESCHEDULE);
 }
 
-/// Wakes CPUs that have halted while they wait for the giant lock.
+/// Wakes CPUs that have halted while waiting for the giant lock.
 pub fn wake(cpu: &InKernel, cpus: CpuSet) {
     interrupt(cpu, cpus, idt::REQUEST);
 }
 
-/// Makes other CPUs forget their translations of a range of user pages; returns when they have.
+/// Makes other CPUs forget their translations of a range of user pages (a TLB shootdown); returns when they have.
 pub fn invalidate(cpu: &InKernel, cpus: CpuSet, range: Range<u64>) {
     ask(cpu, cpus, range);
 }
 
-/// Takes other CPUs out of user mode and onto their global page directories; returns when they are there.
-/// They wait to be let into the kernel, and will not touch the threads that they ran before that.
+/// Takes other CPUs out of user mode and onto their global page directories; returns when they are there. From there
+/// they wait to be let into the kernel, and do not touch the threads that they ran before they are.
 pub fn vacate(cpu: &InKernel, cpus: CpuSet) {
     ask(cpu, cpus, 0..0);
 }

@@ -1,13 +1,13 @@
 //! Starts the further CPUs.
 //!
-//! INIT, SIPI, SIPI (SDM volume 3, section 9.4.4). The reset, which takes longest, all go through together;
-//! then one after the other runs the [`trampoline`] into long mode, draws its number, and
-//! waits. The boot CPU makes its page directory, CPU-local section and stacks, lets it in, and compares
-//! the time-stamp counters while nothing else goes on. Then it halts, and the next one's turn has come:
-//! CPUs that spin side by side would only keep each other up where a host plays many of them.
+//! INIT, SIPI, SIPI (SDM volume 3, section 9.4.4). All CPUs go through the reset, which takes longest, together; then
+//! one after the other runs the [`trampoline`] into long mode, draws its number, and waits. The boot CPU makes the new
+//! CPU's page directory, CPU-local section and stacks, lets it in, and compares the time-stamp counters while no other
+//! CPU works. Then the new CPU halts, and the next one's turn comes: on a host that emulates many CPUs, CPUs that spin
+//! side by side would only slow each other down.
 //!
-//! A CPU that does not come is left out. One that comes late takes the place of one that is awaited, or
-//! finds the list closed, and halts for good.
+//! A CPU that does not come up in time is left out. A CPU that is late takes the place of one that is awaited, or finds
+//! the list closed and halts for good.
 
 use super::acpi::Platform;
 use super::apic::{self, Command};
@@ -26,24 +26,24 @@ use x86_64::registers::model_specific::Msr;
 const AFTER_INIT: u64 = 10_000_000;
 const AFTER_STARTUP: u64 = 200_000;
 
-/// How long the next CPU may take to come up, in nanoseconds: far longer than any does, even where a busy
-/// host plays the machine.
+/// How long the next CPU may take to come up, in nanoseconds: far longer than any CPU takes, even on an emulator with a
+/// busy host.
 const PATIENCE: u64 = 5_000_000_000;
 
-/// Numbers drawn by CPUs that have reached long mode; [`CLOSED`] and above: no more are taken.
+/// How many numbers CPUs that have reached long mode have drawn; from [`CLOSED`] on, no more CPUs are taken.
 pub(super) static ARRIVED: AtomicU32 = AtomicU32::new(0);
 pub(super) const CLOSED: u32 = 1 << 16;
 
-/// What the CPU that drew number n − 1 is waiting for: the address of its page directory, then used with the
-/// stack pointer beside it.
+/// The address of the page directory that the CPU with number n − 1 is waiting for, which it uses with the stack
+/// pointer beside it.
 pub(super) static DIRECTORIES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 pub(super) static STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
-/// What a further CPU goes on with when it has come up.
+/// The function that a further CPU runs when it has come up.
 static THEN: Once<fn(&InKernel) -> !> = Once::new();
 
-/// Starts all CPUs but this one, whose global page directory is `boot`; returns those of all by number. Each goes on with
-/// `then`, at level 1, interrupts off.
+/// Starts all CPUs but this one, whose global page directory is `boot`. Returns the global page directories of all
+/// CPUs, by number. Each started CPU goes on with `then`, at level 1, interrupts off.
 pub fn start(
     frames: &mut Frames,
     boot: GlobalDirectory,
@@ -102,7 +102,7 @@ pub fn start(
     globals
 }
 
-/// Makes what a CPU needs.
+/// Makes a CPU's page directory, CPU-local section and stacks.
 fn prepare(frames: &mut Frames, cpu: Cpu) -> Result<GlobalDirectory, OutOfFrames> {
     let global = paging::build_further(frames)?;
     cpulocal::map(frames, cpu, global.pml4)?;
@@ -110,7 +110,7 @@ fn prepare(frames: &mut Frames, cpu: Cpu) -> Result<GlobalDirectory, OutOfFrames
     Ok(global)
 }
 
-/// Lets a CPU in and compares its clock; false if it does not come.
+/// Lets a CPU in and compares its clock; false if the CPU does not come up.
 fn let_in(cpu: Cpu, global: &GlobalDirectory) -> bool {
     let index = usize::from(cpu.0) - 1;
     STACKS[index].store(stack::kernel(cpu).end, Relaxed);
@@ -119,7 +119,7 @@ fn let_in(cpu: Cpu, global: &GlobalDirectory) -> bool {
     wait_for(|| remote::online().contains(cpu), PATIENCE)
 }
 
-/// Where a further CPU enters Rust: on its own stack and page directory, level 1, interrupts off.
+/// The point at which a further CPU enters Rust: on its own stack and page directory, at level 1, interrupts off.
 pub(super) extern "C" fn further_main(number: u64) -> ! {
     let number = Cpu(number as u8);
     idt::init();
@@ -145,7 +145,7 @@ fn wait(nanoseconds: u64) {
     }
 }
 
-/// Waits until something holds; false if it does not within so many nanoseconds.
+/// Waits until a condition holds; false if it does not within `patience` nanoseconds.
 fn wait_for(holds: impl Fn() -> bool, patience: u64) -> bool {
     let since = clock::nanoseconds();
     while !holds() {
@@ -157,32 +157,35 @@ fn wait_for(holds: impl Fn() -> bool, patience: u64) -> bool {
     true
 }
 
-/// Time is to be the same on all CPUs: each one's time-stamp counter is compared with the boot CPU's as it
-/// comes up.
+/// Keeps time equal on all CPUs: compares each CPU's time-stamp counter with the boot CPU's when the CPU comes up.
 ///
-/// The boot CPU asks and notes when it asked and when the answer came; the other's counter, read between
-/// the two, should lie between them. Of several rounds the shortest says most.
+/// The boot CPU asks, and notes when it asked and when the answer came. The other CPU reads its counter between the two
+/// moments, so the reading should lie between them. Of several rounds the shortest is the most exact.
+///
+/// For example, the boot CPU asks at 1,000 and has the answer at 1,200; if the other CPU read 1,600, its counter is
+/// ahead by 500, and that is wrong by 100 at most.
 mod skew {
     use super::*;
 
-    /// The round that the boot CPU asks for; [`DONE`]: none any more.
+    /// The round that the boot CPU asks for; [`DONE`] after the last round.
     static ASKED: AtomicU64 = AtomicU64::new(0);
-    /// The round that has been answered, and the counter then.
+    /// The round that has been answered, and the other CPU's counter at that moment.
     static ANSWERED: AtomicU64 = AtomicU64::new(0);
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    /// What the other CPU is to add to its counter, as two's complement.
+    /// The number that the other CPU is to add to its counter, in two's complement.
     static CORRECTION: AtomicU64 = AtomicU64::new(0);
-    /// By how many ticks each CPU's counter was found to be ahead at last, as two's complement, and by how many that
-    /// may be wrong.
+    /// For each CPU, by how many ticks its counter was found to be ahead in the end, in two's complement, and by how
+    /// many ticks that may be wrong.
     pub(super) static FOUND: [[AtomicU64; 2]; MAX_CPUS] = [const { [AtomicU64::new(0), AtomicU64::new(0)] }; MAX_CPUS];
 
     const DONE: u64 = u64::MAX;
     const CORRECT: u64 = u64::MAX - 1;
-    /// Rounds of a comparison.
+    /// How many rounds a comparison takes.
     const ROUNDS: u64 = 8;
     const TSC_ADJUST: u32 = 0x3b;
 
-    /// How far the other CPU's counter is ahead, and by how much that may be wrong, in ticks.
+    /// The difference between two counters, in ticks: how far the other CPU's counter is ahead, and by how much that
+    /// may be wrong.
     struct Difference {
         ahead: i64,
         unsure: u64,
@@ -198,7 +201,7 @@ mod skew {
             difference = measure().unwrap_or(difference);
         }
         ASKED.store(DONE, Release);
-        // It clears the word, so that the next CPU does not take it for its own.
+        // The other CPU clears the word, so that the next CPU does not take it for its own.
         wait_for(|| ASKED.load(Acquire) == 0, PATIENCE);
         let Difference { ahead, unsure } = difference;
         FOUND[usize::from(cpu.0)][0].store(ahead as u64, Relaxed);
@@ -216,7 +219,7 @@ mod skew {
                 return None;
             }
             let after = clock::rdtsc_ordered();
-            // Rounded up: the answer may be as late as `after` itself, and is then the greater half away.
+            // Rounded up: the answer may be as late as `after` itself, and then it is the greater half away.
             let unsure = (after - before).div_ceil(2);
             if best.as_ref().is_none_or(|best| unsure < best.unsure) {
                 let ahead = COUNTER.load(Relaxed).wrapping_sub(before + unsure) as i64;
@@ -226,13 +229,13 @@ mod skew {
         best
     }
 
-    /// Asks for a round; false if the other CPU does not answer.
+    /// Asks the other CPU for a round; false if it does not answer.
     fn round(number: u64) -> bool {
         ASKED.store(number, Release);
         wait_for(|| ANSWERED.load(Acquire) == number, PATIENCE)
     }
 
-    /// The other side: answers until it is told that it is done.
+    /// The other CPU's side of the comparison: answers rounds until the boot CPU says that it is done.
     pub(super) fn answer() {
         let mut last = DONE;
         loop {
@@ -262,8 +265,8 @@ mod skew {
     }
 }
 
-/// By how many ticks a CPU's time-stamp counter was found to be ahead of the boot CPU's when it came up, and at most
-/// by how many that is wrong. What could be mended has been.
+/// By how many ticks a CPU's time-stamp counter was ahead of the boot CPU's when it came up, after any correction, and
+/// at most by how many ticks that is wrong.
 pub fn skew(of: Cpu) -> (i64, u64) {
     let [ahead, unsure] = &skew::FOUND[usize::from(of.0)];
     (ahead.load(Relaxed) as i64, unsure.load(Relaxed))

@@ -1,8 +1,12 @@
-//! System calls: finding the one asked for, and what all of them share.
+//! System calls: how the kernel finds the call asked for, and what all calls share.
 //!
-//! A call is a function of its [`Caller`] and the subsystems that it touches. It returns an
-//! [`Answer`]: a value, an error number, or that the thread has been parked or is gone. The table is
-//! [`table`], and the calls on files have theirs; the calls themselves are grouped by what they are about.
+//! A call is a function of its [`Caller`] and the subsystems that it touches. It returns an [`Answer`]: a value, an
+//! error number, or that the thread has been parked or is gone. The calls are in [`table`], those on files in a table
+//! of their own, and the functions are grouped by subject.
+//!
+//! For example, `getrandom(buffer, length, flags)` is number 318. The boundary finds its [`Entry`], which calls
+//! `system::getrandom` with the [`Caller`], `memory`, `tasks` and `random`. It answers `Ok(Reply::Value(length))`,
+//! which the thread finds in rax; `Err(Errno::EFAULT)` becomes −14 there.
 
 pub mod advice;
 pub mod files;
@@ -29,7 +33,7 @@ use table::{ALWAYS, LONG};
 pub use table::{Entry, each_made, find};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Who makes a call, and with what.
+/// The thread that makes a call, and the call's arguments.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     /// The calling thread.
@@ -46,16 +50,16 @@ pub struct Caller<'a> {
     pub arguments: &'a [u64; 6],
 }
 
-/// How a call ends that has not failed.
+/// How a call that has not failed ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// With a value.
+    /// The call returns a value.
     Value(u64),
-    /// Later: the thread has been parked, and its wait says how.
+    /// The call ends later: the thread has been parked, and its wait says how.
     Parked,
-    /// Not yet: it has come to a preemption point, and is made again.
+    /// The call has come to a preemption point, and is made again.
     Again,
-    /// Not at all: the thread is gone, or its registers have been set to something else.
+    /// The call does not return: the thread is gone, or its registers have been set to something else.
     Gone,
 }
 
@@ -67,7 +71,7 @@ pub const DONE: Answer = Ok(Reply::Value(0));
 
 /// The answer with a value.
 pub fn value(value: impl TryInto<u64>) -> Answer {
-    // What does not fit would be an error's representation.
+    // A value that does not fit would look like an error.
     Ok(Reply::Value(value.try_into().unwrap_or(0)))
 }
 
@@ -82,7 +86,7 @@ pub fn no_memory(_: NoMemory) -> Errno {
 }
 
 impl<'a> Caller<'a> {
-    /// Of a call that is being made.
+    /// The caller of the call that this CPU is making.
     #[inline(always)]
     fn of(call: &'a SystemCall) -> Caller<'a> {
         let Running { thread, process, space, resumed } =
@@ -90,7 +94,7 @@ impl<'a> Caller<'a> {
         Caller { thread, process, space, resumed, number: call.number, arguments: &call.arguments }
     }
 
-    /// The same with other arguments.
+    /// This caller, with other arguments.
     fn with<'b>(&self, arguments: &'b [u64; 6]) -> Caller<'b>
     where
         'a: 'b,
@@ -116,15 +120,16 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Makes a system call that may be long or use the kernel's heap, and returns what the shared entry code
-/// takes for a result.
+/// Makes a system call that may be long or use the kernel's heap. Returns the result for the entry code: rax, or
+/// [`STAYS`].
 #[inline]
 pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     let cpu = &call.cpu;
     if entry.is(LONG) {
         interrupts::enable();
     }
-    // Every call may use some kernel heap, or give some back; what it may use is there before it starts.
+    // Every call may use some kernel heap, or give some back; the heap has what the call may use before the call
+    // starts.
     let memory = &mut kernel.memory;
     let result = if heap::settle(&mut memory.physical) || entry.is(ALWAYS) || has_room_after_all(memory) {
         (entry.make)(call, kernel)
@@ -134,7 +139,7 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     };
     if entry.is(LONG) {
         interrupts::disable();
-        // What they have left to do is done before the CPU leaves.
+        // The work that interrupts have left is done before the CPU leaves.
         if deferred::any(cpu) {
             kernel.tasks.attention.insert(schedule::this_cpu(cpu));
         }
@@ -142,7 +147,7 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
     result
 }
 
-/// Whether there is room for the heap's reserve when some of what is left of others has been taken apart.
+/// Whether there is room for the heap's reserve once some of the remains of ended processes have been taken apart.
 #[cold]
 fn has_room_after_all(memory: &mut Memory) -> bool {
     let wanted = memory.physical.free() + REMAINS_FOR_THE_HEAP;
@@ -151,10 +156,11 @@ fn has_room_after_all(memory: &mut Memory) -> bool {
         && memory.physical.has_room_for_bookkeeping()
 }
 
-/// Frames that are taken from remains for the heap at a time.
+/// How many frames are taken from remains for the heap at a time.
 const REMAINS_FOR_THE_HEAP: usize = 256;
 
-/// A call that may not begin, as the kernel's heap has no reserve, or may not go on after a preemption point.
+/// Refuses a call because the kernel's heap has no reserve: the call may not begin, or not go on after a preemption
+/// point.
 #[cold]
 fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
     changing::abandon(&mut kernel.memory, &mut kernel.tasks, caller.space.container, caller.thread);
@@ -167,7 +173,8 @@ fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
     }
 }
 
-/// An answer as a thread finds it in rax; [`STAYS`] if it finds none now, and somebody else is to run.
+/// An answer as the thread finds it in rax; [`STAYS`] if the thread does not return to user mode now, and the CPU must
+/// reschedule.
 #[inline(always)]
 fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> u64 {
     match answer {
@@ -180,13 +187,13 @@ fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> u64 {
     }
 }
 
-/// Whether a call's time is over.
+/// Whether a call's deadline has passed.
 pub fn is_over(deadline: Option<u64>) -> bool {
     deadline.is_some_and(|deadline| deadline <= crate::arch::clock::nanoseconds())
 }
 
-/// What is known of the caller's call if it is made again. To be asked by every call that can wait so:
-/// what is left of one wait must not go into a later call.
+/// The state that the caller's call left when it is made again. Every call that can wait must take it, so that the
+/// state left by one wait does not go into a later call.
 #[inline(always)]
 pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
     if !caller.resumed {
@@ -196,33 +203,35 @@ pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
     let restart = thread.restart.take();
     let waits = restart.is_some_and(|call| call.after_handler == AfterHandler::Waits);
     if thread.saved_mask.is_some() || waits && !tasks.is_calm() {
-        // The mask of its wait is still there, or handlers have been made to wait until it is over: if it does not wait
-        // again, somebody has to look.
+        // The mask of the call's wait is still in place, or handlers wait until the call is over. If the call does not
+        // wait again, the thread must be looked at before it returns to user mode.
         tasks.alert(caller.thread);
     }
     restart
 }
 
-/// The preemption point where the caller's call goes on: all zero if it begins.
+/// The preemption point at which the caller's call goes on; all zero if the call begins.
 #[inline(always)]
 pub fn point(tasks: &mut Tasks, caller: &Caller) -> Point {
     let (progress, place) = restart(tasks, caller).map_or((0, 0), |restart| (restart.progress, restart.place));
     Point { progress, place, ends_for_handlers: false }
 }
 
-/// Where the caller's call goes on, in whatever it counts; 0 if it begins. For calls that return no number of bytes.
+/// The place at which the caller's call goes on, in the call's own unit; 0 if it begins. For calls that return no
+/// number of bytes.
 #[inline(always)]
 pub fn place(tasks: &mut Tasks, caller: &Caller) -> u64 {
     point(tasks, caller).place
 }
 
-/// The caller's call has come to a preemption point: it goes on there when it is made again, and handlers wait for that.
+/// Ends a visit at a preemption point: the caller's call goes on at `place` when it is made again, and handlers wait
+/// until it is over.
 pub fn preempt(tasks: &mut Tasks, caller: &Caller, place: u64) -> Answer {
     preempt_at(tasks, caller, Point { progress: 0, place, ends_for_handlers: false })
 }
 
-/// Takes apart what is left of others, before figures are told of what is free. If that is not all done in this visit, the
-/// call is to be made again, and comes here again.
+/// Takes apart the remains of ended processes, before a call reports how much memory is free. If one visit is not
+/// enough, the call is made again and continues here.
 pub fn settle_remains(memory: &mut Memory, tasks: &mut Tasks, caller: &Caller) -> Result<(), Answer> {
     if memory.has_remains() {
         memory.take_apart(&mut Budget::of_a_visit());
@@ -230,13 +239,13 @@ pub fn settle_remains(memory: &mut Memory, tasks: &mut Tasks, caller: &Caller) -
     if memory.has_remains() { Err(preempt(tasks, caller, 0)) } else { Ok(()) }
 }
 
-/// The same of any preemption point.
+/// Ends a visit at any preemption point: the caller's call goes on at `point` when it is made again.
 pub fn preempt_at(tasks: &mut Tasks, caller: &Caller, point: Point) -> Answer {
     tasks.preempt(caller.thread, point);
     Ok(Reply::Again)
 }
 
-/// The absolute deadline of a call with a time-out: where it stands after a restart, else from now.
+/// The absolute deadline of a call with a time-out: the deadline set before a restart, else the time-out from now.
 pub fn deadline(tasks: &mut Tasks, caller: &Caller, timeout: Option<u64>) -> Option<u64> {
     let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
     restarted.or_else(|| timeout.map(|timeout| crate::arch::clock::nanoseconds().saturating_add(timeout)))

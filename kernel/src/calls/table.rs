@@ -1,8 +1,8 @@
 //! The table of system calls: each line names the subsystems that the call touches.
 //!
-//! A line is `names: flags => call`, in which `c` is the [`Caller`] and the subsystems go by their names in
-//! [`Kernel`]. Calls that need more than the subsystems take it whole as `k`, and the proof `cpu` of being
-//! in it.
+//! A line is `names: flags => call`, in which `c` is the [`Caller`] and each subsystem has its name in [`Kernel`]. For
+//! example, `getrandom: LONG => system::getrandom(c, memory, tasks, random)` lets interrupts in and hands the call
+//! three subsystems. A call that needs more takes the whole kernel as `k`, and the proof `cpu` that this CPU is in it.
 
 use super::{
     Answer, Caller, DONE, advice, conclude, files, forking, jobs, memory, native, processes, signals, system, threads,
@@ -20,11 +20,11 @@ use syscalls::Sysno;
 /// Makes a call, and returns what [`conclude`] makes of its answer.
 type Make = fn(&SystemCall, &mut Kernel) -> u64;
 
-/// A call of the table.
+/// An entry of the table: one call.
 pub struct Entry {
     /// Makes the call.
     pub make: Make,
-    /// Only ever loaded and stored, by who is in the kernel.
+    /// The call's flags. Only a CPU in the kernel reads or writes them, so plain loads and stores suffice.
     flags: AtomicU8,
 }
 
@@ -38,12 +38,12 @@ pub(super) const LONG: u8 = 1 << 1;
 pub(super) const REGISTERS: u8 = 1 << 2;
 /// There is no such call.
 const ABSENT: u8 = 1 << 3;
-/// Nobody has made the call yet. So no call is [simple](Entry::is_simple) the first time, and what has been called
-/// for is known without an instruction on the way of simple calls.
+/// No program has made the call yet. So no call is [simple](Entry::is_simple) the first time, and the kernel knows
+/// which calls have been made without spending an instruction on simple ones.
 const NEW: u8 = 1 << 7;
 
 impl Entry {
-    /// A number without a call.
+    /// The entry of a number without a call.
     pub(super) const fn none() -> Entry {
         Entry { make: |call, k| unknown(k, &Caller::of(call)), flags: AtomicU8::new(ABSENT | NEW) }
     }
@@ -65,13 +65,13 @@ impl Entry {
         self.flags.load(Relaxed) & flag != 0
     }
 
-    /// Notes that the call is made.
+    /// Notes that a program has made the call.
     #[inline(always)]
     pub fn note(&self) {
         self.flags.store(self.flags.load(Relaxed) & !NEW, Relaxed);
     }
 
-    /// Whether there is nothing to be seen to before the call and after it.
+    /// Whether the call needs no work before it and after it.
     #[inline(always)]
     pub fn is_simple(&self) -> bool {
         self.flags.load(Relaxed) == ALWAYS
@@ -135,7 +135,7 @@ fn find_own(number: u64) -> &'static Entry {
     number.checked_sub(own::FIRST).and_then(|index| OWN_CALLS.get(index as usize)).unwrap_or(&NONE)
 }
 
-/// Tells of each call with a name that programs have made, whether it is there.
+/// Reports each call with a name that programs have made, and whether the kernel has it.
 pub fn each_made(mut tell: impl FnMut(&str, bool)) {
     for (number, entry) in LINUX_CALLS.iter().enumerate().filter(|(_, entry)| !entry.is(NEW)) {
         if let Some(call) = Sysno::new(number) {
@@ -236,7 +236,7 @@ calls! {
     setreuid | setregid: ALWAYS => system::become_root(c, 2),
     setresuid | setresgid: ALWAYS => system::become_root(c, 3),
     setgroups: ALWAYS => system::set_groups(c),
-    // These tell the id that there was, and nothing else.
+    // These return the old id, which is always 0, and change nothing.
     setfsuid | setfsgid: ALWAYS => DONE,
     prctl => system::prctl(c, memory, tasks),
     getpriority: ALWAYS => system::get_priority(c, tasks),
@@ -258,14 +258,14 @@ calls! {
     TRACE => native::trace(c, cpu),
 }
 
-/// A call that is not there: logged once by name, or by number if it has none.
+/// Answers a call that the kernel does not have: logs it once, by name, or by number if it has no name.
 fn unknown(k: &mut Kernel, caller: &Caller) -> u64 {
     k.statistics.unknown_calls += 1;
     log_once(k, caller, format_args!("is not there: ENOSYS"));
     conclude(k, caller.space.cpu, Err(Errno::ENOSYS))
 }
 
-/// Logs what is missing of a call, once for each.
+/// Logs what a call lacks, once for each call.
 pub(super) fn log_once(k: &mut Kernel, caller: &Caller, what: fmt::Arguments<'_>) {
     // Numbers beyond the bits share the last one.
     let bit = caller.number.min(511);
