@@ -62,13 +62,18 @@ pub struct Holder {
 ///
 /// The code after the loop runs when this CPU has been let in, so it lengthens every other CPU's wait.
 #[inline(always)]
-pub fn wait(cpu: &InKernel, cause: Cause, holder: fn() -> Option<Holder>, until: impl FnOnce(&mut Waiter)) -> Waited {
+pub fn wait(
+    cpu: &InKernel,
+    cause: Cause,
+    holder: fn() -> Option<Holder>,
+    until: impl FnOnce(&mut Waiter<'_>),
+) -> Waited {
     let waits = WAITS.get(cpu);
     let time = &waits.cycles[cause as usize];
     accounts::count(&waits.count[cause as usize]);
     SPIN_UNTIL.get(cpu).set(accounts::begin(time).wrapping_add(SPIN));
     trace::here(cpu, Event::Requested);
-    until(&mut Waiter { said: None, holder });
+    until(&mut Waiter { cpu, said: None, holder });
     accounts::end(time);
     if DISTURBED.get(cpu).get() {
         end_of_disturbed(cpu);
@@ -110,12 +115,13 @@ struct Said(());
 
 /// The duties of a CPU that waits. Interrupts are off except while it halts, and the CPU in the kernel may be waiting
 /// for its answer.
-pub struct Waiter {
+pub struct Waiter<'a> {
+    cpu: &'a InKernel,
     said: Option<Said>,
     holder: fn() -> Option<Holder>,
 }
 
-impl Wait for Waiter {
+impl Wait for Waiter<'_> {
     /// A CPU mostly looks at the lock and performs its duties now and then: a hand-over lasts until the CPU has
     /// finished the duty that it is at when its turn comes.
     const LOOKS: u32 = 32;
@@ -123,29 +129,26 @@ impl Wait for Waiter {
     /// A CPU is tired once it has halted, or is about to: each time that it wakes up, CPUs that spin would be quicker.
     #[inline(always)]
     fn is_tired(&self) -> bool {
-        // SAFETY: a CPU that waits is entering the kernel, and the proof ends with this function.
-        let cpu = unsafe { InKernel::new() };
-        !PATIENCE.get(&cpu).get().is_fresh()
+        !PATIENCE.get(self.cpu).get().is_fresh()
     }
 
     #[inline(always)]
     fn round(&mut self, looked: Looked) {
-        // SAFETY: a CPU that waits is entering the kernel, and the proof ends with the round.
-        let cpu = unsafe { InKernel::new() };
-        if remote::is_asked(&cpu) {
-            answer(&cpu);
+        if remote::is_asked(self.cpu) {
+            answer(self.cpu);
         }
-        if clock::rdtsc() > SPIN_UNTIL.get(&cpu).get() {
-            self.tire(&cpu, looked);
+        if clock::rdtsc() > SPIN_UNTIL.get(self.cpu).get() {
+            self.tire(looked);
         }
     }
 }
 
-impl Waiter {
+impl Waiter<'_> {
     /// Called when this CPU has spun for long enough: the CPU says that it halts, and halts in the next round.
     #[cold]
     #[inline(never)]
-    fn tire(&mut self, cpu: &InKernel, looked: Looked) {
+    fn tire(&mut self, looked: Looked) {
+        let cpu = self.cpu;
         DISTURBED.get(cpu).set(true);
         let mut patience = PATIENCE.get(cpu).get();
         if patience.is_over() {
