@@ -2,20 +2,25 @@
 
 use super::{opened, process_of};
 use crate::arch::heap;
-use crate::calls::{Answer, Caller, bad_address, value};
+use crate::calls::{Answer, Caller, bad_address, point, preempt_at, value};
 use crate::core::files::{Bytes, Files, now};
 use crate::core::kernel::{Memory, Tasks};
 use ::files::dirent::RECORD_MAX;
 use ::files::{Errno, InodeId};
-use containers::Budget;
-use core::iter;
+use containers::{Budget, Point, ProcessId};
 
 /// Instructions that an entry takes, roughly.
 const COST_OF_AN_ENTRY: u64 = 500;
+/// Those of a process that gets its directory in `/proc`, and of one that has it.
+const COST_OF_A_PROCESS: u64 = 14_000;
+const COST_OF_A_LOOK: u64 = 2_000;
+/// Those of a descriptor in `/proc/<pid>/fd`.
+const COST_OF_A_DESCRIPTOR: u64 = 5_000;
 
 /// `getdents64(fd, buffer, size)`: as many entries as fit, and as one visit may list.
-pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
+pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let [_, buffer, size, ..] = *caller.arguments;
+    let from = point(tasks, caller);
     let size = u64::from(size as u32);
     let opened = opened(caller, tasks, files, caller.int(0))?;
     match opened.bytes {
@@ -23,13 +28,16 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
         Bytes::Nowhere => return Err(Errno::EBADF),
         _ => return Err(Errno::ENOTDIR),
     }
+    let mut budget = Budget::of_a_visit();
     if opened.file.offset == 0 {
-        bring_up_to_date(memory, tasks, files, opened.file.inode)?;
+        let behind = bring_up_to_date(memory, tasks, files, opened.file.inode, from, &mut budget)?;
+        if budget.is_spent() {
+            return preempt_at(tasks, caller, behind);
+        }
     }
     let mut record = [0; RECORD_MAX];
     let mut offset = opened.file.offset;
     let mut done = 0;
-    let mut budget = Budget::of_a_visit();
     for entry in files.tree.list(opened.file.inode, offset)? {
         let length = entry.record_len();
         if done + length as u64 > size {
@@ -56,30 +64,79 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut
     value(done)
 }
 
-/// What a directory of `/proc` is to list is put there: processes, or the descriptors of one.
-fn bring_up_to_date(memory: &mut Memory, tasks: &Tasks, files: &mut Files, directory: InodeId) -> Result<(), Errno> {
-    let mut reserve = || if heap::reserve(&mut memory.physical) { Ok(()) } else { Err(Errno::ENOMEM) };
+/// Puts what a directory of `/proc` is to list there: processes, or the descriptors of one. Begins at a point and does as
+/// much as the budget allows; answers where to go on if that is spent.
+fn bring_up_to_date(
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    directory: InodeId,
+    from: Point,
+    budget: &mut Budget,
+) -> Result<Point, Errno> {
     if directory == files.lookup(b"/proc")? {
-        for process in tasks.processes().filter_map(|id| tasks.process(id)) {
-            reserve()?;
-            files.reveal(process.main.number, &process.resources)?;
-            files.point_directory(process.main.number, &process.resources)?;
-        }
-    } else if let Some(number) = files.lists_descriptors_of(directory)
-        && let Some(process) = process_of(tasks, number).and_then(|id| tasks.process(id))
-    {
-        let descriptors = &process.resources.descriptors;
-        // Those that are listed may have been closed since, or be other files.
-        let mut offset = 0;
-        while let Some((fd, next)) = files.listed_descriptor(directory, offset) {
-            reserve()?;
-            files.point_descriptor(number, descriptors, fd)?;
-            offset = next;
-        }
-        for fd in iter::successors(descriptors.next_used(0), |fd| descriptors.next_used(fd + 1)) {
-            reserve()?;
-            files.point_descriptor(number, descriptors, fd)?;
-        }
+        return reveal_processes(memory, tasks, files, from, budget);
     }
-    Ok(())
+    match files.lists_descriptors_of(directory).and_then(|number| process_of(tasks, number)) {
+        Some(id) => point_descriptors(memory, tasks, files, (directory, id), from, budget),
+        None => Ok(from),
+    }
+}
+
+/// Makes the directories of processes, in the order of their slots: the point's place.
+fn reveal_processes(
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    from: Point,
+    budget: &mut Budget,
+) -> Result<Point, Errno> {
+    let mut outcome = Ok(());
+    let behind = tasks.each_process(from.place as u32, |tasks, id| {
+        let Some(process) = tasks.process(id) else { return true };
+        let number = process.main.number;
+        budget.spend(if files.revealed(number).is_some() { COST_OF_A_LOOK } else { COST_OF_A_PROCESS });
+        outcome = reserve(memory)
+            .and_then(|()| files.reveal(number, &process.resources))
+            .and_then(|()| files.point_directory(number, &process.resources));
+        outcome.is_ok() && !budget.is_spent()
+    });
+    outcome.map(|()| Point { place: behind.map_or(from.place, u64::from), ..from })
+}
+
+/// Lets the links of a process's descriptors lead to their files: first those that are listed already, since they may have
+/// been closed or be other files now, from the point's place in the listing on; then all, from the descriptor that is
+/// its progress.
+fn point_descriptors(
+    memory: &mut Memory,
+    tasks: &Tasks,
+    files: &mut Files,
+    (directory, id): (InodeId, ProcessId),
+    from: Point,
+    budget: &mut Budget,
+) -> Result<Point, Errno> {
+    let Some(process) = tasks.process(id) else { return Ok(from) };
+    let (number, descriptors) = (process.main.number, &process.resources.descriptors);
+    let mut point = from;
+    while !budget.is_spent()
+        && let Some((fd, next)) = files.listed_descriptor(directory, point.place)
+    {
+        reserve(memory)?;
+        files.point_descriptor(number, descriptors, fd)?;
+        budget.spend(COST_OF_A_DESCRIPTOR);
+        point.place = next;
+    }
+    while !budget.is_spent()
+        && let Some(fd) = descriptors.next_used(point.progress as u32)
+    {
+        reserve(memory)?;
+        files.point_descriptor(number, descriptors, fd)?;
+        budget.spend(COST_OF_A_DESCRIPTOR);
+        point.progress = u64::from(fd) + 1;
+    }
+    Ok(point)
+}
+
+fn reserve(memory: &mut Memory) -> Result<(), Errno> {
+    if heap::reserve(&mut memory.physical) { Ok(()) } else { Err(Errno::ENOMEM) }
 }

@@ -64,11 +64,12 @@ pub(super) fn polls() {
     close_all(&[reader, writer].map(|fd| fd as u64));
 }
 
-/// A directory with many names, and the address space of a process with many regions.
+/// A directory with many names, the address space of a process with many regions, and its many descriptors.
 pub(super) fn listings() {
     const NAMES: usize = 2_000;
     const REGIONS: usize = 3_000;
     const ROOM: usize = 1 << 20;
+    const DESCRIPTORS: usize = 300;
     let buffer = memory(ROOM, PROT_READ | PROT_WRITE);
     std::fs::create_dir("/tmp/many").expect("a directory");
     (0..NAMES).for_each(|n| drop(std::fs::File::create(format!("/tmp/many/{n}")).expect("a file")));
@@ -93,6 +94,15 @@ pub(super) fn listings() {
     assert_eq!(maps.lines().filter(|line| line.starts_with(&first)).count(), 1);
     super::unmap(&[area], 2 * REGIONS * PAGE);
     super::unmap(&[buffer], ROOM);
+    let copies: Vec<u64> = (0..DESCRIPTORS).map(|_| sys!(SYS_dup, 1).expect("a descriptor")).collect();
+    // The second time there are links to be looked at; the third time they have to go.
+    (0..2).for_each(|_| assert!(descriptors_listed() >= DESCRIPTORS));
+    close_all(&copies);
+    assert!(descriptors_listed() < DESCRIPTORS);
+}
+
+fn descriptors_listed() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("descriptors").count()
 }
 
 /// A program is executed that does not get the thousands of descriptors which its predecessor had.

@@ -254,7 +254,7 @@ fn forks() {
     unmap(&[area], 2 * REGIONS * PAGE);
 }
 
-/// Processes that have much, and many processes, end.
+/// Processes that have much, and many processes, end. `/proc` lists the many before.
 fn deaths() {
     const CHILDREN: usize = 120;
     let large = || {
@@ -278,6 +278,9 @@ fn deaths() {
         group = if group == 0 { child } else { group };
         sys!(SYS_setpgid, child, group).expect("one group");
     }
+    let listed = std::fs::read_dir("/proc").expect("processes").flatten();
+    let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    assert!(numbers.count() > CHILDREN);
     sys!(SYS_kill, -i64::from(group), SIGKILL).expect("members");
     let mut ended = 0;
     while let Ok(child) = sys!(SYS_wait4, -i64::from(group), 0, 0, 0) {
