@@ -1,12 +1,12 @@
-//! Level 1, and what is reached there only.
+//! Level 1, and the data that is reached only there.
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 
 /// Proof that this CPU is at level 1 and that the strategy has let it in.
 ///
-/// An interrupt at level 2 has no such proof, only [`InKernel`](crate::InKernel): the code that it
-/// interrupted is using what the proof opens.
+/// An interrupt at level 2 has no such proof, only [`InKernel`](crate::InKernel): the interrupted code is using the
+/// data that the proof opens. So this does not compile:
 ///
 /// ```compile_fail
 /// use cpulocal::{Guarded, InKernel};
@@ -18,7 +18,7 @@ use core::marker::PhantomData;
 /// }
 /// ```
 ///
-/// With the proof, the same compiles:
+/// With the proof, the access compiles:
 ///
 /// ```
 /// use cpulocal::{AtLevel1, Guarded};
@@ -30,7 +30,7 @@ use core::marker::PhantomData;
 /// }
 /// ```
 ///
-/// And two at a time do not:
+/// Two accesses at a time do not:
 ///
 /// ```compile_fail
 /// # use cpulocal::{AtLevel1, Guarded};
@@ -49,14 +49,14 @@ impl AtLevel1 {
     /// Makes the proof.
     ///
     /// # Safety
-    /// The level has risen to 1, the strategy has let this CPU in, and this is the visit's one proof; it is
-    /// gone before the level falls. Whoever makes the first one puts the contents in before he looks.
+    /// The level has risen to 1, the strategy has let this CPU in, and this is the visit's one proof; it is gone before
+    /// the level falls. The code that makes the first proof calls [`Guarded::set`] before it calls [`Guarded::get`].
     pub const unsafe fn new() -> AtLevel1 {
         AtLevel1 { _this_cpu: PhantomData }
     }
 }
 
-/// What a CPU reaches at level 1 only, one CPU at a time. It goes from CPU to CPU, and so has to be [`Send`]:
+/// Data that a CPU reaches at level 1 only, one CPU at a time. It moves from CPU to CPU, and so has to be [`Send`]:
 ///
 /// ```compile_fail,E0277
 /// use cpulocal::Guarded;
@@ -71,21 +71,21 @@ pub struct Guarded<T>(UnsafeCell<Option<T>>);
 unsafe impl<T: Send> Sync for Guarded<T> {}
 
 impl<T> Guarded<T> {
-    /// Nothing yet.
+    /// Makes an empty one.
     pub const fn new() -> Guarded<T> {
         Guarded(UnsafeCell::new(None))
     }
 
-    /// Puts the content in, before anybody calls [`Guarded::get`].
+    /// Puts the content in; to be called before [`Guarded::get`].
     pub fn set(&'static self, _proof: &mut AtLevel1, content: T) {
-        // SAFETY: the proof says that nobody else holds a reference.
+        // SAFETY: the proof says that no other reference exists.
         unsafe { *self.0.get() = Some(content) }
     }
 
     /// The content, for as long as the proof is not used for anything else.
     #[inline(always)]
     pub fn get<'visit>(&'static self, _proof: &'visit mut AtLevel1) -> &'visit mut T {
-        // SAFETY: the proof says that nobody else holds a reference, and that the content is there.
+        // SAFETY: the proof says that no other reference exists, and that the content is there.
         unsafe { (*self.0.get()).as_mut().unwrap_unchecked() }
     }
 }

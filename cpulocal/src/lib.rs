@@ -1,12 +1,13 @@
-//! The CPU-local section: variables that every CPU has a copy of, at one and the same address.
+//! The CPU-local section: variables of which every CPU has its own copy, all at one address.
 //!
-//! papers/001 section 3.2: each CPU runs in page directories that map the page-aligned section
-//! `.cpulocal` to that CPU's own physical pages, so an access is one ordinary instruction, the same
-//! in the uniprocessor and the multiprocessor build. No index, no segment prefix.
+//! papers/001 section 3.2: each CPU runs in page directories that map the page-aligned section `.cpulocal` to that
+//! CPU's own physical pages, so an access is one ordinary instruction, in the uniprocessor and the multiprocessor build
+//! alike. No index, no segment prefix. For example, `SWITCHES.get(cpu)` is one fixed address, at which CPU 0 and CPU 1
+//! find different memory.
 //!
-//! A pointer to such a variable means another variable on another CPU, so it must not outlive the
-//! visit to the kernel in which it was made. That is what [`InKernel`] is for: only a CPU inside the
-//! kernel has one, it can be neither sent nor shared, and every reference handed out borrows from it.
+//! A pointer to such a variable points to another variable on another CPU, so it must not outlive the visit to the
+//! kernel in which it was made. [`InKernel`] ensures that: only a CPU inside the kernel has one, it can be neither sent
+//! nor shared, and every reference handed out borrows from it.
 //!
 //! ```compile_fail
 //! fn needs_send<T: Send>(_: T) {}
@@ -25,7 +26,7 @@ use core::marker::PhantomData;
 
 pub use level::{AtLevel1, Guarded};
 
-/// Proof that this code runs on one CPU, inside the kernel, and stays there.
+/// Proof that this code runs inside the kernel and stays on this CPU.
 pub struct InKernel {
     /// Neither `Send` nor `Sync`.
     _this_cpu: PhantomData<*const ()>,
@@ -44,7 +45,7 @@ impl InKernel {
 
 /// A variable in the CPU-local section; declare it with [`cpu_local!`].
 ///
-/// `T` is reached by shared reference only, so it is a `Cell` or made of such.
+/// `T` is reached by shared reference only, so it is a `Cell` or made of `Cell`s.
 #[repr(transparent)]
 pub struct CpuLocal<T>(UnsafeCell<T>);
 

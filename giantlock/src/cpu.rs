@@ -1,12 +1,12 @@
-//! The CPU that calls.
+//! The ids of CPUs.
 
 use crate::sync::MAX_CPUS;
 use core::fmt;
 
 /// The id of a CPU, below [`MAX_CPUS`]. Dense: the kernel's own numbering, not APIC ids.
 ///
-/// Kept as the word with which the lock says that this CPU holds it once, so that taking and releasing
-/// it compute nothing.
+/// It is kept as the lock's word while this CPU holds the lock once, so that taking and releasing the lock compute
+/// nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Cpu(u32);
 
@@ -29,7 +29,7 @@ impl Cpu {
         self.0 as u8
     }
 
-    /// The CPU with this tag, if it is one.
+    /// The CPU with this tag; `None` if no CPU has it.
     pub(crate) fn with_tag(tag: u32) -> Option<Cpu> {
         Cpu::new(u8::try_from(tag).ok()?.checked_sub(1)?)
     }

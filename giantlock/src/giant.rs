@@ -1,20 +1,20 @@
-//! The recursive lock around a queue lock: who holds it and how often.
+//! The recursive lock around a queue lock: it keeps the holder and how often that CPU has taken the lock.
 
 use crate::cpu::ONCE;
 use crate::sync::{AtomicU32, Ordering::Relaxed, Padded, const_fn};
 use crate::{Cpu, QueueLock, Wait};
 
-/// What an acquisition came to.
+/// The result of an acquisition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "the depth tells whether this was the entry to the kernel"]
 pub struct Acquired {
-    /// How often the CPU now holds the lock: 1 if it has just got it.
+    /// How often the CPU now holds the lock: 1 after its first acquisition.
     pub depth: u32,
-    /// Whether the CPU had to wait, which is to say: whether the hook was called.
+    /// Whether the CPU had to wait, and so whether the hook was called.
     pub contended: bool,
 }
 
-/// Who holds the lock, and how often: a snapshot, consistent in itself.
+/// The CPU that holds the lock, and how often: a snapshot, consistent in itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// The CPU.
@@ -25,13 +25,14 @@ pub struct Holder {
 
 /// The giant lock, recursive, over the queue algorithm `L`.
 ///
-/// Owner and depth share one word, so that a reader never sees the one of this holder and the depth of
-/// the next: the owner's id plus one in the low byte, the depth above it; 0 when the lock is free.
+/// Owner and depth share one word, so that a reader never sees one holder's id with the next holder's depth: the
+/// owner's id plus one in the low byte, the depth above it; 0 when the lock is free. For example, CPU 2 at depth 1 is
+/// 0x103.
 ///
-/// All accesses to the word are relaxed. The CPU that holds the lock is its only writer, and a
-/// CPU asks of it only "is it me?". If the word says so, that CPU wrote it itself and has not
-/// taken it back; if not, whatever else it says, even something stale, leads to the queue lock, whose
-/// orderings make one owner's writes, this word's among them, visible to the next.
+/// All accesses to the word are relaxed. The CPU that holds the lock is its only writer, and a CPU asks of the word
+/// only "is it me?". If the word says so, that CPU wrote it itself and has not released the lock since. If not, then
+/// any value, even a stale one, leads to the queue lock, whose orderings make one owner's writes, this word's among
+/// them, visible to the next.
 pub struct GiantLock<L> {
     holder: Padded<AtomicU32>,
     queue: L,
@@ -42,14 +43,14 @@ const FREE: u32 = 0;
 
 impl<L> GiantLock<L> {
     const_fn! {
-        /// A free lock over `queue`, which must be free and used for nothing else.
+        /// Makes a free lock over `queue`, which must be free and used for nothing else.
         pub fn new(queue: L) -> GiantLock<L> {
             GiantLock { holder: Padded(AtomicU32::new(FREE)), queue }
         }
     }
 
-    /// Who holds the lock. Unless the caller does, it may be out of date when it is read: good for a
-    /// report, not for a decision.
+    /// The CPU that holds the lock. Unless that is the caller, the answer may be out of date: good for a report, not
+    /// for a decision.
     pub fn holder(&self) -> Option<Holder> {
         let word = self.holder.0.load(Relaxed);
         let cpu = Cpu::with_tag(u32::from(word as u8))?;
@@ -61,15 +62,14 @@ impl<L> GiantLock<L> {
         self.holder().map(|holder| holder.cpu)
     }
 
-    /// How often it is held, 0 if it is free; see [`holder`](GiantLock::holder).
+    /// How often the lock is held, 0 if it is free; see [`holder`](GiantLock::holder).
     pub fn depth(&self) -> u32 {
         self.holder().map_or(0, |holder| holder.depth)
     }
 }
 
 impl<L: QueueLock> GiantLock<L> {
-    /// Takes the lock for `cpu`, once more if it has it already. While it waits, `wait` is called in
-    /// every round.
+    /// Takes the lock for `cpu`, once more if `cpu` has it already. While `cpu` waits, `wait` is called in every round.
     #[inline]
     pub fn acquire(&self, cpu: Cpu, wait: &mut impl Wait) -> Acquired {
         match self.ask(cpu) {
@@ -81,8 +81,8 @@ impl<L: QueueLock> GiantLock<L> {
         }
     }
 
-    /// The first half of [`acquire`](GiantLock::acquire), for who goes another way after a wait. `Ok`: `cpu`
-    /// has the lock, so often. `Err`: it is in the queue, and [`wait`](GiantLock::wait) is its next call.
+    /// The first half of [`acquire`](GiantLock::acquire), for a caller that takes another path after a wait. `Ok`:
+    /// `cpu` has the lock, at this depth. `Err`: `cpu` is in the queue, and [`wait`](GiantLock::wait) is its next call.
     #[inline]
     pub fn ask(&self, cpu: Cpu) -> Result<u32, L::Place> {
         let word = self.holder.0.load(Relaxed);
@@ -99,53 +99,55 @@ impl<L: QueueLock> GiantLock<L> {
         }
     }
 
-    /// The second half: waits for the lock, with what [`ask`](GiantLock::ask) has returned.
+    /// The second half of [`acquire`](GiantLock::acquire): waits for the lock, at the place that
+    /// [`ask`](GiantLock::ask) has returned.
     #[inline]
     pub fn wait(&self, cpu: Cpu, place: L::Place, wait: &mut impl Wait) {
         self.queue.wait(cpu, place, wait);
         self.holder.0.store(cpu.holds_once(), Relaxed);
     }
 
-    /// The waiter that `cpu` has given the lock to with its last [`release`](GiantLock::release); before it asks
-    /// again. `None`: to nobody; with an algorithm that is not [`FAIR`](QueueLock::FAIR), to whoever comes first.
+    /// The waiter that `cpu` has given the lock to with its last [`release`](GiantLock::release). To be called before
+    /// `cpu` asks again. `None`: to no CPU; with an algorithm that is not [`FAIR`](QueueLock::FAIR), to the CPU that
+    /// comes first.
     ///
-    /// For waking waiters that sleep. It never misses one that sleeps and has been given the lock, but may name a
-    /// CPU that does not sleep, or does not wait any more.
+    /// It serves to wake waiters that sleep. It never misses a sleeping CPU that has been given the lock, but may name
+    /// a CPU that does not sleep, or does not wait any more.
     pub fn next(&self, cpu: Cpu) -> Option<Cpu> {
         self.queue.next(cpu)
     }
 
-    /// Takes back one acquisition of `cpu`'s and gives the lock away with the last. Returns the depth
-    /// that is left: 0 when it has been given away.
+    /// Takes back one acquisition of `cpu`'s, and with the last one gives the lock away. Returns the depth that is
+    /// left: 0 when the lock has been given away.
     ///
     /// # Waiters that sleep
-    /// The hook may put its CPU to sleep, if whoever gives the lock away wakes it. Each side takes two steps:
+    /// The hook may put its CPU to sleep, if the CPU that gives the lock away wakes it. Each side takes two steps:
     ///
-    /// | who waits | who gives the lock away |
+    /// | the CPU that waits | the CPU that gives the lock away |
     /// | --- | --- |
     /// | 1. says that it will sleep | 1. hands over: **this call** |
     /// | *a sequentially consistent fence* | |
-    /// | 2. looks at the lock, sleeps if it is not its turn | 2. looks who sleeps, by a **sequentially consistent load** |
+    /// | 2. looks at the lock, sleeps if it is not its turn | 2. looks for sleepers, by a **sequentially consistent load** |
     ///
-    /// It must not be that both look too early. The write that hands over to a waiter is sequentially consistent
-    /// here. All such accesses and fences stand in one order that every CPU agrees on, each CPU's own as in
-    /// its program; and there are two cases.
+    /// It must not happen that both look too early. The write that hands over to a waiter is sequentially consistent
+    /// here. All such accesses and fences have one order that every CPU agrees on, and each CPU's own are in program
+    /// order in it. So there are two cases.
     /// - *The fence comes before the handing over*, and so before the look for sleepers that follows it.
     ///   A sequentially consistent load sees what was written before a fence that precedes it: the waiter
     ///   is seen, and woken.
     /// - *The handing over comes before the fence.* A load after a fence sees the sequentially consistent writes that
-    ///   precede it, or later ones: the waiter sees that the lock has been handed over, and does not go to sleep. A later
-    ///   write there can be only without a queue: another CPU has taken the lock first, and when that one gives
-    ///   it away the same is to be said of it.
+    ///   precede it, or later ones: the waiter sees that the lock has been handed over, and does not go to sleep. A
+    ///   later write is possible only without a queue: another CPU has taken the lock first, and when that CPU gives it
+    ///   away this argument holds for its release.
     ///
     /// (In the words of C++20, [atomics.order] paragraph 4, which is Rust's memory model: a look that missed the
     /// other side's write would be coherence-ordered before it, and so, by 4.2 in the first case and 4.3 in the
     /// second, be the other way round in the order than supposed.)
     ///
-    /// So the caller puts no fence in between. On x86 the write is one locked instruction, which lets no later
-    /// load pass (SDM volume 3, section 9.2.3.9), and the load an ordinary one. The waiter says that it sleeps with a
-    /// write that is a release at least: whoever sees it sees also what [`next`](GiantLock::next) reads. Where
-    /// the lock is given to nobody there was no waiter, and the write need not be such a one.
+    /// So the caller puts no fence in between. On x86 the write is one locked instruction, which lets no later load
+    /// pass (SDM volume 3, section 9.2.3.9), and the load an ordinary one. The waiter says that it sleeps with a write
+    /// that is a release at least: a CPU that sees it sees also what [`next`](GiantLock::next) reads. Where the lock is
+    /// given to no CPU there was no waiter, and the write need not be sequentially consistent.
     ///
     /// # Panics
     /// If `cpu` does not hold the lock, which is a bug in the kernel.
@@ -155,7 +157,7 @@ impl<L: QueueLock> GiantLock<L> {
         if word != cpu.holds_once() {
             return self.release_inner(cpu, word);
         }
-        // Before the queue lock is released, or it could wipe out the next owner's word.
+        // The word is cleared before the queue lock is released, or the store could wipe out the next owner's word.
         self.holder.0.store(FREE, Relaxed);
         self.queue.unlock(cpu);
         0

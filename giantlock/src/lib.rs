@@ -1,9 +1,9 @@
 //! The giant lock: one CPU at a time in the kernel (papers/001 section 3.1).
 //!
-//! A CPU asks for the lock when its execution level rises from 0 to 1 and gives it back when the
-//! level falls to 0. [`GiantLock`] counts what lies between, so taking it again is free: it is
-//! recursive by construction. Owner and depth live **outside** the queue lock, which knows nothing of
-//! recursion; that is what makes the algorithms interchangeable, and each of them short.
+//! A CPU asks for the lock when its execution level rises from 0 to 1 and releases it when the level falls to 0.
+//! [`GiantLock`] counts the acquisitions in between, so the lock is recursive by construction, and taking it again is
+//! free. Owner and depth live **outside** the queue lock, which knows nothing of recursion; so the algorithms are
+//! interchangeable, and each of them is short.
 //!
 //! | algorithm | waits on | overtaking | costs |
 //! | --- | --- | --- | --- |
@@ -12,8 +12,8 @@
 //! | [`Clh`] | its predecessor's node | none | two lines per CPU |
 //! | [`Tas`] | one word, all CPUs | **unbounded** until the waiter is [tired](Wait::is_tired), then N | two cache lines |
 //!
-//! With a fair algorithm at most N−1 acquisitions by the other of N CPUs come between a CPU's request
-//! and its grant. [`QueueLock::FAIR`] says which have that bound.
+//! With a fair algorithm, at most N−1 acquisitions by the other of N CPUs come between a CPU's request and its grant.
+//! [`QueueLock::FAIR`] says whether an algorithm has that bound.
 //!
 //! ```
 //! use giantlock::{Cpu, GiantLock, Ticket};
@@ -29,20 +29,19 @@
 //! ```
 //!
 //! # What a waiter may do
-//! The holder may itself be waiting, for every CPU to have answered a TLB shootdown. A CPU that spins
-//! deaf to the world would never answer, and neither would ever move again. So each algorithm calls a
-//! [`Wait`] hook in **every round** of its spin, and the hook answers. It must not ask for the lock.
+//! The holder may itself be waiting until every CPU has answered a TLB shootdown. A CPU that only spins would never
+//! answer, and the two CPUs would wait for each other for ever. So each algorithm calls a [`Wait`] hook in **every
+//! round** of its spin, and the hook answers. The hook must not ask for the lock.
 //!
 //! # What it relies on
-//! A [`Cpu`] is used by the one CPU that it names, and no call for it begins while
-//! [`acquire`](GiantLock::acquire) or [`release`](GiantLock::release) is under way for it: interrupts
-//! are off, or their handlers leave the lock alone. Memory safety does not hang on this (the
-//! crate has no unsafe code); mutual exclusion does.
+//! Only the CPU that a [`Cpu`] names uses it, and no call for it begins while [`acquire`](GiantLock::acquire) or
+//! [`release`](GiantLock::release) is under way for it: interrupts are off, or their handlers leave the lock alone.
+//! Memory safety does not depend on this (the crate has no unsafe code); mutual exclusion does.
 //!
 //! # What it deliberately does not do
-//! It guards no data: the kernel's boundary hands out `&mut Kernel` to whoever holds it. It measures
-//! nothing and times nothing out; it says whether an acquisition was contended, and the hook, called
-//! in each round, can look at the clock and at [`GiantLock::holder`].
+//! It guards no data: the kernel's boundary hands out `&mut Kernel` to the CPU that holds it. It measures nothing and
+//! times nothing out; it says whether an acquisition was contended, and the hook, called in each round, can look at the
+//! clock and at [`GiantLock::holder`].
 //!
 //! # How it is proved
 //! ```text

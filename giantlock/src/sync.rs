@@ -1,7 +1,7 @@
 //! The atomics: core's, or loom's when the crate is built for the model checker.
 //!
-//! The one place that knows of loom. Its atomics cannot be made in a constant and each costs time in
-//! every interleaving, hence the two macros and the smaller [`MAX_CPUS`].
+//! This is the one module that knows of loom. Loom's atomics cannot be made in a constant, and each costs time in every
+//! interleaving; hence the two macros and the smaller [`MAX_CPUS`].
 
 #[cfg(not(loom))]
 mod real {
@@ -14,7 +14,7 @@ mod real {
     macro_rules! const_fn {
         ($(#[$doc:meta])* $visibility:vis fn $($rest:tt)*) => { $(#[$doc])* $visibility const fn $($rest)* };
     }
-    /// An array of `$length` times the same.
+    /// An array of `$length` equal elements.
     macro_rules! array {
         ($value:expr; $length:expr) => {
             [const { $value }; $length]
@@ -32,9 +32,8 @@ mod real {
     pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
     use loom::sync::atomic::{Ordering::SeqCst, fence};
 
-    /// Loom takes a sequentially consistent access for an acquire and a release and knows no more of it. What a
-    /// later one of the same CPU may then not be moved before, a fence behind it says in words that loom
-    /// knows.
+    /// Loom treats a sequentially consistent access as an acquire and a release and no more. A fence behind it tells
+    /// loom that the CPU's later accesses must not move before it.
     fn written(order: Ordering) {
         if order == SeqCst {
             fence(SeqCst);
@@ -105,7 +104,7 @@ mod real {
 pub use real::MAX_CPUS;
 pub(crate) use real::{AtomicBool, AtomicU32, AtomicU64, Ordering, array, const_fn, spin_loop};
 
-/// On cache lines of its own, so that who writes it disturbs no one who spins on a neighbour. Two
-/// lines of 64 bytes: x86 processors fetch them in pairs.
+/// A value on cache lines of its own, so that a CPU that writes it does not disturb a CPU that spins on a neighbour.
+/// Two lines of 64 bytes: x86 processors fetch them in pairs.
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);

@@ -2,27 +2,29 @@
 
 use crate::sync::spin_loop;
 
-/// The lock has been looked at in this round, and it was not the CPU's turn.
+/// Proof that the CPU has looked at the lock in this round, and its turn had not come.
 ///
-/// A hook that puts its CPU to sleep takes two of these: one when it says that the CPU will sleep, one when the CPU does.
-/// Each round gives one, so a look at the lock lies between, as [`GiantLock::release`](crate::GiantLock::release) wants it.
+/// A hook that puts its CPU to sleep takes two of these: one when it says that the CPU will sleep, one when the CPU
+/// does. Each round makes one, so a look at the lock lies between, as [`GiantLock::release`](crate::GiantLock::release)
+/// requires.
 #[derive(Debug)]
 pub struct Looked(());
 
-/// The duties of a waiter, seen to in every round of its spin.
+/// The duties of a waiter, performed in every round of its spin.
 ///
-/// A hook may take its time: the CPU keeps its place in the queue, and notices that its turn has come
-/// when the hook returns. If it never returns (the stop request of a panic), a fair lock is never given
-/// to the CPUs behind this one either, so the whole machine must be stopping. It must not ask for
-/// the lock.
+/// A hook may take long: the CPU keeps its place in the queue, and notices that its turn has come when the hook
+/// returns. If the hook never returns (the stop request of a panic), a fair lock is never given to the CPUs behind this
+/// one either, so the whole machine must be stopping. It must not ask for the lock. For example, the kernel's hook
+/// answers TLB shootdowns.
 ///
-/// Any `FnMut()` is one.
+/// Any `FnMut()` is a hook.
 pub trait Wait {
-    /// How often a round looks whether it is the CPU's turn. Where the hook takes as long as many looks, more than
-    /// one: while it runs nobody notices that the lock is there. Each further one lets the duties wait.
+    /// How often a round looks whether the CPU's turn has come. If the hook takes as long as many looks, this should be
+    /// more than one: while the hook runs, the CPU does not notice that the lock has been given to it. Each further
+    /// look delays the duties.
     const LOOKS: u32 = 1;
 
-    /// Whether the CPU has waited for so long that others are not to overtake it any more. Once true, it stays true.
+    /// Whether the CPU has waited so long that no CPU must overtake it any more. Once true, it stays true.
     ///
     /// Asked after each round, where the algorithm is not fair by itself.
     fn is_tired(&self) -> bool {
@@ -40,9 +42,10 @@ impl<F: FnMut()> Wait for F {
     }
 }
 
-/// Spins until `granted`, which it was not when the CPU asked. It is told whether the CPU is tired.
+/// Spins until `granted` returns true; the lock was not granted when the CPU asked. `granted` is told whether the CPU
+/// is tired.
 ///
-/// The loop of every queue algorithm, and of a lock of another kind that owes its waiters the same.
+/// This is the loop of every queue algorithm, and of a lock of another kind whose waiters have these duties.
 #[inline]
 pub fn until<W: Wait>(wait: &mut W, mut granted: impl FnMut(bool) -> bool) {
     loop {

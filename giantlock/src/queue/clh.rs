@@ -1,21 +1,20 @@
 //! The queue lock of Craig, Landin and Hagersten (1993): each CPU waits on its predecessor's node.
 //!
-//! The queue needs no links. Who asks puts its node at the tail and watches the one that was there;
-//! who releases marks its own node and goes on with its predecessor's, which nobody else watches any
-//! more. So handing over is one store, without a look at who follows. There is one node more than
-//! there are CPUs, for the tail of the free lock.
+//! The queue needs no links. A CPU that asks puts its node at the tail and watches the node that was there. A CPU that
+//! releases marks its own node and takes its predecessor's for the next time, as no CPU watches that any more. So a
+//! hand-over is one store, without a look at the successor. There is one node more than there are CPUs, for the tail of
+//! the free lock.
 
 use super::QueueLock;
 use crate::sync::{AtomicBool, AtomicU32, MAX_CPUS, Ordering::*, Padded, array, const_fn};
 use crate::{Cpu, Wait, wait};
 
-/// What a CPU remembers from one call to the next. Its own CPU alone reads and writes it, so relaxed
-/// accesses are all it takes.
+/// A CPU's state between two calls. Only that CPU reads and writes it, so relaxed accesses suffice.
 struct Place {
-    /// The node that is this CPU's for now.
+    /// The node that this CPU uses for now.
     node: AtomicU32,
-    /// The node before it in the queue, which becomes this CPU's on release; from then on the one that
-    /// it has given away for that.
+    /// The node before it in the queue, which this CPU takes over on release; after that, the node that it has given
+    /// away in exchange.
     predecessor: AtomicU32,
 }
 
@@ -23,13 +22,13 @@ struct Place {
 struct Node {
     /// Whether its CPU waits for the lock or has it.
     busy: AtomicBool,
-    /// Who watches it, or has watched it last: written by those that do have to wait.
+    /// The CPU that watches the node, or has watched it last. Only a CPU that has to wait writes it.
     watcher: AtomicU32,
 }
 
 /// The CLH lock.
 pub struct Clh {
-    /// The node of the last to have asked.
+    /// The node of the CPU that asked last.
     tail: Padded<AtomicU32>,
     nodes: [Padded<Node>; MAX_CPUS + 1],
     places: [Padded<Place>; MAX_CPUS],
@@ -85,8 +84,8 @@ impl QueueLock for Clh {
         let place = &self.places[cpu.index()].0;
         let node = place.node.load(Relaxed);
         self.node(node).busy.store(true, Relaxed);
-        // Release: whoever finds our node at the tail finds it busy. Acquire: the same of our
-        // predecessor's; the lock itself is taken over through `busy`.
+        // Release: a CPU that finds our node at the tail finds it busy. Acquire: we find our predecessor's node busy;
+        // the lock itself is taken over through `busy`.
         let predecessor = self.tail.0.swap(node, AcqRel);
         place.predecessor.store(predecessor, Relaxed);
         self.node(predecessor).busy.load(Acquire).then_some(predecessor)

@@ -1,8 +1,8 @@
 //! The queue lock of Mellor-Crummey and Scott (1991): each CPU waits on its own cache line.
 //!
-//! The queue is a list from the owner to the last to have asked; the owner hands over by writing into its
-//! successor's node. A CPU waits in one place at a time, so its id names its node and the list links
-//! ids: no pointers, no allocation.
+//! The queue is a list from the owner to the CPU that asked last; the owner hands over by writing into its successor's
+//! node. A CPU waits in one place at a time, so its id names its node and the list links ids: no pointers, no
+//! allocation.
 
 use super::QueueLock;
 use crate::sync::{AtomicBool, AtomicU32, MAX_CPUS, Ordering::*, Padded, array, const_fn, spin_loop};
@@ -13,7 +13,7 @@ const NOBODY: u32 = 0;
 
 /// A CPU's place in the queue.
 struct Node {
-    /// Who asked after this CPU. Written by that CPU.
+    /// The CPU that asked after this one, which writes it.
     next: AtomicU32,
     /// Whether this CPU must still wait. Cleared by its predecessor.
     waiting: AtomicBool,
@@ -21,7 +21,7 @@ struct Node {
 
 /// The MCS lock.
 pub struct Mcs {
-    /// The last to have asked; [`NOBODY`] when the lock is free.
+    /// The CPU that asked last; [`NOBODY`] when the lock is free.
     tail: Padded<AtomicU32>,
     nodes: [Padded<Node>; MAX_CPUS],
 }
@@ -56,7 +56,7 @@ impl QueueLock for Mcs {
     const NAME: &'static str = "mcs";
     const FAIR: bool = true;
 
-    /// The node says it all.
+    /// The CPU's node holds its place, so there is nothing to remember.
     type Place = ();
 
     #[inline]
@@ -90,12 +90,12 @@ impl QueueLock for Mcs {
         // Acquire, here and below: the successor's `waiting = true` comes before our `waiting = false`.
         let mut successor = node.next.load(Acquire);
         if successor == NOBODY {
-            // On failure nothing is read but that somebody has asked; `next` will say who.
+            // A failure tells only that another CPU has asked; `next` will name it.
             if self.tail.0.compare_exchange(me, NOBODY, Release, Relaxed).is_ok() {
                 return;
             }
-            // Somebody is between its swap and its link, a few instructions without interrupts or hook:
-            // no waiting for anything that could wait for us.
+            // A CPU is between its swap and its link, a few instructions without interrupts or hook: it does not wait
+            // for anything that could wait for us.
             successor = loop {
                 match node.next.load(Acquire) {
                     NOBODY => spin_loop(),

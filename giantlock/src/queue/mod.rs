@@ -1,11 +1,13 @@
-//! The queue algorithms: who gets the lock next.
+//! The queue algorithms: they decide which CPU gets the lock next.
 //!
-//! Each is plain mutual exclusion, without owner, depth or recursion. The orderings follow one rule:
-//! what hands the lock over is a release on the giving and an acquire on the taking side, so that all
-//! that was written under the lock is seen by the next owner. Where a CPU that waits is given the lock, the
-//! release is a sequentially consistent one, for those that sleep while they wait: see
-//! [`GiantLock::release`](crate::GiantLock::release). Any further acquire or release is explained where it
-//! stands, and all the rest is relaxed.
+//! Each is plain mutual exclusion, without owner, depth or recursion. The orderings follow one rule: the write that
+//! hands the lock over is a release and the read that takes it an acquire, so that the next owner sees all that was
+//! written under the lock. If the lock is given to a CPU that waits, the release is a sequentially consistent one, for
+//! CPUs that sleep while they wait: see [`GiantLock::release`](crate::GiantLock::release). Any further acquire or
+//! release is explained where it stands; all other accesses are relaxed.
+//!
+//! For example, with three CPUs in the order 0, 2, 1 a ticket lock hands over from 0 to 2 and from 2 to 1, however long
+//! each of them holds the lock.
 
 mod clh;
 mod mcs;
@@ -20,7 +22,7 @@ pub use ticket::Ticket;
 
 /// Mutual exclusion between CPUs, in the order that the algorithm gives.
 pub trait QueueLock: Default {
-    /// The algorithm's name, as the user chooses it.
+    /// The name by which the user chooses the algorithm.
     const NAME: &'static str;
 
     /// Whether requests are granted in the order in which they came: if so, at most N−1 acquisitions by
@@ -36,12 +38,12 @@ pub trait QueueLock: Default {
     /// `cpu` must not have the lock, nor be waiting for it: the queue has one place for each CPU.
     fn ask(&self, cpu: Cpu) -> Option<Self::Place>;
 
-    /// Waits for `cpu`'s turn, calling `wait` in every round of the spin, the first time before it looks.
+    /// Waits for `cpu`'s turn, calling `wait` in every round of the spin, and once before the first look.
     fn wait(&self, cpu: Cpu, place: Self::Place, wait: &mut impl Wait);
 
     /// Gives the lock to the CPU whose turn it is. `cpu` must have it.
     ///
-    /// What hands the lock to a CPU that waits is one write, and sequentially consistent: see
+    /// One sequentially consistent write hands the lock to a CPU that waits: see
     /// [`GiantLock::release`](crate::GiantLock::release).
     fn unlock(&self, cpu: Cpu);
 

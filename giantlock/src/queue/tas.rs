@@ -1,7 +1,7 @@
-//! Test-and-set: whoever comes first when the lock is free, until somebody tires.
+//! Test-and-set: the CPU that comes first gets the free lock, until a waiter is tired.
 //!
-//! **Not fair.** Nobody is in a queue; a CPU may lose every race, and one whose cache holds the line tends to win.
-//! It is here as the measure of what fairness costs. A waiter reads until the lock looks free and only then writes
+//! **Not fair.** There is no queue; a CPU may lose every race, and a CPU whose cache holds the line tends to win. The
+//! algorithm is here to measure what fairness costs. A waiter reads until the lock looks free and only then writes
 //! (test-and-test-and-set).
 //!
 //! No CPU loses for ever. A waiter that is tired ([`Wait::is_tired`]; in the kernel, one that has spun for long and
@@ -18,7 +18,7 @@ use super::QueueLock;
 use crate::sync::{AtomicU32, AtomicU64, Ordering::*, Padded, const_fn};
 use crate::{Cpu, Wait, wait};
 
-/// The word of a lock that no CPU has. As the heir: there is none.
+/// The word of a lock that no CPU has. As the heir's tag: there is no heir.
 const FREE: u32 = 0;
 
 /// The word of a lock that was taken when it was free. A lock that was handed over has its owner's [tag](Cpu::tag).
@@ -27,7 +27,7 @@ const TAKEN: u32 = u32::MAX;
 /// The test-and-set lock. No bound on overtaking a waiter that is not tired.
 pub struct Tas {
     word: Padded<AtomicU32>,
-    /// The tag of the CPU that comes next. It has a claim.
+    /// The tag of the heir, the CPU that gets the lock next. It has a claim.
     heir: Padded<AtomicU32>,
     /// The CPUs with claims, a bit for each.
     claims: Padded<AtomicU64>,
@@ -50,8 +50,8 @@ impl Tas {
     /// Takes the lock if it is free.
     #[inline]
     fn take(&self) -> bool {
-        // The look is relaxed, being no more than a hint, and so is the attempt that fails. It
-        // fails without a store, as a swap would not: so only owners write the word, each after the last.
+        // The look is relaxed, being no more than a hint, and so is the attempt that fails. A compare-exchange fails
+        // without a store, unlike a swap: so only owners write the word, each after the last.
         self.word.0.load(Relaxed) == FREE && self.word.0.compare_exchange(FREE, TAKEN, Acquire, Relaxed).is_ok()
     }
 
@@ -60,7 +60,7 @@ impl Tas {
         self.word.0.load(Acquire) == u32::from(cpu.tag())
     }
 
-    /// `cpu` has become tired: it makes a claim, and is the heir if there is none.
+    /// Makes a claim for `cpu`, which has become tired, and makes it the heir if there is none.
     ///
     /// The claim and the look at the heir are sequentially consistent, and so are the heir that [`settle`](Tas::settle)
     /// leaves and its last look at the claims: each of two CPUs writes one word and reads the other, and one of them sees what
@@ -75,10 +75,10 @@ impl Tas {
         _ = self.heir.0.compare_exchange(FREE, cpu.tag().into(), SeqCst, SeqCst); // Beyond the models.
     }
 
-    /// `cpu`, which had a claim, has the lock: the claim is withdrawn, and the next claimant is the heir.
+    /// Withdraws the claim of `cpu`, which has the lock now, and makes the next claimant the heir.
     ///
-    /// The heir's place is empty only where no CPU had a claim when this one withdrew its own. Otherwise a CPU that claims
-    /// at that moment would inherit before those who have waited for longer, again and again.
+    /// The heir's place is empty only where no CPU had a claim when this one withdrew its own. Otherwise a CPU that
+    /// claims at that moment could inherit, again and again, before CPUs that have waited for longer.
     fn settle(&self, cpu: Cpu) {
         let mine = 1 << cpu.id();
         // A claim that comes later is seen by the next CPU that settles, or below.
@@ -96,7 +96,7 @@ impl Tas {
     }
 }
 
-/// The next CPU of a set behind `cpu`, in the order of numbers, round and round.
+/// The CPU of a set that follows `cpu` in the order of numbers, beginning anew after the last.
 fn after(cpu: Cpu, cpus: u64) -> Option<Cpu> {
     let above = u32::from(cpu.id()) + 1;
     let next = (above + cpus.rotate_right(above).trailing_zeros()) % u64::BITS;
@@ -113,7 +113,7 @@ impl QueueLock for Tas {
     const NAME: &'static str = "tas";
     const FAIR: bool = false;
 
-    /// There is no queue.
+    /// There is no queue, so there is no place in it.
     type Place = ();
 
     #[inline]
@@ -141,7 +141,7 @@ impl QueueLock for Tas {
         self.word.0.store(self.heir.0.load(Relaxed), SeqCst);
     }
 
-    /// The heir that was, until it is done. Of the others it is nobody's turn.
+    /// The heir to which the lock was handed over, until it is done with it. No other CPU's turn has come.
     fn next(&self, _: Cpu) -> Option<Cpu> {
         Cpu::with_tag(self.word.0.load(Relaxed))
     }

@@ -1,8 +1,9 @@
-//! The ticket lock: draw a number, wait until it is called.
+//! The ticket lock: a CPU draws a number and waits until it is called. For example, the CPU that draws 7 while 5 is
+//! served gets the lock after the CPUs with 5 and 6.
 //!
-//! An addition to ask, another to hand over, and the shortest way through when nobody waits.
-//! All waiters read the one word that is written at each hand-over, so its line goes to every waiting
-//! CPU each time: with many of them a queue lock does better.
+//! Asking is one addition and handing over is another: no algorithm has a shorter path when no CPU waits. All waiters
+//! read the one word that is written at each hand-over, so its line goes to every waiting CPU each time: with many
+//! waiters a queue lock does better.
 
 use super::QueueLock;
 use crate::sync::{AtomicU32, MAX_CPUS, Ordering::*, Padded, array, const_fn};
@@ -10,11 +11,11 @@ use crate::{Cpu, Wait, wait};
 
 /// The ticket lock.
 pub struct Ticket {
-    /// The next number to be drawn. It wraps; what counts is that fewer than 2³² CPUs wait.
+    /// The next number to be drawn. It wraps, which is harmless as fewer than 2³² CPUs wait.
     next: Padded<AtomicU32>,
-    /// The number that has the lock. Apart from `next`, so that newcomers do not disturb the waiters.
+    /// The number that has the lock. It has a line of its own, so that newcomers do not disturb the waiters.
     serving: Padded<AtomicU32>,
-    /// Who waits with which number, modulo their count: written by those that do have to wait.
+    /// The CPU that waits with each number, modulo [`MAX_CPUS`]. Only a CPU that has to wait writes its entry.
     waiters: Padded<[AtomicU32; MAX_CPUS]>,
 }
 
@@ -41,12 +42,12 @@ impl QueueLock for Ticket {
     const NAME: &'static str = "ticket";
     const FAIR: bool = true;
 
-    /// The number drawn.
+    /// The number that the CPU has drawn.
     type Place = u32;
 
     #[inline]
     fn ask(&self, _: Cpu) -> Option<u32> {
-        // Relaxed: only the number matters, that it is nobody else's. `serving` carries the data.
+        // Relaxed: it matters only that no other CPU draws this number. `serving` carries the data.
         let number = self.next.0.fetch_add(1, Relaxed);
         (self.serving.0.load(Acquire) != number).then_some(number)
     }

@@ -42,20 +42,20 @@ const INVALIDATE_ALL: u64 = 32;
 /// The frames of the machine.
 pub struct Frames {
     table: FrameTable,
-    /// The page directory whose upper half all others copy.
+    /// The page directory whose upper half every other page directory copies.
     kernel: Option<Frame>,
-    /// Memory for when the final page tables reach it.
+    /// Free memory above 4 GiB, which is added once the final page tables reach it.
     late: Ranges,
 }
 
 impl Frames {
-    /// Takes over the free memory that `info` tells of, the first 4 GiB now, the rest in
-    /// [`Frames::add_rest`]. The table of frames itself takes eight bytes a frame of it.
+    /// Takes over the free memory that `info` lists, the first 4 GiB now, the rest in [`Frames::add_rest`]. The table
+    /// of frames takes eight bytes of it for each frame.
     pub fn new(info: &mut BootInfo) -> Frames {
         let early = |range: Range<u64>| range.start..range.end.min(EARLY_END);
         let largest = info.free.iter().map(early).max_by_key(|range| range.end.saturating_sub(range.start));
         let largest = largest.filter(|range| !range.is_empty()).expect("free memory below 4 GiB");
-        // No more than a quarter of it for the table: what lies further up is left out.
+        // The table takes no more than a quarter of it: memory further up is left out.
         let reach = (largest.end - largest.start) / 4 / size_of::<FrameInfo>() as u64 * PAGE_SIZE as u64;
         let end = info.memory.end().min(reach);
         if end < info.memory.end() {
@@ -82,13 +82,13 @@ impl Frames {
         frames
     }
 
-    /// Adds what lies above the first 4 GiB, once the direct map reaches it.
+    /// Adds the memory above the first 4 GiB, once the direct map reaches it.
     pub fn add_rest(&mut self) {
         let late = core::mem::replace(&mut self.late, Ranges::new());
         late.iter().for_each(|range| self.add(range));
     }
 
-    /// Adds a module's memory, now that nobody reads it any more.
+    /// Adds a module's memory, which is not read any more.
     pub fn give_back(&mut self, module: Module) {
         self.add(module.pages());
     }
@@ -99,23 +99,23 @@ impl Frames {
         }
     }
 
-    /// Frames that nobody uses, or will when the heap has given back what it does not need.
+    /// How many frames are free, or will be once the heap has given back those that it does not need.
     #[inline]
     pub fn free(&self) -> usize {
         self.table.free() + heap::surplus()
     }
 
-    /// Frames in all.
+    /// How many frames there are in all.
     pub fn total(&self) -> usize {
         self.table.total()
     }
 
-    /// A frame that may hold anything, for the heap.
+    /// Allocates a frame with arbitrary contents, for the heap.
     pub(super) fn allocate_any(&mut self) -> Result<Frame, OutOfFrames> {
         self.table.take(false).map(|(frame, _)| frame).ok_or(OutOfFrames)
     }
 
-    /// Makes all CPUs forget their translations of a range of the kernel's half that are not global.
+    /// Makes all CPUs forget their non-global translations of a range of the kernel's half.
     pub(super) fn forget_everywhere(&mut self, range: Range<u64>) {
         #[cfg(feature = "smp")]
         let cpus = super::remote::online();
@@ -124,24 +124,25 @@ impl Frames {
         self.invalidate(cpus, range);
     }
 
-    /// Takes a free frame, or one of those that the heap does not need, and tells whether it is zero.
+    /// Takes a free frame, or a frame that the heap does not need; returns it and whether it is zero.
     #[inline]
     fn take(&mut self, zero: bool) -> Result<(Frame, bool), OutOfFrames> {
         let spare = || heap::surplus_frame().map(|frame| (frame, false));
         self.table.take(zero).or_else(spare).ok_or(OutOfFrames)
     }
 
-    /// Tells which page directory has the kernel's half; said once, by [`super::paging::build`].
+    /// Sets the page directory that has the kernel's half. Called once, by [`super::paging::build`].
     pub(super) fn set_kernel_directory(&mut self, pml4: Frame) {
         self.kernel = Some(pml4);
     }
 
-    /// The page directory whose upper half all others copy.
+    /// The page directory whose upper half every other page directory copies.
     pub(super) fn kernel_directory(&self) -> Frame {
         self.kernel.expect("the kernel's page tables are built")
     }
 
-    /// A value that a program has in a frame: it is copied once, whatever other threads do to it meanwhile.
+    /// A copy of a value that a program has in a frame. It is read once, whatever other threads write to the frame
+    /// meanwhile.
     #[inline]
     pub fn value<T: FromBytes>(&self, frame: Frame, offset: usize) -> T {
         let from = self.bytes(frame, offset..offset + size_of::<T>());
@@ -153,7 +154,7 @@ impl Frames {
         }
     }
 
-    /// Where the frame's bytes are, checked to be in use.
+    /// The address of a range of bytes in a frame. Panics if the frame is not in use.
     #[inline]
     pub(super) fn bytes(&self, frame: Frame, range: Range<usize>) -> *mut u8 {
         assert!(self.table.references(frame) != 0, "access to frame {:#x}, which is not in use", frame.address());
@@ -162,23 +163,23 @@ impl Frames {
     }
 }
 
-/// Where a frame's bytes begin, whether it is in use or not.
+/// The address of a frame's first byte, whether the frame is in use or not.
 #[inline]
 fn start(frame: Frame) -> *mut u8 {
     (DIRECT_MAP + frame.address().as_u64()) as *mut u8
 }
 
-/// Copies bytes as the CPU copies them. Programs on other CPUs may read and write a user's frame meanwhile: then it is
-/// open which bytes are copied, and the compiler, which does not look into assembly, makes nothing else of it.
+/// Copies bytes in assembly. Programs on other CPUs may read and write a user's frame meanwhile: then it is open which
+/// bytes are copied, and the compiler, which does not look into assembly, assumes nothing about them.
 ///
 /// # Safety
-/// Both ranges are mapped, and they do not overlap. Of what is written, the kernel holds no reference but `to` itself.
+/// Both ranges are mapped, and they do not overlap. The kernel holds no reference to the bytes written but `to` itself.
 #[inline(always)]
 pub(super) unsafe fn move_bytes(from: *const u8, to: *mut u8, length: usize) {
     // SAFETY: the caller's promise; the direction flag is clear by the ABI.
     unsafe {
         match length {
-            // What threads tell each other through a pipe is often no more than that: not worth a loop.
+            // Messages through a pipe are often a single byte: not worth a loop.
             1 => to.write_volatile(from.read_volatile()),
             8 => core::arch::asm!(
                 "mov {word}, [{from}]",
@@ -280,7 +281,7 @@ impl PhysicalMemory for Frames {
         let group = self.bytes(table, at..at + size_of::<[u64; GROUP]>());
         let mut unused = u32::MAX;
         const { assert!(GROUP == 16, "the words below are those of a group") };
-        // SAFETY: as above, of each of them; none is written.
+        // SAFETY: each is an aligned word in a frame in use, and any word is an entry; none is written.
         unsafe {
             // Only zero is less than one, which `cmp` says by the carry flag.
             core::arch::asm!(
@@ -311,7 +312,7 @@ impl PhysicalMemory for Frames {
     fn read(&self, frame: Frame, offset: usize, to: &mut [u8]) {
         let from = self.bytes(frame, offset..offset + to.len());
         match <&mut [u8; 4]>::try_from(&mut *to) {
-            // A futex: another CPU may be changing it, and sees or leaves all of it or nothing.
+            // The word may be a futex that another CPU is changing: it is read whole.
             Ok(word) if offset.is_multiple_of(4) => {
                 // SAFETY: an aligned word in a frame in use.
                 *word = unsafe { from.cast::<u32>().read_volatile() }.to_ne_bytes();
@@ -341,7 +342,7 @@ impl PhysicalMemory for Frames {
             let word = unsafe { AtomicU32::from_ptr(at) };
             word.fetch_update(SeqCst, SeqCst, |old| Some(change(old))).unwrap_or_else(|old| old)
         } else {
-            // SAFETY: as above, and nobody else runs.
+            // SAFETY: an aligned word in a frame in use, and no other CPU runs.
             unsafe {
                 let old = at.read_volatile();
                 at.write_volatile(change(old));
@@ -371,10 +372,10 @@ pub fn invalidate_here(range: Range<u64>) {
     }
 }
 
-/// The proof that page tables are changed inside the kernel: who has the frames is at level 1, or boots.
+/// The proof that page tables are changed inside the kernel: a CPU that has the frames is at level 1, or boots.
 fn in_kernel() -> InKernel {
-    // SAFETY: the frames are part of the kernel's state, which a CPU reaches at level 1 only; it goes no
-    // further than the function that asked.
+    // SAFETY: the frames are part of the kernel's state, which a CPU reaches at level 1 only; the proof does not
+    // outlive the calling function.
     unsafe { InKernel::new() }
 }
 

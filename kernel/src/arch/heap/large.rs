@@ -1,9 +1,9 @@
-//! Pieces that are larger than a page: each has addresses of its own, which pages are mapped to.
+//! Pieces that are larger than a page: each has addresses of its own, at which pages are mapped.
 //!
 //! Addresses are plenty, memory is not. So the addresses of a piece are a **slot**, whose size is a power of two of
-//! pages, and only as much of it is mapped as the piece needs. A slot that has once been made stays one of its size. All
-//! that is known of a slot stands in its memory or in its page-table entries, and every step is constant
-//! time for each page:
+//! pages, and only as much of it is mapped as the piece needs. A slot keeps its size for ever. All the state of a slot
+//! is in its memory or in its page-table entries, and every step takes constant time for each page. For example, a
+//! piece of 20 KiB has a slot of eight pages, five of which are mapped. A slot has one of three states:
 //!
 //! | slot | its pages | linked by |
 //! | --- | --- | --- |
@@ -11,9 +11,9 @@
 //! | idle: the piece was given back | still mapped | its first bytes ([`Idle`]) |
 //! | vacant | none | its first entry, which is not present, so that the CPU takes no notice of it |
 //!
-//! A piece can be allocated where no other CPU can be asked for anything: mapping needs none, as a CPU keeps nothing of
-//! an entry that is not present. Unmapping does, so a piece that is given back stays mapped until [`Large::vacate`] is
-//! called, between two calls of programs, which tells all CPUs at once of many slots.
+//! A piece can be allocated where no request can be made of other CPUs: mapping needs no TLB shootdown, as a CPU caches
+//! nothing of an entry that is not present. Unmapping does need one, so a piece that is given back stays mapped until
+//! [`Large::vacate`] is called, between two system calls, with one shootdown for many slots.
 
 use crate::arch::paging::DATA;
 use crate::arch::physical::DIRECT_MAP;
@@ -22,19 +22,19 @@ use core::ptr::{NonNull, null_mut};
 use slabs::{PAGE_SIZE, Slabs};
 use x86_64::structures::paging::page_table::PageTableFlags as Flags;
 
-/// Slots of the first size have two pages, those of the last one 512 MiB.
+/// How many sizes of slots there are: the first is two pages, the last 512 MiB.
 const CLASSES: usize = 17;
 
-/// Slots that are vacated at a time, at most.
+/// How many slots are vacated at a time, at most.
 const BATCH: usize = 32;
 
-/// Levels of page tables below the one that all page directories share.
+/// How many levels of page tables lie below the one that all page directories share.
 const LEVELS: u64 = 3;
 
-/// What stands in an idle slot.
+/// The first bytes of an idle slot.
 struct Idle {
     next: *mut Idle,
-    /// Pages that are mapped.
+    /// How many of its pages are mapped.
     pages: usize,
 }
 
@@ -46,22 +46,22 @@ struct Slots {
 }
 
 pub(super) struct Large {
-    /// The table of the third level in whose reach the heap's addresses lie.
+    /// The third-level table that covers the heap's addresses.
     root: *mut u64,
     slots: [Slots; CLASSES],
-    /// Addresses that are in no slot yet.
+    /// Addresses that belong to no slot yet.
     fresh: Range<u64>,
-    /// Pages mapped, in use or idle.
+    /// How many pages are mapped, in use or idle.
     mapped: usize,
-    /// Pages of idle slots.
+    /// How many mapped pages belong to idle slots.
     idle: usize,
-    /// Page tables made.
+    /// How many page tables have been made.
     tables: usize,
-    /// Bytes of the pages that pieces in use have asked for.
+    /// How many bytes the pages of the pieces in use have.
     bytes: usize,
 }
 
-/// The index of the slots for pieces of so many bytes: 0 for two pages, 1 for up to four, and so on.
+/// The index of the slots for pieces of a number of bytes: 0 for two pages, 1 for up to four, and so on.
 fn class(bytes: usize) -> usize {
     (bytes.div_ceil(PAGE_SIZE).max(2) - 1).ilog2() as usize
 }
@@ -76,7 +76,7 @@ fn index(address: u64, level: u64) -> usize {
     (address >> (12 + 9 * level)) as usize % 512
 }
 
-/// A place in the direct map, as a physical address.
+/// The physical address of a page in the direct map.
 fn physical(page: NonNull<u8>) -> u64 {
     page.as_ptr() as u64 - DIRECT_MAP
 }
@@ -91,46 +91,46 @@ fn is_present(entry: u64) -> bool {
 }
 
 impl Large {
-    /// Large pieces at these addresses, which are the heap's.
+    /// An allocator of large pieces at these addresses of the heap, without any yet.
     pub(super) const fn new(addresses: Range<u64>) -> Large {
         let slots = [const { Slots { idle: null_mut(), vacant: 0 } }; CLASSES];
         Large { root: null_mut(), slots, fresh: addresses, mapped: 0, idle: 0, tables: 0, bytes: 0 }
     }
 
-    /// Tells where the page table is for all addresses of the heap.
+    /// Sets the page table that covers all addresses of the heap.
     ///
     /// # Safety
-    /// It is that table, in the direct map, and nobody else changes the entries for the heap in it.
+    /// It is that table, in the direct map, and no other code changes its entries for the heap.
     pub(super) unsafe fn set_root(&mut self, root: *mut u64) {
         self.root = root;
     }
 
-    /// Pages mapped for pieces in use.
+    /// How many pages are mapped for pieces in use.
     pub(super) fn pages(&self) -> usize {
         self.mapped - self.idle
     }
 
-    /// Page tables, which stay.
+    /// How many page tables there are; they are never freed.
     pub(super) fn tables(&self) -> usize {
         self.tables
     }
 
-    /// Pages that are mapped and idle.
+    /// How many pages are mapped and idle.
     pub(super) fn idle(&self) -> usize {
         self.idle
     }
 
-    /// Bytes of the pages that pieces in use have.
+    /// How many bytes the pages of the pieces in use have in all.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Free pages that a piece may need: its own, and tables for it.
+    /// How many free pages a piece may need: its own, and page tables for it.
     pub(super) fn need(bytes: usize) -> usize {
         bytes.div_ceil(PAGE_SIZE) + bytes.div_ceil(PAGE_SIZE * 512) + LEVELS as usize
     }
 
-    /// A piece of so many bytes, out of free pages; `None` if there are too few.
+    /// Allocates a piece of a number of bytes from free pages; `None` if there are too few.
     pub(super) fn allocate(&mut self, bytes: usize, free: &mut Slabs) -> Option<NonNull<u8>> {
         let class = class(bytes);
         if class >= CLASSES || free.free() < Large::need(bytes) {
@@ -148,7 +148,7 @@ impl Large {
     /// Gives a piece back.
     ///
     /// # Safety
-    /// It comes from [`Large::allocate`], with this size, and nobody uses it any more.
+    /// It comes from [`Large::allocate`], with this size, and is not used any more.
     pub(super) unsafe fn deallocate(&mut self, piece: NonNull<u8>, bytes: usize) {
         let (class, asked) = (class(bytes), bytes.div_ceil(PAGE_SIZE));
         let start = piece.as_ptr() as u64;
@@ -156,14 +156,14 @@ impl Large {
         let pages = asked + further.count();
         let idle = piece.cast::<Idle>().as_ptr();
         let slots = &mut self.slots[class];
-        // SAFETY: the piece is nobody's now, mapped, aligned and larger than that.
+        // SAFETY: the piece is unused now, mapped, aligned and larger than an `Idle`.
         unsafe { idle.write(Idle { next: slots.idle, pages }) };
         slots.idle = idle;
         self.idle += pages;
         self.bytes -= asked * PAGE_SIZE;
     }
 
-    /// The idle slot that was used last: where it begins, and how many of its pages are mapped.
+    /// Takes the idle slot that was used last: returns its address and how many of its pages are mapped.
     fn take_idle(&mut self, class: usize) -> Option<(u64, usize)> {
         let idle = NonNull::new(self.slots[class].idle)?;
         // SAFETY: an idle slot is mapped, and was written when it became one.
@@ -173,7 +173,7 @@ impl Large {
         Some((idle.as_ptr() as u64, pages))
     }
 
-    /// A slot without pages. There are addresses for more of them than there are pieces that programs can ask for.
+    /// Takes a slot without pages. There are addresses for more slots than programs can cause pieces.
     fn take_vacant(&mut self, class: usize) -> Option<u64> {
         let vacant = self.slots[class].vacant;
         if vacant != 0 {
@@ -192,14 +192,14 @@ impl Large {
     pub(super) fn map(&mut self, address: u64, free: &mut Slabs) -> Option<()> {
         let entry = self.entry_or_new(address, free)?;
         let page = free.take()?;
-        // SAFETY: an entry of the heap's tables; the page is nobody's, and the address has none.
+        // SAFETY: an entry of the heap's tables; the page is unused, and the address has none.
         unsafe { entry.write_volatile(physical(page) | DATA.bits()) };
         self.mapped += 1;
         Some(())
     }
 
-    /// Unmaps idle slots and makes their pages free again: some, and all if they are few. `forget` makes all CPUs forget
-    /// every translation of the heap's addresses.
+    /// Unmaps up to [`BATCH`] idle slots and makes their pages free again. `forget` makes all CPUs forget every
+    /// translation of the heap's addresses.
     pub(super) fn vacate(&mut self, free: &mut Slabs, forget: impl FnOnce()) {
         let mut batch = [(0, 0); BATCH];
         let mut count = 0;
@@ -218,24 +218,24 @@ impl Large {
         }
     }
 
-    /// Gives the pages of a slot away that no CPU has translations of any more, and makes it a vacant one.
+    /// Frees the pages of a slot, of which no CPU has translations any more, and makes the slot vacant.
     fn empty(&mut self, class: usize, start: u64, free: &mut Slabs) {
         for page in 0..slot_pages(class) {
             let Some(entry) = self.change(start, page, |_| 0).filter(|entry| *entry != 0) else { break };
             self.mapped -= 1;
-            // SAFETY: the page was this slot's alone, which has lost it.
+            // SAFETY: the page was this slot's alone, and the slot does not name it any more.
             unsafe { free.give(NonNull::new_unchecked(page_of(entry))) };
         }
         let next = core::mem::replace(&mut self.slots[class].vacant, start);
-        // An address of a page has a zero where the CPU looks whether the entry is present.
+        // The link is the address of a page, so the entry's present bit is zero.
         self.change(start, 0, |_| next);
     }
 
-    /// Changes the entry for a page of a slot, and tells what it was before.
+    /// Changes the entry for a page of a slot; returns the old entry.
     fn change(&mut self, start: u64, page: usize, change: impl FnOnce(u64) -> u64) -> Option<u64> {
         let entry = self.entry(start + (page * PAGE_SIZE) as u64)?;
         // SAFETY: an entry of the heap's tables, which are the heap's alone. The CPU may set the accessed and the dirty
-        // bit of one that is present; nobody asks for them.
+        // bit of a present entry; the kernel does not read them.
         unsafe {
             let before = entry.read_volatile();
             entry.write_volatile(change(before));
@@ -262,7 +262,8 @@ impl Large {
         Some(table.wrapping_add(index(address, 0)))
     }
 
-    /// The same; a table that is missing is made.
+    /// The last-level entry for an address of the heap. A table that is missing is made; `None` if no page is free for
+    /// it.
     fn entry_or_new(&mut self, address: u64, free: &mut Slabs) -> Option<*mut u64> {
         let mut table = self.root;
         for level in (1..LEVELS).rev() {
@@ -274,7 +275,7 @@ impl Large {
                 false => {
                     let made = free.take()?;
                     self.tables += 1;
-                    // SAFETY: a page that nobody else uses; then as above.
+                    // SAFETY: an unused page; then an entry of the root, or of a table that one names.
                     unsafe {
                         made.write_bytes(0, PAGE_SIZE);
                         entry.write_volatile(physical(made) | (Flags::PRESENT | Flags::WRITABLE).bits());

@@ -1,4 +1,4 @@
-//! The kernel heap. What a piece is made of depends on its size:
+//! The kernel heap. The size of an allocation, called a piece, decides how it is made:
 //!
 //! | piece | made of | gives back |
 //! | --- | --- | --- |
@@ -7,24 +7,27 @@
 //! | larger | pages mapped one after the other, see [`large`] | them, a little later |
 //! | of any size, allocated before the first program | `linked_list_allocator`'s, in a region mapped as it grows | nothing |
 //!
-//! The last row is for what lives as long as the kernel: it lies there without gaps, whatever its sizes. Everything else
-//! comes and goes in constant time.
+//! The last row is for pieces that live as long as the kernel: they lie there without gaps, whatever their sizes. All
+//! other pieces are allocated and freed in constant time.
 //!
-//! An allocation cannot take frames, because its caller holds subsystems borrowed; nor can it give any back. It takes
-//! pages from a **pool** and puts them there, whatever they are made into, and the boundary keeps the pool in bounds
-//! ([`settle`]): between two calls of programs frames may be taken, may be given back, and running out of them can be
-//! answered.
+//! For example, a `Vec` of 100 bytes gets a slot of a slab, and one of 20 KiB five pages mapped one after the other.
+//!
+//! An allocation cannot take frames, because its caller holds subsystems borrowed; a deallocation cannot give any back.
+//! Both take pages from a **pool** and return them to it, whatever the pages are made into, and the boundary keeps the
+//! pool in bounds ([`settle`]): between two system calls frames may be taken and given back, and a lack of them can be
+//! reported to the caller.
 //!
 //! **Invariant: when a call begins that may allocate, the pool has as many pages as any call uses.** These are
-//! [`RESERVE`], and beside that twice what the largest piece ever allocated would need if it grew: vectors grow by moving
-//! to twice their size in one piece, and an arena has two that do so together. What remains to the caller is not to allocate at once what a program asks for by a number: such sizes
-//! have a limit of their own. An allocation that finds the pool empty is a kernel panic: the reserve is too small.
+//! [`RESERVE`], and in addition twice what the largest piece ever allocated would need if it grew: vectors grow by
+//! moving to twice their size in one piece, and an arena has two vectors that do so together. One duty remains to the
+//! caller: it must not allocate at once a size that a program has chosen; such sizes have a limit of their own. An
+//! allocation that finds the pool empty is a kernel panic: the reserve is too small.
 //!
-//! What the pool has beyond that and some slack is given back, so many frames at a time ([`GIVEN`]); and frames that run
-//! out before take from it ([`surplus_frame`]).
+//! Pages beyond that and some slack are given back, at most [`GIVEN`] frames at a time; and if frames run out before,
+//! the frame allocator takes pages from the surplus ([`surplus_frame`]).
 //!
-//! No lock: only a CPU inside the kernel at level 1 allocates, and it is alone there. Interrupt handlers at level 2 never
-//! allocate.
+//! There is no lock: only a CPU inside the kernel at level 1 allocates, and it is alone there. Interrupt handlers at
+//! level 2 never allocate.
 
 mod large;
 
@@ -40,34 +43,34 @@ use linked_list_allocator::Heap;
 use slabs::{PAGE_SIZE, Size, Slabs};
 use x86_64::PhysAddr;
 
-/// Bytes that are ready before a system call begins, at least.
+/// The least number of bytes that the pool has before a system call begins.
 pub const RESERVE: usize = 192 << 10;
 
-/// Pages that the pool may have beyond its goal, before some of them are given back.
+/// How many pages the pool may have beyond its goal before some of them are given back.
 const SLACK: usize = 32;
 
-/// Pages of large pieces that may be idle before they are unmapped.
+/// How many pages of large pieces may be idle before they are unmapped.
 const IDLE: usize = 16;
 
-/// Frames that are given back at a time, at most. Not so many that it takes long, and more than a page or a process
-/// asks for before it looks again.
+/// How many frames are given back at a time, at most: few enough to be quick, and more than a page or a process needs
+/// before the pool is looked at again.
 const GIVEN: usize = 2048;
 
-/// Bytes that the boot begins with.
+/// The size of the pool at boot, in bytes.
 const INITIAL: usize = 256 << 10;
 
-/// Addresses for what is allocated during boot: what finds no room there is allocated as later.
+/// Addresses for pieces that are allocated during boot. A piece that finds no room there is allocated as after boot.
 const BOOT: u64 = 1 << 20;
 
 struct State {
     slabs: Slabs,
     large: Large,
-    /// What was allocated during boot, and where its region ends.
+    /// The pieces allocated during boot, and the end of their region.
     boot: Heap,
     boot_end: u64,
-    /// No program runs yet.
+    /// Whether no program runs yet.
     booting: bool,
-    /// How many pages the pool is to have.
+    /// How many pages the pool must have.
     goal: usize,
 }
 
@@ -87,7 +90,7 @@ static KERNEL_HEAP: KernelHeap = KernelHeap(UnsafeCell::new(State {
 }));
 
 impl State {
-    /// Whether the pool has what a call may need, no more than that and some slack, and little is idle.
+    /// Whether the pool has what a call may need and no more than some slack beyond it, and few pages are idle.
     #[inline(always)]
     fn is_settled(&self) -> bool {
         self.slabs.free().wrapping_sub(self.goal) <= SLACK && self.large.idle() <= IDLE
@@ -104,7 +107,7 @@ impl State {
         self.allocate_anew(layout, size)
     }
 
-    /// Uses pages of the pool, which is seldom needed for what is small.
+    /// Allocates with pages of the pool; a small piece seldom needs that.
     #[cold]
     fn allocate_anew(&mut self, layout: Layout, size: Option<Size>) -> Option<NonNull<u8>> {
         if self.booting
@@ -123,19 +126,19 @@ impl State {
         }
     }
 
-    /// A piece that lives as long as the kernel, most likely.
+    /// Allocates a piece that most likely lives as long as the kernel.
     #[cold]
     fn allocate_for_good(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         loop {
             if let Ok(piece) = self.boot.allocate_first_fit(layout) {
                 return Some(piece);
             }
-            // Room for all of it, or what is there may do for others.
+            // If the region has no room for the whole piece, the rest is left for smaller pieces.
             if self.boot_end + (layout.size() + layout.align() + PAGE_SIZE) as u64 > HEAP.start + BOOT {
                 return None;
             }
             self.large.map(self.boot_end, &mut self.slabs)?;
-            // SAFETY: the page is mapped now, nobody's, and follows directly on what the allocator has.
+            // SAFETY: the page is mapped now, unused, and follows directly on the allocator's region.
             unsafe {
                 match self.boot_end {
                     start if start == HEAP.start => self.boot.init(start as *mut u8, PAGE_SIZE),
@@ -147,20 +150,20 @@ impl State {
     }
 
     /// # Safety
-    /// The piece comes from [`State::allocate`] with this layout, and nobody uses it any more.
+    /// The piece comes from [`State::allocate`] with this layout, and is not used any more.
     #[inline(always)]
     unsafe fn deallocate(&mut self, piece: NonNull<u8>, layout: Layout) {
         if piece.addr().get() as u64 >= HEAP.start {
             // SAFETY: the caller's promise.
             unsafe { self.deallocate_mapped(piece, layout) }
         } else if let Some(size) = Size::of(layout) {
-            // SAFETY: the caller's promise; what lies in the direct map is the slabs', and fits into a page.
+            // SAFETY: the caller's promise; a piece in the direct map is the slabs', and fits into a page.
             unsafe { self.slabs.deallocate(piece, size) }
         }
     }
 
     /// # Safety
-    /// As above, of a piece that was mapped.
+    /// The piece comes from [`State::allocate`] with this layout, lies in [`HEAP`], and is not used any more.
     unsafe fn deallocate_mapped(&mut self, piece: NonNull<u8>, layout: Layout) {
         match piece.as_ptr() as u64 {
             // SAFETY: the caller's promise; the region is the boot's.
@@ -171,8 +174,8 @@ impl State {
     }
 }
 
-// SAFETY: all pieces are disjoint and aligned: slabs, pages and slots are each other's neighbours at most, and
-// `linked_list_allocator` divides what nobody else has.
+// SAFETY: all pieces are disjoint and aligned: slabs, pages and slots do not overlap, and `linked_list_allocator`
+// divides a region of its own.
 unsafe impl GlobalAlloc for KernelHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -193,7 +196,7 @@ unsafe impl GlobalAlloc for KernelHeap {
 
 /// The heap's state, for as long as nothing is allocated.
 fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
-    // SAFETY: the caller is in the kernel, as whoever allocates is, and `work`, which is of this module, neither
+    // SAFETY: the caller is in the kernel, as any code that allocates is, and `work`, which is of this module, neither
     // allocates nor comes here again; so no other reference to the state lives.
     work(unsafe { &mut *KERNEL_HEAP.0.get() })
 }
@@ -210,7 +213,7 @@ pub fn settle(frames: &mut Frames) -> bool {
     with(|state| state.is_settled()) || settle_now(frames)
 }
 
-/// Apart, so that every kernel asks in the same way whether it need be called.
+/// The slow part of [`settle`]. It is a function of its own, so that the check before it is alike in every kernel.
 #[cold]
 #[inline(never)]
 fn settle_now(frames: &mut Frames) -> bool {
@@ -226,7 +229,7 @@ fn settle_now(frames: &mut Frames) -> bool {
     reserve(frames)
 }
 
-/// Fills the pool up to what a system call may need; false if frames run out. To be asked again before each page that
+/// Fills the pool up to what a system call may need; false if frames run out. To be called again before each page that
 /// a call takes for a program.
 #[cold]
 #[inline(never)]
@@ -235,8 +238,8 @@ pub fn reserve(frames: &mut Frames) -> bool {
     reserve_bytes(frames, goal * PAGE_SIZE)
 }
 
-/// Fills the pool up to `bytes`, for a call that is known to need more; false if frames run out. The next call gives back
-/// what is left of it.
+/// Fills the pool up to `bytes`, for a call that is known to need more; false if frames run out. The next call gives
+/// the rest back.
 pub fn reserve_bytes(frames: &mut Frames, bytes: usize) -> bool {
     while with(|state| state.slabs.free()) * PAGE_SIZE < bytes {
         let Ok(frame) = frames.allocate_any() else { return false };
@@ -248,7 +251,7 @@ pub fn reserve_bytes(frames: &mut Frames, bytes: usize) -> bool {
 }
 
 impl State {
-    /// Pages of the pool that no call needs.
+    /// How many pages of the pool no call needs.
     fn surplus(&self) -> usize {
         self.slabs.free().saturating_sub(self.goal)
     }
@@ -260,28 +263,28 @@ impl State {
     }
 }
 
-/// A frame that the pool has and no call needs, with one reference. It holds anything.
+/// Takes a page that no call needs out of the pool, as a frame with one reference and arbitrary contents.
 pub fn surplus_frame() -> Option<Frame> {
     with(|state| if state.surplus() > 0 { state.take_frame() } else { None })
 }
 
-/// Frames that are free, but for being in the pool.
+/// How many pages of the pool no call needs, so that they count as free frames.
 pub fn surplus() -> usize {
     with(|state| state.surplus())
 }
 
-/// Pages in which a piece is in use.
+/// How many pages hold a piece in use.
 pub fn pages() -> usize {
     with(|state| state.slabs.held() + state.large.pages())
 }
 
-/// Pages that the heap keeps besides: those that a call may need, spare slabs, idle pages of
-/// large pieces, and page tables.
+/// How many pages the heap keeps that hold no piece: pages that a call may need, spare slabs, idle pages of large
+/// pieces, and page tables.
 pub fn idle_pages() -> usize {
     with(|state| state.slabs.free().min(state.goal) + state.slabs.spares() + state.large.idle() + state.large.tables())
 }
 
-/// Bytes that are allocated.
+/// How many bytes are allocated.
 pub fn used() -> usize {
     with(|state| state.slabs.bytes() + state.large.bytes() + state.boot.used())
 }
@@ -299,7 +302,7 @@ pub fn init(frames: &mut Frames) {
     assert!(reserve_bytes(frames, INITIAL), "no memory for the kernel heap");
 }
 
-/// From now on pieces come and go.
+/// Ends the boot's way of allocating: from now on pieces are allocated and freed.
 pub fn boot_is_over() {
     with(|state| state.booting = false);
 }
