@@ -9,21 +9,21 @@
 //!    [`DIRECT_MAP`](crate::arch::physical::DIRECT_MAP), and the first of them at the kernel's own addresses,
 //! 4. enters long mode and calls `crate::kernel_main(magic, information)` on the boot stack.
 //!
-//! These tables allow everything; [`crate::arch::paging`] replaces them by ones that do not.
+//! These tables allow every access; [`crate::arch::paging`] replaces them by tables with rights.
 //!
-//! A further CPU comes by a shorter way, on the same tables: see `crate::arch::trampoline`.
+//! A further CPU takes a shorter path, on these tables: see `crate::arch::trampoline`.
 
 use crate::arch::cpu::{BOOT_CR0, BOOT_CR4, BOOT_EFER};
 use core::arch::global_asm;
 
-/// What the boot loader wants to see, at the start of the image (specification, 3.1).
+/// The header that the boot loader looks for at the start of the image (specification, 3.1).
 #[repr(C, align(8))]
 struct Header {
     magic: u32,
     architecture: u32,
     length: u32,
     checksum: u32,
-    /// Modules are to begin on pages.
+    /// A tag: modules are to begin on page boundaries.
     align_modules: [u16; 4],
     end: [u16; 4],
 }
@@ -142,7 +142,7 @@ boot_start:
     lgdt [boot_gdt_pointer]
     ljmp 0x08, offset boot_long
 
-    // No CPU for Jotun: the sentence on the log port and at the top of a text screen.
+    // The CPU cannot run Jotun: writes a sentence to the log port and to the top of a text screen.
 8:  mov esi, offset boot_no_cpu
     mov edi, 0xb8000
     mov ah, 0x4f
@@ -173,7 +173,7 @@ boot_long:
 boot_high:
     mov rsp, offset __boot_stack_top
     mov edi, ebp
-    // esi: where the boot information is.
+    // esi: the address of the boot information.
     xor ebp, ebp
     call {main}
     ud2

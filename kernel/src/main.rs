@@ -1,4 +1,4 @@
-//! The kernel Jotun, booted by multiboot2. What follows is the boot as one list.
+//! The kernel Jotun, booted by multiboot2. The functions below are the boot as one list.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
@@ -27,7 +27,7 @@ use arch::{
 };
 use containers::{Cpu, GlobalDirectory};
 
-/// Called by [`boot`] in long mode, on the boot stack, with what the boot loader left.
+/// Called by [`boot`] in long mode, on the boot stack, with the two words that the boot loader left.
 extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
     debugcon::init(); // first, so that all else can say what is wrong
     idt::init(); // from here on a fault is a sentence, not a reset
@@ -47,7 +47,7 @@ extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
     stack::continue_on_kernel_stack((info, frames, global), kernel_continue)
 }
 
-/// Goes on where there is a guard page below the stack.
+/// The rest of the boot, on a kernel stack with a guard page below it.
 fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDirectory)) -> ! {
     let platform = acpi::read(info.acpi, &mut frames); // who has the interrupts
     apic::init(&mut frames).expect("frames for the local APIC"); // silences the 8259, measures the timer

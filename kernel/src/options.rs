@@ -11,17 +11,18 @@ use containers::Affinity;
 /// What the kernel's command line asks for.
 #[derive(Default)]
 pub struct Options {
-    /// The console is framed for the host, and a terminal or not; `None`: no host, a plain terminal.
+    /// Whether the console, framed for the host, is a terminal or a pair of pipes; `None`: there is no host, and it is
+    /// a plain terminal.
     pub console: Option<ConsoleMode>,
     /// Rows and columns of the terminal.
     pub size: (u16, u16),
-    /// Statistics are wanted at the end.
+    /// Whether the kernel reports statistics at the end.
     pub statistics: bool,
-    /// How large the file system may become, if that is said.
+    /// How large the file system may become, if the command line sets that.
     pub file_system: Option<Size>,
-    /// What all random numbers follow from; `None`: nobody can foretell them.
+    /// The seed from which all random numbers follow; `None`: they are unpredictable.
     pub seed: Option<u64>,
-    /// The parts of Linux programs go to the same places each time.
+    /// Whether the parts of Linux programs go to fixed addresses.
     pub fixed_places: bool,
     /// How a thread is tied to the CPU that it ran on.
     pub affinity: Affinity,
@@ -31,8 +32,9 @@ pub struct Options {
 const STRATEGY: &str = <Chosen as Strategy>::NAME;
 
 impl Options {
-    /// Reads the command line. A word that means nothing, or nothing to this kernel, is logged and otherwise ignored; a
-    /// strategy that the kernel does not have ends the run, which would show something else than was asked for.
+    /// Reads the command line. A word that is unknown, or does not concern this kernel, is logged and otherwise
+    /// ignored. A strategy that the kernel does not have ends the run, which would otherwise show another strategy than
+    /// the user asked for.
     pub fn read(command_line: &str) -> Options {
         let mut options = Options { size: (24, 80), ..Options::default() };
         for word in command_line.split_ascii_whitespace() {
@@ -44,7 +46,7 @@ impl Options {
                     log::warn!("{word} is not understood: behind {} comes {}", known.begin, known.value);
                 }
                 Some(_) => {}
-                // A boot loader may put the kernel's own path there.
+                // The boot loader may have put the kernel's own path there.
                 None if word.starts_with('/') => {}
                 None => log::warn!("unknown word on the command line: {word}"),
             }
@@ -52,7 +54,8 @@ impl Options {
         options
     }
 
-    /// Does what the word that begins so asks for. `None`: its value is none of those that it may have.
+    /// Takes an option, given the beginning of its word and its value. `None`: the value is none that the option may
+    /// have.
     fn take(&mut self, begin: &str, value: &str) -> Option<()> {
         match begin {
             channel::CONSOLE_WORD => {
@@ -79,21 +82,21 @@ impl Options {
                 self.affinity = one_of(value, kinds)?;
             }
             channel::STATS_WORD => self.statistics = value.is_empty().then_some(true)?,
-            // The recorder has read its own words long before; the strategy is as it should be.
+            // The recorder has read its own words long before; the strategy has been checked.
             _ => {}
         }
         Some(())
     }
 }
 
-/// Whether this kernel has what the word that begins so is about.
+/// Whether this kernel has the feature that an option, given by the beginning of its word, is about.
 fn is_for_this_kernel(begin: &str) -> bool {
     let of_several = [channel::PATIENCE_WORD, channel::AFFINITY_WORD].contains(&begin);
     let of_traces = [channel::TRACE_WORD, channel::TRACE_CPU_WORD, channel::TRACE_REGION_WORD].contains(&begin);
     (!of_several || cfg!(feature = "smp")) && (!of_traces || cfg!(feature = "trace"))
 }
 
-/// What stands beside the value.
+/// The meaning of a value in a list of values and meanings.
 fn one_of<T, const N: usize>(value: &str, meanings: [(&str, T); N]) -> Option<T> {
     meanings.into_iter().find_map(|(name, meaning)| (name == value).then_some(meaning))
 }

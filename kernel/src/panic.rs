@@ -1,4 +1,5 @@
-//! A kernel panic: say what and where on the log channel, and where the other CPUs are, and end the machine.
+//! A kernel panic: writes the message, its place and the places of the other CPUs to the log channel, and ends the
+//! machine.
 
 use crate::arch::{backtrace, debugcon, exit, interrupts};
 #[cfg(feature = "smp")]
@@ -25,7 +26,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     exit::end_machine()
 }
 
-/// Returns on the first CPU that panics, the first time.
+/// Returns only on the CPU that panics first, and only once.
 #[cfg(feature = "smp")]
 fn begin() {
     let me = u64::from(initial_id());
@@ -33,12 +34,12 @@ fn begin() {
         Ok(_) => {}
         // A panic inside the panic handler.
         Err(first) if first == me => exit::end_machine(),
-        // The first one stops this CPU, and has it tell where it is.
+        // The CPU that panicked first stops this one, and has it report where it is.
         Err(_) => stop::halt(),
     }
 }
 
-/// Returns the first time.
+/// Returns only for the first panic.
 #[cfg(not(feature = "smp"))]
 fn begin() {
     if FIRST.load(Ordering::Relaxed) != NOBODY {

@@ -1,4 +1,4 @@
-//! The last part of the boot: from a machine that works to the first process.
+//! The last part of the boot: on a machine that works, it makes the kernel's state and starts the first process.
 
 use crate::arch::bootinfo::{BootInfo, Module};
 use crate::arch::physical::Frames;
@@ -22,7 +22,7 @@ use containers::{GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
 use core::fmt;
 use cpulocal::InKernel;
 
-/// Makes the kernel's state and the proof of being in it.
+/// Makes the kernel's state and the proof that this CPU is in the kernel.
 pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Options) -> (Kernel, InKernel) {
     if !heap::reserve_bytes(&mut physical, heap::RESERVE + Tasks::size_for(globals.len())) {
         exit::fatal("no memory for the queues of all CPUs");
@@ -89,10 +89,10 @@ fn unpack_module(kernel: &mut Kernel, name: &'static str, module: Module) -> Res
     unpacked.map_err(|error| StartError::Archive(name, error))
 }
 
-/// Bounds what programs can fill, now that the image is in its place: files with the half of memory, or with what the
-/// image has and a quarter of the rest where the image is that large; names with one for each frame, which is an eighth of
-/// memory at most; pipes and the like with a quarter, were each to have one page, and a sixteenth for more than that. A
-/// last sixteenth is kept for who is small.
+/// Bounds the memory that programs can fill, now that the image is in place. Files get half of memory, or for a large
+/// image what it has and a quarter of the rest; names get one for each frame, which is an eighth of memory at most;
+/// pipes and the like get a quarter, if each had one page, and a sixteenth for more than that. A last sixteenth is kept
+/// for small processes.
 pub fn bound(kernel: &mut Kernel, size: Option<Size>) {
     let Kernel { memory, files, .. } = kernel;
     let (frames, free) = (memory.physical.total(), memory.physical.free());
@@ -104,7 +104,7 @@ pub fn bound(kernel: &mut Kernel, size: Option<Size>) {
     memory.limit_pages(Purpose::Buffer, frames / 16);
     memory.limit_objects(Purpose::Buffer, frames / 4);
     memory.keep_reserve(frames / 16);
-    // The other half of the inodes is for pipes and the like, and for `/proc`.
+    // The other half of the inodes is for pipes, counters and `/proc`.
     files.tree.limit_places(files.tree.places().used + frames.min(INODES_MAX / 2));
 }
 
@@ -123,7 +123,7 @@ pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
     log::info!("{} native packages are resident", kernel.packages.len());
 }
 
-/// Starts what the run is for.
+/// Starts the program that the run is for.
 pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstError> {
     kernel.statistics.frames_free_at_start = kernel.memory.physical.free() as u64;
     kernel.statistics.heap_pages_at_start = (heap::pages() + heap::idle_pages()) as u64;
@@ -138,7 +138,7 @@ pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstErr
     Ok(())
 }
 
-/// Ends the run because its program cannot be run, with the status that a shell gives for that.
+/// Ends the run because its program cannot be started, with the status that a shell gives for that.
 pub fn refuse(error: FirstError) -> ! {
     const NOT_EXECUTABLE: u8 = 126;
     const NOT_FOUND: u8 = 127;

@@ -15,13 +15,13 @@ use alloc::vec::Vec;
 use containers::Cpu;
 use core::cell::Cell;
 
-/// Names of what brings a CPU into the kernel, in the order of [`Cause`].
+/// The names of the causes of entries to the kernel, in the order of [`Cause`].
 const CAUSES: [&str; 3] = ["system_call", "exception", "interrupt"];
 
 /// Calls `give` with every statistic's name and value.
 pub fn each(kernel: &Kernel, give: Give<'_>) {
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
-    // Together, before the report itself allocates: their sum is what programs do not have.
+    // Taken together, before the report itself allocates: their sum is the memory that programs do not have.
     let [free, heap, idle] = [memory.physical.free(), heap::pages(), heap::idle_pages()];
     let cpus: Vec<Counts> = (0..memory.cpu_count()).map(|n| counters(Cpu(n as u8), &COUNTS)).collect();
     let sum = |of: &dyn Fn(&Counts) -> u64| cpus.iter().map(of).sum();
@@ -97,7 +97,7 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
     calls::each_made(|name, is_there| give(&format!("call_{}{name}", if is_there { "" } else { "missing_" }), 1));
 }
 
-/// What there is only with several CPUs.
+/// Statistics that exist only with several CPUs.
 #[cfg(feature = "smp")]
 fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
     use crate::arch::accounts::{WAITS, Waits};
@@ -112,7 +112,7 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
         give(&format!("spin_cycles_{cause}"), cycles.iter().map(|cycles| cycles.waits[index]).sum());
     }
     for ((Cpu(cpu), waits), cycles) in cpus().zip(&waits).zip(cycles) {
-        // The lock is asked for when the level rises to 1, and then only.
+        // A CPU asks for the lock when its level rises to 1, and only then.
         let entries = counters(Cpu(cpu), &COUNTS).level1;
         give(&format!("cpu{cpu}_lock_acquisitions"), entries.iter().map(Cell::get).sum());
         give(&format!("cpu{cpu}_lock_contended"), contended(waits));
@@ -132,7 +132,7 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
     give("tsc_skew_doubt", skews.map(|skew| skew.1).max().unwrap_or(0));
 }
 
-/// The sum of a counter that each CPU has.
+/// The sum of all CPUs' copies of a counter.
 fn total(kernel: &Kernel, counter: &'static CpuLocal<Cell<u64>>) -> u64 {
     (0..kernel.memory.cpu_count()).map(|n| counters(Cpu(n as u8), counter).get()).sum()
 }

@@ -41,7 +41,7 @@ pub const SEGV_ACCERR: i32 = 2;
 pub const BUS_ADRALN: i32 = 1;
 pub const BUS_ADRERR: i32 = 2;
 
-/// Signals there are, 1 to this.
+/// The highest signal number; the lowest is 1.
 pub const SIGNALS: u8 = 64;
 
 /// Signals that can be neither handled nor blocked.
@@ -71,7 +71,7 @@ pub fn name(signal: u8) -> &'static str {
     }
 }
 
-/// What to do on a signal, as `rt_sigaction` has it.
+/// A process's action for a signal, as `rt_sigaction` has it.
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Action {
@@ -79,9 +79,9 @@ pub struct Action {
     pub handler: u64,
     /// `SA_` flags.
     pub flags: u64,
-    /// Where the handler returns to.
+    /// The address that the handler returns to.
     pub restorer: u64,
-    /// Signals blocked meanwhile.
+    /// Signals that are blocked while the handler runs.
     pub mask: u64,
 }
 
@@ -91,18 +91,19 @@ pub const DEFAULT: u64 = 0;
 pub const IGNORE: u64 = 1;
 
 impl Action {
-    /// Of `SIGCHLD`: children are not waited for, and nothing is to be left of them.
+    /// Whether this action for `SIGCHLD` says that the process does not wait for children, so that they leave no
+    /// zombies.
     pub fn leaves_no_zombies(&self) -> bool {
         const SA_NOCLDWAIT: u64 = 2;
         self.handler == IGNORE || self.flags & SA_NOCLDWAIT != 0
     }
 }
 
-/// A flag of `SIGCHLD`'s action: not when a child stops or goes on.
+/// A flag of `SIGCHLD`'s action: the signal is not sent when a child stops or continues.
 pub const SA_NOCLDSTOP: u64 = 1;
 
-/// A process's actions; made with the first that is not the default. A child shares its parent's until one of them
-/// changes its own.
+/// A process's actions. The table is made with the first action that is not the default; a child shares its parent's
+/// table until one of them changes an action.
 #[derive(Default, Clone)]
 pub struct Handlers(Option<Rc<[Action; SIGNALS as usize]>>);
 
@@ -122,7 +123,8 @@ impl Handlers {
 }
 
 impl Handlers {
-    /// What is left of the actions when another program begins: what was ignored is.
+    /// Resets the actions when another program begins: signals that were ignored stay ignored, all others get the
+    /// default.
     pub fn forget_functions(&mut self) {
         for action in self.0.iter_mut().flat_map(Rc::make_mut) {
             let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };
@@ -131,7 +133,7 @@ impl Handlers {
     }
 }
 
-/// What the delivery of a signal comes to.
+/// The effect of a signal's delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// It does nothing.
@@ -144,12 +146,12 @@ pub enum Effect {
     Handler,
 }
 
-/// What the delivery of a signal to a process with these actions comes to.
+/// The effect of a signal's delivery to a process with these actions.
 pub fn effect_with(handlers: &Handlers, signal: u8) -> Effect {
     effect_of(&handlers.get(signal), signal)
 }
 
-/// What the delivery of a signal comes to by this action.
+/// The effect of a signal's delivery by this action.
 pub fn effect_of(action: &Action, signal: u8) -> Effect {
     match action.handler {
         DEFAULT if matches!(signal, SIGCHLD | SIGURG | SIGWINCH | SIGCONT) => Effect::Nothing,

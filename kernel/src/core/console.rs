@@ -1,9 +1,9 @@
 //! The console: the terminal's line discipline on the serial port, and the framing that the host adds.
 //!
-//! Input is moved from the port's ring into the line discipline at level 1, when the port has left its
-//! note, and in pipe mode also when a program has made room by reading. Output goes straight into the
-//! port's ring. Nothing here waits: who finds nothing to read or no room parks, and is woken by what
-//! [`Console::service`] reports.
+//! Input is moved from the port's ring into the line discipline at level 1, when the port has left its note, and in
+//! pipe mode also when a program has made room by reading. Output goes straight into the port's ring. Nothing here
+//! waits: a thread that finds nothing to read, or no room, parks, and is woken by the events that [`Console::service`]
+//! reports.
 
 use super::process::Tasks;
 use super::signals::{self, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, from_kernel};
@@ -13,13 +13,13 @@ use ::files::tty::{Framing, Input, OutputModes, Read, Signal, Termios, WindowSiz
 use abi::channel::PREAMBLE;
 use containers::ProcessId;
 
-/// Output room that makes the console writable again: enough for a program to get on with.
+/// How much output room makes the console writable again: enough for a program to continue for a while.
 const WRITABLE: usize = 4096;
 
-/// Most bytes that one byte of output becomes (a tab, as spaces).
+/// The most bytes that one byte of output becomes (a tab, as spaces).
 const EXPANSION: usize = 8;
 
-/// How long the last output may stand still before it is given up, in nanoseconds.
+/// How long the last output may make no progress before it is given up, in nanoseconds.
 const PATIENCE: u64 = 10_000_000_000;
 
 /// The console.
@@ -27,18 +27,18 @@ pub struct Console {
     tty: Tty,
     /// Takes the host's framing off the input, if there is a host.
     framing: Option<Framing>,
-    /// Somebody has found no room for output.
+    /// Whether a thread has found no room for output.
     starved: bool,
     /// The session whose controlling terminal this is, and its group in the foreground.
     pub control: Option<TerminalControl>,
 }
 
-/// Whose terminal it is.
+/// The session and the group that have the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TerminalControl {
     /// The session.
     pub session: u32,
-    /// The group that may read, and that the keys' signals go to.
+    /// The group that may read, and that gets the signals of the keys.
     pub foreground: u32,
 }
 
@@ -51,7 +51,7 @@ pub enum ConsoleMode {
     Terminal,
 }
 
-/// What has happened on the console.
+/// Events on the console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Events {
     /// There is input to read, or its end.
@@ -63,7 +63,7 @@ pub struct Events {
 }
 
 impl Console {
-    /// A console of so many rows and columns, framed for the host if there is one. Greets it.
+    /// A console with a number of rows and columns, framed for the host if there is one, which it greets.
     pub fn new(mode: Option<ConsoleMode>, (rows, columns): (u16, u16)) -> Console {
         let window = WindowSize { rows, columns, pixels: (0, 0) };
         if mode.is_some() {
@@ -83,7 +83,7 @@ impl Console {
         self.control.map(|control| control.foreground)
     }
 
-    /// Does what the port's interrupts have left to do.
+    /// Does the work that the port's interrupts have left.
     pub fn service(&mut self) -> Events {
         let signal = self.take_input();
         let writable = self.starved && self.writable();
@@ -91,8 +91,8 @@ impl Console {
         Events { readable: self.tty.readable(), writable, signal }
     }
 
-    /// Moves received bytes to the line discipline; the last signal among them comes back. A terminal
-    /// takes everything and drops what does not fit, a pipe leaves it in the port.
+    /// Moves received bytes to the line discipline; returns the last signal among them. A terminal takes all bytes and
+    /// drops those that do not fit; a pipe leaves them in the port.
     fn take_input(&mut self) -> Option<u8> {
         let mut bytes = [0; 64];
         let mut signal = None;
@@ -133,7 +133,7 @@ impl Console {
         }
     }
 
-    /// Reads what there is to read. In pipe mode the room that this makes is filled from the port at once.
+    /// Reads the input that there is. In pipe mode the room that this makes is filled from the port at once.
     pub fn read(&mut self, to: &mut [u8]) -> Read {
         let read = self.tty.read(to);
         if !self.is_terminal() {
@@ -142,12 +142,12 @@ impl Console {
         read
     }
 
-    /// Reads what is there, perhaps nothing, whatever the terminal's settings ask for.
+    /// Reads the input that there is, perhaps none, whatever the terminal's settings ask for.
     pub fn read_available(&mut self, to: &mut [u8]) -> usize {
         self.tty.read_available(to)
     }
 
-    /// Writes as much as there is room for; returns how many bytes of `from` that was.
+    /// Writes as many bytes of `from` as there is room for; returns how many.
     pub fn write(&mut self, from: &[u8]) -> usize {
         let taken = if self.is_terminal() && self.tty.termios().output.contains(OutputModes::OPOST) {
             self.write_processed(from)
@@ -192,7 +192,7 @@ impl Console {
         serial::tx_room() >= WRITABLE
     }
 
-    /// Somebody is about to wait for room.
+    /// Notes that a thread is about to wait for room.
     pub fn wants_room(&mut self) {
         self.starved = true;
     }
@@ -212,7 +212,7 @@ impl Console {
         self.tty.termios()
     }
 
-    /// Changes them; with `flush` input not yet read is dropped.
+    /// Changes the terminal's settings; with `flush`, drops input not yet read.
     pub fn set_termios(&mut self, termios: Termios, flush: bool) {
         self.tty.set_termios(termios, flush);
     }
@@ -227,12 +227,12 @@ impl Console {
         self.tty.window()
     }
 
-    /// Changes it.
+    /// Changes the terminal's size; true if it is another one.
     pub fn set_window(&mut self, window: WindowSize) -> bool {
         self.tty.set_window(window)
     }
 
-    /// The leader of a session ends, or gives the terminal up: the group in the foreground is told.
+    /// Takes the terminal from its session, whose leader ends or gives it up, and signals the group in the foreground.
     #[inline]
     pub fn hang_up(&mut self, tasks: &mut Tasks, leader: ProcessId) {
         if let Some(control) = self.control.take_if(|control| control.session == leader.number()) {

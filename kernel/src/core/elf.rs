@@ -1,4 +1,4 @@
-//! ELF files: reading the headers of a static program, believing nothing in them.
+//! ELF files: reads the headers of a static program, and checks every value in them.
 //!
 //! The layouts are the crate `object`'s. A file's bytes lie in frames all over memory, so the headers
 //! are copied out first: the file header and one table of at most [`MOST_SEGMENTS`] program headers.
@@ -14,7 +14,7 @@ use object::pod;
 const E: LittleEndian = LittleEndian;
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Program headers that a program may have.
+/// The most program headers that a program may have.
 pub const MOST_SEGMENTS: usize = 64;
 
 type FileHeader = FileHeader64<LittleEndian>;
@@ -23,9 +23,9 @@ type ProgramHeader = ProgramHeader64<LittleEndian>;
 /// A segment to be mapped.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
-    /// Pages, before any relocation of the whole.
+    /// Its pages, before the program is moved as a whole.
     pub pages: Pages,
-    /// What may be done with them.
+    /// The rights to its pages.
     pub rights: Rights,
     /// Page-aligned offset in the file of the first page.
     pub offset: u64,
@@ -42,19 +42,19 @@ pub struct Pages {
     pub end: u64,
 }
 
-/// What a program's headers say.
+/// The contents of a program's headers.
 pub struct Program {
-    /// Where it starts.
+    /// The address of its first instruction.
     pub entry: u64,
-    /// Where its program headers are in its memory; 0: nowhere.
+    /// The address of its program headers in its memory; 0: they are not there.
     pub headers: u64,
-    /// How many.
+    /// How many program headers there are.
     pub header_count: u64,
     /// Whether it can be mapped anywhere.
     pub relocatable: bool,
-    /// What it wants its place to be a multiple of then: the strictest alignment of its segments.
+    /// The alignment of its place if it is relocatable: the strictest of its segments'.
     pub alignment: u64,
-    /// What may be done with its stack.
+    /// The rights to its stack.
     pub stack: Rights,
     segments: Vec<Segment>,
 }
@@ -65,17 +65,17 @@ impl Program {
         self.segments.iter().copied()
     }
 
-    /// From the lowest to the highest page.
+    /// The range from its lowest to its highest page.
     pub fn extent(&self) -> Pages {
         let start = self.segments().map(|segment| segment.pages.start).min().unwrap_or(0);
         Pages { start, end: self.segments().map(|segment| segment.pages.end).max().unwrap_or(0) }
     }
 }
 
-/// Reads the headers of a file of `size` bytes; `read` copies from it and returns how much there was.
+/// Reads the headers of a file of `size` bytes; `read` copies bytes from the file and returns how many there were.
 ///
 /// # Errors
-/// `ENOEXEC` for whatever is not a static x86-64 program that could run.
+/// `ENOEXEC` for a file that is not a static x86-64 program that could run.
 pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Program, Errno> {
     let mut bytes = [0; size_of::<FileHeader>()];
     if read(0, &mut bytes) != bytes.len() {
@@ -110,14 +110,14 @@ pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Progra
     };
     for header in headers {
         match header.p_type.get(E) {
-            // A dynamic linker is wanted; there is none.
+            // The program needs a dynamic linker; there is none.
             elf::PT_INTERP => return Err(Errno::ENOEXEC),
             elf::PT_LOAD if header.p_memsz.get(E) > 0 => {
                 program.segments.push(segment(header, size)?);
                 let alignment = Some(header.p_align.get(E)).filter(|alignment| alignment.is_power_of_two());
                 program.alignment = program.alignment.max(alignment.unwrap_or(PAGE));
             }
-            // Functions within functions (GCC) have pieces of code there.
+            // Nested functions (GCC) have pieces of code on the stack.
             elf::PT_GNU_STACK if header.p_flags.get(E).contains(elf::PF_X) => program.stack |= Rights::EXECUTE,
             _ => {}
         }

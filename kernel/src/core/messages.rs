@@ -16,7 +16,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message of so many bytes, at most [`MESSAGE_MAX`], which are still to be written.
+    /// A message of `length` bytes, at most [`MESSAGE_MAX`], which are still to be written.
     pub fn new(sender: u32, length: usize) -> Message {
         Message { sender, length: length.min(MESSAGE_MAX) as u16, bytes: [0; MESSAGE_MAX] }
     }
@@ -32,10 +32,10 @@ impl Message {
     }
 }
 
-/// The receiver has as many messages waiting as it may.
+/// An error: the receiver has as many messages waiting as it may.
 pub struct QueueFull;
 
-/// The queues of all processes that have been sent to.
+/// The queues of all processes that have been sent messages.
 #[derive(Default)]
 pub struct Messages {
     queues: BTreeMap<ProcessId, VecDeque<Message>>,
@@ -60,7 +60,7 @@ impl Messages {
         self.queues.get_mut(&process)?.pop_front()
     }
 
-    /// Puts a message back at the front: the receiver's buffer was not there.
+    /// Puts a message back at the front of the queue: the receiver's buffer was not mapped.
     pub fn put_back(&mut self, process: ProcessId, message: Message) {
         self.queues.entry(process).or_default().push_front(message);
     }

@@ -1,4 +1,6 @@
-//! The uniprocessor kernel: what it does once a CPU has entered it. It knows no system call and no strategy.
+//! The uniprocessor kernel: what it does once a CPU has entered it. It knows no system call and no strategy. For
+//! example, `read` on an empty pipe is a system call's business; parking the thread and switching to the next one are
+//! the core's.
 //!
 //! Its rooms, from the ground up; none names one that comes after it (`xtask/tests/layers.rs` reads this list):
 //!

@@ -18,27 +18,27 @@ use containers::{Backing, Frame, Label, ObjectId, PAGE_SIZE, PhysicalMemory, Reg
 use core::ops::Range;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
-/// Where the image keeps them.
+/// The image's directory of native programs.
 pub const DIRECTORY: &[u8] = b"/pkg/";
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// What may be done with data, heap and stacks.
+/// The rights to data, heap and stacks.
 pub const DATA: Rights = Rights::READ.union(Rights::WRITE);
 
 /// A resident native program.
 pub struct Package {
-    /// What it is called.
+    /// The package's name.
     called: Box<[u8]>,
-    /// What its processes are called.
+    /// The name of its processes.
     pub name: Name,
-    /// How it is called: its path, and no arguments.
+    /// The invocation of its processes: its path, and no arguments.
     pub invocation: Rc<Invocation>,
-    /// Where it starts.
+    /// The address of its first instruction.
     pub entry: u64,
-    /// The file that it is.
+    /// The memory object with the program's file.
     pub object: ObjectId,
-    /// What each of its containers starts with: data in the window, if it has any, heap and stack.
+    /// The regions with which each of its containers starts: data in the window, if it has any, heap and stack.
     pub regions: Regions,
 }
 
@@ -47,7 +47,7 @@ pub struct Package {
 pub struct Packages(Vec<Package>);
 
 impl Packages {
-    /// The package of that name. It comes to the front, for who is started once is often started again.
+    /// The package with a name. It moves to the front, because a program that is started once is often started again.
     pub fn find(&mut self, name: &[u8]) -> Option<&Package> {
         let place = self.0.iter().position(|package| *package.called == *name)?;
         if place > 0 {
@@ -56,7 +56,7 @@ impl Packages {
         self.0.first()
     }
 
-    /// How many there are.
+    /// How many packages there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -72,7 +72,7 @@ impl Packages {
     ) -> Result<(), Errno> {
         let program = elf::parse(memory.object_size(object), |at, to| memory.read_object(object, at, to))?;
         let mut regions = Regions::default();
-        // All between data and stack is heap, but for a page below the stack that catches its overflow.
+        // All addresses between data and stack are heap, except a page below the stack that catches its overflow.
         let stack = WINDOW.end - MAIN_STACK;
         let mut heap = WINDOW.start..stack - PAGE;
         for segment in program.segments() {
@@ -119,7 +119,7 @@ fn map_code(memory: &mut Memory, shared: Frame, segment: &elf::Segment, object: 
     flags.set(Flags::NO_EXECUTE, !segment.rights.contains(Rights::EXECUTE));
     for page in (segment.pages.start..segment.pages.end).step_by(PAGE_SIZE) {
         let into = page - segment.pages.start;
-        // Past the file's bytes the object's last page may hold something else: copy, do not share.
+        // Past the file's bytes the object's last page may hold other bytes: it is copied, not shared.
         let frame = memory.physical.allocate().map_err(|_| Errno::ENOMEM)?;
         let length = segment.length.saturating_sub(into).min(PAGE) as usize;
         if let Some(from) = memory.object_page(object, (segment.offset + into) / PAGE).filter(|_| length > 0) {

@@ -1,4 +1,4 @@
-//! What a process holds.
+//! The resources that a process holds.
 
 use super::actions::Handlers;
 use alloc::boxed::Box;
@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The task subsystem with this kernel's resources.
 pub type Tasks = containers::Tasks<Resources>;
 
-/// Largest size of a file: what the page numbers of a memory object can count.
+/// Largest size of a file: as many pages as the page numbers of a memory object can count.
 pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
 
 /// Longest name of a process, as Linux has it (`TASK_COMM_LEN` less its NUL).
@@ -21,40 +21,40 @@ pub const NAME_MAX: usize = 15;
 
 /// A process's resources: everything that is given back when it ends.
 pub struct Resources {
-    /// What it is called in the log and in `/proc`.
+    /// Its name in the log and in `/proc`.
     pub name: Name,
     /// Open files by number.
     pub descriptors: Descriptors,
-    /// Where relative paths start.
+    /// The working directory, at which relative paths start.
     pub directory: InodeId,
     /// Permission bits taken off new files.
     pub umask: u32,
-    /// What it does on signals.
+    /// Its actions for signals.
     pub handlers: Handlers,
     /// The program and its arguments; none once the process has ended.
     pub invocation: Option<Rc<Invocation>>,
-    /// What it may have.
+    /// Its resource limits.
     pub limits: Limits,
 }
 
-/// How a program was called, as `/proc` tells it. It does not change, so all who inherit it share it.
+/// How a program was called, as `/proc` shows it. It does not change, so all processes that inherit it share it.
 pub struct Invocation {
     /// Path of the program, for `/proc/self/exe`.
     pub executable: Box<[u8]>,
-    /// The program's file, to which that leads whatever becomes of the path. It is kept until the last process that has been
-    /// called so has ended or become another program.
+    /// The program's file, to which `/proc/self/exe` leads whatever becomes of the path. It is kept until the last
+    /// process with this invocation has ended or become another program.
     pub inode: InodeId,
     /// The arguments as `/proc/self/cmdline` gives them: a NUL behind each, and cut to [`COMMAND_LINE`].
     pub command_line: Box<[u8]>,
 }
 
-/// A limit: what is enforced, and how far the process may raise that.
+/// A resource limit: the enforced value, and how far the process may raise it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Limit {
-    /// What is enforced.
+    /// The value that is enforced.
     pub soft: u64,
-    /// How far it may be raised.
+    /// The value up to which `soft` may be raised.
     pub hard: u64,
 }
 
@@ -68,7 +68,7 @@ impl Limit {
     }
 }
 
-/// The limits that are enforced. What the number of descriptors is limited to now, the table of these knows.
+/// The limits that are enforced. The current limit on the number of descriptors is in the descriptor table.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of address space (`RLIMIT_AS`).
@@ -81,14 +81,15 @@ pub struct Limits {
     pub file_size: Limit,
     /// Bytes of stack that the next program's main thread is promised (`RLIMIT_STACK`).
     pub stack: Limit,
-    /// Processes and further threads that there may be when it makes one more (`RLIMIT_NPROC`).
+    /// How many processes and further threads may exist when it makes one more (`RLIMIT_NPROC`).
     pub processes: Limit,
-    /// Signals that wait for one of its threads, or for all, of which something is told (`RLIMIT_SIGPENDING`).
+    /// How many signals with contents of their own may be pending for one of its threads, or for the process
+    /// (`RLIMIT_SIGPENDING`).
     pub signals: Limit,
 }
 
 impl Limits {
-    /// What the first process starts with.
+    /// The limits with which the first process starts.
     pub const INITIAL: Limits = Limits {
         address_space: Limit::NONE,
         data: Limit::NONE,
@@ -99,14 +100,14 @@ impl Limits {
         signals: Limit::of(INFOS_EACH as u64),
     };
 
-    /// Bytes that a file may have when it is made longer: what the limit says, or else what any file may have.
+    /// How many bytes a file may have when it grows: the limit, or the largest size of any file.
     pub fn longest_file(&self) -> u64 {
         self.file_size.soft.min(SIZE_MAX)
     }
 }
 
 impl Resources {
-    /// What a process starts with that no other has made.
+    /// The resources of a process that no other process has made.
     pub fn new(descriptors: Descriptors, directory: InodeId, name: Name, invocation: Rc<Invocation>) -> Resources {
         Resources {
             name,
@@ -124,12 +125,13 @@ impl Resources {
         self.invocation.as_ref().map_or(&[], |invocation| &invocation.executable)
     }
 
-    /// The arguments, see [`Invocation`]; likewise.
+    /// The arguments, see [`Invocation`]; empty if the process has ended.
     pub fn command_line(&self) -> &[u8] {
         self.invocation.as_ref().map_or(&[], |invocation| &invocation.command_line)
     }
 
-    /// What a child gets by `fork`: the same, with the open files shared. It has been entered into the directory.
+    /// The resources of a child made by `fork`: a copy of these, with the open files shared. The caller has entered the
+    /// working directory for the child.
     pub fn inherit(&self) -> Resources {
         Resources {
             name: self.name,
@@ -143,7 +145,7 @@ impl Resources {
     }
 }
 
-/// Bytes of a command line that are kept, as in old Linux.
+/// How many bytes of a command line are kept, as in old Linux.
 pub const COMMAND_LINE: u64 = 4096;
 
 /// A short name.
@@ -154,7 +156,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// The name, cut to what fits; what is not printable becomes `?`.
+    /// A name, cut to what fits; a byte that is not printable becomes `?`.
     pub fn new(name: &[u8]) -> Name {
         let mut bytes = [0; NAME_MAX + 1];
         let length = name.len().min(NAME_MAX);
@@ -164,7 +166,7 @@ impl Name {
         Name { bytes, length: length as u8 }
     }
 
-    /// From a path: its last part.
+    /// The name that a path gives: its last part.
     pub fn of_path(path: &[u8]) -> Name {
         Name::new(path.rsplit(|byte| *byte == b'/').next().unwrap_or(path))
     }
@@ -181,7 +183,7 @@ impl core::fmt::Display for Name {
     }
 }
 
-/// Whether a process may make one more, or a thread: `EAGAIN`
+/// Checks that a process may make one more process or thread: `EAGAIN`
 pub fn check_room(tasks: &Tasks, maker: ProcessId) -> Result<(), Errno> {
     let limit = tasks.process(maker).map_or(0, |process| process.resources.limits.processes.soft);
     let there_are = tasks.threads_live();

@@ -1,12 +1,12 @@
-//! Random numbers: for `getrandom`, `/dev/urandom` and `AT_RANDOM`, and for where a program's parts go.
+//! Random numbers: for `getrandom`, `/dev/urandom` and `AT_RANDOM`, and for the addresses of a program's parts.
 //!
-//! ChaCha20 (the crate `rand_chacha`) turns a key into a pool of bytes. Its first bytes are the next key, the others
-//! are given out, each once, and cleared as they go: who sees the generator's state learns nothing of what was given
-//! before, and who sees what was given learns nothing of the state. Each new pool has entropy stirred into its key,
-//! so a state that became known is of no use for long.
+//! ChaCha20 (the crate `rand_chacha`) turns a key into a pool of bytes. The pool's first bytes are the next key; the
+//! rest are given out, each once, and cleared as they go. An attacker that sees the generator's state learns nothing of
+//! the bytes given out before, and an attacker that sees those learns nothing of the state. Each new pool has entropy
+//! stirred into its key, so a state that became known is of no use for long.
 //!
-//! With a fixed seed (`seed=` on the kernel's command line) nothing is stirred in: runs of a machine that counts
-//! instructions are the same each time, and everything random in them can be foretold.
+//! With a fixed seed (`seed=` on the kernel's command line) nothing is stirred in: on a machine that counts
+//! instructions every run is alike, and every random number in it can be predicted.
 
 use crate::arch::entropy;
 use containers::PAGE_SIZE;
@@ -14,19 +14,19 @@ use core::array;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Instructions that a byte takes, roughly, until it is where it is wanted.
+/// How many instructions it takes to make and deliver a byte, roughly.
 pub const COST: u64 = 80;
 
-/// Bytes of a pool.
+/// The size of a pool, in bytes.
 const POOL: usize = 1024;
 
-/// Bytes of a key, at the pool's beginning.
+/// The size of a key, at the pool's beginning, in bytes.
 const KEY: usize = 32;
 
 /// The generator.
 pub struct Random {
     pool: [u8; POOL],
-    /// Where the bytes begin that have not been given yet.
+    /// The index of the first byte that has not been given out.
     next: usize,
     stirred: bool,
     /// Whether the parts of programs go to random places.
@@ -34,7 +34,8 @@ pub struct Random {
 }
 
 impl Random {
-    /// A generator with a fixed seed, or one that nobody can foretell; whether it `scatters` the parts of programs.
+    /// A generator with a fixed seed, or an unpredictable one; `scatters`: whether the parts of programs go to random
+    /// addresses.
     pub fn new(seed: Option<u64>, scatters: bool) -> Random {
         let words: [u64; KEY / 8] = match seed {
             Some(seed) => [seed; KEY / 8],
@@ -76,7 +77,7 @@ impl Random {
         if self.scatters { (self.next() & ((1 << bits) - 1)) * PAGE_SIZE as u64 } else { 0 }
     }
 
-    /// A new pool from the key, and with it the next key.
+    /// Makes a new pool from the key, and with it the next key.
     fn refill(&mut self) {
         let mut key = [0; KEY];
         key.copy_from_slice(&self.pool[..KEY]);

@@ -1,4 +1,5 @@
-//! Exceptions of programs: page faults are resolved, the others become signals.
+//! Exceptions of programs: page faults are resolved, other exceptions become signals. For example, the first write to a
+//! page of a new heap finds a fresh frame here; a division by zero becomes SIGFPE.
 
 use crate::arch;
 use crate::core::delivery::{self, Signal};
@@ -17,9 +18,10 @@ pub fn fault_address() -> u64 {
     arch::cpu::fault_address()
 }
 
-/// An exception of the current thread's: resolves it, or gives the thread the signal that Linux gives.
+/// Handles an exception of the current thread: resolves it, or gives the thread the signal that Linux gives.
 ///
-/// A function of its own in every kernel: with several CPUs it is called from two places, and is to be the same code.
+/// It is not inlined: with several CPUs it is called from two places, and every kernel is to have one and the same code
+/// for it.
 #[inline(never)]
 pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, address: u64) {
     let Some(id) = schedule::current(cpu) else { return };
@@ -46,7 +48,7 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
                 Ok(_) => return,
                 Err(fault) => match page_fault_signal(fault, address) {
                     Some(signal) => signal,
-                    // The access is made again.
+                    // No frame was free: `relieve` frees some, and the access is made again.
                     None => return shortage::relieve(kernel, cpu, id, Need::Page(address)),
                 },
             }
@@ -64,16 +66,16 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
     delivery::force(kernel, cpu, id, Signal { vector, code, address, ..signal });
 }
 
-/// Whether the page is there and was refused to an access that the CPU made as supervisor, on behalf of an
-/// instruction in user mode. No page can be granted to that: it would be refused for ever. (QEMU 7.2
-/// reads the stack so in a far return.)
+/// Whether the page is present and was refused to an access that the CPU made as supervisor, on behalf of an
+/// instruction in user mode. Such an access must not be repeated: it would be refused for ever. (QEMU 7.2 reads the
+/// stack in this way in a far return.)
 fn is_implicit(code: u64) -> bool {
     const PRESENT: u64 = 1 << 0;
     const USER: u64 = 1 << 2;
     code & (PRESENT | USER) == PRESENT
 }
 
-/// The access that a page fault's error code tells of (SDM volume 3, section 4.7).
+/// The access that a page fault's error code describes (SDM volume 3, section 4.7).
 fn access(code: u64) -> Rights {
     const WRITE: u64 = 1 << 1;
     const FETCH: u64 = 1 << 4;
@@ -86,7 +88,7 @@ fn access(code: u64) -> Rights {
     }
 }
 
-/// The signal for a page fault that cannot be resolved; none if it could be with more memory.
+/// The signal for a page fault that cannot be resolved; `None` if it could be resolved with more memory.
 fn page_fault_signal(fault: Fault, address: u64) -> Option<Signal> {
     let (signal, code) = match fault {
         Fault::NoRegion => (signals::SIGSEGV, signals::SEGV_MAPERR),

@@ -1,5 +1,8 @@
 //! The file subsystem: the tree of names, the open files, and where their bytes are.
 //!
+//! For example, `open("/etc/motd")` looks the path up in the tree, which yields an inode with a memory object; the open
+//! file gets a place in the table and a descriptor, and `read` copies from the object.
+//!
 //! The rules of names and descriptors are the crate `files`'s; the bytes of regular files are memory
 //! objects. Here the two meet: an inode's size and its object's agree, and a content that the tree
 //! gives back is released. Files of `/proc` are written out into an object of their own when they are
@@ -28,26 +31,26 @@ use alloc::vec::Vec;
 use containers::{Channel, ObjectId, ProcessId, Purpose};
 use core::ops::Range;
 
-/// Most open files of all processes together.
+/// The most open files of all processes together.
 const OPEN_FILES_MAX: usize = 262_144;
 
-/// Descriptors that a process may have until it asks for more.
+/// How many descriptors a process may have until it raises the limit.
 const DESCRIPTORS: u32 = 1024;
 
 /// Names, inodes, open files.
 pub struct Files {
     /// The file system.
     pub tree: Tree<ObjectId>,
-    /// Everything that is open.
+    /// All open files.
     pub open: OpenFiles,
     /// Advisory locks.
     pub locks: Locks,
-    /// Descriptors 0, 1 and 2 on the console, for the processes that are given no others.
+    /// Descriptors 0, 1 and 2 on the console, for processes that are given no others.
     standard: Descriptors,
-    /// What the open files of `/proc` say since they were last read from the start.
+    /// The texts of the open files of `/proc`, written out when each was last read from the start.
     written_out: BTreeMap<OpenFileId, Writing>,
-    /// Numbers of the processes that have a directory in `/proc`, with that directory and the one of its
-    /// descriptors: those that somebody has looked for.
+    /// The processes that have a directory in `/proc`, by number, with that directory and the directory of the
+    /// process's descriptors. A process gets them when a program first looks for it.
     revealed: BTreeMap<u32, [InodeId; 2]>,
 }
 
@@ -56,8 +59,8 @@ pub struct Files {
 pub enum Bytes {
     /// In a regular file.
     Regular(ObjectId),
-    /// In a file of `/proc`, as soon as it is read; the number is of the process that it speaks of, 0 for the
-    /// one that reads.
+    /// In a file of `/proc`, as soon as it is read; the number is that of the process that it describes, 0 for the
+    /// process that reads.
     Proc(ProcFile, u32),
     /// In a file of `/proc` that has been read.
     WrittenOut(ObjectId),
@@ -75,7 +78,7 @@ pub enum Bytes {
     Nowhere,
 }
 
-/// An open file as a call finds it.
+/// An open file, as a call finds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Opened {
     /// Its name.
@@ -87,7 +90,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// That of an open file and its inode.
+    /// The view of an open file and its inode.
     pub fn new(id: OpenFileId, file: &OpenFile, inode: &Inode<ObjectId>) -> Opened {
         let bytes = match &inode.kind {
             _ if file.flags.contains(OpenFlags::PATH) => Bytes::Nowhere,
@@ -103,7 +106,7 @@ impl Opened {
         Opened { id, file: *file, bytes }
     }
 
-    /// What a call waits for that finds it not ready, if it is ever not.
+    /// The source of events that a call waits for if the file is not ready; `None` if it is always ready.
     pub fn source(&self) -> Option<Source> {
         match self.bytes {
             Bytes::Device(Device::Console | Device::Tty) => Some(Source::Console),
@@ -113,30 +116,30 @@ impl Opened {
     }
 }
 
-/// What has happened to a pipe or to locks, for those who wait for it.
+/// Events of a pipe, a counter or locks, for the threads that wait for them.
 #[must_use = "somebody may be waiting"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct News {
     /// The pipe or counter.
     inode: Option<InodeId>,
-    /// What has become of it, for those whose reading or writing waits.
+    /// The events that concern threads whose reads or writes wait.
     events: u32,
-    /// The same for those who watch or poll it: nothing if nobody does.
+    /// The events that concern threads that poll it and `epoll`s that watch it; none if there are none of these.
     watched: u32,
-    /// A lock has been given up.
+    /// Whether a lock has been given up.
     unlocked: bool,
 }
 
 impl News {
-    /// Nothing has happened.
+    /// No event.
     pub const NONE: News = News { inode: None, events: 0, watched: 0, unlocked: false };
 
-    /// A lock has been given up, or not.
+    /// The event that a lock has been given up, if one has.
     pub fn of_locks(unlocked: bool) -> News {
         News { unlocked, ..News::NONE }
     }
 
-    /// Wakes those who wait for it.
+    /// Wakes the threads that wait for these events.
     pub fn tell(self, tasks: &mut Tasks, files: &mut Files) {
         if self.unlocked {
             tasks.wake_all(Channel::Locks);
@@ -151,7 +154,7 @@ impl News {
     }
 }
 
-/// What `mmap` may map of an open file.
+/// The part of an open file that `mmap` may map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mappable {
     /// A regular file's bytes.
@@ -178,12 +181,13 @@ impl Files {
         self.tree.root()
     }
 
-    /// Descriptors 0, 1 and 2 of a process that has none from another: all on the console.
+    /// Descriptors 0, 1 and 2 of a process that has inherited none: all on the console.
     pub fn standard_descriptors(&self) -> Descriptors {
         self.standard.share()
     }
 
-    /// Closes a whole table, which was the process's. What another process shares stays, but not this process's locks.
+    /// Closes a process's whole descriptor table. Descriptors that another process shares stay, but this process's
+    /// locks do not.
     #[inline]
     pub fn close_all(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: Descriptors, process: ProcessId) {
         if !self.locks.is_empty() {
@@ -204,7 +208,7 @@ impl Files {
         descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks, self));
     }
 
-    /// A process that ends gives up a descriptor of an open file; of one that another process shares, its locks.
+    /// Closes a descriptor of a process that ends. If another process shares it, only the ending process's locks go.
     pub fn give_up(
         &mut self,
         memory: &mut Memory,
@@ -220,7 +224,7 @@ impl Files {
         news.tell(tasks, self);
     }
 
-    /// Gives up a process's locks of an open file; tells whether there were any.
+    /// Gives up a process's locks of an open file; returns whether there were any.
     fn unlock(&mut self, process: ProcessId, id: OpenFileId) -> bool {
         let inode = self.open.get(id).map(|file| file.inode);
         inode.is_ok_and(|inode| self.locks.release(inode, Owner::Process(process.number())))
@@ -238,8 +242,8 @@ impl Files {
         Ok(self.release(memory, process, id))
     }
 
-    /// A process has closed a descriptor: gives up its reference to the open file, the process's locks of the file,
-    /// and what the open file held if that was its last reference.
+    /// Finishes closing a descriptor: gives up its reference to the open file, the process's locks of the file, and
+    /// what the open file held if this was its last reference.
     #[inline(always)]
     pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> News {
         let locked = !self.locks.is_empty();
@@ -257,7 +261,7 @@ impl Files {
         News { unlocked, ..self.close_file(memory, &file, Some(id)) }
     }
 
-    /// Gives back what an open file holds that is in no table, or not any more.
+    /// Gives back what an open file holds that is not in the table, or not any more.
     #[inline(always)]
     pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
         self.close_file(memory, file, None)
@@ -270,22 +274,22 @@ impl Files {
         News { inode: Some(file.inode), events, watched: events, ..News::NONE }
     }
 
-    /// Something has happened to a file, of which these bits of [`::files::pipe::event`] tell: wakes those who poll it or wait in an
-    /// `epoll` that watches it.
+    /// Wakes the threads that poll a file, or wait in an `epoll` that watches it, for events given as bits of
+    /// [`::files::pipe::event`].
     pub fn rouse(&mut self, tasks: &mut Tasks, source: Source, bits: u32) {
         self.tree.rouse(source, bits, &mut |told| Files::wake(tasks, told));
     }
 
-    /// Wakes somebody who is to be told; whether there was anybody.
+    /// Wakes a thread that is to be told; returns whether there was one.
     pub fn wake(tasks: &mut Tasks, told: Told) -> bool {
         match told {
             Told::Audience(audience, bits) => tasks.call_audience(audience, bits) > 0,
-            // One of those who wait there; if it leaves anything, it wakes the next.
+            // Wakes one of the threads that wait there; if it leaves an event, it wakes the next.
             Told::Epoll(epoll) => tasks.wake(Channel::Epoll(epoll.number()), 1, u32::MAX) > 0,
         }
     }
 
-    /// A pipe's state, if that is what is open: for [`Files::news`].
+    /// A pipe's state, if the open file is a pipe: for [`Files::news`].
     pub fn pipe(&self, opened: &Opened) -> Option<Pipe> {
         match opened.bytes {
             Bytes::Pipe(_) => self.tree.pipe(opened.file.inode).ok().copied(),
@@ -293,7 +297,7 @@ impl Files {
         }
     }
 
-    /// What has happened to an event counter of which so many bytes have been read, or written: it may be written, or read.
+    /// The events of an event counter of which `done` bytes have been read or written: it may be written, or read.
     pub fn news_of_counter(&self, opened: &Opened, done: u64, events: u32) -> News {
         match opened.bytes {
             Bytes::Counter if done > 0 => {
@@ -303,7 +307,7 @@ impl Files {
         }
     }
 
-    /// What has happened to a pipe since it was `before`.
+    /// The events of a pipe since its state was `before`.
     pub fn news(&self, inode: InodeId, before: Option<Pipe>) -> News {
         let (Some(before), Ok(now)) = (before, self.tree.get(inode)) else { return News::NONE };
         let Kind::Pipe { pipe, watched, .. } = &now.kind else { return News::NONE };
@@ -311,7 +315,7 @@ impl Files {
         News { inode: Some(inode), events: pipe.news(&before), watched, ..News::NONE }
     }
 
-    /// A pipe: its end to be read and its end to be written. `ENFILE`
+    /// Makes a pipe; returns its read end and its write end. `ENFILE`
     pub fn make_pipe(&mut self, memory: &mut Memory, flags: OpenFlags) -> Result<[OpenFile; 2], Errno> {
         let object = memory.make_object(Purpose::Buffer).map_err(|_| Errno::ENFILE)?;
         let inode = self.tree.make_pipe(object, now()).inspect_err(|_| memory.release_object(object))?;
@@ -368,13 +372,13 @@ impl Files {
         self.opened_by_id(descriptors.get(fd as u32)?)
     }
 
-    /// The same of an open file's name: `EBADF` if it is closed.
+    /// The open file with an id: `EBADF` if it is closed.
     pub fn opened_by_id(&self, id: OpenFileId) -> Result<Opened, Errno> {
         let file = self.open.get(id)?;
         Ok(Opened::new(id, file, self.tree.get(file.inode)?))
     }
 
-    /// An open file and its inode, where they are: `EBADF`.
+    /// References to an open file and its inode: `EBADF`.
     #[inline(always)]
     pub fn find(&self, descriptors: &Descriptors, fd: i32) -> Result<(OpenFileId, &OpenFile, &Inode<ObjectId>), Errno> {
         let id = descriptors.get(fd as u32)?;
@@ -382,7 +386,7 @@ impl Files {
         Ok((id, file, self.tree.get(file.inode)?))
     }
 
-    /// Where a pipe takes up to `most` bytes: `EPIPE` if nobody will read them.
+    /// The range of a pipe's ring that takes up to `most` bytes: `EPIPE` if the pipe has no reader.
     pub fn pipe_room(&self, inode: InodeId, most: u64) -> Result<Range<u64>, Errno> {
         let pipe = self.tree.pipe(inode)?;
         if pipe.has_readers() { Ok(pipe.vacant(most)) } else { Err(Errno::EPIPE) }
@@ -400,7 +404,7 @@ impl Files {
         self.install_at(memory, descriptors, fd, file, close_on_exec)
     }
 
-    /// The same for a descriptor that is known to be free.
+    /// Makes an open file of an inode that the tree has opened, at a descriptor that is known to be free.
     #[inline(never)]
     pub fn install_at(
         &mut self,
@@ -414,14 +418,14 @@ impl Files {
             let inserted = descriptors.insert_at(fd, id, close_on_exec, &mut self.open);
             inserted.inspect_err(|_| _ = self.open.release(id))
         });
-        // Nobody waits yet for what has only just been opened.
+        // No thread waits yet for a file that has just been opened, so there is no event to tell.
         installed.inspect_err(|_| _ = self.give_back(memory, &file))?;
         Ok(fd)
     }
 
-    /// What an open file of `/proc` says of `process`: written out anew when it is read from the start, and in portions,
-    /// of which there is one more when the reader has come to the end of the one before. `None`: the next portion still
-    /// ends before `position`, and this visit has done enough.
+    /// The text of an open file of `/proc` about `process`. It is written out anew when it is read from the start, and
+    /// in portions: the next one is written when the reader has come to the end of the last. `None`: the next portion
+    /// still ends before `position`, and this visit has done enough.
     pub fn written_out(
         &mut self,
         memory: &mut Memory,
@@ -440,7 +444,7 @@ impl Files {
         if position >= memory.object_size(writing.object)
             && let Err(error) = proc::go_on(&mut writing, file, memory, tasks, process)
         {
-            // Part of a portion may be there already: the next read begins anew.
+            // Part of a portion may have been written already, so the next read begins anew.
             memory.release_object(writing.object);
             return Err(error);
         }
@@ -449,7 +453,7 @@ impl Files {
         Ok(is_there.then_some(writing.object))
     }
 
-    /// Whether a file may be written to: it is no program that runs. `ETXTBSY`
+    /// Checks that a file may be written to, because it is not a running program. `ETXTBSY`
     pub fn check_idle(&self, memory: &Memory, inode: InodeId) -> Result<(), Errno> {
         let runs = self.content(inode).is_some_and(|(object, ..)| memory.is_program(object));
         if runs { Err(Errno::ETXTBSY) } else { Ok(()) }
@@ -467,7 +471,7 @@ impl Files {
         Ok(())
     }
 
-    /// What `mmap` may map of a descriptor: `EBADF`, `EACCES` (not open for reading), `ENODEV` (nothing).
+    /// The part of a descriptor's file that `mmap` may map: `EBADF`, `EACCES` (not open for reading), `ENODEV` (none).
     pub fn mappable(&self, descriptors: &Descriptors, fd: i32) -> Result<Mappable, Errno> {
         let Opened { file, bytes, .. } = self.opened(descriptors, fd)?;
         match bytes {

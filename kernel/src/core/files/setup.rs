@@ -16,16 +16,16 @@ use containers::{ObjectId, Purpose};
 /// Why an archive could not be unpacked.
 pub use ::files::unpack::Error as UnpackError;
 
-/// Kernel heap that an archive's entry needs at most for its inode and names.
+/// The most kernel heap that an archive's entry needs for its inode and names, in bytes.
 const HEAP_PER_ENTRY: usize = 512;
 
 /// Bytes written to an object before the heap is topped up again.
 pub const CHUNK: usize = 1 << 20;
 
-/// Directories that are there whatever the archives say, with their modes.
+/// Directories that exist whatever the archives contain, with their modes.
 const DIRECTORIES: [(&[u8], u32); 4] = [(b"dev", 0o755), (b"proc", 0o555), (b"tmp", 0o1777), (b"etc", 0o755)];
 
-/// What `/proc` says of each process, besides the link to its program.
+/// The files in a process's directory in `/proc`, besides the link to its program.
 const OWN: [(&[u8], ProcFile); 5] = [
     (b"maps", ProcFile::SelfMaps),
     (b"stat", ProcFile::SelfStat),
@@ -42,7 +42,7 @@ const DESCRIPTORS: [(&[u8], &[u8]); 4] = [
     (b"stderr", b"/proc/self/fd/2"),
 ];
 
-/// Where regular files' bytes go while an archive is unpacked.
+/// The memory objects that take the bytes of regular files while an archive is unpacked.
 struct Objects<'a>(&'a mut Memory);
 
 impl Store<ObjectId> for Objects<'_> {
@@ -108,10 +108,10 @@ impl Files {
         )
     }
 
-    /// Closes `/dev`: from now on nobody takes a device away that others rely on. Opens the console for those who
-    /// start with it.
+    /// Seals `/dev`: from now on no process can remove a device that other processes rely on. Opens the console for
+    /// processes that start with it.
     pub fn keep_devices(&mut self) {
-        // It is there, unless an archive has put something else into its place.
+        // The directory exists, unless an archive has put something else in its place.
         let _ = self.lookup(b"/dev").and_then(|directory| self.tree.seal(directory));
         // Without a console, processes start with nothing open.
         let _ = self.open_console();
@@ -125,7 +125,7 @@ impl Files {
         (0..2).try_for_each(|_| self.standard.duplicate(first, 0, false, &mut self.open).map(drop))
     }
 
-    /// Puts files that speak of a process into a directory, and closes it.
+    /// Puts files about a process into a directory, and seals it.
     fn fill(&mut self, directory: InodeId, entries: &[(&[u8], ProcFile)], process: u32) -> Result<(), Errno> {
         for (name, file) in entries {
             self.tree.add(directory, name, New::Proc(*file, process), 0o444, now())?;
@@ -141,16 +141,16 @@ impl Files {
         self.make_own(number, resources.invocation.as_deref()).inspect_err(|_| self.conceal(number))
     }
 
-    /// Says in the directory of a process in `/proc` where the process works now.
+    /// Points the link `cwd` in a process's directory in `/proc` at the process's working directory.
     pub fn point_directory(&mut self, number: u32, resources: &Resources) -> Result<(), Errno> {
         let Some([own, _]) = self.revealed.get(&number).copied() else { return Ok(()) };
         let directory = resources.directory;
-        // Of a directory that has been removed nobody knows the way.
+        // A directory that has been removed has no path.
         let target = self.tree.path_of(self.root(), directory).ok();
         self.point(own, b"cwd", target.map(|name| (directory, name)))
     }
 
-    /// The directory of a process in `/proc`, if it is there.
+    /// The directory of a process in `/proc`, if the process has one.
     pub fn revealed(&self, number: u32) -> Option<InodeId> {
         self.revealed.get(&number).map(|[own, _]| *own)
     }
@@ -175,7 +175,7 @@ impl Files {
         self.fill(own, &OWN, number)
     }
 
-    /// Makes a name in a sealed directory lead to an inode that is called so, or takes it away.
+    /// Makes a name in a sealed directory a link to an inode and its path, or removes it.
     fn point(&mut self, directory: InodeId, name: &[u8], target: Option<(InodeId, Vec<u8>)>) -> Result<(), Errno> {
         let there = self.tree.lookup(directory, name).and_then(|link| self.tree.get(link));
         let is = match (there.map(|inode| &inode.kind), &target) {
@@ -187,7 +187,7 @@ impl Files {
             return Ok(());
         }
         self.tree.unseal(directory)?;
-        // There need not be one; a link has no content.
+        // There need not be a link; a link has no content.
         let _ = self.tree.unlink(directory, name, now());
         let made =
             target.map(|(inode, called)| self.tree.add(directory, name, New::Magic(inode, &called), 0o700, now()));
@@ -195,7 +195,7 @@ impl Files {
         made.transpose().map(drop)
     }
 
-    /// Makes the link of a descriptor of a process in `/proc` what it has to be. The process has been revealed.
+    /// Brings the link for a process's descriptor in `/proc` up to date. The process has been revealed.
     pub fn point_descriptor(&mut self, number: u32, descriptors: &Descriptors, fd: u32) -> Result<(), Errno> {
         let Some([_, directory]) = self.revealed.get(&number).copied() else { return Ok(()) };
         let opened = i32::try_from(fd).map_err(|_| Errno::EBADF).and_then(|fd| self.opened(descriptors, fd)).ok();
@@ -209,13 +209,14 @@ impl Files {
         found.map(|(number, _)| *number)
     }
 
-    /// The next descriptor that such a directory lists from an offset on, and the offset behind it.
+    /// The next descriptor that a directory of descriptors in `/proc` lists from an offset on, and the offset behind
+    /// it.
     pub fn listed_descriptor(&self, directory: InodeId, offset: u64) -> Option<(u32, u64)> {
         let number = |name: &[u8]| core::str::from_utf8(name).ok()?.parse().ok();
         self.tree.list(directory, offset).ok()?.find_map(|entry| Some((number(entry.name)?, entry.next)))
     }
 
-    /// What is known of an open file's name: a file may have several, and they are not kept.
+    /// A name for an open file, as far as the kernel knows one: a file may have several, and they are not kept.
     fn name_of(&self, opened: &Opened) -> Vec<u8> {
         let number = opened.file.inode.number();
         match opened.bytes {
@@ -232,7 +233,8 @@ impl Files {
         }
     }
 
-    /// Takes a process's directory away again: it has ended, or is another program now. Mostly there is none.
+    /// Removes a process's directory from `/proc`: the process has ended, or has become another program. Most processes
+    /// have none.
     #[inline]
     pub fn conceal(&mut self, number: u32) {
         if !self.revealed.is_empty() {
@@ -245,7 +247,7 @@ impl Files {
         if let Some([own, _]) = self.revealed.remove(&number)
             && let Ok(proc) = self.lookup(b"/proc")
         {
-            // They are there, unless there was no room for them: nobody else takes them away.
+            // The names exist, unless there was no room for them: no program can remove them.
             let _ = self.tree.prune(own, b"fd", now());
             let _ = self.tree.prune(proc, format!("{number}").as_bytes(), now());
         }

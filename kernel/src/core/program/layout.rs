@@ -4,8 +4,8 @@
 //! LOWEST  program  heap →   …   ← mappings | room for the stack to grow | stack | USER_END
 //! ```
 //!
-//! Each is moved by a random distance of its own, as on Linux and by as many bits, so that who knows an address in one
-//! of them knows none in the others.
+//! Each part is moved by a random distance of its own, as on Linux and by as many bits, so that a known address in one
+//! part gives away none in another.
 
 use crate::core::random::Random;
 use containers::PAGE_SIZE;
@@ -17,22 +17,22 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// Lowest address that a program may be linked at.
 pub const LOWEST: u64 = 0x1_0000;
 
-/// Where programs go that can go anywhere, or above it.
+/// The lowest address of a program that can go anywhere.
 const RELOCATED: u64 = 0x5555_5555_4000;
 
-/// Bytes of stack that a program gets at least and at most, whatever its limit.
+/// The least and the most bytes of stack that a program gets, whatever its limit.
 pub const STACK: RangeInclusive<u64> = 128 << 10..=1 << 30;
 
 /// Room below the stack's top that mappings leave: for the largest stack, since a limit may be raised, and a guard.
 const STACK_ROOM: u64 = *STACK.end() + (1 << 20);
 
-/// By how much each part may be moved: bits of a number of pages.
+/// By how much the stack may be moved: bits of a number of pages.
 const STACK_BITS: u32 = 22;
 const MAPPINGS_BITS: u32 = 28;
 const PROGRAM_BITS: u32 = 28;
 const HEAP_BITS: u32 = 13;
 
-/// No program reaches higher: wherever stack and mappings go, they are above it.
+/// The highest end of a program: wherever stack and mappings go, they are above it.
 pub const PROGRAMS_END: u64 = USER_END - PAGE - STACK_ROOM - ((1 << STACK_BITS) + (1 << MAPPINGS_BITS)) * PAGE;
 
 /// The places of one program.
@@ -48,7 +48,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Chooses them.
+    /// Chooses the places for a program.
     pub fn choose(random: &mut Random) -> Layout {
         let stack_top = USER_END - PAGE - random.distance(STACK_BITS);
         Layout {

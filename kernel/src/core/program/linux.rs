@@ -22,15 +22,14 @@ use zerocopy::IntoBytes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Bytes of its data that such a program gets at once. The first thing it does is to relocate what lies there, page by
-/// page.
+/// How many bytes of its data a relocatable program gets at once: it starts by relocating them, page by page.
 const RELOCATED_AHEAD: u64 = 8 * PAGE;
 
 /// Most bytes that arguments and environment may take with the pointers to them, as on Linux: a quarter of
 /// the stack, but at least the first and at most the second of these.
 const STRINGS: (u64, u64) = (128 << 10, 6 << 20);
 
-/// What is to be run.
+/// The program that is to be run.
 pub struct Request<'a> {
     /// The program's name, for its auxiliary vector.
     pub path: &'a [u8],
@@ -40,7 +39,7 @@ pub struct Request<'a> {
     pub arguments: &'a Strings,
     /// Its environment.
     pub environment: &'a Strings,
-    /// What it may have.
+    /// The limits of its process.
     pub limits: Limits,
 }
 
@@ -48,7 +47,7 @@ pub struct Request<'a> {
 pub struct Loaded {
     /// The container.
     pub container: ContainerId,
-    /// Where the program starts, and its stack pointer then.
+    /// The program's first instruction, and its initial stack pointer.
     pub start: (u64, u64),
     /// Its arguments, for `/proc`.
     pub command_line: Box<[u8]>,

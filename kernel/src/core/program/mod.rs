@@ -13,17 +13,17 @@ use alloc::vec::Vec;
 use containers::{CpuSet, ProcessId};
 use cpulocal::InKernel;
 
-/// What to run first when nothing else is asked for.
+/// The first program, if the run asks for no other.
 const DEFAULT: &[u8] = b"/bin/tour";
 
-/// Where the host leaves the command line of the run: strings that end in NUL, the first the path of
-/// the program, the others its arguments from `argv[0]` on.
+/// The file with the command line of the run, written by the host: strings that end in NUL, first the path of the
+/// program, then its arguments from `argv[0]` on.
 const ARGUMENTS: &[u8] = b"/etc/jotun/argv";
 
-/// Where the host leaves the environment, in the same form.
+/// The file with the environment of the run, written by the host: strings that end in NUL.
 const ENVIRONMENT: &[u8] = b"/etc/jotun/env";
 
-/// Most bytes of either.
+/// The most bytes that [`ARGUMENTS`] and [`ENVIRONMENT`] may each have.
 const LIMIT: u64 = 24 * 1024;
 
 /// Starts the first process of the run. The error is a sentence for the log.

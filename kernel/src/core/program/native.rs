@@ -14,19 +14,19 @@ use containers::directory::WINDOW;
 use containers::{Backing, ContainerId, CpuSet, PAGE_SIZE, ProcessId, Region, Registers, Thread, ThreadId};
 use cpulocal::InKernel;
 
-/// What is to be started.
+/// The process that is to be started.
 pub struct Request<'a> {
     /// The package.
     pub name: &'a [u8],
-    /// What its main function gets.
+    /// The argument of its main function.
     pub argument: u64,
     /// The main thread's priority, if not the usual.
     pub priority: Option<u8>,
     /// The CPUs that it may run on.
     pub affinity: CpuSet,
-    /// The container to start it in, if not one of its own: one made from the same package.
+    /// The container to start it in, which was made from this package; `None`: a container of its own.
     pub container: Option<ContainerId>,
-    /// Who is told when it ends.
+    /// The process that is told when it ends.
     pub parent: Option<ProcessId>,
 }
 

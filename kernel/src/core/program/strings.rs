@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use containers::Space;
 
-/// Most bytes of one string, its NUL included, as on Linux (`MAX_ARG_STRLEN`).
+/// The most bytes of one string, its NUL included, as on Linux (`MAX_ARG_STRLEN`).
 const LONGEST: u64 = 128 << 10;
 
 /// A list of strings: the kernel's own, then those that a vector of pointers in user memory names.
@@ -16,11 +16,11 @@ const LONGEST: u64 = 128 << 10;
 pub struct Strings {
     /// The first ones, without NUL.
     pub own: Vec<Box<[u8]>>,
-    /// Whose memory, and where in it the vector is, which ends with a null pointer.
+    /// The memory, and the address in it, of the vector, which ends with a null pointer.
     pub rest: Option<(Space, u64)>,
 }
 
-/// Where a string is.
+/// The place of a string.
 enum Source<'a> {
     Kernel(&'a [u8]),
     User(Space, u64),
@@ -76,8 +76,8 @@ impl Strings {
         Ok((count, bytes))
     }
 
-    /// Copies the strings to `room` in a new program's memory, and pointers to them, with a null pointer behind,
-    /// to `vector`. They are as many bytes as have been measured: `EFAULT` if another thread has changed that.
+    /// Copies the strings to `room` in a new program's memory, and pointers to them, with a null pointer behind, to
+    /// `vector`. They have as many bytes as were measured: `EFAULT` if another thread has changed them since.
     pub fn copy(
         &self,
         memory: &mut Memory,
@@ -98,12 +98,12 @@ impl Strings {
             })?;
             memory.copy_out(to, vector + index * 8, &string.to_le_bytes()).map_err(|_| Errno::ENOMEM)?;
         }
-        // What lies behind a string and behind the vector is zero, as all of a new stack.
+        // The bytes behind a string and behind the vector are zero, as in every new stack.
         Ok(())
     }
 }
 
-/// Gives a string piece by piece, each with its offset and without the NUL; returns its length.
+/// Passes a string on piece by piece, each piece with its offset and without the NUL; returns the string's length.
 fn give(
     memory: &mut Memory,
     source: &Source<'_>,

@@ -1,7 +1,7 @@
-//! `/proc/cpuinfo`: the CPUs as CPUID describes the one that is asked, in Linux's words.
+//! `/proc/cpuinfo`: the CPUs, as CPUID describes the one that executes it, in Linux's words.
 //!
-//! Only what programs may use is told: of a feature whose registers the kernel does not save, such as
-//! AVX-512, nothing is said.
+//! It lists only features that programs may use; a feature whose registers the kernel does not save, such as AVX-512,
+//! is left out.
 
 use super::Text;
 use crate::arch::clock;
@@ -16,7 +16,7 @@ pub(super) fn write(out: &mut Text) -> fmt::Result {
     (0..cpus).try_for_each(|cpu| processor(out, &id, cpu, cpus))
 }
 
-/// Writes about one CPU: they are all alike.
+/// Writes the lines for one CPU: they are all alike.
 fn processor(out: &mut Text, id: &Id, cpu: usize, cpus: usize) -> fmt::Result {
     let hz = clock::tsc_hz();
     let megahertz = (hz / 1_000_000, hz / 1000 % 1000);

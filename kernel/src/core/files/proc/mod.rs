@@ -1,8 +1,9 @@
 //! The files of `/proc`, written out when they are read from the start.
 //!
-//! A file is the text that [`go_on`] puts into a fresh memory object ([`begin`]); what changes later is seen by who reads
-//! it anew. A list that may be long is written in portions, one for each visit that reads behind those there are: so they
-//! may be of different moments, as on Linux. The formats are Linux's, with what is not known or not kept as zero.
+//! A file is the text that [`go_on`] writes into a fresh memory object ([`begin`]); later changes are seen when it is
+//! read from the start again. A list that may be long is written in portions, one for each visit that reads past the
+//! end of the last; so portions may be of different moments, as on Linux. The formats are Linux's; values that the
+//! kernel does not know or keep are zero.
 
 mod cpuinfo;
 mod own;
@@ -15,7 +16,7 @@ use ::files::{Errno, ProcFile};
 use containers::{ObjectId, ProcessId, Purpose};
 use core::fmt::{self, Write};
 
-/// Bytes gathered before they go into the object.
+/// How many bytes are gathered before they go into the object.
 const STAGE: usize = 1024;
 
 /// A file that is being written out.
@@ -23,11 +24,11 @@ const STAGE: usize = 1024;
 pub struct Writing {
     /// The text, as far as it goes.
     pub object: ObjectId,
-    /// Where the next portion begins, in whatever the file lists; `None`: there is none.
+    /// The position of the next portion, in units of the file's own; `None`: there is no further one.
     pub goes_on: Option<u64>,
 }
 
-/// A text without a portion. `ENFILE`
+/// Begins a text, without any portion yet. `ENFILE`
 pub fn begin(memory: &mut Memory) -> Result<Writing, Errno> {
     let object = memory.make_object(Purpose::Buffer).map_err(|_| Errno::ENFILE)?;
     Ok(Writing { object, goes_on: Some(0) })

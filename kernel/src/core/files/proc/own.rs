@@ -1,4 +1,4 @@
-//! `/proc/self` and the other processes' directories: what is to be said of one process.
+//! `/proc/self` and the other processes' directories: the files about one process.
 
 use super::Text;
 use crate::arch::clock;
@@ -9,10 +9,10 @@ use containers::{
 };
 use core::fmt::{self, Write};
 
-/// Clock ticks of a second in these files (`USER_HZ`).
+/// Clock ticks per second in these files (`USER_HZ`).
 const TICKS: u64 = 100;
 
-/// Nanoseconds of a tick.
+/// Nanoseconds per tick.
 const TICK: u64 = 1_000_000_000 / TICKS;
 
 /// Where the name of a mapping begins in a line of `maps`.
@@ -25,7 +25,7 @@ fn process(tasks: &Tasks, id: ProcessId) -> Result<&Process<Resources>, fmt::Err
     tasks.process(id).ok_or(fmt::Error)
 }
 
-/// What the main thread does, in Linux's letter and word.
+/// The main thread's state, in Linux's letter and word.
 fn state(process: &Process<Resources>) -> (char, &'static str) {
     match process.main.state {
         State::Ended => ('Z', "zombie"),
@@ -56,10 +56,11 @@ pub(super) fn command_line(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt:
     out.write_bytes(process(tasks, id)?.resources.command_line())
 }
 
-/// Instructions that a line of `maps` takes, roughly.
+/// How many instructions a line of `maps` takes, roughly.
 const COST_OF_A_REGION: u64 = 3_000;
 
-/// The regions from an address on, as many as one visit may list; the address where the others begin, if there are any.
+/// Writes the regions from an address on, as many as one visit may list; returns the address at which the rest begin,
+/// if there are more.
 pub(super) fn maps(out: &mut Text, tasks: &Tasks, id: ProcessId, from: u64) -> Result<Option<u64>, fmt::Error> {
     let process = process(tasks, id)?;
     let mut at = from;

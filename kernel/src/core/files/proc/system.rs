@@ -9,10 +9,10 @@ use core::ops::Range;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Clock ticks of these files in a second.
+/// Clock ticks per second in these files.
 const TICKS: u64 = 100;
 
-/// Nanoseconds of one.
+/// Nanoseconds per tick.
 const TICK: u64 = SECOND / TICKS;
 
 /// `/proc/meminfo`. There is no swap and no cache: files are memory.
