@@ -1,7 +1,7 @@
-//! What ACPI says about interrupts and CPUs: the MADT, read with the crate `acpi`.
+//! ACPI's description of interrupts and CPUs: the MADT, read with the crate `acpi`.
 //!
-//! No AML. Firmware's tables lie outside usable memory, so they are mapped as they are asked for. A
-//! machine without ACPI, or with tables that contradict themselves, gets the defaults of a PC.
+//! There is no AML. The firmware's tables lie outside usable memory, so each is mapped when it is read. A machine
+//! without ACPI, or with tables that contradict themselves, gets the defaults of a PC.
 
 use super::bootinfo::AcpiRoot;
 use super::paging::{self, CONSTANT};
@@ -13,10 +13,10 @@ use core::cell::RefCell;
 use core::ptr::NonNull;
 use x86_64::PhysAddr;
 
-/// Where a PC's first I/O APIC is.
+/// The address of a PC's first I/O APIC.
 const DEFAULT_IO_APIC: u64 = 0xfec0_0000;
 
-/// Longest table that is believed.
+/// The longest table that is believed.
 const LONGEST: usize = 1 << 20;
 
 /// An I/O APIC.
@@ -28,7 +28,7 @@ pub struct IoApic {
     pub base: u32,
 }
 
-/// An ISA interrupt that is not what its number says.
+/// An ISA interrupt that is not wired as its number says.
 #[derive(Clone, Copy, Debug)]
 pub struct Override {
     /// The ISA number.

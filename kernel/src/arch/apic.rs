@@ -41,7 +41,7 @@ const MASKED: u32 = 1 << 16;
 const DEADLINE_MODE: u32 = 0b10 << 17;
 const DIVIDE_BY_16: u32 = 0b011;
 
-/// Where the registers are mapped; 0 in x2APIC mode. The same on every CPU, as the hardware has it.
+/// The address of the registers, on every CPU; 0 in x2APIC mode.
 static REGISTERS_AT: AtomicU64 = AtomicU64::new(0);
 
 /// Whether the timer compares with the time-stamp counter.
@@ -110,7 +110,7 @@ pub fn init_further() {
     set_timer_mode();
 }
 
-/// Enables this CPU's local APIC in the mode that all use; returns what its base register says then.
+/// Enables this CPU's local APIC in the mode that all CPUs use; returns the value of its base register.
 fn enable() -> u64 {
     let mut register = Msr::new(APIC_BASE);
     let wants_x2apic = cfg!(feature = "smp") && features().contains(Features::X2APIC);
@@ -144,7 +144,7 @@ fn set_timer_mode() {
     }
 }
 
-/// Finds out what the timer counts by.
+/// Finds out the frequency at which the timer counts.
 fn measure_timer() {
     if features().contains(Features::TSC_DEADLINE) {
         DEADLINE.store(true, Relaxed);
@@ -169,8 +169,8 @@ fn measure_timer() {
     log::info!("local APIC timer: {}.{:03} MHz", hz / 1_000_000, hz / 1000 % 1000);
 }
 
-/// Lets the timer interrupt come once, `ticks` of the time-stamp counter from now, or earlier if that
-/// is farther than it reaches. Arming it again replaces what was.
+/// Arms the timer to interrupt once, `ticks` of the time-stamp counter from now, or earlier if that is farther than it
+/// reaches. Arming it again replaces the earlier setting.
 #[inline]
 pub fn arm(ticks: u64) {
     if DEADLINE.load(Relaxed) {
@@ -184,7 +184,7 @@ pub fn arm(ticks: u64) {
     }
 }
 
-/// Takes an armed timer back. An interrupt that is already on its way still comes.
+/// Disarms the timer. An interrupt that is already on its way still comes.
 #[cfg(feature = "smp")]
 pub fn disarm() {
     if DEADLINE.load(Relaxed) {
@@ -211,20 +211,20 @@ mod command {
     const INIT: u32 = 0b101 << 8;
     const STARTUP: u32 = 0b110 << 8;
 
-    /// What is sent.
+    /// A command to another CPU.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum Command {
         /// An interrupt.
         Interrupt(u8),
         /// A non-maskable interrupt.
         NonMaskable,
-        /// Back to the state after reset, and wait.
+        /// Return to the state after reset, and wait.
         Init,
         /// Begin in real mode, at this page below 1 MiB.
         Startup(u8),
     }
 
-    /// Sends `command` to the CPU with that local APIC id. What was written before is visible there by then.
+    /// Sends `command` to the CPU with a local APIC id. That CPU sees all earlier writes when the command arrives.
     pub fn send(to: u32, command: Command) {
         let word = match command {
             Command::Interrupt(vector) => u32::from(vector),

@@ -1,12 +1,11 @@
-//! Who called whom, by frame pointers.
+//! Backtraces: the chain of callers, by frame pointers.
 //!
-//! The kernel is compiled with frame pointers, and the interrupt entries link theirs in. A frame is
-//! believed only if it lies within a kernel stack that is mapped, so a broken chain ends the trace
-//! instead of faulting.
+//! The kernel is compiled with frame pointers, and the interrupt entries link the interrupted code's in. A frame is
+//! believed only if it lies within a mapped kernel stack, so a broken chain ends the trace instead of faulting.
 
 use super::stack;
 
-/// Most frames told.
+/// The most frames in a backtrace.
 const DEPTH: usize = 64;
 
 /// Calls `tell` with the return address of each frame from `frame` (a value of rbp) outward.
@@ -22,7 +21,7 @@ pub fn walk(mut frame: u64, mut tell: impl FnMut(u64)) {
             return;
         }
         tell(address);
-        // On one stack frames go upward; another stack is that of what was interrupted.
+        // On one stack frames go upward; a frame on another stack is the interrupted code's.
         if stack.contains(&caller) && caller <= frame {
             return;
         }

@@ -1,7 +1,7 @@
-//! What the boot loader says: memory, modules, command line, ACPI.
+//! The boot loader's information: memory, modules, command line, ACPI.
 //!
-//! The crate `multiboot2` parses the tags; here they are checked against each other and turned into
-//! what the kernel needs. A boot loader that says nonsense is answered with one sentence.
+//! The crate `multiboot2` parses the tags; this module checks them against each other and turns them into what the
+//! kernel needs. Information that contradicts itself ends the boot with one sentence.
 //!
 //! Relies on the first 4 GiB being in the direct map, as the boot's first page tables have them. The
 //! boot information and the modules stay where they are; the memory they occupy is never free.
@@ -14,16 +14,16 @@ use core::ops::Range;
 use multiboot2::{BootInformation, BootInformationHeader, MemoryAreaType};
 use x86_64::PhysAddr;
 
-/// Memory that must be left for frames once the image, modules and the boot information are placed.
+/// How much memory must be left for frames beside the image, the modules and the boot information.
 const NEEDED: u64 = 8 << 20;
 
-/// Below this nothing is used: the firmware's data, and where further CPUs begin.
+/// Memory below this address is not used: it holds the firmware's data, and the page on which further CPUs begin.
 const LOW_MEMORY: u64 = 1 << 20;
 
-/// Most modules looked at; Jotun has two.
+/// The most modules that are looked at; Jotun has two.
 const MAX_MODULES: usize = 8;
 
-/// Where the root of the ACPI tables is.
+/// The root of the ACPI tables.
 #[derive(Clone, Copy, Debug)]
 pub struct AcpiRoot {
     /// Revision of the pointer structure: 0 means RSDT, else XSDT.
@@ -32,9 +32,9 @@ pub struct AcpiRoot {
     pub address: PhysAddr,
 }
 
-/// A module's memory. Not `Clone`: whoever has it may read it, and gives it back but once.
+/// A module's memory. Not `Clone`: its owner may read it, and gives it back only once.
 pub struct Module {
-    /// What the boot loader's configuration calls it.
+    /// The module's name in the boot loader's configuration.
     pub name: &'static str,
     physical: Range<u64>,
 }
@@ -43,30 +43,30 @@ impl Module {
     /// The module's bytes.
     pub fn bytes(&self) -> &[u8] {
         let length = (self.physical.end - self.physical.start) as usize;
-        // SAFETY: `read` checked that it lies in memory, which the direct map reaches, and kept that
-        // memory from being used for anything else.
+        // SAFETY: `read` has checked that the module lies in memory, which the direct map reaches, and has taken that
+        // memory out of the free ranges.
         unsafe { core::slice::from_raw_parts((DIRECT_MAP + self.physical.start) as *const u8, length) }
     }
 
-    /// The pages that are the module's alone and can be used for other things: what is at its edges may be
-    /// somebody else's too, and low memory is left alone.
+    /// The pages that are the module's alone and can be given back: pages at its edges may hold other data too, and low
+    /// memory is left alone.
     pub fn pages(&self) -> Range<u64> {
         let start = ((self.physical.start + 0xfff) & !0xfff).max(LOW_MEMORY);
         start..(self.physical.end & !0xfff).max(start)
     }
 }
 
-/// What there is to boot with.
+/// The boot loader's information, checked.
 pub struct BootInfo {
     /// All memory there is, in whole pages.
     pub memory: Ranges,
-    /// Of that, what nobody uses yet.
+    /// The part of the memory that is not used yet.
     pub free: Ranges,
     /// The kernel's command line.
     pub command_line: &'static str,
     /// ACPI, if the firmware has it.
     pub acpi: Option<AcpiRoot>,
-    /// A page below 1 MiB that nobody uses: where further CPUs begin.
+    /// An unused page below 1 MiB, on which further CPUs begin.
     #[cfg(feature = "smp")]
     pub trampoline: Option<u64>,
     modules: [Option<Module>; MAX_MODULES],
@@ -75,7 +75,7 @@ pub struct BootInfo {
 /// Why the kernel cannot boot.
 #[derive(Debug)]
 pub enum BootError {
-    /// Not started by a multiboot2 boot loader: the magic number found.
+    /// The kernel was not started by a multiboot2 boot loader; this is the magic number found.
     Magic(u32),
     /// The boot information cannot be read.
     Malformed(multiboot2::LoadError),
@@ -83,7 +83,7 @@ pub enum BootError {
     NoMemoryMap,
     /// Free bytes needed and found.
     TooLittleMemory(u64, u64),
-    /// A module that does not lie in memory, or on memory that something else uses.
+    /// A module that does not lie in memory, or that overlaps other data.
     BrokenModule(Range<u64>),
 }
 
@@ -111,7 +111,7 @@ impl fmt::Display for BootError {
     }
 }
 
-/// The range in whole pages, outward.
+/// The smallest range of whole pages around a range.
 fn whole_pages(range: &Range<u64>) -> Range<u64> {
     range.start & !0xfff..(range.end + 0xfff) & !0xfff
 }
@@ -138,7 +138,7 @@ impl BootInfo {
         free.remove(&information);
         #[cfg(feature = "smp")]
         let trampoline = low_page(&free);
-        // Last, for small modules may lie down there.
+        // Low memory is removed last, because small modules may lie there.
         free.remove(&(0..LOW_MEMORY));
         if free.total() < NEEDED {
             return Err(BootError::TooLittleMemory(NEEDED, free.total()));
@@ -155,7 +155,7 @@ impl BootInfo {
         })
     }
 
-    /// Takes the module of that name out, if there is one.
+    /// Takes the module with a name out, if there is one.
     pub fn take_module(&mut self, name: &str) -> Option<Module> {
         self.modules.iter_mut().find(|slot| slot.as_ref().is_some_and(|module| module.name == name))?.take()
     }

@@ -1,4 +1,4 @@
-//! Time: the time-stamp counter, scaled to nanoseconds since boot, and the day it was then.
+//! Time: the time-stamp counter, scaled to nanoseconds since boot, and the date of the boot.
 //!
 //! The scale is a multiplication and shifts, in 64 bits: a count `high·2³² + low` becomes
 //! `high·m·2⁸ + low·m/2²⁴` with `m = 2²⁴·10⁹/hz`. That holds for 4 MHz and up, loses at most one part in
@@ -11,7 +11,7 @@ use raw_cpuid::CpuId;
 
 const SHIFT: u32 = 24;
 
-/// Assumed where nothing tells: the clock is then wrong, the kernel works.
+/// The frequency that is assumed if nothing tells it: the clock is wrong then, but the kernel works.
 const UNKNOWN_HZ: u64 = 1_000_000_000;
 
 static HZ: AtomicU64 = AtomicU64::new(0);
@@ -27,8 +27,8 @@ pub fn rdtsc() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// The time-stamp counter, read only when all that stands before it has been done: [`rdtsc`] waits for no load
-/// (SDM volume 2, RDTSC).
+/// The time-stamp counter, read only when all earlier instructions are complete: [`rdtsc`] does not wait for loads (SDM
+/// volume 2, RDTSC).
 #[cfg(feature = "smp")]
 pub fn rdtsc_ordered() -> u64 {
     // SAFETY: it changes nothing, and every 64-bit CPU has it.
@@ -48,7 +48,7 @@ pub fn nanoseconds() -> u64 {
     duration(rdtsc().wrapping_sub(START.load(Relaxed)))
 }
 
-/// Nanoseconds that so many ticks of the time-stamp counter take.
+/// How many nanoseconds a number of ticks of the time-stamp counter takes.
 #[inline]
 pub fn duration(count: u64) -> u64 {
     let multiplier = MULTIPLIER.load(Relaxed);
@@ -56,7 +56,7 @@ pub fn duration(count: u64) -> u64 {
     (high.wrapping_mul(multiplier) << (32 - SHIFT)).wrapping_add(low.wrapping_mul(multiplier) >> SHIFT)
 }
 
-/// The time-stamp counter's ticks in a number of nanoseconds; saturating.
+/// How many ticks of the time-stamp counter a number of nanoseconds takes; saturating.
 #[inline]
 pub fn ticks(nanoseconds: u64) -> u64 {
     let hz = tsc_hz();
@@ -65,7 +65,7 @@ pub fn ticks(nanoseconds: u64) -> u64 {
     seconds.saturating_mul(hz).saturating_add(rest * hz / 1_000_000_000)
 }
 
-/// Nanoseconds since 1 January 1970, UTC, as far as the machine's clock knew at boot.
+/// Nanoseconds since 1 January 1970, UTC, by the machine's clock at boot.
 #[inline]
 pub fn wall_clock() -> u64 {
     EPOCH.load(Relaxed).wrapping_add(nanoseconds())
@@ -95,7 +95,7 @@ pub fn init_wall_clock() {
     }
 }
 
-/// What CPUID claims, for machines without an 8254.
+/// The frequency that CPUID claims, for machines without an 8254.
 fn cpuid_hz() -> Option<u64> {
     let id = CpuId::new();
     let told = id.get_tsc_info().and_then(|info| info.tsc_frequency());
@@ -105,7 +105,8 @@ fn cpuid_hz() -> Option<u64> {
     .filter(|&hz| hz >= 4_000_000)
 }
 
-/// How a time divides into that in user mode and that in the kernel, waits to be let in included; in nanoseconds.
+/// Divides a CPU time into the time in user mode and the time in the kernel, waits to be let in included; in
+/// nanoseconds.
 pub fn shares(times: Times) -> [u64; 2] {
     let user = duration(times.user_ticks).min(times.total);
     [user, times.total - user]

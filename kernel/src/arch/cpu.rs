@@ -1,4 +1,4 @@
-//! What this CPU can do, and its control registers.
+//! This CPU's features and its control registers.
 
 use super::gdt;
 use bitflags::bitflags;
@@ -11,7 +11,7 @@ use x86_64::registers::model_specific::{FsBase, GsBase, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 
 bitflags! {
-    /// What the kernel needs or makes use of.
+    /// The features that the kernel needs or uses.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Features: u32 {
         /// FXSAVE and FXRSTOR.
@@ -51,7 +51,7 @@ bitflags! {
     }
 }
 
-/// What the kernel cannot do without.
+/// The features that the kernel cannot do without.
 const MANDATORY: Features = Features::FXSR
     .union(Features::SSE2)
     .union(Features::SYSCALL)
@@ -69,7 +69,7 @@ lazy_static! {
     static ref FEATURES: Features = read();
 }
 
-/// What the CPU has.
+/// The CPU's features.
 pub fn features() -> &'static Features {
     &FEATURES
 }
@@ -105,7 +105,7 @@ fn read() -> Features {
     found
 }
 
-/// Logs what the CPU is and has; the error names what is missing.
+/// Logs the CPU's model and features; the error names the features that are missing.
 pub fn check() -> Result<(), Missing> {
     let id = CpuId::new();
     let brand = id.get_processor_brand_string();
@@ -114,7 +114,7 @@ pub fn check() -> Result<(), Missing> {
     if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
 }
 
-/// What the kernel needs and the CPU lacks.
+/// The features that the kernel needs and the CPU lacks.
 #[derive(Debug)]
 pub struct Missing(Features);
 
@@ -158,9 +158,9 @@ pub fn initial_id() -> u32 {
     if topology && extended.ebx != 0 { extended.edx } else { core::arch::x86_64::__cpuid(1).ebx >> 24 }
 }
 
-/// Sets the control registers, and those of `syscall` but for where it goes: see [`set_system_call_entry`].
+/// Sets the control registers, and the registers of `syscall` except its target: see [`set_system_call_entry`].
 ///
-/// What the firmware may have enabled beyond this list is off afterwards.
+/// Any further feature that the firmware may have enabled is off afterwards.
 pub fn init() {
     let has = |feature: Features, flag: Cr4Flags| if features().contains(feature) { flag } else { Cr4Flags::empty() };
     let cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION
@@ -200,12 +200,12 @@ pub fn init() {
     );
 }
 
-/// Sets where `syscall` goes on this CPU.
+/// Sets the target of `syscall` on this CPU.
 pub fn set_system_call_entry(address: u64) {
     LStar::write(VirtAddr::new(address));
 }
 
-/// The control registers on the way to long mode, before [`init`] sets what the kernel runs with. CR4: physical-address
+/// The control registers on the way to long mode, before [`init`] sets the kernel's own values. CR4: physical-address
 /// extension, which long mode needs.
 pub const BOOT_CR4: u32 = 1 << 5;
 /// EFER: system calls, long mode, no-execute pages.

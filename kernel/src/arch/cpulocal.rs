@@ -1,7 +1,7 @@
-//! Puts a CPU's own copy of the CPU-local section behind the section's address.
+//! Maps a CPU's own copy of the CPU-local section at the section's address.
 //!
-//! Each copy is also mapped at a place of its own in [`COPIES`], where the other CPUs can look at its
-//! counts. Nobody writes there.
+//! Each copy is also mapped at an address of its own in [`COPIES`], where other CPUs can read its counters. They never
+//! write there.
 
 use super::image;
 use super::paging::{self, CONSTANT, COPIES};
@@ -29,7 +29,7 @@ pub fn map(frames: &mut Frames, cpu: Cpu, global: Frame) -> Result<(), OutOfFram
     Ok(())
 }
 
-/// Where everybody finds a CPU's copy of what lies at an address of the section.
+/// The address in [`COPIES`] of a CPU's copy of the data at an address of the section.
 fn copy_of(cpu: Cpu, address: u64) -> u64 {
     COPIES.start + u64::from(cpu.0) * span(2) + (address - image::cpulocal().start)
 }
@@ -40,7 +40,7 @@ pub fn number(cpu: &InKernel) -> Cpu {
     NUMBER.get(cpu).get()
 }
 
-/// Tells a CPU that has just come up its number.
+/// Sets the number of this CPU, which has just come up.
 #[cfg(feature = "smp")]
 pub fn set_number(cpu: &InKernel, number: Cpu) {
     NUMBER.get(cpu).set(number);
@@ -51,7 +51,7 @@ pub fn frame(frames: &Frames, cpu: Cpu) -> u64 {
     paging::kernel_frame(frames, copy_of(cpu, image::cpulocal().start)).map_or(0, |frame| frame.address().as_u64())
 }
 
-/// Words that mean something when they are copied, one by one, while their CPU goes on writing them.
+/// Data that can be read word by word while its CPU goes on writing it.
 ///
 /// # Safety
 /// Made of `Cell`s of 64-bit words and nothing else.
@@ -60,14 +60,14 @@ pub unsafe trait Counters {}
 // SAFETY: one word.
 unsafe impl Counters for Cell<u64> {}
 
-/// What a CPU's counters say, on whichever CPU this runs. The CPU has come up.
+/// The values of a CPU's counters, readable on any CPU. The CPU has come up.
 pub fn counters<T: Counters>(of: Cpu, variable: &'static CpuLocal<T>) -> T {
     // The distance is computed first: an address of the section within an instruction would look like an access.
     let source = copy_of(of, core::hint::black_box(variable.as_ptr() as u64)) as *const u64;
     let mut copy = core::mem::MaybeUninit::<T>::uninit();
     for word in 0..size_of::<T>() / size_of::<u64>() {
-        // SAFETY: the copy is mapped for ever and made of words; one that is being written reads as it was
-        // or as it will be.
+        // SAFETY: the copy is mapped for ever and made of words; a word that is being written reads as its old or its
+        // new value.
         unsafe { copy.as_mut_ptr().cast::<u64>().add(word).write(source.add(word).read_volatile()) };
     }
     // SAFETY: all words have been written.

@@ -1,13 +1,13 @@
-//! The log channel: port 0xE9, which QEMU and Bochs pass on byte by byte, and the logger over it.
+//! The log channel: port 0xE9, which QEMU and Bochs pass to the host byte by byte, and the logger over it.
 //!
 //! A line of log is `[seconds.micros] LEVEL module: message`; a line that begins with the byte RS is a
 //! control record (crate `abi`, module `channel`). Whatever a message contains, it stays one line and
 //! begins no record: control characters come out as `?`.
 //!
-//! The lock serves CPUs that log at the same time. It is held with interrupts off, so that an interrupt
-//! handler never waits for the code it interrupted; what breaks in all the same, a panic or an NMI, finds
-//! that its CPU holds the lock, and does without. Where another holder cannot go on, the lock is broken after
-//! a while, once and for all, and the text comes out mixed rather than never.
+//! The lock serves CPUs that log at the same time. It is held with interrupts off, so that an interrupt handler never
+//! waits for the code it interrupted. A panic or an NMI can still come in between; it finds that its own CPU holds the
+//! lock, and writes without it. If the holder cannot go on, the lock is broken after a while, once and for all, and the
+//! text comes out mixed rather than never.
 
 use super::{clock, cpu, interrupts};
 use abi::channel::{LOG_PORT, RECORD};
@@ -18,11 +18,11 @@ use spin::Mutex;
 
 static LOCK: Mutex<()> = Mutex::new(());
 
-/// The CPU that holds it, by its local APIC id.
+/// The CPU that holds the lock, by its local APIC id.
 static OWNER: AtomicU64 = AtomicU64::new(NOBODY);
 const NOBODY: u64 = u64::MAX;
 
-/// How often a lock that is taken is tried before it is broken.
+/// How often a CPU tries to take the lock before it breaks it.
 const PATIENCE: u32 = 10_000_000;
 
 /// The port as a sink of text; no control character of the text reaches it.
@@ -61,7 +61,7 @@ fn locked(f: impl FnOnce()) {
     interrupts::without(|| {
         let me = u64::from(cpu::initial_id());
         if OWNER.load(Relaxed) == me {
-            // This CPU was about to write something, and is not going on with it before this is out.
+            // This CPU was in the middle of a line, and does not continue it before this text is out.
             Port::send(b"\n");
             return f();
         }
@@ -85,12 +85,12 @@ fn locked(f: impl FnOnce()) {
 /// Takes the lock away from its holder, in the middle of a line.
 fn break_lock() {
     OWNER.store(NOBODY, Relaxed);
-    // SAFETY: what it guards is the order of bytes on a port, no memory.
+    // SAFETY: the lock guards the order of bytes on a port, no memory.
     unsafe { LOCK.force_unlock() };
     Port::send(b"\n");
 }
 
-/// This CPU stops for good: if it holds the lock, others shall not wait for it.
+/// Releases the lock if this CPU, which stops for good, holds it, so that no other CPU waits for it.
 #[cfg(feature = "smp")]
 pub fn let_go() {
     if OWNER.load(Relaxed) == u64::from(cpu::initial_id()) {
@@ -98,7 +98,7 @@ pub fn let_go() {
     }
 }
 
-/// Sends a control record: RS, its name, what follows, end of line.
+/// Sends a control record: RS, its name, its content, end of line.
 pub fn record(name: &str, rest: fmt::Arguments<'_>) {
     locked(|| {
         Port::send(&[RECORD]);
@@ -129,7 +129,7 @@ impl Log for Logger {
 
 /// Makes the macros of the crate `log` write to the channel.
 pub fn init() {
-    // A second call would fail, and leave everything as it is.
+    // A second call would fail and change nothing.
     let _ = log::set_logger(&Logger);
     log::set_max_level(LevelFilter::Info);
 }

@@ -1,23 +1,24 @@
-//! Deferred work: what an interrupt leaves for level 1.
+//! Notes for deferred work: what an interrupt leaves to be done at level 1.
 //!
-//! An interrupt handler may run while the kernel's state is in use, so it answers its device, leaves
-//! a note, and returns. Notes are worked off before the level falls to 0. The slots are this CPU's
-//! own and written with its interrupts off, so plain loads and stores suffice.
+//! An interrupt handler may run while the kernel's state is in use, so it answers its device, leaves a note, and
+//! returns. The CPU works notes off before its level falls to 0. Each CPU has its own notes and writes them with
+//! interrupts off, so plain loads and stores suffice. For example, the timer interrupt only leaves [`Notes::TIMER`];
+//! `core::work` wakes the threads whose time has come.
 
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
 bitflags::bitflags! {
-    /// What is to be done.
+    /// Work to be done at level 1.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Notes: u32 {
         /// The timer went off: deadlines and the time slice.
         const TIMER = 1;
         /// The serial line has input, or room for output.
         const SERIAL = 2;
-        /// Who runs here is to be chosen anew.
+        /// This CPU is to reschedule.
         const LOOK = 4;
-        /// Something that is gone is to be taken apart.
+        /// Remains of an ended process are to be taken apart.
         const REMAINS = 8;
     }
 }

@@ -1,9 +1,9 @@
-//! What an interrupt handler does at any level: answer the device, and leave a note.
+//! The part of an interrupt handler that runs at any level: it answers the device and returns a note of the work left.
 
 use super::deferred::Notes;
 use super::{apic, idt, serial};
 
-/// Answers the device behind a vector; returns what is left to be done at level 1.
+/// Answers the device behind a vector; returns the work that is left for level 1.
 pub fn interrupt(vector: u8) -> Notes {
     if vector == idt::SERIAL {
         serial::interrupt();
@@ -11,17 +11,17 @@ pub fn interrupt(vector: u8) -> Notes {
     acknowledge(vector)
 }
 
-/// Acknowledges an interrupt at the local APIC, for a CPU that is not in the kernel yet and must not touch the
-/// device; returns what is left to be done at level 1. The serial line is answered there too: its interrupt is
-/// an edge, so the next does not come before.
+/// Acknowledges an interrupt at the local APIC, for a CPU that is not in the kernel yet and must not touch the device;
+/// returns the work that is left for level 1. The serial line is answered at level 1 too: its interrupt is an edge, so
+/// no further one comes before that.
 #[inline(never)]
 pub fn acknowledge(vector: u8) -> Notes {
-    // Nobody's: nothing was raised that could be acknowledged (SDM volume 3, section 11.9).
+    // A spurious interrupt has no bit in service, so there is nothing to acknowledge (SDM volume 3, section 11.9).
     if vector == idt::SPURIOUS {
         return Notes::empty();
     }
     apic::end_of_interrupt();
-    // Most are, and a `match` looks through its arms by halves.
+    // Most interrupts are the timer's, and a `match` would search its arms by halves.
     if vector == idt::TIMER {
         return Notes::TIMER;
     }
@@ -29,8 +29,9 @@ pub fn acknowledge(vector: u8) -> Notes {
         idt::SERIAL => Notes::SERIAL,
         #[cfg(feature = "smp")]
         idt::RESCHEDULE => Notes::LOOK,
-        // At level 1 nobody is asked for anything, so it was answered before its interrupt came. One from level 0
-        // has been acknowledged already, and is by itself: that is done twice without harm.
+        // A CPU at level 1 is never asked for anything, so this request was answered before its interrupt came. A
+        // request that came at level 0 has been acknowledged already; it is alone in service, so acknowledging it twice
+        // does no harm.
         #[cfg(feature = "smp")]
         idt::REQUEST => Notes::empty(),
         _ => {

@@ -1,11 +1,11 @@
-//! The end of the machine, and what it says to the host before.
+//! The end of the machine, and the last report to the host.
 
 use super::{debugcon, host, interrupts, serial};
 use abi::channel::{BOCHS_EXIT_PORT, BOCHS_EXIT_WORD, EXIT, PANIC, QEMU_EXIT_CODE, QEMU_EXIT_PORT};
 use core::fmt;
 use x86_64::instructions::{hlt, port::Port};
 
-/// Longest wait for the console to take what programs wrote, as long as none of it moves.
+/// The longest wait without progress for the console to take the output of programs.
 const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// Ends the run with a status.
@@ -16,14 +16,14 @@ pub fn exit(status: u8) -> ! {
     end_machine()
 }
 
-/// Ends the run because the kernel cannot do its work, for a reason that one sentence tells.
+/// Ends the run because the kernel cannot do its work; the reason is one sentence.
 pub fn fatal(reason: impl fmt::Display) -> ! {
     interrupts::disable();
     debugcon::record(PANIC, format_args!("{reason}"));
     end_machine()
 }
 
-/// Ends the machine without a word; where nothing can do that, the CPU stops.
+/// Ends the machine without a report; on a machine that has no means to end, the CPU stops.
 pub fn end_machine() -> ! {
     interrupts::disable();
     host::pause();

@@ -1,4 +1,4 @@
-//! An exception in the kernel itself: always a bug, told as clearly as can be, always the end.
+//! An exception in the kernel itself: always a bug, reported as clearly as possible, and always the end.
 
 use super::{image, stack};
 use x86_64::registers::control::Cr2;
@@ -6,20 +6,20 @@ use x86_64::registers::control::Cr2;
 /// Vectors below this one are exceptions (SDM volume 3, section 6.3.1).
 pub const EXCEPTIONS: u64 = 32;
 
-/// What the CPU and the entry code leave of an exception.
+/// What the CPU and the entry code record of an exception.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     /// The exception's number.
     pub vector: u8,
-    /// Its error code, 0 where it has none.
+    /// Its error code, 0 if it has none.
     pub error: u64,
-    /// Where it happened.
+    /// The address of the instruction that caused it.
     pub rip: u64,
     /// The stack pointer there.
     pub rsp: u64,
 }
 
-/// Panics with what is known of an exception that came from the kernel.
+/// Panics with a description of an exception in the kernel.
 pub fn kernel_fault(fault: Fault) -> ! {
     let Fault { vector, error, rip, rsp } = fault;
     if vector != 14 && vector != 8 {
@@ -44,7 +44,7 @@ pub fn kernel_fault(fault: Fault) -> ! {
     panic!("page fault in the kernel at {rip:#x}: {access} {address:#x}, which is {why}");
 }
 
-/// What exception a vector is (SDM volume 3, table 7-1).
+/// The name of a vector's exception (SDM volume 3, table 7-1).
 pub fn name(vector: u8) -> &'static str {
     const NAMES: [&str; 22] = [
         "divide error",

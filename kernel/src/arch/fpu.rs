@@ -1,8 +1,8 @@
 //! The user's x87, SSE and AVX registers, which the kernel itself never uses.
 //!
-//! Saved and restored when the CPU changes threads. With XSAVE the components x87, SSE and AVX are
-//! enabled, without it FXSAVE covers the first two. Larger state (AVX-512, AMX) stays off, and programs
-//! see that in XCR0.
+//! A context switch saves and restores them. With XSAVE the components x87, SSE and AVX are enabled; without it FXSAVE
+//! covers the first two. Larger state (AVX-512, AMX) stays off, and programs see that in XCR0. For example, a thread
+//! that adds AVX vectors is preempted: its area keeps ymm0 to ymm15 until it is dispatched again.
 
 use super::cpu::{Features, features};
 use super::physical::{Frames, move_bytes};
@@ -14,10 +14,10 @@ use raw_cpuid::CpuId;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 use zerocopy::IntoBytes;
 
-/// Bytes of an area, at least: legacy region, XSAVE header, AVX.
+/// The least size of an area in bytes: legacy region, XSAVE header, AVX.
 pub const AREA_SIZE: usize = 512 + 64 + 256;
 
-/// Bytes of the state that the CPU saves, by XSAVE if they are more than [`HEADER`]; set once at boot.
+/// How many bytes of state the CPU saves, by XSAVE if more than [`HEADER`]; set once at boot.
 static SIZE: AtomicUsize = AtomicUsize::new(HEADER);
 
 /// All components that are enabled.
@@ -43,8 +43,7 @@ fn check(area: *const u8, length: usize) {
     assert!(length >= AREA_SIZE && area.addr().is_multiple_of(64), "an FPU area that is too small or not aligned");
 }
 
-/// Saves the registers, in an area that [`initial`] has written once: XSAVE leaves part of its header as
-/// it is.
+/// Saves the registers in an area that [`initial`] has written once, because XSAVE leaves part of its header as it is.
 #[inline]
 pub fn save<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
@@ -58,7 +57,7 @@ pub fn save<const N: usize>(area: &mut [u8; N]) {
     }
 }
 
-/// Loads the registers from an area that [`initial`], and perhaps [`save`] after it, has written.
+/// Loads the registers from an area that has been written by [`initial`], and perhaps by [`save`] after it.
 #[inline]
 pub fn restore<const N: usize>(area: &[u8; N]) {
     check(area.as_ptr(), N);
@@ -73,10 +72,10 @@ pub fn restore<const N: usize>(area: &[u8; N]) {
     }
 }
 
-/// Writes what a program starts with: all registers empty, exceptions masked, round to nearest.
+/// Writes the state with which a program starts: all registers empty, exceptions masked, round to nearest.
 ///
-/// The XSAVE header says that no component is present, so `xrstor` puts each in its initial state; MXCSR
-/// it takes from the area all the same (SDM volume 1, 13.8). What else is there it does not read.
+/// The XSAVE header says that no component is present, so `xrstor` puts each into its initial state. It takes MXCSR
+/// from the area all the same (SDM volume 1, 13.8), and reads nothing else of it.
 pub fn initial<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
     if has_header() {
@@ -87,7 +86,7 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
     set_controls(area);
 }
 
-/// Loads what a program starts with.
+/// Loads the state with which a program starts.
 pub fn restore_initial() {
     static INITIAL: ExtendedState = {
         let mut state = ExtendedState([0; _]);
@@ -103,7 +102,8 @@ const fn set_controls<const N: usize>(area: &mut [u8; N]) {
     [area[24], area[25], area[26], area[27]] = 0x1f80u32.to_le_bytes();
 }
 
-/// The extended state of a program at its start; in the place of one that nobody needs any more, if there is one.
+/// The extended state of a program at its start. It reuses the memory of a state that is not needed any more, if there
+/// is one.
 #[inline]
 pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     match spare {
@@ -120,7 +120,7 @@ pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     }
 }
 
-/// A copy of an extended state, in the place of one that nobody needs any more, if there is one.
+/// A copy of an extended state. It reuses the memory of a state that is not needed any more, if there is one.
 #[inline]
 pub fn copy(state: &ExtendedState, spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     let Some(mut copy) = spare else { return Box::new(state.clone()) };
@@ -128,7 +128,8 @@ pub fn copy(state: &ExtendedState, spare: Option<Box<ExtendedState>>) -> Box<Ext
     copy
 }
 
-/// Clears what [`save`] may leave as it is, because a signal handler of the area's next thread sees all of it.
+/// Clears the bytes that [`save`] may leave as they are, because a signal handler of the area's next thread sees all of
+/// them.
 ///
 /// A program writes these bytes through the frame of a signal that it returns from. The CPU writes neither the
 /// reserved bytes of the legacy region nor those behind each x87 register (SDM volume 1, 13.4.1 and 10.5.1), and
@@ -155,7 +156,7 @@ const RESERVED: usize = 416;
 // What Linux puts around the state in a signal's frame (`struct _fpx_sw_bytes`).
 const SOFTWARE_BYTES: usize = 464;
 const BEGIN_MARK: u32 = 0x4650_5853;
-/// What stands behind the state in a signal's frame.
+/// The word behind the state in a signal's frame.
 const END_MARK: u32 = 0x4650_5845;
 /// `uc_flags` of a frame: extended state is there if the CPU has XSAVE, and `ss` is what it was.
 #[inline(always)]
@@ -171,7 +172,7 @@ pub fn size() -> usize {
     SIZE.load(Ordering::Relaxed)
 }
 
-/// Whether it is saved by XSAVE.
+/// Whether the state is saved by XSAVE.
 #[inline(always)]
 fn has_header() -> bool {
     size() > HEADER
@@ -187,7 +188,7 @@ pub fn size_in_frame() -> usize {
     size() + size_of_val(&END_MARK)
 }
 
-/// What describes a state in its unused bytes, as a handler on Linux finds it described.
+/// The description of a state, as Linux puts it into the state's unused bytes for a handler.
 #[inline(always)]
 fn description() -> [u64; (HEADER - SOFTWARE_BYTES) / 8] {
     match size() as u64 {
@@ -204,16 +205,16 @@ pub fn described<const N: usize>(area: &mut [u8; N]) -> &[u8] {
     &area[..size + 4]
 }
 
-/// Saves the registers where a program is to find them in a signal's frame, as [`save`] and [`described`] do, but
-/// without a copy in between. What the CPU does not write stays what the program had there.
+/// Saves the registers into a signal's frame, as [`save`] and [`described`] do, but without a copy in between. Bytes
+/// that the CPU does not write keep the program's values.
 ///
 /// # Panics
-/// If that is not in a frame in use, or not aligned.
+/// If the place is not in a frame in use, or not aligned.
 pub fn save_described(frames: &mut Frames, frame: Frame, offset: usize) {
     assert!(offset.is_multiple_of(64), "an extended state that is not aligned");
     let area = frames.bytes(frame, offset..offset + size_in_frame());
-    // SAFETY: in a frame in use, large enough and aligned. Threads may have the frame mapped and change what is
-    // written here, which nobody reads again before it has been checked ([`is_acceptable`]).
+    // SAFETY: in a frame in use, large enough and aligned. Threads may have the frame mapped and change what is written
+    // here; the kernel does not read it again without checking it ([`is_acceptable`]).
     unsafe {
         if has_header() {
             put_words(area.add(HEADER), [0; 8]);
@@ -226,7 +227,7 @@ pub fn save_described(frames: &mut Frames, frame: Frame, offset: usize) {
     }
 }
 
-/// Writes words where a program may read and write meanwhile, each by itself.
+/// Writes words to memory that a program may read and write meanwhile, each word by one store.
 ///
 /// # Safety
 /// They are mapped, aligned, and the kernel holds no reference to them.
@@ -238,8 +239,8 @@ unsafe fn put_words<const N: usize>(to: *mut u8, words: [u64; N]) {
     }
 }
 
-/// Takes a state that a program wrote out of a frame into an area: of each component only if it is there, since
-/// [`restore`] reads no other.
+/// Copies a state that a program wrote from a frame into an area. Only components that are present are copied, since
+/// [`restore`] reads no others.
 pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), area: &mut [u8; N]) {
     let from = frames.bytes(frame, offset..offset + size());
     let copy = |part: Range<usize>, area: &mut [u8; N]| {
@@ -250,10 +251,10 @@ pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), ar
     if !has_header() {
         return copy(0..HEADER, area);
     }
-    // MXCSR is loaded in any case, and without looking at what is not there the CPU refuses what may not be.
+    // The CPU loads MXCSR and checks the header in any case, whichever components are present.
     copy(CONTROLS_END..X87_REGISTERS.start, area);
     copy(HEADER..HEADER + 64, area);
-    // What is not enabled has no place, and is refused.
+    // A component that is not enabled has no place in the area, and is refused.
     let present = u64::from(area[HEADER]) & components();
     let components = [0..X87_REGISTERS.end, X87_REGISTERS.end..RESERVED, HEADER + 64..AREA_SIZE];
     for (n, part) in components.into_iter().enumerate() {

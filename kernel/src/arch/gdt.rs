@@ -1,8 +1,7 @@
 //! Segments, and the task state segment with the stacks that interrupts switch to.
 //!
-//! The order of the segments is what `syscall` and `sysret` want (SDM volume 2): kernel code, kernel
-//! data; user data, user code. The TSS is CPU-local data, so one descriptor serves all CPUs: its address
-//! is the same everywhere and what lies there is each CPU's own.
+//! `syscall` and `sysret` require this order of the segments (SDM volume 2): kernel code, kernel data; user data, user
+//! code. The TSS is CPU-local data, so one descriptor serves all CPUs: every CPU finds its own TSS at that address.
 
 use super::stack::{self, Special};
 use containers::Cpu;

@@ -1,4 +1,4 @@
-//! A word to the host's debugger, if the machine is simulated and has one.
+//! A signal to the host's debugger, if the machine is simulated and has one.
 
 /// Stops Bochs where its debugger waits for this, with all clocks, so that the host can act at one moment
 /// of the machine's time and every run is the same; does nothing anywhere else.

@@ -1,7 +1,7 @@
 //! The interrupt descriptor table: 256 gates to the stubs of the entry code, which has them at the symbol
 //! `interrupt_stubs`.
 //!
-//! All gates keep interrupts out. The boundary lets them in when the level is kept.
+//! All gates switch interrupts off. The boundary switches them on once it has set the level.
 
 use super::stack::Special;
 use abi::vectors;
@@ -16,14 +16,14 @@ pub const TIMER: u8 = vectors::TIMER;
 /// COM1.
 pub const SERIAL: u8 = vectors::SERIAL;
 #[cfg(feature = "smp")]
-/// Another CPU asks this one to look again at who runs.
+/// Another CPU asks this one to reschedule.
 pub const RESCHEDULE: u8 = vectors::RESCHEDULE;
 #[cfg(feature = "smp")]
-/// Another CPU waits for this one to do something at once ([`super::remote`]). Of a higher priority class
-/// than all others (SDM volume 3, section 11.8.3): a CPU that waits for the giant lock on its way in from one
-/// of them is reached.
+/// Another CPU waits for this one to do something at once ([`super::remote`]). Its priority class is higher than that
+/// of every other interrupt (SDM volume 3, section 11.8.3), so it reaches a CPU that waits for the giant lock while
+/// another interrupt is in service.
 pub const REQUEST: u8 = vectors::REQUEST;
-/// What the local APIC sends when an interrupt went away again.
+/// The local APIC's spurious interrupt: the interrupt to deliver went away.
 pub const SPURIOUS: u8 = 0xff;
 
 /// An interrupt gate (SDM volume 3, figure 7-8).

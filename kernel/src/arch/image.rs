@@ -27,9 +27,9 @@ symbols! {
     text = __text_start..__text_end;
     /// Constants.
     rodata = __rodata_start..__rodata_end;
-    /// What is written.
+    /// Data that is written.
     data = __data_start..__data_end;
-    /// Where CPU-local data is used.
+    /// The addresses at which CPU-local data is used.
     cpulocal = __cpulocal_start..__cpulocal_end;
     /// The boot CPU's first stack.
     boot_stack = __boot_stack_bottom..__boot_stack_top;

@@ -20,7 +20,7 @@ pub fn without<R>(f: impl FnOnce() -> R) -> R {
     cpu::without_interrupts(f)
 }
 
-/// Halts until an interrupt comes, one that is there already included; interrupts are off before and after.
+/// Halts until an interrupt comes, or not at all if one is pending; interrupts are off before and after.
 #[cfg(feature = "smp")]
 pub fn wait() {
     cpu::enable_and_hlt();

@@ -58,8 +58,7 @@ pub fn init(frames: &mut Frames, platform: &Platform) -> Result<(), OutOfFrames>
     Ok(())
 }
 
-/// Lets an ISA interrupt come to the CPU with that local APIC id, as `vector`; false if no I/O APIC
-/// has it.
+/// Routes an ISA interrupt to the CPU with a local APIC id, as `vector`; false if no I/O APIC has the interrupt.
 pub fn route_isa(frames: &mut Frames, platform: &Platform, irq: u8, vector: u8, cpu: u32) -> bool {
     let wired = platform.isa(irq);
     for IoApic { address, base } in &platform.io_apics {

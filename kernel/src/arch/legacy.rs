@@ -1,5 +1,5 @@
-//! The two relics every PC carries: the 8259 interrupt controllers, which are silenced, and the 8254
-//! timer, whose one known frequency all other clocks are measured by.
+//! The two relics in every PC: the 8259 interrupt controllers, which are silenced, and the 8254 timer, against whose
+//! known frequency all other clocks are measured.
 
 use super::clock::rdtsc;
 use x86_64::instructions::port::Port;
@@ -35,10 +35,10 @@ pub fn silence_8259() {
 
 /// How far `counter` moves in a known time: its ticks per second, or `None` without a working 8254.
 ///
-/// The host may take the CPU away at any time, and for longer than a measurement lasts. That does harm
-/// only where the counter is read, so the time-stamp counter watches these two moments: they must be
-/// short, or the measurement is made again, and not as long: a host that gives the CPU by turns would
-/// take it away at the same moment again. If none is good, the best is taken.
+/// The host may take the CPU away at any time, and for longer than a measurement lasts. That does harm only at the two
+/// moments when the counter is read, so the time-stamp counter times them. If they were not short, the measurement is
+/// made again, for a shorter time: a host that gives the CPU by turns would otherwise take it away at that moment
+/// again. If no measurement is good, the best is taken.
 pub fn measure(counter: impl Fn() -> u64) -> Option<u64> {
     const ATTEMPTS: u16 = 20;
     const GOOD: u64 = 500;
@@ -76,14 +76,14 @@ impl Measurement {
 
 fn once(ticks: u16, counter: impl Fn() -> u64) -> Option<Measurement> {
     let mut control: Port<u8> = Port::new(0x61);
-    // SAFETY: channel 2 of the 8254 counts for the loudspeaker and nobody else; its gate and output are
-    // bits 0 and 5 of port 0x61, the loudspeaker's is bit 1.
+    // SAFETY: channel 2 of the 8254 counts for the loudspeaker alone; its gate and output are bits 0 and 5 of port
+    // 0x61, the loudspeaker's is bit 1.
     unsafe {
         let before = control.read();
         control.write(before & !0b11);
         Port::<u8>::new(0x43).write(0b1011_0000);
         let mut channel: Port<u8> = Port::new(0x42);
-        // It begins when the gate opens, and under QEMU with the second byte.
+        // The count begins when the gate opens, and under QEMU with the second byte.
         let opening = rdtsc();
         channel.write(ticks as u8);
         channel.write((ticks >> 8) as u8);
@@ -102,7 +102,7 @@ fn once(ticks: u16, counter: impl Fn() -> u64) -> Option<Measurement> {
         let end = counter();
         let ended = rdtsc();
         control.write(before & !0b11);
-        // An output that is up at once or never is no timer's.
+        // If the output is up at once or never, there is no timer.
         let passed = end.wrapping_sub(start);
         (looks > 0 && looks < PATIENCE && passed > 0).then(|| Measurement {
             ticks,

@@ -1,7 +1,7 @@
-//! All that touches the hardware: boot, traps, page-table entries, interrupt controllers, clocks, ports.
+//! The code that touches the hardware: boot, traps, page-table entries, interrupt controllers, clocks, ports.
 //!
-//! The home of the kernel's unsafe code. What it offers the rest of the kernel is safe to call; where
-//! an order must be kept (frames before heap before CPU-local data), `main.rs` keeps it.
+//! The home of the kernel's unsafe code. Its functions are safe to call for the rest of the kernel; where an order must
+//! be kept (frames before heap before CPU-local data), `main.rs` keeps it.
 
 pub mod accounts;
 pub mod acpi;

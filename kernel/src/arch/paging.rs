@@ -1,8 +1,11 @@
 //! The kernel's half of every page directory, and the boot CPU's global page directory.
 //!
-//! No kernel page is both written and executed: code is read and execute, constants are read-only, all
-//! else is never executed; and the direct map does not let the image's code and constants be written
-//! either. Nothing of the lower half is mapped but the two tables above the window and the packages'.
+//! No kernel page is both written and executed: code is read and execute, constants are read-only, all other pages are
+//! never executed. The direct map does not let the image's code and constants be written either. The lower half holds
+//! nothing but the two tables above the window and those of the packages.
+//!
+//! For example, a container's directory copies the 256 upper entries of a CPU's global one; a heap page that is mapped
+//! later is visible in it at once, because both directories point to one third-level table.
 //!
 //! | PML4 slot | what | shared by all page directories |
 //! | --- | --- | --- |
@@ -12,9 +15,9 @@
 //! | 510 | kernel heap, kernel stacks, device registers, all copies of CPU-local data | yes |
 //! | 511 | kernel image, CPU-local section | no: the image yes, the section's tables are each CPU's own |
 //!
-//! **All upper slots get their third-level tables here, before the first copy of the directory is
-//! made**, so that copies never have to be brought up to date. x86's large pages serve the direct map;
-//! translations of the kernel's half are global where the CPU has that.
+//! **All upper slots get their third-level tables here, before the first copy of the directory is made**, so that the
+//! copies never need an update. x86's large pages serve the direct map; translations of the kernel's half are global
+//! where the CPU has that.
 
 use super::bootinfo::BootInfo;
 use super::cpu;
@@ -36,8 +39,8 @@ pub const STACKS: Range<u64> = 0xffff_ff40_0000_0000..0xffff_ff50_0000_0000;
 /// Device registers and firmware tables: this plus their physical address.
 pub const DEVICES: Range<u64> = 0xffff_ff60_0000_0000..0xffff_ff80_0000_0000;
 
-/// Where each CPU's copy of the CPU-local section can be read by all: one after the other, each with the
-/// addresses of a last-level page table to itself.
+/// The addresses at which every CPU can read each CPU's copy of the CPU-local section: one after the other, each with
+/// the addresses of a last-level page table to itself.
 pub const COPIES: Range<u64> = 0xffff_ff50_0000_0000..0xffff_ff60_0000_0000;
 
 /// An entry of the kernel's half that points to a further table.
@@ -52,10 +55,10 @@ pub const CONSTANT: Flags = Flags::PRESENT.union(Flags::NO_EXECUTE);
 /// Rights of code: read and execute.
 const CODE: Flags = Flags::PRESENT;
 
-/// Registers of a device: read and write, past the caches.
+/// Rights of a device's registers: read and write, not cached.
 pub const REGISTERS: Flags = DATA.union(Flags::NO_CACHE).union(Flags::WRITE_THROUGH);
 
-/// Makes the global page directory, puts the CPU on it, and adds the memory that only it reaches.
+/// Makes the global page directory, loads it on this CPU, and adds the memory that only it maps.
 pub fn build(frames: &mut Frames, info: &BootInfo) -> Result<GlobalDirectory, OutOfFrames> {
     let pml4 = frames.allocate()?;
     for slot in [slot(HEAP.start, 4), slot(image::KERNEL_BASE, 4)] {
@@ -84,8 +87,8 @@ fn make_window(frames: &mut Frames, pml4: Frame) -> Result<Frame, OutOfFrames> {
     Ok(window_directory)
 }
 
-/// Makes the global page directory of a further CPU. It shares with the boot CPU's all that all share;
-/// its window and its CPU-local section are its own and empty.
+/// Makes the global page directory of a further CPU. It shares all shared tables with the boot CPU's; its window and
+/// its CPU-local section are its own and empty.
 #[cfg(feature = "smp")]
 pub fn build_further(frames: &mut Frames) -> Result<GlobalDirectory, OutOfFrames> {
     let boot = frames.kernel_directory();
@@ -108,7 +111,7 @@ fn map_image(frames: &mut Frames) -> Result<(), OutOfFrames> {
     Ok(())
 }
 
-/// The direct map: all usable memory, of the image's part only what may be written for writing.
+/// Makes the direct map: all usable memory, in which the image's code and constants cannot be written.
 fn map_memory(frames: &mut Frames, info: &BootInfo) -> Result<(), OutOfFrames> {
     let fixed = image::physical(image::text().start).as_u64()..image::physical(image::rodata().end).as_u64();
     for area in info.memory.iter() {
@@ -147,7 +150,7 @@ fn set_entry(frames: &mut Frames, address: u64, level: u8, to: PhysAddr, flags: 
     set_entry_in(frames, frames.kernel_directory(), address, level, to, flags)
 }
 
-/// The same in a page directory of the caller's choice.
+/// Sets the entry for an address at a level in a given page directory, making the tables above it.
 fn set_entry_in(
     frames: &mut Frames,
     directory: Frame,
@@ -204,9 +207,9 @@ pub fn map_cpulocal(frames: &mut Frames, global: Frame, page: VirtAddr, frame: F
     set_entry_in(frames, global, page.as_u64(), 1, frame.address(), DATA)
 }
 
-/// Makes a physical range that is not memory visible, and tells where.
+/// Maps a physical range that is not memory, and returns its virtual address.
 ///
-/// The same range may be mapped again; it stays for ever.
+/// A range may be mapped again; its mapping stays for ever.
 pub fn map_device(frames: &mut Frames, at: PhysAddr, length: u64, rights: Flags) -> Result<VirtAddr, OutOfFrames> {
     let start = DEVICES.start + at.as_u64();
     let end = start.saturating_add(length.max(1));

@@ -1,4 +1,4 @@
-//! How long one CPU waits for another before it says so.
+//! How long one CPU waits for another before it reports that.
 
 use super::clock;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,7 +8,7 @@ const DEFAULT: u64 = 10_000_000_000;
 
 static BOUND: AtomicU64 = AtomicU64::new(DEFAULT);
 
-/// When the next report may be made: not every CPU that waits for the same tells the same.
+/// The earliest time of the next report, so that CPUs that wait for one lock do not all report it.
 static NEXT_REPORT: AtomicU64 = AtomicU64::new(0);
 
 /// The bound, in nanoseconds.
@@ -16,7 +16,7 @@ pub fn bound() -> u64 {
     BOUND.load(Relaxed)
 }
 
-/// Sets the bound as the command line tells it.
+/// Sets the bound that the command line gives.
 pub fn set(milliseconds: u32) {
     BOUND.store(u64::from(milliseconds) * 1_000_000, Relaxed);
 }
@@ -30,28 +30,29 @@ pub fn may_report() -> bool {
 /// A wait, looked at in each round.
 #[derive(Clone, Copy)]
 pub struct Patience {
-    /// When it is over; 0 before the first round.
+    /// The time at which patience is over; 0 before the first round.
     until: u64,
 }
 
 impl Patience {
-    /// A wait whose time begins with its first round: most end before one.
+    /// A wait whose time begins with its first round: most waits end before that.
     #[inline(always)]
     pub const fn new() -> Patience {
         Patience { until: 0 }
     }
 
-    /// Whether no round has been.
+    /// Whether there has been no round yet.
     pub const fn is_fresh(&self) -> bool {
         self.until == 0
     }
 
-    /// Nanoseconds until it is over.
+    /// Nanoseconds until patience is over.
     pub fn left(&self) -> u64 {
         self.until.saturating_sub(clock::nanoseconds())
     }
 
-    /// One round; true if the wait has become too long, once: a report takes time, and the waiting goes on.
+    /// One round of the wait. True, once only, when the wait has become too long: a report takes time, and the wait
+    /// goes on.
     pub fn is_over(&mut self) -> bool {
         let now = clock::nanoseconds();
         if self.is_fresh() {

@@ -1,9 +1,8 @@
-//! A small sorted list of address ranges: what memory there is and what of it is free, before there is
-//! a heap to keep anything in.
+//! A small sorted list of address ranges: the memory and its free parts, before there is a heap.
 
 use core::ops::Range;
 
-/// Most ranges in a list; firmware memory maps have some dozens.
+/// The most ranges in a list; firmware memory maps have some dozens.
 const CAPACITY: usize = 128;
 
 /// Disjoint ranges in ascending order.
@@ -39,12 +38,12 @@ impl Ranges {
         self.iter().any(|range| range.start <= inner.start && inner.end <= range.end)
     }
 
-    /// Adds a range, merging it with those it touches; false if the list is full.
+    /// Adds a range, merging it with the ranges that it touches; false if the list is full.
     pub fn add(&mut self, range: Range<u64>) -> bool {
         if range.is_empty() {
             return true;
         }
-        // Those that touch it stand together: they are replaced by one.
+        // The ranges that touch it are neighbours in the list: one range replaces them.
         let list = &self.list[..self.length];
         let first = list.partition_point(|&(_, end)| end < range.start);
         let last = list.partition_point(|&(start, _)| start <= range.end);
@@ -76,8 +75,7 @@ impl Ranges {
         }
     }
 
-    /// Puts `with` in the place of the ranges from `first` to before `last`; false, and nothing done, if
-    /// the list is full.
+    /// Replaces the ranges from `first` to before `last` by `with`; false, and no change, if the list is full.
     fn replace(&mut self, first: usize, last: usize, with: &[(u64, u64)]) -> bool {
         let length = self.length - (last - first) + with.len();
         if length > CAPACITY {

@@ -1,7 +1,6 @@
-//! A ring of bytes between one who writes and one who reads, an interrupt handler and what it
-//! interrupts.
+//! A ring of bytes between one writer and one reader: an interrupt handler and the code that it interrupts.
 //!
-//! Each side owns one index and only looks at the other's: loads and stores, no read-modify-write.
+//! Each side writes one index and only reads the other's: loads and stores, no read-modify-write.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
@@ -14,8 +13,8 @@ pub struct Ring<const N: usize> {
     read: AtomicUsize,
 }
 
-// SAFETY: the one who writes touches only the bytes between `read + N` and `written`, the one who
-// reads only those between `written` and `read`. That there is but one of each is the owner's duty.
+// SAFETY: the writer touches only the bytes between `read + N` and `written`, the reader only those between `written`
+// and `read`. The owner of the ring must have only one of each.
 unsafe impl<const N: usize> Sync for Ring<N> {}
 
 impl<const N: usize> Ring<N> {
@@ -35,19 +34,19 @@ impl<const N: usize> Ring<N> {
         N - self.len()
     }
 
-    /// Writes as many of the bytes as there is room for; tells how many.
+    /// Writes as many of the bytes as there is room for; returns how many.
     pub fn write(&self, bytes: &[u8]) -> usize {
         let at = self.written.load(Relaxed);
         let count = bytes.len().min(self.room());
         for (index, &byte) in bytes[..count].iter().enumerate() {
-            // SAFETY: within the array, and not yet the reader's.
+            // SAFETY: within the array, and not yet visible to the reader.
             unsafe { self.slot(at.wrapping_add(index)).write(byte) };
         }
         self.written.store(at.wrapping_add(count), Release);
         count
     }
 
-    /// Copies bytes out without taking them; tells how many.
+    /// Copies bytes out without taking them; returns how many.
     pub fn peek(&self, to: &mut [u8]) -> usize {
         let at = self.read.load(Relaxed);
         let count = to.len().min(self.len());

@@ -2,7 +2,7 @@
 
 use x86_64::instructions::port::Port;
 
-/// Most looks at the clock while it updates itself, which takes two milliseconds.
+/// The most looks at the clock while it updates itself, which takes two milliseconds.
 const PATIENCE: u32 = 100_000;
 
 const UPDATING: u8 = 1 << 7;
@@ -18,9 +18,9 @@ fn register(index: u8) -> u8 {
     }
 }
 
-/// Seconds since 1970 in UTC, which the clock is taken to run in; `None` without a believable clock.
+/// Seconds since 1970, taking the clock to run in UTC; `None` without a believable clock.
 pub fn read() -> Option<u64> {
-    // Twice the same, outside an update, is a reading.
+    // Two equal readings outside an update are valid.
     let mut last = None;
     for _ in 0..8 {
         (0..PATIENCE).find(|_| register(0x0a) & UPDATING == 0)?;
@@ -42,7 +42,7 @@ fn seconds(raw: [u8; 6], mode: u8) -> Option<u64> {
         (false, true) => number(hour & !AFTERNOON) % 12 + 12,
     };
     let (second, minute, day, month) = (number(second), number(minute), number(day), number(month));
-    // Two digits: this century, until 2070.
+    // A year of two digits is in this century, until 2070.
     let year = match number(year) {
         year @ 0..70 => 2000 + year,
         year => 1900 + year,

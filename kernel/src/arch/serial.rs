@@ -1,11 +1,11 @@
 //! The console's serial port, COM1, driven by interrupts in both directions.
 //!
-//! [`interrupt`] moves bytes between the device and two rings and may come at any level; [`read`] and
-//! [`write()`] are the kernel's side and never wait. When the receive ring is full, the receive
-//! interrupt stays masked until somebody reads: the device, and behind it the host, hold the rest back.
+//! [`interrupt`] moves bytes between the device and two rings and may come at any level; [`read`] and [`write()`] are
+//! the kernel's side and never wait. When the receive ring is full, the receive interrupt stays masked until the kernel
+//! reads: the device, and behind it the host, hold the rest back.
 //!
-//! Each touch of the device happens with interrupts off, so handler and kernel do not meet in it.
-//! A machine without the port loses nothing but the console: what is written is dropped.
+//! Code touches the device only with interrupts off, so handler and kernel never do so at once. A machine without the
+//! port lacks only the console: output is dropped.
 
 use super::clock;
 use super::interrupts;
@@ -18,11 +18,11 @@ use uart_16550::spec::FIFO_SIZE;
 use uart_16550::spec::registers::{IER, LSR};
 use uart_16550::{BaudRate, Config, Uart16550};
 
-/// Most rounds at a time of up to [`FIFO_SIZE`] bytes each way, so that a device that never says no
-/// cannot keep the CPU.
+/// The most rounds at a time, of up to [`FIFO_SIZE`] bytes each way, so that a device that is always ready cannot keep
+/// the CPU.
 const ROUNDS: usize = 64;
 
-/// How often the transmitter is looked at before a port counts as broken.
+/// How often the kernel looks at the transmitter before it takes the port for broken.
 const PATIENCE: u32 = 1_000_000;
 
 struct Serial {
@@ -34,7 +34,7 @@ struct Serial {
     held_back: AtomicBool,
 }
 
-// SAFETY: the device is touched with interrupts off, by a CPU that is in the kernel, and one is at a time.
+// SAFETY: the device is touched with interrupts off, by a CPU that is in the kernel, and one CPU is there at a time.
 unsafe impl Sync for Serial {}
 
 static COM1: Serial = Serial {
@@ -56,7 +56,7 @@ impl Serial {
         self.present.load(Relaxed).then(|| interrupts::without(|| f(self, unsafe { &mut *self.uart.get() })))
     }
 
-    /// Moves received bytes into the ring; tells how many.
+    /// Moves received bytes into the ring; returns how many.
     fn receive(&self, uart: &mut Uart16550<PioBackend>) -> usize {
         let mut bytes = [0; FIFO_SIZE];
         let room = self.received.room().min(FIFO_SIZE);
@@ -64,7 +64,7 @@ impl Serial {
         self.received.write(&bytes[..count])
     }
 
-    /// Fills the transmitter if it is empty; tells with how many bytes.
+    /// Fills the transmitter if it is empty; returns with how many bytes.
     fn send(&self, uart: &mut Uart16550<PioBackend>) -> usize {
         let mut bytes = [0; FIFO_SIZE];
         let count = self.to_send.peek(&mut bytes);
@@ -73,15 +73,15 @@ impl Serial {
         count
     }
 
-    /// Moves what can be moved, in both directions, and lets the device ask for more.
+    /// Moves all bytes that can be moved, in both directions, and enables the device's interrupts for more.
     fn move_bytes(&self, uart: &mut Uart16550<PioBackend>) {
         uart.disable_interrupts(IER::all());
         let _moved = (0..ROUNDS).take_while(|_| self.receive(uart) + self.send(uart) > 0).count();
         self.ask_for_more(uart);
     }
 
-    /// Sends what can be sent. What has been received stays in the device, whose interrupt is the only
-    /// one to tell the console of it.
+    /// Sends all bytes that can be sent. Received bytes stay in the device, because only its interrupt tells the
+    /// console of them.
     fn send_bytes(&self, uart: &mut Uart16550<PioBackend>) {
         uart.disable_interrupts(IER::all());
         let _moved = (0..ROUNDS).take_while(|_| self.send(uart) > 0).count();
@@ -115,12 +115,12 @@ pub fn init() -> bool {
     COM1.present.load(Relaxed)
 }
 
-/// What the port's interrupt does; the caller acknowledges it at the APIC.
+/// Handles the port's interrupt; the caller acknowledges it at the APIC.
 pub fn interrupt() {
     COM1.with(Serial::move_bytes);
 }
 
-/// Takes received bytes; tells how many, 0 if there are none.
+/// Takes received bytes; returns how many, 0 if there are none.
 pub fn read(to: &mut [u8]) -> usize {
     let count = COM1.received.peek(to);
     COM1.received.consume(count);
@@ -130,7 +130,7 @@ pub fn read(to: &mut [u8]) -> usize {
     count
 }
 
-/// Takes bytes to be sent; tells how many found room.
+/// Takes bytes to be sent; returns how many found room.
 pub fn write(bytes: &[u8]) -> usize {
     if !COM1.present.load(Relaxed) {
         return bytes.len();
@@ -140,13 +140,12 @@ pub fn write(bytes: &[u8]) -> usize {
     count
 }
 
-/// Bytes that [`write()`] would take now.
+/// How many bytes [`write()`] would take now.
 pub fn tx_room() -> usize {
     COM1.to_send.room()
 }
 
-/// Sends all that is waiting, by looking instead of by interrupts; gives up when for `patience`
-/// nanoseconds nothing has moved.
+/// Sends all waiting bytes by polling instead of by interrupts; gives up after `patience` nanoseconds without progress.
 pub fn flush(patience: u64) {
     let mut since = clock::nanoseconds();
     let mut waiting = usize::MAX;

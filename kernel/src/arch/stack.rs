@@ -1,7 +1,7 @@
-//! Kernel stacks: one per CPU, and one each for the interrupts that must never lack one.
+//! Kernel stacks: one per CPU, and one for each interrupt that must always have a good stack.
 //!
-//! Below every stack lies a page that is never mapped, so that an overflow is a page fault (and, the
-//! page fault finding no stack either, a double fault on its own one) instead of a silent overwrite.
+//! Below every stack lies a page that is never mapped, so that an overflow is a page fault instead of a silent
+//! overwrite; and as the page fault finds no stack either, it becomes a double fault, on a stack of its own.
 
 use super::image;
 use super::paging::{self, DATA, STACKS};
@@ -28,16 +28,16 @@ const CPU_STRIDE: u64 = 4 * STRIDE;
 /// The interrupts with a stack of their own, numbered as in the TSS's interrupt stack table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Special {
-    /// The kernel's own stack may be what is broken.
+    /// A double fault: the kernel's own stack may be broken.
     DoubleFault = 0,
-    /// Comes at any instruction, the first ones of a system call included.
+    /// A non-maskable interrupt: it comes at any instruction, the first ones of a system call included.
     NonMaskable = 1,
-    /// As the one before.
+    /// A machine check: it comes at any instruction, the first ones of a system call included.
     MachineCheck = 2,
 }
 
 cpu_local! {
-    /// Where this CPU's kernel stack begins; it grows down from here.
+    /// The top of this CPU's kernel stack, from which it grows down.
     pub static KERNEL_STACK: Cell<u64> = Cell::new(0);
 }
 
@@ -56,7 +56,7 @@ pub fn special(cpu: Cpu, which: Special) -> Range<u64> {
     stack(cpu, 1 + which as u64, SPECIAL_STACK_SIZE)
 }
 
-/// CPUs whose stacks are mapped; they get them in order.
+/// How many CPUs' stacks are mapped; CPUs get them in the order of their numbers.
 static MAPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Maps all stacks of a CPU.
@@ -91,16 +91,16 @@ pub fn is_guard(address: u64) -> bool {
     STACKS.contains(&address) && containing(address).is_none() && containing(address + PAGE_SIZE as u64).is_some()
 }
 
-/// Tells the entry code where this CPU's kernel stack is.
+/// Sets this CPU's kernel stack for the entry code.
 pub fn set_kernel_stack(cpu: &InKernel, number: Cpu) {
     KERNEL_STACK.get(cpu).set(kernel(number).end);
 }
 
-/// Leaves the present stack for good and goes on with `then(argument)` on this CPU's kernel stack.
+/// Leaves the current stack for good and calls `then(argument)` on this CPU's kernel stack.
 pub fn continue_on_kernel_stack<T>(argument: T, then: fn(T) -> !) -> ! {
     /// Runs on the new stack; its arguments still lie on the old one.
     extern "C" fn landing<T>(arguments: *const (T, fn(T) -> !)) -> ! {
-        // SAFETY: the old stack is left as it was, and nobody returns to it to drop the argument.
+        // SAFETY: the old stack is intact, and no code returns to it to drop the argument.
         let (argument, then) = unsafe { arguments.read() };
         then(argument)
     }

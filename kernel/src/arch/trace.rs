@@ -1,10 +1,11 @@
 //! Records what this CPU does (feature `trace`; the crate `trace` says what a record is).
 //!
-//! Each CPU has a ring of its own in a region of physical memory that the boot sets aside: no lock, and no
-//! cache line that another CPU writes. The host takes the region out of the machine's memory when the run is
-//! over, so what is measured is not disturbed by its report.
+//! Each CPU has a ring of its own in a region of physical memory that the boot sets aside: no lock, and no cache line
+//! that another CPU writes. The host takes the region out of the machine's memory when the run is over, so the report
+//! does not disturb the measurement. For example, a system call leaves a record at its entry and one at its exit, each
+//! with the time-stamp counter.
 //!
-//! Level 1 writes with interrupts off, or keeps them out for the moment: level 2 writes to the same ring.
+//! Level 1 writes with interrupts off, or switches them off for the moment, because level 2 writes to this ring too.
 
 use super::bootinfo::BootInfo;
 use super::physical::DIRECT_MAP;
@@ -19,19 +20,19 @@ use trace::{Cause, Class, Event, From, Record, To};
 /// Physical memory that the boot's first page tables reach.
 const EARLY_END: u64 = 4 << 30;
 
-/// Memory that is left to all others.
+/// How much memory is left for everything else.
 const LEFT: u64 = 16 << 20;
 
-/// By so many records the cost of one is measured.
+/// How many records are written to measure the cost of one.
 const MEASURED: u64 = 1024;
 
-/// 0: nothing is recorded. Else by how many times recording has been switched on. Read by all, written
-/// when a program asks for it.
+/// 0 while recording is off, else how many times it has been switched on. Every CPU reads it; it is written when a
+/// program asks for it.
 static ON: AtomicU32 = AtomicU32::new(0);
 /// How many times recording has been switched on.
 static TIMES: AtomicU32 = AtomicU32::new(0);
 
-/// The region's address; 0: there is none. This and what follows is written by the boot.
+/// The region's address; 0: there is none. The boot writes this and the following statics.
 static REGION: AtomicU64 = AtomicU64::new(0);
 /// How many rings it has.
 static RINGS: AtomicU64 = AtomicU64::new(0);
@@ -41,11 +42,11 @@ static ONLY: AtomicU64 = AtomicU64::new(u64::MAX);
 static REGION_ONLY: AtomicU32 = AtomicU32::new(0);
 
 cpu_local! {
-    /// Where the next record goes.
+    /// The address of the next record.
     static NEXT: Cell<u64> = Cell::new(0);
-    /// Where none goes any more.
+    /// The end of this CPU's ring.
     static LIMIT: Cell<u64> = Cell::new(0);
-    /// The words of the region's header that tell of this CPU; 0: it has no ring, or does not know it yet.
+    /// The address of this CPU's words in the region's header; 0: the CPU has no ring, or has not looked for it yet.
     static LINE: Cell<u64> = Cell::new(0);
     /// The value of [`ON`] since which the running thread has been recorded.
     static SEEN: Cell<u32> = Cell::new(0);
@@ -98,7 +99,7 @@ fn header(index: usize) -> *mut u64 {
     (REGION.load(Relaxed) + index as u64 * 8) as *mut u64
 }
 
-/// Looks for this CPU's ring. Without one it writes nothing, and comes by here each time.
+/// Looks for this CPU's ring. A CPU without a ring records nothing, and looks each time.
 #[cold]
 fn attach(cpu: &InKernel) {
     let number = u64::from(cpulocal::number(cpu).0);
@@ -127,7 +128,7 @@ fn put(cpu: &InKernel, stamp: u64, word: u64) {
     next.set(next.get() + layout::RECORD_BYTES as u64);
 }
 
-/// There is no room in the ring, or no ring yet.
+/// Handles a record for which the ring has no room, or for which this CPU has no ring yet.
 #[cold]
 #[inline(never)]
 fn full(cpu: &InKernel, stamp: u64, word: u64) {
@@ -142,7 +143,7 @@ fn full(cpu: &InKernel, stamp: u64, word: u64) {
     unsafe { *(LINE.get(cpu).get() as *mut u64).add(CPU_DROPPED) += 1 };
 }
 
-/// The level rises from 0 to 1.
+/// Records that the level rises from 0 to 1.
 #[inline(always)]
 pub fn enter(cpu: &InKernel, class: Class, number: u64, from: From) {
     let on = ON.load(Relaxed);
@@ -156,7 +157,7 @@ pub fn enter(cpu: &InKernel, class: Class, number: u64, from: From) {
     put(cpu, now, Event::Enter { cause: Cause::new(class, number), from }.word());
 }
 
-/// Recording has been switched on since this CPU switched threads: tells which one runs.
+/// Records which thread runs: recording has been switched on since this CPU switched threads.
 #[cold]
 fn see(cpu: &InKernel, stamp: u64, on: u32) {
     SEEN.get(cpu).set(on);
@@ -164,13 +165,13 @@ fn see(cpu: &InKernel, stamp: u64, on: u32) {
     put(cpu, stamp, Event::Switch { thread, process: process & 0xff_ffff }.word());
 }
 
-/// The level falls to 0.
+/// Records that the level falls to 0.
 #[inline(always)]
 pub fn leave(cpu: &InKernel, to: To) {
     here(cpu, Event::Leave { to });
 }
 
-/// Something happens now, where interrupts are off.
+/// Records an event at this moment; interrupts are off.
 #[inline(always)]
 pub fn here(cpu: &InKernel, event: Event) {
     if ON.load(Relaxed) != 0 {
@@ -178,7 +179,7 @@ pub fn here(cpu: &InKernel, event: Event) {
     }
 }
 
-/// Something happens now.
+/// Records an event at this moment.
 #[inline(always)]
 pub fn event(cpu: &InKernel, event: Event) {
     if ON.load(Relaxed) != 0 {
@@ -186,11 +187,11 @@ pub fn event(cpu: &InKernel, event: Event) {
     }
 }
 
-/// Another thread runs here from now on.
+/// Records that another thread runs here from now on.
 pub fn switch(cpu: &InKernel, thread: u32, process: u32, name: &[u8]) {
     RUNNING.get(cpu).set((thread, process));
     interrupts::without(|| {
-        // Names are wanted of programs too that begin while nothing is recorded.
+        // The names of programs that begin while recording is off are wanted too.
         if REGION.load(Relaxed) != 0 {
             record_name(cpu, process, name);
         }
@@ -214,7 +215,7 @@ fn record_name(cpu: &InKernel, process: u32, name: &[u8]) {
     }
 }
 
-/// The boot is over: measures what a record costs, and begins if it is to begin at once.
+/// Called at the end of the boot: measures the cost of a record, and begins recording if it is to begin at once.
 pub fn start(cpu: &InKernel) {
     if REGION.load(Relaxed) == 0 {
         return;
@@ -224,7 +225,7 @@ pub fn start(cpu: &InKernel) {
     for number in 0..RINGS.load(Relaxed) {
         let (skew, doubt) = super::smp::skew(containers::Cpu(number as u8));
         let line = header(layout::cpu_words(number as usize));
-        // SAFETY: words of the header, which nobody else writes.
+        // SAFETY: words of the header, which no other CPU writes.
         unsafe {
             *line.add(layout::CPU_SKEW) = skew as u64;
             *line.add(layout::CPU_SKEW_ERROR) = doubt;
@@ -242,13 +243,13 @@ fn switch_on(_: &InKernel) {
     ON.store(times, Relaxed);
 }
 
-/// The run is over.
+/// Ends recording, at the end of the run.
 pub fn stop(cpu: &InKernel) {
     here(cpu, Event::End);
     ON.store(0, Relaxed);
 }
 
-/// Does what a program asks for by a system call of number `call`. False: nothing is recorded in this run.
+/// Switches recording as a program has asked by a system call of number `call`. False: this run records nothing.
 pub fn control(cpu: &InKernel, wish: Event, call: u64) -> bool {
     if REGION.load(Relaxed) == 0 {
         return false;
@@ -257,7 +258,7 @@ pub fn control(cpu: &InKernel, wish: Event, call: u64) -> bool {
         Event::Begin if ON.load(Relaxed) == 0 => {
             switch_on(cpu);
             here(cpu, wish);
-            // The call that this is has been under way for a while.
+            // This call has been under way for a while: its entry is recorded now.
             enter(cpu, Class::SystemCall, call, From::User);
             if cfg!(feature = "smp") {
                 here(cpu, Event::Acquired { depth: 1, contended: false });
@@ -270,7 +271,7 @@ pub fn control(cpu: &InKernel, wish: Event, call: u64) -> bool {
     true
 }
 
-/// Writes records for their cost, and takes them back.
+/// Writes records to measure their cost, and removes them.
 fn measure(cpu: &InKernel) {
     attach(cpu);
     let start = NEXT.get(cpu).get();

@@ -1,12 +1,12 @@
-//! The way of a further CPU from real mode into long mode.
+//! The path of a further CPU from real mode into long mode.
 //!
-//! It begins at a copy of the trampoline that [`super::smp`] has put below 1 MiB, and enters long mode at once, on the page
-//! tables and the descriptor table of the boot.
+//! The CPU starts in a copy of the trampoline that [`super::smp`] has put below 1 MiB, and enters long mode at once, on
+//! the page tables and the descriptor table of the boot.
 
 use super::cpu::{BOOT_CR0, BOOT_CR4, BOOT_EFER};
 use core::arch::global_asm;
 
-// Where a further CPU begins, cs being the trampoline's segment, and the rest of its way.
+// The first instructions of a further CPU, with the trampoline's segment in cs, and the rest of its path.
 global_asm!(
     r#"
 .section .rodata.trampoline, "a"
@@ -69,7 +69,7 @@ further_high:
     jae 5f
     pause
     jmp 2b
-    // Closed. The directory may have come just before.
+    // The list is closed. The directory may have come just before.
 5:  mov rdx, [rcx + rdi * 8]
     test rdx, rdx
     jz 4f
@@ -94,7 +94,7 @@ further_high:
     further_main = sym super::smp::further_main,
 );
 
-/// The code that a further CPU begins with, less than a page, to be copied to a page below 1 MiB.
+/// The first code of a further CPU, less than a page, to be copied to a page below 1 MiB.
 pub fn code() -> &'static [u8] {
     unsafe extern "C" {
         static trampoline_start: u8;

@@ -1,4 +1,4 @@
-//! The kernel without the feature `trace`: nothing is recorded, and nothing is left of the calls.
+//! The recorder of a kernel without the feature `trace`: it records nothing, and the calls leave no code.
 
 use super::bootinfo::BootInfo;
 use cpulocal::InKernel;
@@ -7,32 +7,32 @@ use trace::{Class, Event, From, To};
 /// Takes no memory.
 pub fn reserve(_: &mut BootInfo) {}
 
-/// Nothing begins.
+/// Begins no recording.
 pub fn start(_: &InKernel) {}
 
-/// Nothing ends.
+/// Ends no recording.
 pub fn stop(_: &InKernel) {}
 
-/// The level rises from 0 to 1.
+/// The level rises from 0 to 1: not recorded.
 #[inline(always)]
 pub fn enter(_: &InKernel, _: Class, _number: u64, _: From) {}
 
-/// The level falls to 0.
+/// The level falls to 0: not recorded.
 #[inline(always)]
 pub fn leave(_: &InKernel, _: To) {}
 
-/// Something happens now, where interrupts are off.
+/// An event while interrupts are off: not recorded.
 #[inline(always)]
 pub fn here(_: &InKernel, _: Event) {}
 
-/// Something happens now.
+/// An event: not recorded.
 #[inline(always)]
 pub fn event(_: &InKernel, _: Event) {}
 
-/// Another thread runs.
+/// A context switch: not recorded.
 pub fn switch(_: &InKernel, _thread: u32, _process: u32, _name: &[u8]) {}
 
-/// A program's wish; false: it cannot be granted.
+/// Refuses to switch recording for a program: always false.
 pub fn control(_: &InKernel, _: Event, _call: u64) -> bool {
     false
 }
