@@ -193,7 +193,7 @@ fn a_deaf_waiter_hangs_both<L: QueueLock + Send + Sync + 'static>() {
 }
 
 /// CPUs that halt while they wait and are woken by who gives the lock away: the order of operations of the
-/// kernel's boundary (`Waiter` and `leave` in kernel/src/boundary/giant.rs).
+/// kernel's strategy (`Waiter` and `leave` in kernel/src/strategies/giant.rs).
 struct Halting {
     /// CPUs that are about to halt, or have; a bit for each.
     halted: AtomicU32,

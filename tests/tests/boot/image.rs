@@ -247,7 +247,7 @@ fn the_uniprocessor_kernel_holds_nothing_of_several_cpus() {
     assert!(found.is_empty(), "{found:#?}");
     for kernel in SMP {
         let found = of_several_cpus(kernel);
-        assert!(found.contains("kernel::boundary::giant::LOCK"), "{kernel}: {found:?}");
+        assert!(found.contains("kernel::strategies::giant::LOCK"), "{kernel}: {found:?}");
     }
 }
 
