@@ -49,8 +49,8 @@ impl InKernel {
 #[repr(transparent)]
 pub struct CpuLocal<T>(UnsafeCell<T>);
 
-// SAFETY: two CPUs that use the same address use different memory, and one CPU has one kernel stack;
-// `get` needs the proof that this is a CPU in the kernel.
+// SAFETY: two CPUs that use one address use different memory, and one CPU has one kernel stack; `get` needs the proof
+// that this is a CPU in the kernel.
 unsafe impl<T> Sync for CpuLocal<T> {}
 
 impl<T> CpuLocal<T> {
@@ -69,7 +69,7 @@ impl<T> CpuLocal<T> {
         unsafe { &*self.0.get() }
     }
 
-    /// The address, the same on every CPU; for assembly and for the boot.
+    /// The variable's address, which is one for all CPUs; for assembly and for the boot.
     pub const fn as_ptr(&self) -> *mut T {
         self.0.get()
     }

@@ -34,14 +34,14 @@ extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
     gdt::init(); // the kernel's own segments, those of the boot are about to be unmapped
     cpu::check().unwrap_or_else(|missing| exit::fatal(missing)); // before anything relies on it
     cpu::init(); // protections on while there is little to protect
-    fpu::init(); // what programs may use; the kernel itself does not
+    fpu::init(); // for programs; the kernel itself does not use it
     clock::init(); // early, for the times in the log
     let mut info = BootInfo::read(magic, information).unwrap_or_else(|error| exit::fatal(error));
-    trace::reserve(&mut info); // before the memory is given to others
+    trace::reserve(&mut info); // before the memory is given away
     let mut frames = Frames::new(&mut info); // needs to know what is free
     let global = paging::build(&mut frames, &info).expect("frames for the kernel's page tables"); // W^X from here on
     heap::init(&mut frames); // needs the tables it is mapped in
-    cpulocal::map(&mut frames, Cpu(0), global.pml4).expect("frames for CPU-local data"); // before anybody looks there
+    cpulocal::map(&mut frames, Cpu(0), global.pml4).expect("frames for CPU-local data"); // before any code uses it
     stack::map(&mut frames, Cpu(0)).expect("frames for the kernel stacks");
     gdt::init_tss(Cpu(0)); // double faults and NMIs get their stacks
     stack::continue_on_kernel_stack((info, frames, global), kernel_continue)
@@ -49,7 +49,7 @@ extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
 
 /// The rest of the boot, on a kernel stack with a guard page below it.
 fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDirectory)) -> ! {
-    let platform = acpi::read(info.acpi, &mut frames); // who has the interrupts
+    let platform = acpi::read(info.acpi, &mut frames); // CPUs and interrupt controllers
     apic::init(&mut frames).expect("frames for the local APIC"); // silences the 8259, measures the timer
     ioapic::init(&mut frames, &platform).expect("frames for the I/O APICs"); // everything masked
     clock::init_wall_clock();
@@ -57,15 +57,15 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     if !console {
         log::warn!("no serial port; the console is silent");
     }
-    let options = options::Options::read(info.command_line); // what the host asks for
-    boundary::enter_boot(); // in the kernel, by the strategy, before there is anybody else
+    let options = options::Options::read(info.command_line); // the options of this run
+    boundary::enter_boot(); // in the kernel, by the strategy, before there is another CPU
     #[cfg(not(feature = "smp"))]
     let globals = alloc::vec![global];
     #[cfg(feature = "smp")]
     let globals = arch::smp::start(&mut frames, global, &platform, info.trampoline, boundary::start_further); // the other CPUs, up and idle
     let (mut kernel, cpu) = start::kernel(frames, globals, &options); // all subsystems, still empty
     start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
-    start::bound(&mut kernel, options.file_system); // what programs may fill
+    start::bound(&mut kernel, options.file_system); // bounds on files and names
     start::make_resident(&mut kernel, &global); // the native programs
     start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| start::refuse(error)); // the first process
     boundary::start(kernel, cpu) // to user mode, for good

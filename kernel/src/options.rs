@@ -11,8 +11,8 @@ use containers::Affinity;
 /// What the kernel's command line asks for.
 #[derive(Default)]
 pub struct Options {
-    /// Whether the console, framed for the host, is a terminal or a pair of pipes; `None`: there is no host, and it is
-    /// a plain terminal.
+    /// Whether the console, framed for the host, is a terminal or pipes; `None`: there is no host, and it is a plain
+    /// terminal.
     pub console: Option<ConsoleMode>,
     /// Rows and columns of the terminal.
     pub size: (u16, u16),

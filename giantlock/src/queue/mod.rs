@@ -30,7 +30,7 @@ pub trait QueueLock: Default {
     /// of its hook) and its grant. If not, there is no bound but for a waiter that is [tired](Wait::is_tired).
     const FAIR: bool;
 
-    /// What a CPU that must wait needs to know of its place in the queue.
+    /// The place in the queue of a CPU that must wait.
     type Place;
 
     /// Asks for the lock. `None`: `cpu` has it. `Some`: it is in the queue and must [`wait`](QueueLock::wait).

@@ -5,10 +5,10 @@
 //! (test-and-test-and-set).
 //!
 //! No CPU loses for ever. A waiter that is tired ([`Wait::is_tired`]; in the kernel, one that has spun for long and
-//! halts) would find the lock taken each time that it is awake. So it makes a *claim*: it becomes the *heir*, to whom
-//! the lock is handed over instead of being freed, or the one after the heir. From then on at most N acquisitions
-//! by the other N−1 CPUs come before its own: one by a CPU that finds the lock freed by an owner that had not seen
-//! the claim, and one by each other claimant, since heirs follow each other in the order of their numbers and the heir's
+//! halts) would find the lock taken each time that it is awake. So it makes a *claim*: it becomes the *heir*, to which
+//! the lock is handed over instead of being freed, or the one after the heir. From then on at most N acquisitions by
+//! the other N−1 CPUs come before its own: one by a CPU that finds the lock freed by an owner that had not seen the
+//! claim, and one by each other claimant, since heirs follow each other in the order of their numbers and the heir's
 //! place is not empty between them.
 //!
 //! The owner releases the lock by writing the heir into its word, and `FREE` stands for no heir: so where no CPU is

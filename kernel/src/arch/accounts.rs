@@ -11,7 +11,7 @@ use containers::Cpu;
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
-/// What brought a CPU into the kernel.
+/// The cause of a CPU's entry to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
     /// The `syscall` instruction.

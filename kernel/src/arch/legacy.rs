@@ -63,7 +63,7 @@ struct Measurement {
     passed: u64,
     /// Ticks of the time-stamp counter in all.
     whole: u64,
-    /// Those of them during which the 8254 may have started, and ended.
+    /// Ticks of the time-stamp counter during which the 8254 may have started, and ended.
     unsure: u64,
 }
 

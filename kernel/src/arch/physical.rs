@@ -36,7 +36,7 @@ pub const MEMORY_END: u64 = 16 << 40;
 /// The end of the memory that the boot's first page tables map; no more can be used until the final ones are loaded.
 const EARLY_END: u64 = 4 << 30;
 
-/// Above so many pages, flushing the whole TLB is quicker than `invlpg` for each page.
+/// For more pages than this, flushing the whole TLB is quicker than `invlpg` for each page.
 const INVALIDATE_ALL: u64 = 32;
 
 /// The frames of the machine.

@@ -56,7 +56,7 @@ cpu_local! {
     static NAMED: [Cell<u64>; 4] = [const { Cell::new(0) }; 4];
 }
 
-/// What the command line asks for: rings and the records in each.
+/// The number of rings, and of records in each, that the command line asks for.
 fn wanted(command_line: &str) -> Option<(u64, u64)> {
     let words = || command_line.split_ascii_whitespace();
     let (rings, records) = words().find_map(|word| word.strip_prefix(TRACE_WORD))?.split_once('x')?;
@@ -200,7 +200,7 @@ pub fn switch(cpu: &InKernel, thread: u32, process: u32, name: &[u8]) {
     });
 }
 
-/// Records a program's name, unless this CPU has recorded it or one with the same hash.
+/// Records a program's name, unless this CPU has recorded it or a name with an equal hash.
 fn record_name(cpu: &InKernel, process: u32, name: &[u8]) {
     let hash = (name.as_ptr() as u64 >> 4) ^ u64::from(process);
     let (word, bit) = (&NAMED.get(cpu)[(hash >> 6 & 3) as usize], 1 << (hash & 63));

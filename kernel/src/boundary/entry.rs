@@ -211,7 +211,7 @@ extern "C" fn common() {
         push_registers!(),
         "test byte ptr [rsp + {cs}], 3",
         "jz 2f",
-        // From user mode; rsp is the control block's, and below it is somebody else's memory.
+        // From user mode; rsp is in the control block, and the memory below it is not a stack.
         "mov rsp, [rip + {kernel_stack}]",
         // Clears the direction flag and AC, which would switch SMAP off.
         "push 2",

@@ -143,7 +143,7 @@ fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers 
 /// or the CPU is idle.
 #[inline(never)]
 fn choose(kernel: &mut Kernel, cpu: &InKernel) {
-    /// In one visit, at most so many chosen threads may turn out unable to run, for example because their process is
+    /// The most chosen threads in one visit that may turn out unable to run, for example because their process is
     /// ending.
     const MOST: u32 = 4;
     let here = schedule::this_cpu(cpu);

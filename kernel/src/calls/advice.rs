@@ -1,4 +1,4 @@
-//! Calls on memory that is mapped already: advice, locking, and what of it is in memory.
+//! Calls on memory that is mapped already: advice, locking, and residency.
 
 use super::memory::{PAGE, populate, range};
 use super::{Answer, Caller, DONE, bad_address, no_memory, place, preempt};
@@ -8,21 +8,22 @@ use containers::region::Covered;
 use containers::{Backing, Budget, ContainerId, Region, Traits};
 use core::ops::Range;
 
-/// Pages that `mincore` tells of together, and instructions that each takes, roughly.
+/// How many pages `mincore` reports at a time, and how many instructions each takes, roughly.
 const STAGE: u64 = 512;
 const COST_OF_A_PAGE: u64 = 15;
 
-/// In the place of `madvise`: there has been a hole.
+/// A bit of `madvise`'s place: there has been a hole.
 const HOLE: u64 = 1;
 
-/// `madvise(address, length, advice)`: what changes contents or what a child of `fork` gets is followed, or refused
-/// (`EINVAL`); what only helps to be fast means nothing here. A hole is an error, but what lies around it has been done.
+/// `madvise(address, length, advice)`: advice that changes contents, or what a child of `fork` gets, is followed or
+/// refused (`EINVAL`); advice that only serves speed is ignored. A hole is an error, but the mappings around it are
+/// changed.
 pub fn madvise(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
     let [start, length, ..] = *caller.arguments;
     let range = range(start, length)?;
     let id = caller.space.container;
     let from = (place & !HOLE).max(range.start);
-    // To take a page away is dearer than to change it.
+    // Taking a page away costs more than changing it.
     let end = memory.affordable(id, from..range.end, &mut Budget::of(Budget::VISIT / 2));
     advise(memory, id, from..end, caller.int(2))?;
     let regions = &memory.container(id).ok_or(Errno::ESRCH)?.regions;
@@ -76,7 +77,7 @@ fn set(set: Traits, clear: Traits) -> impl Fn(Region) -> Region {
     move |it| Region { traits: (it.traits - clear) | set, ..it }
 }
 
-/// `msync(address, length, flags)`: a shared mapping is the file, so there is nothing to do but to look at the arguments.
+/// `msync(address, length, flags)`: a shared mapping is the file, so this only checks the arguments.
 pub fn msync(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     const ASYNC: u64 = 1;
     const INVALIDATE: u64 = 2;
@@ -125,11 +126,11 @@ fn change_some(
     Ok(end)
 }
 
-/// In the place of `mlock`: all regions have been changed, and it goes on with the pages.
+/// A bit of `mlock`'s place: all regions have been changed, and the call goes on with the pages.
 const POPULATES: u64 = 1;
 
-/// `mlock(address, length)`: nothing is ever paged out, so it is enough that the pages are there. What lies before a hole
-/// is locked all the same, as on Linux.
+/// `mlock(address, length)`: no page is ever paged out, so it is enough that the pages are there. Mappings before a
+/// hole are locked all the same, as on Linux.
 pub fn mlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
     let range = pages_around(caller)?;
     let mut from = range.start;
@@ -157,8 +158,8 @@ pub fn munlock(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u
     }
 }
 
-/// `mincore(address, length, vector)`: whatever has been touched is in memory. What lies before a hole is told all the
-/// same.
+/// `mincore(address, length, vector)`: every page that has been touched is in memory. Pages before a hole are reported
+/// all the same.
 pub fn mincore(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [start, length, vector, ..] = *caller.arguments;
     let range = range(start, length)?;

@@ -4,8 +4,8 @@
 //! one of them writes. A child of `vfork` is a second process in the parent's container, and leaves it when
 //! it calls `execve` or ends.
 //!
-//! A large container is copied at more than one visit. In between no other thread of it is in user mode, or makes a call
-//! that changes its address space: they wait on `Channel::Forking` and `Channel::Container`.
+//! A large container is copied in several visits. In between, no other thread of it runs in user mode or makes a call
+//! that changes its address space: such threads wait on `Channel::Forking` and `Channel::Container`.
 
 use super::memory::change_with;
 use super::{Answer, Caller, Reply, no_memory, place, preempt, settle_remains, threads, value};
@@ -24,15 +24,15 @@ use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLO
 const CLONE_SIGNAL: u64 = 0xff;
 const CLONE_VFORK: u64 = 0x4000;
 
-/// Frames that stay free when a process is made: those that there are will write to pages that they share now, and a
-/// copy that cannot be had ends somebody. So many for each process, beside those that files leave, but no more than a
-/// part of all.
+/// How many frames for each process must stay free when one is made, beside those that files leave, but no more than a
+/// part of all. Existing processes will write to pages that they share now, and if a copy cannot be made, a process is
+/// killed.
 const FREE_EACH: usize = 16;
 const FREE_ANYWAY: usize = 256;
 const FREE_SHARE: usize = 32;
 
-/// Sees to it that there are frames for one process more: `ENOMEM`. If what is left of others may be enough, the call is
-/// to be made again.
+/// Ensures that there are frames for one process more: `ENOMEM`. If the remains of ended processes may be enough, the
+/// call is to be made again.
 fn find_frames(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<(), Answer> {
     let wanted = FREE_ANYWAY + FREE_EACH * tasks.processes_live() as usize;
     if memory.physical.free() >= wanted.min(memory.physical.total() / FREE_SHARE) {
@@ -111,8 +111,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     Ok(Reply::Parked)
 }
 
-/// A copy of the caller's container. If that is not all done in this visit, the call is to be made again, and comes here
-/// again.
+/// A copy of the caller's container. If one visit is not enough, the call is made again and continues here.
 fn copy_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<ContainerId, Answer> {
     let Space { container, cpu } = caller.space;
     let had_begun = memory.is_forking(container);
@@ -143,8 +142,8 @@ fn lend_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Re
     Ok(container)
 }
 
-/// A child of the caller in a container: what it holds is the same, and its main thread goes on where the
-/// calling thread is, with 0 as the call's result.
+/// Makes a child of the caller in a container: it inherits the caller's resources, and its main thread goes on where
+/// the calling thread is, with 0 as the call's result.
 fn make_child(caller: &Caller, kernel: &mut Kernel, container: ContainerId, flags: u64) -> Result<ProcessId, Errno> {
     let spare = kernel.tasks.spare.take();
     let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
@@ -158,6 +157,6 @@ fn make_child(caller: &Caller, kernel: &mut Kernel, container: ContainerId, flag
     let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
     kernel.files.enter(parent.resources.directory)?;
     let resources = parent.resources.inherit();
-    // There is room: that was looked up first.
+    // There is room: that was checked first.
     kernel.tasks.make_process(main, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)
 }

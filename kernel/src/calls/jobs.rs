@@ -1,4 +1,4 @@
-//! Job control: calls on process groups and sessions, and who may use the terminal.
+//! Job control: calls on process groups and sessions, and access to the terminal.
 
 use super::{Answer, Caller, DONE, Reply, value};
 use crate::core::console::{Console, TerminalControl};
@@ -26,8 +26,8 @@ pub fn getsid(caller: &Caller, tasks: &Tasks) -> Answer {
     value(tasks.process(named(caller, tasks, caller.int(0))?).ok_or(Errno::ESRCH)?.session)
 }
 
-/// `setpgid(process, group)`: of itself or of a child that runs the same program still, into a group of the
-/// same session or into a new one that the process leads.
+/// `setpgid(process, group)`: moves the caller, or a child that has not called `execve` yet, into a group of its
+/// session or into a new group that the process leads.
 pub fn setpgid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let group = if caller.int(1) == 0 { caller.int(0) } else { caller.int(1) };
     let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
@@ -56,7 +56,7 @@ pub fn setpgid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     DONE
 }
 
-/// `setsid()`: a session and a group of its own. Not for who leads a group.
+/// `setsid()`: gives the caller a session and a group of its own. `EPERM` for the leader of a group.
 pub fn setsid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let number = caller.process.number();
     if tasks.members(number).next().is_some() {
@@ -67,15 +67,15 @@ pub fn setsid(caller: &Caller, tasks: &mut Tasks) -> Answer {
     value(number)
 }
 
-/// The caller's part in the terminal: who controls it, if that is the caller's session.
+/// The session and group that control the terminal, if the session is the caller's.
 fn control(caller: &Caller, tasks: &Tasks, console: &Console) -> Option<TerminalControl> {
     let session = tasks.process(caller.process)?.session;
     console.control.filter(|control| control.session == session)
 }
 
-/// Asks whether the caller may read from the terminal (`SIGTTIN`), or change it (`SIGTTOU`). In the background
-/// it may not: its group is sent the signal, and the call is made again when the process goes on. If nothing
-/// would come of that, it is `EIO`, but who ignores `SIGTTOU` may.
+/// Checks whether the caller may read from the terminal (`SIGTTIN`), or change it (`SIGTTOU`). In the background it may
+/// not: its group is sent the signal, and the call is made again when the process continues. If the signal would have
+/// no effect, the error is `EIO`; but a process that ignores `SIGTTOU` may change it.
 pub fn ask(caller: &Caller, tasks: &mut Tasks, console: &Console, signal: u8) -> Result<Option<Reply>, Errno> {
     let group = tasks.process(caller.process).ok_or(Errno::ESRCH)?.group;
     if control(caller, tasks, console).is_none_or(|control| control.foreground == group) {
@@ -119,8 +119,8 @@ pub fn set_foreground(
     DONE
 }
 
-/// `ioctl(fd, TIOCSCTTY, steal)`: makes the terminal that of the caller's session, which the caller leads. Root
-/// takes it from another one with 1.
+/// `ioctl(fd, TIOCSCTTY, steal)`: makes the terminal that of the caller's session, which the caller leads. With `steal`
+/// 1, root takes it from another session.
 pub fn take_terminal(caller: &Caller, tasks: &Tasks, console: &mut Console, steal: u64) -> Answer {
     let process = tasks.process(caller.process).ok_or(Errno::ESRCH)?;
     match console.control {
@@ -134,8 +134,8 @@ pub fn take_terminal(caller: &Caller, tasks: &Tasks, console: &mut Console, stea
     }
 }
 
-/// `ioctl(fd, TIOCNOTTY)`: the session gives its terminal up. For its leader only: the terminal is a session's
-/// here, so nobody else can give it up for himself.
+/// `ioctl(fd, TIOCNOTTY)`: the session gives its terminal up. Only its leader may do that: the terminal belongs to the
+/// session here, so no other process can give it up for itself alone.
 pub fn give_terminal_up(caller: &Caller, tasks: &mut Tasks, console: &mut Console) -> Answer {
     let owner = terminal_owner(caller, tasks, console)?;
     if owner.session != caller.process.number() {

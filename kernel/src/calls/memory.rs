@@ -1,5 +1,4 @@
-//! Calls on address space: `mmap` and its kin, `brk`. What is said of memory that is there already is
-//! [`super::advice`]'s business.
+//! Calls on address space: `mmap` and its kin, `brk`. Advice on existing mappings is in [`super::advice`].
 
 use super::{Answer, Caller, DONE, Reply, no_memory, point, preempt, preempt_at, value};
 use crate::core::files::{Files, Mappable};
@@ -17,15 +16,15 @@ use core::ops::Range;
 
 pub(super) const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Lowest address that a program may map; below it a null pointer's neighbourhood stays empty.
+/// Lowest address that a program may map; the addresses around a null pointer stay empty.
 const LOWEST: u64 = 0x1_0000;
 
-/// Where `MAP_32BIT` looks for room, as on Linux.
+/// The addresses among which `MAP_32BIT` looks for room, as on Linux.
 const LOW_MAPPINGS: Range<u64> = 0x4000_0000..0x8000_0000;
 
 const MAP_SHARED: u64 = 0x01;
 const MAP_PRIVATE: u64 = 0x02;
-/// Shared, by a caller that wants to know if a flag is not known.
+/// Shared, by a caller that wants an error for an unknown flag.
 const MAP_SHARED_VALIDATE: u64 = 0x03;
 const MAP_TYPE: u64 = 0x0f;
 const MAP_FIXED: u64 = 0x10;
@@ -73,8 +72,8 @@ fn rights(protection: u64) -> Rights {
     rights
 }
 
-/// Whether there may be so many bytes more: within the process's limits, that on data too if it `is_data`, and no more than
-/// there is memory if that is promised. `ENOMEM`
+/// Checks that there may be a number of bytes more: within the process's limits, the one on data too if it `is_data`,
+/// and within the memory that there is, if it is promised. `ENOMEM`
 fn affordable(
     caller: &Caller,
     memory: &Memory,
@@ -98,7 +97,7 @@ fn is_data(region: &Region) -> bool {
     region.rights.contains(Rights::WRITE) && !shared && !region.traits.contains(Traits::GROWS)
 }
 
-/// Whether there may be so many bytes of data more; what there is is counted only if there is a limit. `ENOMEM`
+/// Checks that there may be a number of bytes of data more; existing data is counted only if there is a limit. `ENOMEM`
 #[cold]
 fn affordable_data(container: &Container, bytes: u64, limits: &Limits) -> Result<(), Errno> {
     let regions = container.regions.iter().filter(|region| is_data(region));
@@ -106,8 +105,8 @@ fn affordable_data(container: &Container, bytes: u64, limits: &Limits) -> Result
     if used.saturating_add(bytes) > limits.data.soft { Err(Errno::ENOMEM) } else { Ok(()) }
 }
 
-/// Makes a call that changes the caller's address space, unless another thread's has not ended that has come to a
-/// preemption point: then it is made when that has. The call is told where it goes on.
+/// Makes a call that changes the caller's address space. If another thread's change has come to a preemption point and
+/// has not ended, the call is made when that has ended. The call is passed the point at which it goes on.
 pub fn change(
     caller: &Caller,
     memory: &mut Memory,
@@ -118,8 +117,8 @@ pub fn change(
         .unwrap_or_else(|answer| answer)
 }
 
-/// Makes the part of a call that changes the caller's address space, under the rule of [`change`]. `Ok` is what the rest
-/// of the call goes on with; `Err` is the whole call's answer.
+/// Makes the part of a call that changes the caller's address space, under the rule of [`change`]. `Ok` is the result
+/// for the rest of the call; `Err` is the whole call's answer.
 pub fn change_with<T>(
     caller: &Caller,
     memory: &mut Memory,
@@ -144,8 +143,7 @@ pub fn change_with<T>(
     result
 }
 
-/// Takes away what is in a range of the caller's address space. If that is not all done in this visit, the call is to be
-/// made again, and comes here again.
+/// Unmaps a range of the caller's address space. If one visit is not enough, the call is made again and continues here.
 fn clear(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, range: Range<u64>) -> Result<(), Answer> {
     match memory.unmap_some(caller.space.container, range, &mut Budget::of_a_visit()) {
         Ok(true) => Ok(()),
@@ -206,7 +204,7 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     }
     (region.start, region.end) = (start, start + length);
     let id = caller.space.container;
-    // Elsewhere than asked for there is nothing yet.
+    // Without `MAP_FIXED` the addresses are free.
     let mapped = if flags & MAP_FIXED != 0 { memory.map(id, region) } else { memory.map_fresh(id, region) };
     mapped.map_err(no_memory)?;
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
@@ -215,7 +213,8 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     value(start)
 }
 
-/// Enters the pages of a new mapping from `at` on. As on Linux it stands, even if there is no memory for all of them.
+/// Enters the pages of a new mapping from `at` on. As on Linux, the mapping stays even if there is no memory for all of
+/// them.
 fn populate_mapping(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, mapping: Range<u64>, at: u64) -> Answer {
     match populate(caller, memory, at..mapping.end) {
         Ok(place) if place < mapping.end => {
@@ -225,8 +224,8 @@ fn populate_mapping(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, map
     }
 }
 
-/// Whether a mapping with these flags is shared: `EINVAL` for what does not go together, `EOPNOTSUPP` for unknown flags
-/// where the caller wants to know, `ENOMEM` for huge pages, of which there are none.
+/// Whether a mapping with these flags is shared: `EINVAL` for flags that exclude each other, `EOPNOTSUPP` for unknown
+/// flags if the caller wants an error for these, `ENOMEM` for huge pages, of which there are none.
 fn is_shared(flags: u64) -> Result<bool, Errno> {
     let anonymous = flags & MAP_ANONYMOUS != 0;
     let shared = match flags & MAP_TYPE {
@@ -244,11 +243,11 @@ fn is_shared(flags: u64) -> Result<bool, Errno> {
     }
 }
 
-/// Pages that a visit enters before they are touched, at most: it must not take long.
+/// The most pages that a visit enters before they are touched: it must not take long.
 const AHEAD: u64 = 128;
 
-/// Enters the pages of a range that are not there yet, up to [`AHEAD`] of them, and tells how far it came. `ENOMEM` for a
-/// hole, for pages that nothing may be done with, or if no memory is left.
+/// Enters the pages of a range that are not present yet, up to [`AHEAD`] of them, and returns how far it came. `ENOMEM`
+/// for a hole, for pages without any rights, or if no memory is left.
 pub(super) fn populate(caller: &Caller, memory: &mut Memory, range: Range<u64>) -> Result<u64, Errno> {
     let end = range.end.min(range.start + AHEAD * PAGE);
     for page in (range.start..end).step_by(PAGE_SIZE) {
@@ -291,14 +290,14 @@ fn file_backing(
             if offset.checked_add(length).is_none_or(|end| end > MAX_OBJECT) {
                 return Err(Errno::EOVERFLOW);
             }
-            // What may not be done now cannot be had by `mprotect` later.
+            // `mprotect` cannot grant later a right that the file's descriptor does not give now.
             let traits = if shared && !writable { Traits::READ_ONLY } else { Traits::empty() };
             Ok((Backing::Object { object, offset, shared }, traits))
         }
     }
 }
 
-/// Where a new mapping goes.
+/// The address of a new mapping.
 fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64) -> Result<u64, Errno> {
     let container = memory.container_mut(caller.space.container).ok_or(Errno::ESRCH)?;
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0 {
@@ -327,7 +326,7 @@ fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64
 pub fn munmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let [start, length, ..] = *caller.arguments;
     let end = length.checked_next_multiple_of(PAGE).and_then(|length| start.checked_add(length));
-    // The packages are no regions, so a range across them is as good as any.
+    // The packages are no regions, so a range across them is allowed.
     let range = start..end.filter(|end| *end <= USER_END).ok_or(Errno::EINVAL)?;
     if !start.is_multiple_of(PAGE) || range.is_empty() {
         return Err(Errno::EINVAL);
@@ -335,10 +334,10 @@ pub fn munmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
     clear(caller, memory, tasks, range).map_or_else(|answer| answer, |()| DONE)
 }
 
-/// `mprotect(address, length, protection)`: what lies before a hole (`ENOMEM`) or a region that may not have these rights
-/// (`EACCES`) has got them all the same.
+/// `mprotect(address, length, protection)`: mappings before a hole (`ENOMEM`), or before a region that may not have
+/// these rights (`EACCES`), get them all the same.
 pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
-    /// From the start of the region on, which must be one that grows.
+    /// The change begins at the start of the region, which must be one that grows.
     const PROT_GROWSDOWN: u64 = 0x0100_0000;
     const PROT_KNOWN: u64 = 0xf;
     let [start, length, protection, ..] = *caller.arguments;
@@ -363,7 +362,7 @@ pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: 
     let done = regions.extent(from..end, may);
     let why = |place| if regions.at(place).is_some() { Errno::EACCES } else { Errno::ENOMEM };
     let refused = (done < end).then(|| why(done));
-    // All of it is counted before any of it is changed.
+    // The whole range is counted before any of it is changed.
     if rights.contains(Rights::WRITE) && place == 0 {
         let writable = |region: &Region| !is_data(region) && is_data(&Region { rights, ..*region });
         let limits = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.limits;
@@ -401,8 +400,8 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
     {
         return Err(Errno::EINVAL);
     }
-    // As many as a move can add: the rests on both sides and what the mapping grows by. Later would
-    // be too late to leave everything as it was.
+    // A move can add three regions: the rests on both sides and the part by which the mapping grows. It is checked
+    // first, because an error later could not leave everything as it was.
     if container.regions.len() + 3 > MAX_REGIONS && (flags & MREMAP_FIXED != 0 || length > old.end - old.start) {
         return Err(Errno::ENOMEM);
     }
@@ -466,7 +465,7 @@ fn extend(memory: &mut Memory, caller: &Caller, region: &Region, room: Range<u64
     memory.map_fresh(caller.space.container, more).map_err(no_memory)
 }
 
-/// `brk(address)`: never fails, answers where the heap ends now.
+/// `brk(address)`: never fails; returns the end of the heap.
 pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let wanted = caller.arguments[0];
     let id = caller.space.container;

@@ -1,4 +1,4 @@
-//! Jotun's own calls; the crate `abi` says what each does and what it can answer.
+//! Jotun's own calls; the crate `abi` describes what each does and its answers.
 
 use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, restart, settle_remains, value};
 use crate::arch;
@@ -21,8 +21,8 @@ use containers::{Channel, ProcessId, Registers, Resume, ThreadId, Wait};
 use core::fmt::Write;
 use cpulocal::InKernel;
 
-/// Parks the caller until something happens on a channel; the call is made again then, and once more
-/// when its time is over.
+/// Parks the caller until there is an event on a channel; the call is made again then, and once more when its deadline
+/// passes.
 fn wait_for(caller: &Caller, tasks: &mut Tasks, channel: Channel, timeout: u64, until: Option<u64>) -> Answer {
     if timeout == POLL {
         return Err(Errno::EAGAIN);
@@ -45,7 +45,7 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     kernel.memory.copy_in(caller.space, name, bytes).map_err(bad_address)?;
     let in_same = flags & SAME_CONTAINER != 0;
     let program = || kernel.tasks.process(caller.process).map(|process| process.resources.executable());
-    // In the caller's container the caller's data is what the package finds.
+    // In the caller's container the package finds the caller's data, so it must be the caller's package.
     if in_same && program().and_then(|path| path.strip_prefix(DIRECTORY)) != Some(bytes) {
         return Err(Errno::EINVAL);
     }
@@ -69,7 +69,7 @@ fn priority_or_keep(priority: u64) -> Result<Option<u8>, Errno> {
     }
 }
 
-/// The process with that number, if it has not ended.
+/// The process with a number, if it has not ended.
 fn process(tasks: &Tasks, number: u64) -> Result<ProcessId, Errno> {
     let thread = u32::try_from(number).ok().and_then(|number| tasks.by_number(number));
     thread.and_then(ThreadId::process).ok_or(Errno::ESRCH)
@@ -98,8 +98,8 @@ pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &
     DONE
 }
 
-/// Gives a message to the thread that waits first for one, if there is one and its call can be completed: between pages
-/// that are there. Otherwise it makes its call again, when the message is in the queue.
+/// Gives a message to the first thread that waits for one, if its call can be completed, between pages that are
+/// present. Otherwise the thread makes its call again when the message is in the queue.
 fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages, to: ProcessId) -> bool {
     let [_, address, length, ..] = *caller.arguments;
     let mut handed_over = false;
@@ -144,7 +144,7 @@ pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut
     }
 }
 
-/// The same, as far as it can be answered now: `None` while the child has not ended.
+/// The answer of `wait`, as far as it is known now: `None` while the child has not ended.
 pub fn wait_now(
     caller: &Caller,
     memory: &mut Memory,
@@ -249,7 +249,7 @@ pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer 
     give(caller, memory, buffer, capacity, &text)
 }
 
-/// `priority(thread, priority)`: the old one.
+/// `priority(thread, priority)`: returns the old priority.
 pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let [number, priority, ..] = *caller.arguments;
     let wanted = priority_or_keep(priority)?;

@@ -1,4 +1,4 @@
-//! Calls that turn processes into other programs, and wait for their end.
+//! Calls that make processes run other programs, and that wait for their end.
 //!
 //! `execve` puts a process into another container.
 
@@ -81,7 +81,7 @@ pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer 
     Ok(Reply::Gone)
 }
 
-/// What a script's first line, less `#!`, asks for: the interpreter and perhaps one argument. `ENOEXEC`
+/// The interpreter, and perhaps one argument, that a script's first line, less `#!`, names. `ENOEXEC`
 fn interpreter<'a>(line: &'a [u8]) -> Result<Vec<Box<[u8]>>, Errno> {
     let end = line.iter().position(|byte| matches!(byte, b'\n' | 0));
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -92,15 +92,14 @@ fn interpreter<'a>(line: &'a [u8]) -> Result<Vec<Box<[u8]>>, Errno> {
     };
     let text = trim(&line[..end.unwrap_or(line.len())]);
     let (path, rest) = text.split_at(text.iter().position(blank).unwrap_or(text.len()));
-    // A path that is cut off is not what was meant.
+    // A path that is cut off would name another program.
     if path.is_empty() || end.is_none() && rest.is_empty() && line.len() == SCRIPT_LINE - 2 {
         return Err(Errno::ENOEXEC);
     }
     Ok([path, trim(rest)].into_iter().filter(|word| !word.is_empty()).map(Box::from).collect())
 }
 
-/// The point of no return of `execve`: whatever the process was, it is a program at its start now. Nothing
-/// here can fail.
+/// The point of no return of `execve`: turns the process into a new program at its start. Nothing here can fail.
 fn become_program(
     caller: &Caller,
     kernel: &mut Kernel,
@@ -144,14 +143,14 @@ const NO_WAIT: u64 = 0x100_0000;
 /// WNOTHREAD, WALL, WCLONE: every thread waits for all children of its process.
 const WHICH: u64 = 0xe000_0000;
 
-/// Which children a call waits for.
+/// The children that a call waits for.
 enum Wanted {
     Any,
     Process(u32),
     Group(u32),
 }
 
-/// What has become of a child.
+/// A change of a child that its parent can wait for.
 #[derive(Clone, Copy)]
 enum News {
     Ended(Ending),
@@ -159,7 +158,7 @@ enum News {
 }
 
 impl News {
-    /// As `wait4` tells it.
+    /// The status word of `wait4`.
     fn wait_status(self) -> u32 {
         match self {
             News::Ended(how) => how.wait_status(),
@@ -168,7 +167,7 @@ impl News {
         }
     }
 
-    /// As `siginfo_t` tells it: `si_code` and `si_status`.
+    /// The fields `si_code` and `si_status` of `siginfo_t`.
     fn told(self) -> (i32, u8) {
         match self {
             News::Ended(how) => signals::told(how),
@@ -178,7 +177,7 @@ impl News {
     }
 }
 
-/// A child with news that are asked for, of those that are wanted: `ECHILD` if there is none that could have any.
+/// A wanted child with news that the options ask for: `ECHILD` if there is no child that could have any.
 fn news(caller: &Caller, tasks: &Tasks, wanted: &Wanted, options: u64) -> Result<Option<(ProcessId, News)>, Errno> {
     let mut there = false;
     let one = match *wanted {
@@ -209,8 +208,8 @@ fn news(caller: &Caller, tasks: &Tasks, wanted: &Wanted, options: u64) -> Result
     if there { Ok(None) } else { Err(Errno::ECHILD) }
 }
 
-/// Takes away what has been told of a child. One that has ended is gone with it; its times are its parent's
-/// from now on.
+/// Removes a child's news once they have been reported. A child that has ended is removed with them, and its times are
+/// added to its parent's.
 fn reap(tasks: &mut Tasks, files: &mut Files, parent: ProcessId, child: ProcessId, news: News) {
     if let News::Changed(_) = news {
         tasks.process_mut(child).into_iter().for_each(|child| child.control.change = None);
@@ -227,7 +226,7 @@ fn total_time(tasks: &Tasks, id: ProcessId) -> Times {
     tasks.run_time(id) + tasks.process(id).map_or(Times::default(), |process| process.children_time)
 }
 
-/// Parks the caller until there are news of a child, unless it does not want to wait.
+/// Parks the caller until there are news of a child, unless the options say not to wait.
 fn wait(caller: &Caller, tasks: &mut Tasks, options: u64, answer: Option<u64>) -> Answer {
     match answer {
         Some(number) => value(number),
@@ -269,7 +268,7 @@ fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     Ok(Some(child.number().into()))
 }
 
-/// What `waitid` tells: `siginfo_t` as news of a child fill it.
+/// The `siginfo_t` that `waitid` fills with a child's news.
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
 struct ChildInfo {
@@ -327,8 +326,8 @@ fn waitid_now(
     Ok(Some(0))
 }
 
-/// A child of `parent` has ended: completes the calls that have waited for that. Whoever does so need not be
-/// woken to find out that a handler of `SIGCHLD` has been quicker.
+/// Completes the calls that have waited for a child of `parent`, one of which has ended. So a waiting thread is not
+/// woken only to find that a handler of `SIGCHLD` has been quicker.
 pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
     let channel = Channel::Children(parent);
     let mut next = kernel.tasks.first_waiting(channel);
@@ -391,7 +390,7 @@ pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer
     caller.write(memory, caller.arguments[1], &usage).and(DONE)
 }
 
-/// `times(times)`: the ticks since boot.
+/// `times(times)`: returns the ticks since boot.
 pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     const TICK: u64 = time::SECOND / 100;
     let now = schedule::charge(kernel, cpu);

@@ -86,10 +86,10 @@ pub fn stack(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer 
     DONE
 }
 
-/// `rt_sigreturn()`: back to what the signal interrupted. A frame that is not one is a fault.
+/// `rt_sigreturn()`: returns to the code that the signal interrupted. A bad frame is a fault.
 pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     match frame::pop(kernel, cpu, caller.thread) {
-        // All its registers are as they were, this one too.
+        // All registers get their old values, rax too.
         Ok(rax) => value(rax),
         Err(_) => {
             delivery::force(kernel, cpu, caller.thread, Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0));
@@ -98,7 +98,7 @@ pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Ans
     }
 }
 
-/// `rt_sigsuspend(mask, set size)`: until a signal's handler has run.
+/// `rt_sigsuspend(mask, set size)`: waits until a signal's handler has run.
 pub fn suspend(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     if caller.arguments[1] != SET {
         return Err(Errno::EINVAL);
@@ -184,12 +184,12 @@ pub fn kill(caller: &Caller, tasks: &mut Tasks, first: Option<ProcessId>) -> Ans
     }
 }
 
-/// Members of a group to which a signal is sent in one visit, and instructions that sending one takes, roughly.
+/// To how many members of a group a signal is sent in one visit, and how many instructions sending one takes, roughly.
 const FEW: usize = 16;
 const COST: u64 = 3_000;
 
-/// Sends a signal to all processes of a group, or to all but the caller's and the `first`, from a place in the list of
-/// processes on. The caller's comes last: it may be its end.
+/// Sends a signal to all processes of a group, or to all processes but the caller's and the `first`, from a place in
+/// the list of processes on. The caller's process comes last, because the signal may end it.
 fn send_to_many(
     caller: &Caller,
     tasks: &mut Tasks,
@@ -218,7 +218,7 @@ fn send_to_many(
     DONE
 }
 
-/// The process that a positive number names, perhaps by one of its threads.
+/// The process that a positive number names, directly or by one of its threads.
 fn process(caller: &Caller, tasks: &Tasks, number: i32) -> Result<ProcessId, Errno> {
     if number as u32 == caller.process.number() {
         return Ok(caller.process);
@@ -227,7 +227,7 @@ fn process(caller: &Caller, tasks: &Tasks, number: i32) -> Result<ProcessId, Err
     thread.and_then(|id| tasks.thread(id)).map(|thread| thread.process).ok_or(Errno::ESRCH)
 }
 
-/// What is told of a signal that the caller sends; nothing is sent with number 0.
+/// The contents of a signal that the caller sends; `None` for number 0, with which nothing is sent.
 fn sent(caller: &Caller, number: u64, code: i32) -> Result<Option<SignalInfo>, Errno> {
     if number as u32 == 0 {
         return Ok(None);
@@ -245,12 +245,12 @@ pub fn kill_thread(caller: &Caller, tasks: &mut Tasks, process: Option<i32>, thr
     taken(info.is_none_or(|info| signals::send_to_thread(tasks, id, info)))
 }
 
-/// The answer to who has sent a signal that has been taken, or else refused.
+/// The answer to a sender, whose signal has been taken or refused.
 fn taken(taken: bool) -> Answer {
     if taken { DONE } else { Err(Errno::EAGAIN) }
 }
 
-/// The thread with a number, if it is of that process.
+/// The thread with a number, if it belongs to the process.
 fn thread_of(tasks: &Tasks, process: Option<i32>, thread: i32) -> Result<ThreadId, Errno> {
     let id = tasks.by_number(thread as u32).ok_or(Errno::ESRCH)?;
     let owner = tasks.thread(id).ok_or(Errno::ESRCH)?.process;
@@ -260,8 +260,8 @@ fn thread_of(tasks: &Tasks, process: Option<i32>, thread: i32) -> Result<ThreadI
     Ok(id)
 }
 
-/// What a caller of `rt_sigqueueinfo` says of its signal. To others it cannot pretend to be the kernel, or
-/// `kill`.
+/// The contents that a caller of `rt_sigqueueinfo` gives to its signal. To another process it cannot pretend to be the
+/// kernel, or `kill`.
 fn told(caller: &Caller, memory: &mut Memory, own: bool, number: u64, info: u64) -> Result<Option<SignalInfo>, Errno> {
     let info = caller.read::<frame::Info>(memory, info)?;
     if number as u32 == 0 {

@@ -10,7 +10,7 @@ use ::files::Errno;
 use containers::{Budget, PAGE_SIZE, Point};
 use zerocopy::{Immutable, IntoBytes};
 
-/// `uname(names)`: the release is the Linux whose calls these are.
+/// `uname(names)`: the release is that of the Linux version whose calls these are.
 pub fn uname(caller: &Caller, memory: &mut Memory) -> Answer {
     const FIELDS: [&str; 6] =
         ["Jotun", "jotun", "6.1.0-jotun", concat!("Jotun ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
@@ -47,7 +47,7 @@ pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answe
     let now = clock::nanoseconds();
     let info = Sysinfo {
         uptime: now / super::time::SECOND,
-        // In 65,536ths.
+        // In units of 1/65,536.
         loads: tasks.load_at(now).hundredths().map(|average| (average << 16) / 100),
         total: memory.physical.total() as u64,
         free: memory.physical.free() as u64,
@@ -89,7 +89,7 @@ pub fn getrandom(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, random
     value(done)
 }
 
-/// Limits there are, `RLIMIT_CPU` to `RLIMIT_RTTIME`.
+/// How many limits there are, `RLIMIT_CPU` to `RLIMIT_RTTIME`.
 const LIMITS: u64 = 16;
 const CPU_TIME: u64 = 0;
 const FILE_SIZE: u64 = 1;
@@ -160,7 +160,7 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
             return Err(Errno::EPERM);
         }
         if resource == CPU_TIME && wanted.soft != u64::MAX {
-            // RLIMIT_CPU is not enforced, and a program that sets it relies on it.
+            // RLIMIT_CPU is not enforced, and a program that sets it would rely on it.
             return Err(Errno::EINVAL);
         }
         if resource == OPEN_FILES {
@@ -182,7 +182,7 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
     DONE
 }
 
-/// `getresuid`, `getresgid`: everybody is root.
+/// `getresuid`, `getresgid`: every process is root.
 pub fn three_zeroes(caller: &Caller, memory: &mut Memory) -> Answer {
     for address in &caller.arguments[..3] {
         caller.write(memory, *address, &0_u32)?;
@@ -190,10 +190,10 @@ pub fn three_zeroes(caller: &Caller, memory: &mut Memory) -> Answer {
     DONE
 }
 
-/// `setuid` and its kin, with so many arguments: to root only, who everybody is already. An id that nothing would be
-/// measured by is not given out.
+/// `setuid` and its kin, with `count` arguments: only root is allowed, and every process is root already. Other ids are
+/// refused, because no check would use them.
 pub fn become_root(caller: &Caller, count: usize) -> Answer {
-    /// Leaves an id as it is, where there is more than one to set.
+    /// The value that leaves an id as it is, in calls that set several.
     const UNCHANGED: u32 = u32::MAX;
     let is_root = |id: u32| id == 0 || id == UNCHANGED && count > 1;
     match caller.arguments[..count].iter().all(|id| is_root(*id as u32)) {
@@ -203,7 +203,7 @@ pub fn become_root(caller: &Caller, count: usize) -> Answer {
     }
 }
 
-/// `setgroups(count, groups)`: nobody has any, and nobody gets any.
+/// `setgroups(count, groups)`: no process has groups, and none can get any.
 pub fn set_groups(caller: &Caller) -> Answer {
     match caller.int(0) {
         0 => DONE,
@@ -212,7 +212,7 @@ pub fn set_groups(caller: &Caller) -> Answer {
     }
 }
 
-/// `getpriority(which, number)`: nice 0, which is told as 20.
+/// `getpriority(which, number)`: nice 0, which is returned as 20.
 pub fn get_priority(caller: &Caller, tasks: &Tasks) -> Answer {
     let number = caller.arguments[1] as u32;
     let there = match caller.int(0) {
@@ -224,7 +224,7 @@ pub fn get_priority(caller: &Caller, tasks: &Tasks) -> Answer {
     if there { value(20_u64) } else { Err(Errno::ESRCH) }
 }
 
-/// `sched_get_priority_min`, `sched_get_priority_max`: of a policy, though everybody has the first.
+/// `sched_get_priority_min`, `sched_get_priority_max`: of a policy, though every thread has the first.
 pub fn priority_bound(caller: &Caller, real_time: u64) -> Answer {
     match caller.int(0) {
         // SCHED_OTHER, BATCH, IDLE, DEADLINE
@@ -235,7 +235,7 @@ pub fn priority_bound(caller: &Caller, real_time: u64) -> Answer {
     }
 }
 
-/// `prctl(option, …)`: the names of threads; other options are not there.
+/// `prctl(option, …)`: the names of threads; there are no other options.
 pub fn prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     const SET_NAME: i32 = 15;
     const GET_NAME: i32 = 16;

@@ -20,9 +20,9 @@ pub(super) const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 pub(super) const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 pub(super) const CLONE_CHILD_SETTID: u64 = 0x100_0000;
 const CLONE_THREAD: u64 = 0x1_0000;
-/// VM, FS, FILES, SIGHAND, THREAD: what makes a thread and not a process.
+/// VM, FS, FILES, SIGHAND, THREAD: the flags that make a thread and not a process.
 const THREAD: u64 = CLONE_VM | 0x200 | 0x400 | 0x800 | CLONE_THREAD;
-/// SYSVSEM, DETACHED and IO say nothing here.
+/// SYSVSEM, DETACHED and IO have no effect here.
 pub(super) const IGNORED: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a thread of the calling process, or for another process.
@@ -85,13 +85,14 @@ pub fn exit_group(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answe
     Ok(Reply::Gone)
 }
 
-/// The channel of a futex. Without the program's word that only its own threads use it, there must be memory: `EFAULT`
+/// The channel of a futex. Unless the program says that the futex is private, there must be memory at its address:
+/// `EFAULT`
 fn futex_at(memory: &Memory, space: Space, address: u64, private: bool) -> Result<Channel, Errno> {
     if private {
         return Ok(Channel::Futex(space.container, address));
     }
     let region = memory.container(space.container).and_then(|container| container.regions.at(address));
-    // What nobody can write, as on Linux, holds no futex.
+    // As on Linux, memory that no process can write holds no futex.
     let holds = |region: &Region| match region.backing {
         Backing::Object { .. } => region.rights.contains(Rights::READ),
         _ => region.rights.contains(Rights::WRITE),
@@ -200,15 +201,15 @@ fn futex_of_two(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, command
     })
 }
 
-/// Waiters that one visit wakes or moves, at most.
+/// The most waiters that one visit wakes or moves.
 const AT_ONCE: usize = 200;
 
-/// In the place of a preemption point: the second step does nothing.
+/// A bit of a preemption point's place: the second step does nothing.
 const FIRST_ALONE: u64 = 1 << 32;
 
-/// Wakes or moves waiters in two steps, at most so many in each: `act` does as many of a step as it is told, and returns how
-/// many there were. What one visit has begun the next ones go on with, whatever the words have become; who comes to wait in
-/// between may be among those who are woken, but all together are not more than there can be threads.
+/// Wakes or moves waiters in two steps, each with a most: `act` handles as many waiters of a step as it is told, and
+/// returns how many there were. Later visits go on with the steps of the first, whatever has become of the words. A
+/// thread that begins to wait in between may be woken too, but in all no more are woken than there can be threads.
 fn in_pieces(
     caller: &Caller,
     tasks: &mut Tasks,
@@ -232,8 +233,8 @@ fn in_pieces(
     preempt_at(tasks, caller, Point { progress, place, ends_for_handlers: false })
 }
 
-/// The operation of `FUTEX_WAKE_OP`: changes the second word as `code` says, and tells whether the
-/// comparison in it held for the old value.
+/// The operation of `FUTEX_WAKE_OP`: changes the second word as `code` says, and returns whether the comparison in
+/// `code` held for the old value.
 fn operate(caller: &Caller, memory: &mut Memory, address: u64, code: u32) -> Result<bool, Errno> {
     let signed = |field: u32| (field << 20) as i32 >> 20;
     let (mut operand, against) = (signed(code >> 12 & 0xfff) as u32, signed(code & 0xfff));
@@ -248,7 +249,7 @@ fn operate(caller: &Caller, memory: &mut Memory, address: u64, code: u32) -> Res
         4 => |old, operand| old ^ operand,
         _ => return Err(Errno::ENOSYS),
     };
-    // In one step: user threads may be changing the word on other CPUs.
+    // The change is atomic: user threads may be changing the word on other CPUs.
     let old = memory.change_word(caller.space, address, |old| change(old, operand)).map_err(bad_address)? as i32;
     match code >> 24 & 0xf {
         0 => Ok(old == against),
@@ -261,7 +262,7 @@ fn operate(caller: &Caller, memory: &mut Memory, address: u64, code: u32) -> Res
     }
 }
 
-/// The deadline of an absolute time, by the wall clock or since boot.
+/// The deadline for an absolute time, by the wall clock or since boot.
 fn absolute(caller: &Caller, memory: &mut Memory, address: u64, realtime: bool) -> Result<Option<u64>, Errno> {
     if address == 0 {
         return Ok(None);
@@ -324,7 +325,7 @@ pub fn gettid(caller: &Caller, tasks: &Tasks) -> Answer {
     value(tasks.thread(caller.thread).map_or(0, |thread| thread.number))
 }
 
-/// `sched_yield()`: to the end of the queue of its priority.
+/// `sched_yield()`: puts the caller at the end of the run queue of its priority.
 pub fn sched_yield(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let priority = tasks.thread(caller.thread).map(|thread| thread.priority);
     let best = tasks.best_ready(caller.space.cpu);
@@ -348,7 +349,7 @@ fn named(caller: &Caller, tasks: &Tasks) -> Result<ThreadId, Errno> {
     }
 }
 
-/// The thread that an affinity call names: here Linux calls a negative number one that nobody has.
+/// The thread that an affinity call names: as on Linux, a negative number is an unknown thread here.
 fn by_number(caller: &Caller, tasks: &Tasks) -> Result<ThreadId, Errno> {
     match caller.int(0) {
         0 => Ok(caller.thread),
@@ -359,7 +360,7 @@ fn by_number(caller: &Caller, tasks: &Tasks) -> Result<ThreadId, Errno> {
 /// Bytes of the kernel's own mask of CPUs, a bit for each.
 const MASK_BYTES: usize = size_of::<CpuSet>();
 
-/// `sched_getaffinity(thread, size, mask)`: how many bytes of the mask there are.
+/// `sched_getaffinity(thread, size, mask)`: returns how many bytes the mask has.
 pub fn sched_getaffinity(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
     let size = caller.arguments[1];
     if size < MASK_BYTES as u64 || !size.is_multiple_of(MASK_BYTES as u64) {
@@ -371,9 +372,9 @@ pub fn sched_getaffinity(caller: &Caller, memory: &mut Memory, tasks: &Tasks) ->
     value(MASK_BYTES)
 }
 
-/// `sched_setaffinity(thread, size, mask)`: bits that are missing are 0, and what is more than the
-/// kernel's mask says nothing. Who moves itself is there when the call returns; another thread that runs
-/// moves when its CPU leaves the kernel next, to which it is called.
+/// `sched_setaffinity(thread, size, mask)`: missing bits are 0, and bits beyond the kernel's mask are ignored. A thread
+/// that moves itself is on its new CPU when the call returns; another running thread moves when its CPU, which is
+/// called into the kernel, leaves it next.
 pub fn sched_setaffinity(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
     let mut bytes = [0; MASK_BYTES];
     let length = caller.arguments[1].min(MASK_BYTES as u64) as usize;

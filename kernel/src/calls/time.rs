@@ -22,12 +22,12 @@ pub struct Timespec {
 }
 
 impl Timespec {
-    /// Of a number of nanoseconds.
+    /// The time of a number of nanoseconds.
     pub fn new(nanoseconds: u64) -> Timespec {
         Timespec { seconds: (nanoseconds / SECOND) as i64, nanoseconds: (nanoseconds % SECOND) as i64 }
     }
 
-    /// In nanoseconds, saturating; `EINVAL` if it is not a time.
+    /// This time in nanoseconds, saturating; `EINVAL` if it is not a valid time.
     pub fn total(self) -> Result<u64, Errno> {
         if self.seconds < 0 || !(0..SECOND as i64).contains(&self.nanoseconds) {
             return Err(Errno::EINVAL);
@@ -43,16 +43,16 @@ const THREAD_CPU: i32 = 3;
 const BOOT_TIME: i32 = 7;
 const TAI: i32 = 11;
 
-/// What a clock shows.
+/// A clock.
 #[derive(Clone, Copy)]
 enum Clock {
     /// The time of day.
     Wall,
     /// The time since boot.
     Boot,
-    /// The CPU time of a process, or only what it has spent in user mode.
+    /// The CPU time of a process, or only its time in user mode.
     Process(ProcessId, Part),
-    /// The same of a thread.
+    /// The CPU time of a thread, or only its time in user mode.
     Thread(ThreadId, Part),
 }
 
@@ -63,8 +63,8 @@ enum Part {
     User,
 }
 
-/// The clock with an id. One below 0 names a process or thread, whose number's complement lies above three bits: which
-/// of the two it is, and what is counted (`clock_getcpuclockid`, `pthread_getcpuclockid`).
+/// The clock with an id. A negative id names a process or thread, whose number's complement lies above three bits: they
+/// say which of the two it is, and what is counted (`clock_getcpuclockid`, `pthread_getcpuclockid`).
 fn find_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errno> {
     const OF_THREAD: i32 = 4;
     match id {
@@ -95,7 +95,7 @@ fn find_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errno> {
 }
 
 impl Clock {
-    /// Its reading in nanoseconds.
+    /// The clock's reading in nanoseconds.
     fn read(self, tasks: &Tasks) -> u64 {
         let (times, part) = match self {
             Clock::Wall => return clock::wall_clock(),
@@ -112,9 +112,9 @@ impl Clock {
     }
 }
 
-/// Brings up to date what a call on the CPU-time clock in argument 0 looks at: the calling thread's own time. CPUs that
-/// run threads of another process are called into the kernel, where they do the same: they may have been in user mode for
-/// long.
+/// Brings the CPU-time clock in argument 0 up to date: charges the calling thread for its time. Other CPUs that run
+/// threads of the process asked about are called into the kernel, where they charge theirs: they may have been in user
+/// mode for long.
 pub fn charge(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) {
     if !matches!(caller.int(0), PROCESS_CPU | THREAD_CPU | ..0) {
         return;
@@ -180,7 +180,7 @@ pub fn clock_nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) 
     let clock = find_clock(caller, tasks, id)?;
     match clock {
         Clock::Thread(..) if id == THREAD_CPU => return Err(Errno::EOPNOTSUPP),
-        // It would never be over.
+        // The sleep would never end.
         Clock::Thread(thread, _) if thread == caller.thread => return Err(Errno::EINVAL),
         Clock::Wall | Clock::Boot if !matches!(id, REALTIME | MONOTONIC | BOOT_TIME | TAI) => {
             return Err(Errno::EOPNOTSUPP);
@@ -199,8 +199,8 @@ pub fn clock_nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) 
     }
 }
 
-/// Sleeps until a clock of CPU time, which is at `reading` now, shows `until`. Nobody watches such a clock: the call looks
-/// again when it can have come so far at the earliest.
+/// Sleeps until a clock of CPU time, which is at `reading` now, shows `until`. The kernel does not watch such a clock:
+/// the call looks again at the earliest time at which the clock can have come so far.
 fn sleep_while_others_work(caller: &Caller, memory: &Memory, tasks: &mut Tasks, reading: u64, until: u64) -> Answer {
     const SOON: u64 = SECOND / 1000;
     let until = restart(tasks, caller).map_or(until, |first| first.progress);
@@ -219,8 +219,8 @@ fn sleep(caller: &Caller, tasks: &mut Tasks, time: u64) -> Answer {
     Ok(Reply::Parked)
 }
 
-/// A signal has ended a call whose deadline was this one: a sleep says how much of it was left, if its caller
-/// wants to know and can be told.
+/// Writes how much time was left of a sleep with this deadline, which a signal has ended, if its caller has given an
+/// address that can be written.
 pub fn tell_rest(memory: &mut Memory, space: Space, call: &Registers, deadline: u64) {
     let address = match Sysno::new(call.rax as usize) {
         Some(Sysno::nanosleep) => call.rsi,
@@ -233,7 +233,7 @@ pub fn tell_rest(memory: &mut Memory, space: Space, call: &Registers, deadline: 
     }
 }
 
-/// Whether sleeps by a clock have a deadline of their own.
+/// Whether sleeps by a clock have a deadline that the kernel watches.
 fn is_watched(id: i32) -> bool {
     !matches!(id, PROCESS_CPU | ..0)
 }
@@ -248,7 +248,7 @@ const ITIMER_PROF: i32 = 2;
 
 const MICROSECOND: u64 = 1000;
 
-/// A timer as a program sees it. One that runs has a microsecond left at least.
+/// A timer as a program sees it. A running timer has at least a microsecond left.
 fn interval_of(timer: Option<Timer>) -> Interval {
     let Some(Timer { at, interval }) = timer else { return [0; 4] };
     let left = at.saturating_sub(clock::nanoseconds()).max(MICROSECOND);
@@ -288,7 +288,7 @@ pub fn setitimer(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Ans
     DONE
 }
 
-/// `alarm(seconds)`: the seconds that were left, rounded, but not to nothing.
+/// `alarm(seconds)`: returns the seconds that were left, rounded, but not to 0.
 pub fn alarm(caller: &Caller, tasks: &mut Tasks) -> Answer {
     let before = set_timer(caller, tasks, u64::from(caller.arguments[0] as u32) * SECOND, 0);
     let [.., seconds, microseconds] = interval_of(before);
@@ -303,18 +303,18 @@ fn set_timer(caller: &Caller, tasks: &mut Tasks, first: u64, interval: u64) -> O
     tasks.set_timer(caller.process, timer)
 }
 
-/// The deadline that an optional relative `timespec` at `address` asks for.
+/// The deadline for an optional relative `timespec` at `address`.
 #[inline]
 pub fn relative(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, address: u64) -> Result<Option<u64>, Errno> {
     if address == 0 {
-        // Nor was there a deadline when the call was made before.
+        // There was no deadline when the call was made before, either.
         restart(tasks, caller);
         return Ok(None);
     }
     from_now(caller, memory, tasks, address)
 }
 
-/// The deadline that the relative `timespec` at `address` asks for.
+/// The deadline for the relative `timespec` at `address`.
 fn from_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, address: u64) -> Result<Option<u64>, Errno> {
     let timeout = caller.read::<Timespec>(memory, address)?.total()?;
     Ok(deadline(tasks, caller, Some(timeout)))

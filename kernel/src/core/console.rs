@@ -42,7 +42,7 @@ pub struct TerminalControl {
     pub foreground: u32,
 }
 
-/// What is at the other end of the console.
+/// The other end of the console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConsoleMode {
     /// Files or pipes.

@@ -77,7 +77,7 @@ fn used(cpu: &InKernel, now: u64) -> Times {
     Times { total: used, user_ticks: ticks.wrapping_sub(USER_CHARGED.get(cpu).replace(ticks)) }
 }
 
-/// What a CPU does next.
+/// The scheduler's decision for a CPU.
 pub enum Choice {
     /// It runs this thread, whose state is loaded.
     Runs(Running),

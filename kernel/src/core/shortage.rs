@@ -1,4 +1,4 @@
-//! Out of memory: which process is killed so that the others can go on.
+//! Out of memory: chooses the process that is killed so that the rest can go on.
 //!
 //! A call that finds no frame returns an error. A page fault has no caller to tell, so the kernel kills a process: the
 //! one whose end gives back most, whichever process it was that touched the page. Then the instruction is made again.

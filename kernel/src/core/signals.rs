@@ -42,7 +42,7 @@ pub fn action(tasks: &Tasks, process: ProcessId, signal: u8) -> Action {
     tasks.process(process).map_or(Action::default(), |process| process.resources.handlers.get(signal))
 }
 
-/// What the delivery of a signal to a process comes to.
+/// The effect of a signal's delivery to a process.
 pub fn effect(tasks: &Tasks, process: ProcessId, signal: u8) -> Effect {
     tasks.process(process).map_or(Effect::Nothing, |process| effect_with(&process.resources.handlers, signal))
 }

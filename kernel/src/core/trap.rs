@@ -20,8 +20,7 @@ pub fn fault_address() -> u64 {
 
 /// Handles an exception of the current thread: resolves it, or gives the thread the signal that Linux gives.
 ///
-/// It is not inlined: with several CPUs it is called from two places, and every kernel is to have one and the same code
-/// for it.
+/// It is not inlined: with several CPUs it is called from two places, and every kernel is to have equal code for it.
 #[inline(never)]
 pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, address: u64) {
     let Some(id) = schedule::current(cpu) else { return };

@@ -119,7 +119,7 @@ impl State {
             Some(size) => self.slabs.allocate_anew(size),
             None if layout.align() > PAGE_SIZE => None,
             None => {
-                // Two vectors may grow at once: an arena has two of the same length.
+                // Two vectors may grow at once: an arena has two of equal length.
                 self.goal = self.goal.max(RESERVE / PAGE_SIZE + 2 * Large::need(2 * layout.size()));
                 self.large.allocate(layout.size(), &mut self.slabs)
             }

@@ -1,4 +1,4 @@
-//! What files are, asked and changed: `stat` and its kin, modes, owners, sizes.
+//! Calls that read and change the attributes of files: `stat` and its kin, modes, owners, sizes.
 
 use super::names::AT_EMPTY_PATH;
 use super::structures::{Stat, StatFs, Statx};
@@ -22,7 +22,7 @@ const AT_STATX_SYNC_TYPE: u64 = 0x6000;
 /// `faccessat` goes by the effective user.
 const AT_EACCESS: u64 = 0x200;
 
-/// What `chown` leaves as it is.
+/// The id that tells `chown` to leave an owner as it is.
 const UNCHANGED: u32 = u32::MAX;
 
 /// Reads the path in argument 1 and finds it from the directory in argument 0, by flags.
@@ -69,7 +69,7 @@ pub fn statx(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Fi
     caller.write(memory, to, &Statx::from(files.tree.attributes(inode)?)).and(DONE)
 }
 
-/// `faccessat2(directory, path, mode, flags)`: root may do everything but execute what nobody may.
+/// `faccessat2(directory, path, mode, flags)`: root may do everything except execute a file that no user may execute.
 pub fn faccessat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     const EXECUTE: u64 = 1;
     let [_, _, mode, flags, ..] = *caller.arguments;

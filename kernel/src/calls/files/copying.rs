@@ -10,8 +10,7 @@ use crate::core::kernel::{Memory, Tasks};
 use ::files::{Errno, OpenFlags};
 use containers::ObjectId;
 
-/// Where one side of a copy is: at the open file's offset, or where a variable of the program's says,
-/// which moves instead.
+/// The position of one side of a copy: the open file's offset, or a variable of the program's, which moves instead.
 struct Place {
     position: u64,
     variable: u64,
@@ -115,7 +114,7 @@ fn copy(
     // The places have moved since the last visit.
     let left = count.min(BYTES_MAX).saturating_sub(progress);
     let (done, wait, error) = match transfer.copy(places.0, places.1, left, nonblocking) {
-        // What has been copied is told at once; the program asks for the rest.
+        // The number of bytes copied is returned at once; the program asks for the rest.
         Ok(Step { done, wait }) => (done, wait.filter(|_| done + progress == 0), None),
         Err(error) => (0, None, Some(error)),
     };

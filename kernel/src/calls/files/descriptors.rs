@@ -1,4 +1,4 @@
-//! Descriptors: duplicating them, and what they and their open files are set to.
+//! Descriptors: duplicating them, and reading and changing their flags and those of their open files.
 
 use super::{locking, opened, resources, resources_mut};
 use crate::calls::{Answer, Caller, DONE, value};
@@ -43,7 +43,7 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     let (fd, argument) = (caller.arguments[0] as u32, caller.arguments[2]);
     let opened = opened(caller, tasks, files, caller.int(0))?;
     let command = caller.int(1);
-    // Of a descriptor opened for its name only, no more can be asked (O_PATH).
+    // A descriptor opened for its name only (O_PATH) allows no other command.
     if opened.file.flags.contains(OpenFlags::PATH) && !matches!(command, 0 | 1 | 2 | 3 | 1030) {
         return Err(Errno::EBADF);
     }
@@ -61,11 +61,11 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
             DONE
         }
         5..=7 | 36..=38 => locking::fcntl(caller, memory, tasks, files, &opened),
-        // F_SETOWN, F_GETOWN, F_GETSIG: nobody is sent SIGIO.
+        // F_SETOWN, F_GETOWN, F_GETSIG: SIGIO is never sent.
         8 | 9 | 11 => DONE,
-        // F_GETOWN_EX: what and which, nobody both.
+        // F_GETOWN_EX: kind and id of the owner; there is none.
         16 => caller.write(memory, argument, &[0_u32; 2]).and(DONE),
-        // F_GETLEASE: there is none, which is F_UNLCK.
+        // F_GETLEASE: there is no lease, which is F_UNLCK.
         1025 => value(2_u64),
         // F_SETPIPE_SZ, F_GETPIPE_SZ
         1031 => match opened.bytes {
@@ -77,8 +77,8 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     }
 }
 
-/// Makes a pipe hold at least so many bytes: `EINVAL` and `EPERM` for too many, `EBUSY` if what is in it would have to be
-/// moved.
+/// Makes a pipe hold at least a number of bytes: `EINVAL` and `EPERM` for too many, `EBUSY` if its contents would have
+/// to be moved.
 fn resize_pipe(
     memory: &mut Memory,
     tasks: &mut Tasks,
@@ -110,7 +110,7 @@ pub fn sync(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
     }
 }
 
-/// `fadvise64(fd, offset, length, advice)`: the same.
+/// `fadvise64(fd, offset, length, advice)`: memory is all there is, so this only checks the arguments.
 pub fn advise(caller: &Caller, tasks: &Tasks, files: &Files) -> Answer {
     /// `POSIX_FADV_NOREUSE`, the last one.
     const NO_REUSE: u64 = 5;

@@ -1,4 +1,4 @@
-//! `ioctl`: the terminal's settings, and a little that all open files understand.
+//! `ioctl`: the terminal's settings, and the few requests that all open files understand.
 
 use super::{opened, resources_mut};
 use crate::calls::{Answer, Caller, DONE, jobs};
@@ -33,7 +33,7 @@ const TCSETS2: u32 = 0x402c_542b;
 const TCSETSW2: u32 = 0x402c_542c;
 const TCSETSF2: u32 = 0x402c_542d;
 
-/// What `struct termios2` has besides `struct termios`: input and output speed.
+/// The fields of `struct termios2` behind those of `struct termios`: input and output speed.
 const SPEEDS: [u32; 2] = [38_400; 2];
 
 /// `ioctl(fd, request, argument)`

@@ -1,5 +1,5 @@
-//! Reading, writing and seeking: how buffers, offsets and waiting go together. What one buffer's worth
-//! comes to is [`super::transfer`]'s business.
+//! Reading, writing and seeking: this module combines buffers, offsets and waiting; [`super::transfer`] moves the bytes
+//! of one buffer. For example, `readv` with two buffers calls it twice, and stops early if the first is not filled.
 
 use super::pipes::{self, End};
 use super::transfer::{Buffer, Step, Transfer};
@@ -27,12 +27,12 @@ pub const BYTES_MAX: u64 = 0x7fff_f000;
 /// Most buffers of one call (`IOV_MAX`).
 const BUFFERS_MAX: u64 = 1024;
 
-/// Where a call reads or writes.
+/// The place at which a call reads or writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     /// At the open file's offset, which moves.
     Offset,
-    /// There.
+    /// At this position; the offset stays.
     Position(u64),
 }
 
@@ -42,8 +42,8 @@ impl At {
         u64::try_from(caller.arguments[3] as i64).map(At::Position).map_err(|_| Errno::EINVAL)
     }
 
-    /// The same for the calls on several buffers. Some are given no position; the newer ones have flags too and take the
-    /// position −1 as the offset. The flags taken here make no difference to a file in memory.
+    /// The place for the calls on several buffers. Some have no position; the newer ones have flags too and take the
+    /// position −1 as the offset. The flags accepted here make no difference to a file in memory.
     fn given_with_flags(caller: &Caller) -> Result<At, Errno> {
         /// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`, `RWF_NOWAIT`.
         const FLAGS: u64 = 0xf;
@@ -61,7 +61,7 @@ fn buffer(caller: &Caller) -> [Buffer; 1] {
     [Buffer { address: caller.arguments[1], length: caller.arguments[2] }]
 }
 
-/// The buffers that a `struct iovec[]` in arguments 1 and 2 tells of.
+/// The buffers listed by a `struct iovec[]` in arguments 1 and 2.
 fn buffers(caller: &Caller, memory: &mut Memory) -> Result<Vec<Buffer>, Errno> {
     let [_, address, count, ..] = *caller.arguments;
     if count > BUFFERS_MAX {
@@ -147,7 +147,7 @@ pub fn writev(
     write_at(caller, memory, tasks, files, console, (at, &buffers))
 }
 
-/// Reads from what is open: from a pipe, or anything else.
+/// Reads from an open file: a pipe, or any other kind.
 #[inline(always)]
 fn read_at(
     caller: &Caller,
@@ -175,7 +175,7 @@ fn read_at(
     read_into(*caller, tasks, &mut transfer, random, opened, (at, buffers))
 }
 
-/// Writes to what is open, in the same way.
+/// Writes to an open file: a pipe, or any other kind.
 #[inline(always)]
 fn write_at(
     caller: &Caller,
@@ -204,7 +204,7 @@ fn write_at(
     write_from(*caller, tasks, &mut transfer, &opened, (at, buffers))
 }
 
-/// Why a file is not read or written that was not opened for that: what has no places says that first.
+/// The error for a file that was not opened for this access: a file without positions reports that first.
 fn refusal(at: At, opened: &Opened) -> Errno {
     if at != At::Offset && opened.bytes.is_stream() { Errno::ESPIPE } else { Errno::EBADF }
 }
@@ -226,7 +226,7 @@ fn read_into(
     if opened.bytes == Bytes::Directory {
         return Err(Errno::EISDIR);
     }
-    // Taken in any case: what is left of a wait must not become the deadline of a later call.
+    // Taken in any case: the state of a wait must not become the deadline of a later call.
     let resumed = restart(tasks, caller);
     let (restarted, progress) = (resumed.and_then(|call| call.deadline), resumed.map_or(0, |call| call.progress));
     let start = match at {
@@ -270,7 +270,7 @@ fn read_into(
     }
     transfer.files.news_of_counter(&opened, done, event::WRITABLE).tell(tasks, transfer.files);
     if opened.bytes.is_console() && transfer.console.readable() {
-        // What this reader has left is for the others.
+        // The bytes that this reader has left are for other readers.
         tasks.wake_all(Channel::ConsoleInput);
         transfer.files.rouse(tasks, Source::Console, event::READABLE);
     }
@@ -338,15 +338,15 @@ pub fn written(caller: &Caller, tasks: &mut Tasks, outcome: Outcome, ends_for_ha
     }
 }
 
-/// What has become of a call's buffers.
+/// The result of moving a call's buffers.
 pub struct Outcome {
     /// Bytes moved, in this call and when it was made before.
     pub done: u64,
-    /// What it has to wait for to go on.
+    /// The event that the call has to wait for to go on.
     pub wait: Option<Wait>,
-    /// Why it cannot go on.
+    /// The error for which the call cannot go on.
     pub error: Option<Errno>,
-    /// It has done as much as one visit may.
+    /// Whether the call has done as much as one visit may.
     pub unfinished: bool,
 }
 
@@ -365,8 +365,9 @@ pub fn total(buffers: &[Buffer]) -> u64 {
     buffers.iter().fold(0, |total, buffer| total.saturating_add(buffer.length))
 }
 
-/// Gives each buffer to `transfer`, with the bytes done before it, until one does not come back full or a visit has done
-/// enough, of which a byte costs so many instructions. The first `progress` bytes have been moved before.
+/// Passes each buffer to `transfer`, with the number of bytes done before it, until one is not moved whole or the visit
+/// has done enough; a byte costs a given number of instructions. The first `progress` bytes have been moved by earlier
+/// visits.
 #[inline(always)]
 pub fn each(
     buffers: &[Buffer],
@@ -421,7 +422,7 @@ pub fn lseek(caller: &Caller, memory: &Memory, tasks: &Tasks, files: &mut Files)
             return Err(Errno::EINVAL);
         }
         Bytes::Directory | Bytes::Proc(..) => 0,
-        // In what has no end every place is the same.
+        // In a file without an end every position is alike.
         _ => return value(0_u64),
     };
     let mut file = opened.file;

@@ -9,12 +9,13 @@ use ::files::dirent::RECORD_MAX;
 use ::files::{Errno, InodeId};
 use containers::{Budget, Point, ProcessId};
 
-/// Instructions that an entry takes, roughly.
+/// How many instructions an entry takes, roughly.
 const COST_OF_AN_ENTRY: u64 = 500;
-/// Those of a process that gets its directory in `/proc`, and of one that has it.
+/// How many instructions it takes to give a process its directory in `/proc`, and to pass a process that has one,
+/// roughly.
 const COST_OF_A_PROCESS: u64 = 14_000;
 const COST_OF_A_LOOK: u64 = 2_000;
-/// Those of a descriptor in `/proc/<pid>/fd`.
+/// How many instructions a descriptor in `/proc/<pid>/fd` takes, roughly.
 const COST_OF_A_DESCRIPTOR: u64 = 5_000;
 
 /// `getdents64(fd, buffer, size)`: as many entries as fit, and as one visit may list.
@@ -64,8 +65,8 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: 
     value(done)
 }
 
-/// Puts what a directory of `/proc` is to list there: processes, or the descriptors of one. Begins at a point and does as
-/// much as the budget allows; answers where to go on if that is spent.
+/// Puts the names that a directory of `/proc` is to list there: processes, or the descriptors of one process. Begins at
+/// a point and does as much as the budget allows; returns the point at which to go on if the budget is spent.
 fn bring_up_to_date(
     memory: &mut Memory,
     tasks: &mut Tasks,

@@ -50,8 +50,8 @@ impl Request {
     }
 }
 
-/// `fcntl(fd, command, struct flock *)` with one of the commands on locks. A process that waits for another
-/// that waits for it is not told so (`EDEADLK`): it waits.
+/// `fcntl(fd, command, struct flock *)` with one of the commands on locks. There is no detection of deadlocks
+/// (`EDEADLK`): two processes that wait for each other go on waiting.
 pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, opened: &Opened) -> Answer {
     let (command, address) = (caller.int(1), caller.arguments[2]);
     let mut request = caller.read::<Request>(memory, address)?;
@@ -117,7 +117,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
         _ => return Err(Errno::EINVAL),
     };
     let lock = Lock { owner, first: 0, last: END, exclusive };
-    // A lock that is changed is given up before the other is asked for (flock(2)).
+    // To change a lock, the old one is given up before the new one is asked for (flock(2)).
     let is_new = |held: Lock| held.owner == owner && held.exclusive != exclusive;
     if files.locks.on(opened.file.inode).any(is_new) {
         News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks, files);
@@ -125,7 +125,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
     set(caller, tasks, files, opened.file.inode, lock, operation & NONBLOCKING == 0)
 }
 
-/// Sets a lock, or waits until something has been given up and asks again.
+/// Sets a lock, or waits until a lock has been given up and tries again.
 fn set(caller: &Caller, tasks: &mut Tasks, files: &mut Files, inode: InodeId, lock: Lock, waits: bool) -> Answer {
     match files.locks.set(inode, lock) {
         Ok(replaced) => {

@@ -1,7 +1,8 @@
 //! Calls on files, names and descriptors.
 //!
-//! What they share is here: reading a path from user memory, finding where it starts, finding the
-//! open file of a descriptor. Errors come in Linux's order: descriptor, flags, address.
+//! This module has what they share: it reads a path from user memory, finds the directory at which it starts, and finds
+//! the open file of a descriptor. Errors come in Linux's order: descriptor, flags, address. For example,
+//! `openat(fd, "a/b", …)` with a bad `fd` and a bad flag is `EBADF`.
 
 mod attributes;
 mod copying;
@@ -35,19 +36,19 @@ use alloc::vec::Vec;
 use containers::{PhysicalMemory, Point, ProcessId};
 use core::ops::Deref;
 
-/// In place of a descriptor: the working directory.
+/// The descriptor number that stands for the working directory.
 pub(super) const AT_FDCWD: i32 = -100;
 
-/// A path copied from user memory. Most are short, and to clear and move room for the longest would be most of the
-/// work on them.
+/// A path copied from user memory. Most paths are short, and clearing and moving room for the longest would be most of
+/// the work on them.
 pub(super) struct Path {
     short: [u8; SHORT],
     length: usize,
-    /// In place of `short`, if it is longer than that.
+    /// The path, if it is longer than `short`.
     long: Vec<u8>,
 }
 
-/// Bytes of most paths, and their NUL.
+/// The size of most paths, NUL included, in bytes.
 const SHORT: usize = 64;
 
 impl Path {
@@ -64,7 +65,7 @@ impl Path {
         Ok(path)
     }
 
-    /// The same where there is room already, which takes less time.
+    /// Reads the path at `address` into existing room, which takes less time: `EFAULT`, `ENAMETOOLONG`.
     #[inline(always)]
     fn fill(&mut self, caller: &Caller, memory: &mut Memory, address: u64) -> Result<&[u8], Errno> {
         match memory.copy_in_string(caller.space, address, &mut self.short).map_err(bad_address)? {
@@ -98,7 +99,7 @@ fn resources<'a>(caller: &Caller, tasks: &'a Tasks) -> Result<&'a Resources, Err
     Ok(&tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources)
 }
 
-/// The same, to be changed.
+/// The caller's resources, to be changed.
 fn resources_mut<'a>(caller: &Caller, tasks: &'a mut Tasks) -> Result<&'a mut Resources, Errno> {
     Ok(&mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources)
 }
@@ -108,8 +109,8 @@ fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: i32) -> Result<Open
     files.opened(&resources(caller, tasks)?.descriptors, fd)
 }
 
-/// Prepares a read at `position`: writes out what a file of `/proc` says there. `Err` is the answer of a call that ends here
-/// or, having moved `progress` bytes, has come to a preemption point.
+/// Prepares a read at `position`: writes the text of a file of `/proc` out up to there. `Err` is the answer of a call
+/// that ends here or, having moved `progress` bytes, has come to a preemption point.
 fn readable(
     caller: &Caller,
     memory: &mut Memory,
@@ -135,16 +136,16 @@ fn readable(
     Ok(())
 }
 
-/// The process of that number.
+/// The process with a number.
 fn process_of(tasks: &Tasks, number: u32) -> Option<ProcessId> {
     tasks.by_number(number)?.process()
 }
 
-/// Puts what a path may name of processes into `/proc`: processes, by number, and descriptors of theirs. It is
-/// there only if somebody looks. Without room for it the path leads nowhere.
+/// Puts the names of processes that a path may contain into `/proc`: the processes, by number, and their descriptors.
+/// Such a name exists only once a program has looked for it. Without room for it the path leads nowhere.
 #[cold]
 fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
-    /// Most names that one path may reveal: what a call may allocate has a limit.
+    /// The most names that one path may reveal: a call may allocate only a limited amount.
     const MOST: usize = 8;
     let number = |name: &[u8]| -> Option<u32> {
         let digits = Some(name).filter(|name| name.first().is_some_and(u8::is_ascii_digit))?;
@@ -176,7 +177,7 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
         let Some(id) = whose else { continue };
         let Some(resources) = tasks.process(id).map(|process| &process.resources) else { continue };
         let _ = files.reveal(id.number(), resources);
-        // What is behind these has nothing to do with where the process works.
+        // The names behind these do not depend on the process's working directory.
         if !names.peek().is_some_and(|next| matches!(*next, b"exe" | b"fd" | b"maps" | b"stat" | b"status")) {
             let _ = files.point_directory(id.number(), resources);
         }
@@ -186,8 +187,8 @@ fn reveal(caller: &Caller, tasks: &Tasks, files: &mut Files, path: &[u8]) {
     }
 }
 
-/// Does something with what a path leads to from where it starts: at the root, in the directory of `fd`, or in the working
-/// directory. Done again if the path leads to names in `/proc` that are only now put there.
+/// Calls a function with the directory at which a path starts: the root, the directory of `fd`, or the working
+/// directory. Calls it again if the path leads to names in `/proc` that are put there only now.
 #[inline(always)]
 fn at<T>(
     caller: &Caller,
@@ -259,12 +260,13 @@ pub(super) fn find_program(
     })
 }
 
-/// Bytes that a file may have when the caller makes it longer (`RLIMIT_FSIZE`).
+/// How many bytes a file may have when the caller makes it longer (`RLIMIT_FSIZE`).
 fn file_size(caller: &Caller, tasks: &Tasks) -> u64 {
     resources(caller, tasks).map_or(0, |resources| resources.limits.longest_file())
 }
 
-/// A file would become longer than it may: `EFBIG`, and `SIGXFSZ` if that is for the process's own limit.
+/// The error for a file that would become longer than it may: `EFBIG`. Sends `SIGXFSZ` if the process's own limit is
+/// the reason.
 fn too_long(caller: &Caller, tasks: &mut Tasks) -> Errno {
     if file_size(caller, tasks) < SIZE_MAX {
         signals::send_to_thread(tasks, caller.thread, from_process(SIGXFSZ, SI_USER, caller.process));

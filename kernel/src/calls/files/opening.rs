@@ -31,7 +31,7 @@ pub fn openat(
     })?;
     let file = OpenFile::new(opened.inode, flags);
     let checked = match files.tree.get(opened.inode)?.kind {
-        // Whichever terminal who opens it has.
+        // The controlling terminal of the process that opens it.
         Kind::Device(Device::Tty) => jobs::terminal_owner(caller, tasks, console).map(drop).map_err(|_| Errno::ENXIO),
         Kind::Regular { content, .. } if (flags.writable() || opened.truncate) && memory.is_program(content) => {
             Err(Errno::ETXTBSY)
@@ -39,13 +39,13 @@ pub fn openat(
         _ => Ok(()),
     };
     let ready = checked.and_then(|()| if opened.truncate { files.resize(memory, opened.inode, 0) } else { Ok(()) });
-    // Nobody waits yet for what has only just been opened.
+    // No thread waits yet for a file that has just been opened, so there is no event to tell.
     ready.inspect_err(|_| _ = files.give_back(memory, &file))?;
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     value(files.install_at(memory, descriptors, fd, file, flags.contains(OpenFlags::CLOSE_ON_EXEC))?)
 }
 
-/// `pipe2(fds, flags)`. Packets (`O_DIRECT`) are not kept apart.
+/// `pipe2(fds, flags)`. Packets (`O_DIRECT`) are not separated.
 pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let flags = OpenFlags::from_bits_retain(caller.arguments[1] as u32);
     if !(flags - OpenFlags::CLOSE_ON_EXEC - OpenFlags::NONBLOCK).is_empty() {
@@ -53,7 +53,7 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     }
     let close_on_exec = flags.contains(OpenFlags::CLOSE_ON_EXEC);
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    // Nobody waits yet for a pipe that is only just being made: there is no news of it.
+    // No thread waits yet for a pipe that is just being made, so there is no event to tell.
     let [output, input] = files.make_pipe(memory, flags)?;
     let output = files.install(memory, descriptors, output, close_on_exec).inspect_err(|_| {
         let _ = files.give_back(memory, &input);
@@ -70,7 +70,7 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 /// `close(fd)`
 pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    // This call is made without the heap's reserve, and nobody but this one needs any of it for a copy of the table.
+    // This call is made without the heap's reserve; only a process that shares its table needs some of it, for a copy.
     if descriptors.is_shared_at(caller.arguments[0] as u32) && !memory.physical.has_room_for_bookkeeping() {
         return Err(Errno::ENOMEM);
     }
@@ -103,7 +103,7 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
         if flags & CLOSE_ON_EXEC == 0 && files.locks.is_empty() && descriptors.give_up_shared(fd..=last, false) {
             continue;
         }
-        // For a copy of what another process shares.
+        // Memory for a copy of a table that another process shares.
         if descriptors.is_shared_at(fd) && !heap::reserve(&mut memory.physical) {
             return Err(Errno::ENOMEM);
         }

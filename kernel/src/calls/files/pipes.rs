@@ -1,7 +1,10 @@
 //! Reading and writing pipes.
 //!
-//! Bytes for which a reader waits go straight to it, if they can in one step: the writer completes the reader's call.
-//! All others go through the pipe's ring, and who waits makes its call again.
+//! If a reader waits and its call can be completed in one step, the writer copies the bytes straight to the reader and
+//! completes its call. All other bytes go through the pipe's ring, and a waiting thread makes its call again.
+//!
+//! For example, thread A waits in `read` of 4096 bytes and thread B writes 10: B copies them to A's buffer, sets A's
+//! result to 10 and makes A runnable.
 
 use super::io::{Outcome, each, total, written};
 use super::transfer::{Buffer, Step, failed, pipe_wait};
@@ -22,17 +25,17 @@ pub struct End<'a> {
     pipe: &'a Pipe,
 }
 
-/// What is kept of it by a call that goes on through the pipe's ring.
+/// The part of an end that a call keeps when it goes on through the pipe's ring.
 pub struct Ring {
     inode: InodeId,
     flags: OpenFlags,
     content: ObjectId,
-    /// What was in it, and who at the pipe's ends.
+    /// The pipe's contents and its readers and writers before the call.
     before: Pipe,
 }
 
 impl<'a> End<'a> {
-    /// That of an open file and its inode, if this is a pipe.
+    /// The end of a pipe that an open file and its inode are; `None` if they are no pipe.
     #[inline(always)]
     pub fn of(file: &'a OpenFile, inode: &'a Inode<ObjectId>) -> Option<End<'a>> {
         match &inode.kind {
@@ -41,13 +44,14 @@ impl<'a> End<'a> {
         }
     }
 
-    /// What goes on through the ring.
+    /// The part that a call through the ring keeps.
     pub fn ring(&self) -> Ring {
         Ring { inode: self.file.inode, flags: self.file.flags, content: self.ring, before: *self.pipe }
     }
 }
 
-/// Waits for the first byte, if there is none and the caller can wait; else goes on with [`read_ring`].
+/// Reads from a pipe: waits for the first byte if there is none and the caller can wait, else goes on with
+/// [`read_ring`].
 #[inline(always)]
 pub fn read(caller: &Caller, tasks: &mut Tasks, end: &End, buffers: &[Buffer]) -> ControlFlow<Answer> {
     if !end.file.flags.readable() {
@@ -64,7 +68,7 @@ pub fn read(caller: &Caller, tasks: &mut Tasks, end: &End, buffers: &[Buffer]) -
     Break(Ok(Reply::Parked))
 }
 
-/// Reads what is in the ring, as far as there is room in the buffers.
+/// Reads the bytes in the ring, as far as there is room in the buffers.
 #[inline(never)]
 pub fn read_ring(
     caller: Caller,
@@ -77,7 +81,7 @@ pub fn read_ring(
     let Outcome { done, error, .. } =
         each(buffers, 0, 1, |buffer, _| read_piece(&caller, memory, files, &ring, buffer));
     if memory.account(Purpose::Buffer).room() == 0 && files.tree.pipe(ring.inode).is_ok_and(Pipe::is_empty) {
-        // Others want the pages; the first one is enough for most that is written.
+        // The ring's pages are given back for other uses; the first page is enough for most writes.
         memory.resize_object(ring.content, PAGE_SIZE as u64);
     }
     files.news(ring.inode, Some(ring.before)).tell(tasks, files);
@@ -110,8 +114,8 @@ fn read_piece(caller: &Caller, memory: &mut Memory, files: &mut Files, ring: &Ri
     }
 }
 
-/// Gives what is written to a reader that waits, if that is all there is to do; else goes on with [`write_ring`], from
-/// what has been done already.
+/// Gives the bytes to a waiting reader, if that completes the write; else goes on with [`write_ring`] behind the bytes
+/// that are done.
 #[inline(always)]
 pub fn write(
     caller: &Caller,
@@ -136,9 +140,9 @@ pub fn write(
     }
 }
 
-/// Gives what is written to the reader that waits first, if there is one and its call can be completed so: a plain
-/// `read` that takes it all, between two pages that are there. Otherwise the reader makes its call again, when the
-/// bytes are in the ring.
+/// Gives the bytes to the first waiting reader, if there is one and this completes its call: a plain `read` that takes
+/// all of them, between two pages that are present. Otherwise the reader makes its call again when the bytes are in the
+/// ring.
 fn hand_over(writer: ContainerId, memory: &mut Memory, tasks: &mut Tasks, inode: InodeId, from: Buffer) -> bool {
     let mut handed_over = false;
     tasks.wake_with(Channel::Pipe(inode.number()), 1, event::READABLE, |reader, wait| {
@@ -151,8 +155,8 @@ fn hand_over(writer: ContainerId, memory: &mut Memory, tasks: &mut Tasks, inode:
     handed_over
 }
 
-/// Writes from buffers to the ring what has not been written yet, one after the other. A call that may wait goes on until
-/// all is written, unless a signal comes between.
+/// Writes the remaining bytes from buffers to the ring, one buffer after the other. A call that may wait goes on until
+/// all bytes are written, unless a signal interrupts it.
 #[inline(never)]
 pub fn write_ring(
     caller: Caller,
@@ -163,7 +167,7 @@ pub fn write_ring(
     buffers: &[Buffer],
 ) -> Answer {
     let nonblocking = ring.flags.contains(OpenFlags::NONBLOCK);
-    // What has to go into the pipe at once; of more than that any part will do.
+    // The number of bytes that must go into the pipe at once; of a longer write any part will do.
     let together = match total(buffers) {
         total if total <= ATOMIC.into() => total,
         _ => 1,
@@ -183,8 +187,8 @@ pub fn write_ring(
     written(&caller, tasks, outcome, true)
 }
 
-/// Whether a ring has all pages for what goes into it at once, if these are several. The first of them is found or
-/// missed by the write itself, before anything is done.
+/// Whether a ring has all pages for the bytes that go into it at once, if these are several. The write itself finds the
+/// first page or lacks it before it has done anything.
 fn has_pages(memory: &mut Memory, ring: &Ring, together: u64) -> bool {
     const PAGE: u64 = PAGE_SIZE as u64;
     let vacant = ring.before.vacant(together);
@@ -192,8 +196,8 @@ fn has_pages(memory: &mut Memory, ring: &Ring, together: u64) -> bool {
     first == last || memory.object_page_or_new(ring.content, last, 0).is_ok()
 }
 
-/// There is no page for what is to be written next, when so much has been: the rest waits until the pipe has been
-/// emptied. `ENOMEM` if it is empty, for then there is not a frame left.
+/// Ends a write for whose next bytes there is no page, after `done` bytes: the rest waits until the pipe has been
+/// emptied. `ENOMEM` if it is empty, because then no frame is left.
 fn narrow(files: &mut Files, ring: &Ring, done: u64) -> Result<Step, Errno> {
     match files.tree.pipe_mut(ring.inode)?.narrow() {
         true => Step::short(done, pipe_wait(ring.inode, event::WRITABLE), ring.flags.contains(OpenFlags::NONBLOCK)),

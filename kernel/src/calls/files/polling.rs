@@ -1,8 +1,11 @@
 //! `poll` and `select`: waiting until one of several files is ready.
 //!
-//! Only the console, pipes, event counters and `epoll`s are ever not ready. A call that finds nothing takes a seat in the
-//! audience of each file that it asks about ([`containers::poll`]), parks, and is made again at the first event there, with
-//! the deadline that it had. The signal masks of `ppoll` and `pselect6` are in place while it waits.
+//! Only the console, pipes, event counters and `epoll`s are ever not ready. A call that finds no file ready takes a
+//! seat in the audience of each file that it asks about ([`containers::poll`]), parks, and is made again at the first
+//! event there, with its old deadline. The signal masks of `ppoll` and `pselect6` are in place while it waits.
+//!
+//! For example, a shell polls its terminal and a pipe: the call takes two seats; a write to the pipe wakes the thread,
+//! whose call finds the pipe ready, gives up both seats and returns 1.
 
 use super::{resources, watching};
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
@@ -28,7 +31,7 @@ const INVALID: u16 = 0x020;
 const READ_NORMAL: u16 = 0x040;
 const WRITE_NORMAL: u16 = 0x100;
 
-/// Events that are told whether they were asked for or not.
+/// Events that are reported even if the program has not asked for them.
 const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
 
 const MICROSECOND: u64 = 1_000;
@@ -48,12 +51,12 @@ struct PollFd {
     ready: u16,
 }
 
-/// What a descriptor is ready for.
+/// The events for which a descriptor is ready.
 fn readiness(descriptors: &Descriptors, files: &mut Files, console: &Console, fd: i32) -> u16 {
     descriptors.get(fd as u32).map_or(INVALID, |id| state(files, console, id))
 }
 
-/// What an open file is ready for.
+/// The events for which an open file is ready.
 pub(super) fn state(files: &mut Files, console: &Console, id: OpenFileId) -> u16 {
     let Ok(&OpenFile { inode: number, flags, .. }) = files.open.get(id) else { return INVALID };
     let Ok(inode) = files.tree.get(number) else { return INVALID };
@@ -62,7 +65,7 @@ pub(super) fn state(files: &mut Files, console: &Console, id: OpenFileId) -> u16
         Kind::Pipe { pipe, .. } => pipe_readiness(pipe, flags),
         Kind::Counter(counter, _) => ready(counter.count() > 0, counter.count() < COUNT_MAX),
         Kind::Device(Device::Console | Device::Tty) => ready(console.readable(), console.writable()),
-        // This goes no deeper than a chain of them may be long.
+        // The recursion is as deep as a chain of `epoll`s may be long, at most.
         Kind::Epoll(_) => ready(watching::any(files, console, number), false),
         _ => ready(true, true),
     }
@@ -74,7 +77,8 @@ fn ready(readable: bool, writable: bool) -> u16 {
     input | output
 }
 
-/// The same of a pipe's end, or both: a pipe can be written if a whole write of [`ATOMIC`] bytes finds room.
+/// The events for which a pipe's end, or both ends, are ready: a pipe can be written if a whole write of [`ATOMIC`]
+/// bytes finds room.
 fn pipe_readiness(pipe: &Pipe, flags: OpenFlags) -> u16 {
     let (reads, writes) = (flags.readable(), flags.writable());
     let hung_up = if reads && !pipe.has_writers() { HANG_UP } else { 0 };
@@ -82,27 +86,27 @@ fn pipe_readiness(pipe: &Pipe, flags: OpenFlags) -> u16 {
     ready(reads && !pipe.is_empty(), writes && pipe.room() >= ATOMIC) | hung_up | error
 }
 
-/// How long a call waits, and what is let through meanwhile.
+/// How long a call waits, and which signals it lets through meanwhile.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
-    /// When it gives up.
+    /// The time at which it gives up.
     pub deadline: Option<u64>,
-    /// The signal mask meanwhile.
+    /// The signal mask while it waits.
     pub mask: Option<u64>,
 }
 
-/// The deadline of a call that gives so many milliseconds in argument `n`, or a negative number for none.
+/// The deadline of a call whose argument `n` is a number of milliseconds, or negative for no deadline.
 pub(super) fn milliseconds(caller: &Caller, tasks: &mut Tasks, n: usize) -> Option<u64> {
     const MILLISECOND: u64 = 1_000_000;
     deadline(tasks, caller, u64::try_from(caller.int(n)).ok().map(|time| time * MILLISECOND))
 }
 
-/// The end of a call with `ready` if that is anything or the time is over.
+/// The answer `ready`, if that is not 0 or the deadline has passed.
 pub(super) fn end(ready: u64, patience: Patience) -> Option<Answer> {
     (ready > 0 || is_over(patience.deadline)).then(|| value(ready))
 }
 
-/// Prepares a thread that is about to wait: `EINTR` if a signal is there that the call lets through.
+/// Prepares a thread that is about to wait: `EINTR` if a signal is pending that the call lets through.
 pub(super) fn prepare(
     caller: &Caller,
     tasks: &mut Tasks,
@@ -122,7 +126,7 @@ pub(super) fn prepare(
     Ok(())
 }
 
-/// Parks the caller until there is an event at one of its seats, which are its wait's from now on.
+/// Parks the caller until there is an event at one of its seats, which its wait owns from now on.
 fn park(
     caller: &Caller,
     tasks: &mut Tasks,
@@ -136,12 +140,12 @@ fn park(
     Ok(Reply::Parked)
 }
 
-/// Gives up seats that are neither a wait's nor kept for the next visit.
+/// Gives up seats that neither a wait owns nor the next visit needs.
 fn give_up(tasks: &mut Tasks, seats: Option<PollId>) {
     seats.into_iter().for_each(|poll| tasks.give_up_poll(poll));
 }
 
-/// Has the caller be told of events on a descriptor.
+/// Takes a seat for the caller, so that events on a descriptor wake it.
 fn take_seat(
     caller: &Caller,
     tasks: &mut Tasks,
@@ -158,7 +162,7 @@ fn take_seat(
     Ok(())
 }
 
-/// The signal mask that a call may bring: `EINVAL` if it has another size than all masks.
+/// Reads the signal mask of a call that has one: `EINVAL` if its size is not that of a mask.
 pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u64) -> Result<Option<u64>, Errno> {
     match mask {
         0 => Ok(None),
@@ -169,9 +173,9 @@ pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u
 
 /// `poll(fds, count, milliseconds)`, `ppoll(fds, count, time, mask, mask size)`
 ///
-/// First it looks at each descriptor; if nothing is ready, it takes a seat for each. Both are done in as many visits as it
-/// takes. If others have been in the kernel in between, it looks once more when it takes the seats, and begins anew if there
-/// is something to be told.
+/// First it looks at each descriptor; if none is ready, it takes a seat for each. Both take as many visits as needed.
+/// If other threads have been in the kernel in between, the call looks once more when it takes the seats, and begins
+/// anew if a descriptor is ready.
 pub fn poll(
     caller: &Caller,
     memory: &mut Memory,
@@ -209,7 +213,8 @@ fn poll_on(
     if count > resources(caller, tasks)?.descriptors.limit() {
         return Err(Errno::EINVAL);
     }
-    // Descriptors that have been looked at, then beside all of them those that have a seat; and how many are ready.
+    // `next` counts the descriptors that have been looked at and, beyond all of them, those that have a seat; `ready`
+    // counts those that are ready.
     let (mut next, mut ready) = (place as u32, place >> 32);
     let all = count.next_multiple_of(PART as u32);
     let mut budget = Budget::of_a_visit();
@@ -258,7 +263,7 @@ fn poll_on(
     park(caller, tasks, console, patience, seats)
 }
 
-/// Where a call goes on, to be asked before its deadline is.
+/// The place at which a call goes on, read before its deadline is taken.
 fn place_ahead(caller: &Caller, tasks: &Tasks) -> u64 {
     let call = if caller.resumed { tasks.thread(caller.thread).and_then(|thread| thread.restart) } else { None };
     call.map_or(0, |call| call.place)
@@ -275,7 +280,7 @@ struct Part {
 const PART: usize = 64;
 
 impl Part {
-    /// Reads those from number `first` on, of `count` in all.
+    /// Reads the structures from number `first` on, of `count` in all.
     fn read(caller: &Caller, memory: &mut Memory, fds: u64, first: u32, count: u32) -> Result<Part, Errno> {
         let address = fds.wrapping_add(u64::from(first) * size_of::<PollFd>() as u64);
         let length = PART.min(count.saturating_sub(first) as usize);
@@ -284,7 +289,7 @@ impl Part {
         Ok(part)
     }
 
-    /// Puts down what each is ready for; returns how many are ready.
+    /// Writes the events for which each descriptor is ready into its structure; returns how many are ready.
     fn look(&mut self, descriptors: &Descriptors, files: &mut Files, console: &Console) -> u64 {
         let mut ready = 0;
         for entry in self.entries_mut() {
@@ -349,7 +354,7 @@ pub fn select(
             }
         }
     }
-    // The sets are written when the call ends; one that waits is made again and reads them again.
+    // The sets are written when the call ends; a call that waits is made again and reads them again.
     if ready > 0 || is_over(patience.deadline) {
         write_sets(caller, memory, &found)?;
     }
@@ -386,7 +391,7 @@ fn take_seats(
     Ok(())
 }
 
-/// In which of the sets a descriptor is.
+/// Which of the sets contain a descriptor.
 fn asked(sets: &Sets, fd: u32) -> [bool; 3] {
     let bit = 1_u64 << (fd % 64);
     [0, 1, 2].map(|set| sets[set].get(fd as usize / 64).is_some_and(|word| word & bit != 0))

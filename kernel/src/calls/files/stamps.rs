@@ -9,13 +9,13 @@ use crate::core::kernel::{Memory, Tasks};
 use ::files::attributes::nanoseconds;
 use ::files::{Errno, InodeId};
 
-/// In place of nanoseconds: the time now.
+/// The number of nanoseconds that stands for the current time.
 const UTIME_NOW: i64 = 0x3fff_ffff;
 
-/// In place of nanoseconds: leave it as it is.
+/// The number of nanoseconds that leaves a time as it is.
 const UTIME_OMIT: i64 = 0x3fff_fffe;
 
-/// `utimensat(directory, path, times, flags)`; without a path it is about the descriptor.
+/// `utimensat(directory, path, times, flags)`; without a path it sets the times of the descriptor's file.
 pub fn utimensat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
     let [_, path, times, flags, ..] = *caller.arguments;
     let times = match times {

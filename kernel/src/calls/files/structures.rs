@@ -1,4 +1,4 @@
-//! The structures in which `stat` and its kin tell what they know, laid out as in Linux.
+//! The structures that `stat` and its kin fill in, laid out as in Linux.
 
 use ::files::attributes::{Attributes, timespec};
 use ::files::{NAME_MAX, Places};
@@ -6,10 +6,10 @@ use containers::PAGE_SIZE;
 use containers::object::Account;
 use zerocopy::{Immutable, IntoBytes};
 
-/// Number of the one file system, as a device: major 0, as for all that have no disk.
+/// The device number of the one file system: major 0, as for every file system without a disk.
 const DEVICE_MINOR: u32 = 1;
 
-/// The unit in which files are best read and written.
+/// The best unit for reads and writes of files, in bytes.
 const BLOCK: u32 = 4096;
 
 /// `struct stat`
@@ -97,7 +97,7 @@ const _: () = assert!(size_of::<Stat>() == 144 && size_of::<Statx>() == 256 && s
 
 impl From<Attributes> for Statx {
     fn from(a: Attributes) -> Statx {
-        /// `STATX_BASIC_STATS`: all but the time of creation, which nobody has kept.
+        /// `STATX_BASIC_STATS`: all fields but the time of creation, which is not kept.
         const BASIC: u32 = 0x7ff;
         let time = |nanoseconds| {
             let (seconds, nanoseconds) = timespec(nanoseconds);
@@ -146,8 +146,8 @@ pub struct StatFs {
 }
 
 impl StatFs {
-    /// Of a file system in memory whose files have these pages and whose names these places, while `free` frames could
-    /// become a file's.
+    /// The description of a file system in memory whose files have these pages and whose names these places, while
+    /// `free` frames are left for files.
     pub fn new(files: Account, free: usize, places: Places) -> StatFs {
         /// `TMPFS_MAGIC`
         const TMPFS: u64 = 0x0102_1994;

@@ -1,6 +1,6 @@
 //! The table of the calls on files: each line names the subsystems that the call touches.
 //!
-//! The older calls are the `…at` calls with the working directory and no flags, and are made as such.
+//! The older calls are made as the `…at` calls, with the working directory and no flags.
 
 use super::{
     AT_FDCWD, attributes, copying, descriptors, devices, io, listing, locking, names, opening, polling, stamps,
@@ -15,7 +15,7 @@ use syscalls::Sysno;
 /// The working directory as an argument.
 const HERE: u64 = AT_FDCWD as u64;
 
-/// What `creat` opens with.
+/// The flags with which `creat` opens a file.
 const CREAT: u64 = OpenFlags::CREATE.union(OpenFlags::WRITE_ONLY).union(OpenFlags::TRUNCATE).bits() as u64;
 
 calls! {

@@ -1,4 +1,4 @@
-//! Moving bytes between one buffer in user memory and what is open.
+//! Moving bytes between one buffer in user memory and an open file.
 //!
 //! Regular files' bytes go from page to page. Those of devices go through a small buffer on the kernel
 //! stack, so that the device sees plain slices. Pipes are [`super::pipes`]'s business.
@@ -30,27 +30,27 @@ const DECISECOND: u64 = 100_000_000;
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Buffer {
-    /// Where.
+    /// Its address.
     pub address: u64,
-    /// How long, in bytes.
+    /// Its length in bytes.
     pub length: u64,
 }
 
 /// How far a transfer has come.
 pub struct Step {
-    /// Bytes; fewer than asked for if there were no more, or no more room.
+    /// How many bytes have been moved; fewer than asked for if there were no more, or no more room.
     pub done: u64,
-    /// What a call that wants more has to wait for, if it may wait.
+    /// The event that a call for more bytes has to wait for, if it may wait.
     pub wait: Option<Wait>,
 }
 
 impl Step {
-    /// So many bytes, and nothing to wait for.
+    /// `done` bytes, and nothing to wait for.
     pub fn done(done: u64) -> Result<Step, Errno> {
         Ok(Step { done, wait: None })
     }
 
-    /// So many bytes, and then this is to be waited for: `EAGAIN` if there are none and it may not be.
+    /// `done` bytes, and then a wait for an event: `EAGAIN` if there are no bytes and the call may not wait.
     pub fn short(done: u64, wait: Wait, nonblocking: bool) -> Result<Step, Errno> {
         match (done, nonblocking) {
             (0, true) => Err(Errno::EAGAIN),
@@ -65,27 +65,27 @@ pub fn pipe_wait(inode: InodeId, event: u32) -> Wait {
     Wait { bits: event, ..Wait::restart(Channel::Pipe(inode.number()), None) }
 }
 
-/// What a transfer works with.
+/// The subsystems that a transfer needs, and its parameters.
 pub struct Transfer<'a> {
-    /// Whose buffers.
+    /// The memory that the buffers are in.
     pub space: Space,
-    /// Where user memory and regular files' bytes are.
+    /// User memory and the bytes of regular files.
     pub memory: &'a mut Memory,
-    /// Where the files' sizes are.
+    /// The files, with their sizes.
     pub files: &'a mut Files,
-    /// The device that may have to be waited for.
+    /// The console, for which a call may have to wait.
     pub console: &'a mut Console,
-    /// Bytes that a file may have when it grows; none does that is read.
+    /// How many bytes a file may have when it grows; not used by reads.
     pub file_size: u64,
 }
 
 impl Bytes {
-    /// Whether they are the console's.
+    /// Whether these bytes are the console's.
     pub fn is_console(self) -> bool {
         matches!(self, Bytes::Device(Device::Console | Device::Tty))
     }
 
-    /// Instructions that it takes to move one of them, roughly.
+    /// How many instructions it takes to move one of these bytes, roughly.
     pub fn cost(self) -> u64 {
         match self {
             Bytes::Device(Device::Random | Device::Urandom) => RANDOM_COST,
@@ -94,12 +94,13 @@ impl Bytes {
         }
     }
 
-    /// Whether they are in a regular file: as on Linux, no signal's handler makes a transfer of them shorter.
+    /// Whether these bytes are in a regular file: as on Linux, a signal's handler does not cut a transfer of them
+    /// short.
     pub fn is_regular(self) -> bool {
         matches!(self, Bytes::Regular(_) | Bytes::WrittenOut(_))
     }
 
-    /// Whether they come and go in order: there are no positions.
+    /// Whether these bytes are a stream without positions.
     pub fn is_stream(self) -> bool {
         self.is_console() || matches!(self, Bytes::Pipe(_) | Bytes::Counter | Bytes::Epoll)
     }
@@ -113,7 +114,7 @@ pub fn failed(fault: Fault) -> Errno {
     }
 }
 
-/// The same where it was to be kept in a file: memory is the disk here.
+/// The errno of a failed transfer into a file: `ENOSPC` when files may take no more memory, which is the disk here.
 fn full(fault: Fault) -> Errno {
     match fault {
         Fault::Full => Errno::ENOSPC,
@@ -146,14 +147,14 @@ impl Transfer<'_> {
             Bytes::Device(Device::Console | Device::Tty) => return self.read_console(to, nonblocking, restarted),
             Bytes::Counter => return self.read_counter(opened.file.inode, to, nonblocking),
             Bytes::Directory => return Err(Errno::EISDIR),
-            // Those of a pipe go their own ways.
+            // `super::pipes` moves the bytes of a pipe.
             Bytes::Pipe(_) | Bytes::Epoll => return Err(Errno::EINVAL),
             Bytes::Proc(..) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Step::done(count)
     }
 
-    /// Fills a buffer with what `give` puts onto the stage.
+    /// Fills a buffer with the bytes that `give` puts into the small buffer on the stack.
     fn supply(&mut self, to: Buffer, mut give: impl FnMut(&mut [u8]) -> usize) -> Result<u64, Errno> {
         let mut stage = [0; STAGE];
         let mut done = 0;
@@ -236,7 +237,7 @@ impl Transfer<'_> {
             Bytes::Regular(object) => self.write_object(opened.file.inode, object, position, from)?,
             Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
             Bytes::Counter => return self.write_counter(opened.file.inode, from, nonblocking),
-            // Those of a pipe go their own ways.
+            // `super::pipes` moves the bytes of a pipe.
             Bytes::Pipe(_) | Bytes::Epoll => return Err(Errno::EINVAL),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
@@ -306,7 +307,7 @@ impl Transfer<'_> {
         Step::done(done)
     }
 
-    /// Writes bytes of the kernel's; returns how many found room.
+    /// Writes bytes from kernel memory; returns how many found room.
     fn put(&mut self, to: &Opened, position: u64, bytes: &[u8]) -> Result<usize, Errno> {
         match to.bytes {
             Bytes::Regular(object) => {

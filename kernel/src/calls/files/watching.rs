@@ -1,6 +1,6 @@
 //! `epoll` and `eventfd`.
 //!
-//! Of the files that an `epoll` watches, a call looks only at those in its ready list: see [`::files::watch`].
+//! A call looks only at the watched files in the `epoll`'s ready list, not at all of them: see [`::files::watch`].
 
 use super::polling::{ERROR, HANG_UP, Patience, end, milliseconds, prepare, read_mask, state};
 use super::{opened, resources_mut};
@@ -69,13 +69,13 @@ pub fn control(
     const ADD: i32 = 1;
     const REMOVE: i32 = 2;
     const CHANGE: i32 = 3;
-    /// What may be asked for together with `EPOLLEXCLUSIVE`: `EPOLLWAKEUP` and, of the events, input and output.
+    /// The flags that may be combined with `EPOLLEXCLUSIVE`: `EPOLLWAKEUP` and, of the events, input and output.
     const WITH_EXCLUSIVE: u32 = Wish::EXCLUSIVE | Wish::EDGE | 1 << 29 | (ERROR | HANG_UP) as u32 | 0x5;
     let (operation, fd) = (caller.int(1), caller.arguments[2] as u32);
     let mut wish = Wish { events: 0, data: 0 };
     if operation != REMOVE {
         let event = caller.read::<Event>(memory, caller.arguments[3])?;
-        // These two are told whether they are asked for or not.
+        // These two events are reported even if the program has not asked for them.
         wish.events = event.events | u32::from(ERROR | HANG_UP);
         wish.data = u64::from(event.data[0]) | u64::from(event.data[1]) << 32;
     }
@@ -100,7 +100,7 @@ pub fn control(
         REMOVE => return files.tree.remove_interest(epoll, name, source).and(DONE),
         _ => return Err(Errno::EINVAL),
     };
-    // There may be something to tell already.
+    // The file may be ready already.
     if wish.news(state(files, console, file.id).into()) != 0 {
         files.tree.make_ready(interest, &mut |told| Files::wake(tasks, told));
     }
@@ -110,7 +110,7 @@ pub fn control(
     DONE
 }
 
-/// Whether an `epoll` has anything to tell. What has not leaves its ready list.
+/// Whether an `epoll` has an event to report. Files without one leave its ready list.
 pub(super) fn any(files: &mut Files, console: &Console, epoll: InodeId) -> bool {
     while let Ok(Some((first, _))) = files.tree.ready(epoll) {
         let Some(&Interest { file, wish, .. }) = files.tree.interest(first) else { return false };
@@ -141,7 +141,8 @@ pub fn wait(
     let epoll = opened(caller, tasks, files, caller.int(0))?.file.inode;
     let most = u64::try_from(caller.int(2)).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
     let told = tell(caller, memory, files, console, epoll, most)?;
-    // What was left, or is told of as long as it is so, is for the next of those who wait here.
+    // Files that were left in the list, or that are reported as long as they are ready, are for the next thread that
+    // waits here.
     if told > 0 && files.tree.ready(epoll)?.is_some() {
         Files::wake(tasks, Told::Epoll(epoll));
     }
@@ -154,7 +155,7 @@ pub fn wait(
     Ok(Reply::Parked)
 }
 
-/// Tells a program what is in the ready list, `most` events at most, each interest once; returns how many events.
+/// Reports the events in the ready list to a program, at most `most` and one for each interest; returns how many.
 fn tell(
     caller: &Caller,
     memory: &mut Memory,
@@ -163,7 +164,7 @@ fn tell(
     epoll: InodeId,
     most: u64,
 ) -> Result<u64, Errno> {
-    // What is told of as long as it is so joins the list again, behind this one.
+    // An interest that is reported as long as its file is ready joins the list again, behind this one.
     let last = files.tree.ready(epoll)?.map(|(_, last)| last);
     let mut told = 0;
     while told < most

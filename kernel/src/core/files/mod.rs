@@ -54,7 +54,7 @@ pub struct Files {
     revealed: BTreeMap<u32, [InodeId; 2]>,
 }
 
-/// Where an open file's bytes are.
+/// The place of an open file's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bytes {
     /// In a regular file.
@@ -85,7 +85,7 @@ pub struct Opened {
     pub id: OpenFileId,
     /// Its offset and flags at this moment.
     pub file: OpenFile,
-    /// What can be read and written.
+    /// The bytes that can be read and written.
     pub bytes: Bytes,
 }
 

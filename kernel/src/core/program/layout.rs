@@ -39,9 +39,9 @@ pub const PROGRAMS_END: u64 = USER_END - PAGE - STACK_ROOM - ((1 << STACK_BITS) 
 pub struct Layout {
     /// By how much the program is moved if it can go anywhere.
     pub base: u64,
-    /// Where the stack ends.
+    /// The end of the stack.
     pub stack_top: u64,
-    /// Where `mmap` begins to look for room, downwards.
+    /// The address from which `mmap` looks for room, downwards.
     pub mappings_end: u64,
     /// How far behind the program its heap begins.
     pub heap_distance: u64,
