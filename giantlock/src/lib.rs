@@ -50,11 +50,10 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p giantlock --release --test loom   # the models
 //! giantlock/weaken.sh                                                    # every ordering is needed
 //! ```
-//! The models (`tests/loom.rs`) take two and three CPUs through the interleavings and stale reads
-//! that the memory model permits, up to a bound on preemptions. `weaken.sh` takes the orderings of the
-//! algorithms away one at a time, and expects a model to fail each time. Loom treats a sequentially
-//! consistent access as acquire and release and no more; what the rest of it is good for is argued at
-//! [`GiantLock::release`].
+//! The models (`tests/loom.rs`) take two and three CPUs through the interleavings and stale reads that the memory model
+//! permits, up to a bound on preemptions. `weaken.sh` takes the orderings of the algorithms away one at a time, and
+//! expects a model to fail each time. Loom treats a sequentially consistent access as acquire and release and no more;
+//! [`GiantLock::release`] argues what the rest of it ensures.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! First come, first served: in what order, and how far anyone is overtaken.
+//! First come, first served: the order of grants, and how often a waiter is overtaken.
 //!
 //! A CPU has not asked before it calls `acquire`, and has asked at the latest when its hook is first
 //! called. So a visit is stamped before the call, when it has surely asked, and when it is granted.
@@ -56,8 +56,8 @@ fn record<L: QueueLock + Sync>() -> Vec<Visit> {
     visits
 }
 
-/// Nobody who had not yet called when another had surely asked is granted before it, and between
-/// request and grant lie at most N−1 acquisitions by others.
+/// A CPU that calls after another CPU has surely asked is granted after it, and at most N−1 acquisitions by other CPUs
+/// lie between request and grant.
 fn order_and_bound<L: QueueLock + Sync>() {
     const { assert!(L::FAIR) };
     let visits = record::<L>();
@@ -102,7 +102,7 @@ per_algorithm! {
     clh: Clh { order_and_bound, a_queue_is_served_in_order }
 }
 
-/// A waiter that is tired from its first round on, and tells of it.
+/// A waiter that is tired from its first round on, and signals each round.
 struct Tired<Round>(Round);
 
 impl<Round: FnMut()> Wait for Tired<Round> {
@@ -143,7 +143,7 @@ fn tas_is_handed_to_who_is_tired() {
     assert_eq!(lock.ask(cpu(0)), Ok(1), "nobody is tired any more");
 }
 
-/// CPUs that are tired come by turns: at most N acquisitions by others after the claim.
+/// CPUs that are tired take turns: at most N acquisitions by other CPUs follow a claim.
 ///
 /// An owner counts itself only after it has acquired the lock. So a claim is judged only if it was made while the owner had
 /// counted itself, and had not counted the end of its visit: all acquisitions before the claim are counted then.
@@ -176,7 +176,7 @@ fn tas_does_not_starve_who_is_tired() {
                             judged.fetch_add(1, Relaxed);
                             most.fetch_max(granted - claimed, Relaxed);
                         }
-                        // Meanwhile others ask.
+                        // Other CPUs ask in the meantime.
                         idle();
                         *count += 1;
                         ends.fetch_add(1, SeqCst);
@@ -191,7 +191,7 @@ fn tas_does_not_starve_who_is_tired() {
     assert!(judged > 0 && most <= CPUS as u64, "{most} acquisitions after one of {judged} claims, of {CPUS} CPUs");
 }
 
-/// Test-and-set has no bound for others: whoever is quick overtakes a waiter as often as it likes.
+/// Test-and-set has no bound for waiters that are not tired: a quick CPU overtakes one as often as it likes.
 #[test]
 fn tas_starves() {
     const { assert!(!Tas::FAIR) };

@@ -1,4 +1,4 @@
-//! What one CPU at a time sees: depth, owner, and bugs that are caught.
+//! One CPU at a time: depth, owner, and bugs that are caught.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn depth_and_owner<L: QueueLock>() {
     assert_eq!((lock.owner(), lock.depth(), lock.holder()), (None, 0, None));
 }
 
-/// All CPUs in turn, in changing order: each finds the lock as the one before left it.
+/// All CPUs in turn, in changing order: each finds the lock as the last CPU left it.
 fn all_cpus_in_turn<L: QueueLock>() {
     let lock = GiantLock::<L>::default();
     for step in [1, 3, 7, 31] {

@@ -21,7 +21,7 @@ use loom::{hint, thread};
 struct Shared<L> {
     lock: GiantLock<L>,
     value: UnsafeCell<Vec<u8>>,
-    /// What the tests let CPUs tell each other outside the lock.
+    /// Words through which the tests' CPUs communicate outside the lock.
     asked: AtomicBool,
     request: AtomicBool,
     answer: AtomicBool,
@@ -34,7 +34,8 @@ impl<L: QueueLock> Shared<L> {
         Arc::new(Shared { lock, value, asked: no(), request: no(), answer: no() })
     }
 
-    /// Lets `work` at the value. The caller holds the lock; loom objects if that does not keep others out.
+    /// Calls `work` with the value. The caller holds the lock; loom fails the test if that does not keep other CPUs
+    /// out.
     fn with<R>(&self, work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         // SAFETY: loom ends the test before two could have the value at once.
         self.value.with_mut(|value| work(unsafe { &mut *value }))
@@ -79,7 +80,7 @@ fn waiter(mut duties: impl FnMut()) -> impl FnMut() {
 /// More preemptions than a run of a small model has steps.
 const EVERY: usize = 250;
 
-/// Explores with at most so many preemptions (`LOOM_MAX_PREEMPTIONS` overrides).
+/// Explores with a bound on preemptions (`LOOM_MAX_PREEMPTIONS` overrides it).
 fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
@@ -106,7 +107,7 @@ fn two_cpus_twice<L: QueueLock + Send + Sync + 'static>() {
     });
 }
 
-/// The same for a queue of three: a hand-over while another CPU is just asking.
+/// Mutual exclusion, visibility and progress for a queue of three: a hand-over while another CPU is just asking.
 fn three_cpus<L: QueueLock + Send + Sync + 'static>() {
     model(3, || {
         let shared = run::<3, L>(|shared, id| shared.visit(id, &mut waiter(|| {})));
@@ -114,7 +115,7 @@ fn three_cpus<L: QueueLock + Send + Sync + 'static>() {
     });
 }
 
-/// Inner acquisitions never wait and inner releases let nobody in.
+/// Inner acquisitions never wait and inner releases let no CPU in.
 fn recursion<L: QueueLock + Send + Sync + 'static>() {
     model(EVERY, || {
         let shared = run::<2, L>(|shared, id| {
@@ -192,10 +193,10 @@ fn a_deaf_waiter_hangs_both<L: QueueLock + Send + Sync + 'static>() {
     shootdown::<L>(false);
 }
 
-/// CPUs that halt while they wait and are woken by who gives the lock away: the order of operations of the
-/// kernel's strategy (`Waiter` and `leave` in kernel/src/strategies/giant.rs).
+/// CPUs that halt while they wait and are woken by the CPU that gives the lock away: the order of operations of the
+/// kernel's strategy (`Waiter` in kernel/src/strategies/waiting.rs and `leave` in giant.rs beside it).
 struct Halting {
-    /// CPUs that are about to halt, or have; a bit for each.
+    /// CPUs that have halted or are about to; a bit for each.
     halted: AtomicU32,
     /// The interrupt that wakes a CPU: it stays until it has been taken.
     interrupts: [AtomicBool; 3],
@@ -220,7 +221,7 @@ impl Halting {
         }
     }
 
-    /// CPU `id` has given the lock away.
+    /// Wakes the next CPU if it sleeps: CPU `id` has given the lock away.
     fn wake<L: QueueLock>(&self, lock: &GiantLock<L>, id: u8) {
         let halted = self.halted.load(SeqCst);
         if halted != 0 {
@@ -258,7 +259,7 @@ impl Wait for Sleeper<'_> {
     }
 }
 
-/// Nobody sleeps on while it is his turn.
+/// No CPU sleeps on when its turn has come.
 fn halting<const CPUS: u8, L: QueueLock + Send + Sync + 'static>(preemptions: usize, fence_first: bool) {
     model(preemptions, move || {
         let interrupts = core::array::from_fn(|_| AtomicBool::new(false));
@@ -286,7 +287,7 @@ fn a_halted_waiter_is_woken<L: QueueLock + Send + Sync + 'static>() {
     halting::<2, L>(EVERY, true);
 }
 
-/// Of two that sleep, each is woken in its turn.
+/// Of two CPUs that sleep, each is woken in its turn.
 fn the_next_of_two_is_woken<L: QueueLock + Send + Sync + 'static>() {
     halting::<3, L>(2, true);
 }

@@ -38,7 +38,7 @@ fn exclusion<L: QueueLock + Sync>() {
     println!("{}: {} of {} visits contended", L::NAME, contended.into_inner(), CPUS as u64 * VISITS);
 }
 
-/// Nested acquisitions keep the others out until the last one is released.
+/// Nested acquisitions keep other CPUs out until the last one is released.
 fn recursion<L: QueueLock + Sync>() {
     let guarded = Guarded::<L, [u64; 2]>::default();
     thread::scope(|scope| {
@@ -67,11 +67,11 @@ fn recursion<L: QueueLock + Sync>() {
     assert_eq!(guarded.into_inner(), [CPUS as u64 * (VISITS / 4); 2]);
 }
 
-/// Each owner interrupts all others and waits, inside the lock, until all have answered: what a TLB
-/// shootdown does. It ends only because those who spin answer too.
+/// Each owner interrupts all other CPUs and waits, inside the lock, until all have answered, as a TLB shootdown does.
+/// It ends only because CPUs that spin answer too.
 fn waiters_answer<L: QueueLock + Sync>() {
     let guarded = Guarded::<L, u64>::default();
-    // Per CPU: a request stands, and whether the CPU has come to its end (and so is out of it).
+    // Per CPU: whether a request is pending, and whether the CPU has finished (and is not asked any more).
     let requests: [AtomicBool; CPUS] = Default::default();
     let finished: [AtomicBool; CPUS] = Default::default();
     let shootdowns = VISITS / 40;

@@ -1,4 +1,4 @@
-//! What the host tests share: a lock with something to guard, and each test once per algorithm.
+//! Shared by the host tests: a lock with a value to guard, and a macro that makes each test once per algorithm.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use giantlock::{Acquired, Cpu, GiantLock, QueueLock, Wait};
@@ -9,7 +9,7 @@ pub(crate) fn cpu(id: usize) -> Cpu {
     Cpu::new(id as u8).expect("tests use ids that exist")
 }
 
-/// What a test's CPU does while it waits: there are more of them than the host has.
+/// The hook of a test's CPU while it waits: a test has more CPUs than the host.
 pub(crate) fn idle() {
     std::thread::yield_now();
 }
@@ -26,7 +26,7 @@ pub(crate) struct Guarded<L: QueueLock, T> {
 unsafe impl<L: QueueLock + Sync, T: Send> Sync for Guarded<L, T> {}
 
 impl<L: QueueLock, T> Guarded<L, T> {
-    /// One visit: takes the lock, lets `work` at the value, gives the lock back.
+    /// One visit: takes the lock, calls `work` with the value, releases the lock.
     pub(crate) fn with<R>(&self, cpu: Cpu, wait: &mut impl Wait, work: impl FnOnce(&mut T, Acquired) -> R) -> R {
         let acquired = self.lock.acquire(cpu, wait);
         assert_eq!(acquired.depth, 1);

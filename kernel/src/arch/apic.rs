@@ -1,9 +1,9 @@
 //! This CPU's local APIC: acknowledging interrupts, and the one-shot timer.
 //!
-//! Registers are in memory, or model-specific in x2APIC mode: where the firmware has left the APIC in
-//! that mode and, with several CPUs, wherever there is one, for its ids have more than eight bits. The
-//! timer is armed with a distance in ticks of the time-stamp counter: where the APIC compares with that
-//! counter itself (TSC deadline) that is all, elsewhere the APIC's own count is scaled, once measured.
+//! The registers are in memory, or model-specific ones in x2APIC mode: if the firmware has left the APIC in that mode
+//! or, with several CPUs, whenever the CPU has it, because its ids have more than eight bits. The timer is armed with a
+//! distance in ticks of the time-stamp counter. If the APIC compares with that counter itself (TSC deadline) this is
+//! all; otherwise the distance is scaled to the APIC's own count, whose frequency is measured once.
 
 use super::clock::{self, rdtsc};
 use super::cpu::{Features, features};

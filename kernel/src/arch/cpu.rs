@@ -145,7 +145,7 @@ pub fn burn(instructions: u64) {
     }
 }
 
-/// What `AT_HWCAP` tells: the features of CPUID leaf 1 in edx.
+/// The value of `AT_HWCAP`: the features of CPUID leaf 1 in edx.
 pub fn hardware_capabilities() -> u64 {
     // Every 64-bit CPU has the leaf.
     core::arch::x86_64::__cpuid(1).edx.into()

@@ -338,7 +338,7 @@ impl PhysicalMemory for Frames {
         assert!(offset.is_multiple_of(4), "a word at {offset} is not aligned");
         let at = self.bytes(frame, offset..offset + 4).cast::<u32>();
         if cfg!(feature = "smp") {
-            // SAFETY: an aligned word in a frame in use; what user threads do to it, they do as a CPU does it.
+            // SAFETY: an aligned word in a frame in use; user threads access it by instructions of a CPU, outside Rust.
             let word = unsafe { AtomicU32::from_ptr(at) };
             word.fetch_update(SeqCst, SeqCst, |old| Some(change(old))).unwrap_or_else(|old| old)
         } else {

@@ -53,8 +53,8 @@ impl Ranges {
         self.replace(first, last, &[(start, end)])
     }
 
-    /// Takes a range out. If that would split one more range than the list can hold, all of that range
-    /// is taken out.
+    /// Takes a range out. If the list has no room for the two parts of a range that this splits, the whole of the split
+    /// range is taken out.
     pub fn remove(&mut self, range: &Range<u64>) {
         let mut at = 0;
         while at < self.length {

@@ -137,7 +137,7 @@ pub fn is_asked(cpu: &InKernel) -> bool {
     ASKED.load(Acquire) & CpuSet::only(super::cpulocal::number(cpu)).0 != 0
 }
 
-/// Does what another CPU has asked of this one, if anything.
+/// Answers another CPU's request to this one, if there is any.
 pub fn answer(cpu: &InKernel) -> Answer {
     if !is_asked(cpu) {
         return Answer::Nothing;

@@ -286,8 +286,7 @@ fn measure(cpu: &InKernel) {
     let cost = clock::rdtsc() - before;
     ON.store(0, Relaxed);
     let bytes = NEXT.get(cpu).replace(start) - start;
-    // SAFETY: what was written just now, in this CPU's ring; and the header's word, which only the boot
-    // writes.
+    // SAFETY: records written just now, in this CPU's ring; and the header's word, which only the boot writes.
     unsafe {
         core::ptr::write_bytes(start as *mut u8, 0, bytes as usize);
         *header(layout::COST_WORD) = cost;

@@ -11,8 +11,8 @@
 //! | 2 | the device that interrupted, and this CPU's notes (`arch::deferred`) |
 //!
 //! The [strategy](Strategy) is asked when the level rises to 1 and told when it falls to 0. It decides which CPUs may
-//! be in the kernel at the same time. With one CPU (`up`) there is nothing to decide; with several, for example, the
-//! giant lock (`giant`) lets in one CPU at a time.
+//! be in the kernel at the same time. With one CPU (`up`) there is nothing to decide; with several, the giant lock
+//! (`giant`) lets in one CPU at a time.
 //!
 //! For example, a thread calls `read` while another CPU is in the kernel. Its CPU rises to level 1, asks for the giant
 //! lock and spins. When it has the lock it makes the call; a timer interrupt in the middle of that is level 2, which

@@ -17,7 +17,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use syscalls::Sysno;
 
-/// Makes a call, and returns what [`conclude`] makes of its answer.
+/// A function that makes a call and returns its answer as [`conclude`] encodes it.
 type Make = fn(&SystemCall, &mut Kernel) -> u64;
 
 /// An entry of the table: one call.

@@ -1,4 +1,4 @@
-//! Signals by number, and what a process does on each.
+//! Signals by number, and a process's action for each.
 
 use alloc::rc::Rc;
 use containers::signals::bit;

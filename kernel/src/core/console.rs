@@ -240,7 +240,7 @@ impl Console {
         }
     }
 
-    /// Sends what is still waiting, at the end of the run.
+    /// Sends the output that is still waiting, at the end of the run.
     pub fn flush(&mut self) {
         serial::flush(PATIENCE);
     }

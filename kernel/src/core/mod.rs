@@ -2,11 +2,11 @@
 //! example, `read` on an empty pipe is a system call's business; parking the thread and switching to the next one are
 //! the core's.
 //!
-//! Its rooms, from the ground up; none names one that comes after it (`xtask/tests/layers.rs` reads this list):
+//! Its modules, from the ground up; no module names a later one (`xtask/tests/layers.rs` reads this list):
 //!
-//! 1. `actions`: signals by number, and what a process does on each
-//! 2. `process`: what a process holds
-//! 3. `signals`: signals that are sent, and masks
+//! 1. `actions`: signals by number, and a process's action for each
+//! 2. `process`: the resources of a process
+//! 3. `signals`: sending signals, and masks
 //! 4. `console`: the terminal
 //! 5. `files`: names, open files, `/proc`
 //! 6. `messages`: messages between processes
@@ -14,13 +14,13 @@
 //! 8. `elf`: programs as files
 //! 9. `packages`: resident native programs
 //! 10. `statistics`: counts without a better home
-//! 11. `kernel`: all of that in one object
-//! 12. `schedule`: which thread a CPU runs
-//! 13. `work`: what interrupts have left to do
+//! 11. `kernel`: the kernel's state, all of the above in one object
+//! 12. `schedule`: the scheduler: chooses the thread that a CPU runs
+//! 13. `work`: deferred work of interrupts
 //! 14. `program`: starting programs
 //! 15. `lifecycle`: ends of threads and processes
-//! 16. `delivery`: signals as they come to a thread
-//! 17. `shortage`: when memory ends
+//! 16. `delivery`: delivering signals to a thread
+//! 17. `shortage`: out of memory: which process is killed
 //! 18. `trap`: exceptions of programs
 
 pub mod actions;

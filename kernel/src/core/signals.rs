@@ -191,9 +191,9 @@ fn interrupt_wait(tasks: &mut Tasks, id: ThreadId) {
     let open_with = |wanted: fn(Effect) -> bool| with_effect(tasks, thread.process, tasks.open(thread), wanted);
     match wait.channel {
         Channel::Stopped(_) => {}
-        // A parent that has lent its container to a child waits on, unless it is to end.
-        // It has its child: the call is not to be made again, whatever comes before the end.
-        // Nor is there a call to be made again of a thread that waits for the end of a fork.
+        // A parent that has lent its container to a child waits on, unless it is to end. It has its child: the call is
+        // not to be made again, whatever comes before the end. A thread that waits for the end of a fork has no call to
+        // be made again, either.
         Channel::Leaving(_) | Channel::Forking(_) if open_with(|effect| effect == Effect::Ends) != 0 => {
             let how = wait.woken;
             tasks.resume(id, how)

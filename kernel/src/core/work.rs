@@ -22,7 +22,7 @@ fn take_apart(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
     }
 }
 
-/// Does what interrupts have left to do.
+/// Does the work that interrupts have left.
 pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
     let now = clock::nanoseconds();
     kernel.tasks.sample_load(now);

@@ -76,7 +76,7 @@ calls! {
     getcwd => names::getcwd(c, memory, tasks, files),
     getdents64: LONG => listing::getdents(c, memory, tasks, files),
 
-    // Calls on what files are, and on descriptors.
+    // Calls on attributes of files, and on descriptors.
     stat => attributes::fstatat(&c.with(&[HERE, c.arguments[0], c.arguments[1], 0, 0, 0]), memory, tasks, files),
     lstat => attributes::fstatat(&c.with(&[HERE, c.arguments[0], c.arguments[1], attributes::AT_SYMLINK_NOFOLLOW, 0, 0]), memory, tasks, files),
     newfstatat => attributes::fstatat(c, memory, tasks, files),

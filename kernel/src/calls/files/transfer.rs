@@ -272,8 +272,8 @@ impl Transfer<'_> {
         Step::done(done)
     }
 
-    /// Copies from a file to what is open, through the kernel: up to `count` bytes, fewer at the end of the
-    /// one or for want of room in the other.
+    /// Copies from a file to an open file, through the kernel: up to `count` bytes, fewer at the end of the source or
+    /// if the target has no room.
     pub fn copy(
         &mut self,
         (from, from_position): (ObjectId, u64),

@@ -170,7 +170,7 @@ fn map_segments(
     Ok(base)
 }
 
-/// The auxiliary vector but for what lies on the stack (System V ABI, section 3.4.3).
+/// The auxiliary vector, without the entries that point to the stack (System V ABI, section 3.4.3).
 fn auxiliary(program: &Program, base: u64) -> [(u64, u64); 14] {
     let headers = if program.headers == 0 { 0 } else { program.headers + base };
     [
