@@ -37,6 +37,7 @@ pub use memory::object::{ObjectId, Purpose};
 pub use memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 pub use memory::region::{Backing, Label, Region, Regions, Rights, Traits};
 pub use memory::user::Space;
+pub use memory::weight::Weighing;
 pub use memory::{GlobalDirectory, Memory, NoMemory};
 pub use memory::{container, directory, fault, fork, mapping, object, physical, region, teardown, user};
 pub use tasks::Tasks;

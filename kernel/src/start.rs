@@ -10,6 +10,7 @@ use crate::core::messages::Messages;
 use crate::core::packages::{DIRECTORY, Packages};
 use crate::core::program::{self, FirstError};
 use crate::core::random::Random;
+use crate::core::search::Search;
 use crate::core::statistics::Statistics;
 use crate::options::Options;
 use crate::{calls, statistics};
@@ -43,6 +44,7 @@ pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Opt
         random: Random::new(options.seed, !options.fixed_places),
         statistics: Statistics { wanted: options.statistics, ..Statistics::default() },
         first: None,
+        search: Search::default(),
         upcalls: Upcalls {
             child_ended: calls::processes::child_ended,
             tell_rest: calls::time::tell_rest,

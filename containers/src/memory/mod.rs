@@ -16,7 +16,7 @@ pub mod physical;
 pub mod region;
 pub mod teardown;
 pub mod user;
-mod weight;
+pub mod weight;
 
 use self::directory::{Root, TABLE, WINDOW, slot};
 use crate::arena::{Arena, Full};

@@ -1,33 +1,81 @@
 //! What the end of a container would give back: for whoever has to choose one when memory ends.
 
+use crate::budget::Budget;
 use crate::memory::Memory;
 use crate::memory::container::ContainerId;
-use crate::memory::directory::{self, OBJECT, frame_of};
+use crate::memory::directory::{self, OBJECT, Root, frame_of};
 use crate::memory::object::Purpose;
 use crate::memory::physical::{PhysicalMemory, Translation};
-use crate::memory::region::{Backing, Region};
+use crate::memory::region::{Backing, COST_OF_A_LOOK, Region};
+use core::ops::Range;
+
+/// How far it has been counted what the end of a container gives back.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighing {
+    container: ContainerId,
+    /// The address from which on pages are still to be counted.
+    next: u64,
+    frames: usize,
+}
+
+impl Weighing {
+    /// The container.
+    pub fn container(&self) -> ContainerId {
+        self.container
+    }
+
+    /// Frames counted so far.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+}
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Frames that would be free if a container ended: its page tables, the pages that it shares with no other, and
-    /// those of shared memory that nobody else has entered. Pages of files stay, for the files do. What its regions take
-    /// of the kernel's heap counts as well.
-    pub fn gives_back(&self, id: ContainerId) -> usize {
-        let Some(container) = self.container(id) else { return 0 };
-        let mut frames = container.usage().tables as usize + container.regions.frames();
-        for region in container.regions.iter() {
-            let Some((root, range)) = self.reach(id, region.start..region.end) else { continue };
-            let shared = self.is_shared_memory(region);
-            directory::each_entry(&self.physical, root, range, &mut |entry| {
-                // An object has a reference of its own to each of its pages.
-                let alone = match entry.flags().contains(OBJECT) {
-                    true if shared => 2,
-                    true => return,
-                    false => 1,
-                };
-                let references = frame_of(entry).map(|frame| self.physical.references(frame));
-                frames += usize::from(references == Some(alone));
+    /// Begins to count the frames that would be free if a container ended: its page tables, the pages that it shares with
+    /// no other, and those of shared memory that no other has entered. Pages of files stay, for the files do. What its
+    /// regions take of the kernel's heap counts as well.
+    pub fn begin_to_weigh(&self, id: ContainerId) -> Option<Weighing> {
+        let container = self.container(id)?;
+        let frames = container.usage().tables as usize + container.regions.frames();
+        Some(Weighing { container: id, next: 0, frames })
+    }
+
+    /// Goes on counting until the budget is spent; whether all is counted, which it is if the container has ended.
+    pub fn weigh(&self, weighing: &mut Weighing, budget: &mut Budget) -> bool {
+        let id = weighing.container;
+        let Some(container) = self.container(id) else { return true };
+        for region in container.regions.runs_from(weighing.next).flatten() {
+            if budget.is_spent() {
+                return false;
+            }
+            budget.spend(COST_OF_A_LOOK);
+            let reached = self.reach(id, region.start.max(weighing.next)..region.end).and_then(|(root, range)| {
+                let end = directory::affordable(&self.physical, root, range.clone(), budget);
+                weighing.frames += self.sole_frames(region, root, range.start..end);
+                (end < range.end).then_some(end)
             });
+            weighing.next = reached.unwrap_or(region.end);
+            if reached.is_some() {
+                return false;
+            }
         }
+        true
+    }
+
+    /// Frames in a range of a region, not empty, that its container shares with no other.
+    fn sole_frames(&self, region: &Region, root: Root, range: Range<u64>) -> usize {
+        let shared = self.is_shared_memory(region);
+        let mut frames = 0;
+        directory::each_entry(&self.physical, root, range, &mut |entry| {
+            // An object has a reference of its own to each of its pages.
+            let alone = match entry.flags().contains(OBJECT) {
+                true if shared => 2,
+                true => return,
+                false => 1,
+            };
+            let references = frame_of(entry).map(|frame| self.physical.references(frame));
+            frames += usize::from(references == Some(alone));
+        });
         frames
     }
 

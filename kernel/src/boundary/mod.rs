@@ -164,8 +164,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
             Choice::Idle => true,
             Choice::LacksDirectory(thread) => {
                 shortage::relieve_directory(kernel, cpu, thread);
-                kernel.tasks.attention.insert(here);
-                continue;
+                false
             }
         };
         if !goes_on {

@@ -10,6 +10,7 @@ use super::messages::Messages;
 use super::packages::Packages;
 pub use super::process::Tasks;
 use super::random::Random;
+use super::search::Search;
 use super::statistics::Statistics;
 use crate::arch::debugcon;
 pub use crate::arch::physical::Memory;
@@ -40,6 +41,8 @@ pub struct Kernel {
     pub first: Option<ProcessId>,
     /// Functions of the layers above, which the core calls.
     pub upcalls: Upcalls,
+    /// The search for the process to kill when memory ends.
+    pub search: Search,
 }
 
 /// A function that receives one statistic, by its name.

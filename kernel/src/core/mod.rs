@@ -14,14 +14,15 @@
 //! 8. `elf`: programs as files
 //! 9. `packages`: resident native programs
 //! 10. `statistics`: counts without a better home
-//! 11. `kernel`: the kernel's state, all of the above in one object
-//! 12. `schedule`: the scheduler: chooses the thread that a CPU runs
-//! 13. `work`: deferred work of interrupts
-//! 14. `program`: starting programs
-//! 15. `lifecycle`: ends of threads and processes
-//! 16. `delivery`: delivering signals to a thread
-//! 17. `shortage`: out of memory: which process is killed
-//! 18. `trap`: exceptions of programs
+//! 11. `search`: the search for the process to kill when memory ends, as far as it has come
+//! 12. `kernel`: the kernel's state, all of the above in one object
+//! 13. `schedule`: the scheduler: chooses the thread that a CPU runs
+//! 14. `work`: deferred work of interrupts
+//! 15. `program`: starting programs
+//! 16. `lifecycle`: ends of threads and processes
+//! 17. `delivery`: delivering signals to a thread
+//! 18. `shortage`: out of memory: which process is killed
+//! 19. `trap`: exceptions of programs
 
 pub mod actions;
 pub mod console;
@@ -36,6 +37,7 @@ pub mod process;
 pub mod program;
 pub mod random;
 pub mod schedule;
+pub mod search;
 pub mod shortage;
 pub mod signals;
 pub mod statistics;

@@ -2,6 +2,7 @@
 //!
 //! A call that finds no frame returns an error. A page fault has no caller to tell, so the kernel kills a process: the
 //! one whose end gives back most, whichever process it was that touched the page. Then the instruction is made again.
+//! The search for that process may take several visits ([`search`](super::search)); the access is made again in between.
 //! This does not wait for anything: what a process had is free when [`lifecycle::end_process`] returns, or is taken
 //! apart in the next rounds; and each round leaves one process fewer, so it ends.
 //!
@@ -14,10 +15,12 @@
 use super::kernel::Kernel;
 use super::process::{Name, Resources};
 use super::schedule::this_cpu;
+use super::search::{Candidate, Search};
 use super::{lifecycle, signals};
+use crate::arch::clock;
 use ::files::Kind;
 use ::files::inode::Inode;
-use containers::{Budget, Container, ContainerId, Ending, ObjectId, Process, ProcessId, State, ThreadId};
+use containers::{Budget, ContainerId, Ending, ObjectId, Process, ProcessId, State, ThreadId, Weighing};
 use core::fmt;
 use cpulocal::InKernel;
 
@@ -39,14 +42,6 @@ impl fmt::Display for Need {
     }
 }
 
-/// A process that may be killed.
-struct Candidate {
-    process: ProcessId,
-    container: ContainerId,
-    /// Frames that its end gives back.
-    frames: usize,
-}
-
 /// A process's name and number, as the log shows them.
 struct Who(Name, u32);
 
@@ -60,16 +55,28 @@ fn who(kernel: &Kernel, id: ProcessId) -> Who {
     Who(kernel.tasks.process(id).map(|process| process.resources.name).unwrap_or_default(), id.number())
 }
 
+/// After so many nanoseconds without a fault that found no frame, a search begins anew: there was memory meanwhile.
+const STALE: u64 = 10_000_000_000;
+
 /// Kills the process whose end gives back most, which may be the asking thread's own: the thread needs a frame, and
-/// there is none.
+/// there is none. If the search for it takes longer than the budget, the next call goes on with it.
 #[cold]
-pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need) {
+pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need, budget: &mut Budget) {
     // A process has ended already: the instruction is made again, and finds the frames that its remains give back.
     if kernel.memory.has_remains() {
-        return kernel.memory.take_apart(&mut Budget::of_a_visit());
+        return kernel.memory.take_apart(budget);
     }
     let Some(asker) = kernel.tasks.thread(asker).map(|thread| thread.process) else { return };
-    let Some(Candidate { process, container, frames }) = largest(kernel).or_else(|| first(kernel)) else { return };
+    let now = clock::nanoseconds();
+    if now - kernel.search.at > STALE {
+        kernel.search = Search::default();
+    }
+    kernel.search.at = now;
+    if !search(kernel, budget) {
+        return;
+    }
+    let best = core::mem::take(&mut kernel.search).best;
+    let Some(Candidate { process, container, frames }) = best.or_else(|| first(kernel)) else { return };
     let (victim, other) = (who(kernel, process), who(kernel, asker));
     let is_first = kernel.first == Some(process);
     match process == asker {
@@ -92,7 +99,9 @@ pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need)
 /// it is still there, becomes runnable again.
 #[cold]
 pub fn relieve_directory(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) {
-    relieve(kernel, cpu, id, Need::Directory(this_cpu(cpu).0));
+    // A visit may try four times (`boundary::choose`).
+    let mut budget = Budget::of(Budget::VISIT / 4);
+    relieve(kernel, cpu, id, Need::Directory(this_cpu(cpu).0), &mut budget);
     if kernel.tasks.thread(id).is_some_and(|thread| thread.state == State::Running) {
         kernel.tasks.make_ready(id);
     }
@@ -104,36 +113,60 @@ fn member(kernel: &Kernel, container: ContainerId) -> Option<ProcessId> {
     kernel.tasks.processes().find(|id| kernel.tasks.process(*id).is_some_and(lives))
 }
 
+/// The first process, by what it has: it goes whatever that is, as no other is left.
 fn first(kernel: &Kernel) -> Option<Candidate> {
     let process = kernel.first?;
     let container = kernel.tasks.process(process)?.container;
-    Some(Candidate { process, container, frames: kernel.memory.gives_back(container) })
+    let frames = kernel.memory.container(container)?.usage().pages as usize;
+    Some(Candidate { process, container, frames })
 }
 
-/// The process whose end gives back most; the first process, and processes that share its container, are spared.
-fn largest(kernel: &Kernel) -> Option<Candidate> {
-    let spared = first(kernel).map(|first| first.container);
-    let mut best: Option<Candidate> = None;
-    for id in kernel.tasks.processes() {
-        let Some(process) = kernel.tasks.process(id).filter(|process| process.ended.is_none()) else { continue };
-        let container = process.container;
-        let known = best.as_ref().is_some_and(|best| best.container == container);
-        let most = |container: &Container| container.usage().pages as usize + container.regions.frames();
-        let Some(most) = kernel.memory.container(container).map(most) else { continue };
-        if known || Some(container) == spared {
-            continue;
-        }
-        let held = held(kernel, process);
-        let least = best.as_ref().map_or(0, |best| best.frames + 1);
-        // A walk of all its page tables is worth it only if this process could be the largest.
-        if most + held >= least {
-            let frames = kernel.memory.gives_back(container) + held;
-            if frames >= least {
-                best = Some(Candidate { process: id, container, frames });
+/// Goes on with the search for the process whose end gives back most, until the budget is spent. The first process, and
+/// processes that share its container, are spared. Whether the search is over; what it has found stands in it.
+fn search(kernel: &mut Kernel, budget: &mut Budget) -> bool {
+    let spared = kernel.first.and_then(|first| kernel.tasks.process(first)).map(|first| first.container);
+    loop {
+        if let Some((process, held, mut weighing)) = kernel.search.weighing {
+            let is_done = kernel.memory.weigh(&mut weighing, budget);
+            kernel.search.weighing = Some((process, held, weighing)).filter(|_| !is_done);
+            if !is_done {
+                return false;
+            }
+            let (container, frames) = (weighing.container(), weighing.frames() + held);
+            if kernel.search.best.is_none_or(|best| frames > best.frames) {
+                kernel.search.best = Some(Candidate { process, container, frames });
             }
         }
+        if budget.is_spent() {
+            return false;
+        }
+        let mut next = None;
+        let behind = kernel.tasks.each_process(kernel.search.place, |_, id| {
+            next = Some(id);
+            false
+        });
+        let (Some(id), Some(behind)) = (next, behind) else { return true };
+        kernel.search.place = behind;
+        budget.spend(COST_OF_A_PROCESS);
+        kernel.search.weighing = worth_a_look(kernel, id, spared).map(|(held, weighing)| (id, held, weighing));
     }
-    best
+}
+
+/// Instructions that it takes to tell that a process is not the largest, roughly.
+const COST_OF_A_PROCESS: u64 = 300;
+
+/// A process whose page tables are to be looked at, as it could be the largest, with what it holds beside its pages.
+fn worth_a_look(kernel: &Kernel, id: ProcessId, spared: Option<ContainerId>) -> Option<(usize, Weighing)> {
+    let process = kernel.tasks.process(id).filter(|process| process.ended.is_none())?;
+    let best = kernel.search.best;
+    if Some(process.container) == spared || best.is_some_and(|best| best.container == process.container) {
+        return None;
+    }
+    let container = kernel.memory.container(process.container)?;
+    let held = held(kernel, process);
+    let most = container.usage().pages as usize + container.regions.frames() + held;
+    let is_worth_it = best.is_none_or(|best| most > best.frames);
+    kernel.memory.begin_to_weigh(process.container).filter(|_| is_worth_it).map(|weighing| (held, weighing))
 }
 
 /// Pages of pipes and of files without a name that a process holds open. If other processes hold one open too, the

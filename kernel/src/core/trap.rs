@@ -8,7 +8,7 @@ use crate::core::schedule;
 use crate::core::shortage::{self, Need};
 use crate::core::signals;
 use ::trace::{Event, FaultEnd};
-use containers::{Fault, Rights};
+use containers::{Budget, Fault, Rights};
 use cpulocal::InKernel;
 
 const PAGE_FAULT: u64 = 14;
@@ -48,7 +48,7 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
                 Err(fault) => match page_fault_signal(fault, address) {
                     Some(signal) => signal,
                     // No frame was free: `relieve` frees some, and the access is made again.
-                    None => return shortage::relieve(kernel, cpu, id, Need::Page(address)),
+                    None => return shortage::relieve(kernel, cpu, id, Need::Page(address), &mut Budget::of_a_visit()),
                 },
             }
         }

@@ -13,7 +13,7 @@
 //!
 //! It is not for Linux, which has other bounds.
 //!
-//! Run by: `tests/tests/boot/shortage.rs`.
+//! Run by: `tests/tests/boot/profile.rs`, `tests/tests/boot/shortage.rs`.
 
 use libc::*;
 use programs::children::{End, child, close_all, end_of, give, leave, pipe_ends, take};
