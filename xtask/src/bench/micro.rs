@@ -13,7 +13,7 @@ const ON_TWO: [&str; 1] = ["pipe"];
 const ROUNDS: [(bool, &str); 2] = [(true, "1"), (false, "5")];
 
 /// What is to be reached: operation, at most so much, as a part of Linux, and what stands in the way.
-const PARTS: [(&str, f64, &str); 8] = [
+const PARTS: [(&str, f64, &str); 12] = [
     (
         "vfork",
         6.0,
@@ -42,7 +42,21 @@ const PARTS: [(&str, f64, &str); 8] = [
     ),
     ("futex", 3.0, SWITCH),
     ("pipe", 4.0, AGAIN),
+    ("read", 1.6, COPY),
+    ("write", 1.7, COPY),
+    (
+        "signal",
+        2.0,
+        "the frame is built and copied to the user's stack and back, the extended state with it, by a walk of the page tables each; that a thread has a signal means that the scheduler chooses anew; \"Where the instructions go\" has the functions",
+    ),
+    (
+        "magic",
+        3.0,
+        "the walk of a path of three names, one of which leads elsewhere, and what any open of a file takes",
+    ),
 ];
+
+const COPY: &str = "512 of the instructions are the copying itself, eight bytes at a time, on both systems; the rest is finding descriptor, open file, inode, object, the object's page and the user's page, each checked";
 
 const SWITCH: &str = "there and back is two wake-ups, two waits and two switches. The switches, which keep all registers and the extended state, charge a thread for its time and look for signals, are the largest part, then the wake-ups; and each step finds its thread by name, checked, as no reference outlives a visit to the kernel; \"Where the instructions go\" has the functions";
 const ACROSS: &str = "it is what a pipe between threads is, and two switches of containers beside: each finds the one that goes and the one that comes by name, checked, takes note of who runs what for the sake of other CPUs, which the kernel for one has none of, and loads the page directory; \"Where the instructions go\" has the rest under `pipe`";
