@@ -209,8 +209,8 @@ fn system_call_entry(kernel: &str) -> Vec<(Code, usize, Register, String, u64)> 
 fn the_system_call_entry_is_the_same_in_every_kernel() {
     let up = system_call_entry(UP);
     let used: BTreeSet<&str> = up.iter().map(|(.., variable, _)| variable.as_str()).collect();
-    for variable in ["entry::USER_STACK", "stack::KERNEL_STACK", "entry::USER_TIME"] {
-        assert!(used.contains(&*format!("kernel::arch::{variable}")), "{variable}: {used:?}");
+    for variable in ["boundary::entry::USER_STACK", "arch::stack::KERNEL_STACK", "arch::frame::USER_TIME"] {
+        assert!(used.contains(&*format!("kernel::{variable}")), "{variable}: {used:?}");
     }
     for kernel in SMP {
         assert_eq!(system_call_entry(kernel), up, "{kernel}");

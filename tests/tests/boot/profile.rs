@@ -309,7 +309,7 @@ fn what_cannot_be_is_refused_first() {
         let words = ["compare", "--no-build", "--out", out.to_str().unwrap(), "--variants", variants];
         Told::of(command(&words).output().expect("xtask starts"))
     };
-    compare("up,smp:2/futex").expect(2).says("a variant is `up`, `smp:N` or `smp:N/LOCK`");
+    compare("up,smp:2/futex").expect(2).says("a variant is `up`, `STRATEGY:N` with one of giant, baton and");
     compare("up,smp:2,up").expect(125).says("names `up` twice");
     compare("smp:2,smp:2/ticket").expect(125).says("names `smp:2` twice");
 }
