@@ -2,18 +2,18 @@
 
 use super::{opened, process_of};
 use crate::arch::heap;
-use crate::calls::{Answer, Caller, bad_address, point, preempt_at, value};
+use crate::calls::{Answer, Caller, bad_address, place, preempt, value};
 use crate::core::files::{Bytes, Files, now};
 use crate::core::kernel::{Memory, Tasks};
 use ::files::dirent::RECORD_MAX;
 use ::files::{Errno, InodeId};
-use containers::{Budget, Point, ProcessId};
+use containers::{Budget, ProcessId};
 
 /// How many instructions an entry takes, roughly.
 const COST_OF_AN_ENTRY: u64 = 500;
-/// How many instructions it takes to give a process its directory in `/proc`, and to pass a process that has one,
-/// roughly.
+/// How many instructions it takes to give a process its directory in `/proc`, roughly.
 const COST_OF_A_PROCESS: u64 = 14_000;
+/// How many instructions it takes to pass a process that has one, roughly.
 const COST_OF_A_LOOK: u64 = 2_000;
 /// How many instructions a descriptor in `/proc/<pid>/fd` takes, roughly.
 const COST_OF_A_DESCRIPTOR: u64 = 5_000;
@@ -21,7 +21,7 @@ const COST_OF_A_DESCRIPTOR: u64 = 5_000;
 /// `getdents64(fd, buffer, size)`: as many entries as fit, and as one visit may list.
 pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
     let [_, buffer, size, ..] = *caller.arguments;
-    let from = point(tasks, caller);
+    let from = place(tasks, caller);
     let size = u64::from(size as u32);
     let opened = opened(caller, tasks, files, caller.int(0))?;
     match opened.bytes {
@@ -33,7 +33,7 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: 
     if opened.file.offset == 0 {
         let behind = bring_up_to_date(memory, tasks, files, opened.file.inode, from, &mut budget)?;
         if budget.is_spent() {
-            return preempt_at(tasks, caller, behind);
+            return preempt(tasks, caller, behind);
         }
     }
     let mut record = [0; RECORD_MAX];
@@ -66,15 +66,15 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: 
 }
 
 /// Puts the names that a directory of `/proc` is to list there: processes, or the descriptors of one process. Begins at
-/// a point and does as much as the budget allows; returns the point at which to go on if the budget is spent.
+/// a place and does as much as the budget allows; returns the place at which to go on if the budget is spent.
 fn bring_up_to_date(
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
     directory: InodeId,
-    from: Point,
+    from: u64,
     budget: &mut Budget,
-) -> Result<Point, Errno> {
+) -> Result<u64, Errno> {
     if directory == files.lookup(b"/proc")? {
         return reveal_processes(memory, tasks, files, from, budget);
     }
@@ -84,16 +84,16 @@ fn bring_up_to_date(
     }
 }
 
-/// Makes the directories of processes, in the order of their slots: the point's place.
+/// Makes the directories of processes, in the order of their slots, which are the places.
 fn reveal_processes(
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
-    from: Point,
+    from: u64,
     budget: &mut Budget,
-) -> Result<Point, Errno> {
+) -> Result<u64, Errno> {
     let mut outcome = Ok(());
-    let behind = tasks.each_process(from.place as u32, |tasks, id| {
+    let behind = tasks.each_process(from as u32, |tasks, id| {
         let Some(process) = tasks.process(id) else { return true };
         let number = process.main.number;
         budget.spend(if files.revealed(number).is_some() { COST_OF_A_LOOK } else { COST_OF_A_PROCESS });
@@ -102,40 +102,44 @@ fn reveal_processes(
             .and_then(|()| files.point_directory(number, &process.resources));
         outcome.is_ok() && !budget.is_spent()
     });
-    outcome.map(|()| Point { place: behind.map_or(from.place, u64::from), ..from })
+    outcome.map(|()| behind.map_or(from, u64::from))
 }
 
+/// In a place of [`point_descriptors`]: the rest is a descriptor, and not an offset in the listing.
+const DESCRIPTOR: u64 = 1 << 63;
+
 /// Lets the links of a process's descriptors lead to their files: first those that are listed already, since they may have
-/// been closed or be other files now, from the point's place in the listing on; then all, from the descriptor that is
-/// its progress.
+/// been closed or be other files now, by their offsets in the listing; then all by number. Begins at a place and returns
+/// the place at which to go on if the budget is spent.
 fn point_descriptors(
     memory: &mut Memory,
     tasks: &Tasks,
     files: &mut Files,
     (directory, id): (InodeId, ProcessId),
-    from: Point,
+    from: u64,
     budget: &mut Budget,
-) -> Result<Point, Errno> {
+) -> Result<u64, Errno> {
     let Some(process) = tasks.process(id) else { return Ok(from) };
     let (number, descriptors) = (process.main.number, &process.resources.descriptors);
-    let mut point = from;
-    while !budget.is_spent()
-        && let Some((fd, next)) = files.listed_descriptor(directory, point.place)
-    {
-        reserve(memory)?;
-        files.point_descriptor(number, descriptors, fd)?;
-        budget.spend(COST_OF_A_DESCRIPTOR);
-        point.place = next;
+    let mut place = from;
+    while !budget.is_spent() {
+        let fd = if place & DESCRIPTOR == 0 {
+            let listed = files.listed_descriptor(directory, place);
+            place = listed.map_or(DESCRIPTOR, |(_, next)| next);
+            listed.map(|(fd, _)| fd)
+        } else {
+            let used = descriptors.next_used((place & !DESCRIPTOR) as u32);
+            let Some(fd) = used else { break };
+            place = DESCRIPTOR | (u64::from(fd) + 1);
+            used
+        };
+        if let Some(fd) = fd {
+            reserve(memory)?;
+            files.point_descriptor(number, descriptors, fd)?;
+            budget.spend(COST_OF_A_DESCRIPTOR);
+        }
     }
-    while !budget.is_spent()
-        && let Some(fd) = descriptors.next_used(point.progress as u32)
-    {
-        reserve(memory)?;
-        files.point_descriptor(number, descriptors, fd)?;
-        budget.spend(COST_OF_A_DESCRIPTOR);
-        point.progress = u64::from(fd) + 1;
-    }
-    Ok(point)
+    Ok(place)
 }
 
 fn reserve(memory: &mut Memory) -> Result<(), Errno> {
