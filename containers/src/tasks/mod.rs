@@ -6,6 +6,7 @@
 
 mod alarms;
 pub mod balance;
+mod dispatch;
 mod family;
 pub mod load;
 pub mod poll;

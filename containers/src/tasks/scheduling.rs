@@ -26,8 +26,7 @@
 //! `attention`, or all that are idle are.
 
 use crate::cpus::{Cpu, CpuSet};
-use crate::ids::ProcessId;
-use crate::ids::ThreadId;
+use crate::ids::{ProcessId, ThreadId};
 use crate::tasks::Tasks;
 use crate::tasks::balance::{SOON, TURN};
 use crate::tasks::queue::Lane;
@@ -155,7 +154,7 @@ impl CpuState {
 
     /// Runs a thread from now on, being `cpu`. Returns whether it ran elsewhere before.
     #[inline]
-    fn run(&mut self, cpu: Cpu, id: ThreadId, thread: &mut Thread) -> bool {
+    pub(crate) fn run(&mut self, cpu: Cpu, id: ThreadId, thread: &mut Thread) -> bool {
         thread.state = State::Running;
         self.runs(id, thread);
         thread.ran_on.replace(cpu).is_some_and(|before| before != cpu)
@@ -289,7 +288,7 @@ impl Schedule {
     }
 
     /// The CPUs that have nothing to do.
-    fn find_idle(&self) -> CpuSet {
+    pub(crate) fn find_idle(&self) -> CpuSet {
         let mut cpus = CpuSet::NONE;
         self.all().iter().filter(|cpu| self.cpus[usize::from(cpu.0)].is_idle()).for_each(|cpu| cpus.insert(cpu));
         cpus
@@ -436,93 +435,6 @@ impl<R> Tasks<R> {
         if let Some(thread) = self.threads.get_mut(id) {
             self.schedule.unbind(thread);
         }
-    }
-
-    /// The best priority that any thread has that is ready to run on `cpu`.
-    #[inline]
-    pub fn best_ready(&self, cpu: Cpu) -> Option<u8> {
-        self.schedule.cpus[usize::from(cpu.0)].best()
-    }
-
-    /// Takes the next thread to run on `cpu` out of the ready queue, and has it `begin`; it stays on that CPU from now
-    /// on. With `None` the CPU is idle.
-    #[inline]
-    pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
-        // Mostly the threads are in one lane.
-        let awaited = SEVERAL && !self.schedule.awaited.without(cpu).is_empty();
-        let state = self.schedule.cpu(cpu);
-        let loose = SEVERAL && state.loose.best().is_some();
-        let both = loose && state.settled.best().is_some();
-        let lane = if loose { &mut state.loose } else { &mut state.settled };
-        let first = if both || awaited && lane.best().is_some() {
-            self.take_best(cpu)
-        } else {
-            let first = lane.take_first(&mut self.threads);
-            if SEVERAL && first.is_some() {
-                state.waiting -= 1;
-                if loose && state.loose.best().is_none() {
-                    self.schedule.awaited.remove(cpu);
-                }
-            }
-            first
-        };
-        let Some(id) = first.or_else(|| if SEVERAL { self.take_elsewhere(cpu) } else { None }) else {
-            self.schedule.cpu(cpu).running = None;
-            return None;
-        };
-        let thread = self.threads.get_mut(id)?;
-        self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
-        let begun = begin(id, thread);
-        if SEVERAL {
-            self.look_after(cpu);
-        }
-        Some(begun)
-    }
-
-    /// Takes the thread whose turn it is on a CPU for which threads wait: out of its lanes, or a better one elsewhere.
-    fn take_best(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        let state = &self.schedule.cpus[usize::from(cpu.0)];
-        let own = self.first_of([state.settled.first(), state.loose.first()].into_iter().flatten())?;
-        let id = self.better_elsewhere(cpu, state.best()?).unwrap_or(own);
-        self.move_to(id, cpu);
-        Some(id)
-    }
-
-    /// Takes a thread from another CPU, for one that is idle else.
-    fn take_elsewhere(&mut self, cpu: Cpu) -> Option<ThreadId> {
-        self.schedule.cpu(cpu).running = None;
-        let id = if self.schedule.soft {
-            self.find_waiting(cpu)
-        } else {
-            self.first_of(self.schedule.cpus.iter().filter_map(|state| state.loose.first()))
-        }?;
-        self.move_to(id, cpu);
-        Some(id)
-    }
-
-    /// Takes a ready thread out of its lane, to run it on `cpu`.
-    fn move_to(&mut self, id: ThreadId, cpu: Cpu) {
-        self.dequeue(id);
-        let Some(thread) = self.threads.get_mut(id) else { return };
-        let from = thread.cpu.unwrap_or(cpu);
-        self.schedule.bind(thread, cpu);
-        self.schedule.cpu(cpu).running = Some((id, thread.rank));
-        self.schedule.idle.remove(cpu);
-        if self.schedule.soft {
-            // A CPU that was to look for this thread alone need not.
-            let awaited = !self.schedule.awaited.is_empty() || self.schedule.watch.is_kept_by(from);
-            if self.schedule.idle.contains(from) && !awaited {
-                self.attention.remove(from);
-            }
-        } else if self.schedule.cpu(from).loose.best().is_some() {
-            // A thread that cannot begin here after all, because this one goes first, begins where a CPU is idle.
-            self.attention = self.attention.union(self.schedule.find_idle());
-        }
-    }
-
-    /// Of some ready threads the one whose turn it is.
-    pub(crate) fn first_of(&self, threads: impl Iterator<Item = ThreadId>) -> Option<ThreadId> {
-        threads.min_by_key(|id| self.thread(*id).map(Thread::turn))
     }
 
     /// Makes the CPU that a thread runs on look again, if it runs.

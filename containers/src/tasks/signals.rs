@@ -7,8 +7,7 @@
 //! room, others are pending once; so that none is lost, the kernel asks for [room](Tasks::has_room) first.
 
 use crate::cpus::Cpu;
-use crate::ids::ProcessId;
-use crate::ids::ThreadId;
+use crate::ids::{ProcessId, ThreadId};
 use crate::memory::container::ContainerId;
 use crate::tasks::Tasks;
 use crate::tasks::process::Ending;

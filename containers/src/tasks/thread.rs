@@ -2,8 +2,7 @@
 
 use crate::arena::Id;
 use crate::cpus::{Cpu, CpuSet};
-use crate::ids::ProcessId;
-use crate::ids::ThreadId;
+use crate::ids::{ProcessId, ThreadId};
 use crate::memory::container::ContainerId;
 use crate::tasks::poll::PollId;
 use crate::tasks::queue::Link;
