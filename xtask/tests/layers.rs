@@ -13,12 +13,15 @@
 //! A module names another by a path that begins with `crate`, `self` or `super`, in a `use` or in code. The paths in macros
 //! are found among their tokens.
 
+mod tree;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
 };
 use syn::{UseTree, visit::Visit};
+use tree::{code, files, root};
 
 /// The path of a module or of something in it, from the root of its crate.
 type Names = Vec<String>;
@@ -100,25 +103,26 @@ fn names_in(module: &[String], source: &str) -> BTreeSet<Names> {
 
 /// The modules of the crate whose sources are in a folder; those of tests are left out.
 fn modules(folder: &Path) -> Modules {
-    fn walk(folder: &Path, at: &[String], found: &mut Modules) {
-        for entry in fs::read_dir(folder).expect("a folder of sources") {
-            let path = entry.expect("an entry of a folder").path();
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            if path.is_dir() && name != "tests" {
-                walk(&path, &[at, &[name]].concat(), found);
-            } else if path.extension().is_some_and(|end| end == "rs") && name != "tests" {
-                let module = match name.as_str() {
-                    "mod" | "lib" | "main" => at.to_vec(),
-                    _ => [at, &[name]].concat(),
-                };
-                let names = names_in(&module, &fs::read_to_string(&path).expect("a source"));
-                found.insert(module, names);
-            }
-        }
-    }
-    let mut found = Modules::new();
-    walk(folder, &[], &mut found);
-    found
+    let mut sources = Vec::new();
+    files(folder, &[".rs"], &mut sources);
+    let module = |path: &Path| -> Names {
+        let inside = path.strip_prefix(folder).expect("a source of the crate").with_extension("");
+        let parts: Names = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        parts.into_iter().filter(|part| !matches!(part.as_str(), "mod" | "lib" | "main")).collect()
+    };
+    let all = sources.iter().map(|path| (module(path), path));
+    let kept = all.filter(|(module, _)| !module.iter().any(|part| part == "tests"));
+    kept.map(|(module, path)| {
+        let names = names_in(&module, &fs::read_to_string(path).expect("a source"));
+        (module, names)
+    })
+    .collect()
+}
+
+/// A module as an example: its path, and what it names.
+fn example(path: &str, source: &str) -> (Names, BTreeSet<Names>) {
+    let path: Names = path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    (path.clone(), names_in(&path, source))
 }
 
 /// The module that a path leads to or into.
@@ -131,7 +135,7 @@ fn target<'a>(modules: &'a Modules, names: &[String]) -> &'a Names {
 fn rooms_of_core(source: &str) -> Vec<String> {
     let lines = source.lines().filter_map(|line| line.strip_prefix("//! "));
     let listed = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
-    listed.filter_map(|line| line.split('`').nth(1)).map(str::to_owned).collect()
+    listed.filter_map(|line| code(line).next()).map(str::to_owned).collect()
 }
 
 /// How high a module of the kernel stands.
@@ -171,9 +175,9 @@ fn upstairs(rooms: &[String], modules: &Modules) -> Vec<String> {
 
 #[test]
 fn no_arrow_runs_upstairs() {
-    let folder = Path::new("../kernel/src");
+    let folder = root().join("kernel/src");
     let rooms = rooms_of_core(&fs::read_to_string(folder.join("core/mod.rs")).expect("core/mod.rs"));
-    let modules = modules(folder);
+    let modules = modules(&folder);
     let missing: Vec<_> =
         rooms.iter().filter(|room| !modules.contains_key(&vec!["core".into(), (*room).clone()])).collect();
     assert!(missing.is_empty(), "core/mod.rs lists rooms that are not there: {missing:?}");
@@ -183,12 +187,8 @@ fn no_arrow_runs_upstairs() {
 
 #[test]
 fn an_arrow_upstairs_is_found() {
-    let module = |path: &str, source: &str| {
-        let path: Names = path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        (path.clone(), names_in(&path, source))
-    };
     let rooms = ["low".to_owned(), "high".to_owned()];
-    let others = || [module("", ""), module("core::high", "fn f() {}"), module("calls", ""), module("core", "")];
+    let others = || [example("", ""), example("core::high", "fn f() {}"), example("calls", ""), example("core", "")];
     for source in [
         "use crate::core::high;",
         "use super::{super::calls::make};",
@@ -196,10 +196,11 @@ fn an_arrow_upstairs_is_found() {
         "fn f() { asm!(\"call {f}\", f = sym super::high::f) }",
         "use super::high::*;",
     ] {
-        let modules = Modules::from_iter(others().into_iter().chain([module("core::low", source)]));
+        let modules = Modules::from_iter(others().into_iter().chain([example("core::low", source)]));
         assert_eq!(upstairs(&rooms, &modules).len(), 1, "{source}");
     }
-    let modules = Modules::from_iter(others().into_iter().chain([module("core::low", "use self::f; use core::high;")]));
+    let modules =
+        Modules::from_iter(others().into_iter().chain([example("core::low", "use self::f; use core::high;")]));
     assert!(upstairs(&rooms, &modules).is_empty());
 }
 
@@ -237,7 +238,7 @@ fn circle(modules: &Modules) -> Option<Vec<&String>> {
 fn no_rooms_go_round_in_a_circle() {
     for name in ["containers", "files", "giantlock", "slabs", "trace"] {
         // What tests share may name all that they test.
-        let mut modules = modules(Path::new(&format!("../{name}/src")));
+        let mut modules = modules(&root().join(name).join("src"));
         modules.retain(|module, _| module.first().is_none_or(|room| room != "testing"));
         assert_eq!(circle(&modules), None, "{name}");
     }
@@ -245,17 +246,13 @@ fn no_rooms_go_round_in_a_circle() {
 
 #[test]
 fn a_circle_is_found() {
-    let module = |path: &str, source: &str| {
-        let path: Names = path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        (path.clone(), names_in(&path, source))
-    };
     let ring = |last: &str| {
         Modules::from_iter([
-            module("", "pub use self::b::Thing; mod a; mod b; mod c;"),
-            module("a", "use crate::Thing;"),
-            module("b", "use super::c::Other;"),
-            module("c", last),
-            module("d", "use crate::a;"),
+            example("", "pub use self::b::Thing; mod a; mod b; mod c;"),
+            example("a", "use crate::Thing;"),
+            example("b", "use super::c::Other;"),
+            example("c", last),
+            example("d", "use crate::a;"),
         ])
     };
     assert_eq!(circle(&ring("fn f() { crate::a::f() }")).map(|way| way.len()), Some(3));
@@ -276,20 +273,15 @@ const PROOFS: [(&str, usize); 7] = [
 
 #[test]
 fn proofs_are_made_at_entries() {
-    fn walk(folder: &Path, found: &mut BTreeMap<String, usize>) {
-        for entry in fs::read_dir(folder).expect("a folder of sources") {
-            let path = entry.expect("an entry of a folder").path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else {
-                let text = fs::read_to_string(&path).expect("a source");
-                let made = text.matches("InKernel::new()").count() + text.matches("AtLevel1::new()").count();
-                let name = path.strip_prefix("../kernel/src").expect("below it").display().to_string();
-                found.extend((made > 0).then_some((name, made)));
-            }
-        }
-    }
+    let folder = root().join("kernel/src");
+    let mut sources = Vec::new();
+    files(&folder, &[".rs"], &mut sources);
     let mut found = BTreeMap::new();
-    walk(Path::new("../kernel/src"), &mut found);
+    for path in sources {
+        let text = fs::read_to_string(&path).expect("a source");
+        let made = text.matches("InKernel::new()").count() + text.matches("AtLevel1::new()").count();
+        let name = path.strip_prefix(&folder).expect("below it").display().to_string();
+        found.extend((made > 0).then_some((name, made)));
+    }
     assert_eq!(found, PROOFS.map(|(file, made)| (file.to_owned(), made)).into());
 }

@@ -86,6 +86,9 @@ impl Test {
             let miri = step(&mut stdout(), "host tests under Miri", |out| tests(out, self.miri_tests()?));
             return Ok(summary(&[miri]));
         }
+        if !self.strategy.several {
+            bail!("the strategy `{}` is for one CPU: name one for several", self.strategy.name);
+        }
         let (host, boot) = (!self.boot, !self.host);
         if boot {
             packages::ensure(&[Use::Boot, Use::Efi, Use::Ovmf, Use::Test])?;
