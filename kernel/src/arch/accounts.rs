@@ -95,7 +95,7 @@ pub fn cycles(of: Cpu) -> Cycles {
     // From a time that is still running its start has been subtracted, which is more than it can ever add up to: its
     // value is negative until it ends.
     let up_to_now = |time: u64| if (time as i64) < 0 { time.wrapping_add(now) } else { time };
-    let user = up_to_now(user_time(of));
+    let user = up_to_now(counters(of, &USER_TIME).get());
     let since = |cpu: Cpu| counters(cpu, &COUNTS).since.get();
     let start = since(Cpu(0));
     // A further CPU has been idle since it came up; the boot was not over then.
@@ -114,29 +114,6 @@ impl Cycles {
     pub fn waiting(&self) -> u64 {
         self.waits.iter().sum()
     }
-}
-
-/// The value of a CPU's [`USER_TIME`]. The entry code adds the two halves of the counter one after the other, with
-/// interrupts off, and another CPU may read between the two; so this reads until a value stays for longer than that
-/// takes. It soon does, because the reader is in the kernel: the other CPU waits for the strategy if it comes in.
-///
-/// If a hypervisor stops the other CPU just between the two for that long, this value is wrong by 2³² cycles, once.
-fn user_time(of: Cpu) -> u64 {
-    /// In cycles, far longer than two instructions take.
-    const LONG: u64 = 1000;
-    let read = || counters(of, &USER_TIME).get();
-    let mut time = read();
-    while cfg!(feature = "smp") {
-        let since = clock::rdtsc();
-        while clock::rdtsc() - since < LONG {
-            core::hint::spin_loop();
-        }
-        let again = read();
-        if core::mem::replace(&mut time, again) == again {
-            break;
-        }
-    }
-    time
 }
 
 #[inline(always)]

@@ -28,9 +28,33 @@ pub struct SystemCall {
     pub cpu: InKernel,
 }
 
-/// Returned instead of a system call's result: the thread does not return to user mode at once. No result has this
-/// value; errors end at -4095.
-pub const STAYS: u64 = -4096_i64 as u64;
+/// How far a system call has come. The entry code finds it in two registers: the variant in rax, the value in rdx.
+#[repr(u64)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// The call is over: the thread returns to user mode at once, with this value in rax.
+    Returns(u64) = Progress::RETURNS,
+    /// The call is over and has this value, but the kernel has something to do before the thread may return.
+    Held(u64),
+    /// The thread does not return now: the call has parked it, or set its registers, or ended it, or is to be made
+    /// again.
+    Stays,
+    /// The call is still to be made, once the thread's registers are in its control block.
+    Unmade,
+}
+
+impl Progress {
+    /// The number of [`Progress::Returns`], for which the entry code looks.
+    pub const RETURNS: u64 = 0;
+
+    /// The same call, whose thread the kernel does not let return yet.
+    pub fn held(self) -> Progress {
+        match self {
+            Progress::Returns(value) => Progress::Held(value),
+            other => other,
+        }
+    }
+}
 
 cpu_local! {
     /// The address of the end of the current thread's [`Registers`].

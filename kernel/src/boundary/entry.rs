@@ -26,7 +26,7 @@
 //! There is no `swapgs`: the CPU-local section is found by address (see the crate `cpulocal`).
 
 use crate::arch::fault::EXCEPTIONS;
-use crate::arch::frame::{FRAME_END, LEVEL, STAYS, SystemCall, USER_TIME};
+use crate::arch::frame::{FRAME_END, LEVEL, Progress, SystemCall, USER_TIME};
 use crate::arch::idt::STUB;
 use crate::arch::stack::KERNEL_STACK;
 use containers::Registers;
@@ -72,16 +72,18 @@ extern "C" fn system_call() {
         "mov rdi, rsp",
         // Time in user mode ends.
         "rdtsc",
-        "add dword ptr [rip + {user_time}], eax",
-        "adc dword ptr [rip + {user_time} + 4], edx",
+        "shl rdx, 32",
+        "or rax, rdx",
+        "add [rip + {user_time}], rax",
         "call {enter}",
-        "cmp rax, {stays}",
-        "je 2f",
-        // The quick way back, with the result in rax. Time in user mode begins.
-        "mov rcx, rax",
+        "cmp rax, {returns}",
+        "jne 2f",
+        // The quick way back, with the result in rdx. Time in user mode begins.
+        "mov rcx, rdx",
         "rdtsc",
-        "sub dword ptr [rip + {user_time}], eax",
-        "sbb dword ptr [rip + {user_time} + 4], edx",
+        "shl rdx, 32",
+        "or rax, rdx",
+        "sub [rip + {user_time}], rax",
         "mov rax, rcx",
         // Nothing of the kernel's is left in a register.
         "pop rdi; pop rsi; pop rdx; pop r10; pop r8; pop r9",
@@ -90,7 +92,7 @@ extern "C" fn system_call() {
         "pop rsp",
         "sysretq",
         // The thread stays for now: all its registers go into its control block, `Registers` from its end. After
-        // `syscall`, rcx and r11 are rip and flags.
+        // `syscall`, rcx and r11 are rip and flags. rax and rdx, which say how far the call has come, go on to Rust.
         "2: mov rdi, rsp",
         "mov rsp, [rip + {frame_end}]",
         "push {user_data}; push [rdi + {rsp}]; push [rdi + {rflags}]; push {user_code}; push [rdi + {rip}]",
@@ -101,13 +103,14 @@ extern "C" fn system_call() {
         "push [rdi + {rflags}]",
         "push rbx; push rbp; push r12; push r13; push r14; push r15",
         "mov rsp, rdi",
+        "mov rsi, rax",
         "xor ebp, ebp",
         "call {finish}",
         "jmp {leave}",
         user_stack = sym USER_STACK,
         kernel_stack = sym KERNEL_STACK,
         user_time = sym USER_TIME,
-        stays = const STAYS as i64,
+        returns = const Progress::RETURNS,
         frame_end = sym FRAME_END,
         user_data = const Registers::USER_DATA,
         user_code = const Registers::USER_CODE,

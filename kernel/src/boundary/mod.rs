@@ -25,7 +25,7 @@ pub mod stop;
 
 use crate::arch::accounts::{COUNTS, Cause, begin, count, end, trap_began, trap_ended};
 use crate::arch::fault::{self, EXCEPTIONS, Fault};
-use crate::arch::frame::{self, IDLE_TIME, LEVEL, STAYS, SystemCall, USER_TIME};
+use crate::arch::frame::{self, IDLE_TIME, LEVEL, Progress, SystemCall, USER_TIME};
 use crate::arch::{clock, deferred, devices, interrupts, trace};
 use crate::core::kernel::Kernel;
 use crate::core::schedule::{self, Choice};
@@ -34,14 +34,7 @@ use crate::strategies::{Chosen, Nested, Request, Strategy, Waited};
 use crate::{arch, calls};
 use ::trace::{Class, Event, From, To};
 use containers::{CpuSet, Registers};
-use core::cell::Cell;
-use cpulocal::{AtLevel1, Guarded, InKernel, cpu_local};
-
-cpu_local! {
-    /// The result of a system call whose thread does not return to user mode at once: [`enter_system_call`] has
-    /// returned [`STAYS`].
-    static OUTCOME: Cell<Outcome> = Cell::new(Outcome::RESTING);
-}
+use cpulocal::{AtLevel1, Guarded, InKernel};
 
 /// A place in the queue of CPUs that wait to be let in.
 type Turn = <Chosen as Strategy>::Turn;
@@ -216,25 +209,9 @@ pub fn start_further(cpu: &InKernel) -> ! {
     entry::idle()
 }
 
-/// How far a system call has come whose thread does not return to user mode at once.
-#[derive(Clone, Copy)]
-enum Outcome {
-    /// The call has been made and returns this value.
-    Result(u64),
-    /// The call has been made, and has parked the thread.
-    Parked,
-    /// The call is still to be made, once the registers are in the control block.
-    Unmade,
-}
-
-impl Outcome {
-    /// The value while no call is under way. With it a call whose result happens to be [`STAYS`] returns just that.
-    const RESTING: Outcome = Outcome::Result(STAYS);
-}
-
-/// Makes a system call of the current thread. Returns its result, and the thread goes straight back to user mode; or
-/// [`STAYS`], and [`finish_system_call`] goes on from there. The entry code keeps the time.
-pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
+/// Makes a system call of the current thread. With [`Progress::Returns`] the thread goes straight back to user mode;
+/// else [`finish_system_call`] goes on from there. The entry code keeps the time.
+pub extern "C" fn enter_system_call(call: &SystemCall) -> Progress {
     trace::enter(&call.cpu, Class::SystemCall, call.number, From::User);
     // SAFETY: this is an entry.
     match unsafe { rise(&call.cpu, Cause::SystemCall) } {
@@ -246,7 +223,7 @@ pub extern "C" fn enter_system_call(call: &SystemCall) -> u64 {
 /// The rest of [`enter_system_call`] on a CPU that must wait to be let in.
 #[cold]
 #[inline(never)]
-fn enter_system_call_later(call: &SystemCall, turn: Turn) -> u64 {
+fn enter_system_call_later(call: &SystemCall, turn: Turn) -> Progress {
     // SAFETY: this is an entry.
     match unsafe { wait(&call.cpu, turn, Cause::SystemCall) } {
         Ok(level) => system_call(call, level),
@@ -261,7 +238,7 @@ fn enter_system_call_later(call: &SystemCall, turn: Turn) -> u64 {
 
 /// Finds a system call and makes it.
 #[inline(always)]
-fn system_call(call: &SystemCall, mut level: AtLevel1) -> u64 {
+fn system_call(call: &SystemCall, mut level: AtLevel1) -> Progress {
     let kernel = KERNEL.get(&mut level);
     let entry = calls::find(call.number);
     if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel, entry) }
@@ -269,48 +246,44 @@ fn system_call(call: &SystemCall, mut level: AtLevel1) -> u64 {
 
 /// Makes a system call that is to be noted first, or that needs the registers in the control block.
 #[inline(never)]
-fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &calls::Entry) -> u64 {
+fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &calls::Entry) -> Progress {
     entry.note();
     if entry.wants_registers() {
-        return stay(&call.cpu, Outcome::Unmade);
+        return Progress::Unmade;
     }
     settle(call, kernel, |call, kernel| calls::make(call, kernel, entry))
 }
 
 /// Makes a system call, and leaves the kernel if nothing keeps the thread from returning to user mode.
 #[inline(always)]
-fn settle(call: &SystemCall, kernel: &mut Kernel, make: impl FnOnce(&SystemCall, &mut Kernel) -> u64) -> u64 {
-    let result = make(call, kernel);
+fn settle(call: &SystemCall, kernel: &mut Kernel, make: impl FnOnce(&SystemCall, &mut Kernel) -> Progress) -> Progress {
+    let progress = make(call, kernel);
     if !kernel.tasks.attention.is_empty() {
-        return stay(&call.cpu, if result == STAYS { Outcome::Parked } else { Outcome::Result(result) });
+        return progress.held();
     }
     fall(&call.cpu, To::User);
-    result
-}
-
-#[cold]
-fn stay(cpu: &InKernel, outcome: Outcome) -> u64 {
-    OUTCOME.get(cpu).set(outcome);
-    STAYS
+    progress
 }
 
 /// Finishes a system call whose thread does not return to user mode at once; its registers are in its control block by
 /// now. Returns the registers of the thread just chosen, with which the CPU returns to user mode.
-pub extern "C" fn finish_system_call(call: &SystemCall) -> *const Registers {
+pub extern "C" fn finish_system_call(call: &SystemCall, progress: Progress) -> *const Registers {
     let cpu = &call.cpu;
     // SAFETY: the visit goes on, and the proof of `enter_system_call` went when it returned.
     let mut level = unsafe { AtLevel1::new() };
     let kernel = KERNEL.get(&mut level);
     debug_assert!(schedule::is_framed(kernel, cpu), "a thread that is not there any more has been given registers");
-    let result = match OUTCOME.get(cpu).replace(Outcome::RESTING) {
-        Outcome::Unmade => calls::make(call, kernel, calls::find(call.number)),
-        Outcome::Result(result) => result,
-        Outcome::Parked => STAYS,
+    let progress = match progress {
+        Progress::Unmade => calls::make(call, kernel, calls::find(call.number)),
+        made => made,
     };
-    if result != STAYS {
-        set_result(kernel, cpu, result);
-    } else if let Some(thread) = schedule::current(cpu) {
-        signals::has_parked(&mut kernel.tasks, thread);
+    match progress {
+        Progress::Returns(value) | Progress::Held(value) => set_result(kernel, cpu, value),
+        Progress::Stays | Progress::Unmade => {
+            if let Some(thread) = schedule::current(cpu) {
+                signals::has_parked(&mut kernel.tasks, thread);
+            }
+        }
     }
     leave(kernel, cpu, Cause::SystemCall)
 }

@@ -21,7 +21,7 @@ mod table;
 pub mod threads;
 pub mod time;
 
-use crate::arch::frame::{STAYS, SystemCall};
+use crate::arch::frame::{Progress, SystemCall};
 use crate::arch::{deferred, heap, interrupts};
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::changing;
@@ -120,10 +120,9 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Makes a system call that may be long or use the kernel's heap. Returns the result for the entry code: rax, or
-/// [`STAYS`].
+/// Makes a system call that may be long or use the kernel's heap.
 #[inline]
-pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> u64 {
+pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> Progress {
     let cpu = &call.cpu;
     if entry.is(LONG) {
         interrupts::enable();
@@ -173,16 +172,16 @@ fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
     }
 }
 
-/// An answer as the thread finds it in rax; [`STAYS`] if the thread does not return to user mode now, and the CPU must
-/// reschedule.
+/// An answer as the boundary goes on with it: a value as the thread finds it in rax, or that the thread does not return
+/// to user mode now and the CPU must reschedule.
 #[inline(always)]
-fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> u64 {
+fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> Progress {
     match answer {
-        Ok(Reply::Value(value)) => value,
-        Err(errno) => -i64::from(errno.into_raw()) as u64,
+        Ok(Reply::Value(value)) => Progress::Returns(value),
+        Err(errno) => Progress::Returns(-i64::from(errno.into_raw()) as u64),
         Ok(Reply::Parked | Reply::Again | Reply::Gone) => {
             kernel.tasks.attention.insert(cpu);
-            STAYS
+            Progress::Stays
         }
     }
 }

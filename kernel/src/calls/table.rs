@@ -8,7 +8,7 @@ use super::{
     Answer, Caller, DONE, advice, conclude, files, forking, jobs, memory, native, processes, signals, system, threads,
     time as clocks,
 };
-use crate::arch::frame::SystemCall;
+use crate::arch::frame::{Progress, SystemCall};
 use crate::core::kernel::Kernel;
 use ::files::Errno;
 use abi::native as own;
@@ -17,8 +17,8 @@ use core::fmt;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use syscalls::Sysno;
 
-/// A function that makes a call and returns its answer as [`conclude`] encodes it.
-type Make = fn(&SystemCall, &mut Kernel) -> u64;
+/// A function that makes a call.
+type Make = fn(&SystemCall, &mut Kernel) -> Progress;
 
 /// An entry of the table: one call.
 pub struct Entry {
@@ -259,7 +259,7 @@ calls! {
 }
 
 /// Answers a call that the kernel does not have: logs it once, by name, or by number if it has no name.
-fn unknown(k: &mut Kernel, caller: &Caller) -> u64 {
+fn unknown(k: &mut Kernel, caller: &Caller) -> Progress {
     k.statistics.unknown_calls += 1;
     log_once(k, caller, format_args!("is not there: ENOSYS"));
     conclude(k, caller.space.cpu, Err(Errno::ENOSYS))
