@@ -1,11 +1,12 @@
-//! Tables of control blocks.
+//! Tables of control blocks, named by generation.
 //!
-//! An [`Arena`] keeps objects of one type, each in a piece of the heap of its own: it never moves, and the piece goes
-//! back when the object does. What stays is a slot of the table, two words, for the next object: the free ones are a
-//! list, so making and dropping an object is constant time. Objects are named by an [`Id`] of index and
-//! generation, so a name that outlived its object finds nothing instead of a stranger.
+//! An [`Arena`] keeps objects of one type, each in a heap allocation of its own: an object never moves, and its memory
+//! is freed with it. What remains is its slot in the table, two words, which the next object uses. Free slots form a
+//! list, so inserting and removing take constant time. An [`Id`] names an object by slot and generation. For example, a
+//! parent may keep the [`Id`] of a child that has ended: a new process in the child's slot has a later generation, so
+//! looking up the old name finds nothing instead of the wrong process.
 //!
-//! Finding an object by its name is the kernel's most frequent search: a table of pointers makes it eight
+//! Looking an object up by its name is the kernel's most frequent search. A table of pointers makes it eight
 //! instructions.
 
 use alloc::boxed::Box;
@@ -15,12 +16,13 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::num::NonZeroU64;
 
-/// The arena has as many objects as it may.
+/// The arena holds as many objects as its limit allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
-/// Names an object of an [`Arena<T>`]: how often its slot has been used before, and below that, in the lower 32 bits, the
-/// slot's number, from 1. One word, so that it travels in a register and is compared at once.
+/// Names an object of an [`Arena<T>`]. The lower 32 bits hold the slot's number plus 1, the upper ones its generation:
+/// how often the slot has been used before. A name is one word, so it travels in a register and is compared in one
+/// instruction.
 pub struct Id<T> {
     name: NonZeroU64,
     of: PhantomData<fn() -> T>,
@@ -35,7 +37,7 @@ impl<T> Id<T> {
         Id::from_name(number.saturating_add((generation as u64) << 32))
     }
 
-    /// The name that is this word.
+    /// The name that [`Id::name`] has turned into this word.
     pub(crate) const fn from_name(name: NonZeroU64) -> Id<T> {
         Id { name, of: PhantomData }
     }
@@ -45,12 +47,12 @@ impl<T> Id<T> {
         self.name
     }
 
-    /// The slot's number; small, and used again after the object's end.
+    /// The slot's number. It is small, and used again once the object is gone.
     pub fn index(self) -> u32 {
         self.name.get() as u32 - 1
     }
 
-    /// The same name, said of another type.
+    /// This name as one of an arena of another type.
     pub(crate) fn cast<U>(self) -> Id<U> {
         Id::from_name(self.name)
     }
@@ -61,7 +63,7 @@ impl<T> Id<T> {
     }
 }
 
-// Derives would ask the same of `T`.
+// Written out, because derived implementations would require the trait of `T`.
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self
@@ -95,20 +97,20 @@ struct Named<T> {
     object: T,
 }
 
-/// What is kept of a slot beside the object in it.
+/// The state of a slot that outlives the object in it.
 struct Slot {
-    /// The generation of the object, or of the next one.
+    /// The generation of the object in the slot, or of the next one if the slot is free.
     generation: u32,
-    /// Of a free slot the next one.
+    /// The next free slot, if this slot is free.
     next_free: u32,
 }
 
 const END: u32 = u32::MAX;
 
-/// Slots that are made at once: who needs one more will need others.
+/// Slots that the table grows by: a caller that needs one more will soon need more of them.
 const STEP: u32 = 8;
 
-/// Objects of one type, by [`Id`].
+/// Objects of one type, found by their [`Id`].
 pub struct Arena<T> {
     objects: Vec<Option<Box<Named<T>>>>,
     slots: Vec<Slot>,
@@ -123,18 +125,18 @@ impl<T> Arena<T> {
         Arena { objects: Vec::new(), slots: Vec::new(), first_free: END, live: 0, limit }
     }
 
-    /// Objects that are there now.
+    /// The number of objects in the arena.
     pub fn live(&self) -> u32 {
         self.live
     }
 
-    /// Puts an object in.
+    /// Inserts an object and returns its name.
     #[inline(always)]
     pub fn insert(&mut self, object: T) -> Result<Id<T>, Full> {
         self.insert_named(|_| object)
     }
 
-    /// Puts in an object that holds its own name: `make` is given the name. Inlined, so that a large object is made in its
+    /// Inserts an object that holds its own name, which `make` receives. Inlined, so that a large object is made in its
     /// slot instead of being copied there.
     #[inline(always)]
     pub fn insert_named(&mut self, make: impl FnOnce(Id<T>) -> T) -> Result<Id<T>, Full> {
@@ -147,13 +149,14 @@ impl<T> Arena<T> {
         let name = Id::new(index, slot.generation);
         let object = Box::write(Box::new_uninit(), Named { name, object: make(name) });
         self.first_free = slot.next_free;
-        // A free slot is empty: there is nothing to drop, and no code that would.
+        // A free slot is empty, so there is nothing to drop; `forget` spares the code that would.
         core::mem::forget(place.replace(object));
         self.live += 1;
         Ok(name)
     }
 
-    /// Takes an object out; its name is void from now on. Inlined, so that of a large one no more is moved than is used.
+    /// Removes an object; its name finds nothing from now on. Inlined, so that only those parts of a large object are
+    /// moved that the caller uses.
     #[inline(always)]
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
         let index = id.index();
@@ -165,13 +168,14 @@ impl<T> Arena<T> {
         Some(there.object)
     }
 
-    /// The name that the next object in an empty slot would get.
+    /// The name that the next object in a slot will have, if the slot is empty.
     pub fn next_name(&self, index: u32) -> Option<Id<T>> {
         let slot = self.slots.get(index as usize)?;
         self.objects.get(index as usize)?.is_none().then(|| Id::new(index, slot.generation))
     }
 
-    /// That name is passed over.
+    /// Marks the name of a future object as used: no object will have it. For example, a process number that is still
+    /// the number of a process group must not be given to a new process.
     pub fn pass_over(&mut self, name: Id<T>) {
         let index = name.index() as usize;
         if let (Some(None), Some(slot)) = (self.objects.get(index), self.slots.get_mut(index)) {
@@ -179,14 +183,14 @@ impl<T> Arena<T> {
         }
     }
 
-    /// The object of that name.
+    /// The object with this name.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
         let there = self.objects.get(id.index() as usize)?.as_ref()?;
         if there.name == id { Some(&there.object) } else { None }
     }
 
-    /// The object of that name, to be changed.
+    /// The object with this name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
         let there = self.objects.get_mut(id.index() as usize)?.as_mut()?;
@@ -198,7 +202,7 @@ impl<T> Arena<T> {
         self.objects.get(index as usize)?.as_ref().map(|there| there.name)
     }
 
-    /// Slots there are, taken or not: [`Arena::id_at`] tells.
+    /// The number of slots, taken or free; [`Arena::id_at`] tells which of them is taken.
     pub fn slots(&self) -> u32 {
         self.slots.len() as u32
     }
@@ -208,7 +212,7 @@ impl<T> Arena<T> {
         (0..self.slots()).filter_map(|index| self.id_at(index))
     }
 
-    /// A few empty slots more.
+    /// Adds [`STEP`] free slots, or fewer if the limit is reached.
     #[cold]
     fn grow(&mut self) -> Result<(), Full> {
         let first = self.slots();

@@ -1,10 +1,10 @@
-//! Physical frames: who has how many references to each page of memory.
+//! Physical frames: the reference count of each page of memory, and the free ones.
 //!
-//! [`FrameTable`] keeps eight bytes for every frame from address zero to the end of memory: a
-//! reference count and the link of a free list. Taking a frame and giving one back are constant
-//! time. Holes in the memory map (firmware, device registers, the kernel's own image) are simply
-//! never given to the table, so they can neither be allocated nor named: a [`Frame`] comes from an
-//! allocation or is checked against the table when it is read back out of a page-table entry.
+//! [`FrameTable`] keeps eight bytes for every frame from address zero to the end of memory: a reference count and the
+//! link of a free list. For example, a frame that two containers share after a fork has two references, and is free
+//! when both have released it. Taking and releasing a frame are constant time. Holes in the memory map (firmware,
+//! device registers, the kernel's own image) are never given to the table, so they can neither be allocated nor named:
+//! a [`Frame`] comes from an allocation, or is checked against the table when it is read back from a page-table entry.
 
 use x86_64::PhysAddr;
 
@@ -37,30 +37,31 @@ impl Frame {
     }
 }
 
-/// What the table knows of one frame.
+/// The table's element for one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameInfo {
     /// References from page tables, memory objects and the kernel; 0: free or a hole.
     references: u32,
-    /// Of a free frame the next one, or [`END`]; of a hole [`HOLE`]; of a page table where it has entries.
+    /// The next free frame or [`END`], if the frame is free; [`HOLE`] for a hole; the groups of entries in use, if the
+    /// frame is a page table ([`FrameTable::note_entry`]).
     link: u32,
 }
 
-/// Entries of a page table that are kept track of together: as many as there are bits for its 512.
+/// Entries of a page table that one bit stands for: a link has 32 bits, a page table 512 entries.
 pub const GROUP: usize = 512 / u32::BITS as usize;
 
 const END: u32 = u32::MAX;
 const HOLE: u32 = u32::MAX - 1;
 
 impl FrameInfo {
-    /// A frame that is not memory, or not the table's: what every element starts as.
+    /// A frame that is no memory, or none that has been given to the table. Every element starts as one.
     pub const HOLE: FrameInfo = FrameInfo { references: 0, link: HOLE };
 }
 
 /// The reference counts of all frames and the list of the free ones.
 pub struct FrameTable {
     info: &'static mut [FrameInfo],
-    /// First free frame of those that may hold anything, and of those that are all zero.
+    /// The first free frame with arbitrary contents, and the first one of those that are all zero.
     first_free: [u32; 2],
     free: usize,
     total: usize,
@@ -88,8 +89,8 @@ impl FrameTable {
         }
     }
 
-    /// Takes a free frame, with one reference: one of those that are all zero if there is one and the caller
-    /// wants that. Tells whether it is. Constant time.
+    /// Takes a free frame and gives it one reference. If the caller prefers a frame that is all zero (`zero`) and there
+    /// is one, it gets that; the second value of the result tells whether the frame is all zero. Constant time.
     #[inline]
     pub fn take(&mut self, zero: bool) -> Option<(Frame, bool)> {
         let zero = (self.first_free[usize::from(zero)] == END) != zero;
@@ -101,7 +102,7 @@ impl FrameTable {
         Some((Frame(number), zero))
     }
 
-    /// One reference more to a frame that is in use.
+    /// Adds a reference to a frame that is in use.
     ///
     /// # Panics
     /// If the frame is not in use, or has 2³² − 1 references: bugs of the caller.
@@ -111,7 +112,7 @@ impl FrameTable {
         info.references = info.references.checked_add(1).expect("frame reference count overflows");
     }
 
-    /// One reference less; with the last one the frame is free again. Constant time.
+    /// Drops a reference to a frame; the last one frees the frame. Constant time.
     ///
     /// # Panics
     /// If the frame is not in use: a bug of the caller.
@@ -120,7 +121,8 @@ impl FrameTable {
         self.release_as(frame, false);
     }
 
-    /// The same of a frame that is all zero if this is the last reference.
+    /// Drops a reference to a frame that is all zero if this is the last reference: then the frame joins the free ones
+    /// that are all zero.
     #[inline]
     pub fn release_zero(&mut self, frame: Frame) {
         self.release_as(frame, true);
@@ -138,13 +140,14 @@ impl FrameTable {
         }
     }
 
-    /// The references to a frame; 0 if it is free or no memory of the table's.
+    /// The number of references to a frame; 0 if it is free or not in the table.
     #[inline]
     pub fn references(&self, frame: Frame) -> u32 {
         self.info.get(frame.number()).map_or(0, |info| info.references)
     }
 
-    /// Keeps in mind that a page table has an entry in a slot.
+    /// Records that a page table has an entry in a slot, so that [`FrameTable::groups`] tells where to look for
+    /// entries.
     ///
     /// # Panics
     /// If the frame is not in use, or has no such slot: bugs of the caller.
@@ -154,19 +157,19 @@ impl FrameTable {
         self.used_mut(table).link |= 1 << (slot / GROUP);
     }
 
-    /// Where a page table may have entries: bit n stands for the [`GROUP`] of them from slot n × `GROUP` on.
+    /// Where a page table may have entries: bit n stands for the [`GROUP`] slots from n × `GROUP` on.
     #[inline]
     pub fn groups(&self, table: Frame) -> u32 {
         self.info.get(table.number()).map_or(0, |info| info.link)
     }
 
-    /// Frames that nobody uses.
+    /// The number of free frames.
     #[inline]
     pub fn free(&self) -> usize {
         self.free
     }
 
-    /// Frames in all, used and free.
+    /// The number of frames in the table, used and free.
     pub fn total(&self) -> usize {
         self.total
     }

@@ -1,21 +1,23 @@
-//! Names of processes and threads, which memory takes note of without knowing what they name.
+//! Names of processes and threads. They are defined apart from both types because the memory subsystem uses them too:
+//! for example, to say which thread a fork at a preemption point belongs to, without knowing what a thread is.
 
 use crate::arena::Id;
 use core::num::NonZeroU64;
 
-/// Stands in for `Process<R>` in names, which do not care what a process holds.
+/// Stands in for `Process<R>` in a [`ProcessId`], so that the name of a process does not depend on `R`, the resources
+/// that the process holds.
 pub struct AnyProcess;
 
 /// Names a [`Process`](crate::Process).
 pub type ProcessId = Id<AnyProcess>;
 
-/// Names a thread. One word: the name of the process whose main thread it is, or of a further thread with
-/// [`ThreadId::FURTHER`] added to it.
+/// Names a thread, in one word: for a main thread the name of its process; for a further thread the name of its control
+/// block plus [`ThreadId::FURTHER`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ThreadId(pub(crate) NonZeroU64);
 
 impl ThreadId {
-    /// No slot has a number as large as that.
+    /// Marks the name of a further thread. It cannot be part of a slot's number: no arena has that many slots.
     pub(crate) const FURTHER: u64 = 1 << 31;
 
     /// The main thread of a process.
