@@ -1,10 +1,11 @@
 //! Containers, processes and threads: the part of the kernel's model that needs no hardware.
 //!
-//! The three entities are those of papers/001 section 2.3. A [`Container`] is a protection domain, a
-//! [`Process`] a resource holder in one, a [`Thread`] what executes. Beneath them lie the page
-//! directories ([`directory`]), the regions of an address space ([`region`]), memory objects
-//! ([`object`]) and the physical frames ([`frames`]), all owned by [`Memory`]; above them the
-//! ready queue and the wait queues, owned by [`Tasks`].
+//! The three entities are those of papers/001 section 2.3. A [`Container`] is a protection domain, a [`Process`] holds
+//! resources in a container, a [`Thread`] executes. Beneath them lie the page directories ([`directory`]), the regions
+//! of an address space ([`region`]), memory objects ([`object`]) and the physical frames ([`frames`]), all owned by
+//! [`Memory`]; above them the ready queue and the wait queues, owned by [`Tasks`]. For example, `fork` makes a
+//! container with [`Memory::fork`], then a process and its main thread with [`Tasks::make_process`], then puts the
+//! thread into the ready queue with [`Tasks::make_ready`].
 //!
 //! Everything here compiles and is tested on the host. Memory and its translation are reached through
 //! the traits [`PhysicalMemory`] and [`Translation`], which the kernel implements over its direct map
@@ -47,4 +48,4 @@ pub use tasks::scheduling::Affinity;
 pub use tasks::signals::{Change, Job, SignalInfo, Target, Timer};
 pub use tasks::thread::{ExtendedState, Registers, State, Thread, Times};
 pub use tasks::wait::{Channel, Resume, Wait};
-pub use tasks::{balance, load, poll, preemption, process, queue, relief, scheduling, signals, thread, wait};
+pub use tasks::{balance, load, poll, preemption, process, queue, scheduling, signals, starvation, thread, wait};

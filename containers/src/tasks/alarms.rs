@@ -17,9 +17,9 @@ impl<R> Tasks<R> {
         self.schedule.cpu(cpu).alarm = NEVER;
         if self.schedule.responsible.is_some_and(|(who, _)| who == cpu) {
             self.schedule.responsible = None;
-            self.attention.insert(cpu);
+            self.needs_reschedule.insert(cpu);
         }
-        self.relieve(cpu, now);
+        self.boost_starved(cpu, now);
         self.wake_expired(now);
     }
 
@@ -29,7 +29,7 @@ impl<R> Tasks<R> {
     pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
         let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
         let turn = if SEVERAL { self.turn_of(cpu) } else { None };
-        let look = if SEVERAL { self.schedule.watch.look_of(cpu) } else { NEVER };
+        let look = if SEVERAL { self.schedule.balancer.next_look(cpu) } else { NEVER };
         let state = self.schedule.cpu(cpu);
         state.slice_end = now + turn.map_or(state.slice, |left| left.min(state.slice));
         let turn_ends = if state.best().is_some() { state.slice_end } else { NEVER };

@@ -16,23 +16,23 @@
 //!
 //! A CPU that chooses its next thread takes a more urgent one that waits at another CPU before its own
 //! ([`Tasks::better_elsewhere`]). When it has chosen, it makes a CPU look that runs something worse than a thread that still
-//! waits anywhere ([`Tasks::call_for_better`]); that one does the same, until there is none. So fixed priorities hold for the
+//! waits anywhere ([`Tasks::reschedule_worse`]); that one does the same, until there is none. So fixed priorities hold for the
 //! machine: of N CPUs each runs one of the N most urgent threads, as far as masks allow. Threads of one priority get no such
 //! promise: they share the CPU that they wait at, and change over as said above.
 //!
 //! **Invariant:** with soft affinity, no CPU runs a thread that is worse than one that waits at another and may run on it,
-//! unless such a CPU, or an idle one where that thread may run, is in `attention`, or the thread waits for a CPU that should
-//! be idle soon (rule 2) or owes it a slice ([`crate::tasks::relief`]).
+//! unless such a CPU, or an idle one where that thread may run, is in `needs_reschedule`, or the thread waits for a CPU that should
+//! be idle soon (rule 2) or owes it a slice ([`crate::tasks::starvation`]).
 //!
 //! **Invariant:** a CPU that looks is content after a few looks, whether others have looked meanwhile or not, as they cannot
 //! before it leaves the kernel. So a thread that a CPU is about to run itself is none that others look for
 //! (`left_to_others`).
 //!
 //! A CPU that would be idle takes from a busy one a thread that has waited there for longer than [`MIGRATION`] or
-//! has never run; of several, the one whose turn it is. [`crate::tasks::watch`] says which CPU looks for such threads, and when.
+//! has never run; of several, the one whose turn it is. [`crate::tasks::idle_balance`] says which CPU looks for such threads, and when.
 //!
 //! Two sets of CPUs answer the common questions with one test: which are idle, and at which threads wait that others may
-//! take. To find a thread takes a time bounded by the number of CPUs: at each, the first [`SEEN`] loose threads are
+//! take. To find a thread takes a time bounded by the number of CPUs: at each, the first [`SEEN`] migratable threads are
 //! looked at. A thread whose mask names some CPUs only can be behind so many others that may not run on the idle
 //! one; it then waits for its turn, as they do.
 
@@ -98,46 +98,46 @@ impl<R> Tasks<R> {
     /// The best thread that waits at other CPUs and may run on this one, if it is better than `than`.
     #[inline]
     pub(crate) fn better_elsewhere(&self, cpu: Cpu, than: u8) -> Option<ThreadId> {
-        let others = self.schedule.awaited.without(cpu);
+        let others = self.schedule.overloaded.without(cpu);
         if others.is_empty() { None } else { self.find_better(cpu, others, than) }
     }
 
     fn find_better(&self, cpu: Cpu, others: CpuSet, than: u8) -> Option<ThreadId> {
         let states = others.iter().map(|other| &self.schedule.cpus[usize::from(other.0)]);
-        let better = states.filter(|state| state.loose.best().is_some_and(|best| best < than));
+        let better = states.filter(|state| state.migratable.best().is_some_and(|best| best < than));
         let found = better.filter_map(|state| {
             self.left_to_others(state).find(|(_, thread)| thread.rank < than && thread.affinity.contains(cpu))
         });
         found.min_by_key(|(_, thread)| thread.turn()).map(|(id, _)| id)
     }
 
-    /// The loose threads that wait at a CPU, but for the first one if that is better than what the CPU runs: it is about to
+    /// The migratable threads that wait at a CPU, but for the first one if that is better than what the CPU runs: it is about to
     /// run that one itself.
     fn left_to_others<'a>(&'a self, state: &'a CpuState) -> impl Iterator<Item = (ThreadId, &'a Thread)> {
-        let first = state.loose.first().filter(|_| state.best().is_some_and(|best| best < state.priority()));
-        let is_own = |first| self.first_of([state.settled.first(), Some(first)].into_iter().flatten()) == Some(first);
-        state.loose.threads(&self.threads).take(SEEN).skip(usize::from(first.is_some_and(is_own)))
+        let first = state.migratable.first().filter(|_| state.best().is_some_and(|best| best < state.priority()));
+        let is_own = |first| self.first_of([state.pinned.first(), Some(first)].into_iter().flatten()) == Some(first);
+        state.migratable.threads(&self.threads).take(SEEN).skip(usize::from(first.is_some_and(is_own)))
     }
 
     /// If a CPU runs something worse than a thread that waits elsewhere, makes the CPU look where that thread runs at once:
     /// that one, or an idle one.
-    pub(crate) fn call_for_better(&mut self) {
+    pub(crate) fn reschedule_worse(&mut self) {
         let schedule = &self.schedule;
         let worst = schedule.worst();
-        let states = schedule.awaited.iter().map(|cpu| &schedule.cpus[usize::from(cpu.0)]);
-        let states = states.filter(|state| state.loose.best().is_some_and(|best| best < worst));
+        let states = schedule.overloaded.iter().map(|cpu| &schedule.cpus[usize::from(cpu.0)]);
+        let states = states.filter(|state| state.migratable.best().is_some_and(|best| best < worst));
         let mut waiting = states.flat_map(|state| self.left_to_others(state));
         let found = waiting.find_map(|(_, thread)| {
             let home = schedule.home(thread.affinity);
             (thread.rank < schedule.cpus[usize::from(home.0)].urgent().min(worst)).then_some(home)
         });
         drop(waiting);
-        found.into_iter().for_each(|home| self.attention.insert(home));
+        found.into_iter().for_each(|home| self.needs_reschedule.insert(home));
     }
 
     /// The thread that a CPU runs has ended. The CPU looks soon, and whoever gets ready meanwhile runs there at once.
     pub(crate) fn vacate(&mut self, cpu: Cpu) {
-        self.attention.insert(cpu);
+        self.needs_reschedule.insert(cpu);
         if let Some((_, rank)) = &mut self.schedule.cpu(cpu).running {
             *rank = IDLE;
         }

@@ -21,19 +21,19 @@ impl<R> Tasks<R> {
     #[inline]
     pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
         // Mostly the threads are in one lane.
-        let awaited = SEVERAL && !self.schedule.awaited.without(cpu).is_empty();
+        let awaited = SEVERAL && !self.schedule.overloaded.without(cpu).is_empty();
         let state = self.schedule.cpu(cpu);
-        let loose = SEVERAL && state.loose.best().is_some();
-        let both = loose && state.settled.best().is_some();
-        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        let migratable = SEVERAL && state.migratable.best().is_some();
+        let both = migratable && state.pinned.best().is_some();
+        let lane = if migratable { &mut state.migratable } else { &mut state.pinned };
         let first = if both || awaited && lane.best().is_some() {
             self.take_best(cpu)
         } else {
             let first = lane.take_first(&mut self.threads);
             if SEVERAL && first.is_some() {
                 state.waiting -= 1;
-                if loose && state.loose.best().is_none() {
-                    self.schedule.awaited.remove(cpu);
+                if migratable && state.migratable.best().is_none() {
+                    self.schedule.overloaded.remove(cpu);
                 }
             }
             first
@@ -46,7 +46,7 @@ impl<R> Tasks<R> {
         self.counts.migrations += u64::from(self.schedule.cpu(cpu).run(cpu, id, thread));
         let begun = begin(id, thread);
         if SEVERAL {
-            self.look_after(cpu);
+            self.offer_waiting(cpu);
         }
         Some(begun)
     }
@@ -54,7 +54,7 @@ impl<R> Tasks<R> {
     /// Takes the thread whose turn it is on a CPU for which threads wait: out of its lanes, or a better one elsewhere.
     fn take_best(&mut self, cpu: Cpu) -> Option<ThreadId> {
         let state = &self.schedule.cpus[usize::from(cpu.0)];
-        let own = self.first_of([state.settled.first(), state.loose.first()].into_iter().flatten())?;
+        let own = self.first_of([state.pinned.first(), state.migratable.first()].into_iter().flatten())?;
         let id = self.better_elsewhere(cpu, state.best()?).unwrap_or(own);
         self.move_to(id, cpu);
         Some(id)
@@ -64,9 +64,9 @@ impl<R> Tasks<R> {
     fn take_elsewhere(&mut self, cpu: Cpu) -> Option<ThreadId> {
         self.schedule.cpu(cpu).running = None;
         let id = if self.schedule.soft {
-            self.find_waiting(cpu)
+            self.find_stranded(cpu)
         } else {
-            self.first_of(self.schedule.cpus.iter().filter_map(|state| state.loose.first()))
+            self.first_of(self.schedule.cpus.iter().filter_map(|state| state.migratable.first()))
         }?;
         self.move_to(id, cpu);
         Some(id)
@@ -82,13 +82,13 @@ impl<R> Tasks<R> {
         self.schedule.idle.remove(cpu);
         if self.schedule.soft {
             // A CPU that was to look for this thread alone need not.
-            let awaited = !self.schedule.awaited.is_empty() || self.schedule.watch.is_kept_by(from);
+            let awaited = !self.schedule.overloaded.is_empty() || self.schedule.balancer.is_taken_by(from);
             if self.schedule.idle.contains(from) && !awaited {
-                self.attention.remove(from);
+                self.needs_reschedule.remove(from);
             }
-        } else if self.schedule.cpu(from).loose.best().is_some() {
+        } else if self.schedule.cpu(from).migratable.best().is_some() {
             // A thread that cannot begin here after all, because this one goes first, begins where a CPU is idle.
-            self.attention = self.attention.union(self.schedule.find_idle());
+            self.needs_reschedule = self.needs_reschedule.union(self.schedule.find_idle());
         }
     }
 

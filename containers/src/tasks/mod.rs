@@ -8,17 +8,17 @@ mod alarms;
 pub mod balance;
 mod dispatch;
 mod family;
+mod idle_balance;
 pub mod load;
 pub mod poll;
 pub mod preemption;
 pub mod process;
 pub mod queue;
-pub mod relief;
 pub mod scheduling;
 pub mod signals;
+pub mod starvation;
 pub mod thread;
 pub mod wait;
-mod watch;
 
 use crate::arena::{Arena, Full, Id};
 use crate::cpus::CpuSet;
@@ -140,7 +140,7 @@ pub struct Tasks<R> {
     pub spare: Option<Box<ExtendedState>>,
     /// CPUs for which something has changed that may change who should run there, or until when: they
     /// must look again before they leave the kernel, or be made to.
-    pub attention: CpuSet,
+    pub needs_reschedule: CpuSet,
     /// How many threads there have been to run.
     load: Load,
     /// Statistics.
@@ -190,7 +190,7 @@ impl<R> Tasks<R> {
             polls: Polls::new(),
             signals: Signals::default(),
             spare: None,
-            attention: CpuSet::NONE,
+            needs_reschedule: CpuSet::NONE,
             load: Load::default(),
             counts: TaskCounts::default(),
         };
@@ -330,7 +330,7 @@ impl<R> Tasks<R> {
     pub fn park(&mut self, id: ThreadId, wait: Wait) {
         let Some(thread) = self.threads.get_mut(id) else { return };
         if let Some(cpu) = thread.runs_on() {
-            self.attention.insert(cpu);
+            self.needs_reschedule.insert(cpu);
         }
         thread.state = State::Parked;
         self.schedule.runnable -= 1;
@@ -383,7 +383,7 @@ impl<R> Tasks<R> {
             }
         }
         thread.wait = None;
-        self.attention = self.attention.union(self.schedule.put_back(id, thread, false));
+        self.needs_reschedule = self.needs_reschedule.union(self.schedule.put_back(id, thread, false));
         let link = thread.link;
         self.unpark(id, before, bucket(channel), deadline);
         link.attach(&mut self.threads, id);
@@ -502,7 +502,7 @@ impl<R> Tasks<R> {
         self.schedule.unbind(thread);
         self.schedule.runnable -= u32::from(thread.state != State::Parked);
         (thread.state, thread.wait) = (State::Ended, None);
-        if let Some(poll) = thread.seats.take() {
+        if let Some(poll) = thread.kept_poll.take() {
             self.polls.end(poll);
         }
         if thread.pending != 0 {
@@ -527,7 +527,7 @@ impl<R> Tasks<R> {
                 self.set_timer(id, None);
             }
         }
-        if !self.is_calm() {
+        if self.has_return_work() {
             self.has_come_to_end(id);
         }
         self.discard_of(Target::Process(id), u64::MAX);
@@ -550,7 +550,7 @@ impl<R> Tasks<R> {
     pub fn remove_process(&mut self, id: ProcessId) {
         self.disown(id);
         self.leave_group(id);
-        if !self.is_calm() {
+        if self.has_return_work() {
             self.forget_signals(id);
         }
         self.spare = self.threads.processes.remove(id.cast()).map(|process| process.main.extended);

@@ -1,12 +1,12 @@
-//! Waiting at several files at once (`poll`): a thread has a *seat* in the *audience* of each file that it asks about.
+//! Waiting at several files at once (`poll`): a thread has a *entry* in the *queue* of each file that it asks about.
 //!
-//! The seats are taken before the thread parks, and given up with its wait, however that ends: so an event on a file reaches
+//! The entries are taken before the thread parks, and given up with its wait, however that ends: so an event on a file reaches
 //! those who wait for it, and no others.
 //!
 //! Seats may be too many for one visit: then the thread keeps those that it has at a preemption point
 //! ([`Tasks::preempt_polling`]), and does not park if it has been told of an event meanwhile.
 //!
-//! **Invariant: a thread has seats exactly while it is parked on [`Channel::Poll`], or is about to be.**
+//! **Invariant: a thread has entries exactly while it is parked on [`Channel::Poll`], or is about to be.**
 
 use crate::arena::{Arena, Full, Id};
 use crate::budget::Point;
@@ -18,171 +18,171 @@ use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 /// Audiences there can be: as many as files that are open.
-const AUDIENCES: u32 = 131_072;
+const POLL_QUEUES: u32 = 131_072;
 
 /// Seats that are allocated at once: a piece of memory so small that the heap finds it without a search.
 pub const ROW: usize = 16;
 
-/// The threads that poll a file, each by a seat.
-pub(crate) struct Audience {
-    first: Option<Place>,
-    last: Option<Place>,
+/// The threads that poll a file, each by a entry.
+pub(crate) struct PollQueue {
+    first: Option<Position>,
+    last: Option<Position>,
 }
 
 /// What one thread polls.
 pub struct Poll {
     thread: ThreadId,
-    /// There has been an event at one of its seats.
+    /// There has been an event at one of its entries.
     is_told: bool,
-    /// Rows of [`ROW`] seats, so that many seats need no large piece of memory.
-    rows: Vec<Vec<Seat>>,
+    /// Rows of [`ROW`] entries, so that many entries need no large piece of memory.
+    rows: Vec<Vec<Entry>>,
 }
 
 /// The name of what a thread polls.
 pub type PollId = Id<Poll>;
 
-/// Which seat of which poll.
+/// Which entry of which poll.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct Position {
     poll: PollId,
-    seat: u32,
+    entry: u32,
 }
 
-struct Seat {
-    audience: Id<Audience>,
+struct Entry {
+    queue: Id<PollQueue>,
     /// The events that concern it.
     bits: u32,
-    previous: Option<Place>,
-    next: Option<Place>,
+    previous: Option<Position>,
+    next: Option<Position>,
 }
 
-/// All audiences, and the seats in them.
+/// All queues, and the entries in them.
 pub(crate) struct Polls {
     polls: Arena<Poll>,
-    audiences: Arena<Audience>,
+    queues: Arena<PollQueue>,
 }
 
 impl Poll {
-    fn seat_mut(&mut self, seat: usize) -> Option<&mut Seat> {
-        self.rows.get_mut(seat / ROW)?.get_mut(seat % ROW)
+    fn entry_mut(&mut self, entry: usize) -> Option<&mut Entry> {
+        self.rows.get_mut(entry / ROW)?.get_mut(entry % ROW)
     }
 }
 
 impl Polls {
     pub(crate) const fn new() -> Polls {
-        Polls { polls: Arena::new(MAX_PROCESSES + MAX_THREADS), audiences: Arena::new(AUDIENCES) }
+        Polls { polls: Arena::new(MAX_PROCESSES + MAX_THREADS), queues: Arena::new(POLL_QUEUES) }
     }
 
-    fn seat_mut(&mut self, place: Place) -> Option<&mut Seat> {
-        self.polls.get_mut(place.poll)?.seat_mut(place.seat as usize)
+    fn entry_mut(&mut self, position: Position) -> Option<&mut Entry> {
+        self.polls.get_mut(position.poll)?.entry_mut(position.entry as usize)
     }
 
-    /// Takes a seat at the end of an audience, or has the last one, if it is of this poll, stand for these events too.
-    fn join(&mut self, poll: PollId, audience: Id<Audience>, bits: u32) {
-        let previous = self.audiences.get(audience).and_then(|audience| audience.last);
+    /// Takes a entry at the end of an queue, or has the last one, if it is of this poll, stand for these events too.
+    fn join(&mut self, poll: PollId, queue: Id<PollQueue>, bits: u32) {
+        let previous = self.queues.get(queue).and_then(|queue| queue.last);
         if let Some(last) = previous.filter(|last| last.poll == poll) {
-            self.seat_mut(last).into_iter().for_each(|seat| seat.bits |= bits);
+            self.entry_mut(last).into_iter().for_each(|entry| entry.bits |= bits);
             return;
         }
         let Some(Poll { rows, .. }) = self.polls.get_mut(poll) else { return };
         if rows.last().is_none_or(|row| row.len() == ROW) {
             rows.push(Vec::with_capacity(ROW));
         }
-        let seat = ((rows.len() - 1) * ROW) as u32;
+        let entry = ((rows.len() - 1) * ROW) as u32;
         let Some(row) = rows.last_mut() else { return };
-        let place = Place { poll, seat: seat + row.len() as u32 };
-        row.push(Seat { audience, bits, previous, next: None });
-        self.connect(audience, (previous, Some(place)), (Some(place), None));
+        let position = Position { poll, entry: entry + row.len() as u32 };
+        row.push(Entry { queue, bits, previous, next: None });
+        self.connect(queue, (previous, Some(position)), (Some(position), None));
     }
 
-    /// Makes the second of each pair follow the first, where there are both; else it is an end of the audience.
+    /// Makes the second of each pair follow the first, where there are both; else it is an end of the queue.
     fn connect(
         &mut self,
-        audience: Id<Audience>,
-        before: (Option<Place>, Option<Place>),
-        after: (Option<Place>, Option<Place>),
+        queue: Id<PollQueue>,
+        before: (Option<Position>, Option<Position>),
+        after: (Option<Position>, Option<Position>),
     ) {
         match before.0 {
-            Some(place) => self.seat_mut(place).into_iter().for_each(|seat| seat.next = before.1),
-            None => self.audiences.get_mut(audience).into_iter().for_each(|audience| audience.first = before.1),
+            Some(position) => self.entry_mut(position).into_iter().for_each(|entry| entry.next = before.1),
+            None => self.queues.get_mut(queue).into_iter().for_each(|queue| queue.first = before.1),
         }
         match after.1 {
-            Some(place) => self.seat_mut(place).into_iter().for_each(|seat| seat.previous = after.0),
-            None => self.audiences.get_mut(audience).into_iter().for_each(|audience| audience.last = after.0),
+            Some(position) => self.entry_mut(position).into_iter().for_each(|entry| entry.previous = after.0),
+            None => self.queues.get_mut(queue).into_iter().for_each(|queue| queue.last = after.0),
         }
     }
 
-    /// Gives up all seats of a poll. Audiences without seats go too.
+    /// Gives up all entries of a poll. Audiences without entries go too.
     pub(crate) fn end(&mut self, poll: PollId) {
         let Some(Poll { rows, .. }) = self.polls.remove(poll) else { return };
-        for Seat { audience, previous, next, .. } in rows.into_iter().flatten() {
-            self.connect(audience, (previous, next), (previous, next));
-            if self.audiences.get(audience).is_some_and(|audience| audience.first.is_none()) {
-                self.audiences.remove(audience);
+        for Entry { queue, previous, next, .. } in rows.into_iter().flatten() {
+            self.connect(queue, (previous, next), (previous, next));
+            if self.queues.get(queue).is_some_and(|queue| queue.first.is_none()) {
+                self.queues.remove(queue);
             }
         }
     }
 }
 
 impl<R> Tasks<R> {
-    /// A thread is going to poll: it has no seats yet.
+    /// A thread is going to poll: it has no entries yet.
     pub fn begin_poll(&mut self, thread: ThreadId) -> Result<PollId, Full> {
         self.polls.polls.insert(Poll { thread, is_told: false, rows: Vec::new() })
     }
 
-    /// Takes a seat in a file's audience for these events; `audience` is the name that the file has from the last time, and
-    /// the result the one to keep. An audience goes with its last seat, and then its name finds nothing.
-    pub fn attend(&mut self, poll: PollId, audience: Option<NonZeroU64>, bits: u32) -> Result<NonZeroU64, Full> {
-        let known = audience.map(Id::from_name).filter(|id| self.polls.audiences.get(*id).is_some());
-        let audience = match known {
-            Some(audience) => audience,
-            None => self.polls.audiences.insert(Audience { first: None, last: None })?,
+    /// Takes a entry in a file's queue for these events; `queue` is the name that the file has from the last time, and
+    /// the result the one to keep. An queue goes with its last entry, and then its name finds nothing.
+    pub fn join_poll_queue(&mut self, poll: PollId, queue: Option<NonZeroU64>, bits: u32) -> Result<NonZeroU64, Full> {
+        let known = queue.map(Id::from_name).filter(|id| self.polls.queues.get(*id).is_some());
+        let queue = match known {
+            Some(queue) => queue,
+            None => self.polls.queues.insert(PollQueue { first: None, last: None })?,
         };
-        self.polls.join(poll, audience, bits);
-        Ok(audience.name())
+        self.polls.join(poll, queue, bits);
+        Ok(queue.name())
     }
 
-    /// Parks a thread until an event at one of its seats, or the deadline.
+    /// Parks a thread until an event at one of its entries, or the deadline.
     pub fn park_polling(&mut self, thread: ThreadId, poll: PollId, deadline: Option<u64>) {
         self.park(thread, Wait::restart(Channel::Poll(poll), deadline));
     }
 
-    /// A call that polls has come to a preemption point before it could park: the thread keeps its seats. The call goes on at
-    /// `place`, with the same deadline.
+    /// A call that polls has come to a preemption point before it could park: the thread keeps its entries. The call goes on at
+    /// `position`, with the same deadline.
     pub fn preempt_polling(&mut self, id: ThreadId, place: u64, deadline: Option<u64>, poll: Option<PollId>) {
         self.preempt(id, Point { progress: 0, place, ends_for_handlers: false });
         let Some(thread) = self.threads.get_mut(id) else { return };
-        thread.seats = poll;
+        thread.kept_poll = poll;
         thread.restart = thread.restart.map(|call| Restart { deadline, ..call });
     }
 
-    /// The seats that a thread's call has kept, which are the call's again.
-    pub fn kept_seats(&mut self, id: ThreadId) -> Option<PollId> {
-        self.threads.get_mut(id)?.seats.take()
+    /// The entries that a thread's call has kept, which are the call's again.
+    pub fn kept_poll(&mut self, id: ThreadId) -> Option<PollId> {
+        self.threads.get_mut(id)?.kept_poll.take()
     }
 
-    /// Whether there has been an event at one of the seats.
+    /// Whether there has been an event at one of the entries.
     pub fn is_told(&self, poll: PollId) -> bool {
         self.polls.polls.get(poll).is_none_or(|poll| poll.is_told)
     }
 
-    /// Gives up the seats of a thread that does not park after all.
-    pub fn give_up_poll(&mut self, poll: PollId) {
+    /// Gives up the entries of a thread that does not park after all.
+    pub fn end_poll(&mut self, poll: PollId) {
         self.polls.end(poll);
     }
 
-    /// Wakes the threads of an audience whom one of these events concerns; returns how many.
-    pub fn call_audience(&mut self, audience: NonZeroU64, bits: u32) -> usize {
+    /// Wakes the threads of an queue whom one of these events concerns; returns how many.
+    pub fn wake_pollers(&mut self, queue: NonZeroU64, bits: u32) -> usize {
         let mut woken = 0;
-        let mut next = self.polls.audiences.get(Id::from_name(audience)).and_then(|audience| audience.first);
-        while let Some(place) = next {
-            // A thread has one seat in an audience, so the next one stays when its seats go.
-            let Some(seat) = self.polls.seat_mut(place) else { break };
-            next = seat.next;
-            if seat.bits & bits == 0 {
+        let mut next = self.polls.queues.get(Id::from_name(queue)).and_then(|queue| queue.first);
+        while let Some(position) = next {
+            // A thread has one entry in an queue, so the next one stays when its entries go.
+            let Some(entry) = self.polls.entry_mut(position) else { break };
+            next = entry.next;
+            if entry.bits & bits == 0 {
                 continue;
             }
-            let Some(poll) = self.polls.polls.get_mut(place.poll) else { break };
+            let Some(poll) = self.polls.polls.get_mut(position.poll) else { break };
             poll.is_told = true;
             let thread = poll.thread;
             self.resume(thread, crate::tasks::wait::Resume::Restart);
@@ -191,9 +191,9 @@ impl<R> Tasks<R> {
         woken
     }
 
-    /// Seats and audiences there are.
-    pub fn seats(&self) -> (usize, u32) {
+    /// Seats and queues there are.
+    pub fn poll_entries(&self) -> (usize, u32) {
         let polls = self.polls.polls.ids().filter_map(|id| self.polls.polls.get(id));
-        (polls.flat_map(|poll| &poll.rows).map(Vec::len).sum(), self.polls.audiences.live())
+        (polls.flat_map(|poll| &poll.rows).map(Vec::len).sum(), self.polls.queues.live())
     }
 }

@@ -3,35 +3,35 @@
 //! There is one common ready queue, in *lanes*: two for each CPU. A thread is bound to a CPU as it gets ready
 //! for the first time: to an idle CPU if there is one, else to one where it would go first, else to one that
 //! has few threads. What may move it later is the [`Affinity`]'s business. One of a CPU's lanes holds the
-//! threads that another CPU may take, the *loose* ones, the other those that it alone runs.
+//! threads that another CPU may take, the *migratable* ones, the other those that it alone runs.
 //!
 //! - With [`Affinity::Strict`] a thread stays where it is bound, so that its pages stay in one cache and its
 //!   container in one page directory; only `set_affinity` moves it. Loose are the threads that have never run
 //!   and may run anywhere; a CPU that would be idle takes one.
-//! - With [`Affinity::Soft`] every thread is loose that may run on more than one CPU. What then moves it stands in
+//! - With [`Affinity::Soft`] every thread is migratable that may run on more than one CPU. What then moves it stands in
 //!   [`crate::tasks::balance`].
 //!
 //! A CPU serves its own lanes, the best priority first, within a priority who came first. A thread that more urgent ones
-//! pass over for too long has a slice all the same: see [`crate::tasks::relief`]. Every step takes a time that depends on the
+//! pass over for too long has a slice all the same: see [`crate::tasks::starvation`]. Every step takes a time that depends on the
 //! number of CPUs at most.
 //!
 //! Making a thread ready interrupts no CPU here. The CPU that has to look again is put into
-//! [`Tasks::attention`], and the kernel sees to the rest.
+//! [`Tasks::needs_reschedule`], and the kernel sees to the rest.
 //!
-//! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `attention`,
+//! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `needs_reschedule`,
 //! or the thread that it ran has just been put back by itself and it is about to take the next. While threads wait in its
 //! lanes, its timer goes off at the end of a slice at the latest.
 //!
 //! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, this one is in
-//! `attention`, or all that are idle are.
+//! `needs_reschedule`, or all that are idle are.
 
 use crate::cpus::{Cpu, CpuSet};
 use crate::ids::{ProcessId, ThreadId};
 use crate::tasks::Tasks;
 use crate::tasks::balance::{SOON, TURN};
+use crate::tasks::idle_balance::IdleBalancer;
 use crate::tasks::queue::Lane;
 use crate::tasks::thread::{State, Thread, Times};
-use crate::tasks::watch::Watch;
 use alloc::vec::Vec;
 
 /// A time slice, in nanoseconds.
@@ -70,9 +70,9 @@ pub(crate) struct Schedule {
     /// The CPUs that have nothing to do; kept where affinity is soft.
     pub(crate) idle: CpuSet,
     /// Which idle CPU looks for threads that wait elsewhere, and when.
-    pub(crate) watch: Watch,
+    pub(crate) balancer: IdleBalancer,
     /// The CPUs at which threads wait that others may take; kept where affinity is soft.
-    pub(crate) awaited: CpuSet,
+    pub(crate) overloaded: CpuSet,
     /// When a CPU looked last, in nanoseconds since boot.
     pub(crate) now: u64,
     /// Threads that have got ready so far; kept where there are several CPUs.
@@ -85,9 +85,9 @@ pub(crate) struct Schedule {
 
 pub(crate) struct CpuState {
     /// Ready threads that this CPU alone runs.
-    pub(crate) settled: Lane,
+    pub(crate) pinned: Lane,
     /// Ready threads that another CPU may take.
-    pub(crate) loose: Lane,
+    pub(crate) migratable: Lane,
     /// The thread that it took last, and its priority; `None` if there was none to take.
     pub(crate) running: Option<(ThreadId, u8)>,
     /// Whether that is likely to give the CPU up [soon](SOON).
@@ -100,8 +100,8 @@ pub(crate) struct CpuState {
     pub(crate) slice_end: u64,
     /// What its timer is set to, in the same way, or [`NEVER`].
     pub(crate) alarm: u64,
-    /// From when on it may give a slice to a thread that has been [passed over](crate::tasks::relief), in the same way.
-    pub(crate) relief: u64,
+    /// From when on it may give a slice to a thread that has been [passed over](crate::tasks::starvation), in the same way.
+    pub(crate) next_boost: u64,
     /// Threads that are bound to it and have not ended.
     pub(crate) bound: u32,
 }
@@ -114,12 +114,12 @@ impl CpuState {
     /// The best priority that a thread has that is ready here.
     #[inline]
     pub(crate) fn best(&self) -> Option<u8> {
-        self.settled.best_of_both(&self.loose)
+        self.pinned.best_of_both(&self.migratable)
     }
 
     /// The first threads of each priority worse than this that wait here.
     pub(crate) fn firsts_behind(&self, priority: u8) -> impl Iterator<Item = ThreadId> {
-        self.settled.firsts_behind(priority).chain(self.loose.firsts_behind(priority))
+        self.pinned.firsts_behind(priority).chain(self.migratable.firsts_behind(priority))
     }
 
     /// How many threads run and wait here.
@@ -139,7 +139,7 @@ impl CpuState {
 
     /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
     /// when it is the first that waits and the timer does not go off before, to set that for the end of a slice.
-    fn must_look(&self, priority: u8) -> bool {
+    fn must_reschedule(&self, priority: u8) -> bool {
         self.priority() > priority || self.alarm > self.slice_end && self.best().is_none()
     }
 
@@ -218,19 +218,19 @@ impl Schedule {
             self.cpu(home).bound += 1;
             home
         });
-        let loose = self.is_loose(thread);
+        let migratable = self.is_migratable(thread);
         let state = self.cpu(cpu);
-        let mut look = if state.must_look(thread.rank) { CpuSet::only(cpu) } else { CpuSet::NONE };
+        let mut look = if state.must_reschedule(thread.rank) { CpuSet::only(cpu) } else { CpuSet::NONE };
         let goes_first = state.urgent() > thread.rank;
-        let lane = if loose { &mut state.loose } else { &mut state.settled };
+        let lane = if migratable { &mut state.migratable } else { &mut state.pinned };
         thread.link = lane.join(id, thread.rank, front);
         if SEVERAL {
             state.waiting += 1;
         }
         if SEVERAL && self.soft {
             self.idle.remove(cpu);
-            if loose {
-                look = look.union(self.waits(thread, cpu, goes_first));
+            if migratable {
+                look = look.union(self.note_waiting(thread, cpu, goes_first));
             }
         }
         look
@@ -257,7 +257,7 @@ impl Schedule {
 
     /// Whether another CPU may take a ready thread from the one that it is bound to.
     #[inline]
-    pub(crate) fn is_loose(&self, thread: &Thread) -> bool {
+    pub(crate) fn is_migratable(&self, thread: &Thread) -> bool {
         SEVERAL
             && if self.soft {
                 // What is owed a slice here, another CPU owes none.
@@ -270,17 +270,17 @@ impl Schedule {
     /// The lane of a thread that is bound to a CPU.
     #[inline]
     fn lane(&mut self, thread: &Thread, cpu: Cpu) -> &mut Lane {
-        let loose = self.is_loose(thread);
+        let migratable = self.is_migratable(thread);
         let state = self.cpu(cpu);
-        if loose { &mut state.loose } else { &mut state.settled }
+        if migratable { &mut state.migratable } else { &mut state.pinned }
     }
 
     /// A thread has left the lanes of a CPU, which may have nothing to do any more.
     fn has_left(&mut self, cpu: Cpu) {
         let state = self.cpu(cpu);
         state.waiting -= 1;
-        if state.loose.best().is_none() {
-            self.awaited.remove(cpu);
+        if state.migratable.best().is_none() {
+            self.overloaded.remove(cpu);
         }
         if self.soft && self.cpu(cpu).is_idle() {
             self.idle.insert(cpu);
@@ -322,15 +322,15 @@ impl<R> Tasks<R> {
     pub(crate) fn add_cpus(&mut self, cpus: usize, affinity: Affinity) {
         self.schedule.cpus.reserve_exact(cpus);
         let idle = || CpuState {
-            settled: Lane::new(),
-            loose: Lane::new(),
+            pinned: Lane::new(),
+            migratable: Lane::new(),
             running: None,
             brief: false,
             waiting: 0,
             slice: 0,
             slice_end: 0,
             alarm: NEVER,
-            relief: 0,
+            next_boost: 0,
             bound: 0,
         };
         self.schedule.cpus.extend((0..cpus).map(|_| idle()));
@@ -346,8 +346,8 @@ impl<R> Tasks<R> {
 
     /// A CPU looks whether it should run something else, at this time.
     #[inline]
-    pub fn looks(&mut self, cpu: Cpu, now: u64) {
-        self.attention.remove(cpu);
+    pub fn begin_reschedule(&mut self, cpu: Cpu, now: u64) {
+        self.needs_reschedule.remove(cpu);
         self.schedule.now = now;
     }
 
@@ -371,7 +371,7 @@ impl<R> Tasks<R> {
     /// Has a thread placed in the ready queue, and alerts the CPUs that must look.
     pub(crate) fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> CpuSet) {
         let Some(thread) = self.threads.get_mut(id) else { return };
-        self.attention = self.attention.union(place(&mut self.schedule, thread));
+        self.needs_reschedule = self.needs_reschedule.union(place(&mut self.schedule, thread));
         let link = thread.link;
         link.attach(&mut self.threads, id);
     }
@@ -413,7 +413,7 @@ impl<R> Tasks<R> {
             return false;
         }
         if SEVERAL {
-            self.look_after(cpu);
+            self.offer_waiting(cpu);
         }
         true
     }
@@ -440,7 +440,7 @@ impl<R> Tasks<R> {
     /// Makes the CPU that a thread runs on look again, if it runs.
     pub fn alert(&mut self, id: ThreadId) {
         if let Some(cpu) = self.thread(id).and_then(Thread::runs_on) {
-            self.attention.insert(cpu);
+            self.needs_reschedule.insert(cpu);
         }
     }
 
@@ -454,11 +454,11 @@ impl<R> Tasks<R> {
         match (state, cpu) {
             (State::Ready, Some(cpu)) => {
                 self.enqueue(id);
-                self.look_after(cpu);
+                self.offer_waiting(cpu);
             }
             (State::Running, Some(cpu)) => {
                 self.threads.get_mut(id)?.rank = priority;
-                self.attention.insert(cpu);
+                self.needs_reschedule.insert(cpu);
                 self.schedule.cpu(cpu).running = Some((id, priority));
             }
             _ => {}
@@ -475,7 +475,7 @@ impl<R> Tasks<R> {
         let affinity = if allowed == all { ANYWHERE } else { affinity };
         let Some(thread) = self.thread(id).filter(|_| !allowed.is_empty()) else { return };
         let (state, stays) = (thread.state, thread.cpu.is_none_or(|cpu| affinity.contains(cpu)));
-        // Its lane depends on it, unless only those are loose that have never run.
+        // Its lane depends on it, unless only those are migratable that have never run.
         let moves = state == State::Ready && (!stays || self.schedule.soft || thread.ran_on.is_none());
         if moves {
             self.dequeue(id);

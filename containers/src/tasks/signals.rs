@@ -115,12 +115,12 @@ pub(crate) struct Signals {
     timers: BTreeSet<(u64, ProcessId)>,
     /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, processes
     /// for which a signal is pending, that do not run, are about to end or shed descriptors, and forks at a preemption point.
-    restless: u32,
+    return_work: u32,
 }
 
 impl Default for Signals {
     fn default() -> Signals {
-        Signals { infos: Vec::with_capacity(INFOS), timers: BTreeSet::new(), restless: 0 }
+        Signals { infos: Vec::with_capacity(INFOS), timers: BTreeSet::new(), return_work: 0 }
     }
 }
 
@@ -130,19 +130,19 @@ impl Signals {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// A thread or process has been changed that was restless or not.
+    /// A thread or process has been changed that was return_work or not.
     fn recount(&mut self, before: bool, after: bool) {
-        self.restless = self.restless + u32::from(after) - u32::from(before);
+        self.return_work = self.return_work + u32::from(after) - u32::from(before);
     }
 
     /// A thread's call has come to a preemption point: somebody is to look when the registers are in the control block.
     pub(crate) fn expect_leaving(&mut self) {
-        self.restless += 1;
+        self.return_work += 1;
     }
 
     /// Somebody has looked.
     pub(crate) fn has_left(&mut self) {
-        self.restless -= 1;
+        self.return_work -= 1;
     }
 }
 
@@ -167,18 +167,18 @@ impl Control {
         self.sheds
     }
 
-    fn is_restless(&self) -> bool {
+    fn has_return_work(&self) -> bool {
         self.pending != 0 || self.job != Job::Runs || self.ending.is_some() || self.sheds
     }
 }
 
 impl<R> Tasks<R> {
-    /// Changes what a process has pending, or whether it runs: nothing else may, or the count of restless ones is wrong.
+    /// Changes what a process has pending, or whether it runs: nothing else may, or the count of return_work ones is wrong.
     fn change_control<T>(&mut self, id: ProcessId, change: impl FnOnce(&mut Control) -> T) -> Option<T> {
         let control = &mut self.threads.processes.get_mut(id.cast())?.control;
-        let before = control.is_restless();
+        let before = control.has_return_work();
         let result = change(control);
-        self.signals.recount(before, control.is_restless());
+        self.signals.recount(before, control.has_return_work());
         Some(result)
     }
 
@@ -196,16 +196,18 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// Whether signals have nothing to say to any thread: none is pending, and all processes run.
+    /// Whether any thread may have work to do before it returns to user mode: a signal to take, a stop, an end, or a call
+    /// at a preemption point. Almost always there is none, so an exit from the kernel asks this first.
     #[inline]
-    pub fn is_calm(&self) -> bool {
-        self.signals.restless == 0
+    pub fn has_return_work(&self) -> bool {
+        self.signals.return_work != 0
     }
 
-    /// Whether signals have nothing to say to a thread: none is pending for it or its process, and that runs.
-    pub fn is_quiet(&self, thread: &Thread) -> bool {
-        let is_restless = || self.process(thread.process).is_some_and(|process| process.control.is_restless());
-        self.is_calm() || thread.pending == 0 && !is_restless()
+    /// Whether a thread may have work to do before it returns to user mode: a signal is pending for it or its process, or
+    /// the process does not simply run.
+    pub fn has_return_work_for(&self, thread: &Thread) -> bool {
+        let of_process = || self.process(thread.process).is_some_and(|process| process.control.has_return_work());
+        self.has_return_work() && (thread.pending != 0 || of_process())
     }
 
     /// The signals that a thread may take when it blocks none: its own and its process's.
@@ -300,7 +302,7 @@ impl<R> Tasks<R> {
             runs
         };
         if self.change_control(id, begin) == Some(true) {
-            running.iter().for_each(|cpu: Cpu| self.attention.insert(cpu));
+            running.iter().for_each(|cpu: Cpu| self.needs_reschedule.insert(cpu));
         }
     }
 
@@ -330,12 +332,12 @@ impl<R> Tasks<R> {
     /// A fork of a container has come to its first preemption point. The container's other threads park when they are about
     /// to go to user mode ([`Tasks::park_while_forking`]), and are not there now.
     pub fn fork_begins(&mut self) {
-        self.signals.restless += 1;
+        self.signals.return_work += 1;
     }
 
     /// A fork that had begun is over, or has been given up.
     pub fn fork_ends(&mut self, container: ContainerId) {
-        self.signals.restless -= 1;
+        self.signals.return_work -= 1;
         self.wake_all(Channel::Forking(container));
     }
 

@@ -184,7 +184,7 @@ pub struct Thread {
     /// 0 to [`PRIORITIES`] − 1.
     pub priority: u8,
     /// The priority that it is scheduled by: its own, or the best for one slice after it was
-    /// [passed over](crate::tasks::relief) for too long.
+    /// [passed over](crate::tasks::starvation) for too long.
     pub(crate) rank: u8,
     /// The CPUs that it may run on, all by default. A new thread's may be set; one that has been ready is
     /// moved by `Tasks::set_affinity`.
@@ -212,7 +212,7 @@ pub struct Thread {
     /// A call that is about to be made again; taken by the call.
     pub restart: Option<Restart>,
     /// What the call polls that is about to be made again, if it has not come so far that the thread could park.
-    pub(crate) seats: Option<PollId>,
+    pub(crate) kept_poll: Option<PollId>,
     /// Where to store 0 and wake a futex when it ends (`CLONE_CHILD_CLEARTID`); 0: nowhere.
     pub clear_child_tid: u64,
     /// Head of its list of robust futexes; 0: none.
@@ -256,7 +256,7 @@ impl Thread {
             link: Link::default(),
             peers: Link::default(),
             restart: None,
-            seats: None,
+            kept_poll: None,
             clear_child_tid: 0,
             robust_list: 0,
             signal_mask: 0,

@@ -23,7 +23,7 @@ impl Machine {
     /// A CPU looks, whose thread has used so much time. Returns what it runs.
     fn look(&mut self, cpu: u8, used: u64) -> Option<ThreadId> {
         let cpu = Cpu(cpu);
-        self.tasks.looks(cpu, self.now);
+        self.tasks.begin_reschedule(cpu, self.now);
         let used = Times { total: used, user_ticks: 0 };
         let still = self.tasks.running_on_cpu(cpu).filter(|id| self.tasks.goes_on(cpu, *id, used, |_| {}));
         still.or_else(|| take_ready(&mut self.tasks, cpu))
@@ -59,9 +59,9 @@ impl Machine {
 
     /// Wakes a thread; the CPU that it waits at, and the CPUs that must look.
     fn wake(&mut self, id: ThreadId) -> (Cpu, CpuSet) {
-        self.tasks.attention = CpuSet::NONE;
+        self.tasks.needs_reschedule = CpuSet::NONE;
         self.tasks.resume(id, Resume::Return(0));
-        (self.tasks.thread(id).unwrap().cpu.unwrap(), self.tasks.attention)
+        (self.tasks.thread(id).unwrap().cpu.unwrap(), self.tasks.needs_reschedule)
     }
 }
 
@@ -91,7 +91,7 @@ fn threads_that_wake_each_other_in_turn_stay_together() {
         assert_eq!(machine.wake(asleep).0, Cpu(0), "the waker waits soon");
         // The idle CPU keeps watch: it is asked once, and looks at its own pace from then on.
         machine.look(1, 0);
-        assert!(machine.tasks.schedule.watch.keeper.is_some_and(|(who, at)| who == Cpu(1) && at > machine.now));
+        assert!(machine.tasks.schedule.balancer.keeper.is_some_and(|(who, at)| who == Cpu(1) && at > machine.now));
         machine.tasks.park(awake, Wait::restart(Channel::Locks, None));
         assert_eq!(machine.look(0, SOON - 1), Some(asleep));
     }
@@ -99,7 +99,7 @@ fn threads_that_wake_each_other_in_turn_stay_together() {
     machine.now += MIGRATION;
     machine.look(1, 0);
     machine.now += MIGRATION;
-    assert_eq!((machine.look(1, 0), machine.tasks.schedule.watch.keeper), (None, None));
+    assert_eq!((machine.look(1, 0), machine.tasks.schedule.balancer.keeper), (None, None));
     assert_eq!(machine.tasks.counts.migrations, 0);
 }
 

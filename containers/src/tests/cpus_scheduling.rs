@@ -53,7 +53,7 @@ fn sets_of_cpus() {
 fn new_threads_spread_over_idle_cpus_and_stay() {
     let mut tasks = strict(3);
     let threads: Vec<_> = (0..3).map(|_| ready(&mut tasks, 5)).collect();
-    assert_eq!(tasks.attention, CpuSet::first(3));
+    assert_eq!(tasks.needs_reschedule, CpuSet::first(3));
     for (n, id) in threads.iter().enumerate() {
         let cpu = Cpu(n as u8);
         assert_eq!((cpu_of(&tasks, *id), take_ready(&mut tasks, cpu)), (Some(cpu), Some(*id)));
@@ -66,9 +66,9 @@ fn new_threads_spread_over_idle_cpus_and_stay() {
     // A thread comes back to where it ran, though another CPU is idle.
     tasks.end_thread(threads[2]);
     assert_eq!(take_ready(&mut tasks, Cpu(2)), None);
-    tasks.attention = CpuSet::NONE;
+    tasks.needs_reschedule = CpuSet::NONE;
     tasks.wake_all(Channel::Locks);
-    assert_eq!((take_ready(&mut tasks, Cpu(2)), tasks.attention), (None, CpuSet::only(Cpu(1))));
+    assert_eq!((take_ready(&mut tasks, Cpu(2)), tasks.needs_reschedule), (None, CpuSet::only(Cpu(1))));
     assert_eq!(tasks.counts.migrations, 0);
 }
 
@@ -78,9 +78,9 @@ fn only_a_cpu_that_would_prefer_the_thread_is_alerted() {
     let (a, b) = (ready(&mut tasks, 5), ready(&mut tasks, 8));
     assert_eq!((take_ready(&mut tasks, Cpu(0)), take_ready(&mut tasks, Cpu(1))), (Some(a), Some(b)));
     let mut alerted = |priority| {
-        tasks.attention = CpuSet::NONE;
+        tasks.needs_reschedule = CpuSet::NONE;
         ready(&mut tasks, priority);
-        tasks.attention
+        tasks.needs_reschedule
     };
     // CPU 1 runs the worst priority. It has to watch the slice once, not for each that joins.
     assert_eq!(alerted(9), CpuSet::only(Cpu(1)));
@@ -146,15 +146,15 @@ fn affinity_moves_a_thread_in_any_state() {
     let [a, b, c] = core::array::from_fn(|_| ready(&mut tasks, 5));
     assert_eq!((take_ready(&mut tasks, Cpu(1)), take_ready(&mut tasks, Cpu(2))), (Some(b), Some(c)));
     // Ready: at once.
-    tasks.attention = CpuSet::NONE;
+    tasks.needs_reschedule = CpuSet::NONE;
     tasks.set_affinity(a, CpuSet::only(Cpu(1)));
     assert_eq!((cpu_of(&tasks, a), take_ready(&mut tasks, Cpu(0))), (Some(Cpu(1)), None));
     // Running: its CPU preempts it, and it goes to the idle one.
-    tasks.attention = CpuSet::NONE;
+    tasks.needs_reschedule = CpuSet::NONE;
     tasks.set_affinity(b, CpuSet(0b101));
-    assert_eq!((tasks.attention, goes_on(&mut tasks, Cpu(1), b)), (CpuSet::only(Cpu(1)), false));
+    assert_eq!((tasks.needs_reschedule, goes_on(&mut tasks, Cpu(1), b)), (CpuSet::only(Cpu(1)), false));
     assert_eq!((cpu_of(&tasks, b), tasks.thread(b).unwrap().slice), (Some(Cpu(0)), SLICE));
-    assert!(tasks.attention.contains(Cpu(0)));
+    assert!(tasks.needs_reschedule.contains(Cpu(0)));
     assert_eq!((take_ready(&mut tasks, Cpu(1)), take_ready(&mut tasks, Cpu(0))), (Some(a), Some(b)));
     assert_eq!(tasks.counts.migrations, 1);
     // Parked: when woken, to the allowed CPU with the fewest threads.
@@ -208,15 +208,15 @@ fn a_process_is_found_where_it_runs() {
     let stranger = ready(&mut tasks, 5);
     (0..4).for_each(|cpu| _ = take_ready(&mut tasks, Cpu(cpu)));
     assert_eq!(tasks.running_on(id), CpuSet(0b11));
-    tasks.attention = CpuSet::NONE;
+    tasks.needs_reschedule = CpuSet::NONE;
     tasks.alert(stranger);
-    assert_eq!(tasks.attention, CpuSet(0b100));
+    assert_eq!(tasks.needs_reschedule, CpuSet(0b100));
     tasks.end_thread(other);
-    assert_eq!((tasks.running_on(id), tasks.attention), (CpuSet(0b1), CpuSet(0b110)));
+    assert_eq!((tasks.running_on(id), tasks.needs_reschedule), (CpuSet(0b1), CpuSet(0b110)));
     tasks.park(main, Wait::restart(Channel::Locks, None));
     assert_eq!(tasks.running_on(id), CpuSet::NONE);
     tasks.alert(main);
-    assert_eq!(tasks.attention, CpuSet(0b111));
+    assert_eq!(tasks.needs_reschedule, CpuSet(0b111));
 }
 
 #[test]
@@ -231,9 +231,9 @@ fn one_cpu_watches_the_clock() {
     // An earlier one is taken on by who brings it.
     tasks.park(b, Wait::restart(Channel::Time, Some(20)));
     assert_eq!((tasks.deadline_for(Cpu(1)), tasks.deadline_for(Cpu(0))), (Some(20), None));
-    tasks.attention = CpuSet::NONE;
+    tasks.needs_reschedule = CpuSet::NONE;
     tasks.expire(Cpu(1), 20);
-    assert!(tasks.attention.contains(Cpu(1)));
+    assert!(tasks.needs_reschedule.contains(Cpu(1)));
     assert_eq!((tasks.thread(b).unwrap().state, tasks.deadline_for(Cpu(1))), (State::Ready, Some(50)));
     // The timer of the other goes off for nothing; the responsible one's does not.
     tasks.expire(Cpu(0), 50);

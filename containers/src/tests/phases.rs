@@ -49,7 +49,7 @@ impl Simulation {
     fn look(&mut self, n: usize) {
         let (cpu, now) = (Cpu(n as u8), self.now);
         let player = &mut self.cpus[n];
-        self.tasks.looks(cpu, now);
+        self.tasks.begin_reschedule(cpu, now);
         let used = Times { total: now - player.charged, user_ticks: 0 };
         player.charged = now;
         if let Some(id) = player.current
@@ -69,7 +69,7 @@ impl Simulation {
     fn phase(&mut self, work: impl Fn(usize) -> u64) -> u64 {
         let begin = self.now;
         loop {
-            while let Some(cpu) = self.tasks.attention.lowest() {
+            while let Some(cpu) = self.tasks.needs_reschedule.lowest() {
                 self.look(cpu.0.into());
             }
             let done = |player: &Player| player.current.map(|id| player.since + self.left[&id]);

@@ -20,7 +20,7 @@ const THREADS: usize = 6;
 enum Step {
     /// The thread that runs next polls these files for these events, until a deadline if there is one.
     Poll(Vec<(usize, u32)>, Option<u64>),
-    /// It takes its seats, and does not park after all.
+    /// It takes its entries, and does not park after all.
     GiveUp(Vec<(usize, u32)>),
     Event(usize, u32),
     Interrupt(usize),
@@ -29,10 +29,10 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let seats = || prop::collection::vec((0..FILES, 1..8_u32), 0..8);
+    let entries = || prop::collection::vec((0..FILES, 1..8_u32), 0..8);
     prop_oneof![
-        6 => (seats(), prop::option::of(1..100_u64)).prop_map(|(seats, deadline)| Step::Poll(seats, deadline)),
-        1 => seats().prop_map(Step::GiveUp),
+        6 => (entries(), prop::option::of(1..100_u64)).prop_map(|(entries, deadline)| Step::Poll(entries, deadline)),
+        1 => entries().prop_map(Step::GiveUp),
         4 => (0..FILES, 1..8_u32).prop_map(|(file, bits)| Step::Event(file, bits)),
         1 => (0..THREADS).prop_map(Step::Interrupt),
         1 => (1..20_u64).prop_map(Step::Pass),
@@ -46,7 +46,7 @@ type Parked = BTreeMap<ThreadId, (BTreeMap<usize, u32>, Option<u64>)>;
 struct Both {
     tasks: Tasks<()>,
     threads: Vec<ThreadId>,
-    /// The names that files keep of their audiences.
+    /// The names that files keep of their poll queues.
     names: [Option<NonZeroU64>; FILES],
     now: u64,
     parked: Parked,
@@ -66,35 +66,35 @@ impl Both {
         Both { tasks, threads, names: [None; FILES], now: 0, parked: Parked::new() }
     }
 
-    fn take_seats(&mut self, thread: ThreadId, seats: &[(usize, u32)]) -> crate::PollId {
+    fn take_entries(&mut self, thread: ThreadId, entries: &[(usize, u32)]) -> crate::PollId {
         let poll = self.tasks.begin_poll(thread).unwrap();
-        for (file, bits) in seats {
-            self.names[*file] = Some(self.tasks.attend(poll, self.names[*file], *bits).unwrap());
+        for (file, bits) in entries {
+            self.names[*file] = Some(self.tasks.join_poll_queue(poll, self.names[*file], *bits).unwrap());
         }
         poll
     }
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Poll(seats, deadline) => {
+            Step::Poll(entries, deadline) => {
                 let Some(thread) = take_ready(&mut self.tasks, CPU) else { return };
-                let poll = self.take_seats(thread, &seats);
+                let poll = self.take_entries(thread, &entries);
                 let deadline = deadline.map(|time| self.now + time);
                 self.tasks.park_polling(thread, poll, deadline);
                 let mut files = BTreeMap::new();
-                seats.iter().for_each(|(file, bits)| *files.entry(*file).or_insert(0) |= bits);
+                entries.iter().for_each(|(file, bits)| *files.entry(*file).or_insert(0) |= bits);
                 self.parked.insert(thread, (files, deadline));
             }
-            Step::GiveUp(seats) => {
+            Step::GiveUp(entries) => {
                 let Some(thread) = take_ready(&mut self.tasks, CPU) else { return };
-                let poll = self.take_seats(thread, &seats);
-                self.tasks.give_up_poll(poll);
+                let poll = self.take_entries(thread, &entries);
+                self.tasks.end_poll(poll);
                 self.tasks.make_ready(thread);
             }
             Step::Event(file, bits) => {
                 let before = self.parked.len();
                 self.parked.retain(|_, (files, _)| files.get(&file).is_none_or(|wanted| wanted & bits == 0));
-                let woken = self.names[file].map_or(0, |name| self.tasks.call_audience(name, bits));
+                let woken = self.names[file].map_or(0, |name| self.tasks.wake_pollers(name, bits));
                 assert_eq!(woken, before - self.parked.len(), "those whom it concerns, and no others");
             }
             Step::Interrupt(thread) => {
@@ -125,46 +125,46 @@ proptest! {
                 let parked = both.tasks.thread(*id).is_some_and(|thread| thread.state == State::Parked);
                 prop_assert_eq!(parked, both.parked.contains_key(id));
             }
-            let seats = both.parked.values().map(|(files, _)| files.len()).sum();
+            let entries = both.parked.values().map(|(files, _)| files.len()).sum();
             let files: BTreeSet<_> = both.parked.values().flat_map(|(files, _)| files.keys()).collect();
-            prop_assert_eq!(both.tasks.seats(), (seats, files.len() as u32));
+            prop_assert_eq!(both.tasks.poll_entries(), (entries, files.len() as u32));
         }
     }
 }
 
 #[test]
-fn a_thread_may_have_rows_of_seats() {
+fn a_thread_may_have_rows_of_entries() {
     let mut both = Both::new();
     let thread = take_ready(&mut both.tasks, CPU).unwrap();
     let poll = both.tasks.begin_poll(thread).unwrap();
-    let names: Vec<_> = (0..5 * ROW / 2).map(|_| both.tasks.attend(poll, None, 1).unwrap()).collect();
+    let names: Vec<_> = (0..5 * ROW / 2).map(|_| both.tasks.join_poll_queue(poll, None, 1).unwrap()).collect();
     both.tasks.park_polling(thread, poll, None);
-    assert_eq!(both.tasks.seats(), (names.len(), names.len() as u32));
-    assert_eq!(both.tasks.call_audience(names[2 * ROW], 1), 1);
-    assert_eq!(both.tasks.seats(), (0, 0));
-    assert!(names.iter().all(|name| both.tasks.call_audience(*name, 1) == 0));
+    assert_eq!(both.tasks.poll_entries(), (names.len(), names.len() as u32));
+    assert_eq!(both.tasks.wake_pollers(names[2 * ROW], 1), 1);
+    assert_eq!(both.tasks.poll_entries(), (0, 0));
+    assert!(names.iter().all(|name| both.tasks.wake_pollers(*name, 1) == 0));
 }
 
-/// A call that has more seats to take than one visit may keeps those that it has.
+/// A call that has more entries to take than one visit may keeps those that it has.
 #[test]
-fn seats_are_kept_at_a_preemption_point() {
+fn entries_are_kept_at_a_preemption_point() {
     let mut both = Both::new();
     let tasks = &mut both.tasks;
     let thread = take_ready(tasks, CPU).unwrap();
     let poll = tasks.begin_poll(thread).unwrap();
-    let audience = tasks.attend(poll, None, 1).unwrap();
+    let poll_queue = tasks.join_poll_queue(poll, None, 1).unwrap();
     tasks.preempt_polling(thread, 7, Some(50), Some(poll));
     let call = tasks.thread(thread).unwrap().restart.unwrap();
     assert_eq!((call.place, call.deadline), (7, Some(50)));
     assert!(!tasks.is_told(poll));
-    assert_eq!(tasks.call_audience(audience, 2), 0, "it did not ask for this event");
+    assert_eq!(tasks.wake_pollers(poll_queue, 2), 0, "it did not ask for this event");
     assert!(!tasks.is_told(poll));
-    tasks.call_audience(audience, 1);
+    tasks.wake_pollers(poll_queue, 1);
     assert!(tasks.is_told(poll), "it must not park now");
-    assert_eq!(tasks.kept_seats(thread), Some(poll));
-    assert_eq!(tasks.kept_seats(thread), None, "they are the call's again");
-    // With its seats kept it ends.
+    assert_eq!(tasks.kept_poll(thread), Some(poll));
+    assert_eq!(tasks.kept_poll(thread), None, "they are the call's again");
+    // With its entries kept it ends.
     tasks.preempt_polling(thread, 7, None, Some(poll));
     tasks.end_thread(thread);
-    assert_eq!(tasks.seats(), (0, 0));
+    assert_eq!(tasks.poll_entries(), (0, 0));
 }

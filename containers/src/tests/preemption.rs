@@ -14,10 +14,10 @@ const PAGES: Point = Point { progress: 0, place: 7, ends_for_handlers: false };
 fn preempted(tasks: &mut Tasks<()>, point: Point) -> ThreadId {
     let id = running(tasks);
     tasks.preempt(id, point);
-    assert!(!tasks.is_calm(), "somebody has to look when the registers are there");
+    assert!(tasks.has_return_work(), "somebody has to look when the registers are there");
     tasks.thread_mut(id).unwrap().registers = Registers { rip: 0x1002, code: 9, ..Registers::default() };
     tasks.settle_preempted(id);
-    assert!(tasks.is_calm());
+    assert!(!tasks.has_return_work());
     id
 }
 
@@ -25,7 +25,7 @@ fn preempted(tasks: &mut Tasks<()>, point: Point) -> ThreadId {
 fn it_is_made_again_by_the_thread_that_goes_on() {
     let mut tasks = Tasks::default();
     let id = preempted(&mut tasks, PAGES);
-    assert!(tasks.attention.contains(Cpu(0)), "its CPU looks who runs next");
+    assert!(tasks.needs_reschedule.contains(Cpu(0)), "its CPU looks who runs next");
     let thread = tasks.thread(id).unwrap();
     assert_eq!((thread.state, thread.registers.rip, thread.registers.rax), (State::Running, 0x1000, 9));
     let call = thread.restart.unwrap();
@@ -58,9 +58,9 @@ fn a_signal_that_is_there_does_not_disturb_the_count() {
     tasks.preempt(id, PAGES);
     tasks.post(Target::Thread(id), SignalInfo { number: 10, code: 0, first: 0, second: 0 });
     tasks.settle_preempted(id);
-    assert!(!tasks.is_calm());
+    assert!(tasks.has_return_work());
     assert!(tasks.take_signal(id, u64::MAX).is_some());
-    assert!(tasks.is_calm());
+    assert!(!tasks.has_return_work());
 }
 
 #[test]

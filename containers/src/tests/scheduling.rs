@@ -76,20 +76,20 @@ fn the_timer_is_set_when_it_would_go_off_too_late() {
     let mut tasks = Tasks::default();
     let a = running(&mut tasks);
     assert_eq!(tasks.next_alarm(CPU, 100), None);
-    tasks.attention = CpuSet::NONE;
+    tasks.needs_reschedule = CpuSet::NONE;
     // The first that waits brings the slice's end with it, who comes next does not.
     let b = process(&mut tasks, 3);
-    assert_eq!((tasks.attention, goes_on(&mut tasks, CPU, a)), (CpuSet::only(CPU), true));
+    assert_eq!((tasks.needs_reschedule, goes_on(&mut tasks, CPU, a)), (CpuSet::only(CPU), true));
     assert_eq!((tasks.next_alarm(CPU, 200), tasks.next_alarm(CPU, 300)), (Some(200 + SLICE), None));
     // Threads that wake each other in turn: the timer stays, and is enough for the slices to come.
     for (now, [from, to]) in (400..500).zip([[a, b], [b, a]].into_iter().cycle()) {
-        tasks.attention = CpuSet::NONE;
+        tasks.needs_reschedule = CpuSet::NONE;
         tasks.park(from, Wait::restart(Channel::Locks, None));
-        assert_eq!((tasks.attention, goes_on(&mut tasks, CPU, from)), (CpuSet::only(CPU), false));
+        assert_eq!((tasks.needs_reschedule, goes_on(&mut tasks, CPU, from)), (CpuSet::only(CPU), false));
         assert_eq!((take_ready(&mut tasks, CPU), tasks.next_alarm(CPU, now)), (Some(to), None));
-        tasks.attention = CpuSet::NONE;
+        tasks.needs_reschedule = CpuSet::NONE;
         tasks.wake_all(Channel::Locks);
-        assert_eq!(tasks.attention, CpuSet::NONE);
+        assert_eq!(tasks.needs_reschedule, CpuSet::NONE);
     }
     // A deadline that comes sooner, and one that does not.
     tasks.park(a, Wait::restart(Channel::Time, Some(1000)));

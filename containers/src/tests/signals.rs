@@ -91,10 +91,10 @@ proptest! {
             let main_ones = tasks.processes().map(ThreadId::main);
             let further = tasks.threads.further.ids().map(ThreadId::further);
             let threads = main_ones.chain(further).filter(|id| tasks.thread(*id).is_some_and(|thread| thread.pending != 0));
-            let control = |id: &ProcessId| tasks.process(*id).is_some_and(|process| process.control.is_restless());
-            let restless = threads.count() + tasks.processes().filter(control).count();
-            prop_assert_eq!(tasks.signals.restless as usize, restless);
-            prop_assert_eq!(tasks.is_calm(), restless == 0);
+            let control = |id: &ProcessId| tasks.process(*id).is_some_and(|process| process.control.has_return_work());
+            let return_work = threads.count() + tasks.processes().filter(control).count();
+            prop_assert_eq!(tasks.signals.return_work as usize, return_work);
+            prop_assert_eq!(!tasks.has_return_work(), return_work == 0);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! and `epoll_wait` looks at no others, however many files are watched. An event may be over when somebody asks, so whether
 //! an interest in a ready list has anything to tell is found out then, and one that has not leaves the list.
 //!
-//! Threads that poll are the kernel's business: a file keeps only the name of its audience.
+//! Threads that poll are the kernel's business: a file keeps only the name of its poll queue.
 //!
 //! **Invariant: what an `epoll` is to be told of is in its ready list.** An interest joins it at each event, and when it is
 //! added or changed while its file is ready; it leaves when there is nothing to tell, or with [`Tree::told`].
@@ -45,7 +45,7 @@ pub struct Watched {
     /// The exclusive ones come last.
     interests: List,
     /// The name of the threads that poll it, if any have.
-    pub audience: Option<NonZeroU64>,
+    pub poll_queue: Option<NonZeroU64>,
 }
 
 /// An `epoll`: its interests by name, and those that may have something to tell.
@@ -99,7 +99,7 @@ pub struct Wish {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
     /// The threads that poll a file, with the bits of [`event`].
-    Audience(NonZeroU64, u32),
+    PollQueue(NonZeroU64, u32),
     /// The threads that wait in `epoll_wait`.
     Epoll(InodeId),
 }
@@ -313,8 +313,8 @@ impl<C: Copy> Tree<C> {
     /// one that waits exclusively is told last, and the first that wakes somebody is the last that is told.
     pub fn rouse(&mut self, source: Source, bits: u32, tell: &mut dyn FnMut(Told) -> bool) -> bool {
         let Some(watched) = self.watched(source) else { return false };
-        let (audience, mut next) = (watched.audience, watched.interests.first);
-        let mut woken = audience.is_some_and(|audience| tell(Told::Audience(audience, bits)));
+        let (poll_queue, mut next) = (watched.poll_queue, watched.interests.first);
+        let mut woken = poll_queue.is_some_and(|poll_queue| tell(Told::PollQueue(poll_queue, bits)));
         while let Some((id, interest)) = next.and_then(|key| Some((InterestId(key), self.interests.get(key)?))) {
             next = interest.links[0].next;
             let wish = interest.wish;

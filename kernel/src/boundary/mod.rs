@@ -98,7 +98,7 @@ unsafe fn wait(cpu: &InKernel, turn: Turn, cause: Cause) -> Result<AtLevel1, AtL
 fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
     let gone = schedule::is_gone(kernel, cpu);
     if gone || deferred::any(cpu) {
-        kernel.tasks.attention.insert(schedule::this_cpu(cpu));
+        kernel.tasks.needs_reschedule.insert(schedule::this_cpu(cpu));
     }
     !gone
 }
@@ -115,7 +115,7 @@ fn fall(cpu: &InKernel, to: To) {
 /// to user mode; or goes idle. `cause` has brought the CPU into the kernel.
 #[inline(always)]
 fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers {
-    if deferred::any(cpu) || !kernel.tasks.attention.is_empty() {
+    if deferred::any(cpu) || !kernel.tasks.needs_reschedule.is_empty() {
         choose(kernel, cpu);
     }
     match schedule::current(cpu) {
@@ -149,7 +149,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
         }
         if deferred::any(cpu) {
             work::work_off(kernel, cpu, deferred::take(cpu));
-        } else if !kernel.tasks.attention.contains(here) {
+        } else if !kernel.tasks.needs_reschedule.contains(here) {
             break;
         }
         let goes_on = match schedule::choose(kernel, cpu) {
@@ -161,11 +161,11 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
             }
         };
         if !goes_on {
-            kernel.tasks.attention.insert(here);
+            kernel.tasks.needs_reschedule.insert(here);
             gone += 1;
         }
     }
-    let others = core::mem::replace(&mut kernel.tasks.attention, CpuSet::NONE);
+    let others = core::mem::replace(&mut kernel.tasks.needs_reschedule, CpuSet::NONE);
     if !others.is_empty() {
         Chosen::prod(cpu, others);
     }
@@ -192,7 +192,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     let mut level = unsafe { AtLevel1::new() };
     KERNEL.set(&mut level, kernel);
     let kernel = KERNEL.get(&mut level);
-    kernel.tasks.attention.insert(schedule::this_cpu(&cpu));
+    kernel.tasks.needs_reschedule.insert(schedule::this_cpu(&cpu));
     let registers = leave(kernel, &cpu, Cause::SystemCall);
     // SAFETY: these are the registers of the thread chosen, and interrupts are off.
     unsafe { entry::depart(registers) }
@@ -258,7 +258,7 @@ fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &calls::Entry) -> 
 #[inline(always)]
 fn settle(call: &SystemCall, kernel: &mut Kernel, make: impl FnOnce(&SystemCall, &mut Kernel) -> Progress) -> Progress {
     let progress = make(call, kernel);
-    if !kernel.tasks.attention.is_empty() {
+    if !kernel.tasks.needs_reschedule.is_empty() {
         return progress.held();
     }
     fall(&call.cpu, To::User);

@@ -140,7 +140,7 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> Progress {
         interrupts::disable();
         // The work that interrupts have left is done before the CPU leaves.
         if deferred::any(cpu) {
-            kernel.tasks.attention.insert(schedule::this_cpu(cpu));
+            kernel.tasks.needs_reschedule.insert(schedule::this_cpu(cpu));
         }
     }
     result
@@ -163,8 +163,8 @@ const REMAINS_FOR_THE_HEAP: usize = 256;
 #[cold]
 fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
     changing::abandon(&mut kernel.memory, &mut kernel.tasks, caller.space.container, caller.thread);
-    if let Some(poll) = kernel.tasks.kept_seats(caller.thread) {
-        kernel.tasks.give_up_poll(poll);
+    if let Some(poll) = kernel.tasks.kept_poll(caller.thread) {
+        kernel.tasks.end_poll(poll);
     }
     match restart(&mut kernel.tasks, caller) {
         Some(Restart { progress: done @ 1.., .. }) => value(done),
@@ -180,7 +180,7 @@ fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> Progress {
         Ok(Reply::Value(value)) => Progress::Returns(value),
         Err(errno) => Progress::Returns(-i64::from(errno.into_raw()) as u64),
         Ok(Reply::Parked | Reply::Again | Reply::Gone) => {
-            kernel.tasks.attention.insert(cpu);
+            kernel.tasks.needs_reschedule.insert(cpu);
             Progress::Stays
         }
     }
@@ -201,7 +201,7 @@ pub fn restart(tasks: &mut Tasks, caller: &Caller) -> Option<Restart> {
     let thread = tasks.thread_mut(caller.thread)?;
     let restart = thread.restart.take();
     let waits = restart.is_some_and(|call| call.after_handler == AfterHandler::Waits);
-    if thread.saved_mask.is_some() || waits && !tasks.is_calm() {
+    if thread.saved_mask.is_some() || waits && tasks.has_return_work() {
         // The mask of the call's wait is still in place, or handlers wait until the call is over. If the call does not
         // wait again, the thread must be looked at before it returns to user mode.
         tasks.alert(caller.thread);

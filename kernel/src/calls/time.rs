@@ -126,7 +126,7 @@ pub fn charge(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) {
         _ => return,
     };
     let elsewhere = kernel.tasks.running_on(process).without(caller.space.cpu);
-    kernel.tasks.attention = kernel.tasks.attention.union(elsewhere);
+    kernel.tasks.needs_reschedule = kernel.tasks.needs_reschedule.union(elsewhere);
 }
 
 /// `clock_gettime(clock, time)`

@@ -92,7 +92,7 @@ pub enum Choice {
 pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Choice {
     let me = this_cpu(cpu);
     let now = clock::nanoseconds();
-    kernel.tasks.looks(me, now);
+    kernel.tasks.begin_reschedule(me, now);
     let used = used(cpu, now);
     let stays =
         running(cpu).filter(|running| kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, running)));
@@ -129,7 +129,7 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Choice {
 /// and the next.
 pub fn pause(kernel: &mut Kernel, cpu: &InKernel) {
     let me = this_cpu(cpu);
-    kernel.tasks.attention.remove(me);
+    kernel.tasks.needs_reschedule.remove(me);
     let now = clock::nanoseconds();
     let used = used(cpu, now);
     if let Some(running) = CURRENT.get(cpu).take() {

@@ -168,7 +168,7 @@ fn tell_parent_of_change(tasks: &mut Tasks, child: ProcessId, code: i32, status:
 /// found this thread still running.
 #[inline]
 pub fn has_parked(tasks: &mut Tasks, id: ThreadId) {
-    if !tasks.is_calm() {
+    if tasks.has_return_work() {
         has_parked_disturbed(tasks, id);
     }
 }
@@ -225,7 +225,7 @@ pub fn with_effect(tasks: &Tasks, process: ProcessId, signals: u64, wanted: impl
 pub fn set_mask(tasks: &mut Tasks, id: ThreadId, mask: u64) {
     let Some(thread) = tasks.thread_mut(id) else { return };
     let before = core::mem::replace(&mut thread.signal_mask, mask & !UNSTOPPABLE);
-    if !tasks.is_calm() {
+    if tasks.has_return_work() {
         has_changed_mask(tasks, id, before);
     }
 }
@@ -275,7 +275,8 @@ pub fn mask_for_wait(tasks: &mut Tasks, id: ThreadId, mask: u64) -> bool {
 /// wait until the call is over.
 pub fn may_wait(tasks: &Tasks, id: ThreadId) -> bool {
     let Some(thread) = tasks.thread(id) else { return false };
-    tasks.is_calm() || with_effect(tasks, thread.process, tasks.open(thread), |effect| effect != Effect::Nothing) == 0
+    !tasks.has_return_work()
+        || with_effect(tasks, thread.process, tasks.open(thread), |effect| effect != Effect::Nothing) == 0
 }
 
 /// Blocks the signals of a set while a thread waits for them, so that the wait takes them and not their handlers. False

@@ -1,11 +1,11 @@
 //! `poll` and `select`: waiting until one of several files is ready.
 //!
 //! Only the console, pipes, event counters and `epoll`s are ever not ready. A call that finds no file ready takes a
-//! seat in the audience of each file that it asks about ([`containers::poll`]), parks, and is made again at the first
+//! entry in the poll queue of each file that it asks about ([`containers::poll`]), parks, and is made again at the first
 //! event there, with its old deadline. The signal masks of `ppoll` and `pselect6` are in place while it waits.
 //!
-//! For example, a shell polls its terminal and a pipe: the call takes two seats; a write to the pipe wakes the thread,
-//! whose call finds the pipe ready, gives up both seats and returns 1.
+//! For example, a shell polls its terminal and a pipe: the call takes two entries; a write to the pipe wakes the thread,
+//! whose call finds the pipe ready, gives up both entries and returns 1.
 
 use super::{resources, watching};
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
@@ -126,26 +126,26 @@ pub(super) fn prepare(
     Ok(())
 }
 
-/// Parks the caller until there is an event at one of its seats, which its wait owns from now on.
+/// Parks the caller until there is an event at one of its entries, which its wait owns from now on.
 fn park(
     caller: &Caller,
     tasks: &mut Tasks,
     console: &mut Console,
     patience: Patience,
-    seats: &mut Option<PollId>,
+    entries: &mut Option<PollId>,
 ) -> Answer {
     prepare(caller, tasks, console, patience)?;
-    let poll = seats.take().ok_or(Errno::ENOMEM)?;
+    let poll = entries.take().ok_or(Errno::ENOMEM)?;
     tasks.park_polling(caller.thread, poll, patience.deadline);
     Ok(Reply::Parked)
 }
 
-/// Gives up seats that neither a wait owns nor the next visit needs.
-fn give_up(tasks: &mut Tasks, seats: Option<PollId>) {
-    seats.into_iter().for_each(|poll| tasks.give_up_poll(poll));
+/// Gives up entries that neither a wait owns nor the next visit needs.
+fn give_up(tasks: &mut Tasks, entries: Option<PollId>) {
+    entries.into_iter().for_each(|poll| tasks.end_poll(poll));
 }
 
-/// Takes a seat for the caller, so that events on a descriptor wake it.
+/// Takes an entry for the caller, so that events on a descriptor wake it.
 fn take_seat(
     caller: &Caller,
     tasks: &mut Tasks,
@@ -157,8 +157,8 @@ fn take_seat(
     let Ok(opened) = files.opened(&resources(caller, tasks)?.descriptors, fd) else { return Ok(()) };
     let Some(source) = opened.source() else { return Ok(()) };
     let watched = files.tree.watched_mut(source)?;
-    let audience = tasks.attend(poll, watched.audience, concerns(events.into()));
-    watched.audience = Some(audience.map_err(|_| Errno::ENOMEM)?);
+    let poll_queue = tasks.join_poll_queue(poll, watched.poll_queue, concerns(events.into()));
+    watched.poll_queue = Some(poll_queue.map_err(|_| Errno::ENOMEM)?);
     Ok(())
 }
 
@@ -173,8 +173,8 @@ pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u
 
 /// `poll(fds, count, milliseconds)`, `ppoll(fds, count, time, mask, mask size)`
 ///
-/// First it looks at each descriptor; if none is ready, it takes a seat for each. Both take as many visits as needed.
-/// If other threads have been in the kernel in between, the call looks once more when it takes the seats, and begins
+/// First it looks at each descriptor; if none is ready, it takes an entry for each. Both take as many visits as needed.
+/// If other threads have been in the kernel in between, the call looks once more when it takes the entries, and begins
 /// anew if a descriptor is ready.
 pub fn poll(
     caller: &Caller,
@@ -183,13 +183,13 @@ pub fn poll(
     files: &mut Files,
     console: &mut Console,
 ) -> Answer {
-    let mut seats = if caller.resumed { tasks.kept_seats(caller.thread) } else { None };
-    let answer = poll_on(caller, memory, tasks, files, console, &mut seats);
-    give_up(tasks, seats);
+    let mut entries = if caller.resumed { tasks.kept_poll(caller.thread) } else { None };
+    let answer = poll_on(caller, memory, tasks, files, console, &mut entries);
+    give_up(tasks, entries);
     answer
 }
 
-/// Instructions that it takes to look at a descriptor, and to take a seat and perhaps look again, roughly.
+/// Instructions that it takes to look at a descriptor, and to take an entry and perhaps look again, roughly.
 const COST_OF_A_LOOK: u64 = 130;
 const COST_OF_A_SEAT: u64 = 350;
 
@@ -199,7 +199,7 @@ fn poll_on(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
-    seats: &mut Option<PollId>,
+    entries: &mut Option<PollId>,
 ) -> Answer {
     let [fds, count, time, mask, mask_size, _] = *caller.arguments;
     let place = place_ahead(caller, tasks);
@@ -213,13 +213,13 @@ fn poll_on(
     if count > resources(caller, tasks)?.descriptors.limit() {
         return Err(Errno::EINVAL);
     }
-    // `next` counts the descriptors that have been looked at and, beyond all of them, those that have a seat; `ready`
+    // `next` counts the descriptors that have been looked at and, beyond all of them, those that have an entry; `ready`
     // counts those that are ready.
     let (mut next, mut ready) = (place as u32, place >> 32);
     let all = count.next_multiple_of(PART as u32);
     let mut budget = Budget::of_a_visit();
-    let again = |tasks: &mut Tasks, place, seats| {
-        tasks.preempt_polling(caller.thread, place, patience.deadline, seats);
+    let again = |tasks: &mut Tasks, place, entries| {
+        tasks.preempt_polling(caller.thread, place, patience.deadline, entries);
         Ok(Reply::Again)
     };
     while next < all {
@@ -235,14 +235,14 @@ fn poll_on(
     if let Some(answer) = end(ready, patience) {
         return answer;
     }
-    let poll = match *seats {
+    let poll = match *entries {
         Some(poll) => poll,
         None => tasks.begin_poll(caller.thread).map_err(|_| Errno::ENOMEM)?,
     };
-    *seats = Some(poll);
+    *entries = Some(poll);
     while next - all < all {
         if budget.is_spent() {
-            return again(tasks, next.into(), seats.take());
+            return again(tasks, next.into(), entries.take());
         }
         if !memory.physical.has_room_for_bookkeeping() {
             return Err(Errno::ENOMEM);
@@ -260,7 +260,7 @@ fn poll_on(
     if tasks.is_told(poll) {
         return again(tasks, 0, None);
     }
-    park(caller, tasks, console, patience, seats)
+    park(caller, tasks, console, patience, entries)
 }
 
 /// The place at which a call goes on, read before its deadline is taken.
@@ -362,14 +362,14 @@ pub fn select(
         return answer;
     }
     let poll = tasks.begin_poll(caller.thread).map_err(|_| Errno::ENOMEM)?;
-    let mut seats = Some(poll);
+    let mut entries = Some(poll);
     let taken = take_seats(caller, memory, tasks, files, (&wanted, count), poll);
-    let answer = taken.and_then(|()| park(caller, tasks, console, patience, &mut seats));
-    give_up(tasks, seats);
+    let answer = taken.and_then(|()| park(caller, tasks, console, patience, &mut entries));
+    give_up(tasks, entries);
     answer
 }
 
-/// Takes a seat for each descriptor of a `select`.
+/// Takes an entry for each descriptor of a `select`.
 fn take_seats(
     caller: &Caller,
     memory: &mut Memory,

@@ -108,7 +108,7 @@ pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) 
 /// run any more.
 #[inline]
 pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
-    !chosen.resumed && kernel.tasks.is_calm() || deliver_to(kernel, cpu, chosen.thread)
+    !chosen.resumed && !kernel.tasks.has_return_work() || deliver_to(kernel, cpu, chosen.thread)
 }
 
 /// Delivers signals to a thread, and makes it stop, wait for a fork or go on ending its process, when some thread or
@@ -117,7 +117,7 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
 fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
         // In most cases a handler is to run now, and nothing else is pending.
-        if thread.saved_mask.is_none() && kernel.tasks.is_calm() {
+        if thread.saved_mask.is_none() && !kernel.tasks.has_return_work() {
             return true;
         }
         let Some(control) = kernel.tasks.process(thread.process).map(|process| &process.control) else { break };
@@ -137,7 +137,7 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
             kernel.tasks.park_while_forking(id);
             return false;
         }
-        if thread.saved_mask.is_none() && kernel.tasks.is_quiet(thread) {
+        if thread.saved_mask.is_none() && !kernel.tasks.has_return_work_for(thread) {
             return true;
         }
         let (process, saved, open) = (thread.process, thread.saved_mask, kernel.tasks.open(thread));

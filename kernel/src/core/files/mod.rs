@@ -283,7 +283,7 @@ impl Files {
     /// Wakes a thread that is to be told; returns whether there was one.
     pub fn wake(tasks: &mut Tasks, told: Told) -> bool {
         match told {
-            Told::Audience(audience, bits) => tasks.call_audience(audience, bits) > 0,
+            Told::PollQueue(poll_queue, bits) => tasks.wake_pollers(poll_queue, bits) > 0,
             // Wakes one of the threads that wait there; if it leaves an event, it wakes the next.
             Told::Epoll(epoll) => tasks.wake(Channel::Epoll(epoll.number()), 1, u32::MAX) > 0,
         }

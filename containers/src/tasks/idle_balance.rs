@@ -3,25 +3,25 @@
 //! A thread is *stranded* while it waits at a busy CPU although an idle one may run it. At most one idle CPU keeps the
 //! *watch* for all that are: it looks again at a time that it has set its timer for.
 //!
-//! A CPU that would be idle *looks* ([`Tasks::find_waiting`]), and what it has seen is exact: it takes a stranded thread,
+//! A CPU that would be idle *looks* ([`Tasks::find_stranded`]), and what it has seen is exact: it takes a stranded thread,
 //! makes another idle CPU look if that one alone may run it, or keeps the watch up to the time when the first of them may
-//! be taken. Later events can strand a thread only in three ways, and each [asks](Schedule::ask) an idle CPU to look:
+//! be taken. Later events can strand a thread only in three ways, and each [asks](Schedule::request_look) an idle CPU to look:
 //!
-//! 1. a thread gets ready at a busy CPU and does not run there at once ([`Schedule::waits`]);
-//! 2. a CPU has looked, and threads go on waiting at it ([`Tasks::look_after`]);
+//! 1. a thread gets ready at a busy CPU and does not run there at once ([`Schedule::note_waiting`]);
+//! 2. a CPU has looked, and threads go on waiting at it ([`Tasks::offer_waiting`]);
 //! 3. the CPU that keeps the watch has found something to run, so it hands the watch on (there, too).
 //!
 //! A CPU gets idle in two ways. It looks itself; or the only thread that waited for it goes elsewhere before it has looked,
-//! and then it stays in `attention`, unless no thread waits anywhere that it could take.
+//! and then it stays in `needs_reschedule`, unless no thread waits anywhere that it could take.
 //!
 //! To ask takes two stores while a CPU keeps the watch, since that one looks soon enough: a thread may be taken
 //! [`MIGRATION`] after it has got ready, and no watch is longer than that. For example, two threads that wake each other
 //! in turn on one CPU ask at each turn. The idle CPU looks once per [`MIGRATION`], and ends its watch when nobody has asked
 //! between two looks.
 //!
-//! **Invariant:** while a thread is stranded, either its CPU or an idle one is in `attention`, or an idle CPU keeps the
+//! **Invariant:** while a thread is stranded, either its CPU or an idle one is in `needs_reschedule`, or an idle CPU keeps the
 //! watch and its timer goes off before the thread has waited for longer than [`MIGRATION`]. A thread that is
-//! owed a slice ([`crate::tasks::relief`]) stays where it is and counts as one that others may not run.
+//! owed a slice ([`crate::tasks::starvation`]) stays where it is and counts as one that others may not run.
 
 use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
@@ -33,23 +33,23 @@ use core::cell::LazyCell;
 
 /// The idle CPU that keeps the watch, and whether it has to go on.
 #[derive(Default)]
-pub(crate) struct Watch {
-    /// Which CPU, and when it looks, in nanoseconds since boot: at once, being in `attention`, if that is 0.
+pub(crate) struct IdleBalancer {
+    /// Which CPU, and when it looks, in nanoseconds since boot: at once, being in `needs_reschedule`, if that is 0.
     pub(crate) keeper: Option<(Cpu, u64)>,
     /// Whether anybody has asked since a keeper looked last.
-    asked: bool,
+    requested: bool,
 }
 
-impl Watch {
+impl IdleBalancer {
     /// When a CPU has to look because it keeps the watch, or [`NEVER`].
     #[inline]
-    pub(crate) fn look_of(&self, cpu: Cpu) -> u64 {
+    pub(crate) fn next_look(&self, cpu: Cpu) -> u64 {
         self.keeper.filter(|(keeper, _)| *keeper == cpu).map_or(NEVER, |(_, look)| look)
     }
 
     /// Whether a CPU keeps the watch.
     #[inline]
-    pub(crate) fn is_kept_by(&self, cpu: Cpu) -> bool {
+    pub(crate) fn is_taken_by(&self, cpu: Cpu) -> bool {
         self.keeper.is_some_and(|(keeper, _)| keeper == cpu)
     }
 
@@ -63,7 +63,7 @@ impl Watch {
                 }
             }
             _ => {
-                let again = if core::mem::take(&mut self.asked) { now + MIGRATION } else { NEVER };
+                let again = if core::mem::take(&mut self.requested) { now + MIGRATION } else { NEVER };
                 let look = due.min(again);
                 self.keeper = (look != NEVER).then_some((cpu, look));
             }
@@ -73,33 +73,33 @@ impl Watch {
 
 impl Schedule {
     /// One of these idle CPUs is to look, unless the watch is kept. Returns it.
-    fn ask(&mut self, idle: CpuSet) -> CpuSet {
-        self.watch.asked = true;
-        let Some(cpu) = idle.lowest().filter(|_| self.watch.keeper.is_none()) else { return CpuSet::NONE };
-        self.watch.keeper = Some((cpu, 0));
+    fn request_look(&mut self, idle: CpuSet) -> CpuSet {
+        self.balancer.requested = true;
+        let Some(cpu) = idle.lowest().filter(|_| self.balancer.keeper.is_none()) else { return CpuSet::NONE };
+        self.balancer.keeper = Some((cpu, 0));
         CpuSet::only(cpu)
     }
 
     /// A thread that other CPUs may take gets ready at a CPU, which runs it at once if it goes first there. Returns the
     /// idle CPU that must look because of it, if one must.
     #[inline]
-    pub(crate) fn waits(&mut self, thread: &mut Thread, cpu: Cpu, goes_first: bool) -> CpuSet {
+    pub(crate) fn note_waiting(&mut self, thread: &mut Thread, cpu: Cpu, goes_first: bool) -> CpuSet {
         thread.takeable = if thread.ran_on.is_some() { self.now + MIGRATION } else { 0 };
-        self.awaited.insert(cpu);
+        self.overloaded.insert(cpu);
         let others = self.idle.intersection(thread.affinity);
-        if goes_first || others.is_empty() { CpuSet::NONE } else { self.ask(others) }
+        if goes_first || others.is_empty() { CpuSet::NONE } else { self.request_look(others) }
     }
 }
 
 impl<R> Tasks<R> {
     /// A CPU would be idle. Returns the thread that it is to take from another one.
-    pub(crate) fn find_waiting(&mut self, cpu: Cpu) -> Option<ThreadId> {
+    pub(crate) fn find_stranded(&mut self, cpu: Cpu) -> Option<ThreadId> {
         self.schedule.idle.insert(cpu);
-        let (idle, now, awaited) = (self.schedule.idle, self.schedule.now, self.schedule.awaited);
+        let (idle, now, awaited) = (self.schedule.idle, self.schedule.now, self.schedule.overloaded);
         let (mut first, mut due): (Option<((u8, u64), ThreadId)>, _) = (None, NEVER);
         let worst = LazyCell::new(|| self.schedule.worst());
         for state in awaited.iter().map(|cpu| &self.schedule.cpus[usize::from(cpu.0)]) {
-            for (id, thread) in state.loose.threads(&self.threads).take(SEEN) {
+            for (id, thread) in state.migratable.threads(&self.threads).take(SEEN) {
                 let allowed = thread.affinity.intersection(idle);
                 // A thread that has run here and waits at an idle CPU is about to go on there.
                 let comes = state.running.is_none() && thread.takeable > 0;
@@ -108,14 +108,14 @@ impl<R> Tasks<R> {
                 if thread.takeable > now && thread.rank >= *worst {
                     due = due.min(thread.takeable);
                 } else if !allowed.contains(cpu) {
-                    self.attention.insert(other);
+                    self.needs_reschedule.insert(other);
                 } else if first.is_none_or(|(turn, _)| thread.turn() < turn) {
                     first = Some((thread.turn(), id));
                 }
             }
         }
         let Some(((rank, _), id)) = first else {
-            self.schedule.watch.has_looked(cpu, due, now);
+            self.schedule.balancer.has_looked(cpu, due, now);
             return None;
         };
         // A CPU that runs something else waits for nothing: a better thread goes first, however short it has waited.
@@ -127,26 +127,26 @@ impl<R> Tasks<R> {
     /// A CPU has looked and is about to run a thread, or a thread that waits at it has another priority: finds other CPUs
     /// for those that wait, and hands the watch on if the CPU has kept it.
     #[inline]
-    pub(crate) fn look_after(&mut self, cpu: Cpu) {
+    pub(crate) fn offer_waiting(&mut self, cpu: Cpu) {
         let schedule = &self.schedule;
-        if schedule.soft && (!schedule.awaited.is_empty() || schedule.watch.is_kept_by(cpu)) {
-            self.find_lookers(cpu);
+        if schedule.soft && (!schedule.overloaded.is_empty() || schedule.balancer.is_taken_by(cpu)) {
+            self.find_cpus_for_waiting(cpu);
         }
     }
 
-    /// What [`Tasks::look_after`] does where there is something to do.
-    fn find_lookers(&mut self, cpu: Cpu) {
-        let kept = self.schedule.watch.keeper.take_if(|(keeper, _)| *keeper == cpu).is_some();
+    /// What [`Tasks::offer_waiting`] does where there is something to do.
+    fn find_cpus_for_waiting(&mut self, cpu: Cpu) {
+        let kept = self.schedule.balancer.keeper.take_if(|(keeper, _)| *keeper == cpu).is_some();
         let idle = self.schedule.idle;
-        if !idle.is_empty() && (kept || self.strands_some(cpu)) {
-            self.attention = self.attention.union(self.schedule.ask(idle));
+        if !idle.is_empty() && (kept || self.has_stranded(cpu)) {
+            self.needs_reschedule = self.needs_reschedule.union(self.schedule.request_look(idle));
         }
-        self.call_for_better();
+        self.reschedule_worse();
     }
 
     /// Whether an idle CPU may run a thread that waits at this one.
-    fn strands_some(&self, cpu: Cpu) -> bool {
-        let mut loose = self.schedule.cpus[usize::from(cpu.0)].loose.threads(&self.threads).take(SEEN);
-        loose.any(|(_, thread)| !thread.affinity.intersection(self.schedule.idle).is_empty())
+    fn has_stranded(&self, cpu: Cpu) -> bool {
+        let mut migratable = self.schedule.cpus[usize::from(cpu.0)].migratable.threads(&self.threads).take(SEEN);
+        migratable.any(|(_, thread)| !thread.affinity.intersection(self.schedule.idle).is_empty())
     }
 }

@@ -4,8 +4,8 @@ use super::scheduling::{container, take_ready};
 use crate::cpus::Cpu;
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
-use crate::tasks::relief::NEGLECT;
 use crate::tasks::scheduling::{Affinity, SLICE};
+use crate::tasks::starvation::STARVED_AFTER;
 use crate::tasks::thread::{ExtendedState, Thread, Times};
 use crate::tasks::wait::{Channel, Wait};
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ impl Machine {
     }
 
     fn look(&mut self) {
-        self.tasks.looks(CPU, self.now);
+        self.tasks.begin_reschedule(CPU, self.now);
         let total = self.now - core::mem::replace(&mut self.charged, self.now);
         let used = Times { total, user_ticks: 0 };
         let still = self.current.filter(|id| self.tasks.goes_on(CPU, *id, used, |_| {}));
@@ -46,7 +46,7 @@ impl Machine {
     fn run(&mut self, until: u64, sleeps: impl Fn(ThreadId) -> Option<(u64, u64)>) {
         let mut awake_since = 0;
         while self.now < until {
-            if !self.tasks.attention.is_empty() {
+            if !self.tasks.needs_reschedule.is_empty() {
                 self.look();
             }
             let rest = self.current.and_then(|id| Some((id, sleeps(id)?)));
@@ -91,13 +91,13 @@ fn a_thread_of_the_best_priority_leaves_others_a_twentieth() {
 fn who_gets_a_slice_has_it_to_its_end_and_goes_behind_then() {
     let mut machine = Machine::new();
     let (best, worst) = (machine.thread(0), machine.thread(39));
-    machine.run(NEGLECT - 1, |_| None);
+    machine.run(STARVED_AFTER - 1, |_| None);
     assert_eq!(machine.current, Some(best));
-    machine.run(NEGLECT, |_| None);
+    machine.run(STARVED_AFTER, |_| None);
     assert_eq!(machine.current, Some(worst));
-    machine.run(NEGLECT + SLICE - 1, |_| None);
+    machine.run(STARVED_AFTER + SLICE - 1, |_| None);
     assert_eq!((machine.current, machine.tasks.best_ready(CPU)), (Some(worst), Some(0)));
-    machine.run(NEGLECT + SLICE, |_| None);
+    machine.run(STARVED_AFTER + SLICE, |_| None);
     assert_eq!((machine.current, machine.tasks.best_ready(CPU)), (Some(best), Some(39)));
 }
 
@@ -108,21 +108,21 @@ fn a_thread_that_had_the_cpu_to_itself_is_owed_nothing() {
     machine.run(1, |_| None);
     let best = machine.thread(0);
     machine.look();
-    let sleeps = |id| (id == best).then_some((1, 2 * NEGLECT));
-    machine.run(NEGLECT, sleeps);
+    let sleeps = |id| (id == best).then_some((1, 2 * STARVED_AFTER));
+    machine.run(STARVED_AFTER, sleeps);
     assert_eq!(machine.current, Some(worse));
     // A timer goes off, and the better thread runs.
-    machine.run(2 * NEGLECT + 3, |_| None);
+    machine.run(2 * STARVED_AFTER + 3, |_| None);
     assert_eq!(machine.current, Some(best));
 }
 
 proptest! {
     /// Pauses that the more urgent thread makes do not put the others off.
     #[test]
-    fn pauses_evade_nothing(runs in SLICE / 10..3 * NEGLECT, pause in prop_oneof![1..1000_u64, 1..SLICE]) {
+    fn pauses_evade_nothing(runs in SLICE / 10..3 * STARVED_AFTER, pause in prop_oneof![1..1000_u64, 1..SLICE]) {
         let mut machine = Machine::new();
         let (best, worse) = (machine.thread(0), machine.thread(20));
-        let until = 100 * NEGLECT;
+        let until = 100 * STARVED_AFTER;
         machine.run(until, |id| (id == best).then_some((runs, pause)));
         let ran = machine.ran(worse);
         prop_assert!(ran >= until / 20 - SLICE, "{ran} of {until}");

@@ -30,7 +30,7 @@ enum Step {
     End(usize),
     Affinity(usize, u64),
     Priority(usize, u8),
-    /// A CPU that is in `attention` looks.
+    /// A CPU that is in `needs_reschedule` looks.
     Look(u8),
     /// Time passes, and timers go off.
     Tick(u64),
@@ -95,11 +95,11 @@ impl Kernel {
         }
         // When all have looked, all is quiet: nobody keeps alerting the others.
         for _ in 0..8 {
-            let attention = self.tasks.attention;
-            attention.iter().for_each(|cpu| self.look(cpu.0.into()));
+            let needs_reschedule = self.tasks.needs_reschedule;
+            needs_reschedule.iter().for_each(|cpu| self.look(cpu.0.into()));
             self.check();
         }
-        assert!(self.tasks.attention.is_empty());
+        assert!(self.tasks.needs_reschedule.is_empty());
     }
 
     /// What a CPU does on its way out of the kernel: it looks until it is content, whether others have looked or not, as
@@ -108,7 +108,7 @@ impl Kernel {
         const MOST: usize = 8;
         let is_content = (0..MOST).any(|_| {
             self.look_once(n);
-            !self.tasks.attention.contains(Cpu(n as u8))
+            !self.tasks.needs_reschedule.contains(Cpu(n as u8))
         });
         assert!(is_content, "CPU {n} looks for ever");
     }
@@ -116,7 +116,7 @@ impl Kernel {
     fn look_once(&mut self, n: usize) {
         let cpu = Cpu(n as u8);
         let tasks = &mut self.tasks;
-        tasks.looks(cpu, self.now);
+        tasks.begin_reschedule(cpu, self.now);
         let total = self.now - core::mem::replace(&mut self.charged[n], self.now);
         let used = Times { total, user_ticks: 0 };
         let still = self.current[n].filter(|id| tasks.goes_on(cpu, *id, used, |_| {}));
@@ -133,7 +133,7 @@ impl Kernel {
         let running = |kernel: &Kernel, cpu: u8| {
             // A CPU that must look does so before its thread does anything more.
             let id = kernel.current[usize::from(cpu)]?;
-            (!kernel.tasks.attention.contains(Cpu(cpu))).then_some(id)
+            (!kernel.tasks.needs_reschedule.contains(Cpu(cpu))).then_some(id)
         };
         match step {
             Step::New(priority, mask) => {
@@ -177,7 +177,7 @@ impl Kernel {
                 self.tasks.set_priority(id, priority);
             }
             Step::Look(cpu) => {
-                if self.tasks.attention.contains(Cpu(cpu)) {
+                if self.tasks.needs_reschedule.contains(Cpu(cpu)) {
                     self.look(cpu.into());
                 }
             }
@@ -204,7 +204,7 @@ impl Kernel {
         for id in &self.threads {
             let thread = self.tasks.thread(*id).unwrap();
             let kept = (thread.stamp, thread.takeable);
-            let looks = thread.cpu.is_some_and(|cpu| self.tasks.attention.contains(cpu));
+            let looks = thread.cpu.is_some_and(|cpu| self.tasks.needs_reschedule.contains(cpu));
             if looks || self.ready.get(id).is_none_or(|(before, _)| *before != kept) {
                 self.ready.insert(*id, (kept, self.now));
             }
@@ -215,7 +215,7 @@ impl Kernel {
     /// that must.
     fn check_waits(&self) {
         let schedule = &self.tasks.schedule;
-        let attention = |cpu: Cpu| self.tasks.attention.contains(cpu);
+        let needs_reschedule = |cpu: Cpu| self.tasks.needs_reschedule.contains(cpu);
         let idle = |cpu: &Cpu| self.current[usize::from(cpu.0)].is_none();
         let all = || (0..CPUS).map(Cpu);
         if !schedule.soft {
@@ -223,19 +223,19 @@ impl Kernel {
         }
         let known = |cpu: Cpu| schedule.idle.contains(cpu) == schedule.cpus[usize::from(cpu.0)].is_idle();
         assert!(all().all(known), "{:?}", schedule.idle);
-        let watches = |cpu: &Cpu| idle(cpu) || schedule.watch.is_kept_by(*cpu);
-        if all().any(|cpu| attention(cpu) && watches(&cpu)) {
+        let watches = |cpu: &Cpu| idle(cpu) || schedule.balancer.is_taken_by(*cpu);
+        if all().any(|cpu| needs_reschedule(cpu) && watches(&cpu)) {
             return;
         }
         for id in &self.threads {
             let thread = self.tasks.thread(*id).unwrap();
-            let at = thread.cpu.filter(|cpu| thread.state == State::Ready && !attention(*cpu));
+            let at = thread.cpu.filter(|cpu| thread.state == State::Ready && !needs_reschedule(*cpu));
             if at.is_some() && all().any(|cpu| idle(&cpu) && thread.affinity.contains(cpu)) {
                 let waits = self.now - self.ready[id].1;
                 assert!(
                     waits <= MIGRATION,
                     "{id:?} has waited for {waits}, {:?} {:?}",
-                    schedule.watch.keeper,
+                    schedule.balancer.keeper,
                     self.timers
                 );
             }
@@ -246,19 +246,21 @@ impl Kernel {
     /// idle ones too, and that a CPU which should be idle soon is.
     fn check_priorities(&self) {
         let schedule = &self.tasks.schedule;
-        let attention = |cpu: Cpu| self.tasks.attention.contains(cpu);
+        let needs_reschedule = |cpu: Cpu| self.tasks.needs_reschedule.contains(cpu);
         let rank = |cpu: Cpu| self.tasks.thread(self.current[usize::from(cpu.0)]?).map(|thread| thread.rank);
         for id in &self.threads {
             let thread = self.tasks.thread(*id).unwrap();
-            let Some(at) = thread.cpu.filter(|at| thread.state == State::Ready && !attention(*at)) else { continue };
+            let Some(at) = thread.cpu.filter(|at| thread.state == State::Ready && !needs_reschedule(*at)) else {
+                continue;
+            };
             let state = &schedule.cpus[usize::from(at.0)];
-            if !schedule.soft || !schedule.is_loose(thread) || state.brief {
+            if !schedule.soft || !schedule.is_migratable(thread) || state.brief {
                 continue;
             }
             let worse = |cpu: &Cpu| rank(*cpu).is_none_or(|rank| rank > thread.rank);
             let allowed = thread.affinity.intersection(schedule.all());
             // A CPU that is about to look takes it, or a better one.
-            if !allowed.iter().filter(worse).any(attention) {
+            if !allowed.iter().filter(worse).any(needs_reschedule) {
                 let found = allowed.iter().find(|cpu| worse(cpu) && rank(*cpu).is_some());
                 assert_eq!(found, None, "{id:?} of priority {} waits at {at:?}", thread.priority);
             }
@@ -270,7 +272,7 @@ impl Kernel {
         self.check_waits();
         self.check_priorities();
         let tasks = &self.tasks;
-        let attention = |n: usize| tasks.attention.contains(Cpu(n as u8));
+        let needs_reschedule = |n: usize| tasks.needs_reschedule.contains(Cpu(n as u8));
         for n in 0..usize::from(CPUS) {
             let cpu = Cpu(n as u8);
             let current = self.current[n].and_then(|id| tasks.thread(id)).filter(|t| t.state == State::Running);
@@ -287,23 +289,23 @@ impl Kernel {
                 (Some(_), None) => false,
             };
             assert!(
-                attention(n) || !looks,
+                needs_reschedule(n) || !looks,
                 "{cpu:?} must look: {:?} {best:?} {:?}",
                 current.map(|t| (t.priority, t.stamp)),
                 self.slices
             );
             if let Some(thread) = current {
                 assert!(thread.cpu == Some(cpu) && thread.ran_on == Some(cpu));
-                assert!(attention(n) || thread.affinity.contains(cpu));
+                assert!(needs_reschedule(n) || thread.affinity.contains(cpu));
             }
         }
         let fresh = |id: &ThreadId| {
             let thread = tasks.thread(*id).unwrap();
             let begins = thread.state == State::Ready && thread.ran_on.is_none();
-            begins && thread.affinity == CpuSet(u64::MAX) && !attention(thread.cpu.unwrap().0.into())
+            begins && thread.affinity == CpuSet(u64::MAX) && !needs_reschedule(thread.cpu.unwrap().0.into())
         };
         if let Some(id) = self.threads.iter().find(|id| !tasks.schedule.soft && fresh(id)) {
-            let idle = (0..usize::from(CPUS)).find(|n| self.current[*n].is_none() && !attention(*n));
+            let idle = (0..usize::from(CPUS)).find(|n| self.current[*n].is_none() && !needs_reschedule(*n));
             assert_eq!(idle, None, "{id:?} has not begun, and a CPU is idle");
         }
         for id in &self.threads {
@@ -326,7 +328,7 @@ impl Kernel {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { ProptestConfig::default().cases.max(1000) }))]
     #[test]
-    fn no_attention_is_lost(soft: bool, steps in proptest::collection::vec(step(), 1..100)) {
+    fn no_reschedule_is_lost(soft: bool, steps in proptest::collection::vec(step(), 1..100)) {
         Kernel::new(if soft { Affinity::Soft } else { Affinity::Strict }).take_all(steps);
     }
 }
