@@ -1,18 +1,22 @@
-//! Which CPU watches the clock, and for what.
+//! Which CPU sets its timer, and for what time.
 //!
-//! **Invariant:** while anybody has a deadline, some CPU is responsible for one at least as early as the
-//! earliest, and has set its timer for it or for something before it, given that a CPU asks
-//! [`Tasks::next_alarm`] before it leaves the kernel if it has parked a thread or its timer has gone off.
+//! For example, two threads sleep until 10 and 20 ms: one CPU, the *responsible* one, sets its timer for 10 ms, and
+//! when that goes off some CPU sets its timer for 20 ms. A CPU whose thread must share it with another also sets its
+//! timer for the end of the time slice.
 //!
-//! A timer that is set is not set anew for something later, and not stopped when nobody waits any more: it
-//! goes off once for nothing, and threads that wake each other in turn do not touch it.
+//! **Invariant:** while any thread has a deadline, some CPU is responsible for a deadline at least as early as the
+//! earliest, and has set its timer for that or for something before it. This holds if each CPU asks
+//! [`Tasks::next_alarm`] before it leaves the kernel after it has parked a thread or its timer has gone off.
+//!
+//! A timer that is set is never put off or stopped when its reason disappears: it goes off once for nothing. So threads
+//! that wake each other in turn do not touch it.
 
 use crate::cpus::Cpu;
 use crate::tasks::Tasks;
 use crate::tasks::scheduling::{NEVER, SEVERAL};
 
 impl<R> Tasks<R> {
-    /// Wakes those whose deadline is over: the timer of `cpu` has gone off.
+    /// Wakes all threads whose deadline has passed, when the timer of `cpu` has gone off.
     pub fn expire(&mut self, cpu: Cpu, now: u64) {
         self.schedule.cpu(cpu).alarm = NEVER;
         if self.schedule.responsible.is_some_and(|(who, _)| who == cpu) {
@@ -23,8 +27,8 @@ impl<R> Tasks<R> {
         self.wake_expired(now);
     }
 
-    /// What `cpu` is to set its timer to when it is about to run what it has chosen: the next deadline that it
-    /// is responsible for or, if somebody waits there, the end of a slice that begins `now` or goes on.
+    /// The time to which `cpu` must set its timer when it is about to run the thread it has chosen: the next deadline
+    /// that it is responsible for or, if a thread waits there, the end of a slice that begins or goes on at `now`.
     /// `None` if the timer goes off early enough as it is.
     pub fn next_alarm(&mut self, cpu: Cpu, now: u64) -> Option<u64> {
         let deadline = self.deadline_for(cpu).unwrap_or(NEVER);
@@ -39,7 +43,8 @@ impl<R> Tasks<R> {
         sooner.then_some(wanted)
     }
 
-    /// `cpu` wants to come back at a time: whether its timer is to be set for that, as it goes off later.
+    /// Notes that `cpu` wants an interrupt at a time. Returns whether its timer must be set for that, because it would
+    /// go off later.
     pub fn bring_alarm_forward(&mut self, cpu: Cpu, at: u64) -> bool {
         let alarm = &mut self.schedule.cpu(cpu).alarm;
         let sooner = at < *alarm;
@@ -47,7 +52,8 @@ impl<R> Tasks<R> {
         sooner
     }
 
-    /// How long the thread that `cpu` runs has left of its turn, if others as urgent wait.
+    /// The time that the thread on `cpu` may still run before it changes over to another CPU, if a thread of its
+    /// priority waits here.
     fn turn_of(&self, cpu: Cpu) -> Option<u64> {
         let state = &self.schedule.cpus[usize::from(cpu.0)];
         let (id, priority) = state.running?;
@@ -57,8 +63,8 @@ impl<R> Tasks<R> {
         self.schedule.turn_left(self.thread(id)?)
     }
 
-    /// The deadline for which `cpu` shall set its timer: the earliest of all, unless another CPU is
-    /// responsible for one at least as early. It is responsible from now on.
+    /// The deadline for which `cpu` must set its timer: the earliest of all, unless another CPU is responsible for one
+    /// at least as early. `cpu` is responsible for it from now on.
     pub(crate) fn deadline_for(&mut self, cpu: Cpu) -> Option<u64> {
         let next = self.next_deadline();
         let responsible = &mut self.schedule.responsible;

@@ -1,40 +1,42 @@
-//! Soft affinity: which CPU a thread waits at, and what an idle CPU takes from a busy one.
+//! Soft affinity: at which CPU a thread waits, and what an idle CPU takes from a busy one.
 //!
-//! A thread that gets ready goes, of the CPUs that it may run on, to
+//! A thread that becomes ready goes to the first of these CPUs that it may run on:
 //!
-//! 1. the one that it ran on last, if it runs there at once: that CPU is idle, or does something less urgent;
-//! 2. the same one if that will be idle soon: only one thread runs there, none waits, and that one kept a CPU for
-//!    less than [`SOON`] when it had one last. For example, two threads that wake each other in turn stay on one CPU;
-//! 3. another one where it runs at once;
-//! 4. the one at which the fewest threads run and wait, if they are fewer than at the one that it ran on last;
-//! 5. the one that it ran on last, to wait there.
+//! 1. the CPU that it ran on last, if it runs there at once: that CPU is idle, or runs something less urgent;
+//! 2. the CPU that it ran on last, if that will be idle soon: only one thread runs there, none waits, and the running
+//!    one kept a CPU for less than [`SOON`] when it had one last. For example, two threads that wake each other in turn
+//!    stay on one CPU;
+//! 3. another CPU where it runs at once;
+//! 4. the CPU at which the fewest threads run and wait, if they are fewer than at the CPU that it ran on last;
+//! 5. the CPU that it ran on last, to wait there.
 //!
-//! A thread whose time slice is over goes by the same rule, and so does one that yields to others. A thread that
-//! was displaced within its slice waits where it ran. Where threads wait for one CPU and fewer are at another, the
-//! running thread gives the first up after a [`TURN`] and waits at the second: so eight threads that compute on five CPUs
-//! all get on equally fast, though three of the CPUs have two of them at any time.
+//! The rule also holds for a thread whose time slice is over and for one that yields. A thread that was preempted
+//! within its slice waits where it ran. Where threads wait at one CPU and fewer are at another, the running thread
+//! leaves the first after a [`TURN`] and waits at the second: so eight threads that compute on five CPUs all advance
+//! equally fast, though three of the CPUs have two of them at any time.
 //!
-//! A CPU that chooses its next thread takes a more urgent one that waits at another CPU before its own
-//! ([`Tasks::better_elsewhere`]). When it has chosen, it makes a CPU look that runs something worse than a thread that still
-//! waits anywhere ([`Tasks::reschedule_worse`]); that one does the same, until there is none. So fixed priorities hold for the
-//! machine: of N CPUs each runs one of the N most urgent threads, as far as masks allow. Threads of one priority get no such
-//! promise: they share the CPU that they wait at, and change over as said above.
+//! A CPU that chooses its next thread prefers a more urgent one that waits at another CPU to its own
+//! ([`Tasks::better_elsewhere`]). When it has chosen, it makes a CPU reschedule that runs something less urgent than a
+//! thread that still waits anywhere ([`Tasks::reschedule_worse`]). That CPU does likewise, until there is none. So
+//! fixed priorities hold for the machine: the N CPUs run the N most urgent threads, as far as masks allow. Threads of
+//! equal priority get no such promise: they share the CPU that they wait at, and change over as described above.
 //!
-//! **Invariant:** with soft affinity, no CPU runs a thread that is worse than one that waits at another and may run on it,
-//! unless such a CPU, or an idle one where that thread may run, is in `needs_reschedule`, or the thread waits for a CPU that should
-//! be idle soon (rule 2) or owes it a slice ([`crate::tasks::starvation`]).
+//! **Invariant:** with soft affinity, no CPU runs a thread that is less urgent than one that waits at another CPU and
+//! may run here, unless such a CPU, or an idle one where the waiting thread may run, is in `needs_reschedule`, or the
+//! waiting thread waits for a CPU that should be idle soon (rule 2) or owes it a slice ([`crate::tasks::starvation`]).
 //!
-//! **Invariant:** a CPU that looks is content after a few looks, whether others have looked meanwhile or not, as they cannot
-//! before it leaves the kernel. So a thread that a CPU is about to run itself is none that others look for
-//! (`left_to_others`).
+//! **Invariant:** a CPU that reschedules comes to a decision after a few rounds, whether other CPUs have rescheduled
+//! meanwhile or not; they cannot before it leaves the kernel. Therefore a thread that a CPU is about to run itself is
+//! not offered to the rest (`left_to_others`).
 //!
-//! A CPU that would be idle takes from a busy one a thread that has waited there for longer than [`MIGRATION`] or
-//! has never run; of several, the one whose turn it is. [`crate::tasks::idle_balance`] says which CPU looks for such threads, and when.
+//! A CPU that would be idle takes from a busy one a thread that has waited there for longer than [`MIGRATION`] or has
+//! never run; if there are several, the one whose turn comes first. [`crate::tasks::idle_balance`] says which CPU looks
+//! for such threads, and when.
 //!
-//! Two sets of CPUs answer the common questions with one test: which are idle, and at which threads wait that others may
-//! take. To find a thread takes a time bounded by the number of CPUs: at each, the first [`SEEN`] migratable threads are
-//! looked at. A thread whose mask names some CPUs only can be behind so many others that may not run on the idle
-//! one; it then waits for its turn, as they do.
+//! Two sets of CPUs answer the common questions with one test: the idle CPUs, and the CPUs at which migratable threads
+//! wait. A search takes a time bounded by the number of CPUs: it looks at the first [`SEEN`] migratable threads of
+//! each. A thread whose mask names only some CPUs can be behind more threads than that which may not run on the idle
+//! CPU; it then waits for its turn, as they do.
 
 use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
@@ -42,26 +44,26 @@ use crate::tasks::Tasks;
 use crate::tasks::scheduling::{CpuState, IDLE, SLICE, Schedule};
 use crate::tasks::thread::{State, Thread};
 
-/// What a move to another CPU costs a thread, in nanoseconds: page directory, translations and caches are cold there.
+/// The cost of moving a thread to another CPU, in nanoseconds: page directory, translations and caches are cold there.
 pub const MIGRATION: u64 = 100_000;
 
-/// What waking an idle CPU takes, in nanoseconds: a thread that waits for less gains nothing there.
+/// The time that waking an idle CPU takes, in nanoseconds: a thread that waits for less gains nothing there.
 pub const SOON: u64 = 20_000;
 
 /// How long a thread runs before it goes to wait at a CPU that has fewer threads, in nanoseconds.
 pub const TURN: u64 = SLICE / 4;
 
-/// Loose threads of a CPU that an idle one looks at.
+/// The number of migratable threads of a CPU that a search looks at.
 pub const SEEN: usize = 16;
 
 impl Schedule {
-    /// Binds a thread that is about to get ready to a CPU where it runs sooner than where it is bound, if there is one.
-    /// A thread that runs goes to wait at another CPU only with its turn over.
+    /// Binds a thread that is about to become ready to a CPU where it runs sooner than where it is bound, if there is
+    /// one. A running thread goes to wait at another CPU only if its turn is over.
     pub(crate) fn rebind(&mut self, thread: &mut Thread, turn_over: bool) {
         let Some(here) = thread.cpu else { return };
         let state = self.cpu(here);
         let runs = thread.state == State::Running;
-        // If it runs and no thread waits, there is nothing else.
+        // If the thread runs and no other waits, it runs nowhere sooner than here.
         let stays = state.waiting == 0 && (runs || state.brief) || !runs && state.urgent() > thread.priority;
         if stays {
             return;
@@ -73,8 +75,8 @@ impl Schedule {
         }
     }
 
-    /// The CPU at which the fewest threads run and wait, if they are fewer than those at the CPU that this thread is
-    /// bound to; of several the one whose thread's turn is over first.
+    /// The CPU at which the fewest threads run and wait, if they are fewer than at the CPU of this thread; if there are
+    /// several, the one whose running thread's slice ends first.
     fn less_loaded(&self, thread: &Thread) -> Option<Cpu> {
         let state = |cpu: Cpu| &self.cpus[usize::from(cpu.0)];
         let here = state(thread.cpu?).load();
@@ -82,20 +84,22 @@ impl Schedule {
         others.filter(|cpu| state(*cpu).load() < here).min_by_key(|cpu| (state(*cpu).load(), state(*cpu).slice_end))
     }
 
-    /// How long a thread that runs has left of its turn, given that there is where to wait for the next.
+    /// The time that a running thread has left of its turn, if another CPU has fewer threads, so that it could wait
+    /// there.
     pub(crate) fn turn_left(&self, thread: &Thread) -> Option<u64> {
         let used = SLICE - thread.slice;
         (self.soft && self.less_loaded(thread).is_some()).then(|| TURN.saturating_sub(used))
     }
 
-    /// The worst priority that any CPU runs.
+    /// The worst priority of all running threads.
     pub(crate) fn worst(&self) -> u8 {
         self.cpus.iter().map(CpuState::priority).filter(|priority| *priority != IDLE).max().unwrap_or(0)
     }
 }
 
 impl<R> Tasks<R> {
-    /// The best thread that waits at other CPUs and may run on this one, if it is better than `than`.
+    /// The most urgent thread that waits at other CPUs and may run on this one, if it is more urgent than priority
+    /// `than`.
     #[inline]
     pub(crate) fn better_elsewhere(&self, cpu: Cpu, than: u8) -> Option<ThreadId> {
         let others = self.schedule.overloaded.without(cpu);
@@ -111,16 +115,16 @@ impl<R> Tasks<R> {
         found.min_by_key(|(_, thread)| thread.turn()).map(|(id, _)| id)
     }
 
-    /// The migratable threads that wait at a CPU, but for the first one if that is better than what the CPU runs: it is about to
-    /// run that one itself.
+    /// The migratable threads that wait at a CPU, without the first one if that is more urgent than what the CPU runs:
+    /// the CPU is about to run it itself.
     fn left_to_others<'a>(&'a self, state: &'a CpuState) -> impl Iterator<Item = (ThreadId, &'a Thread)> {
         let first = state.migratable.first().filter(|_| state.best().is_some_and(|best| best < state.priority()));
         let is_own = |first| self.first_of([state.pinned.first(), Some(first)].into_iter().flatten()) == Some(first);
         state.migratable.threads(&self.threads).take(SEEN).skip(usize::from(first.is_some_and(is_own)))
     }
 
-    /// If a CPU runs something worse than a thread that waits elsewhere, makes the CPU look where that thread runs at once:
-    /// that one, or an idle one.
+    /// If a CPU runs something less urgent than a thread that waits elsewhere, makes a CPU reschedule that runs this
+    /// thread at once: the less urgent one, or an idle one.
     pub(crate) fn reschedule_worse(&mut self) {
         let schedule = &self.schedule;
         let worst = schedule.worst();
@@ -135,7 +139,8 @@ impl<R> Tasks<R> {
         found.into_iter().for_each(|home| self.needs_reschedule.insert(home));
     }
 
-    /// The thread that a CPU runs has ended. The CPU looks soon, and whoever gets ready meanwhile runs there at once.
+    /// Notes that the thread that a CPU runs has ended. The CPU reschedules soon, and any thread that becomes ready
+    /// meanwhile runs there at once.
     pub(crate) fn vacate(&mut self, cpu: Cpu) {
         self.needs_reschedule.insert(cpu);
         if let Some((_, rank)) = &mut self.schedule.cpu(cpu).running {

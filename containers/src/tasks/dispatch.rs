@@ -1,7 +1,7 @@
-//! Taking the next thread that a CPU runs out of the ready queue.
+//! Dispatching: taking the next thread that a CPU runs out of the ready queue.
 //!
-//! For example, a CPU whose lanes are empty takes a thread that another CPU would run later; with strict affinity, only one
-//! that has never run. [`crate::tasks::scheduling`] tells what the lanes are.
+//! For example, a CPU whose lanes are empty takes a thread that another CPU would run later; with strict affinity, only
+//! one that has never run. [`crate::tasks::scheduling`] explains the lanes.
 
 use crate::cpus::Cpu;
 use crate::ids::ThreadId;
@@ -10,23 +10,23 @@ use crate::tasks::scheduling::SEVERAL;
 use crate::tasks::thread::Thread;
 
 impl<R> Tasks<R> {
-    /// The best priority that any thread has that is ready to run on `cpu`.
+    /// The best priority of all threads that are ready on `cpu`.
     #[inline]
     pub fn best_ready(&self, cpu: Cpu) -> Option<u8> {
         self.schedule.cpus[usize::from(cpu.0)].best()
     }
 
-    /// Takes the next thread to run on `cpu` out of the ready queue, and has it `begin`; it stays on that CPU from now
-    /// on. With `None` the CPU is idle.
+    /// Takes the next thread that `cpu` runs out of the ready queue and has it `begin`; the thread is bound to that CPU
+    /// from now on. `None` if the CPU is idle.
     #[inline]
     pub fn take_ready<T>(&mut self, cpu: Cpu, begin: impl FnOnce(ThreadId, &mut Thread) -> T) -> Option<T> {
-        // Mostly the threads are in one lane.
-        let awaited = SEVERAL && !self.schedule.overloaded.without(cpu).is_empty();
+        // Usually all threads are in one lane.
+        let overloaded = SEVERAL && !self.schedule.overloaded.without(cpu).is_empty();
         let state = self.schedule.cpu(cpu);
         let migratable = SEVERAL && state.migratable.best().is_some();
         let both = migratable && state.pinned.best().is_some();
         let lane = if migratable { &mut state.migratable } else { &mut state.pinned };
-        let first = if both || awaited && lane.best().is_some() {
+        let first = if both || overloaded && lane.best().is_some() {
             self.take_best(cpu)
         } else {
             let first = lane.take_first(&mut self.threads);
@@ -51,7 +51,8 @@ impl<R> Tasks<R> {
         Some(begun)
     }
 
-    /// Takes the thread whose turn it is on a CPU for which threads wait: out of its lanes, or a better one elsewhere.
+    /// Takes the thread whose turn it is on a CPU for which threads wait: one from its own lanes, or a more urgent one
+    /// that waits elsewhere.
     fn take_best(&mut self, cpu: Cpu) -> Option<ThreadId> {
         let state = &self.schedule.cpus[usize::from(cpu.0)];
         let own = self.first_of([state.pinned.first(), state.migratable.first()].into_iter().flatten())?;
@@ -60,7 +61,7 @@ impl<R> Tasks<R> {
         Some(id)
     }
 
-    /// Takes a thread from another CPU, for one that is idle else.
+    /// Takes a thread from another CPU, for a CPU that would be idle otherwise.
     fn take_elsewhere(&mut self, cpu: Cpu) -> Option<ThreadId> {
         self.schedule.cpu(cpu).running = None;
         let id = if self.schedule.soft {
@@ -72,7 +73,7 @@ impl<R> Tasks<R> {
         Some(id)
     }
 
-    /// Takes a ready thread out of its lane, to run it on `cpu`.
+    /// Takes a ready thread out of its lane to run it on `cpu`.
     fn move_to(&mut self, id: ThreadId, cpu: Cpu) {
         self.dequeue(id);
         let Some(thread) = self.threads.get_mut(id) else { return };
@@ -81,18 +82,18 @@ impl<R> Tasks<R> {
         self.schedule.cpu(cpu).running = Some((id, thread.rank));
         self.schedule.idle.remove(cpu);
         if self.schedule.soft {
-            // A CPU that was to look for this thread alone need not.
-            let awaited = !self.schedule.overloaded.is_empty() || self.schedule.balancer.is_taken_by(from);
-            if self.schedule.idle.contains(from) && !awaited {
+            // If the CPU `from` had to reschedule only because of this thread, it need not any more.
+            let overloaded = !self.schedule.overloaded.is_empty() || self.schedule.balancer.is(from);
+            if self.schedule.idle.contains(from) && !overloaded {
                 self.needs_reschedule.remove(from);
             }
         } else if self.schedule.cpu(from).migratable.best().is_some() {
-            // A thread that cannot begin here after all, because this one goes first, begins where a CPU is idle.
+            // A thread that could have begun here, but has to let this one go first, begins where a CPU is idle.
             self.needs_reschedule = self.needs_reschedule.union(self.schedule.find_idle());
         }
     }
 
-    /// Of some ready threads the one whose turn it is.
+    /// The thread among these ready ones whose turn comes first.
     pub(crate) fn first_of(&self, threads: impl Iterator<Item = ThreadId>) -> Option<ThreadId> {
         threads.min_by_key(|id| self.thread(*id).map(Thread::turn))
     }

@@ -1,7 +1,8 @@
-//! Families: the lists of a process's children, of its threads, and of the members of a process group.
+//! Families: the lists of a process's children, of its threads, and of the members of a process group. For example,
+//! `wait4` walks the children of its caller, and Ctrl-C walks the members of the terminal's foreground group.
 //!
-//! Each of them is a queue through the control blocks. So finding a child that has ended, the threads of a process or
-//! the members of a group costs as much as there are of those, however many other processes there are.
+//! Each list is a queue through the control blocks. So finding a child that has ended, the threads of a process or the
+//! members of a group costs as much as the list is long, however many other processes there are.
 
 use crate::arena::{Arena, Id};
 use crate::ids::ThreadId;
@@ -13,17 +14,17 @@ use crate::tasks::{MAX_PROCESSES, Tasks};
 use alloc::collections::BTreeMap;
 use core::iter::successors;
 
-/// A process's place among others. Its queues hold the older before the younger.
+/// A process's queues and links. Its queues hold the older entries before the younger ones.
 pub(crate) struct Family {
     /// The children that have not been waited for.
     children: Queue<ProcessId>,
     /// Its neighbours among its parent's children.
     siblings: Link<ProcessId>,
-    /// The threads beside the main one.
+    /// The further threads.
     threads: Queue<Id<Thread>>,
-    /// The process group that it is in, once it has been made.
+    /// Its process group; [`Id::NONE`] until the process has been made.
     group: Id<Group>,
-    /// Its neighbours there.
+    /// Its neighbours among the members of its group.
     mates: Link<ProcessId>,
 }
 
@@ -39,13 +40,13 @@ impl Default for Family {
     }
 }
 
-/// A process group with at least one member. Members may have ended, if nobody has waited for them yet.
+/// A process group with at least one member. A member may have ended, if it is still to be waited for.
 struct Group {
     number: u32,
     members: Queue<ProcessId>,
 }
 
-/// The process groups.
+/// The process groups, by name and by number.
 pub(crate) struct Groups {
     all: Arena<Group>,
     by_number: BTreeMap<u32, Id<Group>>,
@@ -58,13 +59,13 @@ impl Default for Groups {
 }
 
 impl Groups {
-    /// The group of that number, which is made if there is none. There are never more groups than processes.
+    /// The group with this number, which is made if there is none. There are never more groups than processes.
     fn get_or_make(&mut self, number: u32) -> Id<Group> {
         let make = || self.all.insert(Group { number, members: Queue::EMPTY }).unwrap_or(Id::NONE);
         *self.by_number.entry(number).or_insert_with(make)
     }
 
-    /// Takes a group away that has no member any more.
+    /// Removes a group that has no member any more.
     fn remove(&mut self, id: Id<Group>) {
         if let Some(group) = self.all.remove(id) {
             self.by_number.remove(&group.number);
@@ -112,13 +113,13 @@ impl<R> Tasks<R> {
         successors(first, |id| self.process(*id)?.family.siblings.next)
     }
 
-    /// The processes of a group, the ended ones that nobody has waited for included.
+    /// The processes of a group, including ended ones that are still to be waited for.
     pub fn members(&self, group: u32) -> impl Iterator<Item = ProcessId> + '_ {
         let group = self.groups.by_number.get(&group).and_then(|id| self.groups.all.get(*id));
         successors(group.and_then(|group| group.members.first()), |id| self.process(*id)?.family.mates.next)
     }
 
-    /// Does something with each process of a group that does not take it out of the group.
+    /// Calls `act` for each process of a group; `act` must not take the process out of the group.
     pub fn each_member(&mut self, group: u32, mut act: impl FnMut(&mut Self, ProcessId)) {
         let mut next = self.members(group).next();
         while let Some(id) = next {
@@ -134,13 +135,13 @@ impl<R> Tasks<R> {
         main.into_iter().chain(self.further_of(id))
     }
 
-    /// The threads of a process beside the main one.
+    /// The further threads of a process.
     fn further_of(&self, id: ProcessId) -> impl Iterator<Item = ThreadId> + '_ {
         let first = self.process(id).and_then(|process| process.family.threads.first());
         successors(first, |id| self.threads.further.get(*id)?.peers.next).map(ThreadId::further)
     }
 
-    /// Does something with each thread of a process beside the main one that does not end it.
+    /// Calls `act` for each further thread of a process; `act` must not end the thread.
     pub(crate) fn each_further(&mut self, process: ProcessId, mut act: impl FnMut(&mut Self, ThreadId)) {
         let mut next = self.process(process).and_then(|process| process.family.threads.first());
         while let Some(id) = next {
@@ -149,7 +150,8 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// A process has been made: it joins its parent's children and its parent's group, or leads a group.
+    /// Enters a new process into its parent's children and its parent's group; without a parent it leads a group of its
+    /// own.
     #[inline]
     pub(crate) fn join_family(&mut self, id: ProcessId, parent: Option<ProcessId>) {
         let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) else {
@@ -164,7 +166,7 @@ impl<R> Tasks<R> {
         self.join_group(id, group);
     }
 
-    /// A process's parent is gone: nobody will wait for it.
+    /// Separates a process from its parent, which is gone: no process will wait for it.
     pub fn disown(&mut self, id: ProcessId) {
         let Some(process) = self.process_mut(id) else { return };
         process.parent_number = 1;
@@ -175,7 +177,7 @@ impl<R> Tasks<R> {
         self.process_mut(of).into_iter().for_each(|parent| parent.family.children = children);
     }
 
-    /// Puts a process into another group, or into a new one.
+    /// Moves a process to another group, or to a new one.
     pub fn set_group(&mut self, id: ProcessId, number: u32) {
         self.leave_group(id);
         let group = self.groups.get_or_make(number);
@@ -193,7 +195,7 @@ impl<R> Tasks<R> {
         link.attach(&mut Mates(&mut self.threads.processes), id);
     }
 
-    /// A process leaves its group, which ends with the last one.
+    /// Takes a process out of its group; the last member's leaving ends the group.
     pub(crate) fn leave_group(&mut self, id: ProcessId) {
         let Some(Family { group, mates, .. }) = self.process(id).map(|process| &process.family) else { return };
         let (group, mates) = (*group, *mates);
@@ -204,8 +206,8 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// A process is gone. The next one in its slot does not get a number that a group or session still bears, whose leader
-    /// had it once.
+    /// Passes over numbers for the next process in a slot: those that a group or session still bears, because its
+    /// leader, which is gone, had them.
     pub(crate) fn pass_over_groups(&mut self, slot: u32) {
         while let Some(name) = self.threads.processes.next_name(slot)
             && self.is_borne(name.cast::<AnyProcess>().number())
@@ -214,14 +216,14 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// Whether a group or session has a number. All members of a group are of one session.
+    /// Whether a group or session has this number. All members of a group are of one session.
     fn is_borne(&self, number: u32) -> bool {
         let groups = self.groups.all.ids().filter_map(|id| self.groups.all.get(id)?.members.first());
         let mut members = groups.filter_map(|member| self.process(member));
         members.any(|member| member.group == number || member.session == number)
     }
 
-    /// A further thread has been made.
+    /// Enters a further thread into its process.
     pub(crate) fn join_threads(&mut self, process: ProcessId, id: Id<Thread>) {
         let Some(process) = self.process_mut(process) else { return };
         process.threads += 1;
@@ -232,7 +234,7 @@ impl<R> Tasks<R> {
         link.attach(&mut Peers(&mut self.threads.further), id);
     }
 
-    /// A further thread is about to go.
+    /// Takes a further thread, which is about to be freed, out of its process.
     pub(crate) fn leave_threads(&mut self, id: Id<Thread>) {
         let Some(thread) = self.threads.further.get(id) else { return };
         let (of, link) = (thread.process, thread.peers);

@@ -1,27 +1,28 @@
-//! The watch: how an idle CPU comes to look for threads that wait at busy ones, with soft affinity.
+//! Idle balancing: how an idle CPU comes to look for threads that wait at busy ones, with soft affinity.
 //!
-//! A thread is *stranded* while it waits at a busy CPU although an idle one may run it. At most one idle CPU keeps the
-//! *watch* for all that are: it looks again at a time that it has set its timer for.
+//! A thread is *stranded* while it waits at a busy CPU although an idle one may run it. At most one idle CPU is the
+//! *balancer* for all of them: it has set its timer for the time at which it looks again.
 //!
-//! A CPU that would be idle *looks* ([`Tasks::find_stranded`]), and what it has seen is exact: it takes a stranded thread,
-//! makes another idle CPU look if that one alone may run it, or keeps the watch up to the time when the first of them may
-//! be taken. Later events can strand a thread only in three ways, and each [asks](Schedule::request_look) an idle CPU to look:
+//! A CPU that would be idle *looks* ([`Tasks::find_stranded`]), and what it has seen is exact: it takes a stranded
+//! thread, makes another idle CPU look if that one alone may run it, or becomes the balancer up to the time when the
+//! first of them may be taken. Later events can strand a thread only in three ways, and each
+//! [requests](Schedule::request_look) that an idle CPU looks:
 //!
-//! 1. a thread gets ready at a busy CPU and does not run there at once ([`Schedule::note_waiting`]);
-//! 2. a CPU has looked, and threads go on waiting at it ([`Tasks::offer_waiting`]);
-//! 3. the CPU that keeps the watch has found something to run, so it hands the watch on (there, too).
+//! 1. a thread becomes ready at a busy CPU and does not run there at once ([`Schedule::note_waiting`]);
+//! 2. a CPU has rescheduled, and threads still wait at it ([`Tasks::offer_waiting`]);
+//! 3. the balancer has found something to run, so another idle CPU must follow it ([`Tasks::offer_waiting`], too).
 //!
-//! A CPU gets idle in two ways. It looks itself; or the only thread that waited for it goes elsewhere before it has looked,
-//! and then it stays in `needs_reschedule`, unless no thread waits anywhere that it could take.
+//! A CPU becomes idle in two ways. It looks itself; or the only thread that waited for it goes elsewhere before it has
+//! rescheduled. Then it stays in `needs_reschedule`, unless no thread waits anywhere that it could take.
 //!
-//! To ask takes two stores while a CPU keeps the watch, since that one looks soon enough: a thread may be taken
-//! [`MIGRATION`] after it has got ready, and no watch is longer than that. For example, two threads that wake each other
-//! in turn on one CPU ask at each turn. The idle CPU looks once per [`MIGRATION`], and ends its watch when nobody has asked
-//! between two looks.
+//! A request takes two stores while there is a balancer, since that one looks soon enough: a thread may be taken
+//! [`MIGRATION`] after it has become ready, and a balancer never waits for longer. For example, two threads that wake
+//! each other in turn on one CPU request a look at each turn. The balancer looks once per [`MIGRATION`], and ceases to
+//! be the balancer when there was no request between two looks.
 //!
-//! **Invariant:** while a thread is stranded, either its CPU or an idle one is in `needs_reschedule`, or an idle CPU keeps the
-//! watch and its timer goes off before the thread has waited for longer than [`MIGRATION`]. A thread that is
-//! owed a slice ([`crate::tasks::starvation`]) stays where it is and counts as one that others may not run.
+//! **Invariant:** while a thread is stranded, its CPU or an idle one is in `needs_reschedule`, or an idle CPU is the
+//! balancer and its timer goes off before the thread has waited for longer than [`MIGRATION`]. A thread that is owed a
+//! slice ([`crate::tasks::starvation`]) stays where it is, and counts as one that other CPUs may not run.
 
 use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
@@ -31,56 +32,57 @@ use crate::tasks::scheduling::{NEVER, Schedule};
 use crate::tasks::thread::Thread;
 use core::cell::LazyCell;
 
-/// The idle CPU that keeps the watch, and whether it has to go on.
+/// The idle CPU that looks for stranded threads, and whether it has to go on.
 #[derive(Default)]
 pub(crate) struct IdleBalancer {
-    /// Which CPU, and when it looks, in nanoseconds since boot: at once, being in `needs_reschedule`, if that is 0.
-    pub(crate) keeper: Option<(Cpu, u64)>,
-    /// Whether anybody has asked since a keeper looked last.
+    /// The balancer and the time at which it looks, in nanoseconds since boot; 0 if it looks at once, being in
+    /// `needs_reschedule`.
+    pub(crate) current: Option<(Cpu, u64)>,
+    /// Whether a look has been requested since a balancer looked last.
     requested: bool,
 }
 
 impl IdleBalancer {
-    /// When a CPU has to look because it keeps the watch, or [`NEVER`].
+    /// The time at which a CPU has to look because it is the balancer, or [`NEVER`].
     #[inline]
     pub(crate) fn next_look(&self, cpu: Cpu) -> u64 {
-        self.keeper.filter(|(keeper, _)| *keeper == cpu).map_or(NEVER, |(_, look)| look)
+        self.current.filter(|(current, _)| *current == cpu).map_or(NEVER, |(_, look)| look)
     }
 
-    /// Whether a CPU keeps the watch.
+    /// Whether a CPU is the balancer.
     #[inline]
-    pub(crate) fn is_taken_by(&self, cpu: Cpu) -> bool {
-        self.keeper.is_some_and(|(keeper, _)| keeper == cpu)
+    pub(crate) fn is(&self, cpu: Cpu) -> bool {
+        self.current.is_some_and(|(current, _)| current == cpu)
     }
 
-    /// An idle CPU has looked, and can take the first thread at `due`. It keeps the watch, unless another one does and
-    /// looks early enough.
+    /// Notes that an idle CPU has looked, and can take the first thread at `due`. It becomes the balancer, unless
+    /// another one is and looks early enough.
     fn has_looked(&mut self, cpu: Cpu, due: u64, now: u64) {
-        match self.keeper {
-            Some((keeper, look)) if keeper != cpu => {
+        match self.current {
+            Some((current, look)) if current != cpu => {
                 if due < look {
-                    self.keeper = Some((cpu, due));
+                    self.current = Some((cpu, due));
                 }
             }
             _ => {
                 let again = if core::mem::take(&mut self.requested) { now + MIGRATION } else { NEVER };
                 let look = due.min(again);
-                self.keeper = (look != NEVER).then_some((cpu, look));
+                self.current = (look != NEVER).then_some((cpu, look));
             }
         }
     }
 }
 
 impl Schedule {
-    /// One of these idle CPUs is to look, unless the watch is kept. Returns it.
+    /// Requests that one of these idle CPUs looks, unless there is a balancer. Returns it.
     fn request_look(&mut self, idle: CpuSet) -> CpuSet {
         self.balancer.requested = true;
-        let Some(cpu) = idle.lowest().filter(|_| self.balancer.keeper.is_none()) else { return CpuSet::NONE };
-        self.balancer.keeper = Some((cpu, 0));
+        let Some(cpu) = idle.lowest().filter(|_| self.balancer.current.is_none()) else { return CpuSet::NONE };
+        self.balancer.current = Some((cpu, 0));
         CpuSet::only(cpu)
     }
 
-    /// A thread that other CPUs may take gets ready at a CPU, which runs it at once if it goes first there. Returns the
+    /// Notes that a migratable thread becomes ready at a CPU, which runs it at once if it goes first there. Returns the
     /// idle CPU that must look because of it, if one must.
     #[inline]
     pub(crate) fn note_waiting(&mut self, thread: &mut Thread, cpu: Cpu, goes_first: bool) -> CpuSet {
@@ -92,19 +94,19 @@ impl Schedule {
 }
 
 impl<R> Tasks<R> {
-    /// A CPU would be idle. Returns the thread that it is to take from another one.
+    /// Looks for stranded threads on behalf of a CPU that would be idle. Returns the thread that it must take.
     pub(crate) fn find_stranded(&mut self, cpu: Cpu) -> Option<ThreadId> {
         self.schedule.idle.insert(cpu);
-        let (idle, now, awaited) = (self.schedule.idle, self.schedule.now, self.schedule.overloaded);
+        let (idle, now, overloaded) = (self.schedule.idle, self.schedule.now, self.schedule.overloaded);
         let (mut first, mut due): (Option<((u8, u64), ThreadId)>, _) = (None, NEVER);
         let worst = LazyCell::new(|| self.schedule.worst());
-        for state in awaited.iter().map(|cpu| &self.schedule.cpus[usize::from(cpu.0)]) {
+        for state in overloaded.iter().map(|cpu| &self.schedule.cpus[usize::from(cpu.0)]) {
             for (id, thread) in state.migratable.threads(&self.threads).take(SEEN) {
                 let allowed = thread.affinity.intersection(idle);
-                // A thread that has run here and waits at an idle CPU is about to go on there.
+                // A thread that has run here and waits at an idle CPU will be dispatched there in a moment.
                 let comes = state.running.is_none() && thread.takeable > 0;
                 let Some(other) = allowed.lowest().filter(|_| !comes) else { continue };
-                // One that is more urgent than what some CPU runs does not wait.
+                // A thread that is more urgent than what some CPU runs does not have to wait first.
                 if thread.takeable > now && thread.rank >= *worst {
                     due = due.min(thread.takeable);
                 } else if !allowed.contains(cpu) {
@@ -118,25 +120,25 @@ impl<R> Tasks<R> {
             self.schedule.balancer.has_looked(cpu, due, now);
             return None;
         };
-        // A CPU that runs something else waits for nothing: a better thread goes first, however short it has waited.
+        // For a less urgent thread no waiting time is owed: a better one goes first, however short it has waited.
         let id = self.better_elsewhere(cpu, rank).unwrap_or(id);
         self.counts.taken += u64::from(self.thread(id).is_some_and(|thread| thread.ran_on.is_some()));
         Some(id)
     }
 
-    /// A CPU has looked and is about to run a thread, or a thread that waits at it has another priority: finds other CPUs
-    /// for those that wait, and hands the watch on if the CPU has kept it.
+    /// Finds other CPUs for the threads that wait at `cpu`, when that has rescheduled and is about to run a thread or
+    /// when a thread that waits there has got another priority. If `cpu` was the balancer, another idle CPU follows it.
     #[inline]
     pub(crate) fn offer_waiting(&mut self, cpu: Cpu) {
         let schedule = &self.schedule;
-        if schedule.soft && (!schedule.overloaded.is_empty() || schedule.balancer.is_taken_by(cpu)) {
+        if schedule.soft && (!schedule.overloaded.is_empty() || schedule.balancer.is(cpu)) {
             self.find_cpus_for_waiting(cpu);
         }
     }
 
-    /// What [`Tasks::offer_waiting`] does where there is something to do.
+    /// Does the work of [`Tasks::offer_waiting`], where there is some.
     fn find_cpus_for_waiting(&mut self, cpu: Cpu) {
-        let kept = self.schedule.balancer.keeper.take_if(|(keeper, _)| *keeper == cpu).is_some();
+        let kept = self.schedule.balancer.current.take_if(|(current, _)| *current == cpu).is_some();
         let idle = self.schedule.idle;
         if !idle.is_empty() && (kept || self.has_stranded(cpu)) {
             self.needs_reschedule = self.needs_reschedule.union(self.schedule.request_look(idle));
@@ -144,7 +146,7 @@ impl<R> Tasks<R> {
         self.reschedule_worse();
     }
 
-    /// Whether an idle CPU may run a thread that waits at this one.
+    /// Whether a thread is stranded at this CPU.
     fn has_stranded(&self, cpu: Cpu) -> bool {
         let mut migratable = self.schedule.cpus[usize::from(cpu.0)].migratable.threads(&self.threads).take(SEEN);
         migratable.any(|(_, thread)| !thread.affinity.intersection(self.schedule.idle).is_empty())

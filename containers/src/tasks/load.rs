@@ -1,20 +1,22 @@
-//! Load averages: how many threads run or could, over one, five and fifteen minutes.
+//! Load averages: the mean number of threads that ran or were ready, over one, five and fifteen minutes.
 //!
-//! They are Linux's: every five seconds each average moves a little towards the number of that moment.
+//! They are computed as on Linux: every five seconds each average moves a little towards the number of that moment. For
+//! example, when one thread begins to compute on an idle machine, the first average is 0.63 after a minute.
 
 /// Nanoseconds from one sample to the next.
 const PERIOD: u64 = 5_000_000_000;
 
-/// 1, as the averages count.
+/// The fixed-point number 1.
 const ONE: u64 = 1 << 11;
 
-/// What is left of an average after a sample: e^(-5/60), e^(-5/300), e^(-5/900).
+/// The factor by which a sample lessens the old value of each average, in fixed point: e^(-5/60), e^(-5/300),
+/// e^(-5/900).
 const DECAY: [u64; 3] = [1884, 2014, 2037];
 
-/// Samples after which nothing is left of any average.
+/// Samples after which the old value of each average has no effect.
 const FORGOTTEN: u64 = 2000;
 
-/// The averages.
+/// The three averages, and how far they have come.
 #[derive(Clone, Copy, Default)]
 pub struct Load {
     averages: [u64; 3],
@@ -23,19 +25,20 @@ pub struct Load {
 }
 
 impl Load {
-    /// Samples to be taken by now, in nanoseconds since the boot.
+    /// The number of samples that are still to be taken at `now`, in nanoseconds since the boot.
     fn due(&self, now: u64) -> u64 {
         (now / PERIOD).saturating_sub(self.taken)
     }
 
-    /// Takes the samples that are due. The number of threads is what it has been since the last: nothing has happened.
+    /// Takes the samples that are due. All of them count the threads of this moment: several are due only if no
+    /// interrupt has come for a while, as on an idle machine, and then the number has not changed.
     pub fn sample(&mut self, now: u64, threads: impl FnOnce() -> u32) {
         let due = self.due(now);
         if due > 0 {
             let active = u64::from(threads()) * ONE;
             for _ in 0..due.min(FORGOTTEN) {
                 for (average, decay) in self.averages.iter_mut().zip(DECAY) {
-                    // Rounded towards where it goes, so that it gets there.
+                    // Rounded towards the active number, so that the average reaches it.
                     let rounding = if active >= *average { ONE - 1 } else { 0 };
                     *average = (*average * decay + active * (ONE - decay) + rounding) / ONE;
                 }

@@ -1,8 +1,9 @@
-//! The task subsystem: processes, threads, who is ready and who waits for what.
+//! The task subsystem: processes, threads, the ready queue and the wait queues.
 //!
-//! There is one mechanism to wait: a thread is *parked* on a [`Channel`] and *woken* through it, or by
-//! its deadline. Nothing of the call that parked it stays on a kernel stack; how the call ends is
-//! said beforehand, in the [`Wait`]. Which CPU runs whom is [`crate::tasks::scheduling`]'s.
+//! There is one mechanism to wait: a thread is *parked* on a [`Channel`] and *woken* through it, or by its deadline.
+//! Nothing of the call that parked it stays on a kernel stack; the [`Wait`] says beforehand how the call ends. For
+//! example, `futex_wait` parks its thread on [`Channel::Futex`]; [`Tasks::wake`] on that channel stores the call's
+//! result in the thread's registers and makes the thread ready. [`crate::tasks::scheduling`] decides which CPU runs it.
 
 mod alarms;
 pub mod balance;
@@ -37,14 +38,14 @@ use alloc::collections::BTreeSet;
 use alloc::vec;
 use core::num::NonZeroU64;
 
-/// Most processes, and most further threads.
+/// The greatest number of processes.
 pub const MAX_PROCESSES: u32 = 8_192;
-/// Most threads beside the main ones.
+/// The greatest number of threads that are not main threads.
 pub const MAX_THREADS: u32 = 8_192;
 
-/// What a thread's name says.
+/// A thread's name, decoded.
 pub(crate) enum Named {
-    /// The main thread, inside the process object.
+    /// The main thread, whose control block is inside the process object.
     Main(ProcessId),
     /// A thread with a control block of its own.
     Further(Id<Thread>),
@@ -55,7 +56,7 @@ impl ThreadId {
         ThreadId(id.name() | ThreadId::FURTHER)
     }
 
-    /// `None`: no thread was ever named so.
+    /// Decodes the name; `None` if no thread can have it.
     #[inline(always)]
     pub(crate) fn named(self) -> Option<Named> {
         if self.0.get() & ThreadId::FURTHER == 0 {
@@ -64,7 +65,7 @@ impl ThreadId {
         NonZeroU64::new(self.0.get() & !ThreadId::FURTHER).map(|name| Named::Further(Id::from_name(name)))
     }
 
-    /// The process whose main thread it is.
+    /// The process whose main thread this is; `None` for a further thread.
     pub fn process(self) -> Option<ProcessId> {
         match self.named()? {
             Named::Main(process) => Some(process),
@@ -73,14 +74,14 @@ impl ThreadId {
     }
 }
 
-/// All processes and threads by name.
+/// The control blocks of all processes and threads, found by name.
 pub struct Threads<R> {
     pub(crate) processes: Arena<Process<R>>,
     pub(crate) further: Arena<Thread>,
 }
 
 impl<R> Threads<R> {
-    /// The thread of that name.
+    /// The thread with this name.
     #[inline]
     pub fn get(&self, id: ThreadId) -> Option<&Thread> {
         match id.named()? {
@@ -89,7 +90,7 @@ impl<R> Threads<R> {
         }
     }
 
-    /// The thread of that name, to be changed.
+    /// The thread with this name, to be changed.
     #[inline(always)]
     pub fn get_mut(&mut self, id: ThreadId) -> Option<&mut Thread> {
         match id.named()? {
@@ -119,9 +120,9 @@ pub struct TaskCounts {
     pub parks: u64,
     /// Threads woken by their deadline.
     pub timeouts: u64,
-    /// Threads that went on on another CPU than before.
+    /// Threads that were dispatched on another CPU than before.
     pub migrations: u64,
-    /// Threads that an idle CPU took from another although they had run.
+    /// Threads that an idle CPU took from a busy one although they had run before.
     pub taken: u64,
 }
 
@@ -133,15 +134,15 @@ pub struct Tasks<R> {
     pub(crate) schedule: Schedule,
     waiting: Box<[Queue; QUEUES]>,
     deadlines: BTreeSet<(u64, ThreadId)>,
-    /// What parked threads poll.
+    /// The files that parked threads poll.
     pub(crate) polls: Polls,
     pub(crate) signals: Signals,
-    /// The extended state of the thread that went last: it has memory for the next one's.
+    /// The memory for extended state of the thread that ended last: the next new thread uses it.
     pub spare: Option<Box<ExtendedState>>,
-    /// CPUs for which something has changed that may change who should run there, or until when: they
-    /// must look again before they leave the kernel, or be made to.
+    /// CPUs that must decide again which thread they run, or until when: something has changed for them. Such a CPU
+    /// does so before it leaves the kernel, or is interrupted.
     pub needs_reschedule: CpuSet,
-    /// How many threads there have been to run.
+    /// Load averages.
     load: Load,
     /// Statistics.
     pub counts: TaskCounts,
@@ -153,14 +154,14 @@ impl<R> Default for Tasks<R> {
     }
 }
 
-/// Where a further thread's number begins; process numbers are below.
+/// Numbers of further threads begin here; process numbers are below.
 const FURTHER: u32 = 1 << 29;
 
-/// Uses of a slot until its numbers come again.
+/// Uses of a slot until its numbers repeat.
 const GENERATIONS: u32 = 1 << 14;
 
-/// A slot's number in system calls: positive, below 2³⁰ (a futex word has no more room), and another
-/// one when the slot is used again.
+/// The number by which system calls name the object in a slot: positive, below 2³⁰ (a futex word has no more room), and
+/// different each time the slot is used.
 fn number(index: u32, generation: u32) -> u32 {
     (generation % GENERATIONS) << 15 | (index + 1)
 }
@@ -171,14 +172,14 @@ fn further_number(id: Id<Thread>) -> u32 {
 }
 
 impl ProcessId {
-    /// The process's number in system calls, which is its main thread's.
+    /// The process's number in system calls, which is that of its main thread.
     pub fn number(self) -> u32 {
         number(self.index(), self.generation())
     }
 }
 
 impl<R> Tasks<R> {
-    /// No threads yet, and so many CPUs that are up, at least one.
+    /// An empty task subsystem for `cpus` CPUs, at least one, which are all up.
     pub fn new(cpus: usize, affinity: Affinity) -> Tasks<R> {
         let waiting = vec![Queue::EMPTY; QUEUES].into_boxed_slice();
         let mut tasks = Tasks {
@@ -198,8 +199,8 @@ impl<R> Tasks<R> {
         tasks
     }
 
-    /// Makes a process with this main thread, in the thread's container, and in its parent's group and session;
-    /// without a parent it leads its own. The thread is not ready yet.
+    /// Makes a process with this main thread, in the thread's container. It joins its parent's group and session;
+    /// without a parent it leads a group and session of its own. The thread is not ready yet.
     #[inline(always)]
     pub fn make_process(&mut self, main: Thread, parent: Option<ProcessId>, resources: R) -> Result<ProcessId, Full> {
         let inherited = parent.and_then(|parent| self.process(parent)).map(|parent| (parent.group, parent.session));
@@ -243,23 +244,23 @@ impl<R> Tasks<R> {
         Ok(ThreadId::further(id))
     }
 
-    /// The process of that name.
+    /// The process with this name.
     pub fn process(&self, id: ProcessId) -> Option<&Process<R>> {
         self.threads.processes.get(id.cast())
     }
 
-    /// The process of that name, to be changed.
+    /// The process with this name, to be changed.
     pub fn process_mut(&mut self, id: ProcessId) -> Option<&mut Process<R>> {
         self.threads.processes.get_mut(id.cast())
     }
 
-    /// All processes, the ended ones that nobody has waited for included.
+    /// All processes, including ended ones that are still to be waited for.
     pub fn processes(&self) -> impl Iterator<Item = ProcessId> + '_ {
         self.threads.processes.ids().map(Id::cast)
     }
 
-    /// Does something with each process, the ended ones included, from a place in the list of them on and as long as it
-    /// says so; returns the place where to go on, if it did not.
+    /// Calls `act` for each process, the ended ones included, beginning at place `from` of their list, until it returns
+    /// false. Then the result is the place at which to continue.
     pub fn each_process(&mut self, from: u32, mut act: impl FnMut(&mut Self, ProcessId) -> bool) -> Option<u32> {
         (from..self.threads.processes.slots()).find_map(|index| {
             let id = self.threads.processes.id_at(index)?;
@@ -267,52 +268,52 @@ impl<R> Tasks<R> {
         })
     }
 
-    /// How long a process's threads have had a CPU.
+    /// The CPU time of a process, threads that have ended included.
     pub fn run_time(&self, id: ProcessId) -> Times {
         let ended = self.process(id).map_or(Times::default(), |process| process.run_time);
         self.threads_of(id).filter_map(|id| self.thread(id)).fold(ended, |sum, thread| sum + thread.run_time)
     }
 
-    /// Threads that run or could.
+    /// The number of threads that run or are ready.
     pub fn runnable(&self) -> u32 {
         self.schedule.runnable
     }
 
-    /// The load with the samples that are due.
+    /// The load averages at this time, with all samples that are due by then.
     pub fn load_at(&self, now: u64) -> Load {
         let mut load = self.load;
         load.sample(now, || self.runnable());
         load
     }
 
-    /// Takes these samples.
+    /// Brings the load averages up to date.
     pub fn sample_load(&mut self, now: u64) {
         self.load = self.load_at(now);
     }
 
-    /// Processes there are.
+    /// The number of processes.
     pub fn processes_live(&self) -> u32 {
         self.threads.processes.live()
     }
 
-    /// Threads there are, main ones included.
+    /// The number of threads, main ones included.
     pub fn threads_live(&self) -> u32 {
         self.threads.processes.live() + self.threads.further.live()
     }
 
-    /// The thread of that name.
+    /// The thread with this name.
     #[inline]
     pub fn thread(&self, id: ThreadId) -> Option<&Thread> {
         self.threads.get(id)
     }
 
-    /// The thread of that name, to be changed.
+    /// The thread with this name, to be changed.
     #[inline]
     pub fn thread_mut(&mut self, id: ThreadId) -> Option<&mut Thread> {
         self.threads.get_mut(id)
     }
 
-    /// The thread with that number.
+    /// The thread that system calls name by this number.
     pub fn by_number(&self, wanted: u32) -> Option<ThreadId> {
         let index = (wanted & 0x7fff).checked_sub(1)?;
         let (id, number) = if wanted & FURTHER == 0 {
@@ -344,7 +345,7 @@ impl<R> Tasks<R> {
         self.counts.parks += 1;
     }
 
-    /// Takes a parked thread out of the queues that it waits in: that of its channel and that of the deadlines.
+    /// Takes a parked thread out of its wait queue and out of the list of deadlines.
     #[inline]
     fn unpark(&mut self, id: ThreadId, link: Link, bucket: usize, deadline: Option<u64>) {
         self.waiting[bucket].remove(&mut self.threads, link);
@@ -353,13 +354,13 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// Wakes a parked thread with a result of the caller's choice.
+    /// Wakes a parked thread; its call ends as the caller says.
     pub fn resume(&mut self, id: ThreadId, how: Resume) {
         self.resume_if(id, Channel::bucket, |_, _| Some(how));
     }
 
-    /// Wakes a thread, if it is parked, in the way that `how` says when it has seen thread and wait. Returns the thread
-    /// behind it in its queue, and whether it has been woken. `bucket` tells that of its channel.
+    /// Wakes a thread if it is parked and `how`, which is shown thread and wait, returns how its call ends. Returns the
+    /// thread behind it in its queue, and whether it has been woken. `bucket` returns the queue of its channel.
     #[inline]
     fn resume_if(
         &mut self,
@@ -390,14 +391,14 @@ impl<R> Tasks<R> {
         (before.next, true)
     }
 
-    /// Wakes up to `most` threads that wait on `channel` for one of `bits`, in the order in which they
-    /// came; returns how many.
+    /// Wakes up to `most` threads that wait on `channel` for one of `bits`, in the order in which they parked; returns
+    /// how many.
     pub fn wake(&mut self, channel: Channel, most: usize, bits: u32) -> usize {
         self.wake_with(channel, most, bits, |_, wait| wait.woken)
     }
 
-    /// The same for who may complete calls that wait: `how` is shown each thread and its wait, and says how the call
-    /// ends. What the call asks for stands in the thread's registers.
+    /// Wakes threads as [`Tasks::wake`] does, for a caller that completes their calls: `how` is shown each thread and
+    /// its wait, and returns how the call ends. The arguments of the call are in the thread's registers.
     #[inline]
     pub fn wake_with(
         &mut self,
@@ -423,19 +424,19 @@ impl<R> Tasks<R> {
         woken
     }
 
-    /// The first thread in the queue of those that wait on `channel`. Others may be in it, and [`Thread::behind`] tells
-    /// who comes next.
+    /// The first thread in the queue of `channel`. Threads that wait for something else may be in that queue too;
+    /// [`Thread::behind`] returns the next one.
     #[inline]
     pub fn first_waiting(&self, channel: Channel) -> Option<ThreadId> {
         self.waiting[channel.bucket()].first()
     }
 
-    /// Wakes everybody who waits on `channel`.
+    /// Wakes all threads that wait on `channel`.
     pub fn wake_all(&mut self, channel: Channel) {
         self.wake(channel, usize::MAX, u32::MAX);
     }
 
-    /// Makes up to `most` threads that wait on `from` wait on `to` instead; returns how many.
+    /// Moves up to `most` threads that wait on `from` to the channel `to`; returns how many.
     pub fn requeue(&mut self, from: Channel, to: Channel, most: usize) -> usize {
         let mut moved = 0;
         let mut next = self.waiting[from.bucket()].first();
@@ -457,11 +458,12 @@ impl<R> Tasks<R> {
         moved
     }
 
-    /// Wakes those whose deadline is over.
+    /// Wakes all threads whose deadline has passed.
     pub(crate) fn wake_expired(&mut self, now: u64) {
         while let Some(&(_, id)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
             let Some(wait) = self.thread(id).and_then(|thread| thread.wait) else {
-                // No thread leaves a deadline behind; should one, it must not stop the others'.
+                // A thread that ends or wakes takes its deadline along. Should one be left behind, it must not hold up
+                // the deadlines after it.
                 self.deadlines.pop_first();
                 continue;
             };
@@ -470,7 +472,7 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// The next deadline of anybody, timers included.
+    /// The earliest deadline of all threads and interval timers.
     pub fn next_deadline(&self) -> Option<u64> {
         match (self.deadlines.first(), self.signals.next_timer()) {
             (Some((wait, _)), Some(timer)) => Some(timer.min(*wait)),
@@ -478,9 +480,9 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// Ends a thread, whatever it is doing; one that runs on another CPU has been made to leave user mode
-    /// before. A further thread's control block is gone then; the main
-    /// thread's stays with its process. Returns how many threads of the process are left.
+    /// Ends a thread, whatever it is doing. A thread that runs on another CPU must have been made to leave user mode
+    /// before. The control block of a further thread is freed; that of a main thread stays with its process. Returns
+    /// how many threads of the process are left.
     pub fn end_thread(&mut self, id: ThreadId) -> u32 {
         let Some(thread) = self.thread(id) else { return 0 };
         let (process, run_time, link) = (thread.process, thread.run_time, thread.link);
@@ -519,7 +521,7 @@ impl<R> Tasks<R> {
         })
     }
 
-    /// Marks a process as ended; who waits for it is woken by the caller.
+    /// Marks a process as ended. The caller wakes the threads that wait for its end.
     pub fn end_process(&mut self, id: ProcessId, how: Ending) {
         if let Some(process) = self.process_mut(id) {
             process.ended = Some(how);
@@ -533,8 +535,8 @@ impl<R> Tasks<R> {
         self.discard_of(Target::Process(id), u64::MAX);
     }
 
-    /// Gives a process whose threads have all ended a main thread anew, which is not ready yet (`execve`).
-    /// From now on the process is in that thread's container.
+    /// Gives a process whose threads have all ended a new main thread, which is not ready yet (`execve`). From now on
+    /// the process is in that thread's container.
     pub fn renew(&mut self, id: ProcessId, mut main: Thread) {
         let pending = core::mem::take(&mut main.pending);
         self.discard_of(Target::Thread(ThreadId::main(id)), u64::MAX);
@@ -546,7 +548,7 @@ impl<R> Tasks<R> {
         self.change_pending(Target::Thread(ThreadId::main(id)), |own| *own = pending);
     }
 
-    /// Takes an ended process away.
+    /// Removes an ended process.
     pub fn remove_process(&mut self, id: ProcessId) {
         self.disown(id);
         self.leave_group(id);

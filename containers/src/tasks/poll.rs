@@ -1,12 +1,14 @@
-//! Waiting at several files at once (`poll`): a thread has a *entry* in the *queue* of each file that it asks about.
+//! Waiting for several files at once (`poll`): a thread has an *entry* in the *poll queue* of each file that it asks
+//! about.
 //!
-//! The entries are taken before the thread parks, and given up with its wait, however that ends: so an event on a file reaches
-//! those who wait for it, and no others.
+//! The call adds the entries before its thread parks, and they go with the wait, however that ends: so an event on a
+//! file wakes exactly the threads that wait for it. For example, a shell that polls its terminal and a pipe is in two
+//! poll queues; a write to the pipe wakes it, and both entries go.
 //!
-//! Seats may be too many for one visit: then the thread keeps those that it has at a preemption point
-//! ([`Tasks::preempt_polling`]), and does not park if it has been told of an event meanwhile.
+//! A call may need more entries than one visit can add. Then the thread keeps its entries at a preemption point
+//! ([`Tasks::preempt_polling`]), and does not park if an event has come meanwhile.
 //!
-//! **Invariant: a thread has entries exactly while it is parked on [`Channel::Poll`], or is about to be.**
+//! **Invariant: a thread has poll entries exactly while it is parked on [`Channel::Poll`], or is about to be.**
 
 use crate::arena::{Arena, Full, Id};
 use crate::budget::Point;
@@ -17,31 +19,31 @@ use crate::tasks::{MAX_PROCESSES, MAX_THREADS, Tasks};
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-/// Audiences there can be: as many as files that are open.
+/// The greatest number of poll queues: as many as open files.
 const POLL_QUEUES: u32 = 131_072;
 
-/// Seats that are allocated at once: a piece of memory so small that the heap finds it without a search.
+/// Entries that are allocated together: so few that the heap finds the memory without a search.
 pub const ROW: usize = 16;
 
-/// The threads that poll a file, each by a entry.
+/// The threads that poll a file, as a list of their entries.
 pub(crate) struct PollQueue {
     first: Option<Position>,
     last: Option<Position>,
 }
 
-/// What one thread polls.
+/// One thread's `poll`: the thread and its entries.
 pub struct Poll {
     thread: ThreadId,
-    /// There has been an event at one of its entries.
+    /// Whether there has been an event at one of its entries.
     is_told: bool,
-    /// Rows of [`ROW`] entries, so that many entries need no large piece of memory.
+    /// Its entries in rows of [`ROW`], so that many entries need no large piece of memory.
     rows: Vec<Vec<Entry>>,
 }
 
-/// The name of what a thread polls.
+/// Names a [`Poll`].
 pub type PollId = Id<Poll>;
 
-/// Which entry of which poll.
+/// The position of an entry: its poll, and its number there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Position {
     poll: PollId,
@@ -50,13 +52,13 @@ struct Position {
 
 struct Entry {
     queue: Id<PollQueue>,
-    /// The events that concern it.
+    /// The events that it waits for.
     bits: u32,
     previous: Option<Position>,
     next: Option<Position>,
 }
 
-/// All queues, and the entries in them.
+/// All poll queues, and all polls.
 pub(crate) struct Polls {
     polls: Arena<Poll>,
     queues: Arena<PollQueue>,
@@ -77,7 +79,8 @@ impl Polls {
         self.polls.get_mut(position.poll)?.entry_mut(position.entry as usize)
     }
 
-    /// Takes a entry at the end of an queue, or has the last one, if it is of this poll, stand for these events too.
+    /// Adds an entry at the end of a poll queue. If the last entry there is of this poll, it only adds the events to
+    /// that one.
     fn join(&mut self, poll: PollId, queue: Id<PollQueue>, bits: u32) {
         let previous = self.queues.get(queue).and_then(|queue| queue.last);
         if let Some(last) = previous.filter(|last| last.poll == poll) {
@@ -95,7 +98,8 @@ impl Polls {
         self.connect(queue, (previous, Some(position)), (Some(position), None));
     }
 
-    /// Makes the second of each pair follow the first, where there are both; else it is an end of the queue.
+    /// Makes the second position of each pair follow the first. Where one of a pair is missing, the second is the first
+    /// of the queue, or the first the last.
     fn connect(
         &mut self,
         queue: Id<PollQueue>,
@@ -112,7 +116,7 @@ impl Polls {
         }
     }
 
-    /// Gives up all entries of a poll. Audiences without entries go too.
+    /// Removes all entries of a poll, and the queues that have none left.
     pub(crate) fn end(&mut self, poll: PollId) {
         let Some(Poll { rows, .. }) = self.polls.remove(poll) else { return };
         for Entry { queue, previous, next, .. } in rows.into_iter().flatten() {
@@ -125,13 +129,14 @@ impl Polls {
 }
 
 impl<R> Tasks<R> {
-    /// A thread is going to poll: it has no entries yet.
+    /// Begins a poll without entries.
     pub fn begin_poll(&mut self, thread: ThreadId) -> Result<PollId, Full> {
         self.polls.polls.insert(Poll { thread, is_told: false, rows: Vec::new() })
     }
 
-    /// Takes a entry in a file's queue for these events; `queue` is the name that the file has from the last time, and
-    /// the result the one to keep. An queue goes with its last entry, and then its name finds nothing.
+    /// Adds an entry for these events to a file's poll queue. `queue` is the name that the file has kept from the last
+    /// time; the file must keep the name that is returned. A poll queue goes with its last entry, and then its name
+    /// finds nothing.
     pub fn join_poll_queue(&mut self, poll: PollId, queue: Option<NonZeroU64>, bits: u32) -> Result<NonZeroU64, Full> {
         let known = queue.map(Id::from_name).filter(|id| self.polls.queues.get(*id).is_some());
         let queue = match known {
@@ -142,13 +147,13 @@ impl<R> Tasks<R> {
         Ok(queue.name())
     }
 
-    /// Parks a thread until an event at one of its entries, or the deadline.
+    /// Parks a thread until an event at one of its entries or the deadline.
     pub fn park_polling(&mut self, thread: ThreadId, poll: PollId, deadline: Option<u64>) {
         self.park(thread, Wait::restart(Channel::Poll(poll), deadline));
     }
 
-    /// A call that polls has come to a preemption point before it could park: the thread keeps its entries. The call goes on at
-    /// `position`, with the same deadline.
+    /// Notes that a call that polls has come to a preemption point before it could park: the thread keeps its entries.
+    /// The call continues at `place`, with the deadline unchanged.
     pub fn preempt_polling(&mut self, id: ThreadId, place: u64, deadline: Option<u64>, poll: Option<PollId>) {
         self.preempt(id, Point { progress: 0, place, ends_for_handlers: false });
         let Some(thread) = self.threads.get_mut(id) else { return };
@@ -156,27 +161,27 @@ impl<R> Tasks<R> {
         thread.restart = thread.restart.map(|call| Restart { deadline, ..call });
     }
 
-    /// The entries that a thread's call has kept, which are the call's again.
+    /// The poll that a thread's call has kept at a preemption point. It is the call's again.
     pub fn kept_poll(&mut self, id: ThreadId) -> Option<PollId> {
         self.threads.get_mut(id)?.kept_poll.take()
     }
 
-    /// Whether there has been an event at one of the entries.
+    /// Whether there has been an event at one of the poll's entries.
     pub fn is_told(&self, poll: PollId) -> bool {
         self.polls.polls.get(poll).is_none_or(|poll| poll.is_told)
     }
 
-    /// Gives up the entries of a thread that does not park after all.
+    /// Removes the entries of a thread that does not park after all.
     pub fn end_poll(&mut self, poll: PollId) {
         self.polls.end(poll);
     }
 
-    /// Wakes the threads of an queue whom one of these events concerns; returns how many.
+    /// Wakes the threads of a poll queue that wait for one of these events; returns how many.
     pub fn wake_pollers(&mut self, queue: NonZeroU64, bits: u32) -> usize {
         let mut woken = 0;
         let mut next = self.polls.queues.get(Id::from_name(queue)).and_then(|queue| queue.first);
         while let Some(position) = next {
-            // A thread has one entry in an queue, so the next one stays when its entries go.
+            // A thread has one entry in a queue, so the next entry remains when those of this thread go.
             let Some(entry) = self.polls.entry_mut(position) else { break };
             next = entry.next;
             if entry.bits & bits == 0 {
@@ -191,7 +196,7 @@ impl<R> Tasks<R> {
         woken
     }
 
-    /// Seats and queues there are.
+    /// The number of poll entries and that of poll queues.
     pub fn poll_entries(&self) -> (usize, u32) {
         let polls = self.polls.polls.ids().filter_map(|id| self.polls.polls.get(id));
         (polls.flat_map(|poll| &poll.rows).map(Vec::len).sum(), self.polls.queues.live())

@@ -1,13 +1,14 @@
-//! Preemption points: where work that may be long leaves the kernel and comes back.
+//! Preemption points: where a long call leaves the kernel, and later continues.
 //!
-//! While a CPU is in the kernel, no other CPU is, and no interrupt is worked off. So no visit may take as long as a
-//! program likes. Work whose length a program chooses spends a [`Budget`]; when that is used up, the work stops where
-//! it can go on later, notes how far it has come ([`Restart`]), and the thread makes the same call again: through user
-//! mode, so that whoever waits for the kernel comes first, signals are delivered and time slices end.
+//! While a CPU is in the kernel, no other CPU is, and deferred work of interrupts waits. So the length of a visit must
+//! not be a program's choice. Work whose length a program chooses spends a [`Budget`](crate::Budget). When that is
+//! spent, the work stops where it can continue later and notes how far it has come ([`Restart`]). The thread then makes
+//! its call again, by way of user mode: so CPUs that wait for the kernel come first, signals are delivered and time
+//! slices end. For example, `munmap` of a gigabyte unmaps some thousand pages in each visit.
 //!
-//! **Invariant:** at a preemption point everything is as if the call had asked for less, or for nothing yet; only the
-//! note tells the two apart. Between two visits others may change whatever the call works on, so each visit looks at
-//! its arguments anew.
+//! **Invariant:** at a preemption point everything is as if the call had asked for less, or had not begun; only the
+//! note tells the difference. Between two visits other threads may change whatever the call works on, so each visit
+//! checks the call's arguments anew.
 
 use crate::budget::Point;
 use crate::ids::ThreadId;
@@ -15,12 +16,13 @@ use crate::tasks::Tasks;
 use crate::tasks::thread::{AfterHandler, Restart, State};
 
 impl Restart {
-    /// In place of the instruction pointer: the registers are not in the control block yet.
+    /// Stands in the place of the instruction pointer while the thread's registers are not in the control block yet.
     const IN_THE_KERNEL: u64 = 0;
 }
 
 impl<R> Tasks<R> {
-    /// The call of a running thread has come to a preemption point. The thread goes on running, and makes the call again.
+    /// Notes that the call of a running thread has come to a preemption point. The thread stays running, and makes the
+    /// call again.
     pub fn preempt(&mut self, id: ThreadId, point: Point) {
         let Some(thread) = self.threads.get_mut(id) else { return };
         let after_handler = if point.ends_for_handlers { AfterHandler::Again } else { AfterHandler::Waits };
@@ -31,8 +33,8 @@ impl<R> Tasks<R> {
         self.alert(id);
     }
 
-    /// The registers of a thread are in its control block: if its call has come to a preemption point in this visit, they
-    /// are set back onto the `syscall` instruction.
+    /// Called when a thread's registers are in its control block: if its call has come to a preemption point in this
+    /// visit, sets them back onto the `syscall` instruction.
     pub fn settle_preempted(&mut self, id: ThreadId) {
         let Some(thread) = self.threads.get_mut(id).filter(|thread| thread.state == State::Running) else { return };
         if thread.restart.is_some_and(|call| call.rip == Restart::IN_THE_KERNEL) {

@@ -1,4 +1,6 @@
-//! Processes: resource holders.
+//! Processes: they hold resources (open files, messages, threads) in a container. For example, a shell that runs `ls`
+//! is two processes in two containers, with a main thread each; an ended `ls` remains a [`Process`] with `ended` set
+//! until the shell has waited for it.
 
 use crate::ids::ProcessId;
 use crate::memory::container::ContainerId;
@@ -8,23 +10,22 @@ use crate::tasks::thread::{Thread, Times};
 
 /// A process: its main thread, its container, and what it holds.
 ///
-/// The main thread is part of the process object, as in papers/001 section 2.3: most processes have
-/// no other. `R` is what the kernel wants a process to hold.
+/// The main thread is part of the process object, as in papers/001 section 2.3: most processes have no further one. `R`
+/// is the type of the resources that the kernel gives a process.
 pub struct Process<R> {
     /// The main thread.
     pub main: Thread,
     /// The protection domain that its threads run in.
     pub container: ContainerId,
-    /// Who is told when it ends.
+    /// The process that is told when this one ends.
     pub parent: Option<ProcessId>,
-    /// The number that it has as its parent's (`getppid`): as on Linux 1 when the parent has ended, and 0 if
-    /// there never was one.
+    /// The number of its parent (`getppid`): as on Linux 1 when the parent has ended, and 0 if there never was one.
     pub parent_number: u32,
     /// Its process group, named by the number of the process that made it; `Tasks::set_group` changes it.
     pub group: u32,
     /// Its session, named in the same way.
     pub session: u32,
-    /// It has run `execve` since it was made: its parent can put it into no other group from then on.
+    /// Whether it has run `execve` since it was made: from then on its parent cannot move it to another group.
     pub executed: bool,
     /// The signal that tells its parent of its end; 0: none.
     pub exit_signal: u8,
@@ -34,13 +35,13 @@ pub struct Process<R> {
     pub control: Control,
     /// Threads that have not ended, the main one included.
     pub threads: u32,
-    /// How it ended, once it has.
+    /// How the process ended, if it has.
     pub ended: Option<Ending>,
-    /// How long its ended threads have had a CPU.
+    /// The CPU time of those of its threads that have ended.
     pub(crate) run_time: Times,
-    /// How long its ended children have had a CPU, theirs included, as far as it has waited for them.
+    /// The CPU time of the ended children that it has waited for, and of their own ended children.
     pub children_time: Times,
-    /// Open files and the like.
+    /// Resources of the process, for example open files.
     pub resources: R,
 }
 
@@ -54,7 +55,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// As `wait4` tells it.
+    /// The status that `wait4` reports.
     pub fn wait_status(self) -> u32 {
         match self {
             Ending::Exited(status) => u32::from(status) << 8,
@@ -62,7 +63,7 @@ impl Ending {
         }
     }
 
-    /// As a shell tells it: 128 + signal for the killed.
+    /// The status that a shell reports: 128 + signal for a killed process.
     pub fn shell_status(self) -> u8 {
         match self {
             Ending::Exited(status) => status,

@@ -1,7 +1,8 @@
-//! Queues of threads and of processes, linked through the control blocks: joining and leaving allocate nothing and
-//! take constant time.
+//! Queues of threads and of processes, linked through the control blocks: joining and leaving allocate nothing and take
+//! constant time. For example, a thread that is killed while it waits leaves the middle of its wait queue at once.
 //!
-//! A control block has a [`Link`] for each queue that it can be in at once. [`Links`] says which of them a queue uses.
+//! A control block has one [`Link`] for each queue that it can be in at the same time. An implementation of [`Links`]
+//! selects the link that a queue uses.
 
 use crate::ids::ThreadId;
 use crate::tasks::Threads;
@@ -20,14 +21,14 @@ impl<K> Default for Link<K> {
     }
 }
 
-/// Finds the links of the queues of one kind by the names of what is in them.
+/// Finds the link of an object, for one kind of queue.
 pub(crate) trait Links<K> {
-    /// Changes the link of that name, if there is one.
+    /// Changes the link of the object with this name, if there is one.
     fn link_mut(&mut self, id: K, change: impl FnOnce(&mut Link<K>));
 }
 
 impl<K: Copy> Link<K> {
-    /// Makes the neighbours of a thread that has [joined](Queue::join) a queue with this link its neighbours.
+    /// Completes [`Queue::join`]: makes the neighbours that this link names point to `id`.
     #[inline]
     pub(crate) fn attach(self, links: &mut impl Links<K>, id: K) {
         if let Some(previous) = self.previous {
@@ -39,7 +40,7 @@ impl<K: Copy> Link<K> {
     }
 }
 
-/// First in, first out, with leaving from anywhere.
+/// A first-in, first-out queue that its members can leave from anywhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue<K = ThreadId> {
     first: Option<K>,
@@ -47,24 +48,24 @@ pub struct Queue<K = ThreadId> {
 }
 
 impl<K> Queue<K> {
-    /// The queue with nothing in it.
+    /// The empty queue.
     pub const EMPTY: Queue<K> = Queue { first: None, last: None };
 }
 
 impl<K: Copy> Queue<K> {
-    /// Whether nothing is in it.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
-    /// The thread that has waited longest.
+    /// The object that has waited longest.
     pub fn first(&self) -> Option<K> {
         self.first
     }
 
-    /// Joins at the end, or in front: who was interrupted before its slice was over. Returns the link that the thread
-    /// has from now on. It is still to be [attached](Link::attach), so that who has the thread's control block at hand
-    /// need not look it up again here.
+    /// Joins the queue at its end, or in front for a thread that was preempted before its slice was over. Returns the
+    /// new link of the object. The caller stores it and then [attaches](Link::attach) it: so a caller that has the
+    /// control block at hand spares a second search for it.
     #[inline]
     #[must_use = "the thread and its neighbours do not know yet"]
     pub(crate) fn join(&mut self, id: K, front: bool) -> Link<K> {
@@ -79,7 +80,7 @@ impl<K: Copy> Queue<K> {
         }
     }
 
-    /// The thread that had this link leaves from wherever it is; it must be in this queue.
+    /// Removes the object that has this link, wherever it is; it must be in this queue.
     #[inline]
     pub(crate) fn remove(&mut self, links: &mut impl Links<K>, Link { previous, next }: Link<K>) {
         match previous {
@@ -94,7 +95,7 @@ impl<K: Copy> Queue<K> {
 }
 
 impl Queue {
-    /// The thread that has waited longest leaves.
+    /// Removes the thread that has waited longest and returns it.
     #[inline]
     pub(crate) fn take_first<R>(&mut self, threads: &mut Threads<R>) -> Option<ThreadId> {
         let first = self.first?;
@@ -107,7 +108,7 @@ impl Queue {
     }
 }
 
-/// Ready threads: a queue per priority, and which of them have anybody.
+/// Ready threads: a queue for each priority, and a bit for each queue that is not empty.
 pub(crate) struct Lane {
     queues: [Queue; PRIORITIES as usize],
     occupied: u64,
@@ -118,7 +119,7 @@ impl Lane {
         Lane { queues: [Queue::EMPTY; PRIORITIES as usize], occupied: 0 }
     }
 
-    /// A thread of that priority joins, as [`Queue::join`] has it.
+    /// Lets a thread of this priority join, as [`Queue::join`] has it.
     #[inline]
     #[must_use = "as of `Queue::join`"]
     pub(crate) fn join(&mut self, id: ThreadId, priority: u8, front: bool) -> Link {
@@ -127,7 +128,7 @@ impl Lane {
         self.queues[usize::from(priority)].join(id, front)
     }
 
-    /// The thread of that priority that had this link leaves.
+    /// Removes the thread of this priority that has this link.
     #[inline(always)]
     pub(crate) fn remove<R>(&mut self, threads: &mut Threads<R>, link: Link, priority: u8) {
         let priority = priority.min(PRIORITIES - 1);
@@ -138,7 +139,7 @@ impl Lane {
         }
     }
 
-    /// The thread of the best priority that has waited longest leaves.
+    /// Removes the thread of the best priority that has waited longest and returns it.
     #[inline]
     pub(crate) fn take_first<R>(&mut self, threads: &mut Threads<R>) -> Option<ThreadId> {
         let best = self.best()?;
@@ -150,19 +151,19 @@ impl Lane {
         first
     }
 
-    /// The best priority that anybody in it has.
+    /// The best priority of all threads in the lane.
     #[inline]
     pub(crate) fn best(&self) -> Option<u8> {
         best(self.occupied)
     }
 
-    /// The same of two of them.
+    /// The best priority of all threads in this lane and another one.
     #[inline]
     pub(crate) fn best_of_both(&self, other: &Lane) -> Option<u8> {
         best(self.occupied | other.occupied)
     }
 
-    /// Those in it, in the order in which their turns come.
+    /// The threads in the lane, in the order in which their turns come.
     pub(crate) fn threads<'a, R>(&'a self, threads: &'a Threads<R>) -> impl Iterator<Item = (ThreadId, &'a Thread)> {
         let mut left = self.occupied;
         let mut next = None;
@@ -178,7 +179,7 @@ impl Lane {
         })
     }
 
-    /// The first thread of each priority that is worse than this.
+    /// The first thread of each priority that is worse than this one.
     pub(crate) fn firsts_behind(&self, priority: u8) -> impl Iterator<Item = ThreadId> {
         let worse = u64::MAX.checked_shl(u32::from(priority) + 1).unwrap_or(0);
         (0..PRIORITIES)
@@ -192,7 +193,7 @@ impl Lane {
     }
 }
 
-/// The best of a set of priorities.
+/// The best priority of a set of them: the lowest bit.
 #[inline]
 fn best(occupied: u64) -> Option<u8> {
     (occupied != 0).then(|| occupied.trailing_zeros() as u8)

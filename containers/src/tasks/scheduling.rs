@@ -1,29 +1,31 @@
-//! Which thread runs on which CPU. Which CPU watches the clock stands in [`crate::tasks::alarms`].
+//! Scheduling: which thread runs on which CPU. [`crate::tasks::alarms`] says which CPU sets its timer, and for what.
 //!
-//! There is one common ready queue, in *lanes*: two for each CPU. A thread is bound to a CPU as it gets ready
-//! for the first time: to an idle CPU if there is one, else to one where it would go first, else to one that
-//! has few threads. What may move it later is the [`Affinity`]'s business. One of a CPU's lanes holds the
-//! threads that another CPU may take, the *migratable* ones, the other those that it alone runs.
+//! There is one ready queue, divided into *lanes*, two for each CPU. A thread is bound to a CPU as it becomes ready for
+//! the first time: to an idle CPU if there is one, else to one where it would go first, else to one that has few
+//! threads. The [`Affinity`] decides what may move it later. One of a CPU's lanes holds its *migratable* threads, which
+//! another CPU may take; the second holds the *pinned* ones, which this CPU alone runs. For example, when the second of
+//! two threads becomes ready on two CPUs, it is bound to the idle one; a third waits at either CPU, until one of them
+//! would be idle.
 //!
-//! - With [`Affinity::Strict`] a thread stays where it is bound, so that its pages stay in one cache and its
-//!   container in one page directory; only `set_affinity` moves it. Loose are the threads that have never run
-//!   and may run anywhere; a CPU that would be idle takes one.
-//! - With [`Affinity::Soft`] every thread is migratable that may run on more than one CPU. What then moves it stands in
-//!   [`crate::tasks::balance`].
+//! - With [`Affinity::Strict`] a thread stays where it is bound, so that its pages stay in one cache and its container
+//!   in one page directory; only `set_affinity` moves it. Migratable are the threads that have never run and may run
+//!   anywhere; a CPU that would be idle takes one.
+//! - With [`Affinity::Soft`] every thread is migratable that may run on more than one CPU. [`crate::tasks::balance`]
+//!   says what moves it.
 //!
-//! A CPU serves its own lanes, the best priority first, within a priority who came first. A thread that more urgent ones
-//! pass over for too long has a slice all the same: see [`crate::tasks::starvation`]. Every step takes a time that depends on the
-//! number of CPUs at most.
+//! A CPU serves its own lanes, the best priority first, within a priority in the order of arrival. A thread that more
+//! urgent ones pass over for too long gets a slice all the same: see [`crate::tasks::starvation`]. Every step takes a
+//! time that depends on the number of CPUs at most.
 //!
-//! Making a thread ready interrupts no CPU here. The CPU that has to look again is put into
-//! [`Tasks::needs_reschedule`], and the kernel sees to the rest.
+//! Making a thread ready never interrupts another CPU. The CPU that must decide again is put into
+//! [`Tasks::needs_reschedule`], and the kernel interrupts it later.
 //!
-//! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `needs_reschedule`,
-//! or the thread that it ran has just been put back by itself and it is about to take the next. While threads wait in its
-//! lanes, its timer goes off at the end of a slice at the latest.
+//! **Invariant:** a CPU that would prefer a ready thread in its lanes to what it does now is in `needs_reschedule`, or
+//! it has just put back its own thread and is about to take the next. While threads wait in its lanes, its timer goes
+//! off at the end of a slice at the latest.
 //!
-//! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, this one is in
-//! `needs_reschedule`, or all that are idle are.
+//! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, that CPU is in
+//! `needs_reschedule`, or all idle ones are.
 
 use crate::cpus::{Cpu, CpuSet};
 use crate::ids::{ProcessId, ThreadId};
@@ -37,25 +39,26 @@ use alloc::vec::Vec;
 /// A time slice, in nanoseconds.
 pub const SLICE: u64 = 10_000_000;
 
-/// Worse than any priority: what an idle CPU runs.
+/// The priority of an idle CPU, worse than that of any thread.
 pub(crate) const IDLE: u8 = u8::MAX;
 
-/// The time that a timer is set to that is set to none.
+/// A time that never comes: that of a timer that is not set.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// Whether there may be several CPUs. Where there is one, nothing is kept of what others could take.
+/// Whether the kernel may run on several CPUs. If not, the scheduler leaves out all that concerns the choice between
+/// them.
 pub(crate) const SEVERAL: bool = cfg!(any(test, feature = "smp"));
 
 /// The affinity of a thread that may run on all CPUs.
 const ANYWHERE: CpuSet = CpuSet(u64::MAX);
 
-/// How a thread is tied to the CPU that it ran on, among those that it may run on.
+/// How firmly a thread is bound to the CPU that it ran on last, within its mask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Affinity {
-    /// It comes back to that CPU as long as no other has time for it.
+    /// It returns to that CPU as long as no other has time for it.
     #[default]
     Soft,
-    /// It stays there: the rule of papers/001.
+    /// It stays on that CPU: the rule of papers/001.
     Strict,
 }
 
@@ -63,19 +66,19 @@ pub enum Affinity {
 #[derive(Default)]
 pub(crate) struct Schedule {
     pub(crate) cpus: Vec<CpuState>,
-    /// Whether threads move to where there is time for them: there are several CPUs, and affinity is soft.
+    /// Whether threads move to CPUs that have time for them: there are several CPUs, and affinity is soft.
     pub(crate) soft: bool,
     /// All CPUs.
     all: CpuSet,
-    /// The CPUs that have nothing to do; kept where affinity is soft.
+    /// The CPUs that have nothing to do; maintained with soft affinity only.
     pub(crate) idle: CpuSet,
-    /// Which idle CPU looks for threads that wait elsewhere, and when.
+    /// The idle CPU that looks for threads that wait elsewhere, and when it does.
     pub(crate) balancer: IdleBalancer,
-    /// The CPUs at which threads wait that others may take; kept where affinity is soft.
+    /// The CPUs at which migratable threads wait; maintained with soft affinity only.
     pub(crate) overloaded: CpuSet,
-    /// When a CPU looked last, in nanoseconds since boot.
+    /// The time at which a CPU rescheduled last, in nanoseconds since boot.
     pub(crate) now: u64,
-    /// Threads that have got ready so far; kept where there are several CPUs.
+    /// The number of times that a thread has become ready; maintained on several CPUs only.
     stamp: u64,
     /// Threads that are ready or run.
     pub(crate) runnable: u32,
@@ -84,25 +87,26 @@ pub(crate) struct Schedule {
 }
 
 pub(crate) struct CpuState {
-    /// Ready threads that this CPU alone runs.
+    /// Its ready threads that it alone runs.
     pub(crate) pinned: Lane,
-    /// Ready threads that another CPU may take.
+    /// Its ready threads that another CPU may take.
     pub(crate) migratable: Lane,
-    /// The thread that it took last, and its priority; `None` if there was none to take.
+    /// The thread that it dispatched last, and the thread's priority; `None` if there was none to take.
     pub(crate) running: Option<(ThreadId, u8)>,
-    /// Whether that is likely to give the CPU up [soon](SOON).
+    /// Whether that thread is likely to give the CPU up [soon](SOON).
     pub(crate) brief: bool,
-    /// Threads that wait here; kept where there may be several CPUs.
+    /// The number of threads that wait here; maintained on several CPUs only.
     pub(crate) waiting: u32,
-    /// What that had left of its slice when the CPU looked last, in nanoseconds.
+    /// What the running thread had left of its slice when the CPU rescheduled last, in nanoseconds.
     pub(crate) slice: u64,
-    /// When the slice is over, in nanoseconds since boot.
+    /// The end of the slice, in nanoseconds since boot.
     pub(crate) slice_end: u64,
-    /// What its timer is set to, in the same way, or [`NEVER`].
+    /// The time that its timer is set to, in nanoseconds since boot, or [`NEVER`].
     pub(crate) alarm: u64,
-    /// From when on it may give a slice to a thread that has been [passed over](crate::tasks::starvation), in the same way.
+    /// The time from which on it may give a slice to a [starved](crate::tasks::starvation) thread, in nanoseconds since
+    /// boot.
     pub(crate) next_boost: u64,
-    /// Threads that are bound to it and have not ended.
+    /// The number of threads that are bound to it and have not ended.
     pub(crate) bound: u32,
 }
 
@@ -111,39 +115,39 @@ impl CpuState {
         self.running.map_or(IDLE, |(_, priority)| priority)
     }
 
-    /// The best priority that a thread has that is ready here.
+    /// The best priority of the ready threads.
     #[inline]
     pub(crate) fn best(&self) -> Option<u8> {
         self.pinned.best_of_both(&self.migratable)
     }
 
-    /// The first threads of each priority worse than this that wait here.
+    /// The first ready thread of each priority that is worse than this one, in both lanes.
     pub(crate) fn firsts_behind(&self, priority: u8) -> impl Iterator<Item = ThreadId> {
         self.pinned.firsts_behind(priority).chain(self.migratable.firsts_behind(priority))
     }
 
-    /// How many threads run and wait here.
+    /// The number of threads that run and wait here.
     pub(crate) fn load(&self) -> u32 {
         self.waiting + u32::from(self.running.is_some())
     }
 
-    /// Whether it has nothing to do.
+    /// Whether the CPU has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_none() && self.best().is_none()
     }
 
-    /// The best priority that a thread has that runs or is ready here, or [`IDLE`].
+    /// The best priority of the running thread and the ready ones, or [`IDLE`].
     pub(crate) fn urgent(&self) -> u8 {
         self.best().map_or(self.priority(), |best| best.min(self.priority()))
     }
 
-    /// Whether it has to look because of a thread of that priority that is about to get ready: to run it or,
-    /// when it is the first that waits and the timer does not go off before, to set that for the end of a slice.
+    /// Whether the CPU must reschedule because a thread of this priority is about to become ready: to run it, or, if it
+    /// is the first that waits and the timer goes off too late, to set the timer for the end of the slice.
     fn must_reschedule(&self, priority: u8) -> bool {
         self.priority() > priority || self.alarm > self.slice_end && self.best().is_none()
     }
 
-    /// Takes note of the thread that it runs on.
+    /// Notes the thread that the CPU runs.
     fn runs(&mut self, id: ThreadId, thread: &Thread) {
         self.running = Some((id, thread.rank));
         self.slice = thread.slice;
@@ -152,7 +156,7 @@ impl CpuState {
         }
     }
 
-    /// Runs a thread from now on, being `cpu`. Returns whether it ran elsewhere before.
+    /// Notes that this CPU, which is `cpu`, runs a thread from now on. Returns whether the thread ran elsewhere before.
     #[inline]
     pub(crate) fn run(&mut self, cpu: Cpu, id: ThreadId, thread: &mut Thread) -> bool {
         thread.state = State::Running;
@@ -170,8 +174,8 @@ impl Schedule {
         self.all
     }
 
-    /// The CPU that a thread is to be bound to, of those that it may run on: the one with the least urgent
-    /// things to do, of these the one with the fewest threads.
+    /// The CPU that a new thread is bound to, of those that it may run on: the one with the least urgent things to do,
+    /// and of several such the one with the fewest threads.
     pub(crate) fn home(&self, affinity: CpuSet) -> Cpu {
         let key = |cpu: &Cpu| {
             let state = &self.cpus[usize::from(cpu.0)];
@@ -180,8 +184,9 @@ impl Schedule {
         affinity.intersection(self.all()).iter().min_by_key(key).unwrap_or_default()
     }
 
-    /// Gives a thread a place in the ready queue: in front if it `goes_on` there, else at the end with a fresh slice.
-    /// Its new link is still to be [attached](crate::tasks::queue::Link::attach). Returns the CPUs that must look.
+    /// Gives a thread a place in the ready queue: in front if it `goes_on`, so that it continues its slice, else at the
+    /// end with a fresh slice. The caller must still [attach](crate::tasks::queue::Link::attach) its new link. Returns
+    /// the CPUs that must reschedule.
     #[inline(always)]
     pub(crate) fn put_back(&mut self, id: ThreadId, thread: &mut Thread, goes_on: bool) -> CpuSet {
         let stays = thread.may_stay();
@@ -201,7 +206,8 @@ impl Schedule {
         self.enqueue(id, thread, goes_on && stays)
     }
 
-    /// Puts a thread into a lane, in front if it is to go on; else as [`Schedule::put_back`].
+    /// Puts a thread into a lane, in `front` or at the end. Returns the CPUs that must reschedule; the caller must
+    /// still attach the thread's link.
     #[inline(always)]
     pub(crate) fn enqueue(&mut self, id: ThreadId, thread: &mut Thread, front: bool) -> CpuSet {
         self.runnable += u32::from(thread.state == State::Parked);
@@ -242,14 +248,14 @@ impl Schedule {
         }
     }
 
-    /// Binds a thread to another CPU than before.
+    /// Binds a thread to another CPU.
     pub(crate) fn bind(&mut self, thread: &mut Thread, cpu: Cpu) {
         self.unbind(thread);
         thread.cpu = Some(cpu);
         self.cpu(cpu).bound += 1;
     }
 
-    /// Whether a thread may run on several CPUs.
+    /// Whether the thread's mask allows several CPUs.
     #[inline]
     fn has_choice(&self, thread: &Thread) -> bool {
         thread.affinity.intersection(self.all).is_several()
@@ -260,14 +266,14 @@ impl Schedule {
     pub(crate) fn is_migratable(&self, thread: &Thread) -> bool {
         SEVERAL
             && if self.soft {
-                // What is owed a slice here, another CPU owes none.
+                // A CPU that owes a starved thread a slice keeps it: another CPU owes it none.
                 self.has_choice(thread) && thread.rank == thread.priority
             } else {
                 thread.ran_on.is_none() && thread.affinity == ANYWHERE
             }
     }
 
-    /// The lane of a thread that is bound to a CPU.
+    /// The lane of a thread that is bound to `cpu`.
     #[inline]
     fn lane(&mut self, thread: &Thread, cpu: Cpu) -> &mut Lane {
         let migratable = self.is_migratable(thread);
@@ -275,7 +281,7 @@ impl Schedule {
         if migratable { &mut state.migratable } else { &mut state.pinned }
     }
 
-    /// A thread has left the lanes of a CPU, which may have nothing to do any more.
+    /// Notes that a thread has left the lanes of a CPU, which may have nothing to do any more.
     fn has_left(&mut self, cpu: Cpu) {
         let state = self.cpu(cpu);
         state.waiting -= 1;
@@ -296,29 +302,29 @@ impl Schedule {
 }
 
 impl Thread {
-    /// The CPU that it runs on, if it runs.
+    /// The CPU that the thread runs on, if it runs.
     pub(crate) fn runs_on(&self) -> Option<Cpu> {
         self.cpu.filter(|_| self.state == State::Running)
     }
 
-    /// What decides between ready threads: the least goes first.
+    /// The order of ready threads: the least goes first.
     pub(crate) fn turn(&self) -> (u8, u64) {
         (self.rank, self.stamp)
     }
 
-    /// Whether it may go on where it is bound to, if it is.
+    /// Whether the thread's mask allows the CPU that it is bound to, if it is bound.
     fn may_stay(&self) -> bool {
         self.cpu.is_none_or(|cpu| self.affinity.contains(cpu))
     }
 }
 
 impl<R> Tasks<R> {
-    /// Bytes that so many CPUs take, in one piece.
+    /// Bytes of memory, in one piece, that this number of CPUs takes.
     pub const fn size_for(cpus: usize) -> usize {
         cpus * size_of::<CpuState>()
     }
 
-    /// So many CPUs are up, idle. Allocates.
+    /// Adds this number of CPUs, which are idle. Allocates.
     pub(crate) fn add_cpus(&mut self, cpus: usize, affinity: Affinity) {
         self.schedule.cpus.reserve_exact(cpus);
         let idle = || CpuState {
@@ -339,36 +345,37 @@ impl<R> Tasks<R> {
         self.schedule.soft = SEVERAL && cpus > 1 && affinity == Affinity::Soft;
     }
 
-    /// Whether threads move to where there is time for them.
+    /// Whether threads move to CPUs that have time for them.
     pub fn is_soft(&self) -> bool {
         self.schedule.soft
     }
 
-    /// A CPU looks whether it should run something else, at this time.
+    /// A CPU begins to decide which thread it runs, at time `now`.
     #[inline]
     pub fn begin_reschedule(&mut self, cpu: Cpu, now: u64) {
         self.needs_reschedule.remove(cpu);
         self.schedule.now = now;
     }
 
-    /// Puts a thread into the ready queue, with a fresh time slice.
+    /// Makes a thread ready, with a fresh time slice.
     pub fn make_ready(&mut self, id: ThreadId) {
-        // A thread that gives up its CPU leaves it to others.
+        // If the thread runs, it gives its CPU up, which must reschedule.
         self.alert(id);
         self.put_back(id, false);
     }
 
-    /// Puts a thread into the ready queue, as [`Schedule::put_back`] has it.
+    /// Puts a thread into the ready queue as [`Schedule::put_back`] does.
     fn put_back(&mut self, id: ThreadId, goes_on: bool) {
         self.place(id, |schedule, thread| schedule.put_back(id, thread, goes_on));
     }
 
-    /// Puts a thread into a lane, in the same way.
+    /// Puts a thread at the end of its lane as [`Schedule::enqueue`] does.
     fn enqueue(&mut self, id: ThreadId) {
         self.place(id, |schedule, thread| schedule.enqueue(id, thread, false));
     }
 
-    /// Has a thread placed in the ready queue, and alerts the CPUs that must look.
+    /// Lets `place` put a thread into the ready queue, and completes it: links the thread's neighbours and notes the
+    /// CPUs that must reschedule.
     pub(crate) fn place(&mut self, id: ThreadId, place: impl FnOnce(&mut Schedule, &mut Thread) -> CpuSet) {
         let Some(thread) = self.threads.get_mut(id) else { return };
         self.needs_reschedule = self.needs_reschedule.union(place(&mut self.schedule, thread));
@@ -376,9 +383,9 @@ impl<R> Tasks<R> {
         link.attach(&mut self.threads, id);
     }
 
-    /// Whether the thread that ran on a CPU until now, and has used so much time there, goes on. It does not if it
-    /// does not run any more, or if somebody else's turn has come or it may not stay: then it `leave`s, and is put
-    /// back into the ready queue if it still runs, at the end if its slice is used up.
+    /// Decides whether the thread that ran on a CPU until now, and has used this time there, continues. It does not if
+    /// it no longer runs (it has parked or ended), if another thread's turn has come, or if its mask no longer allows
+    /// the CPU. Then it `leave`s, and returns to the ready queue if it still runs, at the end if its slice is used up.
     #[inline]
     pub fn goes_on(&mut self, cpu: Cpu, id: ThreadId, used: Times, leave: impl FnOnce(&mut Thread)) -> bool {
         let Some(thread) = self.threads.get_mut(id) else { return false };
@@ -437,14 +444,14 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// Makes the CPU that a thread runs on look again, if it runs.
+    /// Makes the CPU that a thread runs on reschedule, if the thread runs.
     pub fn alert(&mut self, id: ThreadId) {
         if let Some(cpu) = self.thread(id).and_then(Thread::runs_on) {
             self.needs_reschedule.insert(cpu);
         }
     }
 
-    /// Changes a thread's priority, wherever it is; returns the old one.
+    /// Changes a thread's priority, in whatever state it is; returns the old one.
     pub fn set_priority(&mut self, id: ThreadId, priority: u8) -> Option<u8> {
         let (state, cpu) = self.thread(id).map(|thread| (thread.state, thread.cpu))?;
         if state == State::Ready {
@@ -466,16 +473,17 @@ impl<R> Tasks<R> {
         Some(old)
     }
 
-    /// Lets a thread run on these CPUs only, of which one at least must be up (else nothing changes). One
-    /// that is bound elsewhere moves: at once if it is ready, when woken if it is parked, and when its CPU
-    /// has looked if it runs.
+    /// Restricts a thread to these CPUs; if none of them is up, nothing changes. A thread that is bound to a CPU
+    /// outside of the mask moves: at once if it is ready, when woken if it is parked, and when its CPU has rescheduled
+    /// if it runs.
     pub fn set_affinity(&mut self, id: ThreadId, affinity: CpuSet) {
         let all = self.schedule.all();
         let allowed = affinity.intersection(all);
         let affinity = if allowed == all { ANYWHERE } else { affinity };
         let Some(thread) = self.thread(id).filter(|_| !allowed.is_empty()) else { return };
         let (state, stays) = (thread.state, thread.cpu.is_none_or(|cpu| affinity.contains(cpu)));
-        // Its lane depends on it, unless only those are migratable that have never run.
+        // The mask decides between the thread's lanes, except for a thread that has run under strict affinity: that is
+        // pinned in any case.
         let moves = state == State::Ready && (!stays || self.schedule.soft || thread.ran_on.is_none());
         if moves {
             self.dequeue(id);
@@ -492,7 +500,7 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// The CPUs on which threads of a process run.
+    /// The CPUs that run threads of a process.
     pub fn running_on(&self, process: ProcessId) -> CpuSet {
         let runs_it = |cpu: &Cpu| {
             let thread = self.schedule.cpus[usize::from(cpu.0)].running.and_then(|(id, _)| self.thread(id));
@@ -503,13 +511,13 @@ impl<R> Tasks<R> {
         cpus
     }
 
-    /// The thread that a CPU took last.
+    /// The thread that a CPU dispatched last.
     #[cfg(test)]
     pub(crate) fn running_on_cpu(&self, cpu: Cpu) -> Option<ThreadId> {
         self.schedule.cpus[usize::from(cpu.0)].running.map(|(id, _)| id)
     }
 
-    /// Threads that are bound to a CPU.
+    /// The number of threads that are bound to a CPU.
     #[cfg(test)]
     pub(crate) fn bound_to(&self, cpu: Cpu) -> u32 {
         self.schedule.cpus[usize::from(cpu.0)].bound

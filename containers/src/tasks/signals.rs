@@ -1,10 +1,12 @@
-//! Signals that are waiting to be delivered, stopped processes, and interval timers. What a process wants
-//! done on a signal is the kernel's to know.
+//! Pending signals, stopped processes, and interval timers. The kernel decides what a signal does to a process; this
+//! module keeps what is pending.
 //!
-//! A signal is pending for a thread or for a process, of which any thread may take it. What `siginfo` tells
-//! of it stands in one queue of a fixed size: signals come when nobody may allocate. One for which there is no
-//! room is delivered all the same and tells nothing; so on Linux. Real-time signals queue as long as there is
-//! room, others are pending once; so that none is lost, the kernel asks for [room](Tasks::has_room) first.
+//! A signal is pending for a thread, or for a process, of which any thread may take it. For example, `kill` makes a
+//! signal pending for a process, and the first of its threads that does not block the signal takes it. The `siginfo` of
+//! all pending signals is kept in one queue of a fixed size, because signals also come when no memory may be allocated.
+//! A signal that finds no room there is delivered all the same, without information, as on Linux. Real-time signals
+//! queue as long as there is room, all others are pending once. So that no real-time signal is lost, the kernel asks
+//! for [room](Tasks::has_room) first.
 
 use crate::cpus::Cpu;
 use crate::ids::{ProcessId, ThreadId};
@@ -16,10 +18,10 @@ use crate::tasks::wait::{Channel, Resume, Wait};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// Signals whose `siginfo` is remembered, of all processes.
+/// The number of signals of all processes whose `siginfo` is kept.
 const INFOS: usize = 512;
 
-/// The same of one process or thread.
+/// The number of signals of one process or thread whose `siginfo` is kept.
 pub const INFOS_EACH: usize = 64;
 
 /// The first real-time signal, as the kernel counts them.
@@ -39,7 +41,7 @@ pub fn each(mut set: u64) -> impl Iterator<Item = u8> {
     })
 }
 
-/// What is told of a signal: `siginfo_t` without its padding.
+/// The information about a signal: `siginfo_t` without its padding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SignalInfo {
     /// 1 to 64.
@@ -52,12 +54,12 @@ pub struct SignalInfo {
     pub second: u64,
 }
 
-/// For whom a signal is pending.
+/// The thread or process for which a signal is pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
-    /// That thread.
+    /// This thread.
     Thread(ThreadId),
-    /// Any thread of that process.
+    /// Any thread of this process.
     Process(ProcessId),
 }
 
@@ -94,27 +96,28 @@ pub struct Timer {
 /// A process's signals and job control.
 #[derive(Default)]
 pub struct Control {
-    /// Signals that any of its threads may take.
+    /// Signals that any thread of the process may take.
     pending: u64,
-    /// Whether it runs.
+    /// Whether the process runs or is stopped.
     job: Job,
-    /// What its parent has not been told yet.
+    /// A stop or continuation that its parent has not been told yet.
     pub change: Option<Change>,
     /// Its interval timer, which is in [`Signals::timers`] too.
     pub(crate) timer: Option<Timer>,
-    /// It is about to end in this way, and has too much for that to be done at once.
+    /// How the process is about to end, if its end takes several visits.
     ending: Option<Ending>,
-    /// It is another program now, which is still to lose descriptors of the one before.
+    /// Whether the process still has to close descriptors of the program that it ran before `execve`.
     sheds: bool,
 }
 
-/// What the signals of all processes need: the infos in the order in which they came, and the interval timers that run,
-/// by the time at which they go off.
+/// The part of signals that all processes share: the `siginfo` queue in the order of arrival, and the interval timers
+/// that run, by the time at which they go off.
 pub(crate) struct Signals {
     infos: Vec<(Target, SignalInfo)>,
     timers: BTreeSet<(u64, ProcessId)>,
-    /// Threads for which a signal is pending or whose call has come to a preemption point in this visit, processes
-    /// for which a signal is pending, that do not run, are about to end or shed descriptors, and forks at a preemption point.
+    /// The number of reasons why a thread may have to work before it returns to user mode: threads with a pending
+    /// signal or with a call at a preemption point in this visit; processes with a pending signal, that are stopped,
+    /// about to end or closing descriptors; and forks at a preemption point.
     return_work: u32,
 }
 
@@ -125,22 +128,23 @@ impl Default for Signals {
 }
 
 impl Signals {
-    /// When the first of all interval timers goes off.
+    /// The time at which the first interval timer goes off.
     pub(crate) fn next_timer(&self) -> Option<u64> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// A thread or process has been changed that was return_work or not.
+    /// Updates the count of return work after a change to a thread or process.
     fn recount(&mut self, before: bool, after: bool) {
         self.return_work = self.return_work + u32::from(after) - u32::from(before);
     }
 
-    /// A thread's call has come to a preemption point: somebody is to look when the registers are in the control block.
+    /// Counts a call that has come to a preemption point: the thread's registers must be set back as soon as they are
+    /// in the control block.
     pub(crate) fn expect_leaving(&mut self) {
         self.return_work += 1;
     }
 
-    /// Somebody has looked.
+    /// Counts a call off whose registers have been set back.
     pub(crate) fn has_left(&mut self) {
         self.return_work -= 1;
     }
@@ -152,7 +156,7 @@ impl Control {
         self.pending
     }
 
-    /// Whether it runs.
+    /// Whether the process runs or is stopped.
     pub fn job(&self) -> Job {
         self.job
     }
@@ -162,7 +166,7 @@ impl Control {
         self.ending
     }
 
-    /// Whether it is still to lose descriptors of the program that it was.
+    /// Whether the process still has to close descriptors of the program that it ran before.
     pub fn sheds(&self) -> bool {
         self.sheds
     }
@@ -173,7 +177,8 @@ impl Control {
 }
 
 impl<R> Tasks<R> {
-    /// Changes what a process has pending, or whether it runs: nothing else may, or the count of return_work ones is wrong.
+    /// Changes a process's pending signals or job state. All changes go this way, or the count of return work would be
+    /// wrong.
     fn change_control<T>(&mut self, id: ProcessId, change: impl FnOnce(&mut Control) -> T) -> Option<T> {
         let control = &mut self.threads.processes.get_mut(id.cast())?.control;
         let before = control.has_return_work();
@@ -210,7 +215,7 @@ impl<R> Tasks<R> {
         self.has_return_work() && (thread.pending != 0 || of_process())
     }
 
-    /// The signals that a thread may take when it blocks none: its own and its process's.
+    /// The pending signals of a thread and of its process, blocked or not.
     pub fn pending(&self, thread: &Thread) -> u64 {
         thread.pending | self.process(thread.process).map_or(0, |process| process.control.pending)
     }
@@ -220,13 +225,13 @@ impl<R> Tasks<R> {
         self.pending(thread) & !thread.signal_mask
     }
 
-    /// Whether what is told of one more signal could be remembered, with so many of a target at most.
+    /// Whether there is room for the information about one more signal, with at most `most` entries for its target.
     pub fn has_room(&self, target: Target, most: usize) -> bool {
         let infos = &self.signals.infos;
         infos.len() < INFOS && infos.iter().filter(|(whose, _)| *whose == target).count() < INFOS_EACH.min(most)
     }
 
-    /// Makes a signal pending. Nobody is told.
+    /// Makes a signal pending. The caller wakes or interrupts the threads that must see it.
     pub fn post(&mut self, target: Target, info: SignalInfo) {
         let add = |pending: &mut u64| core::mem::replace(pending, *pending | bit(info.number));
         let Some(before) = self.change_pending(target, add) else { return };
@@ -236,8 +241,7 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// Takes the next pending signal in `set` away from a thread: its own before its process's, the lowest
-    /// number first.
+    /// Takes the next pending signal in `set` for a thread: its own before its process's, the lowest number first.
     pub fn take_signal(&mut self, id: ThreadId, set: u64) -> Option<SignalInfo> {
         let thread = self.thread(id)?;
         let (own, process) = (thread.pending & set, thread.process);
@@ -252,7 +256,7 @@ impl<R> Tasks<R> {
         let infos = &mut self.signals.infos;
         let mut same = (0..infos.len()).filter(|n| infos[*n].0 == target && infos[*n].1.number == number);
         let (first, more) = (same.next(), same.next().is_some());
-        // Mostly it is the only one, and none has to move.
+        // Usually it is the only one, and no entry has to move.
         let info = if first.is_some_and(|at| at + 1 == infos.len()) {
             infos.pop().map(|(_, info)| info)
         } else {
@@ -264,7 +268,7 @@ impl<R> Tasks<R> {
         Some(info.unwrap_or(SignalInfo { number, code: 0, first: 0, second: 0 }))
     }
 
-    /// Nothing is pending for a process any more, which has ended.
+    /// Drops all pending signals of a process that has ended.
     pub(crate) fn forget_signals(&mut self, process: ProcessId) {
         self.change_control(process, |control| *control = Control::default());
         self.discard_of(Target::Thread(ThreadId::main(process)), u64::MAX);
@@ -277,7 +281,7 @@ impl<R> Tasks<R> {
         self.each_further(process, |tasks, id| tasks.discard_of(Target::Thread(id), set));
     }
 
-    /// The same of one target.
+    /// Drops the pending signals in `set` of one target.
     pub(crate) fn discard_of(&mut self, target: Target, set: u64) {
         let take = |pending: &mut u64| core::mem::replace(pending, *pending & !set);
         if self.change_pending(target, take).is_some_and(|before| before & set != 0) {
@@ -290,8 +294,8 @@ impl<R> Tasks<R> {
         self.process(id).is_some_and(|process| process.control.job != Job::Runs)
     }
 
-    /// Stops a process. Its threads park when they are about to go to user mode ([`Tasks::park_stopped`]), and
-    /// those that are there are made to leave it.
+    /// Begins to stop a process. Its threads park when they are about to return to user mode ([`Tasks::park_stopped`]);
+    /// those in user mode are made to leave it.
     pub fn stop(&mut self, id: ProcessId, signal: u8) {
         let running = self.running_on(id);
         let begin = |control: &mut Control| {
@@ -306,49 +310,49 @@ impl<R> Tasks<R> {
         }
     }
 
-    /// Parks a thread of a stopped process, until that goes on.
+    /// Parks a thread of a stopped process until the process continues.
     pub fn park_stopped(&mut self, id: ThreadId) {
         let Some(process) = self.thread(id).map(|thread| thread.process) else { return };
         let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
         self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Stopped(process), None) });
     }
 
-    /// A process is about to end, unless it is already: none of its threads goes to user mode again.
+    /// Marks a process as about to end, unless it is already: none of its threads returns to user mode again.
     pub fn begin_to_end(&mut self, id: ProcessId, how: Ending) {
         self.change_control(id, |control| control.ending = control.ending.or(Some(how)));
     }
 
-    /// It has ended.
+    /// Notes that a process that was about to end has ended.
     pub(crate) fn has_come_to_end(&mut self, id: ProcessId) {
         self.change_control(id, |control| control.ending = None);
     }
 
-    /// Whether a process is still to lose descriptors of the program that it was: none of its threads goes to user mode
-    /// before.
+    /// Sets whether a process still has to close descriptors of the program that it ran before: until it has, none of
+    /// its threads returns to user mode.
     pub fn set_shedding(&mut self, id: ProcessId, sheds: bool) {
         self.change_control(id, |control| control.sheds = sheds);
     }
 
-    /// A fork of a container has come to its first preemption point. The container's other threads park when they are about
-    /// to go to user mode ([`Tasks::park_while_forking`]), and are not there now.
+    /// Notes that a fork has come to its first preemption point. No other thread of the container is in user mode now,
+    /// and those that are about to return to it park ([`Tasks::park_while_forking`]).
     pub fn fork_begins(&mut self) {
         self.signals.return_work += 1;
     }
 
-    /// A fork that had begun is over, or has been given up.
+    /// Notes that such a fork is over, or has been given up.
     pub fn fork_ends(&mut self, container: ContainerId) {
         self.signals.return_work -= 1;
         self.wake_all(Channel::Forking(container));
     }
 
-    /// Parks a thread of a container of which another thread makes a child, until that is made.
+    /// Parks a thread of a container of which another thread makes a child, until the child has been made.
     pub fn park_while_forking(&mut self, id: ThreadId) {
         let Some(container) = self.thread(id).map(|thread| thread.container) else { return };
         let (woken, expired) = (Resume::Unchanged, Resume::Unchanged);
         self.park(id, Wait { woken, expired, ..Wait::restart(Channel::Forking(container), None) });
     }
 
-    /// If a process is about to be stopped and none of its threads runs any more, it is: true, once.
+    /// Completes the stop of a process if none of its threads runs any more; true only when it does.
     pub fn has_stopped(&mut self, id: ProcessId) -> bool {
         let Some(Job::Stopping(signal)) = self.process(id).map(|process| process.control.job) else { return false };
         if !self.running_on(id).is_empty() {
@@ -360,7 +364,7 @@ impl<R> Tasks<R> {
         true
     }
 
-    /// Makes a stopped process go on; true if it had been stopped.
+    /// Makes a stopped process continue; true if it had been stopped.
     pub fn go_on(&mut self, id: ProcessId) -> bool {
         let Some(before) = self.change_control(id, |control| core::mem::take(&mut control.job)) else { return false };
         let stopped = matches!(before, Job::Stopped(_));
@@ -378,7 +382,7 @@ impl<R> Tasks<R> {
         self.process(id)?.control.timer
     }
 
-    /// Sets a process's timer, or none; returns what it was.
+    /// Sets or clears a process's interval timer; returns the old one.
     pub fn set_timer(&mut self, id: ProcessId, timer: Option<Timer>) -> Option<Timer> {
         let before = core::mem::replace(&mut self.process_mut(id)?.control.timer, timer);
         let timers = &mut self.signals.timers;
@@ -387,8 +391,8 @@ impl<R> Tasks<R> {
         before
     }
 
-    /// A process whose timer has gone off. The timer is set again, if it has an interval: to the first time
-    /// that is still to come.
+    /// A process whose interval timer has gone off, if there is one. If the timer has an interval, it is set to the
+    /// next time that is still to come.
     pub fn expired_timer(&mut self, now: u64) -> Option<ProcessId> {
         let &(at, id) = self.signals.timers.first().filter(|(at, _)| *at <= now)?;
         let interval = self.timer(id).map_or(0, |timer| timer.interval);
@@ -399,8 +403,8 @@ impl<R> Tasks<R> {
         Some(id)
     }
 
-    /// Whether no process of a group has a parent in another group of its session: nobody could make the group
-    /// go on if it were stopped.
+    /// Whether a group is orphaned: no member has a parent in another group of its session, so no shell could make the
+    /// group continue if it were stopped.
     pub fn is_orphaned(&self, group: u32) -> bool {
         !self.members(group).filter_map(|id| self.process(id)).any(|process| {
             let parent = process.parent.and_then(|parent| self.process(parent));
@@ -409,15 +413,15 @@ impl<R> Tasks<R> {
         })
     }
 
-    /// The thread of a process that is to take a signal: the main one, if it does not block it or waits for it,
-    /// else any other.
+    /// The thread of a process that takes a signal: the first, beginning with the main one, that does not block the
+    /// signal or waits for it.
     pub fn taker(&self, process: ProcessId, signal: u8) -> Option<ThreadId> {
         self.threads_of(process).find(|id| self.thread(*id).is_some_and(|thread| thread.takes(signal)))
     }
 }
 
 impl Thread {
-    /// Its mask, also while another one is in place so that it can wait for signals that it does not block.
+    /// The thread's own signal mask, also while a call waits with another one.
     pub fn own_mask(&self) -> u64 {
         match (&self.wait, self.saved_mask) {
             (Some(Wait { channel: Channel::Signal(1..), .. }), Some(own)) => own,
@@ -425,7 +429,7 @@ impl Thread {
         }
     }
 
-    /// Whether it does not block a signal, or waits for it.
+    /// Whether the thread does not block a signal, or waits for it.
     pub fn takes(&self, signal: u8) -> bool {
         let awaited = match &self.wait {
             Some(Wait { channel: Channel::Signal(set), .. }) => *set,

@@ -1,4 +1,6 @@
-//! Threads: what executes.
+//! Threads: the entities that execute. A [`Thread`] is a control block: the thread's user registers and all that the
+//! kernel keeps for it. For example, a system call finds its arguments in [`Thread::registers`] and stores its result
+//! there, and a context switch is a change to another control block.
 
 use crate::arena::Id;
 use crate::cpus::{Cpu, CpuSet};
@@ -44,10 +46,10 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// In `vector`: the thread came by a system call, and may go back by `sysret`, because nothing
-    /// has changed its instruction pointer and flags since.
+    /// The value of `vector` after a system call: the thread may return by `sysret`, because nothing has changed its
+    /// instruction pointer and flags since.
     pub const SYSTEM_CALL: u64 = 0x100;
-    /// What a thread starts with that is to run `entry` on `stack`.
+    /// The registers of a new thread that runs `entry` on `stack`.
     pub fn for_user(entry: u64, stack: u64) -> Registers {
         Registers {
             vector: Registers::SET,
@@ -65,23 +67,23 @@ impl Registers {
     pub const USER_CODE: u64 = 0x23;
     /// Selector of user data.
     pub const USER_DATA: u64 = 0x1b;
-    /// In `vector`: the registers were set in the kernel; all of them count, so go back by `iret`.
+    /// The value of `vector` if the kernel has set the registers: all of them count, so the thread returns by `iret`.
     pub const SET: u64 = 0x101;
     /// Bytes of the `syscall` instruction.
     pub const SYSCALL_LENGTH: u64 = 2;
 }
 
-/// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX, and room behind them for
-/// what a signal's frame has there.
+/// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX, and behind them room for
+/// what a signal frame adds.
 pub const EXTENDED_STATE: usize = 512 + 64 + 256 + 64;
 
-/// A thread's x87, SSE and AVX state as `xsave` or `fxsave` leaves it; opaque here.
+/// A thread's x87, SSE and AVX state as `xsave` or `fxsave` stores it; opaque here.
 #[repr(C, align(64))]
 #[derive(Clone, Debug)]
 pub struct ExtendedState(pub [u8; EXTENDED_STATE]);
 
 impl ExtendedState {
-    /// One of zeroes. It has a place of its own, so that a control block can be moved for little.
+    /// A state of zeroes. It has an allocation of its own, so that a control block is cheap to move.
     pub fn zero() -> Box<ExtendedState> {
         Box::new(ExtendedState([0; EXTENDED_STATE]))
     }
@@ -90,15 +92,16 @@ impl ExtendedState {
 /// Number of priorities; 0 is served first.
 pub const PRIORITIES: u8 = 40;
 
-/// The priority of a thread that asked for none.
+/// The priority of a thread that has not chosen one.
 pub const DEFAULT_PRIORITY: u8 = 20;
 
-/// How long somebody has had a CPU.
+/// CPU time of a thread or process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Times {
-    /// In all, in nanoseconds.
+    /// Time on a CPU, in user mode and in the kernel, in nanoseconds.
     pub total: u64,
-    /// In user mode, in ticks of the time-stamp counter: who wants to know converts them, not every switch.
+    /// Time in user mode, in ticks of the time-stamp counter. The reader converts them, so that a context switch need
+    /// not.
     pub user_ticks: u64,
 }
 
@@ -119,7 +122,7 @@ pub enum State {
     Running,
     /// Waiting for what its [`Wait`] says.
     Parked,
-    /// Ended; its control block goes with its process, or has nobody's name left.
+    /// Ended. The control block remains until its process is removed, if it is the main thread's.
     Ended,
 }
 
@@ -130,35 +133,35 @@ pub struct SignalStack {
     pub base: u64,
     /// Bytes; 0: none.
     pub size: u64,
-    /// It is none any more once a handler runs (`SS_AUTODISARM`).
+    /// Whether it is dropped as soon as a handler runs (`SS_AUTODISARM`).
     pub disarms: bool,
 }
 
-/// What a call that is to be made again has to know of the first time.
+/// What a call that is made again must know of its first time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Restart {
-    /// Where its `syscall` instruction is.
+    /// The address of its `syscall` instruction.
     pub rip: u64,
-    /// Its deadline, so that a time-out does not start afresh.
+    /// Its deadline: a time-out does not start afresh.
     pub deadline: Option<u64>,
     /// What it has done already (see [`Wait::progress`]).
     pub progress: u64,
-    /// Where it goes on that has left the kernel at a preemption point, in whatever it counts.
+    /// Where the call continues if it has left the kernel at a preemption point, in the call's own unit.
     pub place: u64,
-    /// What becomes of it if a signal's handler comes first.
+    /// What a signal handler that runs before the call does to it.
     pub after_handler: AfterHandler,
 }
 
-/// What becomes of a call that waited, after a signal's handler has run.
+/// What a signal handler does to a call that waited and is to be made again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AfterHandler {
-    /// It is made again: it did not wait any more when the signal came.
+    /// The call is made again: it did not wait any more when the signal came.
     Again,
-    /// It is made again if the handler's action says so (`SA_RESTART`).
+    /// The call is made again if the handler's action says so (`SA_RESTART`).
     AsTheActionSays,
-    /// It ends, whatever it has done.
+    /// The call ends, whatever it has done.
     Ends,
-    /// No handler comes first: they wait until it is over.
+    /// Handlers wait until the call is over.
     Waits,
 }
 
@@ -169,68 +172,70 @@ pub struct Thread {
     pub registers: Registers,
     /// Extended state, saved when the CPU changes threads.
     pub extended: Box<ExtendedState>,
-    /// User FS and GS bases: nothing but thread state.
+    /// The user's FS base.
     pub fs_base: u64,
-    /// See `fs_base`.
+    /// The user's GS base.
     pub gs_base: u64,
     /// The process that holds it.
     pub process: ProcessId,
-    /// The process's container, at hand for every switch.
+    /// The process's container, copied here for context switches.
     pub container: ContainerId,
-    /// Its number in system calls; a main thread's is its process's.
+    /// The thread's number in system calls. A main thread has its process's number.
     pub number: u32,
-    /// What it is doing.
+    /// Whether it is ready, runs, waits or has ended.
     pub state: State,
-    /// 0 to [`PRIORITIES`] − 1.
+    /// The priority that it was given, 0 to [`PRIORITIES`] − 1.
     pub priority: u8,
-    /// The priority that it is scheduled by: its own, or the best for one slice after it was
-    /// [passed over](crate::tasks::starvation) for too long.
+    /// The priority by which it is scheduled: its own, or the best one for one slice after it was
+    /// [starved](crate::tasks::starvation).
     pub(crate) rank: u8,
-    /// The CPUs that it may run on, all by default. A new thread's may be set; one that has been ready is
-    /// moved by `Tasks::set_affinity`.
+    /// The CPUs that it may run on, all by default. The field may be set in a new thread; a thread that has been ready
+    /// once needs `Tasks::set_affinity`.
     pub affinity: CpuSet,
-    /// The CPU that it is bound to: it runs there, or waits for it. `Tasks` changes it, and counts.
+    /// The CPU that it is bound to: it runs or waits there. Only `Tasks` changes it, which counts the threads of each
+    /// CPU.
     pub cpu: Option<Cpu>,
     /// The CPU that it ran on last.
     pub ran_on: Option<Cpu>,
-    /// When it got ready, counted in threads that did: who came first goes first.
+    /// When it became ready, as a count of such events: the least goes first.
     pub(crate) stamp: u64,
-    /// When it got ready with a fresh slice, in nanoseconds since boot.
+    /// When it became ready with a fresh slice, in nanoseconds since boot.
     pub(crate) since: u64,
-    /// When an idle CPU may take it from the one that it waits at, in nanoseconds since boot.
+    /// The time from which on an idle CPU may take it from the CPU at which it waits, in nanoseconds since boot.
     pub(crate) takeable: u64,
-    /// Whether it kept a CPU for a very [short](crate::tasks::balance::SOON) time when it had one last, if it had one.
+    /// Whether it kept a CPU for a very [short](crate::tasks::balance::SOON) time when it had one last.
     pub(crate) brief: bool,
     /// Nanoseconds left of its time slice.
     pub slice: u64,
     /// What it waits for while parked.
     pub wait: Option<Wait>,
-    /// Neighbours in the queue that it is in.
+    /// Its neighbours in the ready queue or wait queue.
     pub(crate) link: Link,
-    /// Neighbours among the threads of its process, if it is not the main one.
+    /// Its neighbours among the further threads of its process, if it is one.
     pub(crate) peers: Link<Id<Thread>>,
-    /// A call that is about to be made again; taken by the call.
+    /// The call that the thread is about to make again; the call takes it.
     pub restart: Option<Restart>,
-    /// What the call polls that is about to be made again, if it has not come so far that the thread could park.
+    /// The poll of a call that is about to be made again, if the call came to a preemption point before its thread
+    /// could park.
     pub(crate) kept_poll: Option<PollId>,
-    /// Where to store 0 and wake a futex when it ends (`CLONE_CHILD_CLEARTID`); 0: nowhere.
+    /// The address where the kernel stores 0 and wakes a futex when the thread ends (`CLONE_CHILD_CLEARTID`); 0: none.
     pub clear_child_tid: u64,
     /// Head of its list of robust futexes; 0: none.
     pub robust_list: u64,
     /// Blocked signals, bit n − 1 for signal n.
     pub signal_mask: u64,
-    /// The mask to put back when the call is over that waits with another one in place (`ppoll`).
+    /// The mask to restore after a call that waits with another one (`ppoll`).
     pub saved_mask: Option<u64>,
     /// Its alternate signal stack.
     pub signal_stack: SignalStack,
-    /// Signals that are waiting to be delivered, bit n − 1 for signal n.
+    /// Its own pending signals, bit n − 1 for signal n.
     pub(crate) pending: u64,
-    /// How long it has had a CPU.
+    /// Its CPU time.
     pub run_time: Times,
 }
 
 impl Thread {
-    /// A thread with cleared registers, not yet ready to run, and not yet of any process.
+    /// A thread with cleared registers. It is not ready yet, and does not belong to a process yet.
     #[inline(always)]
     pub fn new(container: ContainerId, extended: Box<ExtendedState>) -> Thread {
         Thread {
@@ -272,25 +277,25 @@ impl Thread {
         self.link.next
     }
 
-    /// Takes over from another thread what stays when that begins another program (`execve`).
+    /// Inherits from another thread what that keeps when it begins another program (`execve`).
     pub fn succeed(&mut self, other: &Thread) {
         (self.signal_mask, self.pending) = (other.signal_mask, other.pending);
         (self.priority, self.affinity) = (other.priority, other.affinity);
     }
 
-    /// Signals that are waiting to be delivered to it, bit n − 1 for signal n; not those of its process.
+    /// The signals that are pending for the thread itself, without those of its process, bit n − 1 for signal n.
     pub fn own_pending(&self) -> u64 {
         self.pending
     }
 
-    /// It has had a CPU for so long, which comes off its slice.
+    /// Charges the thread for CPU time, which comes off its slice.
     #[inline]
     pub fn charge(&mut self, used: Times) {
         self.slice = self.slice.saturating_sub(used.total);
         self.run_time = self.run_time + used;
     }
 
-    /// Its call is to be made again, of which its wait tells.
+    /// Prepares the thread to make its call again, with what its wait tells of it.
     #[inline(never)]
     pub(crate) fn make_again(&mut self, interrupted: bool) {
         let Some(wait) = &self.wait else { return };
@@ -300,7 +305,8 @@ impl Thread {
         self.restart = Some(Restart { rip, deadline, progress, place: 0, after_handler });
     }
 
-    /// Sets the registers back onto the `syscall` instruction, with its number in place; returns where that is.
+    /// Sets the registers back onto the `syscall` instruction, with the call's number in place; returns the address of
+    /// the instruction.
     pub(crate) fn set_back(&mut self) -> u64 {
         let registers = &mut self.registers;
         registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
@@ -309,9 +315,9 @@ impl Thread {
         registers.rip
     }
 
-    /// A signal's handler comes before the call that is to be made again. That may end now: with what it has
-    /// done already, or else with `interrupted`. `restart`: the action wants calls made again. Returns the
-    /// deadline of a call that has been interrupted.
+    /// Decides, before a signal handler runs, whether the call that is to be made again ends here: with what it has
+    /// done already or, if that is nothing, with `interrupted`. `restart` tells whether the handler's action wants
+    /// calls made again. Returns the deadline of a call that the handler interrupts.
     pub fn settle_restart(&mut self, restart: bool, interrupted: i64) -> Option<u64> {
         let call = self.restart.take().filter(|call| call.rip == self.registers.rip)?;
         let ends = match call.after_handler {

@@ -1,4 +1,6 @@
-//! What a parked thread waits for, and how the call that parked it ends.
+//! What a parked thread waits for, and how the call that parked it ends. For example, `read` on an empty pipe waits on
+//! [`Channel::Pipe`] with [`Resume::Restart`]: a writer wakes it, and the thread makes the call again. `nanosleep`
+//! waits on [`Channel::Time`], and its [`Wait::expired`] is [`Resume::Return`] of 0.
 
 use crate::ids::ProcessId;
 use crate::memory::container::ContainerId;
@@ -13,7 +15,8 @@ pub enum Channel {
     Time,
     /// A wake-up of a futex: the container and the address of the word.
     Futex(ContainerId, u64),
-    /// The same of one in a mapping that several containers share: the object, and where it is there.
+    /// A wake-up of a futex in a mapping that several containers share: the memory object, and the offset of the word
+    /// in it.
     SharedFutex(ObjectId, u64),
     /// Input on the console.
     ConsoleInput,
@@ -21,33 +24,33 @@ pub enum Channel {
     ConsoleOutput,
     /// A message to the process.
     Messages(ProcessId),
-    /// The end of a process that this one started.
+    /// The end of a child of this process.
     Children(ProcessId),
-    /// That this process leaves the container that it has from its parent (`vfork`).
+    /// The moment when this process leaves the container that it has from its parent (`vfork`).
     Leaving(ProcessId),
     /// Bytes in a pipe, or room for them, as the wait's bits say; the number is the pipe's own.
     Pipe(u64),
     /// An event on one of the files that a thread polls (`poll`).
     Poll(PollId),
-    /// Something to be told by an `epoll`; the number is its own.
+    /// An event that an `epoll` reports; the number is that of the `epoll`.
     Epoll(u64),
-    /// A lock on a file that is given up.
+    /// The release of a lock on a file.
     Locks,
-    /// A signal of this set, blocked or not, or any whose handler runs.
+    /// A signal of this set, blocked or not, or any signal whose handler runs.
     Signal(u64),
-    /// That the process goes on, which is stopped.
+    /// The moment when this stopped process continues.
     Stopped(ProcessId),
-    /// That the address space is no longer being changed by a call of another thread.
+    /// The end of another thread's call that changes the address space.
     Container(ContainerId),
-    /// That the fork is over which another thread has begun of this one's container.
+    /// The end of the fork that another thread of this container has begun.
     Forking(ContainerId),
-    /// Nothing: signals that are there come first, then the call is made again.
+    /// Nothing: pending signals are delivered first, then the call is made again.
     Again,
 }
 
 impl Channel {
-    /// The queue of those who wait for it. What exists once has a queue of its own: many may wait there, and nobody is to
-    /// look for others among them.
+    /// The number of the queue in which the threads wait for it. A channel that exists only once has a queue of its
+    /// own, because many threads may wait there, and a search for a thread of another channel must not pass them.
     #[inline]
     pub(crate) fn bucket(self) -> usize {
         let hash = match self {
@@ -71,23 +74,23 @@ impl Channel {
     }
 }
 
-/// Queues for those who wait for one of many things: so many that few share one, if each of as many threads as there
-/// can be waits for something else.
+/// Queues for channels that exist more than once. There are enough of them that few threads share a queue when each of
+/// all threads waits for something else.
 const BUCKETS: usize = 4096;
 
-/// All queues of those who wait.
+/// The number of all wait queues.
 pub(crate) const QUEUES: usize = BUCKETS + 6;
 
 /// How a parked system call ends when the thread is woken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resume {
-    /// With this value: the waker has completed it.
+    /// It returns this value: the waking thread has completed the call.
     Return(i64),
-    /// By being made again, from the start.
+    /// The thread makes it again, from its start.
     Restart,
-    /// The same, since a signal has come: its handler may end it (see [`AfterHandler`]).
+    /// The thread makes it again because a signal has come, whose handler may end it (see [`AfterHandler`]).
     Interrupt,
-    /// It has ended already.
+    /// Nothing changes: the call had ended before the thread was parked.
     Unchanged,
 }
 
@@ -96,27 +99,28 @@ pub enum Resume {
 pub struct Wait {
     /// What wakes it.
     pub channel: Channel,
-    /// Nanoseconds since boot after which it is woken all the same.
+    /// The time at which the thread is woken in any case, in nanoseconds since boot.
     pub deadline: Option<u64>,
     /// How the call ends when woken through the channel.
     pub woken: Resume,
-    /// How the call ends at the deadline. One that is made again finds its deadline over.
+    /// How the call ends at the deadline. A call that is made again finds that its deadline has passed.
     pub expired: Resume,
     /// Only wake-ups with one of these bits count (futex bit sets).
     pub bits: u32,
-    /// What the call has done already: one that is made again goes on from there, and one that a signal
+    /// What the call has done already: a call that is made again continues from there, and a call that a signal
     /// interrupts returns it.
     pub progress: u64,
 }
 
 impl Wait {
-    /// A wait that ends with the call being made again, however it ends.
+    /// A wait after which the call is made again, whether the thread was woken or the deadline has passed.
     pub fn restart(channel: Channel, deadline: Option<u64>) -> Wait {
         Wait { channel, deadline, woken: Resume::Restart, expired: Resume::Restart, bits: u32::MAX, progress: 0 }
     }
 
-    /// What becomes of the call if it is made again because of a signal, or else because it has been woken
-    /// (signal(7)). One wakes a `poll` that may still have nothing to say.
+    /// What a signal handler does to the call if the call is made again: because of the signal (`interrupted`), or
+    /// because it has been woken (signal(7)). A `poll` that has been woken may still find nothing ready, so a handler
+    /// ends it too.
     pub(crate) fn after_handler(&self, interrupted: bool) -> AfterHandler {
         match (self.channel, self.deadline) {
             (Channel::Poll(_) | Channel::Epoll(_), _) => AfterHandler::Ends,

@@ -91,7 +91,7 @@ fn threads_that_wake_each_other_in_turn_stay_together() {
         assert_eq!(machine.wake(asleep).0, Cpu(0), "the waker waits soon");
         // The idle CPU keeps watch: it is asked once, and looks at its own pace from then on.
         machine.look(1, 0);
-        assert!(machine.tasks.schedule.balancer.keeper.is_some_and(|(who, at)| who == Cpu(1) && at > machine.now));
+        assert!(machine.tasks.schedule.balancer.current.is_some_and(|(who, at)| who == Cpu(1) && at > machine.now));
         machine.tasks.park(awake, Wait::restart(Channel::Locks, None));
         assert_eq!(machine.look(0, SOON - 1), Some(asleep));
     }
@@ -99,7 +99,7 @@ fn threads_that_wake_each_other_in_turn_stay_together() {
     machine.now += MIGRATION;
     machine.look(1, 0);
     machine.now += MIGRATION;
-    assert_eq!((machine.look(1, 0), machine.tasks.schedule.balancer.keeper), (None, None));
+    assert_eq!((machine.look(1, 0), machine.tasks.schedule.balancer.current), (None, None));
     assert_eq!(machine.tasks.counts.migrations, 0);
 }
 

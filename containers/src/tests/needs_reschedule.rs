@@ -223,7 +223,7 @@ impl Kernel {
         }
         let known = |cpu: Cpu| schedule.idle.contains(cpu) == schedule.cpus[usize::from(cpu.0)].is_idle();
         assert!(all().all(known), "{:?}", schedule.idle);
-        let watches = |cpu: &Cpu| idle(cpu) || schedule.balancer.is_taken_by(*cpu);
+        let watches = |cpu: &Cpu| idle(cpu) || schedule.balancer.is(*cpu);
         if all().any(|cpu| needs_reschedule(cpu) && watches(&cpu)) {
             return;
         }
@@ -235,7 +235,7 @@ impl Kernel {
                 assert!(
                     waits <= MIGRATION,
                     "{id:?} has waited for {waits}, {:?} {:?}",
-                    schedule.balancer.keeper,
+                    schedule.balancer.current,
                     self.timers
                 );
             }
