@@ -44,7 +44,7 @@ commits=$(echo "$port" | while read -r subject; do
     [ -z "$subject" ] || git log --format='%H %s' "$last_up..$at" | grep -F " $subject" | cut -d ' ' -f 1
 done)
 
-for file in $(git ls-tree -r --name-only "$at" -- kernel/src containers/src cpulocal/src giantlock/src |
+for file in $(git ls-tree -r --name-only "$at" -- hardware/src kernel/src containers/src cpulocal/src giantlock/src |
     grep '\.rs$' | grep -vE '/tests/|/testing\.rs$'); do
     added=$(git log --diff-filter=A --format=%H "$last_up..$at" -- "$file")
     case $file in giantlock/*) kind=new ;; *) kind=changed ;; esac
@@ -67,7 +67,7 @@ done | sort -k1,1r -k2 | awk '
     }
     END {
         print "\n| folder | new | changed |\n| --- | ---: | ---: |"
-        count = split("kernel/src/arch kernel/src/boundary kernel/src containers/src cpulocal/src giantlock/src", order, " ")
+        count = split("hardware/src kernel/src/arch kernel/src/boundary kernel/src containers/src cpulocal/src giantlock/src", order, " ")
         for (i = 1; i <= count; i++) { row(order[i], sum["new", order[i]], sum["changed", order[i]]); print "" }
         printf "| **all** | **%d** | **%d** |\n", sum["new"], sum["changed"]
     }'

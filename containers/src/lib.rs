@@ -17,7 +17,6 @@ extern crate alloc;
 
 pub mod arena;
 mod budget;
-mod cpus;
 pub mod frames;
 mod ids;
 pub mod memory;
@@ -29,7 +28,7 @@ mod tests;
 
 pub use arena::{Arena, Full, Id};
 pub use budget::{Budget, Point};
-pub use cpus::{Cpu, CpuSet};
+pub use cpulocal::{Cpu, CpuSet};
 pub use frames::{Frame, FrameTable, PAGE_SIZE};
 pub use ids::{ProcessId, ThreadId};
 pub use memory::container::{Container, ContainerId, Growth, Usage};

@@ -1,12 +1,12 @@
 //! A machine for the tests: frames in a vector, and CPUs with what they know about translations.
 
-use crate::cpus::{Cpu, CpuSet};
 use crate::frames::{Frame, FrameInfo, FrameTable, GROUP, PAGE_SIZE};
 use crate::memory::directory::{PACKAGES_SLOT, TABLE, WINDOW, WINDOW_SLOT, set, slot, span, target};
 use crate::memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::memory::region::Rights;
 use crate::memory::{GlobalDirectory, Memory};
 use core::ops::Range;
+use cpulocal::{Cpu, CpuSet};
 use std::collections::BTreeMap;
 use x86_64::PhysAddr;
 use x86_64::structures::paging::PageTableFlags as Flags;

@@ -19,11 +19,13 @@
 //! reports by name.
 #![cfg_attr(not(test), no_std)]
 
+mod cpus;
 mod level;
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 
+pub use cpus::{Cpu, CpuSet, MAX_CPUS};
 pub use level::{AtLevel1, Guarded};
 
 /// Proof that this code runs inside the kernel and stays on this CPU.

@@ -11,10 +11,10 @@
 //!
 //! These tables allow every access; [`crate::arch::paging`] replaces them by tables with rights.
 //!
-//! A further CPU takes a shorter path, on these tables: see `crate::arch::trampoline`.
+//! A further CPU takes a shorter path, on these tables: see `hardware::startup`.
 
-use crate::arch::cpu::{BOOT_CR0, BOOT_CR4, BOOT_EFER};
 use core::arch::global_asm;
+use hardware::cpu::{BOOT_CR0, BOOT_CR4, BOOT_EFER};
 
 /// The header that the boot loader looks for at the start of the image (specification, 3.1).
 #[repr(C, align(8))]

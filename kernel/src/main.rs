@@ -20,12 +20,11 @@ mod start;
 mod statistics;
 mod strategies;
 
+use abi::vectors;
 use arch::physical::Frames;
-use arch::{
-    acpi, apic, bootinfo::BootInfo, clock, cpu, cpulocal, debugcon, exit, fpu, gdt, heap, idt, ioapic, paging, serial,
-    stack, trace,
-};
+use arch::{bootinfo::BootInfo, cpulocal, gdt, heap, idt, paging, stack, trace};
 use containers::{Cpu, GlobalDirectory};
+use hardware::{acpi, apic, clock, cpu, debugcon, exit, fpu, ioapic, serial};
 
 /// Called by [`boot`] in long mode, on the boot stack, with the two words that the boot loader left.
 extern "C" fn kernel_main(magic: u32, information: u32) -> ! {
@@ -53,7 +52,7 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     apic::init(&mut frames).expect("frames for the local APIC"); // silences the 8259, measures the timer
     ioapic::init(&mut frames, &platform).expect("frames for the I/O APICs"); // everything masked
     clock::init_wall_clock();
-    let console = serial::init() && ioapic::route_isa(&mut frames, &platform, 4, idt::SERIAL, apic::id());
+    let console = serial::init() && ioapic::route_isa(&mut frames, &platform, 4, vectors::SERIAL, apic::id());
     if !console {
         log::warn!("no serial port; the console is silent");
     }

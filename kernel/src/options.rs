@@ -1,12 +1,12 @@
 //! What the kernel's command line asks for.
 
-use crate::arch::exit;
 use crate::core::console::ConsoleMode;
 use crate::strategies::{Chosen, Strategy};
 use ::files::size::Size;
 use abi::channel;
 use abi::words::WORDS;
 use containers::Affinity;
+use hardware::exit;
 
 /// What the kernel's command line asks for.
 #[derive(Default)]

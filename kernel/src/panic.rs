@@ -1,12 +1,13 @@
 //! A kernel panic: writes the message, its place and the places of the other CPUs to the log channel, and ends the
 //! machine.
 
-use crate::arch::{backtrace, debugcon, exit, interrupts};
-#[cfg(feature = "smp")]
-use crate::{arch::cpu::initial_id, boundary::stop};
+use crate::arch::backtrace;
 use abi::channel::{BACKTRACE, PANIC};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU64, Ordering};
+use hardware::{debugcon, exit, interrupts};
+#[cfg(feature = "smp")]
+use {crate::boundary::stop, hardware::cpu::initial_id};
 
 /// The CPU that panicked first, by its local APIC id.
 static FIRST: AtomicU64 = AtomicU64::new(NOBODY);

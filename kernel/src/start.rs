@@ -1,8 +1,8 @@
 //! The last part of the boot: on a machine that works, it makes the kernel's state and starts the first process.
 
 use crate::arch::bootinfo::{BootInfo, Module};
+use crate::arch::heap;
 use crate::arch::physical::Frames;
-use crate::arch::{clock, exit, heap};
 use crate::core::console::{Console, TerminalControl};
 use crate::core::files::{Files, UnpackError};
 use crate::core::kernel::{Kernel, Memory, Tasks, Upcalls};
@@ -22,6 +22,7 @@ use containers::directory::{PACKAGES_SLOT, target};
 use containers::{GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
 use core::fmt;
 use cpulocal::InKernel;
+use hardware::{clock, exit};
 
 /// Makes the kernel's state and the proof that this CPU is in the kernel.
 pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Options) -> (Kernel, InKernel) {

@@ -4,7 +4,7 @@
 
 use crate::arch::accounts::{self, COUNTS, Cause, Counts, Cycles};
 use crate::arch::cpulocal::{self, counters};
-use crate::arch::{clock, heap, image};
+use crate::arch::{heap, image};
 use crate::calls;
 use crate::core::kernel::{Give, Kernel};
 use crate::core::schedule;
@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use containers::Cpu;
 use core::cell::Cell;
+use hardware::clock;
 
 /// The names of the causes of entries to the kernel, in the order of [`Cause`].
 const CAUSES: [&str; 3] = ["system_call", "exception", "interrupt"];
@@ -101,8 +102,9 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
 #[cfg(feature = "smp")]
 fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
     use crate::arch::accounts::{WAITS, Waits};
-    use crate::arch::{remote, smp};
+    use crate::arch::remote;
     use crate::strategies::waiting;
+    use hardware::startup;
     let cpus = || (0..kernel.memory.cpu_count()).map(|number| Cpu(number as u8));
     let waits: Vec<_> = cpus().map(|cpu| counters(cpu, &WAITS)).collect();
     let contended = |waits: &Waits| waits.count.iter().map(Cell::get).sum::<u64>();
@@ -125,7 +127,7 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
     give("lock_halts", total(kernel, &waiting::HALTS));
     give("lock_requests_answered", total(kernel, &waiting::ANSWERED));
     give("interrupts_sent", total(kernel, &remote::SENT));
-    let skews = cpus().map(smp::skew).map(|(ahead, doubt)| (ahead.unsigned_abs(), doubt));
+    let skews = cpus().map(startup::skew).map(|(ahead, doubt)| (ahead.unsigned_abs(), doubt));
     give("affinity_strict", u64::from(!kernel.tasks.is_soft()));
     give("threads_taken", kernel.tasks.counts.taken);
     give("tsc_skew", skews.clone().filter(|(ahead, doubt)| ahead > doubt).map(|skew| skew.0).max().unwrap_or(0));

@@ -7,8 +7,10 @@
 //! strategies                                      how several CPUs share the kernel
 //! calls                                           what programs ask for
 //! core                                            rooms in the order that core/mod.rs lists
-//! arch                                            the hardware
+//! arch                                            memory, traps, and what each CPU has for itself
 //! ```
+//!
+//! The crates below the kernel stand in an order too: `hardware` knows no kernel, `containers` and `files` know no hardware.
 //!
 //! A module names another by a path that begins with `crate`, `self` or `super`, in a `use` or in code. The paths in macros
 //! are found among their tokens.
@@ -236,11 +238,34 @@ fn circle(modules: &Modules) -> Option<Vec<&String>> {
 
 #[test]
 fn no_rooms_go_round_in_a_circle() {
-    for name in ["containers", "files", "giantlock", "slabs", "trace"] {
+    for name in ["containers", "cpulocal", "files", "giantlock", "hardware", "slabs", "trace"] {
         // What tests share may name all that they test.
         let mut modules = modules(&root().join(name).join("src"));
         modules.retain(|module, _| module.first().is_none_or(|room| room != "testing"));
         assert_eq!(circle(&modules), None, "{name}");
+    }
+}
+
+/// The kernel's crates from the ground up.
+const CRATES: [&str; 9] =
+    ["abi", "cpulocal", "slabs", "trace", "giantlock", "files", "containers", "hardware", "kernel"];
+
+#[test]
+fn crates_stand_in_layers() {
+    let manifest = |name: &str| {
+        let text = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("a manifest");
+        text.parse::<toml::Table>().expect("a manifest that cargo reads")
+    };
+    for (at, name) in CRATES.iter().enumerate() {
+        let manifest = manifest(name);
+        let named =
+            manifest.get("dependencies").and_then(|named| named.as_table()).into_iter().flat_map(|named| named.keys());
+        let ours = named.filter(|named| CRATES.contains(&named.as_str()));
+        let above: Vec<&String> = ours.filter(|named| !CRATES[..at].contains(&named.as_str())).collect();
+        assert!(above.is_empty(), "{name} depends on {above:?}, above it");
+    }
+    for name in ["containers", "files"] {
+        assert!(!manifest(name)["dependencies"].as_table().expect("dependencies").contains_key("hardware"), "{name}");
     }
 }
 

@@ -1,7 +1,6 @@
 //! Containers: protection domains.
 
 use crate::arena::Id;
-use crate::cpus::{Cpu, CpuSet};
 use crate::frames::Frame;
 use crate::ids::ThreadId;
 use crate::memory::directory::{self, Root, WINDOW};
@@ -10,6 +9,7 @@ use crate::memory::object::ObjectId;
 use crate::memory::region::Regions;
 use alloc::vec::Vec;
 use core::ops::Range;
+use cpulocal::{Cpu, CpuSet};
 use x86_64::PhysAddr;
 
 /// How far the regions of a container may [grow](crate::Traits::GROWS), in bytes.

@@ -1,7 +1,6 @@
 //! Page faults: delivering what a region promises, page by page and without ever sleeping. Only of objects' own
 //! pages, which are there already, several are delivered at once.
 
-use crate::cpus::Cpu;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::container::{ContainerId, Growth};
 use crate::memory::directory::{self, OBJECT, PACKAGES, Root, USER_END, WINDOW, frame_of, parked, slot};
@@ -11,6 +10,7 @@ use crate::memory::region::{Backing, Region, Rights, Traits};
 use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use core::ops::Range;
+use cpulocal::Cpu;
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 

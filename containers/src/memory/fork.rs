@@ -12,13 +12,13 @@
 //! one of the parent's, may be in the parent alone, as if that had come after the fork.
 
 use crate::budget::Budget;
-use crate::cpus::Cpu;
 use crate::memory::container::ContainerId;
 use crate::memory::directory::{self, Shared, USER_END};
 use crate::memory::physical::{PhysicalMemory, Translation};
 use crate::memory::region::{COST_OF_A_LOOK, Region, Regions, Traits};
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use core::ops::Range;
+use cpulocal::Cpu;
 
 /// Instructions that it takes to copy a region, and to find a range whose pages are shared, roughly.
 const COST_OF_A_REGION: u64 = 100;

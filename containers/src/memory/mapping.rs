@@ -6,7 +6,6 @@
 //! granting one interrupts nobody, for a translation that is too narrow ends in a spurious fault.
 
 use crate::budget::Budget;
-use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::memory::container::ContainerId;
 use crate::memory::directory::{self, COST_OF_A_CHANGE, Root, USER_END, parked};
@@ -16,6 +15,7 @@ use crate::memory::physical::{PhysicalMemory, Translation};
 use crate::memory::region::{Backing, MAX_REGIONS, Region, Rights};
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use core::ops::Range;
+use cpulocal::Cpu;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// Instructions that it takes to take a region away, or to change one, roughly.

@@ -21,7 +21,6 @@ pub mod weight;
 use self::directory::{Root, TABLE, WINDOW, slot};
 use crate::arena::{Arena, Full};
 use crate::budget::Budget;
-use crate::cpus::{Cpu, CpuSet};
 use crate::frames::Frame;
 use crate::memory::container::{Container, ContainerId, Growth, PageDirectory, Usage, Walked};
 use crate::memory::object::{Account, Object};
@@ -30,6 +29,7 @@ use crate::memory::region::Regions;
 use crate::memory::teardown::Remains;
 use alloc::vec::Vec;
 use core::ops::Range;
+use cpulocal::{Cpu, CpuSet};
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 

@@ -1,8 +1,8 @@
 //! What the model asks of physical memory.
 
-use crate::cpus::CpuSet;
 use crate::frames::Frame;
 use core::ops::Range;
+use cpulocal::CpuSet;
 use x86_64::structures::paging::page_table::PageTableEntry;
 
 /// No frame is left for the purpose asked for.

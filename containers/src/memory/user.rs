@@ -1,7 +1,6 @@
 //! Reaching user memory: walk the container's tables in software, fault the page in if need be,
 //! check the rights, copy. The kernel never dereferences a user address.
 
-use crate::cpus::Cpu;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::memory::container::ContainerId;
@@ -10,6 +9,7 @@ use crate::memory::fault::Fault;
 use crate::memory::object::{ObjectId, piece};
 use crate::memory::physical::{PhysicalMemory, Translation};
 use crate::memory::region::{Backing, Rights};
+use cpulocal::Cpu;
 
 /// A container as seen from the CPU that works for it.
 #[derive(Clone, Copy, Debug)]

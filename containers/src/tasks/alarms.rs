@@ -11,9 +11,9 @@
 //! A timer that is set is never put off or stopped when its reason disappears: it goes off once for nothing. So threads
 //! that wake each other in turn do not touch it.
 
-use crate::cpus::Cpu;
 use crate::tasks::Tasks;
 use crate::tasks::scheduling::{NEVER, SEVERAL};
+use cpulocal::Cpu;
 
 impl<R> Tasks<R> {
     /// Wakes all threads whose deadline has passed, when the timer of `cpu` has gone off.

@@ -38,11 +38,11 @@
 //! each. A thread whose mask names only some CPUs can be behind more threads than that which may not run on the idle
 //! CPU; it then waits for its turn, as they do.
 
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::scheduling::{CpuState, IDLE, SLICE, Schedule};
 use crate::tasks::thread::{State, Thread};
+use cpulocal::{Cpu, CpuSet};
 
 /// The cost of moving a thread to another CPU, in nanoseconds: page directory, translations and caches are cold there.
 pub const MIGRATION: u64 = 100_000;

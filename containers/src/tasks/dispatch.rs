@@ -3,11 +3,11 @@
 //! For example, a CPU whose lanes are empty takes a thread that another CPU would run later; with strict affinity, only
 //! one that has never run. [`crate::tasks::scheduling`] explains the lanes.
 
-use crate::cpus::Cpu;
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::scheduling::SEVERAL;
 use crate::tasks::thread::Thread;
+use cpulocal::Cpu;
 
 impl<R> Tasks<R> {
     /// The best priority of all threads that are ready on `cpu`.

@@ -24,13 +24,13 @@
 //! balancer and its timer goes off before the thread has waited for longer than [`MIGRATION`]. A thread that is owed a
 //! slice ([`crate::tasks::starvation`]) stays where it is, and counts as one that other CPUs may not run.
 
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::balance::{MIGRATION, SEEN};
 use crate::tasks::scheduling::{NEVER, Schedule};
 use crate::tasks::thread::Thread;
 use core::cell::LazyCell;
+use cpulocal::{Cpu, CpuSet};
 
 /// The idle CPU that looks for stranded threads, and whether it has to go on.
 #[derive(Default)]

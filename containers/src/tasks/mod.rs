@@ -22,7 +22,6 @@ pub mod thread;
 pub mod wait;
 
 use crate::arena::{Arena, Full, Id};
-use crate::cpus::CpuSet;
 use crate::ids::{ProcessId, ThreadId};
 use crate::tasks::family::{Family, Groups};
 use crate::tasks::load::Load;
@@ -37,6 +36,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use core::num::NonZeroU64;
+use cpulocal::CpuSet;
 
 /// The greatest number of processes.
 pub const MAX_PROCESSES: u32 = 8_192;

@@ -27,7 +27,6 @@
 //! **Invariant:** with strict affinity, while a thread that has never run waits at a CPU, that CPU is in
 //! `needs_reschedule`, or all idle ones are.
 
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::{ProcessId, ThreadId};
 use crate::tasks::Tasks;
 use crate::tasks::balance::{SOON, TURN};
@@ -35,6 +34,7 @@ use crate::tasks::idle_balance::IdleBalancer;
 use crate::tasks::queue::Lane;
 use crate::tasks::thread::{State, Thread, Times};
 use alloc::vec::Vec;
+use cpulocal::{Cpu, CpuSet};
 
 /// A time slice, in nanoseconds.
 pub const SLICE: u64 = 10_000_000;

@@ -8,7 +8,6 @@
 //! queue as long as there is room, all others are pending once. So that no real-time signal is lost, the kernel asks
 //! for [room](Tasks::has_room) first.
 
-use crate::cpus::Cpu;
 use crate::ids::{ProcessId, ThreadId};
 use crate::memory::container::ContainerId;
 use crate::tasks::Tasks;
@@ -17,6 +16,7 @@ use crate::tasks::thread::{State, Thread};
 use crate::tasks::wait::{Channel, Resume, Wait};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use cpulocal::Cpu;
 
 /// The number of signals of all processes whose `siginfo` is kept.
 const INFOS: usize = 512;

@@ -11,10 +11,10 @@
 //! off. The scheduler looks for starved threads when a CPU's timer goes off, and the timer is set while any thread
 //! waits there.
 
-use crate::cpus::Cpu;
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::scheduling::SLICE;
+use cpulocal::Cpu;
 
 /// How long a ready thread may be passed over by more urgent ones, in nanoseconds. Up to one slice of theirs and one of
 /// its own follow. Together these are twenty slices, of which one is 5 %.

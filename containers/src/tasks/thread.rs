@@ -3,7 +3,6 @@
 //! there, and a context switch is a change to another control block.
 
 use crate::arena::Id;
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::{ProcessId, ThreadId};
 use crate::memory::container::ContainerId;
 use crate::tasks::poll::PollId;
@@ -12,6 +11,7 @@ use crate::tasks::scheduling::SLICE;
 use crate::tasks::wait::Wait;
 use alloc::boxed::Box;
 use core::ops::Add;
+use cpulocal::{Cpu, CpuSet};
 
 /// A thread's user registers, in the order in which an entry into the kernel stores them: the entry
 /// code pushes from the end towards the start, straight into the thread's control block.

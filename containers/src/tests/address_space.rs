@@ -1,6 +1,5 @@
 //! The counts that DESIGN promises, and what becomes of pages.
 
-use crate::cpus::{Cpu, CpuSet};
 use crate::frames::PAGE_SIZE;
 use crate::memory::directory::{PACKAGES, WINDOW, span};
 use crate::memory::fault::Fault;
@@ -11,6 +10,7 @@ use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::testing::Machine;
 use crate::{Budget, ContainerId, ObjectId};
+use cpulocal::{Cpu, CpuSet};
 
 const CPU: Cpu = Cpu(0);
 const PAGE: u64 = PAGE_SIZE as u64;

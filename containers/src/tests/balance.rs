@@ -1,13 +1,13 @@
 //! Soft affinity: where woken threads go, and what idle CPUs take.
 
 use super::scheduling::{container, take_ready};
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::balance::{MIGRATION, SOON};
 use crate::tasks::scheduling::Affinity;
 use crate::tasks::thread::{ExtendedState, Thread, Times};
 use crate::tasks::wait::{Channel, Resume, Wait};
+use cpulocal::{Cpu, CpuSet};
 
 /// CPUs that look when they are told to, at a time.
 struct Machine {

@@ -1,6 +1,5 @@
 //! Containers on several CPUs: what each CPU may reach, and what it costs.
 
-use crate::cpus::{Cpu, CpuSet};
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
 use crate::memory::container::ContainerId;
@@ -11,6 +10,7 @@ use crate::memory::physical::{OutOfFrames, PhysicalMemory};
 use crate::memory::region::{Backing, Region, Regions, Rights};
 use crate::memory::user::Space;
 use crate::testing::Machine;
+use cpulocal::{Cpu, CpuSet};
 use proptest::prelude::*;
 use x86_64::structures::paging::PageTableFlags as Flags;
 

@@ -1,7 +1,6 @@
 //! Who runs where, with several CPUs.
 
 use super::scheduling::{goes_on, take_ready};
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
 use crate::memory::container::ContainerId;
 use crate::memory::region::Regions;
@@ -10,6 +9,7 @@ use crate::tasks::scheduling::{Affinity, SLICE};
 use crate::tasks::thread::{ExtendedState, State, Thread};
 use crate::tasks::wait::{Channel, Wait};
 use crate::testing::Machine;
+use cpulocal::{Cpu, CpuSet};
 use proptest::prelude::*;
 
 fn container() -> ContainerId {

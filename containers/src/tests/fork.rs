@@ -2,7 +2,6 @@
 
 use super::cpus::{access, native, region, run};
 use crate::budget::Budget;
-use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::memory::container::{ContainerId, Growth};
 use crate::memory::directory::WINDOW;
@@ -12,6 +11,7 @@ use crate::memory::region::{Backing, Region, Rights, Traits};
 use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use crate::testing::Machine;
+use cpulocal::Cpu;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! Random sequences of mappings against a model: a map from page to its byte and rights.
 
-use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::memory::physical::PhysicalMemory;
 use crate::memory::region::{Backing, Region, Rights};
 use crate::memory::user::Space;
 use crate::testing::Machine;
+use cpulocal::Cpu;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -3,7 +3,6 @@
 
 use super::cpus_scheduling::process;
 use super::scheduling::{container, take_ready};
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
 use crate::memory::container::ContainerId;
 use crate::tasks::Tasks;
@@ -11,6 +10,7 @@ use crate::tasks::balance::MIGRATION;
 use crate::tasks::scheduling::Affinity;
 use crate::tasks::thread::{State, Times};
 use crate::tasks::wait::{Channel, Resume, Wait};
+use cpulocal::{Cpu, CpuSet};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 

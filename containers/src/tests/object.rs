@@ -2,7 +2,6 @@
 
 use super::{Account, CHUNK, NoPage, OBJECTS_RESERVE, ObjectId, PAGE, Purpose};
 use crate::budget::Budget;
-use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::memory::container::ContainerId;
 use crate::memory::fault::Fault;
@@ -11,6 +10,7 @@ use crate::memory::region::{Backing, Region, Rights, Traits};
 use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::testing::Machine;
+use cpulocal::Cpu;
 use proptest::prelude::*;
 
 const BASE: u64 = 0x7000_0000_0000;

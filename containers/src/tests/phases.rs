@@ -1,12 +1,12 @@
 //! Threads that compute between barriers, on CPUs whose timers go off: how much of the CPUs' time they use.
 
 use super::scheduling::{container, take_ready};
-use crate::cpus::Cpu;
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::scheduling::Affinity;
 use crate::tasks::thread::{ExtendedState, State, Thread, Times};
 use crate::tasks::wait::{Channel, Wait};
+use cpulocal::Cpu;
 use std::collections::BTreeMap;
 
 /// What a visit to the kernel takes, in nanoseconds.

@@ -1,12 +1,12 @@
 //! Threads that wait at several files at once, against a model: which thread waits where, and for what.
 
 use super::scheduling::{container, take_ready};
-use crate::cpus::Cpu;
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::poll::ROW;
 use crate::tasks::thread::{ExtendedState, State, Thread};
 use crate::tasks::wait::Resume;
+use cpulocal::Cpu;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::budget::Budget;
-use crate::cpus::Cpu;
 use crate::tasks::signals::{SignalInfo, Target};
 use crate::tasks::thread::{Registers, Times};
 use crate::tests::scheduling::{running, take_ready};
+use cpulocal::Cpu;
 
 const BYTES: Point = Point { progress: 4096, place: 0, ends_for_handlers: true };
 const PAGES: Point = Point { progress: 0, place: 7, ends_for_handlers: false };

@@ -1,6 +1,5 @@
 //! Who runs next, and who wakes up how.
 
-use crate::cpus::{Cpu, CpuSet};
 use crate::ids::ThreadId;
 use crate::memory::container::ContainerId;
 use crate::memory::region::Regions;
@@ -10,6 +9,7 @@ use crate::tasks::scheduling::{Affinity, SLICE};
 use crate::tasks::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread, Times};
 use crate::tasks::wait::{Channel, Resume, Wait};
 use crate::testing::Machine;
+use cpulocal::{Cpu, CpuSet};
 
 const CPU: Cpu = Cpu(0);
 

@@ -1,13 +1,13 @@
 //! What a CPU gives to threads that more urgent ones pass over.
 
 use super::scheduling::{container, take_ready};
-use crate::cpus::Cpu;
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
 use crate::tasks::scheduling::{Affinity, SLICE};
 use crate::tasks::starvation::STARVED_AFTER;
 use crate::tasks::thread::{ExtendedState, Thread, Times};
 use crate::tasks::wait::{Channel, Wait};
+use cpulocal::Cpu;
 use proptest::prelude::*;
 
 const CPU: Cpu = Cpu(0);

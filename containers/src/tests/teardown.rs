@@ -1,13 +1,13 @@
 //! What is gone is taken apart piece by piece, and whoever needs its frames gets them.
 
 use super::*;
-use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::memory::container::Usage;
 use crate::memory::object::Purpose;
 use crate::memory::region::{Backing, Region, Rights};
 use crate::memory::user::Space;
 use crate::testing::Machine;
+use cpulocal::Cpu;
 
 const CPU: Cpu = Cpu(0);
 const PAGE: u64 = PAGE_SIZE as u64;

@@ -1,7 +1,6 @@
 //! What the end of a container is said to give back is what it gives.
 
 use crate::budget::Budget;
-use crate::cpus::Cpu;
 use crate::frames::PAGE_SIZE;
 use crate::memory::Memory;
 use crate::memory::container::ContainerId;
@@ -11,6 +10,7 @@ use crate::memory::physical::PhysicalMemory;
 use crate::memory::region::{Backing, Region, Regions, Rights};
 use crate::memory::user::Space;
 use crate::testing::Machine;
+use cpulocal::Cpu;
 
 const CPU: Cpu = Cpu(0);
 const PAGE: u64 = PAGE_SIZE as u64;

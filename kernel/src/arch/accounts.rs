@@ -4,12 +4,12 @@
 //! The boundary writes these counters at each entry and exit, and a strategy while it makes a CPU wait; statistics and
 //! `/proc` read them. The entry code writes [`USER_TIME`] as well.
 
-use super::clock;
 use super::cpulocal::{Counters, counters};
 use super::frame::{IDLE_TIME, USER_TIME};
-use containers::Cpu;
+use containers::{Cpu, Times};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
+use hardware::clock;
 
 /// The cause of a CPU's entry to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,4 +161,11 @@ pub fn waited(cpu: Cpu) -> [u64; 3] {
 #[cfg(not(feature = "smp"))]
 fn waited(_: Cpu) -> [u64; 3] {
     [0; 3]
+}
+
+/// Divides a CPU time into the time in user mode and the time in the kernel, waits to be let in included; in
+/// nanoseconds.
+pub fn shares(times: Times) -> [u64; 2] {
+    let user = clock::duration(times.user_ticks).min(times.total);
+    [user, times.total - user]
 }

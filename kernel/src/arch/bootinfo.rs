@@ -11,6 +11,7 @@ use super::physical::{DIRECT_MAP, MEMORY_END};
 use super::ranges::Ranges;
 use core::fmt;
 use core::ops::Range;
+use hardware::acpi::AcpiRoot;
 use multiboot2::{BootInformation, BootInformationHeader, MemoryAreaType};
 use x86_64::PhysAddr;
 
@@ -22,15 +23,6 @@ const LOW_MEMORY: u64 = 1 << 20;
 
 /// The most modules that are looked at; Jotun has two.
 const MAX_MODULES: usize = 8;
-
-/// The root of the ACPI tables.
-#[derive(Clone, Copy, Debug)]
-pub struct AcpiRoot {
-    /// Revision of the pointer structure: 0 means RSDT, else XSDT.
-    pub revision: u8,
-    /// Physical address of the RSDT or XSDT.
-    pub address: PhysAddr,
-}
 
 /// A module's memory. Not `Clone`: its owner may read it, and gives it back only once.
 pub struct Module {

@@ -1,11 +1,12 @@
 //! The part of an interrupt handler that runs at any level: it answers the device and returns a note of the work left.
 
 use super::deferred::Notes;
-use super::{apic, idt, serial};
+use abi::vectors;
+use hardware::{apic, serial};
 
 /// Answers the device behind a vector; returns the work that is left for level 1.
 pub fn interrupt(vector: u8) -> Notes {
-    if vector == idt::SERIAL {
+    if vector == vectors::SERIAL {
         serial::interrupt();
     }
     acknowledge(vector)
@@ -17,23 +18,23 @@ pub fn interrupt(vector: u8) -> Notes {
 #[inline(never)]
 pub fn acknowledge(vector: u8) -> Notes {
     // A spurious interrupt has no bit in service, so there is nothing to acknowledge (SDM volume 3, section 11.9).
-    if vector == idt::SPURIOUS {
+    if vector == apic::SPURIOUS {
         return Notes::empty();
     }
     apic::end_of_interrupt();
     // Most interrupts are the timer's, and a `match` would search its arms by halves.
-    if vector == idt::TIMER {
+    if vector == vectors::TIMER {
         return Notes::TIMER;
     }
     match vector {
-        idt::SERIAL => Notes::SERIAL,
+        vectors::SERIAL => Notes::SERIAL,
         #[cfg(feature = "smp")]
-        idt::RESCHEDULE => Notes::LOOK,
+        vectors::RESCHEDULE => Notes::LOOK,
         // A CPU at level 1 is never asked for anything, so this request was answered before its interrupt came. A
         // request that came at level 0 has been acknowledged already; it is alone in service, so acknowledging it twice
         // does no harm.
         #[cfg(feature = "smp")]
-        idt::REQUEST => Notes::empty(),
+        vectors::REQUEST => Notes::empty(),
         _ => {
             log::warn!("interrupt {vector:#x} from nobody known");
             Notes::empty()

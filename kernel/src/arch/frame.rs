@@ -106,6 +106,6 @@ const _: () = {
     assert!(offset_of!(Registers, rip) + 40 == size_of::<Registers>());
     assert!(offset_of!(Registers, vector) + 16 == offset_of!(Registers, rip));
     assert!(offset_of!(containers::Thread, registers) == 0);
-    assert!(gdt::USER_CODE.0 as u64 == Registers::USER_CODE);
-    assert!(gdt::USER_DATA.0 as u64 == Registers::USER_DATA);
+    assert!(hardware::gdt::USER_CODE.0 as u64 == Registers::USER_CODE);
+    assert!(hardware::gdt::USER_DATA.0 as u64 == Registers::USER_DATA);
 };

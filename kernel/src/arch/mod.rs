@@ -4,29 +4,18 @@
 //! be kept (frames before heap before CPU-local data), `main.rs` keeps it.
 
 pub mod accounts;
-pub mod acpi;
-pub mod apic;
 pub mod backtrace;
 pub mod bootinfo;
-pub mod clock;
-pub mod cpu;
 pub mod cpulocal;
-pub mod debugcon;
 pub mod deferred;
 pub mod devices;
-pub mod entropy;
-pub mod exit;
+pub mod extended;
 pub mod fault;
-pub mod fpu;
 pub mod frame;
 pub mod gdt;
 pub mod heap;
-pub mod host;
 pub mod idt;
 pub mod image;
-pub mod interrupts;
-pub mod ioapic;
-pub mod legacy;
 pub mod paging;
 #[cfg(feature = "smp")]
 pub mod patience;
@@ -36,9 +25,6 @@ pub mod ranges;
 pub mod remote;
 #[cfg(feature = "smp")]
 pub mod report;
-pub mod ring;
-pub mod rtc;
-pub mod serial;
 #[cfg(feature = "smp")]
 pub mod smp;
 pub mod stack;
@@ -47,5 +33,3 @@ pub mod trace;
 #[cfg(not(feature = "trace"))]
 #[path = "untraced.rs"]
 pub mod trace;
-#[cfg(feature = "smp")]
-pub mod trampoline;

@@ -20,12 +20,13 @@
 //! where the CPU has that.
 
 use super::bootinfo::BootInfo;
-use super::cpu;
 use super::image;
 use super::physical::{DIRECT_MAP, Frames};
 use containers::directory::{self, PACKAGES_SLOT, Root, TABLE, WINDOW, WINDOW_SLOT, slot, span};
 use containers::{Frame, GlobalDirectory, OutOfFrames, PhysicalMemory, Translation};
 use core::ops::Range;
+use hardware::cpu;
+use hardware::devices::{Devices, Kind, NoMemory};
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 use x86_64::{PhysAddr, VirtAddr};
@@ -56,7 +57,7 @@ pub const CONSTANT: Flags = Flags::PRESENT.union(Flags::NO_EXECUTE);
 const CODE: Flags = Flags::PRESENT;
 
 /// Rights of a device's registers: read and write, not cached.
-pub const REGISTERS: Flags = DATA.union(Flags::NO_CACHE).union(Flags::WRITE_THROUGH);
+const REGISTERS: Flags = DATA.union(Flags::NO_CACHE).union(Flags::WRITE_THROUGH);
 
 /// Makes the global page directory, loads it on this CPU, and adds the memory that only it maps.
 pub fn build(frames: &mut Frames, info: &BootInfo) -> Result<GlobalDirectory, OutOfFrames> {
@@ -207,17 +208,22 @@ pub fn map_cpulocal(frames: &mut Frames, global: Frame, page: VirtAddr, frame: F
     set_entry_in(frames, global, page.as_u64(), 1, frame.address(), DATA)
 }
 
-/// Maps a physical range that is not memory, and returns its virtual address.
-///
-/// A range may be mapped again; its mapping stays for ever.
-pub fn map_device(frames: &mut Frames, at: PhysAddr, length: u64, rights: Flags) -> Result<VirtAddr, OutOfFrames> {
-    let start = DEVICES.start + at.as_u64();
-    let end = start.saturating_add(length.max(1));
-    assert!(end <= DEVICES.end, "a device at {at:#x}, {length:#x} bytes long");
-    let mut page = start & !0xfff;
-    while page < end {
-        set_entry(frames, page, 1, PhysAddr::new(page - DEVICES.start), rights)?;
-        page += span(1);
+/// The ranges of devices and firmware tables are mapped at their physical address in [`DEVICES`].
+impl Devices for Frames {
+    fn map(&mut self, at: PhysAddr, size: u64, kind: Kind) -> Result<VirtAddr, NoMemory> {
+        let rights = match kind {
+            Kind::Registers => REGISTERS,
+            Kind::Table => CONSTANT,
+        };
+        let start = DEVICES.start + at.as_u64();
+        let end = start.saturating_add(size.max(1));
+        assert!(end <= DEVICES.end, "a device at {at:#x}, {size:#x} bytes long");
+        let mut page = start & !0xfff;
+        while page < end {
+            let physical = PhysAddr::new(page - DEVICES.start);
+            set_entry(self, page, 1, physical, rights).map_err(|OutOfFrames| NoMemory)?;
+            page += span(1);
+        }
+        Ok(VirtAddr::new(start))
     }
-    Ok(VirtAddr::new(start))
 }

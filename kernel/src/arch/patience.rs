@@ -1,7 +1,7 @@
 //! How long one CPU waits for another before it reports that.
 
-use super::clock;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hardware::clock;
 
 /// The bound, in nanoseconds, unless the command line sets another.
 const DEFAULT: u64 = 10_000_000_000;

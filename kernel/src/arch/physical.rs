@@ -402,7 +402,7 @@ impl Translation for Frames {
 
     fn has_remains(&mut self) {
         // Interrupts are on in the calls that may be long.
-        super::interrupts::without(|| deferred::note(&in_kernel(), Notes::REMAINS));
+        hardware::interrupts::without(|| deferred::note(&in_kernel(), Notes::REMAINS));
     }
 
     fn vacate(&mut self, cpus: CpuSet) {

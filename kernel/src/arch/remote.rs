@@ -15,16 +15,17 @@
 //! range, puts CPU 1 into `ASKED` and interrupts it. CPU 1 executes `invlpg` for each page and clears its bit; CPU 0
 //! sees `ASKED` empty and goes on.
 
-use super::apic::{self, Command};
 use super::patience::Patience;
-use super::{clock, idt, physical, trace};
+use super::{physical, trace};
 use ::trace::Event;
+use abi::vectors;
 use containers::{Cpu, CpuSet};
 use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use cpulocal::{InKernel, cpu_local};
-use giantlock::MAX_CPUS;
+use cpulocal::{InKernel, MAX_CPUS, cpu_local};
+use hardware::apic::{self, Command};
+use hardware::clock;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
@@ -93,12 +94,12 @@ fn interrupt(cpu: &InKernel, cpus: CpuSet, vector: u8) {
 
 /// Makes these CPUs reschedule. The caller does not wait for that.
 pub fn reschedule(cpu: &InKernel, cpus: CpuSet) {
-    interrupt(cpu, cpus, idt::RESCHEDULE);
+    interrupt(cpu, cpus, vectors::RESCHEDULE);
 }
 
 /// Wakes CPUs that have halted while waiting for the giant lock.
 pub fn wake(cpu: &InKernel, cpus: CpuSet) {
-    interrupt(cpu, cpus, idt::REQUEST);
+    interrupt(cpu, cpus, vectors::REQUEST);
 }
 
 /// Makes other CPUs forget their translations of a range of user pages (a TLB shootdown); returns when they have.
@@ -117,7 +118,7 @@ fn ask(cpu: &InKernel, cpus: CpuSet, range: Range<u64>) {
     RANGE[0].store(range.start, Relaxed);
     RANGE[1].store(range.end, Relaxed);
     ASKED.store(cpus.0, Release);
-    interrupt(cpu, cpus, idt::REQUEST);
+    interrupt(cpu, cpus, vectors::REQUEST);
     let mut patience = Patience::new();
     while ASKED.load(Acquire) != 0 {
         core::hint::spin_loop();

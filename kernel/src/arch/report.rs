@@ -1,10 +1,10 @@
 //! Asks another CPU where it is. That CPU reports it when the non-maskable interrupt reaches it, and goes on.
 
-use super::apic::{self, Command};
 use super::{cpulocal, remote};
 use ::cpulocal::InKernel;
 use containers::{Cpu, CpuSet};
 use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use hardware::apic::{self, Command};
 
 /// The CPUs that have been asked and have not reported yet.
 static ASKED: AtomicU64 = AtomicU64::new(0);

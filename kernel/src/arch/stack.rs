@@ -11,6 +11,7 @@ use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use cpulocal::{InKernel, cpu_local};
+use hardware::gdt::Special;
 use x86_64::VirtAddr;
 
 /// Bytes in a CPU's kernel stack (papers/001: one per CPU, not per thread).
@@ -24,17 +25,6 @@ const STRIDE: u64 = 256 << 10;
 
 /// Addresses set aside for the stacks of one CPU.
 const CPU_STRIDE: u64 = 4 * STRIDE;
-
-/// The interrupts with a stack of their own, numbered as in the TSS's interrupt stack table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Special {
-    /// A double fault: the kernel's own stack may be broken.
-    DoubleFault = 0,
-    /// A non-maskable interrupt: it comes at any instruction, the first ones of a system call included.
-    NonMaskable = 1,
-    /// A machine check: it comes at any instruction, the first ones of a system call included.
-    MachineCheck = 2,
-}
 
 cpu_local! {
     /// The top of this CPU's kernel stack, from which it grows down.

@@ -8,12 +8,13 @@
 //! Level 1 writes with interrupts off, or switches them off for the moment, because level 2 writes to this ring too.
 
 use super::bootinfo::BootInfo;
+use super::cpulocal;
 use super::physical::DIRECT_MAP;
-use super::{clock, cpulocal, debugcon, exit, interrupts};
 use ::cpulocal::{InKernel, cpu_local};
 use abi::channel::{TRACE, TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use hardware::{clock, debugcon, exit, interrupts};
 use trace::layout::{self, CPU_CAPACITY, CPU_DROPPED, CPU_OFFSET};
 use trace::{Cause, Class, Event, From, Record, To};
 
@@ -223,7 +224,7 @@ pub fn start(cpu: &InKernel) {
     measure(cpu);
     #[cfg(feature = "smp")]
     for number in 0..RINGS.load(Relaxed) {
-        let (skew, doubt) = super::smp::skew(containers::Cpu(number as u8));
+        let (skew, doubt) = hardware::startup::skew(containers::Cpu(number as u8));
         let line = header(layout::cpu_words(number as usize));
         // SAFETY: words of the header, which no other CPU writes.
         unsafe {

@@ -27,13 +27,13 @@
 
 use crate::arch::fault::EXCEPTIONS;
 use crate::arch::frame::{FRAME_END, LEVEL, Progress, SystemCall, USER_TIME};
-use crate::arch::idt::STUB;
 use crate::arch::stack::KERNEL_STACK;
 use containers::Registers;
 use core::arch::{global_asm, naked_asm};
 use core::cell::Cell;
 use core::mem::offset_of;
 use cpulocal::cpu_local;
+use hardware::idt::STUB;
 #[cfg(feature = "smp")]
 use {crate::arch::frame::cause, cpulocal::InKernel};
 

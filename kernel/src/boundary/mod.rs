@@ -26,15 +26,16 @@ pub mod stop;
 use crate::arch::accounts::{COUNTS, Cause, begin, count, end, trap_began, trap_ended};
 use crate::arch::fault::{self, EXCEPTIONS, Fault};
 use crate::arch::frame::{self, IDLE_TIME, LEVEL, Progress, SystemCall, USER_TIME};
-use crate::arch::{clock, deferred, devices, interrupts, trace};
+use crate::arch::{deferred, devices, trace};
+use crate::calls;
 use crate::core::kernel::Kernel;
 use crate::core::schedule::{self, Choice};
 use crate::core::{delivery, shortage, signals, trap, work};
 use crate::strategies::{Chosen, Nested, Request, Strategy, Waited};
-use crate::{arch, calls};
 use ::trace::{Class, Event, From, To};
 use containers::{CpuSet, Registers};
 use cpulocal::{AtLevel1, Guarded, InKernel};
+use hardware::{clock, interrupts};
 
 /// A place in the queue of CPUs that wait to be let in.
 type Turn = <Chosen as Strategy>::Turn;
@@ -176,7 +177,7 @@ fn choose(kernel: &mut Kernel, cpu: &InKernel) {
 pub fn enter_boot() {
     // SAFETY: the boot is in the kernel, CPU-local data is mapped, and the proof ends here.
     let cpu = unsafe { InKernel::new() };
-    arch::cpu::set_system_call_entry(entry::syscall_entry());
+    hardware::cpu::set_system_call_entry(entry::syscall_entry());
     log::info!("strategy: {}", Chosen::NAME);
     Chosen::start(&cpu);
     assert!(Chosen::enter(&cpu).is_ok(), "a CPU in the kernel before the boot");
@@ -202,7 +203,7 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
 #[cfg(feature = "smp")]
 pub fn start_further(cpu: &InKernel) -> ! {
     COUNTS.get(cpu).since.set(clock::rdtsc());
-    arch::cpu::set_system_call_entry(entry::syscall_entry());
+    hardware::cpu::set_system_call_entry(entry::syscall_entry());
     Chosen::start(cpu);
     begin(IDLE_TIME.get(cpu));
     LEVEL.get(cpu).set(0);

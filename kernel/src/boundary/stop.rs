@@ -7,14 +7,15 @@
 //! the host, and halts.
 
 use super::entry;
-use crate::arch::apic::{self, Command};
 use crate::arch::frame::LEVEL;
-use crate::arch::{backtrace, clock, cpu, cpulocal, debugcon, fault, interrupts, remote, report};
+use crate::arch::{backtrace, cpulocal, fault, remote, report};
 use ::cpulocal::InKernel;
 use abi::channel::{BACKTRACE, REPORT};
 use containers::Registers;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Release};
+use hardware::apic::{self, Command};
+use hardware::{clock, cpu, debugcon, interrupts};
 use syscalls::Sysno;
 
 /// How long a CPU may take to stop, in nanoseconds.

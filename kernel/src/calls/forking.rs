@@ -9,7 +9,7 @@
 
 use super::memory::change_with;
 use super::{Answer, Caller, Reply, no_memory, place, preempt, settle_remains, threads, value};
-use crate::arch::fpu;
+use crate::arch::extended;
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::process::check_room;
 use crate::core::schedule;
@@ -147,7 +147,7 @@ fn lend_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Re
 fn make_child(caller: &Caller, kernel: &mut Kernel, container: ContainerId, flags: u64) -> Result<ProcessId, Errno> {
     let spare = kernel.tasks.spare.take();
     let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let mut main = Thread::new(container, fpu::copy(&thread.extended, spare));
+    let mut main = Thread::new(container, extended::copy(&thread.extended, spare));
     main.registers = Registers { rax: 0, ..thread.registers };
     (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
     (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);

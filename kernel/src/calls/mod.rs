@@ -22,13 +22,14 @@ pub mod threads;
 pub mod time;
 
 use crate::arch::frame::{Progress, SystemCall};
-use crate::arch::{deferred, heap, interrupts};
+use crate::arch::{deferred, heap};
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::changing;
 use crate::core::schedule::{self, Running};
 use ::files::Errno;
 use containers::thread::{AfterHandler, Restart};
 use containers::{Budget, Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
+use hardware::interrupts;
 use table::{ALWAYS, LONG};
 pub use table::{Entry, each_made, find};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -188,7 +189,7 @@ fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> Progress {
 
 /// Whether a call's deadline has passed.
 pub fn is_over(deadline: Option<u64>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= crate::arch::clock::nanoseconds())
+    deadline.is_some_and(|deadline| deadline <= hardware::clock::nanoseconds())
 }
 
 /// The state that the caller's call left when it is made again. Every call that can wait must take it, so that the
@@ -247,5 +248,5 @@ pub fn preempt_at(tasks: &mut Tasks, caller: &Caller, point: Point) -> Answer {
 /// The absolute deadline of a call with a time-out: the deadline set before a restart, else the time-out from now.
 pub fn deadline(tasks: &mut Tasks, caller: &Caller, timeout: Option<u64>) -> Option<u64> {
     let restarted = restart(tasks, caller).and_then(|restart| restart.deadline);
-    restarted.or_else(|| timeout.map(|timeout| crate::arch::clock::nanoseconds().saturating_add(timeout)))
+    restarted.or_else(|| timeout.map(|timeout| hardware::clock::nanoseconds().saturating_add(timeout)))
 }

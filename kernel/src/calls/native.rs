@@ -199,7 +199,7 @@ pub fn burn(caller: &Caller) -> Answer {
     if instructions > BURN_MAX {
         return Err(Errno::EINVAL);
     }
-    arch::cpu::burn(instructions);
+    hardware::cpu::burn(instructions);
     DONE
 }
 
@@ -213,7 +213,7 @@ pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
     check_room(&kernel.tasks, caller.process)?;
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let affinity = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
-    let extended = arch::fpu::fresh(kernel.tasks.spare.take());
+    let extended = arch::extended::fresh(kernel.tasks.spare.take());
     let id = kernel.tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
     let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;

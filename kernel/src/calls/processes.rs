@@ -4,7 +4,7 @@
 
 use super::files::{AT_FDCWD, Path, find_program};
 use super::{Answer, Caller, DONE, Reply, native, time, value};
-use crate::arch::{self, clock};
+use crate::arch::{self, accounts};
 use crate::core::files::Files;
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::{self, ending};
@@ -109,7 +109,7 @@ fn become_program(
     (executable, inode): (Vec<u8>, InodeId),
 ) {
     let (id, old) = (caller.process, caller.space.container);
-    let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
+    let mut main = Thread::new(loaded.container, arch::extended::fresh(kernel.tasks.spare.take()));
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     if let Some(thread) = kernel.tasks.thread(caller.thread) {
         main.succeed(thread);
@@ -370,7 +370,7 @@ struct Usage {
 
 impl Usage {
     fn new(times: Times, resident: u64) -> Usage {
-        let [user, system] = clock::shares(times).map(|time| [time / time::SECOND, time % time::SECOND / 1000]);
+        let [user, system] = accounts::shares(times).map(|time| [time / time::SECOND, time % time::SECOND / 1000]);
         Usage { user, system, resident, rest: [0; 13] }
     }
 }
@@ -397,7 +397,7 @@ pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     if caller.arguments[0] != 0 {
         let own = kernel.tasks.run_time(caller.process);
         let children = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
-        let times = [own, children].map(|times| clock::shares(times).map(|time| time / TICK));
+        let times = [own, children].map(|times| accounts::shares(times).map(|time| time / TICK));
         caller.write(&mut kernel.memory, caller.arguments[0], &times)?;
     }
     value(now / TICK)

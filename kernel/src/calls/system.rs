@@ -2,12 +2,12 @@
 
 use super::files::BYTES_MAX;
 use super::{Answer, Caller, DONE, preempt_at, restart, settle_remains, value};
-use crate::arch::clock;
 use crate::core::kernel::{Memory, Tasks};
 use crate::core::process::{Limit, Name};
 use crate::core::random::{self, Random};
 use ::files::Errno;
 use containers::{Budget, PAGE_SIZE, Point};
+use hardware::clock;
 use zerocopy::{Immutable, IntoBytes};
 
 /// `uname(names)`: the release is that of the Linux version whose calls these are.

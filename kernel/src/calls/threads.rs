@@ -1,8 +1,7 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
 use super::{Answer, Caller, DONE, Reply, bad_address, forking, point, preempt_at, value};
-use crate::arch;
-use crate::arch::{clock, fpu};
+use crate::arch::extended;
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::joining::shared_futex;
 use crate::core::lifecycle::{self, ending};
@@ -13,6 +12,7 @@ use containers::directory::USER_END;
 use containers::tasks::{MAX_PROCESSES, MAX_THREADS};
 use containers::{Backing, Channel, CpuSet, Ending, Point, Region, Resume, Rights, Space, ThreadId, Wait};
 use cpulocal::InKernel;
+use hardware::clock;
 
 pub(super) const CLONE_VM: u64 = 0x100;
 pub(super) const CLONE_SETTLS: u64 = 0x8_0000;
@@ -43,7 +43,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let spare = kernel.tasks.spare.take();
     let parent = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let (mut registers, extended) = (parent.registers, fpu::copy(&parent.extended, spare));
+    let (mut registers, extended) = (parent.registers, extended::copy(&parent.extended, spare));
     let (mut fs_base, gs_base) = (parent.fs_base, parent.gs_base);
     let (mask, priority, affinity) = (parent.signal_mask, parent.priority, parent.affinity);
     registers.rax = 0;
@@ -306,7 +306,7 @@ pub fn arch_prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> An
         GET_GS => return caller.write(memory, address, &thread.gs_base).and(DONE),
         _ => return Err(Errno::EINVAL),
     }
-    arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
+    hardware::cpu::set_user_bases(thread.fs_base, thread.gs_base);
     DONE
 }
 

@@ -1,12 +1,13 @@
 //! Calls on time.
 
 use super::{Answer, Caller, DONE, Reply, deadline, restart, value};
-use crate::arch::clock;
+use crate::arch::accounts;
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::schedule;
 use ::files::Errno;
 use containers::{Channel, ProcessId, Registers, Resume, Space, ThreadId, Timer, Times, Wait};
 use cpulocal::InKernel;
+use hardware::clock;
 use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -107,7 +108,7 @@ impl Clock {
         };
         match part {
             Part::All => times.total,
-            Part::User => clock::shares(times)[0],
+            Part::User => accounts::shares(times)[0],
         }
     }
 }

@@ -7,11 +7,11 @@
 
 use super::process::Tasks;
 use super::signals::{self, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, from_kernel};
-use crate::arch::{host, serial};
 use ::files::Tty;
 use ::files::tty::{Framing, Input, OutputModes, Read, Signal, Termios, WindowSize};
 use abi::channel::PREAMBLE;
 use containers::ProcessId;
+use hardware::{host, serial};
 
 /// How much output room makes the console writable again: enough for a program to continue for a while.
 const WRITABLE: usize = 4096;

@@ -12,12 +12,12 @@ pub use super::process::Tasks;
 use super::random::Random;
 use super::search::Search;
 use super::statistics::Statistics;
-use crate::arch::debugcon;
 pub use crate::arch::physical::Memory;
 use alloc::string::String;
 use containers::{ProcessId, Registers, Space};
 use core::fmt::Write;
 use cpulocal::InKernel;
+use hardware::debugcon;
 
 /// The kernel.
 pub struct Kernel {

@@ -8,9 +8,9 @@
 //! With a fixed seed (`seed=` on the kernel's command line) nothing is stirred in: on a machine that counts
 //! instructions every run is alike, and every random number in it can be predicted.
 
-use crate::arch::entropy;
 use containers::PAGE_SIZE;
 use core::array;
+use hardware::entropy;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

@@ -9,12 +9,13 @@
 //! returns to user mode with its registers.
 
 use super::kernel::{Kernel, Memory, Tasks};
+use crate::arch;
 use crate::arch::frame::{self, USER_TIME};
-use crate::arch::{self, apic, clock};
 use ::trace::Event;
 use containers::{Cpu, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
+use hardware::{apic, clock};
 
 cpu_local! {
     /// The thread that runs on this CPU.
@@ -186,8 +187,8 @@ fn switch(kernel: &mut Kernel, cpu: &InKernel) -> Attempt {
     let attempt = tasks.take_ready(this_cpu(cpu), |id, thread| {
         let running = put_container_before(memory, cpu, id, thread)?;
         SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
-        arch::fpu::restore(&thread.extended.0);
-        arch::cpu::set_user_bases(thread.fs_base, thread.gs_base);
+        hardware::fpu::restore(&thread.extended.0);
+        hardware::cpu::set_user_bases(thread.fs_base, thread.gs_base);
         frame::set_frame(cpu, &mut thread.registers);
         Ok(running)
     });
@@ -240,6 +241,6 @@ pub fn save_extended(kernel: &mut Kernel, cpu: &InKernel) {
 /// thread has meanwhile begun another program, the CPU's registers are the old program's and are dropped.
 fn save(thread: &mut Thread, running: &Running) {
     if thread.container == running.space.container {
-        arch::fpu::save(&mut thread.extended.0);
+        hardware::fpu::save(&mut thread.extended.0);
     }
 }

@@ -17,12 +17,12 @@ use super::process::{Name, Resources};
 use super::schedule::this_cpu;
 use super::search::{Candidate, Search};
 use super::{lifecycle, signals};
-use crate::arch::clock;
 use ::files::Kind;
 use ::files::inode::Inode;
 use containers::{Budget, ContainerId, Ending, ObjectId, Process, ProcessId, State, ThreadId, Weighing};
 use core::fmt;
 use cpulocal::InKernel;
+use hardware::clock;
 
 /// The purpose for which a thread needs a frame.
 #[derive(Clone, Copy)]

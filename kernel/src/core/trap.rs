@@ -15,7 +15,7 @@ const PAGE_FAULT: u64 = 14;
 
 /// The address of the last page fault.
 pub fn fault_address() -> u64 {
-    arch::cpu::fault_address()
+    hardware::cpu::fault_address()
 }
 
 /// Handles an exception of the current thread: resolves it, or gives the thread the signal that Linux gives.
@@ -56,7 +56,7 @@ pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, ad
         1 => Signal::fault(signals::SIGTRAP, signals::TRAP_TRACE, rip),
         3 => Signal::fault(signals::SIGTRAP, signals::SI_KERNEL, 0),
         6 => Signal::fault(signals::SIGILL, signals::ILL_ILLOPN, rip),
-        16 | 19 => Signal::fault(signals::SIGFPE, arch::fpu::cause(vector), rip),
+        16 | 19 => Signal::fault(signals::SIGFPE, hardware::fpu::cause(vector), rip),
         17 => Signal::fault(signals::SIGBUS, signals::BUS_ADRALN, 0),
         11 | 12 => Signal::fault(signals::SIGBUS, signals::SI_KERNEL, 0),
         // Privileged instructions, non-canonical addresses, wild segments.

@@ -5,11 +5,11 @@ use super::kernel::Kernel;
 use super::schedule;
 use super::signals::{self, SIGALRM};
 use crate::arch::deferred::Notes;
-use crate::arch::{clock, serial};
 use ::files::Source;
 use ::files::pipe::event;
 use containers::{Budget, Channel};
 use cpulocal::InKernel;
+use hardware::{clock, serial};
 
 /// Takes some of the remains of ended processes apart. For the rest this CPU comes back after programs have had as much
 /// time as this took.

@@ -19,13 +19,15 @@ use crate::arch::cpulocal::number;
 use crate::arch::deferred::{self, Notes};
 use crate::arch::patience::{self, Patience};
 use crate::arch::remote::{self, Answer};
-use crate::arch::{apic, clock, devices, idt, interrupts, report, trace};
+use crate::arch::{devices, report, trace};
 use ::trace::Event;
+use abi::vectors;
 use containers::{Cpu, CpuSet};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 use cpulocal::{InKernel, cpu_local};
 use giantlock::{Looked, Wait};
+use hardware::{apic, clock, interrupts};
 
 /// The waiting CPUs that have halted or are about to.
 static HALTED: AtomicU64 = AtomicU64::new(0);
@@ -208,7 +210,7 @@ pub fn nested(cpu: &InKernel, vector: u64) -> Nested {
 /// its thread must enter the kernel all the same, to choose another.
 #[inline(always)]
 pub fn request(cpu: &InKernel, vector: u64) -> Request {
-    if vector == u64::from(idt::REQUEST) { answer_outside(cpu) } else { Request::ComesIn }
+    if vector == u64::from(vectors::REQUEST) { answer_outside(cpu) } else { Request::ComesIn }
 }
 
 #[inline(never)]

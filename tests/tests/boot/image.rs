@@ -254,15 +254,15 @@ fn the_uniprocessor_kernel_holds_nothing_of_several_cpus() {
 /// Where synchronising instructions may be: on the way of no entry, and of no subsystem.
 const MAY_SYNCHRONISE: [&str; 8] = [
     // The log and its records take a lock, since a panic or an NMI may come while they are in use.
-    "<kernel::arch::debugcon::Logger as log::Log>::log",
-    "kernel::arch::debugcon::record",
-    "kernel::arch::debugcon::locked::{{closure}}",
+    "<hardware::debugcon::Logger as log::Log>::log",
+    "hardware::debugcon::record",
+    "hardware::debugcon::locked::{{closure}}",
     // Once at boot: the crate `log` takes its logger, `lazy_static` makes a table.
     "log::set_logger",
     "spin::once::Once<T,R>::try_call_once_slow",
     // Once at boot, because the manual asks for it: the timer's mode before its first deadline. The
     // others are the boot itself, into which the compiler may put all of these.
-    "kernel::arch::apic::init",
+    "hardware::apic::init",
     "kernel::kernel_main",
     "kernel::kernel_continue",
 ];

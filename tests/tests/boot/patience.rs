@@ -13,5 +13,5 @@ fn a_lock_held_for_long_is_told() {
     // The number of `burn` (crate `abi`).
     let call = format!("level 1, system call {}", 0x1005);
     assert!(outcome.stderr.contains(&call), "what the holder does\n{outcome}");
-    assert!(outcome.stderr.contains("kernel::arch::cpu::burn"), "where the holder is\n{outcome}");
+    assert!(outcome.stderr.contains("hardware::cpu::burn"), "where the holder is\n{outcome}");
 }

@@ -3,7 +3,7 @@
 //! Regular files' bytes go from page to page. Those of devices go through a small buffer on the kernel
 //! stack, so that the device sees plain slices. Pipes are [`super::pipes`]'s business.
 
-use crate::arch::{clock, heap};
+use crate::arch::heap;
 use crate::calls::is_over;
 use crate::core::console::Console;
 use crate::core::files::{Bytes, Files, Opened, now};
@@ -13,6 +13,7 @@ use ::files::pipe::event;
 use ::files::tty::Read;
 use ::files::{Device, Errno, InodeId};
 use containers::{Budget, Channel, Fault, ObjectId, PhysicalMemory, Space, Wait};
+use hardware::clock;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a buffer on the kernel stack.

@@ -9,7 +9,7 @@
 //! ```
 
 use super::Signal;
-use crate::arch::fpu;
+use crate::arch::extended;
 use crate::core::actions::{Action, DEFAULT};
 use crate::core::kernel::{Kernel, Memory};
 use crate::core::schedule;
@@ -20,6 +20,7 @@ use containers::{
     Fault, Frame as Page, PAGE_SIZE, PhysicalMemory, Registers, Rights, SignalInfo, Space, Thread, ThreadId,
 };
 use cpulocal::InKernel;
+use hardware::fpu;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 const SA_RESTORER: u64 = 0x0400_0000;
@@ -186,7 +187,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     let nested = on_stack(stack, rsp);
     let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !nested;
     let top = if switch { stack.base.wrapping_add(stack.size) } else { rsp.wrapping_sub(RED_ZONE) };
-    let state_size = fpu::size_in_frame();
+    let state_size = extended::size_in_frame();
     let state_at = top.wrapping_sub(state_size as u64) & !63;
     // The stack pointer is as after a call instruction: 8 below a multiple of 16.
     let at = (state_at.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
@@ -197,7 +198,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     let frame = |registers: &Registers| Frame {
         restorer: action.restorer,
         context: UserContext {
-            flags: fpu::frame_flags(),
+            flags: extended::frame_flags(),
             link: 0,
             stack: describe(stack, rsp),
             registers: context(registers, signal, mask, state_at),
@@ -211,12 +212,12 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     match kernel.memory.within_page(space, at, length, Rights::WRITE)? {
         Some((page, offset)) => {
             let frames = &mut kernel.memory.physical;
-            fpu::save_described(frames, page, offset + state_at.wrapping_sub(at) as usize);
+            extended::save_described(frames, page, offset + state_at.wrapping_sub(at) as usize);
             frames.write(page, offset, frame(&thread.registers).as_bytes());
         }
         None => {
             fpu::save(&mut thread.extended.0);
-            kernel.memory.copy_out(space, state_at, fpu::described(&mut thread.extended.0))?;
+            kernel.memory.copy_out(space, state_at, extended::described(&mut thread.extended.0))?;
             kernel.memory.copy_out(space, at, frame(&thread.registers).as_bytes())?;
         }
     }
@@ -335,7 +336,7 @@ fn take_extended(
         return memory.copy_in(space, at, &mut state[..fpu::size()]);
     }
     let page = page.map_or_else(|| memory.user_frame(space, at, Rights::READ), Ok)?;
-    fpu::take(&memory.physical, (page, offset), state);
+    extended::take(&memory.physical, (page, offset), state);
     Ok(())
 }
 

@@ -17,7 +17,6 @@ pub use setup::UnpackError;
 
 pub use super::process::SIZE_MAX;
 use super::process::Tasks;
-use crate::arch::clock;
 use crate::arch::physical::Memory;
 use ::files::inode::{Inode, Kind};
 use ::files::locks::Owner;
@@ -30,6 +29,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use containers::{Channel, ObjectId, ProcessId, Purpose};
 use core::ops::Range;
+use hardware::clock;
 
 /// The most open files of all processes together.
 const OPEN_FILES_MAX: usize = 262_144;

@@ -207,5 +207,5 @@ fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
     if kernel.statistics.wanted {
         kernel.report();
     }
-    arch::exit::exit(how.shell_status())
+    hardware::exit::exit(how.shell_status())
 }

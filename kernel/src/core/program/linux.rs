@@ -72,7 +72,7 @@ pub fn start(
         Name::of_path(path),
         Rc::new(invocation),
     );
-    let mut main = Thread::new(loaded.container, arch::fpu::fresh(kernel.tasks.spare.take()));
+    let mut main = Thread::new(loaded.container, arch::extended::fresh(kernel.tasks.spare.take()));
     main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     let id = kernel.tasks.make_process(main, None, resources).map_err(|_| Errno::EAGAIN)?;
     if let Some(container) = kernel.memory.container_mut(loaded.container) {
@@ -185,7 +185,7 @@ fn auxiliary(program: &Program, base: u64) -> [(u64, u64); 14] {
         (12, 0),
         (13, 0),
         (14, 0),
-        (16, arch::cpu::hardware_capabilities()),
+        (16, hardware::cpu::hardware_capabilities()),
         (17, 100),
         (23, 0),
     ]
@@ -216,7 +216,7 @@ fn initial_stack(
     let name = push(memory, request.path)?;
     let platform = push(memory, b"x86_64")?;
     let random = push(memory, random.as_bytes())?;
-    let minimal_stack = arch::fpu::size() as u64 + 1024;
+    let minimal_stack = hardware::fpu::size() as u64 + 1024;
     let mine =
         [(AT_PLATFORM, platform), (AT_RANDOM, random), (AT_EXECFN, name), (AT_MINSIGSTKSZ, minimal_stack), (0, 0)];
     let pairs: Vec<u64> = auxiliary.iter().chain(&mine).flat_map(|(key, value)| [*key, *value]).collect();

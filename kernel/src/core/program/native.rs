@@ -47,7 +47,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
         Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
     };
     let resources = Resources::new(kernel.files.standard_descriptors(), kernel.files.root(), name, invocation);
-    let mut main = Thread::new(container, arch::fpu::fresh(kernel.tasks.spare.take()));
+    let mut main = Thread::new(container, arch::extended::fresh(kernel.tasks.spare.take()));
     main.registers = Registers { rdi: request.argument, ..Registers::for_user(entry, stack) };
     main.priority = request.priority.unwrap_or(main.priority);
     main.affinity = request.affinity;

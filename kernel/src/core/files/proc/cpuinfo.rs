@@ -4,8 +4,8 @@
 //! is left out.
 
 use super::Text;
-use crate::arch::clock;
 use core::fmt::{self, Write};
+use hardware::clock;
 use raw_cpuid::{CpuId, CpuIdReaderNative};
 
 type Id = CpuId<CpuIdReaderNative>;

@@ -1,7 +1,7 @@
 //! `/proc/self` and the other processes' directories: the files about one process.
 
 use super::Text;
-use crate::arch::clock;
+use crate::arch::accounts;
 use crate::core::process::{Resources, Tasks};
 use containers::directory::USER_END;
 use containers::{
@@ -118,7 +118,7 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     write!(out, "{} {} {TERMINAL} {} 0 0 0 0 0 ", process.group, process.session, process.group)?;
     // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
     let [own, children] = [tasks.run_time(id), process.children_time];
-    for time in [own, children].into_iter().flat_map(clock::shares) {
+    for time in [own, children].into_iter().flat_map(accounts::shares) {
         write!(out, "{} ", time / TICK)?;
     }
     write!(out, "20 0 {} 0 0 ", process.threads)?;

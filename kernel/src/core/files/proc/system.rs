@@ -1,11 +1,12 @@
 //! The files of `/proc` that are about the whole system.
 
 use super::Text;
-use crate::arch::{accounts, clock};
+use crate::arch::accounts;
 use crate::core::process::Tasks;
 use containers::{Cpu, PAGE_SIZE};
 use core::fmt::{self, Write};
 use core::ops::Range;
+use hardware::clock;
 
 const SECOND: u64 = 1_000_000_000;
 

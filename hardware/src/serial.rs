@@ -7,9 +7,9 @@
 //! Code touches the device only with interrupts off, so handler and kernel never do so at once. A machine without the
 //! port lacks only the console: output is dropped.
 
-use super::clock;
-use super::interrupts;
-use super::ring::Ring;
+use crate::clock;
+use crate::interrupts;
+use crate::ring::Ring;
 use abi::channel::CONSOLE_PORT;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};

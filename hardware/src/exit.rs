@@ -1,6 +1,6 @@
 //! The end of the machine, and the last report to the host.
 
-use super::{debugcon, host, interrupts, serial};
+use crate::{debugcon, host, interrupts, serial};
 use abi::channel::{BOCHS_EXIT_PORT, BOCHS_EXIT_WORD, EXIT, PANIC, QEMU_EXIT_CODE, QEMU_EXIT_PORT};
 use core::fmt;
 use x86_64::instructions::{hlt, port::Port};

@@ -1,4 +1,7 @@
-//! CPUs by number, and sets of them.
+//! CPUs by number, and sets of them. For example, CPUs 0 and 2 are the set `0b101`.
+
+/// The most CPUs: a [`CpuSet`] has a bit for each.
+pub const MAX_CPUS: usize = u64::BITS as usize;
 
 /// A CPU's number, counted from 0 in the order in which they came up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]

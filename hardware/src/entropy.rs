@@ -1,6 +1,6 @@
 //! Sources of entropy: the CPU's random numbers, and the time that a device takes to answer.
 
-use super::clock::rdtsc;
+use crate::tsc::rdtsc;
 use core::arch::x86_64::_rdseed64_step;
 use raw_cpuid::CpuId;
 use x86_64::instructions::port::Port;

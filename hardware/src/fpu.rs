@@ -4,15 +4,11 @@
 //! covers the first two. Larger state (AVX-512, AMX) stays off, and programs see that in XCR0. For example, a thread
 //! that adds AVX vectors is preempted: its area keeps ymm0 to ymm15 until it is dispatched again.
 
-use super::cpu::{Features, features};
-use super::physical::{Frames, move_bytes};
-use alloc::boxed::Box;
-use containers::{ExtendedState, Frame};
+use crate::cpu::{Features, features};
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use raw_cpuid::CpuId;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
-use zerocopy::IntoBytes;
 
 /// The least size of an area in bytes: legacy region, XSAVE header, AVX.
 pub const AREA_SIZE: usize = 512 + 64 + 256;
@@ -48,6 +44,16 @@ fn check(area: *const u8, length: usize) {
 pub fn save<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
     // SAFETY: large enough and aligned, as just checked.
+    unsafe { save_at(area.as_mut_ptr()) }
+}
+
+/// Saves the registers in memory.
+///
+/// # Safety
+/// [`size`] bytes are mapped there, aligned to 64, and no reference to them is in use.
+#[inline(always)]
+pub unsafe fn save_at(area: *mut u8) {
+    // SAFETY: the caller's promise.
     unsafe {
         if has_header() {
             core::arch::asm!("xsave64 [{}]", in(reg) area, in("eax") ALL, in("edx") ALL, options(nostack, preserves_flags));
@@ -88,44 +94,20 @@ pub fn initial<const N: usize>(area: &mut [u8; N]) {
 
 /// Loads the state with which a program starts.
 pub fn restore_initial() {
-    static INITIAL: ExtendedState = {
-        let mut state = ExtendedState([0; _]);
-        set_controls(&mut state.0);
-        state
+    #[repr(align(64))]
+    struct Area([u8; AREA_SIZE]);
+    static INITIAL: Area = {
+        let mut area = Area([0; _]);
+        set_controls(&mut area.0);
+        area
     };
     restore(&INITIAL.0);
 }
 
 /// Sets the control words of an area that is zero otherwise.
-const fn set_controls<const N: usize>(area: &mut [u8; N]) {
+pub const fn set_controls<const N: usize>(area: &mut [u8; N]) {
     [area[0], area[1]] = 0x37fu16.to_le_bytes();
     [area[24], area[25], area[26], area[27]] = 0x1f80u32.to_le_bytes();
-}
-
-/// The extended state of a program at its start. It reuses the memory of a state that is not needed any more, if there
-/// is one.
-#[inline]
-pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
-    match spare {
-        Some(mut state) => {
-            clear_unwritten(&mut state.0);
-            initial(&mut state.0);
-            state
-        }
-        None => {
-            let mut state = ExtendedState::zero();
-            set_controls(&mut state.0);
-            state
-        }
-    }
-}
-
-/// A copy of an extended state. It reuses the memory of a state that is not needed any more, if there is one.
-#[inline]
-pub fn copy(state: &ExtendedState, spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
-    let Some(mut copy) = spare else { return Box::new(state.clone()) };
-    copy.0 = state.0;
-    copy
 }
 
 /// Clears the bytes that [`save`] may leave as they are, because a signal handler of the area's next thread sees all of
@@ -134,7 +116,7 @@ pub fn copy(state: &ExtendedState, spare: Option<Box<ExtendedState>>) -> Box<Ext
 /// A program writes these bytes through the frame of a signal that it returns from. The CPU writes neither the
 /// reserved bytes of the legacy region nor those behind each x87 register (SDM volume 1, 13.4.1 and 10.5.1), and
 /// AMD's CPUs write the last instruction's opcode and addresses only while an exception is pending.
-fn clear_unwritten<const N: usize>(area: &mut [u8; N]) {
+pub fn clear_unwritten<const N: usize>(area: &mut [u8; N]) {
     area[..CONTROLS_END].fill(0);
     // The upper half of a register's slot is its sign and exponent, which are always written, and six reserved bytes.
     for slot in area[X87_REGISTERS].chunks_exact_mut(X87_SLOT) {
@@ -144,27 +126,17 @@ fn clear_unwritten<const N: usize>(area: &mut [u8; N]) {
 }
 
 /// Where the x87 unit's controls, status and last instruction end.
-const CONTROLS_END: usize = 24;
+pub const CONTROLS_END: usize = 24;
 
 /// Where the x87 unit's registers are, each in a slot of its own (SDM volume 1, table 10-2).
-const X87_REGISTERS: Range<usize> = 32..160;
+pub const X87_REGISTERS: Range<usize> = 32..160;
 const X87_SLOT: usize = 16;
 
 /// Where the CPU's part of the legacy region ends (SDM volume 1, 13.4.1).
-const RESERVED: usize = 416;
+pub const RESERVED: usize = 416;
 
-// What Linux puts around the state in a signal's frame (`struct _fpx_sw_bytes`).
-const SOFTWARE_BYTES: usize = 464;
-const BEGIN_MARK: u32 = 0x4650_5853;
-/// The word behind the state in a signal's frame.
-const END_MARK: u32 = 0x4650_5845;
-/// `uc_flags` of a frame: extended state is there if the CPU has XSAVE, and `ss` is what it was.
-#[inline(always)]
-pub fn frame_flags() -> u64 {
-    if has_header() { 7 } else { 6 }
-}
-
-const HEADER: usize = 512;
+/// Where the legacy region ends and the header of XSAVE begins.
+pub const HEADER: usize = 512;
 
 /// Bytes of the state that the CPU saves.
 #[inline(always)]
@@ -174,94 +146,13 @@ pub fn size() -> usize {
 
 /// Whether the state is saved by XSAVE.
 #[inline(always)]
-fn has_header() -> bool {
+pub fn has_header() -> bool {
     size() > HEADER
 }
 
 /// The components that are enabled, as in XCR0.
-fn components() -> u64 {
+pub fn components() -> u64 {
     if size() == AREA_SIZE { 7 } else { 3 }
-}
-
-/// Bytes of a state in a signal's frame.
-pub fn size_in_frame() -> usize {
-    size() + size_of_val(&END_MARK)
-}
-
-/// The description of a state, as Linux puts it into the state's unused bytes for a handler.
-#[inline(always)]
-fn description() -> [u64; (HEADER - SOFTWARE_BYTES) / 8] {
-    match size() as u64 {
-        size if has_header() => [u64::from(BEGIN_MARK) | (size + 4) << 32, components(), size, 0, 0, 0],
-        _ => [0; _],
-    }
-}
-
-/// Describes a saved state, with a mark behind it; returns both.
-pub fn described<const N: usize>(area: &mut [u8; N]) -> &[u8] {
-    let size = size();
-    area[SOFTWARE_BYTES..HEADER].copy_from_slice(description().as_bytes());
-    area[size..size + 4].copy_from_slice(&END_MARK.to_le_bytes());
-    &area[..size + 4]
-}
-
-/// Saves the registers into a signal's frame, as [`save`] and [`described`] do, but without a copy in between. Bytes
-/// that the CPU does not write keep the program's values.
-///
-/// # Panics
-/// If the place is not in a frame in use, or not aligned.
-pub fn save_described(frames: &mut Frames, frame: Frame, offset: usize) {
-    assert!(offset.is_multiple_of(64), "an extended state that is not aligned");
-    let area = frames.bytes(frame, offset..offset + size_in_frame());
-    // SAFETY: in a frame in use, large enough and aligned. Threads may have the frame mapped and change what is written
-    // here; the kernel does not read it again without checking it ([`is_acceptable`]).
-    unsafe {
-        if has_header() {
-            put_words(area.add(HEADER), [0; 8]);
-            core::arch::asm!("xsave64 [{}]", in(reg) area, in("eax") ALL, in("edx") ALL, options(nostack, preserves_flags));
-        } else {
-            core::arch::asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags));
-        }
-        put_words(area.add(SOFTWARE_BYTES), description());
-        area.add(size()).cast::<u32>().write_volatile(END_MARK);
-    }
-}
-
-/// Writes words to memory that a program may read and write meanwhile, each word by one store.
-///
-/// # Safety
-/// They are mapped, aligned, and the kernel holds no reference to them.
-#[inline(always)]
-unsafe fn put_words<const N: usize>(to: *mut u8, words: [u64; N]) {
-    for (n, word) in words.into_iter().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe { to.cast::<u64>().add(n).write_volatile(word) }
-    }
-}
-
-/// Copies a state that a program wrote from a frame into an area. Only components that are present are copied, since
-/// [`restore`] reads no others.
-pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), area: &mut [u8; N]) {
-    let from = frames.bytes(frame, offset..offset + size());
-    let copy = |part: Range<usize>, area: &mut [u8; N]| {
-        let to = &mut area[part.clone()];
-        // SAFETY: in a frame in use, and before the state's end; an area, being the kernel's, lies elsewhere.
-        unsafe { move_bytes(from.add(part.start), to.as_mut_ptr(), to.len()) }
-    };
-    if !has_header() {
-        return copy(0..HEADER, area);
-    }
-    // The CPU loads MXCSR and checks the header in any case, whichever components are present.
-    copy(CONTROLS_END..X87_REGISTERS.start, area);
-    copy(HEADER..HEADER + 64, area);
-    // A component that is not enabled has no place in the area, and is refused.
-    let present = u64::from(area[HEADER]) & components();
-    let components = [0..X87_REGISTERS.end, X87_REGISTERS.end..RESERVED, HEADER + 64..AREA_SIZE];
-    for (n, part) in components.into_iter().enumerate() {
-        if present >> n & 1 != 0 {
-            copy(part, area);
-        }
-    }
 }
 
 /// Whether [`restore`] would accept a state that a program wrote: no reserved bits of MXCSR and of the

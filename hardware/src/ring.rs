@@ -6,7 +6,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 /// A ring that holds up to `N` bytes, a power of two.
-pub struct Ring<const N: usize> {
+pub(crate) struct Ring<const N: usize> {
     bytes: UnsafeCell<[u8; N]>,
     /// Bytes ever written, and ever read; both wrap.
     written: AtomicUsize,
@@ -19,23 +19,23 @@ unsafe impl<const N: usize> Sync for Ring<N> {}
 
 impl<const N: usize> Ring<N> {
     /// An empty ring.
-    pub const fn new() -> Ring<N> {
+    pub(crate) const fn new() -> Ring<N> {
         assert!(N.is_power_of_two());
         Ring { bytes: UnsafeCell::new([0; N]), written: AtomicUsize::new(0), read: AtomicUsize::new(0) }
     }
 
     /// Bytes to be read.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.written.load(Acquire).wrapping_sub(self.read.load(Acquire))
     }
 
     /// Bytes that can be written.
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         N - self.len()
     }
 
     /// Writes as many of the bytes as there is room for; returns how many.
-    pub fn write(&self, bytes: &[u8]) -> usize {
+    pub(crate) fn write(&self, bytes: &[u8]) -> usize {
         let at = self.written.load(Relaxed);
         let count = bytes.len().min(self.room());
         for (index, &byte) in bytes[..count].iter().enumerate() {
@@ -47,7 +47,7 @@ impl<const N: usize> Ring<N> {
     }
 
     /// Copies bytes out without taking them; returns how many.
-    pub fn peek(&self, to: &mut [u8]) -> usize {
+    pub(crate) fn peek(&self, to: &mut [u8]) -> usize {
         let at = self.read.load(Relaxed);
         let count = to.len().min(self.len());
         for (index, byte) in to[..count].iter_mut().enumerate() {
@@ -58,7 +58,7 @@ impl<const N: usize> Ring<N> {
     }
 
     /// Takes bytes that have been [peeked](Ring::peek) at.
-    pub fn consume(&self, count: usize) {
+    pub(crate) fn consume(&self, count: usize) {
         let at = self.read.load(Relaxed);
         self.read.store(at.wrapping_add(count.min(self.len())), Release);
     }

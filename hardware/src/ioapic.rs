@@ -1,9 +1,7 @@
 //! The I/O APICs: all interrupts masked but those that are routed to a CPU.
 
-use super::acpi::{IoApic, Platform};
-use super::paging::{self, REGISTERS};
-use super::physical::Frames;
-use containers::OutOfFrames;
+use crate::acpi::{IoApic, Platform};
+use crate::devices::{Devices, Kind, NoMemory};
 use x86_64::{PhysAddr, VirtAddr};
 
 const VERSION: u32 = 1;
@@ -16,8 +14,8 @@ const ACTIVE_LOW: u32 = 1 << 13;
 struct Registers(VirtAddr);
 
 impl Registers {
-    fn map(frames: &mut Frames, at: PhysAddr) -> Result<Registers, OutOfFrames> {
-        Ok(Registers(paging::map_device(frames, at, 0x20, REGISTERS)?))
+    fn map(devices: &mut dyn Devices, at: PhysAddr) -> Result<Registers, NoMemory> {
+        Ok(Registers(devices.map(at, 0x20, Kind::Registers)?))
     }
 
     fn read(&self, index: u32) -> u32 {
@@ -46,9 +44,9 @@ impl Registers {
 }
 
 /// Masks every interrupt of every I/O APIC.
-pub fn init(frames: &mut Frames, platform: &Platform) -> Result<(), OutOfFrames> {
+pub fn init(devices: &mut dyn Devices, platform: &Platform) -> Result<(), NoMemory> {
     for IoApic { address, base } in &platform.io_apics {
-        let registers = Registers::map(frames, *address)?;
+        let registers = Registers::map(devices, *address)?;
         let entries = registers.entries();
         for entry in 0..entries {
             registers.write(FIRST_ENTRY + 2 * entry, MASKED);
@@ -59,10 +57,10 @@ pub fn init(frames: &mut Frames, platform: &Platform) -> Result<(), OutOfFrames>
 }
 
 /// Routes an ISA interrupt to the CPU with a local APIC id, as `vector`; false if no I/O APIC has the interrupt.
-pub fn route_isa(frames: &mut Frames, platform: &Platform, irq: u8, vector: u8, cpu: u32) -> bool {
+pub fn route_isa(devices: &mut dyn Devices, platform: &Platform, irq: u8, vector: u8, cpu: u32) -> bool {
     let wired = platform.isa(irq);
     for IoApic { address, base } in &platform.io_apics {
-        let Ok(registers) = Registers::map(frames, *address) else { return false };
+        let Ok(registers) = Registers::map(devices, *address) else { return false };
         let Some(entry) = wired.global.checked_sub(*base).filter(|&entry| entry < registers.entries()) else {
             continue;
         };

@@ -4,8 +4,10 @@
 //! `high·m·2⁸ + low·m/2²⁴` with `m = 2²⁴·10⁹/hz`. That holds for 4 MHz and up, loses at most one part in
 //! 2²² at 4 GHz, and needs no division. Written once at boot; before that, time stands at zero.
 
-use super::{legacy, rtc};
-use containers::Times;
+pub use crate::tsc::rdtsc;
+#[cfg(feature = "smp")]
+pub use crate::tsc::rdtsc_ordered;
+use crate::{legacy, rtc};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use raw_cpuid::CpuId;
 
@@ -19,22 +21,6 @@ static START: AtomicU64 = AtomicU64::new(0);
 static MULTIPLIER: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds from 1970 to boot.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
-
-/// The time-stamp counter.
-#[inline]
-pub fn rdtsc() -> u64 {
-    // SAFETY: every 64-bit CPU has it.
-    unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-/// The time-stamp counter, read only when all earlier instructions are complete: [`rdtsc`] does not wait for loads (SDM
-/// volume 2, RDTSC).
-#[cfg(feature = "smp")]
-pub fn rdtsc_ordered() -> u64 {
-    // SAFETY: it changes nothing, and every 64-bit CPU has it.
-    unsafe { core::arch::asm!("lfence", options(nostack, preserves_flags)) };
-    rdtsc()
-}
 
 /// Ticks of the time-stamp counter in a second.
 #[inline]
@@ -103,11 +89,4 @@ fn cpuid_hz() -> Option<u64> {
         id.get_processor_frequency_info().map(|info| u64::from(info.processor_base_frequency()) * 1_000_000)
     })
     .filter(|&hz| hz >= 4_000_000)
-}
-
-/// Divides a CPU time into the time in user mode and the time in the kernel, waits to be let in included; in
-/// nanoseconds.
-pub fn shares(times: Times) -> [u64; 2] {
-    let user = duration(times.user_ticks).min(times.total);
-    [user, times.total - user]
 }

@@ -3,9 +3,7 @@
 //! There is no AML. The firmware's tables lie outside usable memory, so each is mapped when it is read. A machine
 //! without ACPI, or with tables that contradict themselves, gets the defaults of a PC.
 
-use super::bootinfo::AcpiRoot;
-use super::paging::{self, CONSTANT};
-use super::physical::Frames;
+use crate::devices::{Devices, Kind};
 use acpi::madt::{Madt, MadtEntry};
 use acpi::{AcpiHandler, AcpiTables, PhysicalMapping};
 use alloc::vec::Vec;
@@ -64,16 +62,24 @@ impl Platform {
     }
 }
 
+/// Where the firmware's description begins.
+#[derive(Clone, Copy, Debug)]
+pub struct AcpiRoot {
+    /// The revision of the root pointer; from 2 on the root table has 64-bit addresses.
+    pub revision: u8,
+    /// The root table.
+    pub address: PhysAddr,
+}
+
 /// Maps firmware tables for the crate.
 #[derive(Clone)]
-struct Mapper<'a>(&'a RefCell<&'a mut Frames>);
+struct Mapper<'a, 'b>(&'a RefCell<&'b mut dyn Devices>);
 
-impl AcpiHandler for Mapper<'_> {
+impl AcpiHandler for Mapper<'_, '_> {
     unsafe fn map_physical_region<T>(&self, address: usize, size: usize) -> PhysicalMapping<Self, T> {
         assert!(size <= LONGEST, "an ACPI table at {address:#x} claims to be {size} bytes long");
         let at = PhysAddr::try_new(address as u64).expect("an ACPI table at an address that is none");
-        let mut frames = self.0.borrow_mut();
-        let place = paging::map_device(&mut frames, at, size as u64, CONSTANT).expect("frames for ACPI's mappings");
+        let place = self.0.borrow_mut().map(at, size as u64, Kind::Table).expect("memory for ACPI's mappings");
         let start = NonNull::new(place.as_mut_ptr()).expect("a kernel address");
         // SAFETY: that range has just been mapped there, and stays so.
         unsafe { PhysicalMapping::new(address, start, size, size, self.clone()) }
@@ -83,9 +89,9 @@ impl AcpiHandler for Mapper<'_> {
 }
 
 /// Reads the MADT that `root` leads to; the defaults where there is none.
-pub fn read(root: Option<AcpiRoot>, frames: &mut Frames) -> Platform {
+pub fn read(root: Option<AcpiRoot>, devices: &mut dyn Devices) -> Platform {
     let mut platform = match root {
-        Some(root) => from_tables(root, frames).unwrap_or_else(|why| {
+        Some(root) => from_tables(root, devices).unwrap_or_else(|why| {
             log::warn!("ACPI is of no use ({why}); a PC's defaults are assumed");
             Platform::new()
         }),
@@ -101,10 +107,10 @@ pub fn read(root: Option<AcpiRoot>, frames: &mut Frames) -> Platform {
     platform
 }
 
-fn from_tables(root: AcpiRoot, frames: &mut Frames) -> Result<Platform, &'static str> {
-    let frames = RefCell::new(frames);
+fn from_tables(root: AcpiRoot, devices: &mut dyn Devices) -> Result<Platform, &'static str> {
+    let devices = RefCell::new(devices);
     // SAFETY: the boot loader found this address in the firmware's root pointer.
-    let tables = unsafe { AcpiTables::from_rsdt(Mapper(&frames), root.revision, root.address.as_u64() as usize) };
+    let tables = unsafe { AcpiTables::from_rsdt(Mapper(&devices), root.revision, root.address.as_u64() as usize) };
     let tables = tables.map_err(|_| "the root table is broken")?;
     let madt = tables.find_table::<Madt>().map_err(|_| "there is no interrupt table")?;
     if !consistent(&madt) {
@@ -118,7 +124,7 @@ fn from_tables(root: AcpiRoot, frames: &mut Frames) -> Result<Platform, &'static
 }
 
 /// Whether the entries' lengths add up to the table's, which the crate takes for granted.
-fn consistent(madt: &PhysicalMapping<Mapper<'_>, Madt>) -> bool {
+fn consistent(madt: &PhysicalMapping<Mapper<'_, '_>, Madt>) -> bool {
     let start = madt.virtual_start().as_ptr().cast::<u8>();
     let (mut at, end) = (size_of::<Madt>(), madt.region_length());
     while at + 2 <= end {

@@ -9,7 +9,7 @@
 //! lock, and writes without it. If the holder cannot go on, the lock is broken after a while, once and for all, and the
 //! text comes out mixed rather than never.
 
-use super::{clock, cpu, interrupts};
+use crate::{clock, cpu, interrupts};
 use abi::channel::{LOG_PORT, RECORD};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

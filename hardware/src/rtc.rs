@@ -19,7 +19,7 @@ fn register(index: u8) -> u8 {
 }
 
 /// Seconds since 1970, taking the clock to run in UTC; `None` without a believable clock.
-pub fn read() -> Option<u64> {
+pub(crate) fn read() -> Option<u64> {
     // Two equal readings outside an update are valid.
     let mut last = None;
     for _ in 0..8 {

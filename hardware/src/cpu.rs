@@ -1,6 +1,6 @@
 //! This CPU's features and its control registers.
 
-use super::gdt;
+use crate::gdt;
 use bitflags::bitflags;
 use core::fmt;
 use lazy_static::lazy_static;

@@ -5,16 +5,14 @@
 //! distance in ticks of the time-stamp counter. If the APIC compares with that counter itself (TSC deadline) this is
 //! all; otherwise the distance is scaled to the APIC's own count, whose frequency is measured once.
 
-use super::clock::{self, rdtsc};
-use super::cpu::{Features, features};
-use super::idt::{SPURIOUS, TIMER};
-use super::legacy;
-use super::paging::{self, REGISTERS};
-use super::physical::Frames;
-use containers::OutOfFrames;
+use crate::clock::{self, rdtsc};
+use crate::cpu::{Features, features};
+use crate::devices::{Devices, Kind, NoMemory};
+use crate::legacy;
+use abi::vectors::TIMER;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use x86_64::PhysAddr;
 use x86_64::registers::model_specific::Msr;
-use x86_64::{PhysAddr, VirtAddr};
 
 #[cfg(feature = "smp")]
 pub use command::{Command, send};
@@ -40,6 +38,9 @@ const SOFTWARE_ENABLED: u32 = 1 << 8;
 const MASKED: u32 = 1 << 16;
 const DEADLINE_MODE: u32 = 0b10 << 17;
 const DIVIDE_BY_16: u32 = 0b011;
+
+/// The vector of the spurious interrupt: the interrupt to deliver went away.
+pub const SPURIOUS: u8 = 0xff;
 
 /// The address of the registers, on every CPU; 0 in x2APIC mode.
 static REGISTERS_AT: AtomicU64 = AtomicU64::new(0);
@@ -85,12 +86,12 @@ pub fn end_of_interrupt() {
 }
 
 /// Maps and enables the boot CPU's local APIC, everything masked, the timer measured and not armed.
-pub fn init(frames: &mut Frames) -> Result<(), OutOfFrames> {
+pub fn init(devices: &mut dyn Devices) -> Result<(), NoMemory> {
     legacy::silence_8259();
     let base = enable();
     let x2apic = base & BASE_X2APIC != 0;
     if !x2apic {
-        let registers: VirtAddr = paging::map_device(frames, PhysAddr::new_truncate(base & !0xfff), 4096, REGISTERS)?;
+        let registers = devices.map(PhysAddr::new_truncate(base & !0xfff), 4096, Kind::Registers)?;
         REGISTERS_AT.store(registers.as_u64(), Relaxed);
     }
     mask_all();

@@ -1,7 +1,7 @@
 //! The two relics in every PC: the 8259 interrupt controllers, which are silenced, and the 8254 timer, against whose
 //! known frequency all other clocks are measured.
 
-use super::clock::rdtsc;
+use crate::tsc::rdtsc;
 use x86_64::instructions::port::Port;
 
 /// Ticks per second of the 8254.
@@ -14,7 +14,7 @@ const PIT_TICKS: u16 = 11_932;
 const PATIENCE: u32 = 2_000_000;
 
 /// Moves the 8259s' interrupts off the exceptions' vectors, to 0x20, and masks them all.
-pub fn silence_8259() {
+pub(crate) fn silence_8259() {
     const WORDS: [(u16, u8); 10] = [
         (0x20, 0x11),
         (0xa0, 0x11),
@@ -39,7 +39,7 @@ pub fn silence_8259() {
 /// moments when the counter is read, so the time-stamp counter times them. If they were not short, the measurement is
 /// made again, for a shorter time: a host that gives the CPU by turns would otherwise take it away at that moment
 /// again. If no measurement is good, the best is taken.
-pub fn measure(counter: impl Fn() -> u64) -> Option<u64> {
+pub(crate) fn measure(counter: impl Fn() -> u64) -> Option<u64> {
     const ATTEMPTS: u16 = 20;
     const GOOD: u64 = 500;
     let mut best = once(PIT_TICKS, &counter)?;
@@ -114,6 +114,6 @@ fn once(ticks: u16, counter: impl Fn() -> u64) -> Option<Measurement> {
 }
 
 /// The ticks per second of the time-stamp counter.
-pub fn tsc_hz() -> Option<u64> {
+pub(crate) fn tsc_hz() -> Option<u64> {
     measure(rdtsc)
 }
