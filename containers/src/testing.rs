@@ -26,7 +26,7 @@ pub(crate) struct Machine {
     pub(crate) here: Cpu,
     /// The CPUs.
     pub(crate) mmus: Vec<Mmu>,
-    /// Ranges that had to be forgotten, and by whom.
+    /// Ranges that had to be forgotten, with the CPUs that had to forget them.
     pub(crate) invalidated: Vec<(CpuSet, Range<u64>)>,
     /// CPUs that had to leave user mode.
     pub(crate) vacated: Vec<CpuSet>,
@@ -61,7 +61,7 @@ type Table = [PageTableEntry; 512];
 const EMPTY: Table = [const { PageTableEntry::new() }; 512];
 
 impl Machine {
-    /// A machine with so many frames, all free.
+    /// A machine with this number of frames, all free.
     fn new(frames: usize) -> Machine {
         let mut table = FrameTable::new(Vec::leak(vec![FrameInfo::HOLE; frames + 1]));
         // Frame 0 stays a hole, as on a PC.
@@ -148,7 +148,7 @@ impl Machine {
         (2..=4).rev().try_fold(pml4, |table, level| target(&self.table(table)[slot(address, level)]))
     }
 
-    /// A frame that has become free: nobody knows the way to it any more.
+    /// Notes that a frame has become free: no translation may lead to it any more.
     fn check_released(&self, frame: Frame) {
         if self.frames.references(frame) == 0 {
             for (n, mmu) in self.mmus.iter().enumerate() {
@@ -283,7 +283,7 @@ impl Translation for Machine {
         self.invalidated.push((cpus, range));
     }
 
-    fn has_remains(&mut self) {}
+    fn note_teardown_work(&mut self) {}
 
     fn vacate(&mut self, cpus: CpuSet) {
         assert!(!cpus.is_empty() && !cpus.contains(self.here));

@@ -1,10 +1,11 @@
-//! Containers: protection domains.
+//! Containers: protection domains. For example, a native program begins in a container of two frames, the window's page
+//! table and one page of stack; a Linux program's container has a page directory from the start.
 
 use crate::arena::Id;
 use crate::frames::Frame;
 use crate::ids::ThreadId;
 use crate::memory::directory::{self, Root, WINDOW};
-use crate::memory::fork::Begun;
+use crate::memory::fork::PartialFork;
 use crate::memory::object::ObjectId;
 use crate::memory::region::Regions;
 use alloc::vec::Vec;
@@ -12,66 +13,66 @@ use core::ops::Range;
 use cpulocal::{Cpu, CpuSet};
 use x86_64::PhysAddr;
 
-/// How far the regions of a container may [grow](crate::Traits::GROWS), in bytes.
+/// Limits to which the [growing](crate::Traits::GROWS) regions of a container may grow, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Growth {
-    /// What the one that grows may have then.
+    /// The greatest size of the region that grows.
     pub region: u64,
-    /// What all of them may have then.
+    /// The greatest size of all regions together.
     pub all: u64,
 }
 
 /// A protection domain: an address space and what has been mapped in it.
 ///
-/// It starts with the window's page table alone and runs in its CPU's global page directory. What
-/// lies outside the window, or a second thread, gives it a page directory of its own (papers/001
-/// section 2.3 and figure 4).
+/// A container starts with the window's page table alone and runs in its CPU's global page directory. A page outside
+/// the window, or a second thread, gives it a page directory of its own (papers/001 section 2.3 and figure 4).
 pub struct Container {
-    /// The window's page table; a container made with a directory has none.
+    /// The window's page table; `None` in a container that was made with a page directory.
     pub(crate) window: Option<Frame>,
-    /// The container page directory, once there is one.
+    /// The container page directory, if there is one yet.
     pub(crate) directory: Option<PageDirectory>,
-    /// Last-level tables that the kernel has walked to or made.
-    pub(crate) walked: Walked,
-    /// The CPUs that have it before them, in whichever page directory.
+    /// Last-level tables that software page-table walks have found.
+    pub(crate) table_cache: TableCache,
+    /// The CPUs on which it is active, in whichever page directory.
     pub(crate) active: CpuSet,
-    /// What the address space promises.
+    /// The regions of the address space.
     pub regions: Regions,
-    /// Frames that the container has in use: pages, page tables and directories.
+    /// Frames that the container uses: pages, page tables and page directories.
     pub(crate) pages: u32,
     /// Of these, page tables and page directories.
     pub(crate) tables: u32,
-    /// The program that its processes run, as far as that is a file's.
+    /// The file of the program that its processes run, if it is a file.
     pub(crate) program: Option<ObjectId>,
-    /// Processes in it; the last one's end is the container's.
+    /// The number of processes in it; the container ends with the last one.
     pub processes: u32,
-    /// The heap's end as `brk` knows it: lowest and current.
+    /// The lowest and the current end of the heap that `brk` moves.
     pub heap: (u64, u64),
-    /// Below it, new mappings look for room; a Linux program's stack lies above.
+    /// The address below which new mappings look for room. A Linux program's stack lies above.
     pub mappings_end: u64,
-    /// How far regions grow.
+    /// Limits of the growing regions.
     pub growth: Growth,
-    /// The thread whose call has left the kernel while it changes the address space. Others wait until it is over.
+    /// The thread whose call is at a preemption point while it changes the address space. Calls of other threads wait
+    /// until it is over.
     pub changed_by: Option<ThreadId>,
-    /// A child that a fork has begun to make, and not ended yet.
-    pub(crate) begun: Option<Begun>,
-    /// It has ended, and is being taken apart.
+    /// The child of a fork that is not complete yet.
+    pub(crate) partial_fork: Option<PartialFork>,
+    /// Whether the container has ended and is being torn down.
     pub(crate) is_gone: bool,
-    /// The next container that is being taken apart.
-    pub(crate) next_of_remains: Option<ContainerId>,
+    /// The next container in the teardown queue.
+    pub(crate) next_teardown: Option<ContainerId>,
 }
 
 /// Names a [`Container`].
 pub type ContainerId = Id<Container>;
 
-/// A container page directory, the CPU that owns it, and the other CPUs' copies.
+/// A container page directory, the CPU that owns it, and the copies of all other CPUs that run the container.
 ///
-/// The directory is the container's truth. A copy has the same user slots, as far as its CPU has needed
-/// them, and the kernel's half of its CPU.
+/// The owner's directory is authoritative. A copy has those of its user entries that its CPU has needed so far, and the
+/// kernel's half of its own CPU.
 #[derive(Debug)]
 pub(crate) struct PageDirectory {
     pub(crate) pml4: Frame,
-    /// The first CPU that ran on it; none did before.
+    /// The first CPU that ran on the directory; `None` before that.
     pub(crate) owner: Option<Cpu>,
     /// The CPU from whose global directory the kernel's half comes.
     pub(crate) kernel_half: Cpu,
@@ -79,58 +80,61 @@ pub(crate) struct PageDirectory {
 }
 
 impl PageDirectory {
-    /// The copy that a CPU has, being not the owner.
+    /// The copy of a CPU that is not the owner.
     pub(crate) fn copy_of(&self, cpu: Cpu) -> Option<Frame> {
         self.copies.iter().find(|(owner, _)| *owner == cpu).map(|(_, copy)| *copy)
     }
 }
 
-/// Last-level tables that have been walked to, by the number of the 2 MiB that each spans: the kernel's own
-/// paging-structure cache.
-pub(crate) struct Walked {
-    numbers: [u32; Walked::PLACES],
-    tables: [Frame; Walked::PLACES],
+/// A cache of last-level tables, indexed by the number of the 2 MiB that each spans: the software counterpart of a
+/// CPU's paging-structure cache.
+pub(crate) struct TableCache {
+    numbers: [u32; TableCache::SLOTS],
+    tables: [Frame; TableCache::SLOTS],
 }
 
-impl Walked {
-    /// A number has one place.
-    const PLACES: usize = 8;
+impl TableCache {
+    /// Slots; each number belongs to one of them (direct mapped).
+    const SLOTS: usize = 8;
 
-    /// The number of a user address's 2 MiB, and its place. Stacks and the like often end where 1 GiB does: so that they
-    /// do not drive each other out, the number of that counts too.
+    /// The number of a user address's 2 MiB, and its slot. Stacks and mappings often end at multiples of 1 GiB, so bits
+    /// of the number of the 1 GiB also select the slot: otherwise such tables would evict each other.
     #[inline]
     fn place(address: u64) -> (u32, usize) {
         let number = (address / directory::span(2)) as u32;
-        (number, (number ^ number >> 9) as usize % Walked::PLACES)
+        (number, (number ^ number >> 9) as usize % TableCache::SLOTS)
     }
 
-    /// The table for a user address, if it is known.
+    /// The table for a user address, if it is cached.
     #[inline]
     pub(crate) fn table(&self, address: u64) -> Option<Frame> {
-        let (number, place) = Walked::place(address);
+        let (number, place) = TableCache::place(address);
         (self.numbers[place] == number).then_some(self.tables[place])
     }
 
-    /// Keeps the table for a user address in mind.
+    /// Caches the table for a user address.
     pub(crate) fn keep(&mut self, address: u64, table: Frame) {
-        let (number, place) = Walked::place(address);
+        let (number, place) = TableCache::place(address);
         (self.numbers[place], self.tables[place]) = (number, table);
     }
 
-    /// Forgets them all: to be called when tables have been released.
+    /// Empties the cache: to be called when tables have been released.
     pub(crate) fn forget(&mut self) {
-        self.numbers = [u32::MAX; Walked::PLACES];
+        self.numbers = [u32::MAX; TableCache::SLOTS];
     }
 }
 
-impl Default for Walked {
-    /// None: no user address has this number.
+impl Default for TableCache {
+    /// An empty cache: no user address has this number.
     fn default() -> Self {
-        Walked { numbers: [u32::MAX; Walked::PLACES], tables: [Frame::containing(PhysAddr::zero()); Walked::PLACES] }
+        TableCache {
+            numbers: [u32::MAX; TableCache::SLOTS],
+            tables: [Frame::containing(PhysAddr::zero()); TableCache::SLOTS],
+        }
     }
 }
 
-/// What a container uses, for statistics and for the curious.
+/// What a container uses, for statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Usage {
     /// Frames in all.
@@ -146,20 +150,20 @@ pub struct Usage {
 }
 
 impl Container {
-    /// Where a walk through all of it starts.
+    /// The root of a page-table walk through the whole container.
     #[inline]
     pub(crate) fn root(&self) -> Option<Root> {
         let directory = self.directory.as_ref().map(|directory| Root { table: directory.pml4, level: 4 });
         directory.or(self.window.map(|table| Root { table, level: 1 }))
     }
 
-    /// Where a walk for `address` starts, if the container's tables reach it at all.
+    /// The root of a page-table walk for `address`, if the container's tables reach it at all.
     #[inline]
     pub(crate) fn root_for(&self, address: u64) -> Option<Root> {
         self.root().filter(|root| root.level == 4 || WINDOW.contains(&address))
     }
 
-    /// Where a walk through `range` starts, and the part of it that the container's tables reach.
+    /// The root of a page-table walk through `range`, and the part of the range that the container's tables reach.
     #[inline]
     pub(crate) fn reach(&self, range: Range<u64>) -> Option<(Root, Range<u64>)> {
         let range = match &self.directory {
@@ -169,21 +173,22 @@ impl Container {
         self.root_for(range.start).filter(|_| !range.is_empty()).map(|root| (root, range))
     }
 
-    /// The highest free range of so many bytes, a multiple of the page size, that a mapping may have without asking
-    /// for an address.
+    /// The start of the highest free range of `length` bytes, a multiple of the page size, for a mapping that does not
+    /// ask for an address.
     pub fn room_for(&mut self, length: u64) -> Option<u64> {
         self.regions.gap_below(directory::PACKAGES.end..self.mappings_end, length)
     }
 
-    /// Where a mapping of `length` bytes at `from` can move to. A mapping of at least 2 MiB gets, if it can, an address
-    /// at the same distance from a multiple of 2 MiB: then whole last-level tables move, and not each page by itself.
+    /// The address to which a mapping of `length` bytes at `from` can move. A mapping of at least 2 MiB gets, if
+    /// possible, an address with an unchanged distance from a multiple of 2 MiB: then whole last-level tables move
+    /// instead of single pages.
     pub fn room_for_move(&mut self, from: u64, length: u64) -> Option<u64> {
         const SPAN: u64 = directory::span(2);
         let large = (length >= SPAN).then(|| self.room_for(length + SPAN)).flatten();
         large.map(|room| room + from.wrapping_sub(room) % SPAN).or_else(|| self.room_for(length))
     }
 
-    /// What it uses now.
+    /// What the container uses now.
     pub fn usage(&self) -> Usage {
         Usage {
             pages: self.pages,

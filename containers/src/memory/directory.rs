@@ -1,9 +1,9 @@
 //! Page directories: the four levels of page tables beneath a root, walked in software.
 //!
-//! papers/001 has two levels, x86-64 has four. The counterpart of the paper's *page directory* is the
-//! PML4, of its *page table* and 4 MiB region the last-level table and the 2 MiB it spans. The
-//! functions here start at any level, so the window's page table on its own (level 1) and a whole
-//! page directory (level 4) are walked by the same code.
+//! papers/001 has two levels, x86-64 has four. The counterpart of the paper's *page directory* is the PML4; that of its
+//! *page table* and 4 MiB region is the last-level table and the 2 MiB that it spans. The functions here start at any
+//! level: so the same code walks the window's page table on its own (level 1) and a whole page directory (level 4). For
+//! example, [`last`] takes no step from the window's table, and three from a PML4.
 
 use crate::budget::Budget;
 use crate::frames::{Frame, GROUP, PAGE_SIZE};
@@ -14,15 +14,15 @@ use x86_64::PhysAddr;
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 
-/// First user address that is none: the last page of the lower half stays unmapped, so that a
-/// `syscall` at its end cannot come back to a non-canonical address (SDM volume 2, SYSRET).
+/// The end of user addresses. The last page of the lower half stays unmapped, so that a `syscall` at its end cannot
+/// return to a non-canonical address (SDM volume 2, SYSRET).
 pub const USER_END: u64 = 0x7fff_ffff_f000;
 
-/// Where the window lies: 2 MiB, the span of one last-level page table.
+/// The window: 2 MiB, the span of one last-level page table.
 pub const WINDOW: Range<u64> = 0x3fff_ffe0_0000..0x4000_0000_0000;
 
-/// Where the resident packages lie: the page-directory slot just above the window, so that code and
-/// data are within the 2 GiB that rip-relative addressing reaches.
+/// The resident packages: the page-directory slot just above the window, so that code and data are within the 2 GiB
+/// that rip-relative addressing reaches.
 pub const PACKAGES: Range<u64> = 0x4000_0000_0000..0x4080_0000_0000;
 
 /// The PML4 slot of the window, private to each page directory.
@@ -34,17 +34,16 @@ pub const PACKAGES_SLOT: usize = slot(PACKAGES.start, 4);
 /// First PML4 slot of the kernel's half, shared by all page directories.
 pub const KERNEL_SLOT: usize = 256;
 
-/// Instructions that it takes to take a page away, to change one's rights, to share one, and to make a table, roughly.
+/// Estimated instructions for removing a page, changing the rights of one, sharing one, and making a table.
 const COST_OF_A_PAGE: u64 = 200;
 pub(crate) const COST_OF_A_CHANGE: u64 = 150;
 const COST_OF_SHARING: u64 = 100;
 const COST_OF_A_TABLE: u64 = 1_000;
 
-/// The flags of an entry that points to a further table: rights are decided at the last level.
+/// The flags of an entry that points to another table: rights are decided at the last level.
 pub const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
 
-/// A flag of a last-level entry, of those that the CPU leaves to the system: the page is an object's own, and found
-/// there again by whoever needs it.
+/// A flag of a last-level entry, one that the CPU ignores: the page belongs to an object, and can be found there again.
 pub const OBJECT: Flags = Flags::BIT_9;
 
 /// Bytes that one entry at `level` spans.
@@ -59,7 +58,7 @@ pub const fn slot(address: u64, level: u8) -> usize {
     (address / span(level)) as usize % 512
 }
 
-/// Where a walk starts: a table and its level, 4 for a PML4.
+/// The root of a page-table walk: a table and its level, 4 for a PML4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Root {
     /// The table.
@@ -69,7 +68,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// A table to which one of its entries leads.
+    /// The root one level down, at a table to which an entry of this one points.
     fn below(self, table: Frame) -> Root {
         Root { table, level: self.level - 1 }
     }
@@ -81,7 +80,7 @@ pub fn target(entry: &PageTableEntry) -> Option<Frame> {
     entry.flags().contains(Flags::PRESENT).then(|| Frame::containing(entry.addr()))
 }
 
-/// The last-level table for an address, if it is there.
+/// The last-level table for an address, if it exists.
 #[inline]
 pub fn last(memory: &impl PhysicalMemory, root: Root, address: u64) -> Option<Frame> {
     let mut at = root;
@@ -97,13 +96,13 @@ pub fn entry(memory: &impl PhysicalMemory, root: Root, address: u64) -> PageTabl
     last(memory, root, address).map_or_else(PageTableEntry::new, |table| memory.entry(table, slot(address, 1)))
 }
 
-/// The last-level table for an address, made if it is missing; tells how many tables were made.
+/// The last-level table for an address, made if it is missing, and the number of tables made.
 #[inline]
 pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) -> Result<(Frame, u32), OutOfFrames> {
     table_of(memory, root, address, 1)
 }
 
-/// The table of a level for an address, made if it is missing; tells how many tables were made.
+/// The table of a level for an address, made if it is missing, and the number of tables made.
 #[inline(always)]
 fn table_of(
     memory: &mut impl PhysicalMemory,
@@ -121,7 +120,7 @@ fn table_of(
     Ok((at.table, made))
 }
 
-/// The table that an entry of another one points to, made if it is missing; tells how many tables were made.
+/// The table that an entry of another one points to, made if it is missing, and the number of tables made.
 #[inline(always)]
 fn next_table(memory: &mut impl PhysicalMemory, table: Frame, slot: usize) -> Result<(Frame, u32), OutOfFrames> {
     if let Some(next) = target(&memory.entry(table, slot)) {
@@ -156,29 +155,29 @@ pub fn lowest(memory: &impl PhysicalMemory, root: Root, range: &Range<u64>) -> O
     Some(at)
 }
 
-/// A walk through the entries of one table that are not unused. What every page directory has is passed over.
+/// A walk through the used entries of one table. It passes over the packages, which every page directory has.
 struct Walk {
     root: Root,
     /// The address of the table's first slot.
     base: u64,
-    /// The addresses that are of interest, and their slots.
+    /// The addresses of interest, and their slots.
     range: Range<u64>,
     slots: Range<usize>,
-    /// Groups of entries that are still to be looked at, bit by bit.
+    /// Groups of entries that the walk has still to visit, a bit each.
     groups: u32,
-    /// The first slot of the group that has been looked at last, and which of its entries are still to come, bit by bit.
+    /// The first slot of the present group, and a bit for each of its entries that is still to come.
     first: usize,
     entries: u32,
 }
 
-/// An entry that a walk has come to: its place in its table, and what it is.
+/// An entry that a walk has found, and its slot.
 struct Found {
     slot: usize,
     entry: PageTableEntry,
 }
 
 impl Walk {
-    /// Through the entries for `range`, which is not empty, and all of which lie in the one table.
+    /// A walk through the entries for `range`, which is not empty and spanned by this one table.
     fn new(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Walk {
         let slots = slot(range.start, root.level)..slot(range.end - 1, root.level) + 1;
         let groups = u32::MAX << (slots.start / GROUP) & u32::MAX >> (31 - (slots.end - 1) / GROUP);
@@ -186,7 +185,7 @@ impl Walk {
         Walk { root, base, range, slots, groups: memory.groups(root.table) & groups, first: 0, entries: 0 }
     }
 
-    /// Through all entries for user addresses.
+    /// A walk through all entries for user addresses.
     fn all(memory: &impl PhysicalMemory, root: Root) -> Walk {
         Walk::new(memory, root, 0..USER_END.min(512 * span(root.level)))
     }
@@ -212,7 +211,8 @@ impl Walk {
         }
     }
 
-    /// The part of the walk's range that an entry spans. Few need it of the last level's entries, of which there are most.
+    /// The part of the walk's range that an entry spans. Computed on demand, because entries of the last level, which
+    /// are most of all, rarely need it.
     #[inline(always)]
     fn part(&self, slot: usize) -> Range<u64> {
         let start = self.base + slot as u64 * span(self.root.level);
@@ -220,7 +220,7 @@ impl Walk {
     }
 }
 
-/// Calls `change` on every last-level entry in `range`, not empty, that is not unused, skipping what is absent.
+/// Calls `change` on each used last-level entry in `range`, which is not empty.
 pub fn change_entries<M: PhysicalMemory>(
     memory: &mut M,
     root: Root,
@@ -238,7 +238,7 @@ pub fn change_entries<M: PhysicalMemory>(
     }
 }
 
-/// Looks at every last-level entry in `range`, not empty, that is not unused, skipping what is absent.
+/// Calls `look` on each used last-level entry in `range`, which is not empty.
 pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, look: &mut impl FnMut(&PageTableEntry)) {
     let mut walk = Walk::new(memory, root, range);
     while let Some(Found { slot, entry }) = walk.next(memory) {
@@ -250,8 +250,8 @@ pub fn each_entry(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, l
     }
 }
 
-/// How far the budget goes, from the start of `range`, not empty, on, if every last-level entry there is to be changed: to
-/// its end, or to the start of a last-level table.
+/// The address up to which the budget allows to change each last-level entry of `range`, which is not empty: its end,
+/// or the start of a last-level table.
 pub fn affordable(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, budget: &mut Budget) -> u64 {
     let end = range.end;
     let mut walk = Walk::new(memory, root, range);
@@ -272,15 +272,16 @@ pub fn affordable(memory: &impl PhysicalMemory, root: Root, range: Range<u64>, b
     end
 }
 
-/// Parks all entries in `range`, not empty: first step of taking pages away. Tells whether any was present.
+/// Retires all entries in `range`, which is not empty: the first step of taking pages away. Returns whether any was
+/// present.
 ///
-/// Entries of the second and third level go with what is beneath them if they lie wholly in the range.
-/// The top level stays, for other CPUs' copies of the page directory have its entries, and so does the
-/// way to the window's page table, at which a global directory may be pointing.
+/// Entries of the second and third level are retired with all beneath them, if they lie wholly in the range. Entries of
+/// the top level stay, because other CPUs' copies of the page directory contain them, and so do those on the way to the
+/// window's page table, because a global directory may point at that.
 ///
-/// Stops before a last-level table when the budget is spent, and says in `reached` where, which is the end of the range
-/// otherwise.
-pub fn park(
+/// Stops before a last-level table when the budget is spent. `reached` becomes the address of the stop, or the end of
+/// the range.
+pub fn retire(
     memory: &mut impl PhysicalMemory,
     root: Root,
     range: Range<u64>,
@@ -299,7 +300,7 @@ pub fn park(
             let part = walk.part(slot);
             let mut end = part.start;
             if !budget.is_spent() {
-                found |= park(memory, root.below(below), part.clone(), budget, &mut end);
+                found |= retire(memory, root.below(below), part.clone(), budget, &mut end);
             }
             if end < part.end {
                 *reached = end;
@@ -309,22 +310,22 @@ pub fn park(
             goes = root.level <= 3 && part.end - part.start == span(root.level) && !holds_window;
         }
         if goes {
-            memory.set_entry(root.table, slot, parked(&entry));
+            memory.set_entry(root.table, slot, retired(&entry));
             found = true;
         }
     }
     found
 }
 
-/// Releases the frames and tables that parked entries in `range` name: last step of taking pages away,
-/// when no CPU knows the way to them any more. Returns how many pages and tables there were.
-pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> (u32, u32) {
+/// Releases the frames and tables that retired entries in `range` name: the last step of taking pages away, when no CPU
+/// can reach them any more. Returns the numbers of pages and tables.
+pub fn release_retired(memory: &mut impl PhysicalMemory, root: Root, range: Range<u64>) -> (u32, u32) {
     let (mut pages, mut tables) = (0, 0);
     let mut walk = Walk::new(memory, root, range);
     while let Some(Found { slot, entry }) = walk.next(memory) {
         let Some(frame) = frame_of(&entry) else { continue };
         if root.level > 1 {
-            let below = release_parked(memory, root.below(frame), walk.part(slot));
+            let below = release_retired(memory, root.below(frame), walk.part(slot));
             pages += below.0;
             tables += below.1;
         }
@@ -342,9 +343,9 @@ pub fn release_parked(memory: &mut impl PhysicalMemory, root: Root, range: Range
     (pages, tables)
 }
 
-/// Releases a table that no CPU uses any more with all that hangs in it: pages and further tables, of a page
-/// directory what is beneath its user slots. Between two tables it stops when the budget is spent, and goes on there
-/// another time. Counts the frames, and tells whether that was all.
+/// Releases a table that no CPU uses any more, with the pages and tables beneath it; of a page directory, those beneath
+/// its user slots. Stops between two tables when the budget is spent, and can be called again. Adds the frames to
+/// `released`, and returns whether it is done.
 pub fn release(memory: &mut impl PhysicalMemory, root: Root, budget: &mut Budget, released: &mut u32) -> bool {
     let (mut walk, mut frames) = (Walk::all(memory, root), 1);
     while let Some(Found { slot, entry, .. }) = walk.next(memory) {
@@ -360,7 +361,7 @@ pub fn release(memory: &mut impl PhysicalMemory, root: Root, budget: &mut Budget
     }
     budget.spend(COST_OF_A_FRAME * u64::from(frames));
     *released += frames;
-    // What all page directories have has been copied to a page directory, not set.
+    // Entries that all page directories have were copied, not set, so the table is not all zero.
     if root.level == 4 {
         memory.release(root.table)
     } else {
@@ -369,10 +370,10 @@ pub fn release(memory: &mut impl PhysicalMemory, root: Root, budget: &mut Budget
     true
 }
 
-/// What [`share`] has done.
+/// The result of [`share`].
 #[derive(Default)]
 pub struct Shared {
-    /// Pages that have got a reference more.
+    /// Pages that got another reference.
     pub pages: u32,
     /// Tables made.
     pub tables: u32,
@@ -380,10 +381,10 @@ pub struct Shared {
     pub lost: bool,
 }
 
-/// Enters the pages of `range`, not empty, that hang in `from`, but for objects' own, in the same way in `to`, a table of
-/// the same level, where nothing is yet; and takes the right to write away from both.
+/// Enters the pages of `range`, which is not empty, that hang in `from` and do not belong to objects at the same
+/// addresses in `to`, an empty table of the same level; and removes the right to write in both.
 ///
-/// Stops before a last-level table when the budget is spent, and returns where, which is the end of the range otherwise.
+/// Stops before a last-level table when the budget is spent. Returns the address of the stop, or the end of the range.
 pub fn share(
     memory: &mut impl PhysicalMemory,
     (from, to): (Root, Frame),
@@ -407,7 +408,7 @@ pub fn share(
         shared.tables += made;
         let below = (from.below(Frame::containing(entry.addr())), table);
         let reached = share(memory, below, part.clone(), budget, shared)?;
-        // Only now, so that each visit gets on.
+        // Spent only now, so that each visit makes progress.
         budget.spend(COST_OF_A_TABLE);
         if reached < part.end {
             return Ok(reached);
@@ -416,7 +417,7 @@ pub fn share(
     Ok(end)
 }
 
-/// Does it for a last-level table, which is never divided; tells how many entries it has looked at.
+/// Shares the pages of a last-level table, which is never divided; returns the number of entries that it has looked at.
 fn share_table(
     memory: &mut impl PhysicalMemory,
     (from, to): (Root, Frame),
@@ -444,9 +445,9 @@ fn share_table(
     looks
 }
 
-/// Moves what hangs below `at` in `range`, not empty, to as long a range that lies so many bytes further, wrapping, and of
-/// which nothing is there; both are reached from `root`. A last-level table goes as a whole if all of it moves and it
-/// fits in its new place. Returns the tables made, and whether anything has gone from where it was.
+/// Moves the pages below `at` in `range`, which is not empty, to an empty range `by` bytes further (wrapping); both
+/// ranges are reached from `root`. A last-level table moves as a whole if all of its span moves and fits in the new
+/// range. Returns the number of tables made, and whether anything was moved.
 pub fn relocate(memory: &mut impl PhysicalMemory, root: Root, at: Root, range: Range<u64>, by: u64) -> (u32, bool) {
     let (mut made, mut moved) = (0, false);
     let mut walk = Walk::new(memory, at, range);
@@ -480,7 +481,7 @@ pub fn relocate(memory: &mut impl PhysicalMemory, root: Root, at: Root, range: R
 /// Half a page directory, in bytes: the user's slots, or the kernel's.
 const HALF: usize = PAGE_SIZE / 2;
 
-/// A new page directory that shares with `global` what all share: the kernel's half and the packages.
+/// Makes a page directory that has the common entries of `global`: the kernel's half and the packages.
 pub fn copy_of_global(memory: &mut impl PhysicalMemory, global: Frame) -> Result<Frame, OutOfFrames> {
     let copy = memory.allocate()?;
     copy_kernel_half(memory, global, copy);
@@ -489,29 +490,29 @@ pub fn copy_of_global(memory: &mut impl PhysicalMemory, global: Frame) -> Result
     Ok(copy)
 }
 
-/// Makes the kernel's half of a page directory that of a CPU's global one: the way to that CPU's own
-/// pages is in it.
+/// Copies the kernel's half of a CPU's global page directory into another one: that CPU's own pages are reached through
+/// it.
 pub fn copy_kernel_half(memory: &mut impl PhysicalMemory, global: Frame, to: Frame) {
     memory.copy((global, HALF), (to, HALF), HALF);
 }
 
-/// Another CPU's copy of a container page directory: its user slots, and that CPU's kernel half.
+/// Makes another CPU's copy of a container page directory: its user slots, and that CPU's kernel half.
 pub fn copy_for(memory: &mut impl PhysicalMemory, pml4: Frame, global: Frame) -> Result<Frame, OutOfFrames> {
     let copy = memory.duplicate(pml4, HALF)?;
     copy_kernel_half(memory, global, copy);
     Ok(copy)
 }
 
-/// A not-present entry that still names its frame: how an unmapped page waits for its TLB entries
-/// to be gone before the frame is released.
+/// A not-present entry that still names its frame. An unmapped page has one until its TLB entries are gone and the
+/// frame is released.
 #[inline]
-pub fn parked(entry: &PageTableEntry) -> PageTableEntry {
-    let mut parked = entry.clone();
-    parked.set_flags(entry.flags() - Flags::PRESENT);
-    parked
+pub fn retired(entry: &PageTableEntry) -> PageTableEntry {
+    let mut retired = entry.clone();
+    retired.set_flags(entry.flags() - Flags::PRESENT);
+    retired
 }
 
-/// The frame of a [`parked`] or present entry.
+/// The frame of a [`retired`] or present entry.
 #[inline]
 pub fn frame_of(entry: &PageTableEntry) -> Option<Frame> {
     (entry.addr() != PhysAddr::zero()).then(|| Frame::containing(entry.addr()))

@@ -1,9 +1,10 @@
-//! Page faults: delivering what a region promises, page by page and without ever sleeping. Only of objects' own
-//! pages, which are there already, several are delivered at once.
+//! Page faults: delivering the pages of a region one by one, without ever sleeping. Only pages that a memory object has
+//! already are delivered several at once (fault-around). For example, the first write to a private mapping of a file
+//! copies the file's page; the first read maps that page itself, and up to seven pages beside it.
 
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::container::{ContainerId, Growth};
-use crate::memory::directory::{self, OBJECT, PACKAGES, Root, USER_END, WINDOW, frame_of, parked, slot};
+use crate::memory::directory::{self, OBJECT, PACKAGES, Root, USER_END, WINDOW, frame_of, retired, slot};
 use crate::memory::object::NoPage;
 use crate::memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::memory::region::{Backing, Region, Rights, Traits};
@@ -16,18 +17,18 @@ use x86_64::structures::paging::page_table::PageTableEntry;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Why an access cannot be granted; the comments name what a thread gets for it.
+/// The reason why an access cannot be granted; the comments name what the thread gets for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// No region there: SIGSEGV, `SEGV_MAPERR`.
+    /// There is no region at the address: SIGSEGV, `SEGV_MAPERR`.
     NoRegion,
-    /// A region, but not with these rights: SIGSEGV, `SEGV_ACCERR`.
+    /// The region does not grant these rights: SIGSEGV, `SEGV_ACCERR`.
     Rights,
-    /// Beyond the end of the mapped object: SIGBUS, `BUS_ADRERR`.
+    /// The page is beyond the end of the mapped object: SIGBUS, `BUS_ADRERR`.
     BeyondEnd,
-    /// A page of a file that has none there, while the file system is full: SIGBUS, `BUS_ADRERR`.
+    /// The file has no page there, and the file system is full: SIGBUS, `BUS_ADRERR`.
     Full,
-    /// No frame left: a process has to go.
+    /// No frame is left: the kernel kills a process.
     OutOfMemory,
 }
 
@@ -46,8 +47,8 @@ impl From<OutOfFrames> for Fault {
     }
 }
 
-/// A page to be entered: its frame, whose reference the entry takes over, and of the entry's flags those that tell
-/// whether the frame may be written through it, and whether it is an object's.
+/// A page to be entered: its frame, whose reference the entry takes over, and the two flags of the entry that depend on
+/// the frame: whether it may be written, and whether it is an object's.
 struct Page {
     frame: Frame,
     flags: Flags,
@@ -56,13 +57,13 @@ struct Page {
 /// Bytes that stay free below a region that grows, as on Linux.
 const GUARD: u64 = 256 * PAGE;
 
-/// Pages of an object that are entered together when one of them is read: so many, on a multiple of their size.
-const TOGETHER: u64 = 8;
+/// Pages of an object that are entered together when one of them is read: this number, aligned to a multiple of it.
+const FAULT_AROUND: u64 = 8;
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Sees to it that `address` of a container can be accessed as `access` says, in the container's
-    /// page directory and in the one that `cpu` has for it, and returns the frame. From the page-fault
-    /// handler and from every software access to user memory.
+    /// Makes `address` of a container accessible for `access`, in the container's page directory and in the one that
+    /// `cpu` has for it, and returns the frame. Called by the page-fault handler and by each software access to user
+    /// memory that does not find the page present.
     pub fn fault(&mut self, id: ContainerId, cpu: Cpu, address: u64, access: Rights) -> Result<Frame, Fault> {
         let (frame, delivered) = self.deliver(id, cpu, address, access)?;
         let refreshed = self.refresh(id, cpu, address)?;
@@ -74,7 +75,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(frame)
     }
 
-    /// Sees to it that the container's page directory grants the access; tells whether it did not yet.
+    /// Makes the container's page directory grant the access; returns the frame, and whether the directory did not
+    /// grant it before.
     fn deliver(&mut self, id: ContainerId, cpu: Cpu, address: u64, access: Rights) -> Result<(Frame, bool), Fault> {
         let container = self.containers.get(id).ok_or(Fault::NoRegion)?;
         let region = match container.regions.at(address) {
@@ -85,7 +87,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             return Err(Fault::Rights);
         }
         let (page, holder) = (address & !(PAGE - 1), container.pages);
-        let known = container.walked.table(page);
+        let known = container.table_cache.table(page);
         let find = || directory::last(&self.physical, container.root_for(page)?, page);
         let table = known.or_else(find);
         let old = table.map_or_else(PageTableEntry::new, |table| self.physical.entry(table, slot(page, 1)));
@@ -93,8 +95,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let new = match (table, frame_of(&old)) {
             (Some(_), Some(frame)) if old.flags().contains(granting(write)) => return Ok((frame, false)),
             (Some(table), Some(frame)) if write => self.write_to_shared(id, &region, page, table, frame)?,
-            // Parked by a protection of "none" that has since been lifted. Whether the frame may be written is
-            // found out as for any read-only page.
+            // The page was retired by a protection of "none", which has been lifted since. Whether the frame may be
+            // written is found out as for any read-only page.
             (Some(_), Some(frame)) => Page { frame, flags: old.flags() & OBJECT },
             _ => self.first_contents(&region, page, write, holder)?,
         };
@@ -106,27 +108,27 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         directory::set(&mut self.physical, table, slot(page, 1), new.frame, flags);
         if old.is_unused() {
             self.counts.faults_resolved += 1;
-            // A page that may be written is better copied at once when that happens.
+            // A page that may be written is better copied at its first write than mapped read-only before.
             let alone = new.flags != OBJECT || region.rights.contains(Rights::WRITE);
-            let pages = if alone { 1 } else { 1 + self.enter_neighbours(&region, page, table, flags) };
+            let pages = if alone { 1 } else { 1 + self.fault_around(&region, page, table, flags) };
             if let Some(container) = self.containers.get_mut(id) {
                 container.pages += pages;
                 if known.is_none() {
-                    container.walked.keep(page, table);
+                    container.table_cache.keep(page, table);
                 }
             }
         }
         Ok((new.frame, true))
     }
 
-    /// Lets the region above an address, which lies in none, grow down to it, if it is one that does.
+    /// Extends the region above an address that lies in no region down to it, if that is a growing region.
     #[cold]
     fn grow(&mut self, id: ContainerId, address: u64) -> Result<(), Fault> {
         let container = self.containers.get_mut(id).ok_or(Fault::NoRegion)?;
         let above = container.regions.first(address..USER_END).filter(|above| above.traits.contains(Traits::GROWS));
         let above = above.ok_or(Fault::NoRegion)?;
         let start = address & !(PAGE - 1);
-        // A program that runs beyond the end of its stack is not to find another mapping there.
+        // A program that runs beyond the end of its stack must not reach another mapping there.
         let below = start.saturating_sub(GUARD)..start;
         let near = container.regions.within(below).any(|region| !region.rights.is_empty());
         let Growth { region, all } = container.growth;
@@ -134,22 +136,23 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if near || above.end - start > region || container.regions.bytes().saturating_add(more) > all {
             return Err(Fault::NoRegion);
         }
-        let begun = container.begun;
+        let begun = container.partial_fork;
         container.regions.insert(Region { start, end: above.start, ..above }).map_err(|_| Fault::OutOfMemory)?;
-        // A child that is being made may have got the region as it was.
+        // The child of an incomplete fork may have got the region as it was.
         begun.map_or(Ok(()), |begun| self.grow(begun.child, address).or(Ok(())))
     }
 
-    /// Enters pages of an object beside one that has been entered, in the same table and as far as they are
-    /// there and wanted whole: who reads one soon reads others. Returns how many.
-    fn enter_neighbours(&mut self, region: &Region, page: u64, table: Frame, flags: Flags) -> u32 {
+    /// Enters pages of an object beside one that has been entered, in the same table, as far as the object has them and
+    /// they belong to the region as a whole: a program that reads one will soon read its neighbours. Returns their
+    /// number.
+    fn fault_around(&mut self, region: &Region, page: u64, table: Frame, flags: Flags) -> u32 {
         let (object, offset, end) = match region.backing {
             Backing::Zero => return 0,
             Backing::Object { object, offset, .. } => (object, offset, region.end),
             Backing::Image { object, offset, length } => (object, offset, (region.start + length) & !(PAGE - 1)),
         };
-        let first = (page & !(TOGETHER * PAGE - 1)).max(region.start);
-        let end = end.min(region.end).min((page & !(TOGETHER * PAGE - 1)) + TOGETHER * PAGE);
+        let first = (page & !(FAULT_AROUND * PAGE - 1)).max(region.start);
+        let end = end.min(region.end).min((page & !(FAULT_AROUND * PAGE - 1)) + FAULT_AROUND * PAGE);
         let Some(object) = self.objects.get(object) else { return 0 };
         let (mut at, mut entered) = (first, 0);
         while at < end {
@@ -168,9 +171,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         entered
     }
 
-    /// Enters the pages of a range of one region that have not been touched yet, each as if it had been written:
-    /// what a program is known to write at once need not cost it a fault a page.
-    pub fn enter_ahead(&mut self, space: Space, range: Range<u64>) -> Result<(), Fault> {
+    /// Enters the pages of a range of one region that have not been touched yet, as if they had been written: pages
+    /// that a program is known to write at once should not cost it a fault each.
+    pub fn prefault(&mut self, space: Space, range: Range<u64>) -> Result<(), Fault> {
         let Space { container: id, cpu } = space;
         let container = self.containers.get(id).ok_or(Fault::NoRegion)?;
         let (region, holder) = (*container.regions.at(range.start).ok_or(Fault::NoRegion)?, container.pages);
@@ -194,21 +197,21 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
-    /// Brings what `cpu` has of a container up to date with the container's page directory, as far as
-    /// `address` is concerned; tells whether there was anything to do.
+    /// Brings the page directory that `cpu` has for a container up to date for `address`; returns whether there was
+    /// anything to do.
     fn refresh(&mut self, id: ContainerId, cpu: Cpu, address: u64) -> Result<bool, OutOfFrames> {
         let Some(directory) = self.containers.get(id).and_then(|container| container.directory.as_ref()) else {
             return Ok(false);
         };
         if self.cpus[usize::from(cpu.0)].runs_in_window(id) && !WINDOW.contains(&address) {
-            // The container has left the window at the hands of another CPU.
+            // Another CPU has made the container leave the window.
             self.switch(id, cpu)?;
             return Ok(true);
         }
         let Some(copy) = directory.copy_of(cpu) else { return Ok(false) };
         let index = slot(address, 4);
         let entry = self.physical.entry(directory.pml4, index);
-        // The CPU marks entries as accessed on its own: only where they lead to counts.
+        // The CPU marks entries as accessed on its own, so only their targets are compared.
         if directory::target(&entry) == directory::target(&self.physical.entry(copy, index)) {
             return Ok(false);
         }
@@ -216,11 +219,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(true)
     }
 
-    /// The frame behind a page that the container's tables already grant for `access`, without
-    /// counting anything: the fast path of every software access.
+    /// The frame behind a page that the container's tables already grant for `access`; counts nothing. This is the fast
+    /// path of every software access.
     #[inline(always)]
     pub(crate) fn present(&mut self, id: ContainerId, address: u64, access: Rights) -> Option<Frame> {
-        let table = match self.containers.get(id)?.walked.table(address) {
+        let table = match self.containers.get(id)?.table_cache.table(address) {
             Some(table) => table,
             None => self.walk(id, address)?,
         };
@@ -230,21 +233,21 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         granted.then(|| Frame::containing(entry.addr()))
     }
 
-    /// The last-level table for a user address, which the container keeps in mind.
+    /// The last-level table for a user address, which the container caches.
     #[cold]
     fn walk(&mut self, id: ContainerId, address: u64) -> Option<Frame> {
         let container = self.containers.get_mut(id)?;
         let root = match PACKAGES.contains(&address) {
-            // In everybody's page directories, and not the container's; they stay.
+            // Packages are in all page directories, and never leave them.
             true => Root { table: self.cpus[0].global.pml4, level: 4 },
             false => container.root_for(address)?,
         };
         let table = directory::last(&self.physical, root, address)?;
-        container.walked.keep(address, table);
+        container.table_cache.keep(address, table);
         Some(table)
     }
 
-    /// Tells of each page of a container from `start` on whether it has a frame: 1 or 0.
+    /// Writes for each page of a container from `start` on whether it has a frame: 1 or 0.
     pub fn residence(&self, id: ContainerId, start: u64, to: &mut [u8]) {
         let mut table = None;
         for (n, told) in (0..).zip(to) {
@@ -258,8 +261,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// A write to a page that is mapped read-only although its region may be written: it is shared, with an object
-    /// or another container, and gets a copy unless the sharing has ended.
+    /// Handles a write to a page that is mapped read-only in a writable region: it is shared with an object or another
+    /// container. The writer gets a copy, unless the sharing has ended.
     fn write_to_shared(
         &mut self,
         id: ContainerId,
@@ -276,9 +279,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
         self.leave_reserve(self.containers.get(id).map_or(0, |container| container.pages))?;
         let copy = self.physical.duplicate(old, PAGE_SIZE)?;
-        // Nobody may know the copy while somebody knows the old page: what one CPU has written there, all
-        // others must see.
-        let entry = parked(&self.physical.entry(table, slot(page, 1)));
+        // No CPU may see the copy while another still sees the old page: a store by one of them would be invisible to
+        // the other. So the entry is retired and the translations are invalidated first.
+        let entry = retired(&self.physical.entry(table, slot(page, 1)));
         self.physical.set_entry(table, slot(page, 1), entry);
         self.forget(id, page..page + PAGE);
         self.physical.release(old);
@@ -286,7 +289,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(Page { frame: copy, flags: Flags::WRITABLE })
     }
 
-    /// What a page of a region holds when it is touched for the first time, by a container of `holder` pages.
+    /// The first contents of a page of a region, for a container that has `holder` pages.
     fn first_contents(&mut self, region: &Region, page: u64, write: bool, holder: u32) -> Result<Page, Fault> {
         let into = page - region.start;
         match region.backing {
@@ -313,8 +316,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// A page of an object for private use: the object's own frame as long as nobody writes and all
-    /// of it is wanted, else a copy of its first `bytes`.
+    /// A page of an object for private use: the object's own frame, as long as the access is no write and all of the
+    /// page is wanted; else a copy of its first `bytes`.
     fn private_page(
         &mut self,
         object: crate::memory::object::ObjectId,
@@ -335,15 +338,16 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// Makes the container's tables for a page down to the last level, leaving the window first if it lies outside.
+    /// Makes the container's tables for a page down to the last level. The container leaves the window first if the
+    /// page lies outside.
     #[cold]
     fn make_tables(&mut self, id: ContainerId, cpu: Cpu, page: u64) -> Result<Frame, OutOfFrames> {
         if self.containers.get(id).is_some_and(|container| container.root_for(page).is_none()) {
             self.leave_window(id, cpu)?;
         }
         let root = self.containers.get(id).and_then(|container| container.root_for(page)).ok_or(OutOfFrames)?;
-        // Tables may go into the kernel's reserve, but must not use it up: a page that is there already
-        // can be mapped at any number of places, each with tables of its own.
+        // Tables may come from the kernel's reserve, but must not use it up: a page that exists already can be mapped
+        // at any number of addresses, each with tables of its own.
         if self.physical.free_frames() <= KERNEL_RESERVE / 2 {
             return Err(OutOfFrames);
         }
@@ -356,15 +360,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 }
 
-/// The flags of an entry that grants a user's access.
+/// The flags that an entry needs to grant a user's access.
 fn granting(write: bool) -> Flags {
     let mut needed = Flags::PRESENT | Flags::USER_ACCESSIBLE;
     needed.set(Flags::WRITABLE, write);
     needed
 }
 
-/// The flags of an entry for a page of a region with `rights`, of which `own` has [`Page`]'s and those that the CPU
-/// sets. Pages of a region without read right are never entered as present, except that x86-64 cannot write or
+/// The flags of an entry for a page of a region with `rights`; `own` contributes the flags of [`Page`] and those that
+/// the CPU sets. A page of a region without read right is never entered as present, except that x86-64 cannot write or
 /// execute without reading.
 pub(crate) fn flags(rights: Rights, own: Flags) -> Flags {
     let kept = OBJECT | Flags::WRITABLE | Flags::ACCESSED | Flags::DIRTY;

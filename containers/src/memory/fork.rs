@@ -1,15 +1,17 @@
-//! Fork: a container like another one. Private pages are shared until one of the two writes.
+//! Fork: making a copy of a container. Private pages are shared until one of the two writes (copy on write).
 //!
-//! Both containers' entries lose their write right; who writes first gets a copy, and the last one that
-//! has the page gets the right back (`write_to_shared` in [`crate::memory::fault`], as for pages of files).
-//! What was never touched costs nothing, and objects' own pages, of shared mappings and of programs' code, are
-//! found in their objects again.
+//! Both containers' page-table entries lose their write right. The first write to a page gives its container a copy,
+//! and the last container that has the page gets the right back (`write_to_shared` in [`crate::memory::fault`], as for
+//! pages of files). For example, after a fork the child writes to its stack: it gets a copy of that page, and the
+//! parent's next write there finds the page its own again. Pages that were never touched cost nothing, and pages that
+//! belong to objects, of shared mappings and of programs' code, are found in their objects again.
 //!
 //! A large container is copied in several visits to the kernel: first its regions, then its pages, each in the order of
-//! addresses. In between the parent keeps the child ([`Begun`]), to which nothing else leads; it has no process, and no CPU
-//! runs it. The caller keeps threads of the parent out of user mode and calls from its regions, so that the child is what
-//! the parent was at one moment. Pages that the kernel delivers meanwhile, for a call of another process that completes
-//! one of the parent's, may be in the parent alone, as if that had come after the fork.
+//! addresses. In between the parent keeps the child ([`PartialFork`]), which is reachable from there alone; it has no
+//! process, and no CPU runs it. The caller keeps threads of the parent out of user mode and other calls away from its
+//! regions, so that the child is what the parent was at one moment. Pages that the kernel delivers meanwhile, for a
+//! call of another process that completes one of the parent's, may be in the parent alone, as if that had happened
+//! after the fork.
 
 use crate::budget::Budget;
 use crate::memory::container::ContainerId;
@@ -20,38 +22,38 @@ use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use core::ops::Range;
 use cpulocal::Cpu;
 
-/// Instructions that it takes to copy a region, and to find a range whose pages are shared, roughly.
+/// Estimated instructions for copying a region, and for finding a range whose pages are shared.
 const COST_OF_A_REGION: u64 = 100;
 const COST_OF_A_RANGE: u64 = 500;
 
-/// Regions that are looked at together before their pages are shared, at most.
+/// The greatest number of regions that one step passes before it shares their pages.
 const LOOKED_AT: u64 = 256;
 
-/// A child that is being made.
+/// A child that is being made, and how far it has come.
 #[derive(Clone, Copy)]
-pub(crate) struct Begun {
+pub(crate) struct PartialFork {
     pub(crate) child: ContainerId,
-    /// Up to where it has its regions.
+    /// The address up to which it has its regions.
     regions: u64,
-    /// Up to where it has its pages.
+    /// The address up to which it has its pages.
     pages: u64,
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Makes a container with the contents of `parent`, from `cpu`. One that lives in the window has a child
-    /// that lives in the window; any other one's has a page directory.
+    /// Makes a container with the contents of `parent`, on `cpu`. The child of a container that lives in the window
+    /// lives in the window; the child of any other has a page directory.
     ///
-    /// `None` if the budget is spent before: then the child is [begun](Memory::is_forking), no other CPU runs the parent,
-    /// and the caller comes back, or [gives up](Memory::abandon_fork).
+    /// `None` if the budget was spent before the end: then the fork is [incomplete](Memory::is_forking), no other CPU
+    /// runs the parent, and the caller calls again or [gives up](Memory::abandon_fork).
     pub fn fork(
         &mut self,
         parent: ContainerId,
         cpu: Cpu,
         budget: &mut Budget,
     ) -> Result<Option<ContainerId>, NoMemory> {
-        let mut begun = match self.containers.get_mut(parent).ok_or(NoMemory::Limit)?.begun.take() {
+        let mut begun = match self.containers.get_mut(parent).ok_or(NoMemory::Limit)?.partial_fork.take() {
             Some(begun) => begun,
-            None => Begun { child: self.make_empty_child(parent, cpu)?, regions: 0, pages: 0 },
+            None => PartialFork { child: self.make_empty_child(parent, cpu)?, regions: 0, pages: 0 },
         };
         let copied = self.copy_regions(parent, &mut begun, budget);
         let copied = copied.and_then(|()| self.share_pages(parent, cpu, &mut begun, budget));
@@ -62,26 +64,26 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             return Ok(Some(begun.child));
         }
         if let Some(container) = self.containers.get_mut(parent) {
-            container.begun = Some(begun);
+            container.partial_fork = Some(begun);
             let others = container.active.without(cpu);
             self.vacate(others);
         }
         Ok(None)
     }
 
-    /// Whether a fork has begun to make a child of a container, and is to go on.
+    /// Whether a fork of a container is incomplete.
     pub fn is_forking(&self, id: ContainerId) -> bool {
-        self.containers.get(id).is_some_and(|container| container.begun.is_some())
+        self.containers.get(id).is_some_and(|container| container.partial_fork.is_some())
     }
 
-    /// Gives up a fork that has begun, if there is one.
+    /// Gives up an incomplete fork, if there is one.
     pub fn abandon_fork(&mut self, parent: ContainerId) {
-        let begun = self.containers.get_mut(parent).and_then(|container| container.begun.take());
-        // No CPU runs it.
+        let begun = self.containers.get_mut(parent).and_then(|container| container.partial_fork.take());
+        // No CPU runs the child, so any number will do.
         begun.into_iter().for_each(|begun| self.destroy_container(begun.child, Cpu(0)));
     }
 
-    /// A container with nothing in it yet, of the same kind as its parent.
+    /// Makes an empty container of its parent's kind.
     fn make_empty_child(&mut self, parent: ContainerId, cpu: Cpu) -> Result<ContainerId, NoMemory> {
         let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
         let (heap, mappings_end, growth) = (container.heap, container.mappings_end, container.growth);
@@ -95,8 +97,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(child)
     }
 
-    /// Gives a child its parent's regions, but for those that are kept from it.
-    fn copy_regions(&mut self, parent: ContainerId, begun: &mut Begun, budget: &mut Budget) -> Result<(), NoMemory> {
+    /// Copies the parent's regions to the child, except those that a child does not get.
+    fn copy_regions(
+        &mut self,
+        parent: ContainerId,
+        begun: &mut PartialFork,
+        budget: &mut Budget,
+    ) -> Result<(), NoMemory> {
         if begun.regions == USER_END {
             return Ok(());
         }
@@ -105,7 +112,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             if budget.is_spent() {
                 return Ok(());
             }
-            // There may be many regions, and they take some of the kernel's heap.
+            // There may be many regions, and they take memory of the kernel's heap.
             self.leave_reserve(0)?;
             let inherited = || run.iter().filter(|region| !region.traits.contains(Traits::NOT_FORKED));
             inherited().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
@@ -123,12 +130,12 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
-    /// Enters the pages of `parent` in the tables of its child, read-only in both.
+    /// Enters the parent's pages in the tables of the child, read-only in both.
     fn share_pages(
         &mut self,
         parent: ContainerId,
         cpu: Cpu,
-        begun: &mut Begun,
+        begun: &mut PartialFork,
         budget: &mut Budget,
     ) -> Result<(), NoMemory> {
         if begun.regions < USER_END {
@@ -140,7 +147,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             // The parent may have left the window since the child was begun.
             self.leave_window(begun.child, cpu)?;
         }
-        // None of the tables that it needs must be missing half-way.
+        // All tables that it needs must be available, so that the fork does not fail half-way.
         let there_are = self.containers.get(begun.child).map_or(0, |child| child.tables);
         let tables = needed.tables.saturating_sub(needed.directories.saturating_sub(1) + there_are);
         if self.physical.free_frames() < KERNEL_RESERVE + tables as usize {
@@ -155,7 +162,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
-    /// Enters pages of a range in the child's tables until the budget is spent; returns how far it has come.
+    /// Enters pages of a range in the child's tables until the budget is spent; returns the address that it has
+    /// reached.
     fn share_range(
         &mut self,
         parent: ContainerId,
@@ -180,8 +188,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 }
 
-/// The next range whose pages a child shares with its parent, from an address on, and where to go on after that: regions
-/// that are not the child's, or that are new in it, lie between. Tells also how many regions have been looked at.
+/// The next range, beginning at `from`, whose pages a child shares with its parent, and the address at which to
+/// continue: between the two lie regions that the child does not get, or gets empty. The third value is the number of
+/// regions that were looked at.
 fn next_to_share(regions: &Regions, from: u64) -> (Range<u64>, u64, u64) {
     for (looks, region) in (1..).zip(regions.runs_from(from).flatten()) {
         if region.traits.intersects(Traits::NOT_FORKED | Traits::WIPED_BY_FORK) {

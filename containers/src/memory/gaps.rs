@@ -1,12 +1,14 @@
-//! Where an address space has room.
+//! The search for free address space.
 //!
-//! A *gap* is what is free before a region. The gaps in a run are looked at in turn. As soon as there are several runs,
-//! a bound is kept for each: no gap in it is larger. A change can only raise it, at once, by what is beside the region
-//! that has changed. A search goes to the last run whose bound is large enough; if there is no room all the same, it
-//! puts the bound right and goes on. Each bound that is wrong was left so by a region that has been inserted, so this is
-//! one run more to look at for each of those, at most, however many runs there are.
+//! A *gap* is the free range before a region. A search within one run of regions looks at its gaps in turn. As soon as
+//! there are several runs, an upper bound of the gaps in each run is kept. A change raises the bound at once, by the
+//! gaps beside the region that has changed; it never lowers it. A search goes to the last run whose bound is large
+//! enough. If there is no room in that run after all, it corrects the bound and goes on. Each wrong bound was left by a
+//! region that has been inserted, so on average a search visits at most one needless run per insertion, however many
+//! runs there are. For example, after `mmap` has filled the only gap of a run, the next search visits that run once
+//! more, in vain, and lowers its bound.
 
-use crate::memory::largest::Largest;
+use crate::memory::max_tree::MaxTree;
 use crate::memory::region::{Place, Regions};
 use core::ops::Range;
 
@@ -47,16 +49,16 @@ impl Regions {
         (top.saturating_sub(end) >= length).then(|| top - length)
     }
 
-    /// Where the region before a place ends.
+    /// The end of the region before a place.
     fn end_before(&self, place: Place) -> u64 {
         self.before(place).and_then(|before| self.get(before)).map_or(0, |region| region.end)
     }
 
-    /// What is free before or behind a region has changed.
+    /// Updates the bounds after a change to the free ranges beside a region.
     #[inline]
     pub(crate) fn note(&mut self, place: Place) {
         if !self.bounds.is_empty() {
-            let place = self.settled(place);
+            let place = self.normalized(place);
             [place, self.after(place)].into_iter().for_each(|place| self.note_gap(place));
         }
     }
@@ -67,7 +69,7 @@ impl Regions {
         }
     }
 
-    /// Makes the bound of a run its largest gap.
+    /// Sets the bound of a run to its largest gap.
     fn put_bound_right(&mut self, run: usize) {
         let Some(regions) = self.runs.get(run).filter(|_| !self.bounds.is_empty()) else { return };
         let mut end = self.end_before(Place { run, index: 0 });
@@ -75,7 +77,7 @@ impl Regions {
         self.bounds.set(run, gaps.max().unwrap_or(0));
     }
 
-    /// A run has been added; nothing is known of its gaps.
+    /// Enters a bound for a new run, of whose gaps nothing is known.
     #[cold]
     pub(crate) fn run_added(&mut self, run: usize) {
         match self.runs.len() {
@@ -85,11 +87,11 @@ impl Regions {
         }
     }
 
-    /// A run has been removed. Its regions, if there were any, have become part of the run before it.
+    /// Drops the bound of a removed run. Its regions, if there were any, have become part of the run before it.
     #[cold]
     pub(crate) fn run_removed(&mut self, run: usize) {
         match self.runs.len() {
-            0 | 1 => self.bounds = Largest::default(),
+            0 | 1 => self.bounds = MaxTree::default(),
             runs => {
                 self.bounds.remove(run);
                 (run.saturating_sub(1)..runs.min(run + 1)).for_each(|run| self.bounds.set(run, u64::MAX));

@@ -1,14 +1,16 @@
-//! Changing regions: map, unmap, protect, move.
+//! Changing regions: map, unmap, protect, move. For example, `munmap` of a page on CPU 0 while CPU 1 runs another
+//! thread of the container: CPU 0 makes the entry not present, CPU 1 invalidates its translation, and only then is the
+//! frame released.
 //!
-//! What takes pages away works in three steps that also hold with several CPUs: the entries are made
-//! not-present but keep naming their frames and tables, the CPUs that run the container forget their
-//! translations, and only then are the frames released. Taking a right away interrupts those CPUs too;
-//! granting one interrupts nobody, for a translation that is too narrow ends in a spurious fault.
+//! Taking pages away works in three steps, on any number of CPUs: the entries become not-present but keep naming their
+//! frames and tables ([`retired`]), the CPUs that run the container forget their translations (a TLB shootdown), and
+//! only then are the frames released. Taking a right away needs a shootdown too. Granting one needs none, because a
+//! translation that grants too little ends in a spurious fault.
 
 use crate::budget::Budget;
 use crate::frames::PAGE_SIZE;
 use crate::memory::container::ContainerId;
-use crate::memory::directory::{self, COST_OF_A_CHANGE, Root, USER_END, parked};
+use crate::memory::directory::{self, COST_OF_A_CHANGE, Root, USER_END, retired};
 use crate::memory::fault::flags;
 use crate::memory::object::ObjectId;
 use crate::memory::physical::{PhysicalMemory, Translation};
@@ -18,12 +20,12 @@ use core::ops::Range;
 use cpulocal::Cpu;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
-/// Instructions that it takes to take a region away, or to change one, roughly.
+/// Estimated instructions for removing or changing a region.
 const COST_OF_A_REGION: u64 = 1_300;
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Adds a region, over whatever was in its range before. The region takes over one reference to
-    /// its object; it is given back if the call fails.
+    /// Adds a region in place of whatever was in its range. The region takes over a reference to its object, which is
+    /// dropped if the call fails.
     pub fn map(&mut self, id: ContainerId, region: Region) -> Result<(), NoMemory> {
         let result = match self.has_room_over(id, region.start..region.end) {
             true => self.unmap(id, region.start..region.end).and_then(|()| self.put(id, region)),
@@ -35,7 +37,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         result
     }
 
-    /// Whether a region can still be added, over what is there now: asked before that is gone.
+    /// Whether a region can still be added in place of what is in the range: asked before that is removed.
     pub fn has_room_over(&self, id: ContainerId, range: Range<u64>) -> bool {
         self.containers.get(id).is_some_and(|container| {
             let room = MAX_REGIONS.saturating_sub(container.regions.len());
@@ -53,20 +55,21 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         result
     }
 
-    /// Takes the regions in a range away, and their pages.
+    /// Removes the regions in a range, and their pages.
     pub fn unmap(&mut self, id: ContainerId, range: Range<u64>) -> Result<(), NoMemory> {
         self.unmap_some(id, range, &mut Budget::unlimited()).map(drop)
     }
 
-    /// Takes regions in a range and their pages away until the budget is spent; returns whether the whole range is done.
-    /// If not, the caller asks for the same range again, and keeps other changes of the regions out until then.
+    /// Removes regions in a range and their pages until the budget is spent; returns whether the whole range is done.
+    /// If not, the caller repeats the call with the range unchanged, and keeps other changes of the regions out until
+    /// then.
     pub fn unmap_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> Result<bool, NoMemory> {
         let regions = &self.containers.get(id).ok_or(NoMemory::Limit)?.regions;
-        // Nor is there a page where there is no region.
+        // Where there is no region, there is no page.
         let Some(first) = regions.at(range.start).copied().or_else(|| regions.first(range.clone())) else {
             return Ok(true);
         };
-        // A region that is split in two makes one more. No further cut can fail.
+        // Splitting a region in two makes one more. No later cut can fail.
         if first.start < range.start && range.end < first.end && regions.len() >= MAX_REGIONS {
             return Err(NoMemory::Limit);
         }
@@ -87,8 +90,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(true)
     }
 
-    /// Cuts the first part in `range` out of the container's regions, references counted, so that `more`
-    /// regions find room afterwards.
+    /// Cuts the first part in `range` out of the container's regions, with its references, such that `more` regions can
+    /// be inserted afterwards.
     fn cut(&mut self, id: ContainerId, range: Range<u64>, more: usize) -> Result<Option<Region>, NoMemory> {
         let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
         let Some((part, rests)) = container.regions.cut(range, more)? else { return Ok(None) };
@@ -96,19 +99,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(Some(part))
     }
 
-    /// Counts the references that the rests of a region have of the object that a part of it was backed by.
+    /// Adds a reference to the object of a part for each rest of the region that the part was cut from.
     fn share_with_rests(&mut self, part: &Region, rests: u32) {
         if let Some(object) = part.backing.object() {
             (0..rests).for_each(|_| self.share_object(object));
         }
     }
 
-    /// Puts a part that was cut out back in, changed.
+    /// Inserts a part that was cut out and changed.
     fn put(&mut self, id: ContainerId, part: Region) -> Result<(), NoMemory> {
         Ok(self.containers.get_mut(id).ok_or(NoMemory::Limit)?.regions.insert(part)?)
     }
 
-    /// Drops the pages of a range and keeps its regions: what is touched again is new (`madvise`).
+    /// Drops the pages of a range and keeps its regions: the next access finds new pages (`madvise`).
     pub fn discard(&mut self, id: ContainerId, range: Range<u64>) {
         self.discard_some(id, range, &mut Budget::unlimited());
     }
@@ -117,13 +120,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     pub fn discard_some(&mut self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> bool {
         let Some((root, range)) = self.reach(id, range) else { return true };
         let mut reached = range.start;
-        if directory::park(&mut self.physical, root, range.clone(), budget, &mut reached) {
+        if directory::retire(&mut self.physical, root, range.clone(), budget, &mut reached) {
             self.forget(id, range.start..reached);
         }
         if range.start < reached {
-            let (pages, tables) = directory::release_parked(&mut self.physical, root, range.start..reached);
+            let (pages, tables) = directory::release_retired(&mut self.physical, root, range.start..reached);
             if let Some(container) = self.containers.get_mut(id) {
-                container.walked.forget();
+                container.table_cache.forget();
                 container.pages -= pages + tables;
                 container.tables -= tables;
             }
@@ -131,8 +134,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         reached == range.end
     }
 
-    /// Drops the pages of an object beyond `size` wherever it is mapped, private copies too: who touches them
-    /// again gets what that is worth then. Programs' segments keep theirs.
+    /// Drops the pages of an object beyond `size` wherever it is mapped, private copies too: the next access finds what
+    /// the object has there then. Programs' segments keep theirs.
     pub(crate) fn discard_beyond(&mut self, object: ObjectId, size: u64) {
         let end = size.next_multiple_of(PAGE_SIZE as u64);
         for index in 0..self.containers.slots() {
@@ -156,7 +159,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.change(id, range, |region| Region { rights, ..region })
     }
 
-    /// Gives the regions of a range, as far as they lie in it, the rights and traits that `change` says.
+    /// Gives the parts of regions that lie in a range the rights and traits that `change` returns.
     pub fn change(
         &mut self,
         id: ContainerId,
@@ -177,13 +180,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
-    /// The end of as much of a range, from its start on, as the budget allows to be changed: regions, and pages in them.
+    /// The end of the part of a range, from its start on, that the budget allows to be changed: regions, and pages in
+    /// them.
     pub fn affordable(&self, id: ContainerId, range: Range<u64>, budget: &mut Budget) -> u64 {
         let Some(container) = self.containers.get(id) else { return range.end };
         let pages = (range.end - range.start) / PAGE_SIZE as u64;
         let most = COST_OF_A_CHANGE * pages + COST_OF_A_REGION * pages.min(container.regions.len() as u64);
         if most <= budget.left() {
-            // However much of the range is there.
+            // This is enough for all that can be in the range.
             budget.spend(most);
             return range.end;
         }
@@ -196,14 +200,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             budget.spend(COST_OF_A_REGION);
         }
         let Some((root, part)) = self.reach(id, range.start..end) else { return end };
-        // Each visit gets on.
+        // Each visit makes progress.
         let budget = if budget.is_spent() { &mut Budget::of(1) } else { budget };
         let reached = directory::affordable(&self.physical, root, part.clone(), budget);
         if reached == part.end { end } else { reached }
     }
 
-    /// Where a walk through `range` starts, and the part of it that the container's tables reach; `None` if there
-    /// is nothing.
+    /// The root of a page-table walk through `range`, and the part of the range that the container's tables reach;
+    /// `None` if there is nothing.
     pub(crate) fn reach(&self, id: ContainerId, range: Range<u64>) -> Option<(Root, Range<u64>)> {
         let (root, range) = self.containers.get(id)?.reach(range)?;
         Some((directory::lowest(&self.physical, root, &range)?, range))
@@ -216,28 +220,28 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             let before = entry.flags();
             if rights.is_empty() {
                 lost |= before.contains(Flags::PRESENT);
-                return parked(&entry);
+                return retired(&entry);
             }
-            // A write right is given back by the next fault, which knows whether to copy.
+            // The next fault gives a write right back, as it knows whether to copy.
             let now = flags(rights, before);
             lost |= before.contains(Flags::PRESENT) && takes_away(before, now);
             entry.set_flags(now);
             entry
         });
-        // A translation that grants too little is put right by a fault; one that grants too much is not.
+        // A fault corrects a translation that grants too little, but nothing corrects one that grants too much.
         if lost {
             self.forget(id, range);
         }
     }
 
-    /// Moves the pages and regions of `from` to as long a free range at `to`. The container leaves the
-    /// window for that: one page table alone cannot take pages from elsewhere.
+    /// Moves the pages and regions of `from` to a free range of equal length at `to`. The container leaves the window
+    /// for that: one page table alone cannot take pages from elsewhere.
     pub fn relocate(&mut self, id: ContainerId, cpu: Cpu, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
         self.leave_window(id, cpu)?;
         let length = from.end - from.start;
         let tables: u64 = (2..=4).map(|level| length / directory::span(level) + 2).sum();
         let pages = self.containers.get(id).map_or(0, |container| container.pages);
-        // Tables for as many of the pages as there are, at most: nothing fails half-way then.
+        // Tables for at most all of the pages, so that nothing fails half-way.
         if (self.physical.free_frames() as u64) < tables.min(3 * u64::from(pages)) + KERNEL_RESERVE as u64 / 2 {
             return Err(NoMemory::Frames);
         }
@@ -257,14 +261,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             self.forget(id, from);
         }
         if let Some(container) = self.containers.get_mut(id) {
-            container.walked.forget();
+            container.table_cache.forget();
             container.pages += made;
             container.tables += made;
         }
     }
 }
 
-/// Whether a translation made from the flags `before` grants what those of `now` do not.
+/// Whether a translation with the flags `before` grants what the flags `now` do not.
 fn takes_away(before: Flags, now: Flags) -> bool {
     before.contains(Flags::WRITABLE) && !now.contains(Flags::WRITABLE)
         || !before.contains(Flags::NO_EXECUTE) && now.contains(Flags::NO_EXECUTE)

@@ -1,43 +1,44 @@
 //! The memory subsystem: frames, memory objects and containers in one owner.
 //!
-//! [`Memory`] makes and destroys containers and puts them before a CPU; [`crate::memory::fault`] delivers
-//! pages, [`crate::memory::mapping`] changes regions, [`crate::memory::user`] reaches user memory. It is generic over
-//! the machine, so all of it runs on the host.
+//! [`Memory`] makes and destroys containers and activates them on a CPU; [`crate::memory::fault`] delivers pages,
+//! [`crate::memory::mapping`] changes regions, [`crate::memory::user`] reaches user memory. For example, a context
+//! switch on CPU 1 calls [`Memory::activate`], which loads the page directory that CPU 1 has for the thread's
+//! container. The subsystem is generic over the machine, so all of it runs on the host.
 
 pub mod container;
 pub mod directory;
 pub mod fault;
 pub mod fork;
 mod gaps;
-mod largest;
 pub mod mapping;
+mod max_tree;
 pub mod object;
 pub mod physical;
+pub mod reclaim;
 pub mod region;
 pub mod teardown;
 pub mod user;
-pub mod weight;
 
 use self::directory::{Root, TABLE, WINDOW, slot};
 use crate::arena::{Arena, Full};
 use crate::budget::Budget;
 use crate::frames::Frame;
-use crate::memory::container::{Container, ContainerId, Growth, PageDirectory, Usage, Walked};
+use crate::memory::container::{Container, ContainerId, Growth, PageDirectory, TableCache, Usage};
 use crate::memory::object::{Account, Object};
 use crate::memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::memory::region::Regions;
-use crate::memory::teardown::Remains;
+use crate::memory::teardown::TeardownQueue;
 use alloc::vec::Vec;
 use core::ops::Range;
 use cpulocal::{Cpu, CpuSet};
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 
-/// Frames that user pages leave to the kernel: page tables and control blocks can still be made
-/// when programs have eaten the rest.
+/// Frames that user pages leave to the kernel, so that page tables and control blocks can still be made when programs
+/// have used up the rest.
 pub const KERNEL_RESERVE: usize = 128;
 
-/// Most containers and memory objects at once.
+/// The greatest numbers of containers and memory objects.
 const MAX_CONTAINERS: u32 = 16_384;
 const MAX_OBJECTS: u32 = 131_072;
 
@@ -46,21 +47,21 @@ const MAX_OBJECTS: u32 = 131_072;
 pub struct GlobalDirectory {
     /// The page directory.
     pub pml4: Frame,
-    /// The third-level table whose entry for the window is changed at a switch.
+    /// The third-level table whose entry for the window is changed at a context switch.
     pub window_directory: Frame,
 }
 
-/// What a CPU has before it.
+/// The address space of a CPU: the container that is active there, and how.
 ///
-/// **Invariant:** while a CPU runs on its global directory, the window in it is that of `container`, or
-/// empty. So a CPU that is not in a container's `active` set knows no way to its pages.
+/// **Invariant:** while a CPU runs on its global directory, the window in it is that of `container`, or empty. So a CPU
+/// that is not in a container's `active` set cannot reach the container's pages.
 pub(crate) struct CpuSpace {
     pub(crate) global: GlobalDirectory,
     /// The page directory that it runs on.
     loaded: Frame,
     /// The window's page table that the global directory points at.
     window: Option<Frame>,
-    /// Whose page directory (or window) is loaded.
+    /// The container whose page directory (or window) is loaded.
     container: Option<ContainerId>,
 }
 
@@ -69,7 +70,7 @@ impl CpuSpace {
         CpuSpace { global, loaded: global.pml4, window: None, container: None }
     }
 
-    /// Points the window of its global directory at a page table, or at nothing.
+    /// Points the window of the CPU's global directory at a page table, or at nothing.
     #[inline]
     fn set_window(&mut self, physical: &mut impl PhysicalMemory, window: Option<Frame>) {
         self.window = window;
@@ -80,7 +81,7 @@ impl CpuSpace {
         }
     }
 
-    /// Whether it runs that container in its global directory.
+    /// Whether the CPU runs this container in its global directory.
     pub(crate) fn runs_in_window(&self, id: ContainerId) -> bool {
         self.container == Some(id) && self.loaded == self.global.pml4
     }
@@ -93,28 +94,27 @@ pub struct Counts {
     pub containers_made: u64,
     /// Container page directories made.
     pub directories_made: u64,
-    /// Container page directories there are.
+    /// Container page directories that exist.
     pub directories_live: u64,
-    /// Times that the window's entry of a global directory was pointed elsewhere.
+    /// How often the window's entry of a global directory was changed.
     pub window_switches: u64,
     /// Page faults that delivered or copied a page.
     pub faults_resolved: u64,
-    /// CPUs' copies of container page directories made.
+    /// Copies of container page directories made for a CPU.
     pub copies_made: u64,
-    /// Copies there are.
+    /// Such copies that exist.
     pub copies_live: u64,
-    /// Page faults for which an entry of the container's page directory had to be brought into what the
-    /// CPU has of it, and nothing else.
+    /// Page faults that only had to bring an entry of the container's page directory into the CPU's copy of it.
     pub spurious_directory: u64,
-    /// Page faults whose page was there with the rights needed: a stale TLB entry.
+    /// Page faults whose page was mapped with the rights needed: a stale TLB entry.
     pub spurious_tlb: u64,
-    /// Times that other CPUs were interrupted because rights or a container had been taken away.
+    /// How often CPUs were interrupted because rights or a container had been taken away.
     pub shootdowns: u64,
-    /// CPUs interrupted by these, in sum.
+    /// The sum of CPUs interrupted for that.
     pub shootdown_cpus: u64,
-    /// Pages copied because two had shared them.
+    /// Pages copied on write.
     pub pages_copied: u64,
-    /// What containers used when they ended, in sum: pages of programs, page tables, page directories.
+    /// Sums of what containers used when they ended: pages of programs, page tables, page directories.
     pub used_at_end: [u64; 3],
 }
 
@@ -127,20 +127,20 @@ pub struct Memory<P> {
     pub(crate) accounts: [Account; 3],
     pub(crate) containers: Arena<Container>,
     pub(crate) cpus: Vec<CpuSpace>,
-    /// Frames that are kept for small containers, [`KERNEL_RESERVE`] among them.
+    /// Frames that are reserved for small containers; [`KERNEL_RESERVE`] of them for the kernel.
     pub(crate) reserve: usize,
-    /// What is gone and not taken apart yet.
-    pub(crate) remains: Remains,
+    /// Containers and objects that are still to be torn down.
+    pub(crate) teardown: TeardownQueue,
     /// Statistics.
     pub counts: Counts,
 }
 
-/// Why a container or a mapping could not be made.
+/// The reason why a container or a mapping could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoMemory {
-    /// No frames.
+    /// No frame is left.
     Frames,
-    /// A limit on the number of containers, objects or regions.
+    /// The number of containers, objects or regions has reached its limit.
     Limit,
 }
 
@@ -161,8 +161,7 @@ impl From<region::TooMany> for NoMemory {
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Takes the machine's memory over; `globals` are the global page directories of the CPUs that are up,
-    /// by number.
+    /// Takes over the machine's memory; `globals` are the global page directories of the CPUs that are up, by number.
     pub fn new(physical: P, globals: impl IntoIterator<Item = GlobalDirectory>) -> Memory<P> {
         Memory {
             physical,
@@ -171,41 +170,42 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             containers: Arena::new(MAX_CONTAINERS),
             cpus: globals.into_iter().map(CpuSpace::new).collect(),
             reserve: KERNEL_RESERVE,
-            remains: Remains::default(),
+            teardown: TeardownQueue::default(),
             counts: Counts::default(),
         }
     }
 
-    /// One CPU more has come up, and runs on this global page directory. Allocates.
+    /// Adds a CPU, which runs on this global page directory. Allocates.
     pub fn add_cpu(&mut self, global: GlobalDirectory) {
         self.cpus.push(CpuSpace::new(global));
     }
 
-    /// CPUs that are up.
+    /// The number of CPUs that are up.
     pub fn cpu_count(&self) -> usize {
         self.cpus.len()
     }
 
-    /// Keeps so many frames for small containers, so that a machine whose memory is used up can still be looked
-    /// after: see [`Memory::leave_reserve`].
+    /// Reserves this number of frames for small containers, so that a user can still log in and look around when memory
+    /// is used up: see [`Memory::leave_reserve`].
     pub fn keep_reserve(&mut self, frames: usize) {
         self.reserve = frames.max(KERNEL_RESERVE);
     }
 
-    /// Frames that are free for anybody: those of the reserve are not.
+    /// Free frames outside of the reserve.
     pub fn available(&self) -> usize {
         self.physical.free_frames().saturating_sub(self.reserve)
     }
 
-    /// A zeroed frame for user data, for a container that has `holder` pages already.
+    /// Allocates a zeroed frame for user data, for a container that has `holder` pages already.
     pub(crate) fn allocate_user(&mut self, holder: u32) -> Result<Frame, OutOfFrames> {
         self.leave_reserve(holder)?;
         self.physical.allocate()
     }
 
-    /// Whether there is a frame for a container that has `holder` pages already. Of the reserve it gets one while
-    /// it has fewer pages than are free: so the less there is, the smaller must be who takes it. The last
-    /// [`KERNEL_RESERVE`] are the kernel's own. What is left of others is taken apart first.
+    /// Checks that a container with `holder` pages may take a frame. Outside of the reserve any may. A frame of the
+    /// reserve goes only to a container with fewer pages than there are free frames: the fewer are free, the smaller a
+    /// container must be. The last [`KERNEL_RESERVE`] are the kernel's own. Teardown work is done first if that frees
+    /// frames.
     pub(crate) fn leave_reserve(&mut self, holder: u32) -> Result<(), OutOfFrames> {
         if self.physical.free_frames() <= self.reserve {
             self.make_room(self.reserve + 1, &mut Budget::unlimited());
@@ -215,9 +215,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if enough && self.physical.has_room_for_bookkeeping() { Ok(()) } else { Err(OutOfFrames) }
     }
 
-    /// A container on two pages: the window's page table and the page at the window's top, the first
-    /// of its stack, writable. It promises `regions`, which it shares with others until it changes them, and refers to
-    /// their objects.
+    /// Makes a container of two frames: the window's page table and the writable page at the window's top, the first of
+    /// its stack. Its regions are `regions`, shared with their other owners until it changes them; it takes references
+    /// to their objects.
     pub fn make_container(&mut self, regions: &Regions) -> Result<ContainerId, NoMemory> {
         let stack = self.allocate_user(0)?;
         let (id, table) = self.make_window(regions.clone(), 1).inspect_err(|_| self.physical.release(stack))?;
@@ -227,8 +227,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(id)
     }
 
-    /// A container of the window's page table, which it returns, and so many pages, which the caller enters there. The
-    /// regions have their references already.
+    /// Makes a container with a page table for the window, which it returns too, and counts `pages`, which the caller
+    /// enters in the table. The regions have their references already.
     #[inline]
     pub(crate) fn make_window(&mut self, regions: Regions, pages: u32) -> Result<(ContainerId, Frame), NoMemory> {
         let table = self.allocate_user(0)?;
@@ -236,8 +236,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         made.map(|id| (id, table)).inspect_err(|_| self.physical.release(table))
     }
 
-    /// A container that has left the window before it began: for programs whose addresses are not
-    /// Jotun's to choose. The first CPU that runs it will own the directory, whichever made it.
+    /// Makes a container with a page directory from the start, for programs that choose addresses outside the window.
+    /// The first CPU that runs it will own the directory, whichever made it.
     pub fn make_container_with_directory(&mut self, cpu: Cpu) -> Result<ContainerId, NoMemory> {
         if self.physical.free_frames() <= KERNEL_RESERVE {
             return Err(NoMemory::Frames);
@@ -262,7 +262,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let container = Container {
             window,
             directory: None,
-            walked: Walked::default(),
+            table_cache: TableCache::default(),
             active: CpuSet::NONE,
             regions,
             pages,
@@ -273,18 +273,18 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             mappings_end: directory::USER_END,
             growth: Growth::default(),
             changed_by: None,
-            begun: None,
+            partial_fork: None,
             is_gone: false,
-            next_of_remains: None,
+            next_teardown: None,
         };
         let id = self.containers.insert(container)?;
         self.counts.containers_made += 1;
         Ok(id)
     }
 
-    /// Gives the container a page directory of its own, if it has none: papers/001 figure 4c. Called on
-    /// `cpu` when it touches something outside the window or gets a second thread. A CPU that runs the
-    /// container owns it from now on; else the first one that will.
+    /// Gives the container a page directory if it has none (papers/001 figure 4c). Called on `cpu` when it touches a
+    /// page outside the window or gets a second thread. A CPU that runs the container owns the directory from now on;
+    /// if there is none, the first one that will.
     pub fn leave_window(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
         match self.containers.get(id) {
             Some(container) if container.directory.is_none() => self.make_directory(id, cpu),
@@ -320,7 +320,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
-    /// Makes the two tables above the window's page table in a container page directory.
+    /// Makes the two tables above the window's page table in a container page directory; returns their number.
     fn link_window(&mut self, pml4: Frame, table: Frame) -> Result<u32, OutOfFrames> {
         let third = self.physical.allocate()?;
         directory::set(&mut self.physical, pml4, slot(WINDOW.start, 4), third, TABLE);
@@ -330,26 +330,26 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(2)
     }
 
-    /// The container of that name.
+    /// The container with this name.
     pub fn container(&self, id: ContainerId) -> Option<&Container> {
         self.containers.get(id)
     }
 
-    /// The container of that name, to be changed.
+    /// The container with this name, to be changed.
     pub fn container_mut(&mut self, id: ContainerId) -> Option<&mut Container> {
         self.containers.get_mut(id)
     }
 
-    /// Containers there are.
+    /// The number of containers.
     pub fn containers_live(&self) -> u32 {
         self.containers.live()
     }
 
-    /// Puts a container before this CPU, `cpu`: loads the page directory that the CPU has for it or, while
-    /// the container has none, points the window of the CPU's global directory at its page table.
+    /// Activates a container on this CPU, `cpu`: loads the page directory that the CPU has for it or, while the
+    /// container has none, points the window of the CPU's global directory at its page table.
     ///
-    /// A second CPU needs a frame for its copy, from the kernel's reserve. If there is none, the CPU keeps
-    /// what it had before it: the container's thread cannot run there, and the caller ends its process.
+    /// A second CPU needs a frame for its copy of the directory, from the kernel's reserve. If there is none, the CPU
+    /// keeps its old address space: the container's thread cannot run there, and the caller ends its process.
     #[inline]
     pub fn activate(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
         if self.cpus[usize::from(cpu.0)].container != Some(id) { self.switch(id, cpu) } else { Ok(()) }
@@ -374,8 +374,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(())
     }
 
-    /// Says of a CPU that it runs no container, on its global directory with an empty window; the CPU is
-    /// told by the caller.
+    /// Notes that a CPU runs no container, on its global directory with an empty window. The caller makes the CPU load
+    /// it.
     fn detach(&mut self, cpu: Cpu) {
         let space = &mut self.cpus[usize::from(cpu.0)];
         space.loaded = space.global.pml4;
@@ -385,23 +385,22 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// Puts no container before this CPU.
+    /// Takes this CPU off its container.
     fn deactivate(&mut self, cpu: Cpu) {
         self.detach(cpu);
         self.physical.load(self.cpus[usize::from(cpu.0)].global.pml4);
     }
 
-    /// This CPU has nothing to run. Beside others it puts no container before itself, so that nobody who
-    /// takes rights away has to wake it; alone it keeps what it has, and a thread that comes back finds
-    /// it there.
+    /// Called when this CPU becomes idle. If there are other CPUs, it leaves its container, so that a shootdown need
+    /// not wake it. A single CPU keeps the container, and a thread that comes back finds it active.
     pub fn rest(&mut self, cpu: Cpu) {
         if self.cpus.len() > 1 && self.cpus[usize::from(cpu.0)].container.is_some() {
             self.deactivate(cpu);
         }
     }
 
-    /// Takes other CPUs out of user mode and off the containers that they run: before threads that run
-    /// there are ended from here. What they run afterwards they have to activate anew.
+    /// Takes other CPUs out of user mode and off their containers, before this CPU ends threads that run there. They
+    /// must activate anew what they run afterwards.
     #[inline]
     pub fn vacate(&mut self, cpus: CpuSet) {
         if !cpus.is_empty() {
@@ -417,8 +416,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.counts.shootdown_cpus += u64::from(cpus.len());
     }
 
-    /// Makes the CPUs that run a container forget translations; returns when all have. Who takes rights
-    /// away works for the container on one of these, if there are any; the others are interrupted.
+    /// Makes the CPUs that run a container forget translations (a TLB shootdown); returns when all have. The caller
+    /// works for the container on one of them, if there are any; the rest are interrupted.
     pub(crate) fn forget(&mut self, id: ContainerId, range: Range<u64>) {
         let active = self.containers.get(id).map_or(CpuSet::NONE, |container| container.active);
         if active.is_empty() {
@@ -431,8 +430,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// Ends a container, from `cpu`: everything that it had mapped is released, and its tables and
-    /// directories, at once or later. A CPU that still runs it is taken off it.
+    /// Ends a container, on `cpu`: releases its pages, tables and directories, at once or later. A CPU that still runs
+    /// it is taken off it.
     pub fn destroy_container(&mut self, id: ContainerId, cpu: Cpu) {
         let Some(container) = self.containers.get(id) else { return };
         let (active, window) = (container.active, container.window);
@@ -440,7 +439,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if active.contains(cpu) {
             self.deactivate(cpu);
         }
-        // A global directory that its CPU does not run on may still lead to the window.
+        // The window of a global directory that its CPU does not run on may still point at the container.
         for space in self.cpus.iter_mut().filter(|space| window.is_some() && space.window == window) {
             space.set_window(&mut self.physical, None);
         }
@@ -462,8 +461,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 }
 
-/// The page directory on which a CPU, whose global one is `global`, runs a container, if that has left the window: the
-/// container's for its owner, for any other CPU a copy, made at its first visit.
+/// The page directory on which a CPU, whose global one is `global`, runs a container; `None` while the container is in
+/// the window. The owner uses the container's directory, any other CPU a copy, which is made at its first visit.
 #[inline]
 fn directory_on(
     container: &mut Container,

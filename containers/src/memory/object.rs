@@ -1,12 +1,12 @@
 //! Memory objects: pages with contents of their own, apart from any address space.
 //!
-//! The contents of a regular file are a memory object, and mapping the file maps the object's frames,
-//! so a program's text is in memory once however often it runs. Pages are made at the first write;
-//! one that was never written reads as zero.
+//! The contents of a regular file are a memory object, and mapping the file maps the object's frames: so a program's
+//! text is in memory once, however many processes run it. Pages are made at the first write; a page that was never
+//! written reads as zero. For example, a file of 1 GiB with one byte at its end has one page.
 //!
-//! Every object says what its pages are for ([`Purpose`]), and the pages of all objects of one purpose are counted
-//! in one [`Account`], here and nowhere else: where an object gets a page and where it loses one. So a file system
-//! that is full, or pipes that hold too much, leave the rest of memory to others.
+//! Every object has a [`Purpose`], and the pages of all objects of one purpose are counted in one [`Account`]: here and
+//! nowhere else, where an object gets a page and where it loses one. So a full file system, or pipes that hold too
+//! much, leave memory for the rest.
 
 use crate::arena::{Full, Id};
 use crate::budget::Budget;
@@ -19,19 +19,19 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::ops::Range;
 
-/// Frames that files and buffers leave to others: enough for a few programs, which may be those that remove files.
+/// Frames that files and buffers leave free: enough for a few programs, which may be those that remove files.
 const OBJECTS_RESERVE: usize = 4 * KERNEL_RESERVE;
 
-/// Pages that are looked up together: so many, on a multiple of their number.
+/// Pages that are looked up together: this number, aligned to a multiple of it.
 const CHUNK: usize = 32;
 
-/// The frames of some pages, as far as they were ever written.
+/// The frames of the pages of a chunk; `None` for a page that was never written.
 pub(crate) type Chunk = [Option<Frame>; CHUNK];
 
-/// So many chunks are few.
+/// An object with at most this number of chunks is torn down at once.
 const FEW_CHUNKS: usize = 16;
 
-/// The chunk of a page, and which of its pages it is.
+/// The chunk of a page, and the page's index in it.
 #[inline]
 fn place(page: u64) -> (u32, usize) {
     ((page / CHUNK as u64) as u32, (page % CHUNK as u64) as usize)
@@ -42,24 +42,24 @@ fn place(page: u64) -> (u32, usize) {
 pub enum Purpose {
     /// Bytes of a file.
     File,
-    /// Bytes that wait to be read: what is in a pipe, and the text of a file of `/proc`. The first page of such
-    /// an object is never refused for the bound on their pages, so that small messages always get through; there is a
-    /// bound on the objects instead.
+    /// Bytes that wait to be read: the contents of a pipe, or the text of a file of `/proc`. The first page of such an
+    /// object is never refused for the limit of their account, so that small messages always get through; the number of
+    /// the objects has a limit instead.
     Buffer,
-    /// Memory that processes share, which is theirs as their private pages are: there is no bound.
+    /// Memory that processes share. It counts as theirs, like their private pages, and has no limit of its own.
     Shared,
 }
 
-/// All objects of one purpose, and their pages.
+/// The account of all objects of one purpose and their pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// Pages that there are.
+    /// The number of pages.
     pub pages: usize,
-    /// Pages that there may be. There are more if the bound was set late; then none is added.
+    /// The limit of that number. If it was set when there were more, they stay, but no page is added.
     pub limit: usize,
-    /// Objects that there are.
+    /// The number of objects.
     pub objects: usize,
-    /// Objects that there may be, likewise.
+    /// The limit of that number, with the same effect.
     pub objects_limit: usize,
 }
 
@@ -67,16 +67,16 @@ impl Account {
     pub(crate) const UNBOUNDED: Account =
         Account { pages: 0, limit: usize::MAX, objects: 0, objects_limit: usize::MAX };
 
-    /// How many pages may be added.
+    /// The number of pages that may be added.
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.pages)
     }
 }
 
-/// Why an object gets no page.
+/// The reason why an object gets no page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoPage {
-    /// The objects of its purpose have as many as they may.
+    /// The account of its purpose is full.
     Full,
     /// No frame is left for it.
     Frames,
@@ -88,24 +88,25 @@ impl From<OutOfFrames> for NoPage {
     }
 }
 
-/// Pages by number, a size in bytes, and how many files and regions refer to it.
+/// A memory object: pages by number, a size in bytes, and the number of files and regions that refer to it.
 pub struct Object {
     purpose: Purpose,
     chunks: BTreeMap<u32, Box<Chunk>>,
-    /// Pages in its account.
+    /// The number of its pages that are in its account.
     pages: usize,
     size: u64,
     references: u32,
-    /// It has been mapped so that it can be written, and may be still.
+    /// Whether it may be mapped so that stores go to it: set by such a mapping, and corrected by the next search that
+    /// finds none.
     may_be_written: bool,
-    /// Containers that run it.
+    /// The number of containers that run it as their program.
     runs: u32,
-    /// The next object that is being taken apart.
-    pub(crate) next_of_remains: Option<ObjectId>,
+    /// The next object in the teardown queue.
+    pub(crate) next_teardown: Option<ObjectId>,
 }
 
 impl Object {
-    /// One without pages.
+    /// An object without pages.
     fn new(purpose: Purpose, references: u32) -> Object {
         Object {
             purpose,
@@ -115,16 +116,16 @@ impl Object {
             references,
             may_be_written: false,
             runs: 0,
-            next_of_remains: None,
+            next_teardown: None,
         }
     }
 
-    /// Whether its pages may all be released in one visit.
+    /// Whether all its pages can be released in one visit.
     pub(crate) fn is_small(&self) -> bool {
         self.chunks.len() <= FEW_CHUNKS
     }
 
-    /// Takes some of its pages out of it.
+    /// Removes one chunk of its pages.
     pub(crate) fn take_chunk(&mut self) -> Option<Box<Chunk>> {
         self.chunks.pop_first().map(|(_, chunk)| chunk)
     }
@@ -136,7 +137,7 @@ impl Object {
         self.chunks.get(&chunk)?[index]
     }
 
-    /// The frames of a page and of those that follow it, up to the end of their chunk.
+    /// The frames of a page and of the following ones, up to the end of their chunk.
     #[inline]
     pub(crate) fn pages(&self, from: u64) -> &[Option<Frame>] {
         const NONE: &Chunk = &[None; CHUNK];
@@ -149,7 +150,7 @@ impl Object {
         self.purpose
     }
 
-    /// The frames of all pages that there are.
+    /// The frames of all its pages.
     fn frames(&self) -> impl Iterator<Item = Frame> {
         self.chunks.values().flat_map(|chunk| chunk.iter().flatten()).copied()
     }
@@ -158,12 +159,12 @@ impl Object {
 /// Names an [`Object`].
 pub type ObjectId = Id<Object>;
 
-/// Largest object, in bytes: what 32 bits of page numbers reach.
+/// The size of the largest object, in bytes: what 32 bits of page numbers reach.
 pub const MAX_OBJECT: u64 = 1 << 44;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Instructions that it takes to make a page, roughly.
+/// Estimated instructions for making a page.
 const COST_OF_A_PAGE: u64 = 800;
 
 /// The piece of a page that a transfer of `length` bytes at `position` begins with: page number,
@@ -174,7 +175,7 @@ pub(crate) fn piece(position: u64, length: usize) -> (u64, usize, usize) {
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// A new object without pages, with one reference.
+    /// Makes an object without pages, with one reference.
     pub fn make_object(&mut self, purpose: Purpose) -> Result<ObjectId, Full> {
         let account = &mut self.accounts[purpose as usize];
         if account.objects >= account.objects_limit {
@@ -185,38 +186,38 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(id)
     }
 
-    /// The pages of all objects of a purpose.
+    /// The account of a purpose.
     pub fn account(&self, purpose: Purpose) -> Account {
         self.accounts[purpose as usize]
     }
 
-    /// Bounds the pages of all objects of a purpose. Those that there are stay.
+    /// Limits the pages of all objects of a purpose. Existing pages stay.
     pub fn limit_pages(&mut self, purpose: Purpose, limit: usize) {
         self.accounts[purpose as usize].limit = limit;
     }
 
-    /// Bounds the number of objects of a purpose.
+    /// Limits the number of objects of a purpose.
     pub fn limit_objects(&mut self, purpose: Purpose, limit: usize) {
         self.accounts[purpose as usize].objects_limit = limit;
     }
 
-    /// How many pages an object has, and how many files and regions refer to it; none if there is no such object.
+    /// The numbers of an object's pages and references; 0 if there is no such object.
     pub fn object_usage(&self, id: ObjectId) -> (usize, u32) {
         self.objects.get(id).map_or((0, 0), |object| (object.frames().count(), object.references))
     }
 
-    /// Objects there are.
+    /// The number of objects.
     pub fn objects_live(&self) -> u32 {
         self.objects.live()
     }
 
-    /// Whether it is the program of any container.
+    /// Whether a container runs the object as its program.
     #[inline]
     pub fn is_program(&self, id: ObjectId) -> bool {
         self.objects.get(id).is_some_and(|object| object.runs > 0)
     }
 
-    /// Says which program a container runs: until its end, whatever becomes of the program's regions.
+    /// Sets the program that a container runs: until its end, whatever happens to the program's regions.
     pub fn set_program(&mut self, id: ContainerId, program: Option<ObjectId>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let before = core::mem::replace(&mut container.program, program);
@@ -228,16 +229,16 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// Whether any container has such a region.
+    /// Whether any container has a region for which `such` is true.
     fn is_anywhere(&self, such: impl Fn(&Region) -> bool) -> bool {
         let has = |container: &Container| !container.is_gone && container.regions.iter().any(&such);
         self.containers.ids().filter_map(|id| self.containers.get(id)).any(has)
     }
 
-    /// Whether any container has it mapped so that stores go to it, or may do so later.
+    /// Whether any container has the object mapped so that stores go to it, or may do so later.
     #[inline]
     pub fn is_written(&mut self, id: ObjectId) -> bool {
-        // Mostly nobody ever had.
+        // Most objects were never mapped like this.
         self.objects.get(id).is_some_and(|object| object.may_be_written) && self.is_mapped_to_be_written(id)
     }
 
@@ -251,27 +252,27 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         there
     }
 
-    /// One reference more, of a region through which it can be written.
+    /// Adds a reference for a region through which the object can be written.
     pub fn share_to_be_written(&mut self, id: ObjectId) {
         self.share_object(id);
         self.objects.get_mut(id).into_iter().for_each(|object| object.may_be_written = true);
     }
 
-    /// One reference more.
+    /// Adds a reference.
     pub fn share_object(&mut self, id: ObjectId) {
         if let Some(object) = self.objects.get_mut(id) {
             object.references += 1;
         }
     }
 
-    /// One reference less; with the last one its frames are released, at once or later.
+    /// Drops a reference; the last one releases the object's frames, at once or later.
     pub fn release_object(&mut self, id: ObjectId) {
         if self.lose_reference(id) {
             self.discard_object(id);
         }
     }
 
-    /// Counts one reference less. Whether it was the last one: then the pages are in no account any more.
+    /// Drops a reference and returns whether it was the last one; then the pages are in no account any more.
     pub(crate) fn lose_reference(&mut self, id: ObjectId) -> bool {
         let Some(object) = self.objects.get_mut(id) else { return false };
         object.references -= 1;
@@ -283,13 +284,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         object.references == 0
     }
 
-    /// Its size in bytes, 0 if there is no such object.
+    /// The object's size in bytes, 0 if there is no such object.
     pub fn object_size(&self, id: ObjectId) -> u64 {
         self.objects.get(id).map_or(0, |object| object.size)
     }
 
-    /// Makes it longer or shorter; what lies beyond the new end is zero if it grows again, and gone from where
-    /// it is mapped.
+    /// Makes the object longer or shorter. Bytes beyond the new end disappear from mappings, and are zero if the object
+    /// grows again.
     pub fn resize_object(&mut self, id: ObjectId, size: u64) {
         let Some(object) = self.objects.get(id) else { return };
         if size < object.size && object.references > 1 {
@@ -317,7 +318,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.discard_pages(beyond, purpose);
     }
 
-    /// Pages that have been an object's, and are in no account any more: what is taken apart later is an object of its own.
+    /// Tears down pages that were an object's and are in no account any more: those that remain for later become an
+    /// object of their own.
     fn discard_pages(&mut self, chunks: BTreeMap<u32, Box<Chunk>>, purpose: Purpose) {
         if chunks.is_empty() {
             return;
@@ -329,7 +331,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 }
                 self.discard_object(id);
             }
-            // As many objects as there may be: no time to put it off.
+            // There is no room for another object, so this cannot wait.
             Err(Full) => {
                 let frames = chunks.values().flat_map(|chunk| chunk.iter().flatten());
                 frames.for_each(|frame| self.physical.release(*frame));
@@ -342,8 +344,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.objects.get(id)?.page(page)
     }
 
-    /// The frame of a page, made if it was not there. A page of shared memory is made for a container that has
-    /// `holder` pages already.
+    /// The frame of a page, which is made if it is missing. A page of shared memory is made on behalf of a container
+    /// that has `holder` pages already.
     pub fn object_page_or_new(&mut self, id: ObjectId, page: u64, holder: u32) -> Result<Frame, NoPage> {
         match self.object_page(id, page) {
             Some(frame) => Ok(frame),
@@ -370,19 +372,19 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(frame)
     }
 
-    /// What a file or buffer counts as for [`Memory::leave_reserve`]: its pages; but to the last of the reserve it is a
-    /// stranger, however small, for there may be many.
+    /// The size by which [`Memory::leave_reserve`] judges a file or buffer: its pages. But it gets nothing from the
+    /// last part of the reserve, however small it is, because there may be many of them.
     fn object_as_holder(&self, id: ObjectId) -> u32 {
         match self.physical.free_frames() {
-            // That is enough for everybody.
+            // There is enough for all.
             free if free > self.reserve => 0,
             free if free > OBJECTS_RESERVE => self.object_usage(id).0 as u32,
             _ => u32::MAX,
         }
     }
 
-    /// Makes pages that hold a range of bytes, so that no write to it fails for want of one, until the budget is spent;
-    /// returns how far it has come. If there is no room for all of them, none is made.
+    /// Makes the pages that hold a range of bytes, so that no write to it fails for want of a page, until the budget is
+    /// spent; returns the position that it has reached. If there is no room for all of them, none is made.
     pub fn fill_object(&mut self, id: ObjectId, range: Range<u64>, budget: &mut Budget) -> Result<u64, NoPage> {
         let pages = range.start / PAGE..range.end.div_ceil(PAGE);
         if !self.has_room_for_pages(id, pages.clone())? {
@@ -398,7 +400,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(range.end)
     }
 
-    /// Whether its account has room for all pages of a range that are not there yet.
+    /// Whether the object's account has room for all pages of a range that are still missing.
     fn has_room_for_pages(&self, id: ObjectId, pages: Range<u64>) -> Result<bool, NoPage> {
         let object = self.objects.get(id).ok_or(NoPage::Frames)?;
         let room = self.account(object.purpose).room() as u64;
@@ -411,7 +413,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(pages.end - pages.start - there <= room)
     }
 
-    /// Reads from `position` on; returns how many bytes there were.
+    /// Reads from `position` on; returns the number of bytes read.
     pub fn read_object(&self, id: ObjectId, position: u64, to: &mut [u8]) -> usize {
         let left = self.object_size(id).saturating_sub(position);
         let wanted = (to.len() as u64).min(left) as usize;
@@ -428,7 +430,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         done
     }
 
-    /// Writes at `position`, growing the object if need be; returns how many bytes found room.
+    /// Writes at `position`, growing the object if need be; returns the number of bytes written.
     pub fn write_object(&mut self, id: ObjectId, position: u64, from: &[u8]) -> Result<usize, NoPage> {
         let mut done = 0;
         while done < from.len() {

@@ -1,15 +1,17 @@
-//! Regions: what an address space promises, page directories being what has been delivered so far.
+//! Regions: the ranges of an address space that a container may use. Page tables are filled from them, page by page,
+//! when the pages are touched. For example, `mmap` of a gigabyte adds one region and no page; the first access to each
+//! of its pages delivers that page.
 
 use crate::budget::Budget;
 use crate::frames::PAGE_SIZE;
-use crate::memory::largest::Largest;
+use crate::memory::max_tree::MaxTree;
 use crate::memory::object::ObjectId;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 bitflags::bitflags! {
-    /// What may be done with the pages of a region.
+    /// The accesses that a region grants.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Rights: u8 {
         /// Loads.
@@ -22,7 +24,7 @@ bitflags::bitflags! {
 }
 
 bitflags::bitflags! {
-    /// What holds for a region besides its rights, for as long as it is there.
+    /// Properties of a region besides its rights.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Traits: u8 {
         /// Stores can never be granted: the mapped file was not opened for writing.
@@ -31,25 +33,25 @@ bitflags::bitflags! {
         const NOT_FORKED = 2;
         /// A child of `fork` gets it empty (`MADV_WIPEONFORK`).
         const WIPED_BY_FORK = 4;
-        /// It grows downwards when the room below it is touched, as stacks do.
+        /// It grows downwards when an access touches the room below it, as stacks do.
         const GROWS = 8;
-        /// Its pages are to stay in memory, where they stay anyway (`mlock`).
+        /// Its pages must stay in memory, where they stay anyway (`mlock`).
         const LOCKED = 16;
     }
 }
 
-/// Where the first contents of a region's pages come from.
+/// The source of the first contents of a region's pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backing {
     /// Zeroes.
     Zero,
-    /// A memory object from `offset` bytes on; past the object's end there is nothing (SIGBUS).
+    /// A memory object from `offset` on; an access past the object's end fails (SIGBUS).
     Object {
         /// The object; the region holds a reference to it.
         object: ObjectId,
         /// Page-aligned offset of the region's first byte.
         offset: u64,
-        /// Writes go to the object itself and not to a copy of the page.
+        /// Whether stores go to the object itself and not to a copy of the page.
         shared: bool,
     },
     /// `length` bytes of a memory object, then zeroes: a segment of a program.
@@ -64,7 +66,7 @@ pub enum Backing {
 }
 
 impl Backing {
-    /// The object behind it.
+    /// The object behind the region, if there is one.
     pub fn object(self) -> Option<ObjectId> {
         match self {
             Backing::Zero => None,
@@ -91,20 +93,20 @@ pub struct Region {
     pub start: u64,
     /// First address after it, page-aligned.
     pub end: u64,
-    /// What may be done.
+    /// The accesses that it grants.
     pub rights: Rights,
-    /// Where contents come from.
+    /// The source of its pages' contents.
     pub backing: Backing,
-    /// What it is called in `/proc/self/maps`.
+    /// Its name in `/proc/self/maps`.
     pub label: Label,
-    /// What else holds for it.
+    /// Further properties.
     pub traits: Traits,
 }
 
-/// The purpose of a region, for people.
+/// The purpose of a region, for `/proc/self/maps`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Label {
-    /// Nothing in particular.
+    /// No particular purpose.
     None,
     /// The main thread's stack.
     Stack,
@@ -113,7 +115,7 @@ pub enum Label {
 }
 
 impl Region {
-    /// A region for no particular purpose.
+    /// A region without a particular purpose.
     pub fn new(range: Range<u64>, rights: Rights, backing: Backing) -> Region {
         let Range { start, end } = range;
         Region { start, end, rights, backing, label: Label::None, traits: Traits::empty() }
@@ -123,7 +125,7 @@ impl Region {
         Region { start: range.start, end: range.end, backing: self.backing.advanced(range.start - self.start), ..*self }
     }
 
-    /// The part that lies in `range`, which overlaps it.
+    /// The part that lies in `range`, which must overlap the region.
     fn clipped(&self, range: &Range<u64>) -> Region {
         self.part(self.start.max(range.start)..self.end.min(range.end))
     }
@@ -138,52 +140,52 @@ impl Region {
     }
 }
 
-/// Regions a container may have; as many as Linux allows.
+/// The greatest number of regions of a container; as many as Linux allows.
 pub const MAX_REGIONS: usize = 65_530;
 
-/// The container has as many regions as it may.
+/// The container has [`MAX_REGIONS`] regions already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooMany;
 
-/// How far a range is in regions.
+/// The part of a range that lies in regions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Covered {
-    /// To its end.
+    /// All of it.
     All,
-    /// Up to this address, where there is a hole, or where the budget ended.
+    /// The part up to this address, where there is a hole or where the budget was spent.
     UpTo(u64),
 }
 
-/// Instructions that it takes to look at a region, roughly.
+/// Estimated instructions for looking at a region.
 pub(crate) const COST_OF_A_LOOK: u64 = 40;
 
-/// Regions in a run, at most. Few enough to be moved up by one when another one comes between them, and so many that
+/// The greatest number of regions in a run: few enough to be moved up by one when another is inserted, and so many that
 /// nearly every program has just one run.
 const RUN: usize = 64;
 
-/// Regions for which a container has room from the start: as many as small programs have.
+/// The number of regions for which a container has room from the start, enough for small programs.
 const FIRST_RUN: usize = 16;
 
 /// The regions of an address space, which never overlap.
 ///
-/// They lie in runs, sorted vectors of which none is empty. So a region is found by two binary searches, of which
-/// the first one has hardly anything to do, and its neighbours lie beside it. With [`MAX_REGIONS`] of them a change
-/// still moves one run and the list of runs, and no piece of the heap is large.
+/// They lie in runs: sorted vectors, none of them empty. So two binary searches find a region, the first of which is
+/// nearly always trivial, and its neighbours lie beside it. With [`MAX_REGIONS`] of them a change still moves only one
+/// run and the list of runs, and no allocation is large.
 ///
 /// Room for a new region is found without looking at all runs ([`Regions::gap_below`]).
 ///
-/// A clone costs nothing until it changes; then all of it is copied, so clones are for regions that are few.
+/// A clone costs nothing until it changes; then all of it is copied, so only small sets of regions should be cloned.
 #[derive(Clone, Default)]
 pub struct Regions {
     pub(crate) runs: Rc<Vec<Vec<Region>>>,
-    /// For each run, what none of its gaps is larger than. Empty while there is one run at most.
-    pub(crate) bounds: Largest,
+    /// For each run an upper bound of the gaps in it. Empty while there is at most one run.
+    pub(crate) bounds: MaxTree,
     len: usize,
     bytes: u64,
 }
 
-/// Where a region is, or where one would go before it: its run, and its place in that. Behind all others it is the
-/// first one of a run that there is not.
+/// The position of a region, or the position before which a new one would be inserted: its run, and its index in the
+/// run. The position behind all regions is the first one of a run that does not exist.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) run: usize,
@@ -197,20 +199,20 @@ impl Regions {
         self.get(self.before(self.up_to(address))?).filter(|region| address < region.end)
     }
 
-    /// All regions by address.
+    /// All regions, by address.
     pub fn iter(&self) -> impl Iterator<Item = &Region> {
         self.runs.iter().flatten()
     }
 
-    /// Those that end behind an address, as slices of limited length.
+    /// The regions that end behind an address, as slices of limited length.
     pub(crate) fn runs_from(&self, address: u64) -> impl Iterator<Item = &[Region]> {
         let Place { run, index } = self.first_place(&(address..u64::MAX));
         let runs = self.runs.iter().skip(run).map(Vec::as_slice);
         runs.enumerate().map(move |(n, run)| if n == 0 { &run[index..] } else { run })
     }
 
-    /// Takes a run out, whichever, of regions that nobody needs any more; `None` if there is none left, or if clones need
-    /// them still.
+    /// Removes any run of regions that are being torn down; `None` if there is none left, or if a clone still shares
+    /// them.
     pub(crate) fn take_run(&mut self) -> Option<Vec<Region>> {
         let run = Rc::get_mut(&mut self.runs)?.pop()?;
         self.len -= run.len();
@@ -218,7 +220,7 @@ impl Regions {
         Some(run)
     }
 
-    /// Adds a run of another container, all of whose regions lie behind those that are here already.
+    /// Appends a run of another container. All its regions must lie behind those that are here already.
     pub(crate) fn append(&mut self, run: &[Region]) {
         self.len += run.len();
         self.bytes += run.iter().map(|region| region.end - region.start).sum::<u64>();
@@ -241,7 +243,8 @@ impl Regions {
         self.extent(range.clone(), |_| true) == range.end
     }
 
-    /// The end of the pages of `range` that lie, from its start on without a hole, in regions of which `holds` is true.
+    /// The end of the pages of `range` that lie, from its start on without a hole, in regions for which `holds` is
+    /// true.
     pub fn extent(&self, range: Range<u64>, holds: impl Fn(&Region) -> bool) -> u64 {
         let mut at = range.start;
         let mut place = self.first_place(&range);
@@ -255,7 +258,8 @@ impl Regions {
         at.min(range.end)
     }
 
-    /// How far `range` is in regions without a hole, as far as the budget goes; there it goes on.
+    /// The part of `range` that lies in regions without a hole, as far as the budget allows; the caller continues
+    /// there.
     pub fn covered(&self, range: Range<u64>, budget: &mut Budget) -> Covered {
         let mut at = range.start;
         let mut place = self.first_place(&range);
@@ -270,12 +274,12 @@ impl Regions {
         Covered::All
     }
 
-    /// How many there are.
+    /// The number of regions.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// What they take of the kernel's heap, in frames.
+    /// The kernel's heap memory that they take, in frames.
     pub fn frames(&self) -> usize {
         self.len * size_of::<Region>() / PAGE_SIZE
     }
@@ -285,12 +289,12 @@ impl Regions {
         self.len == 0
     }
 
-    /// Bytes of address space in all of them.
+    /// The sum of their sizes in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Adds a region where none is; it merges with neighbours that it continues.
+    /// Adds a region where none is; it is merged with neighbours that it continues.
     ///
     /// # Panics
     /// If it is empty or overlaps another (checked in tests only): a bug of the caller.
@@ -299,25 +303,25 @@ impl Regions {
         if self.len >= MAX_REGIONS {
             return Err(TooMany);
         }
-        self.put(self.settled(self.up_to(region.start)), region);
+        self.put(self.normalized(self.up_to(region.start)), region);
         Ok(())
     }
 
-    /// Cuts the first part that lies in `range` out of its region; `None` when there is none left.
+    /// Cuts the first part that lies in `range` out of its region; `None` if there is none left.
     ///
-    /// The caller loops, so that however many regions a range has, a step is bounded. Of a reference
-    /// to an object that the region held, the part takes one along and each rest keeps one: the
-    /// number of references to add is returned with the part.
+    /// The caller loops, so that a step is bounded however many regions a range has. The part takes the region's
+    /// reference to its object along, and each rest of the region needs one: the number of references to add is
+    /// returned with the part.
     ///
-    /// `more` regions can be inserted afterwards: who puts the part back, changed, asks for one. So a
-    /// part is never left without a place.
+    /// Afterwards `more` regions can be inserted: a caller that puts the part back, changed, asks for one. So a part is
+    /// never left without a position.
     pub fn cut(&mut self, range: Range<u64>, more: usize) -> Result<Option<(Region, u32)>, TooMany> {
         let Some(place) = self.overlapping(&range) else { return Ok(None) };
         self.cut_at(place, &range, more).map(|(_, part, rests)| Some((part, rests)))
     }
 
-    /// Gives the first part that lies in `range` what `alter` says, which keeps its place and backing; `None` when
-    /// there is none. The part is returned as it was, with the number of references to add to its object.
+    /// Replaces the first part that lies in `range` by what `alter` returns for it, with unchanged range and backing;
+    /// `None` if there is none. Returns the old part, with the number of references to add to its object.
     pub fn alter(
         &mut self,
         range: Range<u64>,
@@ -333,8 +337,7 @@ impl Regions {
         Ok(Some((part, rests)))
     }
 
-    /// Cuts the part of a region that lies in `range`, and tells where it would go, what it is, and how many rests
-    /// it leaves.
+    /// Cuts the part of a region that lies in `range`, and returns its position, the part, and the number of rests.
     fn cut_at(&mut self, place: Place, range: &Range<u64>, more: usize) -> Result<(Place, Region, u32), TooMany> {
         let whole = self.runs[place.run][place.index];
         let part = whole.clipped(range);
@@ -365,7 +368,7 @@ impl Regions {
         self.overlapping(&range).and_then(|place| self.get(place)).map(|region| region.clipped(&range))
     }
 
-    /// Where the first region is of which a part lies in `range`, if there is one.
+    /// The position of the first region of which a part lies in `range`, if there is one.
     fn overlapping(&self, range: &Range<u64>) -> Option<Place> {
         if range.is_empty() {
             return None;
@@ -374,15 +377,15 @@ impl Regions {
         self.get(place).filter(|region| region.start < range.end).map(|_| place)
     }
 
-    /// Where the first region is that does not end before `range`.
+    /// The position of the first region that does not end before `range`.
     #[inline]
     fn first_place(&self, range: &Range<u64>) -> Place {
         let place = self.up_to(range.start);
         let before = self.before(place).filter(|before| self.get(*before).is_some_and(|it| it.end > range.start));
-        before.unwrap_or_else(|| self.settled(place))
+        before.unwrap_or_else(|| self.normalized(place))
     }
 
-    /// Behind the last region that begins at an address or below it, still in its run.
+    /// The position behind the last region that begins at an address or below it, still in that region's run.
     #[inline]
     pub(crate) fn up_to(&self, address: u64) -> Place {
         let run = self.runs.partition_point(|run| run[0].start <= address).saturating_sub(1);
@@ -390,9 +393,9 @@ impl Regions {
         Place { run, index }
     }
 
-    /// The same place, in the next run if it is behind the last region of one.
+    /// The position as one that [`Regions::get`] finds: in the next run, if it is behind the last region of a run.
     #[inline]
-    pub(crate) fn settled(&self, place: Place) -> Place {
+    pub(crate) fn normalized(&self, place: Place) -> Place {
         match self.runs.get(place.run) {
             Some(run) if place.index >= run.len() => Place { run: place.run + 1, index: 0 },
             _ => place,
@@ -414,23 +417,23 @@ impl Regions {
 
     #[inline]
     pub(crate) fn after(&self, place: Place) -> Place {
-        self.settled(Place { index: place.index + 1, ..place })
+        self.normalized(Place { index: place.index + 1, ..place })
     }
 
-    /// The runs, to be changed: no clone has them any more.
+    /// The runs, to be changed; clones get a copy of their own.
     #[inline]
     fn runs_mut(&mut self) -> &mut Vec<Vec<Region>> {
         Rc::make_mut(&mut self.runs)
     }
 
-    /// Changes a region in its place.
+    /// Changes a region in place.
     #[inline]
     fn change(&mut self, place: Place, change: impl FnOnce(&mut Region)) {
         change(&mut self.runs_mut()[place.run][place.index]);
         self.note(place);
     }
 
-    /// Puts a region before the one at a place, or makes it part of a neighbour that it continues.
+    /// Inserts a region at a position, or merges it with a neighbour that it continues.
     fn put(&mut self, place: Place, region: Region) {
         self.bytes += region.end - region.start;
         let before = self.before(place).filter(|at| self.get(*at).is_some_and(|before| before.continues(&region)));
@@ -446,10 +449,10 @@ impl Regions {
         }
     }
 
-    /// Inserts a region before the one at a place, and tells where it is.
+    /// Inserts a region at a position and returns where it is.
     fn insert_at(&mut self, place: Place, region: Region) -> Place {
         let Place { mut run, mut index } = place;
-        // Behind the last one of a run, rather than before the first one of another.
+        // Prefer the end of a run to the beginning of the next.
         if index == 0 && run > 0 {
             run -= 1;
             index = self.runs[run].len();
@@ -474,10 +477,10 @@ impl Regions {
         Place { run, index }
     }
 
-    /// Removes the region at a place, and tells where the one is that followed it.
+    /// Removes the region at a position, and returns the position of the one that followed it.
     ///
-    /// Runs that have become short are joined: any two neighbours have more than half a run's regions, so that no
-    /// more room is taken than the regions are worth.
+    /// Runs that have become short are joined: any two neighbours have more than half a run's regions together, so that
+    /// the memory for runs stays in proportion to the regions.
     fn remove(&mut self, place: Place) -> Place {
         let Place { mut run, mut index } = place;
         self.len -= 1;
@@ -500,7 +503,7 @@ impl Regions {
         } else {
             self.note(place);
         }
-        self.settled(Place { run, index })
+        self.normalized(Place { run, index })
     }
 }
 

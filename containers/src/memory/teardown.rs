@@ -1,14 +1,15 @@
-//! Taking apart what is gone: page tables of ended containers, and pages of objects that nobody refers to.
+//! Teardown: releasing the page tables of ended containers, and the pages of objects without references.
 //!
-//! Small things go at once. What is large is out of everybody's reach at once, and taken apart piece by piece
-//! ([`Memory::take_apart`]): the CPU is told that there is something left ([`Translation::has_remains`]) and comes back
-//! for it until there is none. What is still to be taken apart counts as used, so whoever finds no free frame takes it
-//! apart before memory is declared full ([`Memory::make_room`]).
+//! A small container or object is torn down at once. A large one becomes unreachable at once and is torn down piece by
+//! piece ([`Memory::tear_down`]): the CPU is notified that there is work ([`Translation::note_teardown_work`]) and
+//! returns to it until it is done. For example, the end of a process with a gigabyte of memory takes some thousand
+//! visits to the kernel, and between them interrupts and other CPUs have their turns. Frames that are still to be
+//! released count as used, so an allocation that finds no free frame tears down first ([`Memory::make_room`]).
 //!
-//! **Invariant:** nothing leads to what is being taken apart but the two lists here: no region, no file, no CPU's page
-//! directory.
+//! **Invariant:** a container or object in the teardown queue is reachable from that queue alone: from no region, no
+//! file and no CPU's page directory.
 //!
-//! The lists go through the things themselves, because what gives memory back may find none to allocate.
+//! The queue is linked through its members, because work that gives memory back may find none to allocate.
 
 use crate::budget::Budget;
 use crate::memory::Memory;
@@ -18,87 +19,87 @@ use crate::memory::object::ObjectId;
 use crate::memory::physical::{PhysicalMemory, Translation};
 use crate::memory::region::Regions;
 
-/// Frames of a container, and regions, that are taken apart at once.
+/// A container with at most these numbers of frames and regions is torn down at once.
 const FEW_PAGES: u32 = 256;
 const FEW_REGIONS: usize = 128;
 
-/// Instructions that it takes to release a frame or a region, or a chunk of an object besides its frames, roughly.
+/// Estimated instructions for releasing a frame or a region, or a chunk of an object besides its frames.
 pub(crate) const COST_OF_A_FRAME: u64 = 50;
 const COST_OF_A_REGION: u64 = 60;
 const COST_OF_A_CHUNK: u64 = 300;
 
-/// What is to be taken apart: the first of each kind, of which each knows the next.
+/// The teardown queue: the first container and the first object, each of which names the next one.
 #[derive(Default)]
-pub(crate) struct Remains {
+pub(crate) struct TeardownQueue {
     containers: Option<ContainerId>,
     objects: Option<ObjectId>,
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Whether anything is left to be taken apart.
+    /// Whether the teardown queue has members.
     #[inline]
-    pub fn has_remains(&self) -> bool {
-        self.remains.containers.is_some() || self.remains.objects.is_some()
+    pub fn has_teardown_work(&self) -> bool {
+        self.teardown.containers.is_some() || self.teardown.objects.is_some()
     }
 
-    /// A container to which nothing leads any more goes: at once if it is small.
+    /// Tears down a container to which nothing leads any more: at once if it is small.
     pub(crate) fn discard_container(&mut self, id: ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         if container.pages <= FEW_PAGES && container.regions.len() <= FEW_REGIONS {
-            self.take_container_apart(id, &mut Budget::unlimited());
+            self.tear_container_down(id, &mut Budget::unlimited());
             return;
         }
-        container.next_of_remains = self.remains.containers.replace(id);
-        self.physical.has_remains();
+        container.next_teardown = self.teardown.containers.replace(id);
+        self.physical.note_teardown_work();
     }
 
-    /// An object has no reference any more: its pages are given back, at once if they are few and piece by piece if not.
+    /// Tears down an object that has no reference any more: at once if it is small.
     pub(crate) fn discard_object(&mut self, id: ObjectId) {
-        if self.add_to_remains(id) {
-            self.physical.has_remains();
+        if self.add_to_teardown(id) {
+            self.physical.note_teardown_work();
         }
     }
 
-    /// Takes a small object apart; false if it was small.
-    fn add_to_remains(&mut self, id: ObjectId) -> bool {
+    /// Tears a small object down, or puts a large one into the queue; returns whether it did the latter.
+    fn add_to_teardown(&mut self, id: ObjectId) -> bool {
         let Some(object) = self.objects.get_mut(id) else { return false };
         if object.is_small() {
-            self.take_object_apart(id, &mut Budget::unlimited());
+            self.tear_object_down(id, &mut Budget::unlimited());
             return false;
         }
-        object.next_of_remains = self.remains.objects.replace(id);
+        object.next_teardown = self.teardown.objects.replace(id);
         true
     }
 
-    /// Takes apart as much as the budget allows.
-    pub fn take_apart(&mut self, budget: &mut Budget) {
-        while let Some(id) = self.remains.containers.filter(|_| !budget.is_spent()) {
-            let next = self.containers.get(id).and_then(|container| container.next_of_remains);
-            if self.take_container_apart(id, budget) {
-                self.remains.containers = next;
+    /// Tears down as much as the budget allows.
+    pub fn tear_down(&mut self, budget: &mut Budget) {
+        while let Some(id) = self.teardown.containers.filter(|_| !budget.is_spent()) {
+            let next = self.containers.get(id).and_then(|container| container.next_teardown);
+            if self.tear_container_down(id, budget) {
+                self.teardown.containers = next;
             }
         }
-        while let Some(id) = self.remains.objects.filter(|_| !budget.is_spent()) {
-            let next = self.objects.get(id).and_then(|object| object.next_of_remains);
-            if self.take_object_apart(id, budget) {
-                self.remains.objects = next;
+        while let Some(id) = self.teardown.objects.filter(|_| !budget.is_spent()) {
+            let next = self.objects.get(id).and_then(|object| object.next_teardown);
+            if self.tear_object_down(id, budget) {
+                self.teardown.objects = next;
             }
         }
     }
 
-    /// Takes apart what is left of others until so many frames are free, or as much as the budget allows. Whether they are.
+    /// Tears down until this number of frames is free, or as much as the budget allows; returns whether they are free.
     pub fn make_room(&mut self, frames: usize, budget: &mut Budget) -> bool {
-        while self.physical.free_frames() < frames && self.has_remains() && !budget.is_spent() {
+        while self.physical.free_frames() < frames && self.has_teardown_work() && !budget.is_spent() {
             let mut piece = Budget::of(budget.left().min(PIECE));
             budget.spend(piece.left());
-            self.take_apart(&mut piece);
+            self.tear_down(&mut piece);
         }
         self.physical.free_frames() >= frames
     }
 
-    /// Releases a container's tables with what hangs in them, then the objects of its regions, then itself. Whether that
-    /// was all.
-    fn take_container_apart(&mut self, id: ContainerId, budget: &mut Budget) -> bool {
+    /// Releases a container's tables and pages, then the objects of its regions, then the container itself; returns
+    /// whether it is done.
+    fn tear_container_down(&mut self, id: ContainerId, budget: &mut Budget) -> bool {
         let Some(container) = self.containers.get_mut(id) else { return true };
         if let Some(root) = container.root() {
             let mut released = 0;
@@ -119,7 +120,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 return false;
             }
         }
-        // What others have as well is few regions.
+        // Regions that clones share are few.
         let left = self.containers.remove(id).map(|container| container.regions);
         for object in left.iter().flat_map(Regions::iter).filter_map(|region| region.backing.object()) {
             self.drop_reference(object);
@@ -127,15 +128,15 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         true
     }
 
-    /// Counts one reference less, of a region that is being taken apart.
+    /// Drops the reference of a region that is being torn down.
     fn drop_reference(&mut self, id: ObjectId) {
         if self.lose_reference(id) {
-            self.add_to_remains(id);
+            self.add_to_teardown(id);
         }
     }
 
-    /// Releases an object's frames, then itself. Whether that was all.
-    fn take_object_apart(&mut self, id: ObjectId, budget: &mut Budget) -> bool {
+    /// Releases an object's frames, then the object itself; returns whether it is done.
+    fn tear_object_down(&mut self, id: ObjectId, budget: &mut Budget) -> bool {
         let Some(object) = self.objects.get_mut(id) else { return true };
         while let Some(chunk) = object.take_chunk() {
             let frames = chunk.iter().flatten();
@@ -150,7 +151,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 }
 
-/// What [`Memory::make_room`] takes apart before it looks again, in instructions.
+/// The budget, in instructions, after which [`Memory::make_room`] checks again whether it has torn down enough.
 const PIECE: u64 = 20_000;
 
 #[cfg(test)]

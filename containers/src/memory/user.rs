@@ -1,5 +1,6 @@
-//! Reaching user memory: walk the container's tables in software, fault the page in if need be,
-//! check the rights, copy. The kernel never dereferences a user address.
+//! Access to user memory: walk the container's page tables in software, deliver the page if it is missing, check the
+//! rights, copy. The kernel never dereferences a user address. For example, `write` on a pipe copies from the frames
+//! that [`Memory::user_frame`] finds behind the buffer.
 
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::Memory;
@@ -14,14 +15,14 @@ use cpulocal::Cpu;
 /// A container as seen from the CPU that works for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Space {
-    /// Whose memory.
+    /// The container whose memory is accessed.
     pub container: ContainerId,
-    /// Who faults pages in.
+    /// The CPU that does so; page faults are handled for it.
     pub cpu: Cpu,
 }
 
-/// Where the first zero is. Taking 1 from each byte borrows from the next only where there is a zero, so the lowest bit
-/// that tells of one is right.
+/// The index of the first zero byte. Subtracting 1 from each byte borrows from the next byte only where there is a
+/// zero, so the lowest bit that reports one is right.
 fn first_zero(bytes: [u8; 8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let word = u64::from_le_bytes(bytes);
@@ -42,7 +43,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         }
     }
 
-    /// Where bytes of user memory are, there and accessible, if they lie in one page: frame and offset.
+    /// The frame and the offset of `length` bytes of user memory, present and accessible, if they lie in one page.
     #[inline]
     pub fn within_page(
         &mut self,
@@ -58,7 +59,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(Some((self.user_frame(space, address, access)?, offset)))
     }
 
-    /// Where an address of a shared mapping is in its object, if it is in one.
+    /// The object and the offset in it of an address in a shared mapping; `None` for any other address.
     pub fn shared_place(&self, id: ContainerId, address: u64) -> Option<(ObjectId, u64)> {
         let region = self.container(id)?.regions.at(address)?;
         match region.backing {
@@ -94,7 +95,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(done)
     }
 
-    /// Reads user memory; all of it or an error. Mostly it lies in one page that is there.
+    /// Reads user memory, all of it or an error. Usually it lies in one page that is present.
     pub fn copy_in(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<(), Fault> {
         match self.place((space.container, address), to.len(), Rights::READ) {
             Some((frame, offset)) => {
@@ -115,7 +116,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if done == length { Ok(()) } else { Err(Fault::NoRegion) }
     }
 
-    /// Writes user memory; all of it or an error (a part may have been written then). As above.
+    /// Writes user memory, all of it or an error (a part may have been written then). Usually it lies in one page that
+    /// is present.
     pub fn copy_out(&mut self, space: Space, address: u64, from: &[u8]) -> Result<(), Fault> {
         match self.place((space.container, address), from.len(), Rights::WRITE) {
             Some((frame, offset)) => {
@@ -135,7 +137,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if done == from.len() { Ok(()) } else { Err(Fault::NoRegion) }
     }
 
-    /// Reads an aligned 32-bit word of user memory in one step. A word that is not aligned is none.
+    /// Reads an aligned 32-bit word of user memory in one step. The address of an unaligned word is refused.
     #[inline]
     pub fn word(&mut self, space: Space, address: u64) -> Result<u32, Fault> {
         if !address.is_multiple_of(4) {
@@ -147,8 +149,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(u32::from_le_bytes(word))
     }
 
-    /// Changes an aligned 32-bit word of user memory in one step, whatever other CPUs do to it; returns what it
-    /// was. `change` may be asked several times. A word that is not aligned is none.
+    /// Changes an aligned 32-bit word of user memory atomically and returns its old value. `change` may be called
+    /// several times. The address of an unaligned word is refused.
     pub fn change_word(&mut self, space: Space, address: u64, change: impl Fn(u32) -> u32) -> Result<u32, Fault> {
         if !address.is_multiple_of(4) {
             return Err(Fault::NoRegion);
@@ -157,7 +159,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(self.physical.change_word(frame, address as usize % PAGE_SIZE, change))
     }
 
-    /// Reads user memory up to a NUL, which is not counted, into `to`. `Ok(None)`: no NUL in it.
+    /// Reads user memory up to a NUL into `to`, and returns the number of bytes before the NUL; `None` if there is none
+    /// in `to.len()` bytes.
     #[inline]
     pub fn copy_in_string(&mut self, space: Space, address: u64, to: &mut [u8]) -> Result<Option<usize>, Fault> {
         let length = to.len();
@@ -174,8 +177,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Ok(None)
     }
 
-    /// Reads a frame's bytes from `offset` on up to a zero, and returns how many come before it. Eight at a time: most
-    /// strings are short, and what they are read into has room for longer ones.
+    /// Reads a frame's bytes from `offset` up to a zero, and returns how many come before it. It reads eight at a time:
+    /// most strings are short, and the buffers have room for longer ones.
     #[inline(always)]
     fn read_string(&self, frame: Frame, mut offset: usize, to: &mut [u8]) -> Option<usize> {
         let start = offset;
@@ -192,8 +195,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Some(offset - start + end)
     }
 
-    /// Copies bytes from frame to frame, or within one: a program may read a file into a shared mapping
-    /// of the same page.
+    /// Copies bytes from frame to frame, or within one frame: a program may read a file into a shared mapping of the
+    /// page that it reads.
     #[inline]
     fn copy_bytes(&mut self, from: (Frame, usize), to: (Frame, usize), length: usize) {
         if from.0 != to.0 {
@@ -210,8 +213,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.physical.write(frame, to, &bytes[..length]);
     }
 
-    /// Where a piece of a container's memory is, if it lies in one page that is there with these rights. So a container can
-    /// be reached that this CPU does not work for: who could be told of a fault is not known then.
+    /// The frame and offset of a piece of a container's memory, if it lies in one page that is present with these
+    /// rights. It never faults, so it also serves containers that this CPU does not work for.
     #[inline(always)]
     fn place(&mut self, (id, address): (ContainerId, u64), length: usize, access: Rights) -> Option<(Frame, usize)> {
         let offset = address as usize % PAGE_SIZE;
@@ -220,8 +223,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         Some((frame, offset))
     }
 
-    /// Copies from the memory of one container to that of another, or of the same, if both pieces lie in pages that are
-    /// there; tells whether.
+    /// Copies from the memory of one container to that of another, or within one, if both pieces lie in pages that are
+    /// present; returns whether they did.
     #[inline]
     pub fn copy_across(&mut self, from: (ContainerId, u64), to: (ContainerId, u64), length: usize) -> bool {
         let Some(from) = self.place(from, length, Rights::READ) else { return false };
@@ -230,14 +233,14 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         true
     }
 
-    /// Writes to a container's memory, if it lies in a page that is there; tells whether.
+    /// Writes to a container's memory if it lies in a page that is present; returns whether it did.
     pub fn write_across(&mut self, to: (ContainerId, u64), from: &[u8]) -> bool {
         let Some((frame, offset)) = self.place(to, from.len(), Rights::WRITE) else { return false };
         self.physical.write(frame, offset, from);
         true
     }
 
-    /// Copies from an object to user memory, up to the object's end; returns how many bytes.
+    /// Copies from an object to user memory, up to the object's end; returns the number of bytes.
     pub fn object_to_user(
         &mut self,
         object: ObjectId,
@@ -262,8 +265,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         })
     }
 
-    /// Copies from user memory to an object, which grows if need be; returns how many bytes. [`Fault::Full`] is the
-    /// object's: there is no page for it, for whatever reason.
+    /// Copies from user memory to an object, which grows if need be; returns the number of bytes. [`Fault::Full`] means
+    /// that the object gets no page, for whatever reason.
     pub fn user_to_object(
         &mut self,
         object: ObjectId,
@@ -282,7 +285,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             }
             Ok(())
         });
-        // A part of a user page may have found room, and the rest none.
+        // A part of a user page may have found room, and its rest none.
         if copied == 0 {
             return result;
         }

@@ -257,7 +257,7 @@ fn pages_entered_ahead_are_as_written_ones() {
     let backing = Backing::Image { object, offset: 0, length: 2 * PAGE + 10 };
     memory.map(id, region(start, 6, RW, backing)).unwrap();
     memory.copy_out(space(id), start + PAGE, &[7]).unwrap();
-    memory.enter_ahead(space(id), start..start + 4 * PAGE).unwrap();
+    memory.prefault(space(id), start..start + 4 * PAGE).unwrap();
     let resident = (0..6).filter(|page| is_resident(&memory, id, start + page * PAGE)).count();
     assert_eq!((resident, memory.counts.faults_resolved), (4, 1));
     let mut bytes = vec![0xff; 4 * PAGE_SIZE];
@@ -273,9 +273,9 @@ fn pages_entered_ahead_are_as_written_ones() {
     // What does not find memory is an error, and nothing is lost.
     let taken: Vec<_> =
         (KERNEL_RESERVE + 1..memory.physical.free_frames()).map(|_| memory.physical.allocate().unwrap()).collect();
-    assert_eq!(memory.enter_ahead(space(id), start..start + 6 * PAGE), Err(Fault::OutOfMemory));
+    assert_eq!(memory.prefault(space(id), start..start + 6 * PAGE), Err(Fault::OutOfMemory));
     assert!(is_resident(&memory, id, start + 4 * PAGE) && !is_resident(&memory, id, start + 5 * PAGE));
-    assert_eq!(memory.enter_ahead(space(id), OUTSIDE..OUTSIDE + PAGE), Err(Fault::NoRegion));
+    assert_eq!(memory.prefault(space(id), OUTSIDE..OUTSIDE + PAGE), Err(Fault::NoRegion));
     taken.into_iter().for_each(|frame| memory.physical.release(frame));
     memory.destroy_container(id, CPU);
     memory.release_object(object);
@@ -378,7 +378,7 @@ fn a_change_for_which_there_are_too_many_regions_changes_nothing() {
     assert!(memory.container(id).unwrap().regions.covers(OUTSIDE..OUTSIDE + 4 * PAGE));
     memory.unmap(id, first).unwrap();
     memory.destroy_container(id, CPU);
-    memory.take_apart(&mut Budget::unlimited());
+    memory.tear_down(&mut Budget::unlimited());
     assert_eq!(memory.physical.free_frames(), free);
 }
 
@@ -500,6 +500,6 @@ fn a_range_is_changed_in_pieces_and_tables_move_whole() {
     }
     assert!(memory.copy_in(space, OUTSIDE + PAGE, &mut [0]).is_err());
     memory.destroy_container(id, CPU);
-    memory.take_apart(&mut Budget::unlimited());
+    memory.tear_down(&mut Budget::unlimited());
     assert_eq!(memory.physical.free_frames(), 8000 - 1 - 4);
 }

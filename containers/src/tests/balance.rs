@@ -149,7 +149,7 @@ fn the_best_that_may_run_there_is_taken_and_masks_are_kept() {
         assert_eq!(machine.look(cpu, 0), Some(id));
         id
     });
-    // Each waits where the fewest do. A CPU watches the slice as soon as somebody waits.
+    // Each waits where the fewest threads do. A CPU sets its timer for the end of the slice as soon as a thread waits.
     let woken = masks.map(|(id, _)| machine.wake(id));
     assert_eq!(woken, [(0, 0b001), (1, 0b010), (2, 0b100), (0, 0)].map(|(cpu, look)| (Cpu(cpu), CpuSet(look))));
     machine.now += MIGRATION;

@@ -129,7 +129,7 @@ fn spurious_faults_are_told_apart() {
     access(&mut memory, a, id, OUTSIDE, Rights::WRITE).unwrap();
     access(&mut memory, b, id, OUTSIDE, Rights::WRITE).unwrap();
     assert_eq!((memory.counts.spurious_directory, memory.counts.spurious_tlb), (1, 1));
-    assert_eq!((shot, memory.counts.shootdowns), (1, 1), "granting interrupts nobody");
+    assert_eq!((shot, memory.counts.shootdowns), (1, 1), "granting interrupts no CPU");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn only_cpus_that_run_the_container_are_interrupted() {
     memory.unmap(id, OUTSIDE..OUTSIDE + PAGE).unwrap();
     assert_eq!(memory.physical.invalidated.pop(), Some((CpuSet(0b101), OUTSIDE..OUTSIDE + PAGE)));
     assert_eq!((memory.counts.shootdowns, memory.counts.shootdown_cpus), (1, 1));
-    // Nothing is there any more that anybody could know.
+    // Nothing is left that a CPU could have a translation of.
     memory.unmap(id, OUTSIDE + PAGE..OUTSIDE + 3 * PAGE).unwrap();
     assert_eq!(memory.counts.shootdowns, 1);
     memory.vacate(CpuSet::only(Cpu(2)));

@@ -16,7 +16,7 @@ fn container() -> ContainerId {
     Machine::memory(200).make_container(&Regions::default()).unwrap()
 }
 
-/// Tasks on so many CPUs, where threads stay.
+/// Tasks on this number of CPUs, with strict affinity.
 fn strict(cpus: usize) -> Tasks<()> {
     Tasks::new(cpus, Affinity::Strict)
 }
@@ -228,7 +228,7 @@ fn one_cpu_watches_the_clock() {
     tasks.park(a, Wait::restart(Channel::Time, Some(50)));
     assert_eq!(tasks.deadline_for(Cpu(0)), Some(50));
     assert_eq!((tasks.deadline_for(Cpu(1)), tasks.deadline_for(Cpu(0))), (None, Some(50)));
-    // An earlier one is taken on by who brings it.
+    // The CPU that brings an earlier deadline is responsible for it.
     tasks.park(b, Wait::restart(Channel::Time, Some(20)));
     assert_eq!((tasks.deadline_for(Cpu(1)), tasks.deadline_for(Cpu(0))), (Some(20), None));
     tasks.needs_reschedule = CpuSet::NONE;

@@ -118,7 +118,7 @@ fn a_number_is_not_used_again_while_a_group_or_session_bears_it() {
     assert!(!again(&mut tasks), "a session bears it");
     end(&mut tasks, other);
     tasks.make_process(main(), None, ()).unwrap();
-    assert!(again(&mut tasks), "nobody bears it");
+    assert!(again(&mut tasks), "no group or session has it");
 }
 
 proptest! {

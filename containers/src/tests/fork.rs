@@ -121,7 +121,7 @@ fn a_fork_interrupts_the_cpus_that_run_the_parent_and_no_others() {
     memory.physical.here = Cpu(0);
     memory.fork_at_once(parent, Cpu(0)).unwrap();
     assert_eq!((memory.counts.shootdowns, memory.counts.shootdown_cpus), (1, 1));
-    // Nothing can be written any more, so nobody has to forget anything.
+    // Nothing can be written any more, so no CPU has to forget anything.
     memory.fork_at_once(parent, Cpu(0)).unwrap();
     assert_eq!(memory.counts.shootdowns, 1);
 }
@@ -181,7 +181,7 @@ fn a_fork_that_finds_no_memory_changes_nothing() {
             assert_eq!((memory.physical.free_frames(), memory.containers_live()), (free, 1));
             for (cpu, start) in [(0, OUTSIDE), (1, OUTSIDE + (4 << 20))] {
                 assert_eq!(load(&mut memory, cpu, id, start), Some(5));
-                assert!(store(&mut memory, cpu, id, start, 6), "who is alone writes without a frame");
+                assert!(store(&mut memory, cpu, id, start, 6), "the only owner writes without a frame");
             }
             assert_eq!(memory.counts.pages_copied, copied);
         }
@@ -265,7 +265,7 @@ fn a_fork_that_is_given_up_or_finds_no_memory_half_way_leaves_nothing() {
     let (free, copied) = (memory.physical.free_frames(), memory.counts.pages_copied);
     let (child, pieces) = memory.fork_in_pieces(parent, Cpu(0)).unwrap();
     memory.destroy_container(child, Cpu(0));
-    memory.take_apart(&mut Budget::unlimited());
+    memory.tear_down(&mut Budget::unlimited());
     for done in (1..pieces * 3 / 4).step_by(17) {
         (0..done).for_each(|_| assert_eq!(memory.fork(parent, Cpu(0), &mut Budget::of(1)), Ok(None)));
         if done % 2 == 0 {
@@ -277,12 +277,12 @@ fn a_fork_that_is_given_up_or_finds_no_memory_half_way_leaves_nothing() {
             taken.into_iter().for_each(|frame| memory.physical.release(frame));
         }
         assert!(!memory.is_forking(parent));
-        memory.take_apart(&mut Budget::unlimited());
+        memory.tear_down(&mut Budget::unlimited());
         assert_eq!((memory.physical.free_frames(), memory.containers_live()), (free, 1), "after {done} of {pieces}");
     }
     run(&mut memory, Cpu(0), parent);
     (0..400).for_each(|n| assert!(store(&mut memory, 0, parent, OUTSIDE + n * STEP, 1)));
-    assert_eq!(memory.counts.pages_copied, copied, "who is alone writes without a frame");
+    assert_eq!(memory.counts.pages_copied, copied, "the only owner writes without a frame");
 }
 
 const CPUS: u8 = 3;

@@ -93,7 +93,7 @@ impl Kernel {
             self.take(step);
             self.check();
         }
-        // When all have looked, all is quiet: nobody keeps alerting the others.
+        // When all have rescheduled, all is quiet: no CPU keeps alerting another.
         for _ in 0..8 {
             let needs_reschedule = self.tasks.needs_reschedule;
             needs_reschedule.iter().for_each(|cpu| self.look(cpu.0.into()));
@@ -282,7 +282,7 @@ impl Kernel {
             };
             let best = self.threads.iter().filter(mine).map(|id| tasks.thread(*id).unwrap().rank).min();
             let looks = match (current, best) {
-                // It goes on with nobody, or somebody who waits goes first.
+                // The CPU becomes idle, or a thread that waits goes first.
                 (None, None) => self.current[n].is_some(),
                 (None, Some(_)) => true,
                 (Some(thread), Some(best)) => best < thread.rank || self.timers[n].is_none_or(|at| at > self.slices[n]),
@@ -316,7 +316,7 @@ impl Kernel {
         }
         if let Some(next) = tasks.next_deadline() {
             let armed = self.timers.iter().flatten().min();
-            assert!(armed.is_some_and(|at| *at <= next), "nobody watches the clock for {next}");
+            assert!(armed.is_some_and(|at| *at <= next), "no timer is set for {next}");
         }
         let bound = |cpu| self.threads.iter().filter(|id| tasks.thread(**id).unwrap().cpu == Some(cpu)).count();
         (0..CPUS).map(Cpu).for_each(|cpu| assert_eq!(tasks.bound_to(cpu) as usize, bound(cpu)));

@@ -95,7 +95,7 @@ impl Both {
                 let before = self.parked.len();
                 self.parked.retain(|_, (files, _)| files.get(&file).is_none_or(|wanted| wanted & bits == 0));
                 let woken = self.names[file].map_or(0, |name| self.tasks.wake_pollers(name, bits));
-                assert_eq!(woken, before - self.parked.len(), "those whom it concerns, and no others");
+                assert_eq!(woken, before - self.parked.len(), "exactly the threads that wait for the event");
             }
             Step::Interrupt(thread) => {
                 self.tasks.resume(self.threads[thread], Resume::Interrupt);

@@ -14,7 +14,7 @@ const PAGES: Point = Point { progress: 0, place: 7, ends_for_handlers: false };
 fn preempted(tasks: &mut Tasks<()>, point: Point) -> ThreadId {
     let id = running(tasks);
     tasks.preempt(id, point);
-    assert!(tasks.has_return_work(), "somebody has to look when the registers are there");
+    assert!(tasks.has_return_work(), "the registers must be set back when they are in the control block");
     tasks.thread_mut(id).unwrap().registers = Registers { rip: 0x1002, code: 9, ..Registers::default() };
     tasks.settle_preempted(id);
     assert!(!tasks.has_return_work());
@@ -25,13 +25,13 @@ fn preempted(tasks: &mut Tasks<()>, point: Point) -> ThreadId {
 fn it_is_made_again_by_the_thread_that_goes_on() {
     let mut tasks = Tasks::default();
     let id = preempted(&mut tasks, PAGES);
-    assert!(tasks.needs_reschedule.contains(Cpu(0)), "its CPU looks who runs next");
+    assert!(tasks.needs_reschedule.contains(Cpu(0)), "its CPU must reschedule");
     let thread = tasks.thread(id).unwrap();
     assert_eq!((thread.state, thread.registers.rip, thread.registers.rax), (State::Running, 0x1000, 9));
     let call = thread.restart.unwrap();
     assert_eq!((call.rip, call.progress, call.place), (0x1000, 0, 7));
     let used = Times { total: 1, user_ticks: 0 };
-    assert!(tasks.goes_on(Cpu(0), id, used, |_| panic!("nobody else is there")), "it keeps its CPU");
+    assert!(tasks.goes_on(Cpu(0), id, used, |_| panic!("there is no other thread")), "it keeps its CPU");
     // Only once: what is made again has not come to a point yet.
     tasks.settle_preempted(id);
     assert_eq!(tasks.thread(id).unwrap().registers.rip, 0x1000);

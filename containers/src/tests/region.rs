@@ -101,7 +101,7 @@ proptest! {
     fn regions_behave_as_a_map(every in 1..3_u64, steps in proptest::collection::vec((step(), 0..PAGES, 0..PAGES), 1..40)) {
         let mut regions = Regions::default();
         let mut model = BTreeMap::new();
-        // As many regions as there can be on so many pages, or half of them with gaps between.
+        // As many regions as fit on these pages, or half of them with gaps between.
         for page in (0..PAGES).filter(|page| page % every == 0) {
             regions.insert(region(page, page + 1, page as u8 % 2)).unwrap();
             model.insert(page, page as u8 % 2);

@@ -1,4 +1,4 @@
-//! Who runs next, and who wakes up how.
+//! Which thread runs next, and how parked threads wake up.
 
 use crate::ids::ThreadId;
 use crate::memory::container::ContainerId;
@@ -77,7 +77,7 @@ fn the_timer_is_set_when_it_would_go_off_too_late() {
     let a = running(&mut tasks);
     assert_eq!(tasks.next_alarm(CPU, 100), None);
     tasks.needs_reschedule = CpuSet::NONE;
-    // The first that waits brings the slice's end with it, who comes next does not.
+    // The first thread that waits makes the CPU set its timer for the end of the slice; the next one does not.
     let b = process(&mut tasks, 3);
     assert_eq!((tasks.needs_reschedule, goes_on(&mut tasks, CPU, a)), (CpuSet::only(CPU), true));
     assert_eq!((tasks.next_alarm(CPU, 200), tasks.next_alarm(CPU, 300)), (Some(200 + SLICE), None));
@@ -150,7 +150,7 @@ fn a_waker_says_for_each_how_its_call_ends() {
         shown.push(thread.registers.rdx);
         if thread.registers.rdx == 0 { Resume::Return(9) } else { wait.woken }
     });
-    assert_eq!((woken, shown), (2, vec![0, 2]), "those who wait for this bit, in the order in which they came");
+    assert_eq!((woken, shown), (2, vec![0, 2]), "the threads that wait for this bit, in the order in which they came");
     let registers = |tasks: &Tasks<()>, id| tasks.thread(id).map(|thread| (thread.registers.rip, thread.registers.rax));
     assert_eq!(registers(&tasks, threads[0]), Some((0x1002, 9)), "it has ended");
     assert_eq!(registers(&tasks, threads[2]), Some((0x1000, 7)), "it is made again");

@@ -1,4 +1,4 @@
-//! Whether it is known without a search that signals have nothing to say to anybody.
+//! The count of return work: whether it tells without a search that no thread has any.
 
 use super::*;
 use crate::memory::container::ContainerId;

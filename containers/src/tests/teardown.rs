@@ -1,4 +1,4 @@
-//! What is gone is taken apart piece by piece, and whoever needs its frames gets them.
+//! Teardown piece by piece, and allocations that need its frames.
 
 use super::*;
 use crate::frames::PAGE_SIZE;
@@ -14,7 +14,7 @@ const PAGE: u64 = PAGE_SIZE as u64;
 const OUTSIDE: u64 = 0x7000_0000_0000;
 const RW: Rights = Rights::READ.union(Rights::WRITE);
 
-/// A container that has so many pages in a region at [`OUTSIDE`], each in the next or the next but one.
+/// A container that has this number of pages in a region at [`OUTSIDE`], each in the next page or the next but one.
 fn container(memory: &mut Memory<Machine>, pages: u64) -> ContainerId {
     let id = memory.make_container_with_directory(CPU).unwrap();
     let end = OUTSIDE + 2 * pages * PAGE;
@@ -28,8 +28,8 @@ fn container(memory: &mut Memory<Machine>, pages: u64) -> ContainerId {
 /// Takes everything apart in pieces; returns how many there were.
 fn in_pieces(memory: &mut Memory<Machine>, instructions: u64) -> usize {
     let pieces = (0..100_000).take_while(|_| {
-        let there = memory.has_remains();
-        memory.take_apart(&mut Budget::of(instructions));
+        let there = memory.has_teardown_work();
+        memory.tear_down(&mut Budget::of(instructions));
         there
     });
     pieces.count()
@@ -41,12 +41,12 @@ fn a_large_container_goes_in_pieces_and_a_small_one_at_once() {
     let free = memory.physical.free_frames();
     let small = container(&mut memory, 20);
     memory.destroy_container(small, CPU);
-    assert_eq!((memory.has_remains(), memory.physical.free_frames()), (false, free));
+    assert_eq!((memory.has_teardown_work(), memory.physical.free_frames()), (false, free));
     let large = container(&mut memory, 2500);
     memory.destroy_container(large, CPU);
     let left = memory.physical.free_frames();
-    assert!(memory.has_remains() && left < free - 2000);
-    memory.take_apart(&mut Budget::of(1));
+    assert!(memory.has_teardown_work() && left < free - 2000);
+    memory.tear_down(&mut Budget::of(1));
     assert!((left + 1..left + 600).contains(&memory.physical.free_frames()), "a table at a time");
     assert!(in_pieces(&mut memory, 1) > 3);
     assert_eq!((memory.physical.free_frames(), memory.containers_live()), (free, 0));
@@ -61,7 +61,7 @@ fn an_objects_pages_go_in_pieces_and_count_no_more_at_once() {
     (0..2000).for_each(|page| assert_eq!(memory.write_object(object, page * PAGE, &bytes), Ok(PAGE_SIZE)));
     memory.resize_object(object, 100 * PAGE);
     assert_eq!(memory.account(Purpose::File).pages, 100);
-    assert!(memory.has_remains());
+    assert!(memory.has_teardown_work());
     assert!(in_pieces(&mut memory, 1) > 20);
     assert_eq!(free - memory.physical.free_frames(), 100);
     memory.release_object(object);

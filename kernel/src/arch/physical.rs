@@ -400,7 +400,7 @@ impl Translation for Frames {
         }
     }
 
-    fn has_remains(&mut self) {
+    fn note_teardown_work(&mut self) {
         // Interrupts are on in the calls that may be long.
         hardware::interrupts::without(|| deferred::note(&in_kernel(), Notes::REMAINS));
     }

@@ -151,7 +151,7 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> Progress {
 #[cold]
 fn has_room_after_all(memory: &mut Memory) -> bool {
     let wanted = memory.physical.free() + REMAINS_FOR_THE_HEAP;
-    memory.has_remains()
+    memory.has_teardown_work()
         && memory.make_room(wanted, &mut Budget::of_a_visit())
         && memory.physical.has_room_for_bookkeeping()
 }
@@ -233,10 +233,10 @@ pub fn preempt(tasks: &mut Tasks, caller: &Caller, place: u64) -> Answer {
 /// Takes apart the remains of ended processes, before a call reports how much memory is free. If one visit is not
 /// enough, the call is made again and continues here.
 pub fn settle_remains(memory: &mut Memory, tasks: &mut Tasks, caller: &Caller) -> Result<(), Answer> {
-    if memory.has_remains() {
-        memory.take_apart(&mut Budget::of_a_visit());
+    if memory.has_teardown_work() {
+        memory.tear_down(&mut Budget::of_a_visit());
     }
-    if memory.has_remains() { Err(preempt(tasks, caller, 0)) } else { Ok(()) }
+    if memory.has_teardown_work() { Err(preempt(tasks, caller, 0)) } else { Ok(()) }
 }
 
 /// Ends a visit at any preemption point: the caller's call goes on at `point` when it is made again.

@@ -4,7 +4,7 @@
 //! For example, 230 MiB of pages take about ninety visits. Each visit is a page fault that finds no frame; the access is made
 //! again, and the next fault goes on with the search.
 
-use containers::{ContainerId, ProcessId, Weighing};
+use containers::{ContainerId, ProcessId, ReclaimCount};
 
 /// A process that may go.
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ pub struct Search {
     /// The process found so far whose end gives back most.
     pub best: Option<Candidate>,
     /// The process that is being looked at, with what it holds beside its pages.
-    pub weighing: Option<(ProcessId, usize, Weighing)>,
+    pub count: Option<(ProcessId, usize, ReclaimCount)>,
     /// When a fault last went on with it, in nanoseconds since the boot.
     pub at: u64,
 }

@@ -19,7 +19,7 @@ use super::search::{Candidate, Search};
 use super::{lifecycle, signals};
 use ::files::Kind;
 use ::files::inode::Inode;
-use containers::{Budget, ContainerId, Ending, ObjectId, Process, ProcessId, State, ThreadId, Weighing};
+use containers::{Budget, ContainerId, Ending, ObjectId, Process, ProcessId, ReclaimCount, State, ThreadId};
 use core::fmt;
 use cpulocal::InKernel;
 use hardware::clock;
@@ -63,8 +63,8 @@ const STALE: u64 = 10_000_000_000;
 #[cold]
 pub fn relieve(kernel: &mut Kernel, cpu: &InKernel, asker: ThreadId, need: Need, budget: &mut Budget) {
     // A process has ended already: the instruction is made again, and finds the frames that its remains give back.
-    if kernel.memory.has_remains() {
-        return kernel.memory.take_apart(budget);
+    if kernel.memory.has_teardown_work() {
+        return kernel.memory.tear_down(budget);
     }
     let Some(asker) = kernel.tasks.thread(asker).map(|thread| thread.process) else { return };
     let now = clock::nanoseconds();
@@ -126,13 +126,13 @@ fn first(kernel: &Kernel) -> Option<Candidate> {
 fn search(kernel: &mut Kernel, budget: &mut Budget) -> bool {
     let spared = kernel.first.and_then(|first| kernel.tasks.process(first)).map(|first| first.container);
     loop {
-        if let Some((process, held, mut weighing)) = kernel.search.weighing {
-            let is_done = kernel.memory.weigh(&mut weighing, budget);
-            kernel.search.weighing = Some((process, held, weighing)).filter(|_| !is_done);
+        if let Some((process, held, mut count)) = kernel.search.count {
+            let is_done = kernel.memory.count_reclaimable(&mut count, budget);
+            kernel.search.count = Some((process, held, count)).filter(|_| !is_done);
             if !is_done {
                 return false;
             }
-            let (container, frames) = (weighing.container(), weighing.frames() + held);
+            let (container, frames) = (count.container(), count.frames() + held);
             if kernel.search.best.is_none_or(|best| frames > best.frames) {
                 kernel.search.best = Some(Candidate { process, container, frames });
             }
@@ -148,7 +148,7 @@ fn search(kernel: &mut Kernel, budget: &mut Budget) -> bool {
         let (Some(id), Some(behind)) = (next, behind) else { return true };
         kernel.search.place = behind;
         budget.spend(COST_OF_A_PROCESS);
-        kernel.search.weighing = worth_a_look(kernel, id, spared).map(|(held, weighing)| (id, held, weighing));
+        kernel.search.count = worth_a_look(kernel, id, spared).map(|(held, count)| (id, held, count));
     }
 }
 
@@ -156,7 +156,7 @@ fn search(kernel: &mut Kernel, budget: &mut Budget) -> bool {
 const COST_OF_A_PROCESS: u64 = 300;
 
 /// A process whose page tables are to be looked at, as it could be the largest, with what it holds beside its pages.
-fn worth_a_look(kernel: &Kernel, id: ProcessId, spared: Option<ContainerId>) -> Option<(usize, Weighing)> {
+fn worth_a_look(kernel: &Kernel, id: ProcessId, spared: Option<ContainerId>) -> Option<(usize, ReclaimCount)> {
     let process = kernel.tasks.process(id).filter(|process| process.ended.is_none())?;
     let best = kernel.search.best;
     if Some(process.container) == spared || best.is_some_and(|best| best.container == process.container) {
@@ -166,7 +166,7 @@ fn worth_a_look(kernel: &Kernel, id: ProcessId, spared: Option<ContainerId>) -> 
     let held = held(kernel, process);
     let most = container.usage().pages as usize + container.regions.frames() + held;
     let is_worth_it = best.is_none_or(|best| most > best.frames);
-    kernel.memory.begin_to_weigh(process.container).filter(|_| is_worth_it).map(|weighing| (held, weighing))
+    kernel.memory.begin_reclaim_count(process.container).filter(|_| is_worth_it).map(|count| (held, count))
 }
 
 /// Pages of pipes and of files without a name that a process holds open. If other processes hold one open too, the

@@ -13,10 +13,10 @@ use hardware::{clock, serial};
 
 /// Takes some of the remains of ended processes apart. For the rest this CPU comes back after programs have had as much
 /// time as this took.
-fn take_apart(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
+fn tear_down(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
     // Half a visit's budget: the visit may have done other work before.
-    kernel.memory.take_apart(&mut Budget::of(Budget::VISIT / 2));
-    if kernel.memory.has_remains() {
+    kernel.memory.tear_down(&mut Budget::of(Budget::VISIT / 2));
+    if kernel.memory.has_teardown_work() {
         let then = clock::nanoseconds();
         schedule::come_back(&mut kernel.tasks, cpu, then + (then - now));
     }
@@ -32,8 +32,8 @@ pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
             signals::send_to_process(&mut kernel.tasks, process, signals::from_kernel(SIGALRM));
         }
     }
-    if kernel.memory.has_remains() && notes.intersects(Notes::TIMER | Notes::REMAINS) {
-        take_apart(kernel, cpu, now);
+    if kernel.memory.has_teardown_work() && notes.intersects(Notes::TIMER | Notes::REMAINS) {
+        tear_down(kernel, cpu, now);
     }
     if notes.contains(Notes::SERIAL) {
         // The interrupt may have been acknowledged only, and the device not served yet.

@@ -201,7 +201,7 @@ fn end_run(kernel: &mut Kernel, cpu: &InKernel, how: Ending) -> ! {
         end_process(kernel, cpu, other, Ending::Killed(SIGKILL));
         place = behind;
     }
-    kernel.memory.take_apart(&mut Budget::unlimited());
+    kernel.memory.tear_down(&mut Budget::unlimited());
     kernel.console.flush();
     arch::trace::stop(cpu);
     if kernel.statistics.wanted {

@@ -164,7 +164,7 @@ fn map_segments(
         memory.map(space.container, region).map_err(|_| Errno::ENOMEM)?;
         if program.relocatable && segment.rights.contains(Rights::WRITE) {
             let end = region.end.min(region.start + RELOCATED_AHEAD);
-            memory.enter_ahead(space, region.start..end).map_err(|_| Errno::ENOMEM)?;
+            memory.prefault(space, region.start..end).map_err(|_| Errno::ENOMEM)?;
         }
     }
     Ok(base)

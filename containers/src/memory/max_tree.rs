@@ -1,38 +1,40 @@
-//! A row of numbers in which the last one before a place that is large enough is found in logarithmic time.
+//! A segment tree of maxima: a row of numbers in which the last one before an index that is large enough is found in
+//! logarithmic time. For example, in the row 5, 2, 9, 1, the last number before index 3 that is at least 5 is the one
+//! at index 2.
 
 use alloc::vec::Vec;
 
-/// A row of numbers, and over each two of them, over each two of those, and so on, the larger one.
+/// The row, and above each two of its numbers the larger one, above each two of those the larger one, and so on.
 ///
-/// Changing a number takes logarithmic time. Inserting one or taking one out moves those behind it and so takes linear
-/// time, but not at the end of the row.
+/// Changing a number takes logarithmic time. Inserting or removing one moves the numbers behind it and so takes linear
+/// time, except at the end of the row.
 #[derive(Clone, Default)]
-pub(crate) struct Largest {
-    /// Node n is the larger one of nodes 2n and 2n + 1; the first is node 1. The second half is the row, and zeroes
+pub(crate) struct MaxTree {
+    /// Node n is the larger one of nodes 2n and 2n + 1; node 1 is the root. The second half is the row, with zeroes
     /// behind it.
     nodes: Vec<u64>,
     len: usize,
 }
 
-impl Largest {
-    /// Whether there are no numbers.
+impl MaxTree {
+    /// Whether the row is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The number at a place.
+    /// The number at an index.
     #[cfg(test)]
     pub(crate) fn get(&self, index: usize) -> u64 {
         self.nodes[self.room() + index]
     }
 
-    /// How many numbers there are.
+    /// The length of the row.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Numbers for which there is room, more than there are.
+    /// The capacity of the row, always more than its length.
     fn room(&self) -> usize {
         self.nodes.len() / 2
     }
@@ -50,14 +52,14 @@ impl Largest {
         }
     }
 
-    /// Makes a number this one, if it is less.
+    /// Raises a number to this value, if it is less.
     pub(crate) fn raise(&mut self, index: usize, value: u64) {
         if self.nodes[self.room() + index] < value {
             self.set(index, value);
         }
     }
 
-    /// Inserts a number before the one at a place.
+    /// Inserts a number at an index.
     pub(crate) fn insert(&mut self, index: usize, value: u64) {
         if self.len + 1 >= self.room() {
             self.grow();
@@ -73,7 +75,7 @@ impl Largest {
         }
     }
 
-    /// Takes a number out.
+    /// Removes a number.
     pub(crate) fn remove(&mut self, index: usize) {
         let (row, len) = (self.room(), self.len);
         self.nodes.copy_within(row + index + 1..row + len, row + index);
@@ -82,11 +84,12 @@ impl Largest {
         self.compare_all();
     }
 
-    /// Where the last number before a place is that is not less than `least`, which is not zero. The place may be the end.
+    /// The index of the last number before `index` that is at least `least`, which is not zero. `index` may be the
+    /// row's length.
     pub(crate) fn last_before(&self, index: usize, least: u64) -> Option<usize> {
         let row = self.room();
         let is_enough = |node: usize| self.nodes[node] >= least;
-        // Up to the lowest node that has such a number to the left of the place, then down to the last of them.
+        // Up to the lowest node that has such a number to the left of the index, then down to the last of them.
         let mut node = row + index;
         while node.is_multiple_of(2) || !is_enough(node - 1) {
             node /= 2;
@@ -101,7 +104,7 @@ impl Largest {
         Some(node - row)
     }
 
-    /// Room for twice as many.
+    /// Doubles the capacity.
     fn grow(&mut self) {
         let row = self.nodes.split_off(self.room());
         let room = (2 * row.len()).max(4);
@@ -147,7 +150,7 @@ mod tests {
         fn the_last_that_is_large_enough_is_found(
             steps in prop::collection::vec((step(), 0..100_usize, 1..21_u64), 1..80),
         ) {
-            let (mut row, mut model) = (Largest::default(), Vec::new());
+            let (mut row, mut model) = (MaxTree::default(), Vec::new());
             for (step, before, least) in steps {
                 let len = model.len().max(1);
                 match step {

@@ -28,12 +28,12 @@ fn touch(memory: &mut Memory<Machine>, container: ContainerId, start: u64, pages
 }
 
 /// What the end of a container gives back: counted at once, and a page table at a time.
-fn weight(memory: &Memory<Machine>, id: ContainerId) -> usize {
-    let mut at_once = memory.begin_to_weigh(id).unwrap();
-    assert!(memory.weigh(&mut at_once, &mut Budget::unlimited()));
-    let mut in_pieces = memory.begin_to_weigh(id).unwrap();
+fn reclaimable(memory: &Memory<Machine>, id: ContainerId) -> usize {
+    let mut at_once = memory.begin_reclaim_count(id).unwrap();
+    assert!(memory.count_reclaimable(&mut at_once, &mut Budget::unlimited()));
+    let mut in_pieces = memory.begin_reclaim_count(id).unwrap();
     let mut pieces = 0;
-    while !memory.weigh(&mut in_pieces, &mut Budget::of(1)) {
+    while !memory.count_reclaimable(&mut in_pieces, &mut Budget::of(1)) {
         pieces += 1;
         assert!(pieces < 10_000, "it does not come on");
     }
@@ -43,7 +43,7 @@ fn weight(memory: &Memory<Machine>, id: ContainerId) -> usize {
 
 /// Ends a container; the frames that this gives back are those that were foretold.
 fn ends(memory: &mut Memory<Machine>, id: ContainerId) -> usize {
-    let (foretold, free) = (weight(memory, id), memory.physical.free_frames());
+    let (foretold, free) = (reclaimable(memory, id), memory.physical.free_frames());
     memory.destroy_container(id, CPU);
     assert_eq!(memory.physical.free_frames() - free, foretold);
     foretold

@@ -1,4 +1,6 @@
-//! What the end of a container would give back: for whoever has to choose one when memory ends.
+//! What the end of a container would give back: for the choice of the process to kill when memory is exhausted. For
+//! example, a process with a large file mapping gives back little, because the file's pages stay; one with as much
+//! private memory gives back all of it.
 
 use crate::budget::Budget;
 use crate::memory::Memory;
@@ -9,52 +11,53 @@ use crate::memory::physical::{PhysicalMemory, Translation};
 use crate::memory::region::{Backing, COST_OF_A_LOOK, Region};
 use core::ops::Range;
 
-/// How far it has been counted what the end of a container gives back.
+/// A count of frames that may take several visits.
 #[derive(Clone, Copy, Debug)]
-pub struct Weighing {
+pub struct ReclaimCount {
     container: ContainerId,
-    /// The address from which on pages are still to be counted.
+    /// The address at which the count continues.
     next: u64,
     frames: usize,
 }
 
-impl Weighing {
-    /// The container.
+impl ReclaimCount {
+    /// The container whose frames are counted.
     pub fn container(&self) -> ContainerId {
         self.container
     }
 
-    /// Frames counted so far.
+    /// The frames counted so far.
     pub fn frames(&self) -> usize {
         self.frames
     }
 }
 
 impl<P: PhysicalMemory + Translation> Memory<P> {
-    /// Begins to count the frames that would be free if a container ended: its page tables, the pages that it shares with
-    /// no other, and those of shared memory that no other has entered. Pages of files stay, for the files do. What its
-    /// regions take of the kernel's heap counts as well.
-    pub fn begin_to_weigh(&self, id: ContainerId) -> Option<Weighing> {
+    /// Begins to count the frames that would be free if a container ended: its page tables, the pages that it shares
+    /// with no other container, and those of shared memory that no other has entered. Pages of files do not count,
+    /// because the files stay. The regions' share of the kernel's heap counts as well.
+    pub fn begin_reclaim_count(&self, id: ContainerId) -> Option<ReclaimCount> {
         let container = self.container(id)?;
         let frames = container.usage().tables as usize + container.regions.frames();
-        Some(Weighing { container: id, next: 0, frames })
+        Some(ReclaimCount { container: id, next: 0, frames })
     }
 
-    /// Goes on counting until the budget is spent; whether all is counted, which it is if the container has ended.
-    pub fn weigh(&self, weighing: &mut Weighing, budget: &mut Budget) -> bool {
-        let id = weighing.container;
+    /// Continues the count until the budget is spent; returns whether it is complete, which it also is if the container
+    /// has ended.
+    pub fn count_reclaimable(&self, count: &mut ReclaimCount, budget: &mut Budget) -> bool {
+        let id = count.container;
         let Some(container) = self.container(id) else { return true };
-        for region in container.regions.runs_from(weighing.next).flatten() {
+        for region in container.regions.runs_from(count.next).flatten() {
             if budget.is_spent() {
                 return false;
             }
             budget.spend(COST_OF_A_LOOK);
-            let reached = self.reach(id, region.start.max(weighing.next)..region.end).and_then(|(root, range)| {
+            let reached = self.reach(id, region.start.max(count.next)..region.end).and_then(|(root, range)| {
                 let end = directory::affordable(&self.physical, root, range.clone(), budget);
-                weighing.frames += self.sole_frames(region, root, range.start..end);
+                count.frames += self.sole_frames(region, root, range.start..end);
                 (end < range.end).then_some(end)
             });
-            weighing.next = reached.unwrap_or(region.end);
+            count.next = reached.unwrap_or(region.end);
             if reached.is_some() {
                 return false;
             }
@@ -62,7 +65,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         true
     }
 
-    /// Frames in a range of a region, not empty, that its container shares with no other.
+    /// The frames in a range of a region, not empty, that its container shares with no other.
     fn sole_frames(&self, region: &Region, root: Root, range: Range<u64>) -> usize {
         let shared = self.is_shared_memory(region);
         let mut frames = 0;
@@ -86,5 +89,5 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 }
 
 #[cfg(test)]
-#[path = "../tests/weight.rs"]
+#[path = "../tests/reclaim.rs"]
 mod tests;
