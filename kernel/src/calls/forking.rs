@@ -7,6 +7,7 @@
 //! A large container is copied in several visits. In between, no other thread of it runs in user mode or makes a call
 //! that changes its address space: such threads wait on `Channel::Forking` and `Channel::Container`.
 
+use super::argument::Pointer;
 use super::memory::change_with;
 use super::{Answer, Caller, Reply, no_memory, place, preempt, settle_remains, threads, value};
 use crate::arch::extended;
@@ -18,11 +19,7 @@ use ::files::Errno;
 use containers::directory::USER_END;
 use containers::{Budget, Channel, ContainerId, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
 use cpulocal::InKernel;
-use threads::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_VM};
-
-/// The signal at a child's end.
-const CLONE_SIGNAL: u64 = 0xff;
-const CLONE_VFORK: u64 = 0x4000;
+use threads::{Child, CloneFlags};
 
 /// How many frames for each process must stay free when one is made, beside those that files leave, but no more than a
 /// part of all. Existing processes will write to pages that they share now, and if a copy cannot be made, a process is
@@ -44,30 +41,36 @@ fn find_frames(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Resul
 
 /// `fork()`
 pub fn fork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(&caller.with(&[SIGCHLD.into(), 0, 0, 0, 0, 0]), kernel, cpu)
+    clone(caller, kernel, cpu, child(CloneFlags::empty()))
 }
 
 /// `vfork()`
 pub fn vfork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(&caller.with(&[CLONE_VM | CLONE_VFORK | u64::from(SIGCHLD), 0, 0, 0, 0, 0]), kernel, cpu)
+    clone(caller, kernel, cpu, child(CloneFlags::VM | CloneFlags::VFORK))
+}
+
+/// A child that goes on with the caller's stack, and whose end is told by `SIGCHLD`.
+fn child(flags: CloneFlags) -> Child {
+    let flags = flags | CloneFlags::from_bits_retain(SIGCHLD.into());
+    Child { flags, stack: 0, parent_tid: Pointer::to(0), child_tid: Pointer::to(0), tls: 0 }
 }
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a process.
-pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [flags, stack, parent_tid, child_tid, tls, _] = *caller.arguments;
-    let options = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
-    let signal = (flags & CLONE_SIGNAL) as u8;
-    if flags & !(CLONE_SIGNAL | CLONE_VM | CLONE_VFORK | options | threads::IGNORED) != 0
+pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, child: Child) -> Answer {
+    let Child { flags, stack, parent_tid, child_tid, tls } = child;
+    let shared = CloneFlags::VM | CloneFlags::VFORK;
+    let signal = (flags & CloneFlags::SIGNAL).bits() as u8;
+    if !(CloneFlags::SIGNAL | shared | CloneFlags::OPTIONS | CloneFlags::IGNORED).contains(flags)
         || !matches!(signal, 0 | SIGCHLD)
     {
-        super::table::log_once(kernel, caller, format_args!("with flags {flags:#x} is not there: EINVAL"));
+        super::table::log_once(kernel, caller, format_args!("with flags {:#x} is not there: EINVAL", flags.bits()));
         return Err(Errno::EINVAL);
     }
-    if flags & CLONE_SETTLS != 0 && tls >= USER_END {
+    if flags.contains(CloneFlags::SETTLS) && tls >= USER_END {
         return Err(Errno::EPERM);
     }
     let Kernel { memory, tasks, .. } = &mut *kernel;
-    let own = flags & CLONE_VM == 0;
+    let own = !flags.contains(CloneFlags::VM);
     let container = match own {
         true => change_with(caller, memory, tasks, |memory, tasks, _| copy_container(caller, memory, tasks)),
         false => lend_container(caller, memory, tasks),
@@ -91,19 +94,19 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
         process.exit_signal = signal;
         let main = &mut process.main;
         main.registers.rsp = if stack != 0 { stack } else { main.registers.rsp };
-        main.fs_base = if flags & CLONE_SETTLS != 0 { tls } else { main.fs_base };
-        main.clear_child_tid = if flags & CLONE_CHILD_CLEARTID != 0 { child_tid } else { 0 };
+        main.fs_base = if flags.contains(CloneFlags::SETTLS) { tls } else { main.fs_base };
+        main.clear_child_tid = if flags.contains(CloneFlags::CHILD_CLEARTID) { child_tid.address } else { 0 };
     }
     // As on Linux, an address that cannot be written is not an error here.
-    if flags & CLONE_PARENT_SETTID != 0 {
+    if flags.contains(CloneFlags::PARENT_SETTID) {
         let _ = caller.write(&mut kernel.memory, parent_tid, &id.number());
     }
-    if flags & CLONE_CHILD_SETTID != 0 {
+    if flags.contains(CloneFlags::CHILD_SETTID) {
         let child = Caller { space: Space { container, cpu: here }, ..*caller };
         let _ = child.write(&mut kernel.memory, child_tid, &id.number());
     }
     kernel.tasks.make_ready(ThreadId::main(id));
-    if flags & CLONE_VFORK == 0 {
+    if !flags.contains(CloneFlags::VFORK) {
         return value(id.number());
     }
     let end = Resume::Return(id.number().into());
@@ -144,14 +147,19 @@ fn lend_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Re
 
 /// Makes a child of the caller in a container: it inherits the caller's resources, and its main thread goes on where
 /// the calling thread is, with 0 as the call's result.
-fn make_child(caller: &Caller, kernel: &mut Kernel, container: ContainerId, flags: u64) -> Result<ProcessId, Errno> {
+fn make_child(
+    caller: &Caller,
+    kernel: &mut Kernel,
+    container: ContainerId,
+    flags: CloneFlags,
+) -> Result<ProcessId, Errno> {
     let spare = kernel.tasks.spare.take();
     let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
     let mut main = Thread::new(container, extended::copy(&thread.extended, spare));
     main.registers = Registers { rax: 0, ..thread.registers };
     (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
     (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);
-    if flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM {
+    if flags & (CloneFlags::VM | CloneFlags::VFORK) != CloneFlags::VM {
         main.signal_stack = thread.signal_stack;
     }
     let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;

@@ -1,5 +1,6 @@
 //! Job control: calls on process groups and sessions, and access to the terminal.
 
+use super::argument::Pointer;
 use super::{Answer, Caller, DONE, Reply, value};
 use crate::core::console::{Console, TerminalControl};
 use crate::core::kernel::{Memory, Tasks};
@@ -17,22 +18,22 @@ fn named(caller: &Caller, tasks: &Tasks, number: i32) -> Result<ProcessId, Errno
 }
 
 /// `getpgid(process)`, and `getpgrp()`
-pub fn getpgid(caller: &Caller, tasks: &Tasks) -> Answer {
-    value(tasks.process(named(caller, tasks, caller.int(0))?).ok_or(Errno::ESRCH)?.group)
+pub fn getpgid(caller: &Caller, tasks: &Tasks, process: i32) -> Answer {
+    value(tasks.process(named(caller, tasks, process)?).ok_or(Errno::ESRCH)?.group)
 }
 
 /// `getsid(process)`
-pub fn getsid(caller: &Caller, tasks: &Tasks) -> Answer {
-    value(tasks.process(named(caller, tasks, caller.int(0))?).ok_or(Errno::ESRCH)?.session)
+pub fn getsid(caller: &Caller, tasks: &Tasks, process: i32) -> Answer {
+    value(tasks.process(named(caller, tasks, process)?).ok_or(Errno::ESRCH)?.session)
 }
 
 /// `setpgid(process, group)`: moves the caller, or a child that has not called `execve` yet, into a group of its
 /// session or into a new group that the process leads.
-pub fn setpgid(caller: &Caller, tasks: &mut Tasks) -> Answer {
-    let group = if caller.int(1) == 0 { caller.int(0) } else { caller.int(1) };
+pub fn setpgid(caller: &Caller, tasks: &mut Tasks, number: i32, group: i32) -> Answer {
+    let group = if group == 0 { number } else { group };
     let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
-    let id = named(caller, tasks, caller.int(0))?;
-    if caller.int(0) != 0 && tasks.by_number(caller.int(0) as u32) != Some(ThreadId::main(id)) {
+    let id = named(caller, tasks, number)?;
+    if number != 0 && tasks.by_number(number as u32) != Some(ThreadId::main(id)) {
         return Err(Errno::EINVAL);
     }
     let session = tasks.process(caller.process).ok_or(Errno::ESRCH)?.session;
@@ -103,13 +104,13 @@ pub fn set_foreground(
     memory: &mut Memory,
     tasks: &mut Tasks,
     console: &mut Console,
-    address: u64,
+    group: Pointer<i32>,
 ) -> Answer {
     let owner = terminal_owner(caller, tasks, console)?;
     if let Some(reply) = ask(caller, tasks, console, SIGTTOU)? {
         return Ok(reply);
     }
-    let group = u32::try_from(caller.read::<i32>(memory, address)?).map_err(|_| Errno::EINVAL)?;
+    let group = u32::try_from(caller.read(memory, group)?).map_err(|_| Errno::EINVAL)?;
     let of_session = |id| tasks.process(id).is_some_and(|process| process.session == owner.session);
     let member = tasks.members(group).next().ok_or(Errno::ESRCH)?;
     if !of_session(member) {

@@ -1,10 +1,13 @@
 //! Calls on address space: `mmap` and its kin, `brk`. Advice on existing mappings is in [`super::advice`].
 
+use super::argument::{self, Fd};
 use super::{Answer, Caller, DONE, Reply, no_memory, point, preempt, preempt_at, value};
 use crate::core::files::{Files, Mappable};
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use crate::core::process::Limits;
 use ::files::Errno;
+use bitflags::bitflags;
 use containers::directory::{PACKAGES, USER_END};
 use containers::object::MAX_OBJECT;
 use containers::region::MAX_REGIONS;
@@ -22,25 +25,84 @@ const LOWEST: u64 = 0x1_0000;
 /// The addresses among which `MAP_32BIT` looks for room, as on Linux.
 const LOW_MAPPINGS: Range<u64> = 0x4000_0000..0x8000_0000;
 
-const MAP_SHARED: u64 = 0x01;
-const MAP_PRIVATE: u64 = 0x02;
-/// Shared, by a caller that wants an error for an unknown flag.
-const MAP_SHARED_VALIDATE: u64 = 0x03;
-const MAP_TYPE: u64 = 0x0f;
-const MAP_FIXED: u64 = 0x10;
-const MAP_ANONYMOUS: u64 = 0x20;
-const MAP_32BIT: u64 = 0x40;
-const MAP_GROWSDOWN: u64 = 0x100;
-const MAP_LOCKED: u64 = 0x2000;
-const MAP_NORESERVE: u64 = 0x4000;
-const MAP_POPULATE: u64 = 0x8000;
-const MAP_HUGETLB: u64 = 0x4_0000;
-/// Flags from the time when unknown ones were ignored, as `MAP_SHARED_VALIDATE` takes them (Linux's `LEGACY_MAP_MASK`).
-const MAP_LEGACY: u64 = 0x7c07_f9f3;
-const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+bitflags! {
+    /// What may be done with memory: `PROT_READ` and its kin.
+    #[derive(Clone, Copy)]
+    pub struct Protection: u64 {
+        /// The memory may be read, written, executed.
+        const ACCESS = (linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC) as u64;
+        /// It may hold atomic words, as all memory may.
+        const SEM = linux::PROT_SEM as u64;
+        /// `mprotect` begins at the start of the region, which must be one that grows.
+        const GROWSDOWN = linux::PROT_GROWSDOWN as u64;
+    }
 
-const MREMAP_MAYMOVE: u64 = 1;
-const MREMAP_FIXED: u64 = 2;
+    /// The flags of `mmap`, beside the mapping's type.
+    #[derive(Clone, Copy)]
+    pub struct MapFlags: u64 {
+        /// The mapping goes to the address and replaces what is there.
+        const FIXED = linux::MAP_FIXED as u64;
+        /// The mapping goes to the address, where nothing may be.
+        const FIXED_NOREPLACE = linux::MAP_FIXED_NOREPLACE as u64;
+        /// The mapping is of no file.
+        const ANONYMOUS = linux::MAP_ANONYMOUS as u64;
+        /// The mapping lies low.
+        const LOW = linux::MAP_32BIT as u64;
+        /// The mapping grows as a stack does.
+        const GROWSDOWN = linux::MAP_GROWSDOWN as u64;
+        /// The mapping's pages stay in memory.
+        const LOCKED = linux::MAP_LOCKED as u64;
+        /// No memory is promised to the mapping.
+        const NORESERVE = linux::MAP_NORESERVE as u64;
+        /// All pages are entered at once.
+        const POPULATE = linux::MAP_POPULATE as u64;
+        /// The pages are huge ones.
+        const HUGETLB = linux::MAP_HUGETLB as u64;
+        /// The flags from the time when unknown ones were ignored, as `MAP_SHARED_VALIDATE` takes them (Linux's
+        /// `LEGACY_MAP_MASK`).
+        const LEGACY = 0x7c07_f9f3;
+    }
+
+    /// The flags of `mremap`.
+    #[derive(Clone, Copy)]
+    pub struct RemapFlags: u64 {
+        /// The mapping may move.
+        const MAYMOVE = linux::MREMAP_MAYMOVE as u64;
+        /// The mapping moves to an address given.
+        const FIXED = linux::MREMAP_FIXED as u64;
+    }
+}
+argument::flags!(Protection, MapFlags, RemapFlags);
+
+/// What `mmap` is to map.
+pub struct Mapping {
+    /// The wanted address.
+    pub address: u64,
+    /// Bytes.
+    pub length: u64,
+    /// What may be done with the memory.
+    pub protection: Protection,
+    /// How to map it.
+    pub flags: MapFlags,
+    /// The file, unless it is of none.
+    pub fd: Fd,
+    /// Where in the file the mapping begins.
+    pub offset: u64,
+}
+
+/// What `mremap` is to do with a mapping.
+pub struct Remapping {
+    /// Where the mapping begins.
+    pub address: u64,
+    /// Its bytes.
+    pub old_length: u64,
+    /// Bytes that it is to have.
+    pub length: u64,
+    /// Whether it may move, or must.
+    pub flags: RemapFlags,
+    /// Where it is to move, if it must.
+    pub target: u64,
+}
 
 /// Rounds a length up to whole pages; `None` if there are none or too many.
 fn pages(length: u64) -> Option<u64> {
@@ -64,8 +126,8 @@ fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-fn rights(protection: u64) -> Rights {
-    let mut rights = Rights::from_bits_truncate(protection as u8);
+fn rights(protection: Protection) -> Rights {
+    let mut rights = Rights::from_bits_truncate(protection.bits() as u8);
     if rights.intersects(Rights::WRITE | Rights::EXECUTE) {
         rights |= Rights::READ;
     }
@@ -153,33 +215,43 @@ fn clear(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, range: Range<u
 }
 
 /// `mmap(address, length, protection, flags, fd, offset)`
-pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, point: Point) -> Answer {
-    let [hint, length, protection, flags, _, offset] = *caller.arguments;
-    let fd = caller.int(4);
-    let rights = rights(protection);
-    if length == 0 || !offset.is_multiple_of(PAGE) {
+pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Files, wanted: Mapping) -> Answer {
+    change(caller, memory, tasks, |memory, tasks, point| map(caller, memory, tasks, files, wanted, point))
+}
+
+fn map(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &Files,
+    wanted: Mapping,
+    point: Point,
+) -> Answer {
+    let Mapping { flags, offset, .. } = wanted;
+    let rights = rights(wanted.protection);
+    if wanted.length == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    let length = pages(length).ok_or(Errno::ENOMEM)?;
+    let length = pages(wanted.length).ok_or(Errno::ENOMEM)?;
     if point.place != 0 {
         return populate_mapping(caller, memory, tasks, point.progress..point.progress + length, point.place);
     }
-    let anonymous = flags & MAP_ANONYMOUS != 0;
     let shared = is_shared(flags)?;
     let mut traits = Traits::empty();
-    let backing = if anonymous {
+    let backing = if flags.contains(MapFlags::ANONYMOUS) {
         Backing::Zero
     } else {
-        let (backing, of_file) = file_backing(caller, tasks, files, fd, offset, length, shared, rights)?;
+        let (backing, of_file) =
+            file_backing(caller, tasks, files, wanted.fd, offset..offset.saturating_add(length), (shared, rights))?;
         traits = of_file;
         backing
     };
-    traits.set(Traits::GROWS, flags & MAP_GROWSDOWN != 0);
-    let promised = rights.contains(Rights::WRITE) && !shared && flags & MAP_NORESERVE == 0;
+    traits.set(Traits::GROWS, flags.contains(MapFlags::GROWSDOWN));
+    let promised = rights.contains(Rights::WRITE) && !shared && !flags.contains(MapFlags::NORESERVE);
     let mut region = Region { traits, ..Region::new(0..length, rights, backing) };
     affordable(caller, memory, tasks, length, promised, !shared && is_data(&region))?;
-    let start = room(caller, memory, hint, length, flags)?;
-    if flags & MAP_FIXED != 0 {
+    let start = room(caller, memory, wanted.address, length, flags)?;
+    if flags.contains(MapFlags::FIXED) {
         if !memory.has_room_over(caller.space.container, start..start + length) {
             return Err(Errno::ENOMEM);
         }
@@ -205,9 +277,9 @@ pub fn mmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &Fil
     (region.start, region.end) = (start, start + length);
     let id = caller.space.container;
     // Without `MAP_FIXED` the addresses are free.
-    let mapped = if flags & MAP_FIXED != 0 { memory.map(id, region) } else { memory.map_fresh(id, region) };
+    let mapped = if flags.contains(MapFlags::FIXED) { memory.map(id, region) } else { memory.map_fresh(id, region) };
     mapped.map_err(no_memory)?;
-    if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
+    if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
         return populate_mapping(caller, memory, tasks, start..start + length, start);
     }
     value(start)
@@ -226,19 +298,19 @@ fn populate_mapping(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, map
 
 /// Whether a mapping with these flags is shared: `EINVAL` for flags that exclude each other, `EOPNOTSUPP` for unknown
 /// flags if the caller wants an error for these, `ENOMEM` for huge pages, of which there are none.
-fn is_shared(flags: u64) -> Result<bool, Errno> {
-    let anonymous = flags & MAP_ANONYMOUS != 0;
-    let shared = match flags & MAP_TYPE {
-        MAP_SHARED => true,
-        MAP_SHARED_VALIDATE if anonymous => return Err(Errno::EINVAL),
-        MAP_SHARED_VALIDATE if flags & !MAP_LEGACY != 0 => return Err(Errno::EOPNOTSUPP),
-        MAP_SHARED_VALIDATE => true,
-        MAP_PRIVATE => false,
+fn is_shared(flags: MapFlags) -> Result<bool, Errno> {
+    let anonymous = flags.contains(MapFlags::ANONYMOUS);
+    let shared = match flags.bits() as u32 & linux::MAP_TYPE {
+        linux::MAP_SHARED => true,
+        linux::MAP_SHARED_VALIDATE if anonymous => return Err(Errno::EINVAL),
+        linux::MAP_SHARED_VALIDATE if !MapFlags::LEGACY.contains(flags) => return Err(Errno::EOPNOTSUPP),
+        linux::MAP_SHARED_VALIDATE => true,
+        linux::MAP_PRIVATE => false,
         _ => return Err(Errno::EINVAL),
     };
     match () {
-        () if flags & MAP_GROWSDOWN != 0 && (shared || !anonymous) => Err(Errno::EINVAL),
-        () if flags & MAP_HUGETLB != 0 => Err(if anonymous { Errno::ENOMEM } else { Errno::EINVAL }),
+        () if flags.contains(MapFlags::GROWSDOWN) && (shared || !anonymous) => Err(Errno::EINVAL),
+        () if flags.contains(MapFlags::HUGETLB) => Err(if anonymous { Errno::ENOMEM } else { Errno::EINVAL }),
         () => Ok(shared),
     }
 }
@@ -269,53 +341,51 @@ pub(super) fn populate(caller: &Caller, memory: &mut Memory, range: Range<u64>) 
     Ok(end)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the arguments of mmap")]
+/// The backing of a mapping of a range of an open file.
 fn file_backing(
     caller: &Caller,
     tasks: &Tasks,
     files: &Files,
-    fd: i32,
-    offset: u64,
-    length: u64,
-    shared: bool,
-    rights: Rights,
+    fd: Fd,
+    range: Range<u64>,
+    (shared, rights): (bool, Rights),
 ) -> Result<(Backing, Traits), Errno> {
     let descriptors = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.descriptors;
-    match files.mappable(descriptors, fd)? {
+    match files.mappable(descriptors, fd.0)? {
         Mappable::Zero => Ok((Backing::Zero, Traits::empty())),
         Mappable::Object { object, readable, writable } => {
             if !readable || (shared && rights.contains(Rights::WRITE) && !writable) {
                 return Err(Errno::EACCES);
             }
-            if offset.checked_add(length).is_none_or(|end| end > MAX_OBJECT) {
+            if range.end > MAX_OBJECT {
                 return Err(Errno::EOVERFLOW);
             }
             // `mprotect` cannot grant later a right that the file's descriptor does not give now.
             let traits = if shared && !writable { Traits::READ_ONLY } else { Traits::empty() };
-            Ok((Backing::Object { object, offset, shared }, traits))
+            Ok((Backing::Object { object, offset: range.start, shared }, traits))
         }
     }
 }
 
 /// The address of a new mapping.
-fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64) -> Result<u64, Errno> {
+fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: MapFlags) -> Result<u64, Errno> {
     let container = memory.container_mut(caller.space.container).ok_or(Errno::ESRCH)?;
-    if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0 {
+    if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
         let wanted = range(hint, length)?;
         if wanted.start < LOWEST {
             return Err(Errno::EPERM);
         }
         let taken = container.regions.first(wanted).is_some();
-        return if taken && flags & MAP_FIXED_NOREPLACE != 0 { Err(Errno::EEXIST) } else { Ok(hint) };
+        return if taken && flags.contains(MapFlags::FIXED_NOREPLACE) { Err(Errno::EEXIST) } else { Ok(hint) };
     }
     if let Ok(wanted) = range(hint & !(PAGE - 1), length)
         && wanted.start >= LOWEST
-        && (flags & MAP_32BIT == 0 || wanted.end <= LOW_MAPPINGS.end)
+        && (!flags.contains(MapFlags::LOW) || wanted.end <= LOW_MAPPINGS.end)
         && container.regions.first(wanted.clone()).is_none()
     {
         return Ok(wanted.start);
     }
-    let room = match flags & MAP_32BIT != 0 {
+    let room = match flags.contains(MapFlags::LOW) {
         true => container.regions.gap_below(LOW_MAPPINGS, length),
         false => container.room_for(length),
     };
@@ -323,69 +393,82 @@ fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: u64
 }
 
 /// `munmap(address, length)`
-pub fn munmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [start, length, ..] = *caller.arguments;
-    let end = length.checked_next_multiple_of(PAGE).and_then(|length| start.checked_add(length));
-    // The packages are no regions, so a range across them is allowed.
-    let range = start..end.filter(|end| *end <= USER_END).ok_or(Errno::EINVAL)?;
-    if !start.is_multiple_of(PAGE) || range.is_empty() {
-        return Err(Errno::EINVAL);
-    }
-    clear(caller, memory, tasks, range).map_or_else(|answer| answer, |()| DONE)
+pub fn munmap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, start: u64, length: u64) -> Answer {
+    change(caller, memory, tasks, |memory, tasks, _| {
+        let end = length.checked_next_multiple_of(PAGE).and_then(|length| start.checked_add(length));
+        // The packages are no regions, so a range across them is allowed.
+        let range = start..end.filter(|end| *end <= USER_END).ok_or(Errno::EINVAL)?;
+        if !start.is_multiple_of(PAGE) || range.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        clear(caller, memory, tasks, range).map_or_else(|answer| answer, |()| DONE)
+    })
 }
 
 /// `mprotect(address, length, protection)`: mappings before a hole (`ENOMEM`), or before a region that may not have
 /// these rights (`EACCES`), get them all the same.
-pub fn mprotect(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, place: u64) -> Answer {
-    /// The change begins at the start of the region, which must be one that grows.
-    const PROT_GROWSDOWN: u64 = 0x0100_0000;
-    const PROT_KNOWN: u64 = 0xf;
-    let [start, length, protection, ..] = *caller.arguments;
-    let mut range = range(start, length)?;
-    if protection & !(PROT_GROWSDOWN | PROT_KNOWN) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
-    if protection & PROT_GROWSDOWN != 0 && !range.is_empty() {
-        let first = container.regions.at(range.start).ok_or(Errno::ENOMEM)?;
-        if !first.traits.contains(Traits::GROWS) {
+pub fn mprotect(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    start: u64,
+    length: u64,
+    protection: Protection,
+) -> Answer {
+    change(caller, memory, tasks, |memory, tasks, Point { place, .. }| {
+        let mut range = range(start, length)?;
+        if !Protection::all().contains(protection) {
             return Err(Errno::EINVAL);
         }
-        range.start = first.start;
-    }
-    let rights = rights(protection);
-    let may = |region: &Region| !(rights.contains(Rights::WRITE) && region.traits.contains(Traits::READ_ONLY));
-    let id = caller.space.container;
-    let from = place.max(range.start);
-    let end = memory.affordable(id, from..range.end, &mut Budget::of_a_visit());
-    let regions = &container.regions;
-    let done = regions.extent(from..end, may);
-    let why = |place| if regions.at(place).is_some() { Errno::EACCES } else { Errno::ENOMEM };
-    let refused = (done < end).then(|| why(done));
-    // The whole range is counted before any of it is changed.
-    if rights.contains(Rights::WRITE) && place == 0 {
-        let writable = |region: &Region| !is_data(region) && is_data(&Region { rights, ..*region });
-        let limits = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.limits;
-        if limits.data.soft != u64::MAX {
-            let more = regions.within(range.clone()).filter(writable);
-            affordable_data(container, more.map(|region| region.end - region.start).sum(), limits)?;
+        let container = memory.container(caller.space.container).ok_or(Errno::ESRCH)?;
+        if protection.contains(Protection::GROWSDOWN) && !range.is_empty() {
+            let first = container.regions.at(range.start).ok_or(Errno::ENOMEM)?;
+            if !first.traits.contains(Traits::GROWS) {
+                return Err(Errno::EINVAL);
+            }
+            range.start = first.start;
         }
-    }
-    memory.protect(id, from..done, rights).map_err(no_memory)?;
-    match refused {
-        Some(errno) => Err(errno),
-        None if end < range.end => preempt(tasks, caller, end),
-        None => DONE,
-    }
+        let rights = rights(protection);
+        let may = |region: &Region| !(rights.contains(Rights::WRITE) && region.traits.contains(Traits::READ_ONLY));
+        let id = caller.space.container;
+        let from = place.max(range.start);
+        let end = memory.affordable(id, from..range.end, &mut Budget::of_a_visit());
+        let regions = &container.regions;
+        let done = regions.extent(from..end, may);
+        let why = |place| if regions.at(place).is_some() { Errno::EACCES } else { Errno::ENOMEM };
+        let refused = (done < end).then(|| why(done));
+        // The whole range is counted before any of it is changed.
+        if rights.contains(Rights::WRITE) && place == 0 {
+            let writable = |region: &Region| !is_data(region) && is_data(&Region { rights, ..*region });
+            let limits = &tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources.limits;
+            if limits.data.soft != u64::MAX {
+                let more = regions.within(range.clone()).filter(writable);
+                affordable_data(container, more.map(|region| region.end - region.start).sum(), limits)?;
+            }
+        }
+        memory.protect(id, from..done, rights).map_err(no_memory)?;
+        match refused {
+            Some(errno) => Err(errno),
+            None if end < range.end => preempt(tasks, caller, end),
+            None => DONE,
+        }
+    })
 }
 
 /// `mremap(address, old length, new length, flags, new address)`
-pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [start, old_length, new_length, flags, target, _] = *caller.arguments;
-    if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED) != 0 || (flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0) {
+pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, wanted: Remapping) -> Answer {
+    change(caller, memory, tasks, |memory, tasks, _| remap(caller, memory, tasks, wanted))
+}
+
+fn remap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, wanted: Remapping) -> Answer {
+    let Remapping { address: start, flags, target, .. } = wanted;
+    let fixed = flags.contains(RemapFlags::FIXED);
+    if !RemapFlags::all().contains(flags) || fixed && !flags.contains(RemapFlags::MAYMOVE) {
         return Err(Errno::EINVAL);
     }
-    let (Ok(old), Some(length)) = (range(start, old_length), pages(new_length)) else { return Err(Errno::EINVAL) };
+    let (Ok(old), Some(length)) = (range(start, wanted.old_length), pages(wanted.length)) else {
+        return Err(Errno::EINVAL);
+    };
     let id = caller.space.container;
     let container = memory.container(id).ok_or(Errno::ESRCH)?;
     let region = *container.regions.at(start).ok_or(Errno::EFAULT)?;
@@ -402,11 +485,11 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
     }
     // A move can add three regions: the rests on both sides and the part by which the mapping grows. It is checked
     // first, because an error later could not leave everything as it was.
-    if container.regions.len() + 3 > MAX_REGIONS && (flags & MREMAP_FIXED != 0 || length > old.end - old.start) {
+    if container.regions.len() + 3 > MAX_REGIONS && (fixed || length > old.end - old.start) {
         return Err(Errno::ENOMEM);
     }
     let old_length = old.end - old.start;
-    if flags & MREMAP_FIXED != 0 {
+    if fixed {
         let to = range(target, length).map_err(|_| Errno::EINVAL)?;
         if overlaps(&old, &to) || to.start < LOWEST {
             return Err(Errno::EINVAL);
@@ -424,7 +507,7 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
     }
     let container = memory.container(id).ok_or(Errno::ESRCH)?;
     let room = old.end..old.start.saturating_add(length);
-    let in_place = flags & MREMAP_FIXED == 0
+    let in_place = !fixed
         && old.end == region.end
         && range(start, length).is_ok()
         && container.regions.first(room.clone()).is_none();
@@ -432,12 +515,12 @@ pub fn mremap(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
         extend(memory, caller, &region, room)?;
         return value(start);
     }
-    if flags & MREMAP_MAYMOVE == 0 {
+    if !flags.contains(RemapFlags::MAYMOVE) {
         return Err(Errno::ENOMEM);
     }
-    let to = match flags & MREMAP_FIXED {
-        0 => memory.container_mut(id).and_then(|it| it.room_for_move(start, length)).ok_or(Errno::ENOMEM)?,
-        _ => target,
+    let to = match fixed {
+        true => target,
+        false => memory.container_mut(id).and_then(|it| it.room_for_move(start, length)).ok_or(Errno::ENOMEM)?,
     };
     let kept = old_length.min(length);
     if let Err(answer) = clear(caller, memory, tasks, old.start + kept..old.end) {
@@ -466,39 +549,40 @@ fn extend(memory: &mut Memory, caller: &Caller, region: &Region, room: Range<u64
 }
 
 /// `brk(address)`: never fails; returns the end of the heap.
-pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let wanted = caller.arguments[0];
-    let id = caller.space.container;
-    let (lowest, current) = memory.container(id).ok_or(Errno::ESRCH)?.heap;
-    if lowest == 0 || wanted < lowest {
-        return value(current);
-    }
-    let old = current.next_multiple_of(PAGE);
-    let Some(new) = wanted.checked_next_multiple_of(PAGE).filter(|new| *new <= USER_END) else {
-        return value(current);
-    };
-    let moved = if new < old {
-        match memory.unmap_some(id, new..old, &mut Budget::of_a_visit()) {
-            Ok(false) => return preempt(tasks, caller, 0),
-            done => done.map(drop),
-        }
-    } else if new > old {
-        let free = memory.container(id).is_some_and(|c| c.regions.first(old..new).is_none());
-        let rights = Rights::READ | Rights::WRITE;
-        let region = Region { label: Label::Heap, ..Region::new(old..new, rights, Backing::Zero) };
-        let affordable = affordable(caller, memory, tasks, new - old, true, true).is_ok();
-        if !free || !affordable || overlaps(&(old..new), &PACKAGES) {
+pub fn brk(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, wanted: u64) -> Answer {
+    change(caller, memory, tasks, |memory, tasks, _| {
+        let id = caller.space.container;
+        let (lowest, current) = memory.container(id).ok_or(Errno::ESRCH)?.heap;
+        if lowest == 0 || wanted < lowest {
             return value(current);
         }
-        memory.map_fresh(id, region)
-    } else {
-        Ok(())
-    };
-    match (moved, memory.container_mut(id)) {
-        (Ok(()), Some(container)) => {
-            container.heap.1 = wanted;
-            value(wanted)
+        let old = current.next_multiple_of(PAGE);
+        let Some(new) = wanted.checked_next_multiple_of(PAGE).filter(|new| *new <= USER_END) else {
+            return value(current);
+        };
+        let moved = if new < old {
+            match memory.unmap_some(id, new..old, &mut Budget::of_a_visit()) {
+                Ok(false) => return preempt(tasks, caller, 0),
+                done => done.map(drop),
+            }
+        } else if new > old {
+            let free = memory.container(id).is_some_and(|c| c.regions.first(old..new).is_none());
+            let rights = Rights::READ | Rights::WRITE;
+            let region = Region { label: Label::Heap, ..Region::new(old..new, rights, Backing::Zero) };
+            let affordable = affordable(caller, memory, tasks, new - old, true, true).is_ok();
+            if !free || !affordable || overlaps(&(old..new), &PACKAGES) {
+                return value(current);
+            }
+            memory.map_fresh(id, region)
+        } else {
+            Ok(())
+        };
+        match (moved, memory.container_mut(id)) {
+            (Ok(()), Some(container)) => {
+                container.heap.1 = wanted;
+                value(wanted)
+            }
+            (Err(NoMemory::Frames | NoMemory::Limit), _) | (_, None) => value(current),
         }
-        (Err(NoMemory::Frames | NoMemory::Limit), _) | (_, None) => value(current),
-    }
+    })
 }

@@ -8,9 +8,16 @@
 //! `system::getrandom` with the [`Caller`], `memory`, `tasks` and `random`. It answers `Ok(Reply::Value(length))`,
 //! which the thread finds in rax; `Err(Errno::EFAULT)` becomes −14 there.
 
+#![allow(
+    clippy::too_many_arguments,
+    reason = "a call's function takes the caller, the parts of the kernel that the call uses, and the call's arguments"
+)]
+
 pub mod advice;
+pub mod argument;
 pub mod files;
 pub mod forking;
+pub mod futex;
 pub mod jobs;
 pub mod memory;
 pub mod native;
@@ -27,16 +34,17 @@ use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::changing;
 use crate::core::schedule::{self, Running};
 use ::files::Errno;
+use argument::Pointer;
 use containers::thread::{AfterHandler, Restart};
 use containers::{Budget, Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
 use hardware::interrupts;
-use table::{ALWAYS, LONG};
 pub use table::{Entry, each_made, find};
+use table::{WITH_INTERRUPTS, WITHOUT_RESERVE};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The thread that makes a call, and the call's arguments.
+/// The thread that makes a call.
 #[derive(Clone, Copy)]
-pub struct Caller<'a> {
+pub struct Caller {
     /// The calling thread.
     pub thread: ThreadId,
     /// Its process.
@@ -47,8 +55,6 @@ pub struct Caller<'a> {
     pub resumed: bool,
     /// The call's number.
     pub number: u64,
-    /// Its arguments: rdi, rsi, rdx, r10, r8, r9.
-    pub arguments: &'a [u64; 6],
 }
 
 /// How a call that has not failed ends.
@@ -86,38 +92,30 @@ pub fn no_memory(_: NoMemory) -> Errno {
     Errno::ENOMEM
 }
 
-impl<'a> Caller<'a> {
+impl Caller {
     /// The caller of the call that this CPU is making.
     #[inline(always)]
-    fn of(call: &'a SystemCall) -> Caller<'a> {
+    fn of(call: &SystemCall) -> Caller {
         let Running { thread, process, space, resumed } =
             schedule::running(&call.cpu).expect("a CPU goes to user mode only with a current thread");
-        Caller { thread, process, space, resumed, number: call.number, arguments: &call.arguments }
-    }
-
-    /// This caller, with other arguments.
-    fn with<'b>(&self, arguments: &'b [u64; 6]) -> Caller<'b>
-    where
-        'a: 'b,
-    {
-        Caller { arguments, ..*self }
-    }
-
-    /// Argument `n` as the 32-bit integer that C passes.
-    pub fn int(&self, n: usize) -> i32 {
-        self.arguments[n] as i32
+        Caller { thread, process, space, resumed, number: call.number }
     }
 
     /// Reads a structure from user memory.
-    pub fn read<T: FromBytes + IntoBytes>(&self, memory: &mut Memory, address: u64) -> Result<T, Errno> {
+    pub fn read<T: FromBytes + IntoBytes>(&self, memory: &mut Memory, from: impl Into<Pointer<T>>) -> Result<T, Errno> {
         let mut value = T::new_zeroed();
-        memory.copy_in(self.space, address, value.as_mut_bytes()).map_err(bad_address)?;
+        memory.copy_in(self.space, from.into().address, value.as_mut_bytes()).map_err(bad_address)?;
         Ok(value)
     }
 
     /// Writes a structure to user memory.
-    pub fn write<T: IntoBytes + Immutable>(&self, memory: &mut Memory, address: u64, value: &T) -> Result<(), Errno> {
-        memory.copy_out(self.space, address, value.as_bytes()).map_err(bad_address)
+    pub fn write<T: IntoBytes + Immutable>(
+        &self,
+        memory: &mut Memory,
+        to: impl Into<Pointer<T>>,
+        value: &T,
+    ) -> Result<(), Errno> {
+        memory.copy_out(self.space, to.into().address, value.as_bytes()).map_err(bad_address)
     }
 }
 
@@ -125,19 +123,19 @@ impl<'a> Caller<'a> {
 #[inline]
 pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> Progress {
     let cpu = &call.cpu;
-    if entry.is(LONG) {
+    if entry.is(WITH_INTERRUPTS) {
         interrupts::enable();
     }
     // Every call may use some kernel heap, or give some back; the heap has what the call may use before the call
     // starts.
     let memory = &mut kernel.memory;
-    let result = if heap::settle(&mut memory.physical) || entry.is(ALWAYS) || has_room_after_all(memory) {
+    let result = if heap::settle(&mut memory.physical) || entry.is(WITHOUT_RESERVE) || has_room_after_all(memory) {
         (entry.make)(call, kernel)
     } else {
         let answer = refuse(kernel, &Caller::of(call));
         conclude(kernel, schedule::this_cpu(cpu), answer)
     };
-    if entry.is(LONG) {
+    if entry.is(WITH_INTERRUPTS) {
         interrupts::disable();
         // The work that interrupts have left is done before the CPU leaves.
         if deferred::any(cpu) {

@@ -1,5 +1,6 @@
 //! Jotun's own calls; the crate `abi` describes what each does and its answers.
 
+use super::argument::Pointer;
 use super::{Answer, Caller, DONE, Reply, bad_address, deadline, is_over, restart, settle_remains, value};
 use crate::arch;
 use crate::core::files::Files;
@@ -34,15 +35,29 @@ fn wait_for(caller: &Caller, tasks: &mut Tasks, channel: Channel, timeout: u64, 
     Ok(Reply::Parked)
 }
 
+/// What `start` is to start.
+pub struct Program {
+    /// The package's name.
+    pub name: Pointer<u8>,
+    /// The bytes of the name.
+    pub length: u64,
+    /// What the program finds in its first register.
+    pub argument: u64,
+    /// The priority, or [`KEEP_PRIORITY`].
+    pub priority: u64,
+    /// [`SAME_CONTAINER`]
+    pub flags: u64,
+}
+
 /// `start(name, name length, argument, priority, flags)`
-pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [name, length, argument, priority, flags, _] = *caller.arguments;
-    if flags & !SAME_CONTAINER != 0 || length > NAME_MAX as u64 {
+pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, wanted: Program) -> Answer {
+    let Program { argument, flags, .. } = wanted;
+    if flags & !SAME_CONTAINER != 0 || wanted.length > NAME_MAX as u64 {
         return Err(Errno::EINVAL);
     }
     let mut bytes = [0; NAME_MAX];
-    let bytes = &mut bytes[..length as usize];
-    kernel.memory.copy_in(caller.space, name, bytes).map_err(bad_address)?;
+    let bytes = &mut bytes[..wanted.length as usize];
+    kernel.memory.copy_in(caller.space, wanted.name.address, bytes).map_err(bad_address)?;
     let in_same = flags & SAME_CONTAINER != 0;
     let program = || kernel.tasks.process(caller.process).map(|process| process.resources.executable());
     // In the caller's container the package finds the caller's data, so it must be the caller's package.
@@ -52,7 +67,7 @@ pub fn start(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
     let request = Request {
         name: bytes,
         argument,
-        priority: priority_or_keep(priority)?,
+        priority: priority_or_keep(wanted.priority)?,
         affinity: kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity,
         container: in_same.then_some(caller.space.container),
         parent: Some(caller.process),
@@ -76,19 +91,26 @@ fn process(tasks: &Tasks, number: u64) -> Result<ProcessId, Errno> {
 }
 
 /// `send(process, message, length)`
-pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages) -> Answer {
-    let [to, address, length, ..] = *caller.arguments;
+pub fn send(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    messages: &mut Messages,
+    to: u64,
+    content: Pointer<u8>,
+    length: u64,
+) -> Answer {
     if length > MESSAGE_MAX as u64 {
         return Err(Errno::EMSGSIZE);
     }
     let receiver = process(tasks, to);
     if let Ok(to) = receiver
-        && hand_over(caller, memory, tasks, messages, to)
+        && hand_over(caller, memory, tasks, messages, to, (content, length))
     {
         return DONE;
     }
     let mut message = Message::new(caller.process.number(), length as usize);
-    memory.copy_in(caller.space, address, message.content_mut()).map_err(bad_address)?;
+    memory.copy_in(caller.space, content.address, message.content_mut()).map_err(bad_address)?;
     let to = receiver?;
     if tasks.process(to).is_none_or(|process| process.ended.is_some()) {
         return Err(Errno::ESRCH);
@@ -100,14 +122,20 @@ pub fn send(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &
 
 /// Gives a message to the first thread that waits for one, if its call can be completed, between pages that are
 /// present. Otherwise the thread makes its call again when the message is in the queue.
-fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages, to: ProcessId) -> bool {
-    let [_, address, length, ..] = *caller.arguments;
+fn hand_over(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    messages: &mut Messages,
+    to: ProcessId,
+    (content, length): (Pointer<u8>, u64),
+) -> bool {
     let mut handed_over = false;
     tasks.wake_with(Channel::Messages(to), 1, u32::MAX, |receiver, wait| {
         let Registers { rdi: buffer, rsi: capacity, rdx: sender, .. } = receiver.registers;
         let (from, to) = (caller.space.container, receiver.container);
         let taken = length.min(capacity);
-        handed_over = memory.copy_across((from, address), (to, buffer), taken as usize)
+        handed_over = memory.copy_across((from, content.address), (to, buffer), taken as usize)
             && (sender == 0 || memory.write_across((to, sender), &caller.process.number().to_le_bytes()));
         if handed_over { Resume::Return(taken as i64) } else { wait.woken }
     });
@@ -115,18 +143,34 @@ fn hand_over(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: 
     handed_over
 }
 
+/// Where `receive` puts a message.
+pub struct Room {
+    /// The buffer for the content.
+    pub buffer: Pointer<u8>,
+    /// The bytes of the buffer.
+    pub capacity: u64,
+    /// Where the sender's number goes.
+    pub sender: Option<Pointer<u32>>,
+}
+
 /// `receive(buffer, capacity, sender, time-out)`
-pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages: &mut Messages) -> Answer {
-    let [buffer, capacity, sender, timeout, ..] = *caller.arguments;
+pub fn receive(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    messages: &mut Messages,
+    room: Room,
+    timeout: u64,
+) -> Answer {
     let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
     let Some(message) = messages.receive(caller.process) else {
         return wait_for(caller, tasks, Channel::Messages(caller.process), timeout, until);
     };
     let from = message.sender.to_le_bytes();
-    let content = &message.content()[..message.content().len().min(capacity as usize)];
+    let content = &message.content()[..message.content().len().min(room.capacity as usize)];
     let written = memory
-        .copy_out(caller.space, buffer, content)
-        .and_then(|()| if sender == 0 { Ok(()) } else { memory.copy_out(caller.space, sender, &from) });
+        .copy_out(caller.space, room.buffer.address, content)
+        .and_then(|()| room.sender.map_or(Ok(()), |sender| memory.copy_out(caller.space, sender.address, &from)));
     if written.is_err() {
         messages.put_back(caller.process, message);
         return Err(Errno::EFAULT);
@@ -135,10 +179,17 @@ pub fn receive(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, messages
 }
 
 /// `wait(process, status, time-out)`
-pub fn wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let [_, _, timeout, ..] = *caller.arguments;
+pub fn wait(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    child: u64,
+    status: Option<Pointer<u32>>,
+    timeout: u64,
+) -> Answer {
     let until = deadline(tasks, caller, (timeout != FOREVER).then_some(timeout));
-    match wait_now(caller, memory, tasks, files)? {
+    match wait_now(caller, memory, tasks, files, child, status)? {
         Some(answer) => value(answer),
         None => wait_for(caller, tasks, Channel::Children(caller.process), timeout, until),
     }
@@ -150,12 +201,13 @@ pub fn wait_now(
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
+    child: u64,
+    status: Option<Pointer<u32>>,
 ) -> Result<Option<u64>, Errno> {
-    let [number, status, ..] = *caller.arguments;
-    let child = process(tasks, number).map_err(|_| Errno::ECHILD)?;
+    let child = process(tasks, child).map_err(|_| Errno::ECHILD)?;
     let state = tasks.process(child).filter(|process| process.parent == Some(caller.process));
     let Some(ended) = state.ok_or(Errno::ECHILD)?.ended else { return Ok(None) };
-    if status != 0 {
+    if let Some(status) = status {
         caller.write(memory, status, &ended.wait_status())?;
     }
     lifecycle::forget(tasks, files, child);
@@ -163,27 +215,33 @@ pub fn wait_now(
 }
 
 /// Writes text to the caller's buffer, whole or not at all.
-fn give(caller: &Caller, memory: &mut Memory, address: u64, capacity: u64, text: &str) -> Answer {
+fn give(caller: &Caller, memory: &mut Memory, buffer: Pointer<u8>, capacity: u64, text: &str) -> Answer {
     if text.len() as u64 > capacity {
         return Err(Errno::EMSGSIZE);
     }
-    memory.copy_out(caller.space, address, text.as_bytes()).map_err(bad_address)?;
+    memory.copy_out(caller.space, buffer.address, text.as_bytes()).map_err(bad_address)?;
     value(text.len())
 }
 
 /// `statistics(buffer, capacity, prefix, prefix length)`
-pub fn statistics(caller: &Caller, kernel: &mut Kernel) -> Answer {
+pub fn statistics(
+    caller: &Caller,
+    kernel: &mut Kernel,
+    buffer: Pointer<u8>,
+    capacity: u64,
+    prefix: Pointer<u8>,
+    length: u64,
+) -> Answer {
     restart(&mut kernel.tasks, caller);
     if let Err(answer) = settle_remains(&mut kernel.memory, &mut kernel.tasks, caller) {
         return answer;
     }
-    let [buffer, capacity, prefix, length, ..] = *caller.arguments;
     if length > NAME_MAX as u64 {
         return Err(Errno::EINVAL);
     }
     let mut bytes = [0; NAME_MAX];
     let bytes = &mut bytes[..length as usize];
-    kernel.memory.copy_in(caller.space, prefix, bytes).map_err(bad_address)?;
+    kernel.memory.copy_in(caller.space, prefix.address, bytes).map_err(bad_address)?;
     let mut text = String::with_capacity(2048);
     (kernel.upcalls.statistics)(kernel, &mut |name, value| {
         if name.as_bytes().starts_with(bytes) {
@@ -194,8 +252,7 @@ pub fn statistics(caller: &Caller, kernel: &mut Kernel) -> Answer {
 }
 
 /// `burn(instructions)`: a loop of two instructions, half as often.
-pub fn burn(caller: &Caller) -> Answer {
-    let instructions = caller.arguments[0];
+pub fn burn(_: &Caller, instructions: u64) -> Answer {
     if instructions > BURN_MAX {
         return Err(Errno::EINVAL);
     }
@@ -204,29 +261,42 @@ pub fn burn(caller: &Caller) -> Answer {
 }
 
 /// `thread(entry, stack top, argument, priority)`
-pub fn thread(caller: &Caller, kernel: &mut Kernel) -> Answer {
-    let [entry, stack, argument, priority, ..] = *caller.arguments;
+pub fn thread(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    entry: u64,
+    stack: u64,
+    argument: u64,
+    priority: u64,
+) -> Answer {
     let priority = priority_or_keep(priority)?;
     if entry >= USER_END {
         return Err(Errno::EFAULT);
     }
-    check_room(&kernel.tasks, caller.process)?;
-    kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
-    let affinity = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
-    let extended = arch::extended::fresh(kernel.tasks.spare.take());
-    let id = kernel.tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
-    let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
+    check_room(tasks, caller.process)?;
+    memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
+    let affinity = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.affinity;
+    let extended = arch::extended::fresh(tasks.spare.take());
+    let id = tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
+    let thread = tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
     thread.affinity = affinity;
     thread.registers = Registers { rdi: argument, ..Registers::for_user(entry, stack) };
     thread.priority = priority.unwrap_or(thread.priority);
-    kernel.tasks.make_ready(id);
+    tasks.make_ready(id);
     value(number)
 }
 
 /// `container(process, buffer, capacity)`
-pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    let [number, buffer, capacity, ..] = *caller.arguments;
+pub fn container(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    number: u64,
+    buffer: Pointer<u8>,
+    capacity: u64,
+) -> Answer {
     let id = if number == 0 { caller.process } else { process(tasks, number)? };
     let container = tasks.process(id).ok_or(Errno::ESRCH)?.container;
     let usage = memory.container(container).ok_or(Errno::ESRCH)?.usage();
@@ -250,8 +320,7 @@ pub fn container(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer 
 }
 
 /// `priority(thread, priority)`: returns the old priority.
-pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
-    let [number, priority, ..] = *caller.arguments;
+pub fn priority(caller: &Caller, tasks: &mut Tasks, number: u64, priority: u64) -> Answer {
     let wanted = priority_or_keep(priority)?;
     let id = match number {
         0 => caller.thread,
@@ -266,15 +335,14 @@ pub fn priority(caller: &Caller, tasks: &mut Tasks) -> Answer {
 }
 
 /// `trace(action, value)`
-pub fn trace(caller: &Caller, cpu: &InKernel) -> Answer {
-    let [action, value, ..] = *caller.arguments;
+pub fn trace(_: &Caller, cpu: &InKernel, action: u64, value: u64) -> Answer {
     let event = match action {
         TRACE_BEGIN => Event::Begin,
         TRACE_END => Event::End,
         TRACE_MARK => Event::Mark { value: value as u32 },
         _ => return Err(Errno::EINVAL),
     };
-    if arch::trace::control(cpu, event, caller.number) { DONE } else { Err(Errno::ENOSYS) }
+    if arch::trace::control(cpu, event, abi::native::TRACE) { DONE } else { Err(Errno::ENOSYS) }
 }
 
 const _: () = {

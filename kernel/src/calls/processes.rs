@@ -2,14 +2,16 @@
 //!
 //! `execve` puts a process into another container.
 
-use super::files::{AT_FDCWD, Path, find_program};
+use super::argument::{self, Argument, Fd, Pointer, UserPath};
+use super::files::{AtFlags, Path, find_program};
 use super::{Answer, Caller, DONE, Reply, native, time, value};
 use crate::arch::{self, accounts};
 use crate::core::files::Files;
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::{self, ending};
+use crate::core::linux;
 use crate::core::process::{Invocation, Name};
-use crate::core::program::linux::{self, Request};
+use crate::core::program::linux::{self as loader, Request};
 use crate::core::program::strings::Strings;
 use crate::core::schedule;
 use crate::core::signals::{self, CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT};
@@ -18,6 +20,7 @@ use abi::native::WAIT;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use bitflags::bitflags;
 use containers::{Change, Channel, Ending, ProcessId, Registers, Resume, Space, Thread, ThreadId, Times, Wait};
 use cpulocal::InKernel;
 use syscalls::Sysno;
@@ -33,20 +36,44 @@ const SCRIPT_LINE: usize = 256;
 const SCRIPTS: usize = 4;
 
 /// `execve(path, arguments, environment)`
-pub fn execve(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [path, arguments, environment, ..] = *caller.arguments;
-    execveat(&caller.with(&[AT_FDCWD as u64, path, arguments, environment, 0, 0]), kernel, cpu)
+pub fn execve(
+    caller: &Caller,
+    kernel: &mut Kernel,
+    cpu: &InKernel,
+    path: UserPath,
+    arguments: u64,
+    environment: u64,
+) -> Answer {
+    execveat(
+        caller,
+        kernel,
+        cpu,
+        Program { directory: Fd::HERE, path, arguments, environment, flags: AtFlags::empty() },
+    )
+}
+
+/// What `execveat` is to run.
+pub struct Program {
+    /// Where a relative path begins.
+    pub directory: Fd,
+    /// The path of the executable file.
+    pub path: UserPath,
+    /// The address of the program's arguments.
+    pub arguments: u64,
+    /// The address of its environment.
+    pub environment: u64,
+    /// How to find the file.
+    pub flags: AtFlags,
 }
 
 /// `execveat(directory, path, arguments, environment, flags)`
-pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    let [_, path, arguments, environment, flags, _] = *caller.arguments;
+pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, program: Program) -> Answer {
+    let Program { directory, path, arguments, environment, flags } = program;
     let memory = &mut kernel.memory;
     let path = Path::read(caller, memory, path)?;
-    let (mut inode, mut executable) =
-        find_program(caller, &kernel.tasks, &mut kernel.files, caller.int(0), &path, flags)?;
+    let (mut inode, mut executable) = find_program(caller, &kernel.tasks, &mut kernel.files, directory, &path, flags)?;
     let name: Box<[u8]> =
-        if path.is_empty() { alloc::format!("/dev/fd/{}", caller.int(0)).into_bytes().into() } else { (*path).into() };
+        if path.is_empty() { alloc::format!("/dev/fd/{directory}").into_bytes().into() } else { (*path).into() };
     let mut arguments = Strings::at(caller.space, arguments);
     let environment = Strings::at(caller.space, environment);
     if arguments.is_empty(memory)? {
@@ -54,7 +81,7 @@ pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer 
         arguments = Strings::of(&[b""]);
     }
     for depth in 0.. {
-        let (object, _) = linux::executable(&kernel.files, inode)?;
+        let (object, _) = loader::executable(&kernel.files, inode)?;
         if kernel.files.tree.get(inode)?.writers > 0 || memory.is_written(object) {
             return Err(Errno::ETXTBSY);
         }
@@ -69,13 +96,14 @@ pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer 
             arguments.drop_first(memory)?;
             arguments.own = [name.clone()].into();
         }
-        (inode, executable) = find_program(caller, &kernel.tasks, &mut kernel.files, AT_FDCWD, &interpreter[0], 0)?;
+        (inode, executable) =
+            find_program(caller, &kernel.tasks, &mut kernel.files, Fd::HERE, &interpreter[0], AtFlags::empty())?;
         arguments.own.splice(0..0, interpreter);
     }
     let resources = &kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.resources;
     let (path, arguments, environment, limits) = (&name[..], &arguments, &environment, resources.limits);
     kernel.files.enter(inode)?;
-    let loaded = linux::load(kernel, cpu, &Request { path, inode, arguments, environment, limits })
+    let loaded = loader::load(kernel, cpu, &Request { path, inode, arguments, environment, limits })
         .inspect_err(|_| kernel.files.leave(&mut kernel.memory, Some(inode)))?;
     become_program(caller, kernel, cpu, loaded, &name, (executable, inode));
     Ok(Reply::Gone)
@@ -104,7 +132,7 @@ fn become_program(
     caller: &Caller,
     kernel: &mut Kernel,
     cpu: &InKernel,
-    loaded: linux::Loaded,
+    loaded: loader::Loaded,
     name: &[u8],
     (executable, inode): (Vec<u8>, InodeId),
 ) {
@@ -134,14 +162,25 @@ fn become_program(
     kernel.tasks.make_ready(ThreadId::main(id));
 }
 
-const NO_HANG: u64 = 1;
-/// WSTOPPED, which is WUNTRACED.
-const STOPPED: u64 = 2;
-const EXITED: u64 = 4;
-const CONTINUED: u64 = 8;
-const NO_WAIT: u64 = 0x100_0000;
-/// WNOTHREAD, WALL, WCLONE: every thread waits for all children of its process.
-const WHICH: u64 = 0xe000_0000;
+bitflags! {
+    /// The options of calls that wait for a child.
+    #[derive(Clone, Copy)]
+    pub struct WaitOptions: u32 {
+        /// The call does not wait.
+        const NO_HANG = linux::WNOHANG;
+        /// Children that have been stopped; `wait4` calls this `WUNTRACED`.
+        const STOPPED = linux::WSTOPPED;
+        /// Children that have ended.
+        const EXITED = linux::WEXITED;
+        /// Children that have been continued.
+        const CONTINUED = linux::WCONTINUED;
+        /// The child's news stay.
+        const NO_WAIT = linux::WNOWAIT;
+        /// Without an effect: every thread waits for all children of its process.
+        const WHICH = linux::__WNOTHREAD | linux::__WALL | linux::__WCLONE;
+    }
+}
+argument::flags!(WaitOptions);
 
 /// The children that a call waits for.
 enum Wanted {
@@ -178,7 +217,12 @@ impl News {
 }
 
 /// A wanted child with news that the options ask for: `ECHILD` if there is no child that could have any.
-fn news(caller: &Caller, tasks: &Tasks, wanted: &Wanted, options: u64) -> Result<Option<(ProcessId, News)>, Errno> {
+fn news(
+    caller: &Caller,
+    tasks: &Tasks,
+    wanted: &Wanted,
+    options: WaitOptions,
+) -> Result<Option<(ProcessId, News)>, Errno> {
     let mut there = false;
     let one = match *wanted {
         Wanted::Process(number) => Some(tasks.by_number(number).and_then(ThreadId::process).ok_or(Errno::ECHILD)?),
@@ -192,12 +236,12 @@ fn news(caller: &Caller, tasks: &Tasks, wanted: &Wanted, options: u64) -> Result
             Wanted::Process(_) => child.parent == Some(caller.process),
             Wanted::Group(group) => group == child.group,
         };
-        there |= is_wanted && (child.ended.is_none() || options & EXITED != 0);
+        there |= is_wanted && (child.ended.is_none() || options.contains(WaitOptions::EXITED));
         let news = match (child.ended, child.control.change) {
-            (Some(how), _) => (options & EXITED != 0).then_some(News::Ended(how)),
+            (Some(how), _) => options.contains(WaitOptions::EXITED).then_some(News::Ended(how)),
             (None, Some(change)) => {
-                let asked = if change == Change::Continued { CONTINUED } else { STOPPED };
-                (options & asked != 0).then_some(News::Changed(change))
+                let asked = if change == Change::Continued { WaitOptions::CONTINUED } else { WaitOptions::STOPPED };
+                options.contains(asked).then_some(News::Changed(change))
             }
             (None, None) => None,
         };
@@ -227,10 +271,10 @@ fn total_time(tasks: &Tasks, id: ProcessId) -> Times {
 }
 
 /// Parks the caller until there are news of a child, unless the options say not to wait.
-fn wait(caller: &Caller, tasks: &mut Tasks, options: u64, answer: Option<u64>) -> Answer {
+fn wait(caller: &Caller, tasks: &mut Tasks, options: WaitOptions, answer: Option<u64>) -> Answer {
     match answer {
         Some(number) => value(number),
-        None if options & NO_HANG != 0 => DONE,
+        None if options.contains(WaitOptions::NO_HANG) => DONE,
         None => {
             tasks.park(caller.thread, Wait::restart(Channel::Children(caller.process), None));
             Ok(Reply::Parked)
@@ -238,30 +282,61 @@ fn wait(caller: &Caller, tasks: &mut Tasks, options: u64, answer: Option<u64>) -
     }
 }
 
-/// `wait4(process, status, options, usage)`
-pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let options = caller.arguments[2];
-    if options as u32 & !(NO_HANG | STOPPED | CONTINUED | WHICH) as u32 != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let answer = wait4_now(caller, memory, tasks, files)?;
-    wait(caller, tasks, options, answer)
+/// The arguments of `wait4`.
+pub struct Wait4 {
+    /// The number of a child, the complement of a group's, or any (−1); 0: the caller's group.
+    pub which: i32,
+    /// Where the status word goes.
+    pub status: Option<Pointer<u32>>,
+    /// What to wait for.
+    pub options: WaitOptions,
+    /// Where the child's use of the CPU goes.
+    pub usage: Option<Pointer<Usage>>,
 }
 
-fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Result<Option<u64>, Errno> {
-    let [_, status, options, usage, ..] = *caller.arguments;
-    let wanted = match caller.int(0) {
+impl Wait4 {
+    /// The arguments of a thread that waits in the call.
+    fn of(&Registers { rdi, rsi, rdx, r10, .. }: &Registers) -> Wait4 {
+        Wait4 {
+            which: Argument::of(rdi),
+            status: Argument::of(rsi),
+            options: Argument::of(rdx),
+            usage: Argument::of(r10),
+        }
+    }
+}
+
+/// `wait4(process, status, options, usage)`
+pub fn wait4(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, wanted: Wait4) -> Answer {
+    if !(WaitOptions::NO_HANG | WaitOptions::STOPPED | WaitOptions::CONTINUED | WaitOptions::WHICH)
+        .contains(wanted.options)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let answer = wait4_now(caller, memory, tasks, files, &wanted)?;
+    wait(caller, tasks, wanted.options, answer)
+}
+
+fn wait4_now(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    wanted: &Wait4,
+) -> Result<Option<u64>, Errno> {
+    let Wait4 { which, status, options, usage } = *wanted;
+    let wanted = match which {
         -1 => Wanted::Any,
         0 => Wanted::Group(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
         i32::MIN => return Err(Errno::ESRCH),
         group @ ..0 => Wanted::Group(group.unsigned_abs()),
         number => Wanted::Process(number as u32),
     };
-    let Some((child, news)) = news(caller, tasks, &wanted, options | EXITED)? else { return Ok(None) };
-    if status != 0 {
+    let Some((child, news)) = news(caller, tasks, &wanted, options | WaitOptions::EXITED)? else { return Ok(None) };
+    if let Some(status) = status {
         caller.write(memory, status, &news.wait_status())?;
     }
-    if usage != 0 {
+    if let Some(usage) = usage {
         caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
     }
     reap(tasks, files, caller.process, child, news);
@@ -271,7 +346,7 @@ fn wait4_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 /// The `siginfo_t` that `waitid` fills with a child's news.
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
-struct ChildInfo {
+pub struct ChildInfo {
     signal: i32,
     error: i32,
     code: i32,
@@ -282,16 +357,46 @@ struct ChildInfo {
     rest: [i32; 25],
 }
 
+/// The arguments of `waitid`.
+pub struct WaitId {
+    /// What the number names: a process, a group, or nothing.
+    pub kind: u32,
+    /// The number.
+    pub number: i32,
+    /// Where the news go.
+    pub info: Option<Pointer<ChildInfo>>,
+    /// What to wait for.
+    pub options: WaitOptions,
+    /// Where the child's use of the CPU goes.
+    pub usage: Option<Pointer<Usage>>,
+}
+
+impl WaitId {
+    /// The arguments of a thread that waits in the call.
+    fn of(&Registers { rdi, rsi, rdx, r10, r8, .. }: &Registers) -> WaitId {
+        WaitId {
+            kind: Argument::of(rdi),
+            number: Argument::of(rsi),
+            info: Argument::of(rdx),
+            options: Argument::of(r10),
+            usage: Argument::of(r8),
+        }
+    }
+}
+
 /// `waitid(kind, number, info, options, usage)`
-pub fn waitid(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    const CHANGES: u64 = STOPPED | EXITED | CONTINUED;
-    let [_, _, info, options, ..] = *caller.arguments;
-    if options & !(NO_HANG | CHANGES | NO_WAIT | WHICH) != 0 || options & CHANGES == 0 {
+pub fn waitid(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, wanted: WaitId) -> Answer {
+    let options = wanted.options;
+    let changes = WaitOptions::STOPPED | WaitOptions::EXITED | WaitOptions::CONTINUED;
+    if !WaitOptions::all().contains(options) || !options.intersects(changes) {
         return Err(Errno::EINVAL);
     }
-    let answer = waitid_now(caller, memory, tasks, files)?;
-    if answer.is_none() && options & NO_HANG != 0 && info != 0 {
-        caller.write(memory, info, &[0_u32; 7])?;
+    let answer = waitid_now(caller, memory, tasks, files, &wanted)?;
+    if answer.is_none()
+        && options.contains(WaitOptions::NO_HANG)
+        && let Some(info) = wanted.info
+    {
+        caller.write(memory, info.address, &[0_u32; 7])?;
     }
     wait(caller, tasks, options, answer)
 }
@@ -301,26 +406,27 @@ fn waitid_now(
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
+    wanted: &WaitId,
 ) -> Result<Option<u64>, Errno> {
-    let [kind, number, info, options, usage, _] = *caller.arguments;
-    let wanted = match (kind as u32, number as u32) {
-        (0, _) => Wanted::Any,
-        (1, number) if number as i32 > 0 => Wanted::Process(number),
-        (2, 0) => Wanted::Group(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
-        (2, group) if group as i32 > 0 => Wanted::Group(group),
+    let WaitId { kind, number, info, options, usage } = *wanted;
+    let wanted = match (kind, number) {
+        (linux::P_ALL, _) => Wanted::Any,
+        (linux::P_PID, 1..) => Wanted::Process(number as u32),
+        (linux::P_PGID, 0) => Wanted::Group(tasks.process(caller.process).ok_or(Errno::ESRCH)?.group),
+        (linux::P_PGID, 1..) => Wanted::Group(number as u32),
         _ => return Err(Errno::EINVAL),
     };
     let Some((child, news)) = news(caller, tasks, &wanted, options)? else { return Ok(None) };
-    if info != 0 {
+    if let Some(info) = info {
         let (code, status) = news.told();
         let (signal, process, status) = (SIGCHLD.into(), child.number(), status.into());
         let told = ChildInfo { signal, error: 0, code, pad: 0, process, user: 0, status, rest: [0; 25] };
         caller.write(memory, info, &told)?;
     }
-    if usage != 0 {
+    if let Some(usage) = usage {
         caller.write(memory, usage, &Usage::new(total_time(tasks, child), 0))?;
     }
-    if options & NO_WAIT == 0 {
+    if !options.contains(WaitOptions::NO_WAIT) {
         reap(tasks, files, caller.process, child, news);
     }
     Ok(Some(0))
@@ -337,14 +443,14 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
             continue;
         }
         let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-        let Registers { code: number, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
-        let arguments = [rdi, rsi, rdx, r10, r8, r9];
-        let caller = Caller { thread: id, process: parent, space, resumed: true, number, arguments: &arguments };
+        let registers = thread.registers;
+        let number = registers.code;
+        let caller = Caller { thread: id, process: parent, space, resumed: true, number };
         let Kernel { memory, tasks, files, .. } = &mut *kernel;
         let answer = match number {
-            WAIT => native::wait_now(&caller, memory, tasks, files),
-            WAIT4 => wait4_now(&caller, memory, tasks, files),
-            WAITID => waitid_now(&caller, memory, tasks, files),
+            WAIT => native::wait_now(&caller, memory, tasks, files, registers.rdi, Argument::of(registers.rsi)),
+            WAIT4 => wait4_now(&caller, memory, tasks, files, &Wait4::of(&registers)),
+            WAITID => waitid_now(&caller, memory, tasks, files, &WaitId::of(&registers)),
             _ => {
                 tasks.resume(id, Resume::Restart);
                 continue;
@@ -361,7 +467,7 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
 /// `struct rusage`
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
-struct Usage {
+pub struct Usage {
     user: [u64; 2],
     system: [u64; 2],
     resident: u64,
@@ -376,29 +482,30 @@ impl Usage {
 }
 
 /// `getrusage(who, usage)`
-pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, who: i32, usage: Pointer<Usage>) -> Answer {
     schedule::charge(kernel, cpu);
     let (memory, tasks) = (&mut kernel.memory, &kernel.tasks);
     let process = tasks.process(caller.process).ok_or(Errno::ESRCH)?;
     let pages = memory.container(process.container).map_or(0, |container| container.usage().pages);
-    let usage = match caller.int(0) {
-        0 => Usage::new(tasks.run_time(caller.process), u64::from(pages) * 4),
-        1 => Usage::new(tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.run_time, u64::from(pages) * 4),
-        -1 => Usage::new(process.children_time, 0),
+    let times = match u32::try_from(who) {
+        Ok(linux::RUSAGE_SELF) => tasks.run_time(caller.process),
+        Ok(linux::RUSAGE_THREAD) => tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.run_time,
+        Err(_) if who == linux::RUSAGE_CHILDREN => process.children_time,
         _ => return Err(Errno::EINVAL),
     };
-    caller.write(memory, caller.arguments[1], &usage).and(DONE)
+    let resident = if who == linux::RUSAGE_CHILDREN { 0 } else { u64::from(pages) * 4 };
+    caller.write(memory, usage, &Usage::new(times, resident)).and(DONE)
 }
 
 /// `times(times)`: returns the ticks since boot.
-pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
+pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, times: Option<Pointer<[[u64; 2]; 2]>>) -> Answer {
     const TICK: u64 = time::SECOND / 100;
     let now = schedule::charge(kernel, cpu);
-    if caller.arguments[0] != 0 {
+    if let Some(times) = times {
         let own = kernel.tasks.run_time(caller.process);
         let children = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
-        let times = [own, children].map(|times| accounts::shares(times).map(|time| time / TICK));
-        caller.write(&mut kernel.memory, caller.arguments[0], &times)?;
+        let used = [own, children].map(|times| accounts::shares(times).map(|time| time / TICK));
+        caller.write(&mut kernel.memory, times, &used)?;
     }
     value(now / TICK)
 }

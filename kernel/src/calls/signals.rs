@@ -1,8 +1,12 @@
 //! Calls on signals.
 
+use super::argument::Pointer;
+use super::time::Timespec;
 use super::{Answer, Caller, DONE, Reply, bad_address, is_over, place, preempt, restart, time, value};
-use crate::core::delivery::{self, Signal, frame};
+use crate::core::delivery::frame::{self, Info, StackT};
+use crate::core::delivery::{self, Signal};
 use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::linux;
 use crate::core::signals::{self, Action, SI_TKILL, SI_USER, SIGNALS, UNSTOPPABLE, bit};
 use ::files::Errno;
 use containers::{Budget, Channel, ProcessId, SignalInfo, ThreadId, Wait};
@@ -11,18 +15,25 @@ use cpulocal::InKernel;
 /// Bytes of a signal set.
 const SET: u64 = 8;
 
-fn signal(number: u64) -> Result<u8, Errno> {
-    u8::try_from(number as u32).ok().filter(|number| (1..=SIGNALS).contains(number)).ok_or(Errno::EINVAL)
+fn signal(number: u32) -> Result<u8, Errno> {
+    u8::try_from(number).ok().filter(|number| (1..=SIGNALS).contains(number)).ok_or(Errno::EINVAL)
 }
 
 /// `rt_sigaction(signal, new, old, set size)`
-pub fn action(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [number, new, old, size, ..] = *caller.arguments;
+pub fn action(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    number: u32,
+    new: Option<Pointer<Action>>,
+    old: Option<Pointer<Action>>,
+    size: u64,
+) -> Answer {
     let number = signal(number)?;
-    if size != SET || (new != 0 && bit(number) & UNSTOPPABLE != 0) {
+    if size != SET || (new.is_some() && bit(number) & UNSTOPPABLE != 0) {
         return Err(Errno::EINVAL);
     }
-    let wanted = if new != 0 { Some(caller.read::<Action>(memory, new)?) } else { None };
+    let wanted = new.map(|new| caller.read(memory, new)).transpose()?;
     let handlers = &mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources.handlers;
     let before = handlers.get(number);
     if let Some(mut wanted) = wanted {
@@ -30,57 +41,69 @@ pub fn action(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer
         handlers.set(number, wanted);
         signals::forget_ignored(tasks, caller.process, number);
     }
-    if old != 0 {
+    if let Some(old) = old {
         caller.write(memory, old, &before)?;
     }
     DONE
 }
 
 /// `rt_sigprocmask(how, new, old, set size)`
-pub fn mask(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [how, new, old, size, ..] = *caller.arguments;
+pub fn mask(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    how: u32,
+    new: Option<Pointer<u64>>,
+    old: Option<Pointer<u64>>,
+    size: u64,
+) -> Answer {
     if size != SET {
         return Err(Errno::EINVAL);
     }
-    let wanted = if new != 0 { Some(caller.read::<u64>(memory, new)?) } else { None };
+    let wanted = new.map(|new| caller.read(memory, new)).transpose()?;
     let before = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.signal_mask;
     if let Some(set) = wanted {
-        let mask = match how as i32 {
-            0 => before | set,
-            1 => before & !set,
-            2 => set,
+        let mask = match how {
+            linux::SIG_BLOCK => before | set,
+            linux::SIG_UNBLOCK => before & !set,
+            linux::SIG_SETMASK => set,
             _ => return Err(Errno::EINVAL),
         };
         signals::set_mask(tasks, caller.thread, mask);
     }
-    if old != 0 {
+    if let Some(old) = old {
         caller.write(memory, old, &before)?;
     }
     DONE
 }
 
 /// `rt_sigpending(set, set size)`
-pub fn pending(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    if caller.arguments[1] > SET {
+pub fn pending(caller: &Caller, memory: &mut Memory, tasks: &Tasks, set: Pointer<u64>, size: u64) -> Answer {
+    if size > SET {
         return Err(Errno::EINVAL);
     }
     let thread = tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let set = (tasks.pending(thread) & thread.signal_mask).to_le_bytes();
-    memory.copy_out(caller.space, caller.arguments[0], &set[..caller.arguments[1] as usize]).map_err(bad_address)?;
+    let pending = (tasks.pending(thread) & thread.signal_mask).to_le_bytes();
+    memory.copy_out(caller.space, set.address, &pending[..size as usize]).map_err(bad_address)?;
     DONE
 }
 
 /// `sigaltstack(new, old)`
-pub fn stack(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [new, old, ..] = *caller.arguments;
-    let wanted = if new != 0 { Some(caller.read::<frame::StackT>(memory, new)?) } else { None };
+pub fn stack(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    new: Option<Pointer<StackT>>,
+    old: Option<Pointer<StackT>>,
+) -> Answer {
+    let wanted = new.map(|new| caller.read(memory, new)).transpose()?;
     let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
     let rsp = thread.registers.rsp;
     let before = frame::describe(thread.signal_stack, rsp);
     if let Some(wanted) = wanted {
         frame::set_stack(thread, &wanted)?;
     }
-    if old != 0 {
+    if let Some(old) = old {
         caller.write(memory, old, &before)?;
     }
     DONE
@@ -99,11 +122,11 @@ pub fn handler_done(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Ans
 }
 
 /// `rt_sigsuspend(mask, set size)`: waits until a signal's handler has run.
-pub fn suspend(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    if caller.arguments[1] != SET {
+pub fn suspend(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, mask: Pointer<u64>, size: u64) -> Answer {
+    if size != SET {
         return Err(Errno::EINVAL);
     }
-    let mask = caller.read::<u64>(memory, caller.arguments[0])?;
+    let mask = caller.read(memory, mask)?;
     restart(tasks, caller);
     if !signals::mask_for_wait(tasks, caller.thread, mask) {
         return Err(Errno::EINTR);
@@ -119,20 +142,31 @@ pub fn pause(caller: &Caller, tasks: &mut Tasks) -> Answer {
 }
 
 /// `rt_sigtimedwait(set, info, time-out, set size)`: takes a pending signal without its handler.
-pub fn timed_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let answer = take_or_wait(caller, memory, tasks);
+pub fn timed_wait(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    set: Pointer<u64>,
+    info: Option<Pointer<Info>>,
+    timeout: Option<Pointer<Timespec>>,
+    size: u64,
+) -> Answer {
+    let answer = if size == SET { take_or_wait(caller, memory, tasks, set, info, timeout) } else { Err(Errno::EINVAL) };
     if answer != Ok(Reply::Parked) {
         signals::put_mask_back(tasks, caller.thread);
     }
     answer
 }
 
-fn take_or_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [set, info, timeout, size, ..] = *caller.arguments;
-    if size != SET {
-        return Err(Errno::EINVAL);
-    }
-    let set = caller.read::<u64>(memory, set)? & !UNSTOPPABLE;
+fn take_or_wait(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    set: Pointer<u64>,
+    info: Option<Pointer<Info>>,
+    timeout: Option<Pointer<Timespec>>,
+) -> Answer {
+    let set = caller.read(memory, set)? & !UNSTOPPABLE;
     let deadline = time::relative(caller, memory, tasks, timeout)?;
     let Some(signal) = tasks.take_signal(caller.thread, set) else {
         if is_over(deadline) {
@@ -144,16 +178,16 @@ fn take_or_wait(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answ
         tasks.park(caller.thread, Wait::restart(Channel::Signal(set), deadline));
         return Ok(Reply::Parked);
     };
-    if info != 0 {
-        caller.write(memory, info, &frame::Info::from(signal))?;
+    if let Some(info) = info {
+        caller.write(memory, info, &Info::from(signal))?;
     }
     value(signal.number)
 }
 
 /// `kill(process, signal)`: a process, a group (negative; 0: the caller's), or all (−1) but the caller and the
 /// run's first.
-pub fn kill(caller: &Caller, tasks: &mut Tasks, first: Option<ProcessId>) -> Answer {
-    let (pid, number) = (caller.int(0), caller.arguments[1]);
+pub fn kill(caller: &Caller, tasks: &mut Tasks, first: &Option<ProcessId>, pid: i32, number: u32) -> Answer {
+    let first = *first;
     if pid > 0 {
         let target = process(caller, tasks, pid)?;
         if let Some(info) = sent(caller, number, SI_USER)? {
@@ -228,15 +262,15 @@ fn process(caller: &Caller, tasks: &Tasks, number: i32) -> Result<ProcessId, Err
 }
 
 /// The contents of a signal that the caller sends; `None` for number 0, with which nothing is sent.
-fn sent(caller: &Caller, number: u64, code: i32) -> Result<Option<SignalInfo>, Errno> {
-    if number as u32 == 0 {
+fn sent(caller: &Caller, number: u32, code: i32) -> Result<Option<SignalInfo>, Errno> {
+    if number == 0 {
         return Ok(None);
     }
     Ok(Some(signals::from_process(signal(number)?, code, caller.process)))
 }
 
 /// `tgkill(process, thread, signal)`, and `tkill` with `process` left out.
-pub fn kill_thread(caller: &Caller, tasks: &mut Tasks, process: Option<i32>, thread: i32, number: u64) -> Answer {
+pub fn kill_thread(caller: &Caller, tasks: &mut Tasks, process: Option<i32>, thread: i32, number: u32) -> Answer {
     if thread <= 0 || process.is_some_and(|process| process <= 0) {
         return Err(Errno::EINVAL);
     }
@@ -262,9 +296,15 @@ fn thread_of(tasks: &Tasks, process: Option<i32>, thread: i32) -> Result<ThreadI
 
 /// The contents that a caller of `rt_sigqueueinfo` gives to its signal. To another process it cannot pretend to be the
 /// kernel, or `kill`.
-fn told(caller: &Caller, memory: &mut Memory, own: bool, number: u64, info: u64) -> Result<Option<SignalInfo>, Errno> {
-    let info = caller.read::<frame::Info>(memory, info)?;
-    if number as u32 == 0 {
+fn told(
+    caller: &Caller,
+    memory: &mut Memory,
+    own: bool,
+    number: u32,
+    info: Pointer<Info>,
+) -> Result<Option<SignalInfo>, Errno> {
+    let info = caller.read(memory, info)?;
+    if number == 0 {
         return Ok(None);
     }
     let info = info.of(signal(number)?);
@@ -272,21 +312,36 @@ fn told(caller: &Caller, memory: &mut Memory, own: bool, number: u64, info: u64)
 }
 
 /// `rt_sigqueueinfo(process, signal, info)`
-pub fn queue(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let target = process(caller, tasks, caller.int(0));
+pub fn queue(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    target: i32,
+    number: u32,
+    info: Pointer<Info>,
+) -> Answer {
+    let target = process(caller, tasks, target);
     let own = target == Ok(caller.process);
-    let info = told(caller, memory, own, caller.arguments[1], caller.arguments[2])?;
+    let info = told(caller, memory, own, number, info)?;
     let target = target?;
     taken(info.is_none_or(|info| signals::send_to_process(tasks, target, info)))
 }
 
 /// `rt_tgsigqueueinfo(process, thread, signal, info)`
-pub fn queue_thread(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    if caller.int(0) <= 0 || caller.int(1) <= 0 {
+pub fn queue_thread(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    process: i32,
+    thread: i32,
+    number: u32,
+    info: Pointer<Info>,
+) -> Answer {
+    if process <= 0 || thread <= 0 {
         return Err(Errno::EINVAL);
     }
-    let own = caller.int(0) as u32 == caller.process.number();
-    let info = told(caller, memory, own, caller.arguments[2], caller.arguments[3])?;
-    let target = thread_of(tasks, Some(caller.int(0)), caller.int(1))?;
+    let own = process as u32 == caller.process.number();
+    let info = told(caller, memory, own, number, info)?;
+    let target = thread_of(tasks, Some(process), thread)?;
     taken(info.is_none_or(|info| signals::send_to_thread(tasks, target, info)))
 }

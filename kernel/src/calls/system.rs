@@ -1,29 +1,36 @@
 //! Calls on the system as a whole: names, limits, identities, random numbers.
 
+use super::argument::Pointer;
 use super::files::BYTES_MAX;
 use super::{Answer, Caller, DONE, preempt_at, restart, settle_remains, value};
 use crate::core::kernel::{Memory, Tasks};
-use crate::core::process::{Limit, Name};
+use crate::core::linux;
+use crate::core::process::{Limit, NAME_MAX, Name};
 use crate::core::random::{self, Random};
 use ::files::Errno;
 use containers::{Budget, PAGE_SIZE, Point};
 use hardware::clock;
+use linux_raw_sys::prctl as options;
 use zerocopy::{Immutable, IntoBytes};
 
+/// `struct new_utsname`
+pub type Names = [[u8; 65]; 6];
+
 /// `uname(names)`: the release is that of the Linux version whose calls these are.
-pub fn uname(caller: &Caller, memory: &mut Memory) -> Answer {
+pub fn uname(caller: &Caller, memory: &mut Memory, names: Pointer<Names>) -> Answer {
     const FIELDS: [&str; 6] =
         ["Jotun", "jotun", "6.1.0-jotun", concat!("Jotun ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
-    let mut names = [[0_u8; 65]; 6];
-    for (to, from) in names.iter_mut().zip(FIELDS) {
+    let mut filled: Names = [[0; 65]; 6];
+    for (to, from) in filled.iter_mut().zip(FIELDS) {
         to[..from.len()].copy_from_slice(from.as_bytes());
     }
-    caller.write(memory, caller.arguments[0], &names).and(DONE)
+    caller.write(memory, names, &filled).and(DONE)
 }
 
+/// `struct sysinfo`
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
-struct Sysinfo {
+pub struct Sysinfo {
     uptime: u64,
     loads: [u64; 3],
     total: u64,
@@ -39,13 +46,13 @@ struct Sysinfo {
 }
 
 /// `sysinfo(info)`
-pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
+pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, info: Pointer<Sysinfo>) -> Answer {
     restart(tasks, caller);
     if let Err(answer) = settle_remains(memory, tasks, caller) {
         return answer;
     }
     let now = clock::nanoseconds();
-    let info = Sysinfo {
+    let filled = Sysinfo {
         uptime: now / super::time::SECOND,
         // In units of 1/65,536.
         loads: tasks.load_at(now).hundredths().map(|average| (average << 16) / 100),
@@ -60,13 +67,20 @@ pub fn sysinfo(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answe
         unit: PAGE_SIZE as u32,
         end: [0; 4],
     };
-    caller.write(memory, caller.arguments[0], &info).and(DONE)
+    caller.write(memory, info, &filled).and(DONE)
 }
 
 /// `getrandom(buffer, length, flags)`
-pub fn getrandom(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, random: &mut Random) -> Answer {
-    let [address, length, flags, ..] = *caller.arguments;
-    if flags & !7 != 0 {
+pub fn getrandom(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    random: &mut Random,
+    buffer: Pointer<u8>,
+    length: u64,
+    flags: u32,
+) -> Answer {
+    if flags & !(linux::GRND_NONBLOCK | linux::GRND_RANDOM | linux::GRND_INSECURE) != 0 {
         return Err(Errno::EINVAL);
     }
     let length = length.min(BYTES_MAX);
@@ -80,7 +94,7 @@ pub fn getrandom(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, random
         let part = &mut bytes[..256.min((length - done) as usize)];
         random.fill(part);
         budget.spend(random::COST * part.len() as u64);
-        match memory.copy_out(caller.space, address.wrapping_add(done), part) {
+        match memory.copy_out(caller.space, buffer.nth(done).address, part) {
             Ok(()) => done += part.len() as u64,
             Err(_) if done > 0 => break,
             Err(fault) => return Err(super::bad_address(fault)),
@@ -89,69 +103,81 @@ pub fn getrandom(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, random
     value(done)
 }
 
-/// How many limits there are, `RLIMIT_CPU` to `RLIMIT_RTTIME`.
-const LIMITS: u64 = 16;
-const CPU_TIME: u64 = 0;
-const FILE_SIZE: u64 = 1;
-const DATA: u64 = 2;
-const STACK: u64 = 3;
-const CORE: u64 = 4;
-const PROCESSES: u64 = 6;
-const OPEN_FILES: u64 = 7;
-const ADDRESS_SPACE: u64 = 9;
-const SIGNALS: u64 = 11;
-
 /// `prlimit64(process, resource, new, old)`, for the calling process.
-pub fn prlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [pid, resource, new, old, ..] = *caller.arguments;
-    if pid as u32 != 0
-        && tasks.by_number(pid as u32).and_then(|id| tasks.thread(id)).map(|t| t.process) != Some(caller.process)
+pub fn prlimit(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    process: u32,
+    resource: u32,
+    new: Option<Pointer<Limit>>,
+    old: Option<Pointer<Limit>>,
+) -> Answer {
+    let wanted = new.map(|new| caller.read(memory, new)).transpose()?;
+    if process != 0
+        && tasks.by_number(process).and_then(|id| tasks.thread(id)).map(|t| t.process) != Some(caller.process)
     {
         return Err(Errno::ESRCH);
     }
-    limit(caller, memory, tasks, resource, new, old)
+    let before = exchange_limit(caller, memory, tasks, resource, wanted)?;
+    if let Some(old) = old {
+        caller.write(memory, old, &before)?;
+    }
+    DONE
 }
 
 /// `getrlimit(resource, limit)`
-pub fn getrlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [resource, old, ..] = *caller.arguments;
-    if old == 0 {
-        return Err(Errno::EFAULT);
-    }
-    limit(caller, memory, tasks, resource, 0, old)
+pub fn getrlimit(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    resource: u32,
+    limit: Pointer<Limit>,
+) -> Answer {
+    let before = exchange_limit(caller, memory, tasks, resource, None)?;
+    caller.write(memory, limit, &before).and(DONE)
 }
 
 /// `setrlimit(resource, limit)`
-pub fn setrlimit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [resource, new, ..] = *caller.arguments;
-    if new == 0 {
-        return Err(Errno::EFAULT);
-    }
-    limit(caller, memory, tasks, resource, new, 0)
+pub fn setrlimit(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    resource: u32,
+    limit: Pointer<Limit>,
+) -> Answer {
+    let wanted = caller.read(memory, limit)?;
+    exchange_limit(caller, memory, tasks, resource, Some(wanted)).and(DONE)
 }
 
-fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64, new: u64, old: u64) -> Answer {
-    if resource >= LIMITS {
+/// A limit of the calling process, to which a new one is given if one is wanted.
+fn exchange_limit(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    resource: u32,
+    wanted: Option<Limit>,
+) -> Result<Limit, Errno> {
+    if resource >= linux::RLIM_NLIMITS {
         return Err(Errno::EINVAL);
     }
-    let wanted = if new != 0 { Some(caller.read::<Limit>(memory, new)?) } else { None };
     if wanted.is_some_and(|limit| limit.soft > limit.hard) {
         return Err(Errno::EINVAL);
     }
     let resources = &mut tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?.resources;
     let (descriptors, limits) = (&mut resources.descriptors, &mut resources.limits);
     let mut other = match resource {
-        OPEN_FILES => Limit { soft: descriptors.limit().into(), hard: limits.descriptors },
-        CORE => Limit { soft: 0, ..Limit::NONE },
+        linux::RLIMIT_NOFILE => Limit { soft: descriptors.limit().into(), hard: limits.descriptors },
+        linux::RLIMIT_CORE => Limit { soft: 0, ..Limit::NONE },
         _ => Limit::NONE,
     };
     let limit = match resource {
-        FILE_SIZE => &mut limits.file_size,
-        DATA => &mut limits.data,
-        STACK => &mut limits.stack,
-        PROCESSES => &mut limits.processes,
-        ADDRESS_SPACE => &mut limits.address_space,
-        SIGNALS => &mut limits.signals,
+        linux::RLIMIT_FSIZE => &mut limits.file_size,
+        linux::RLIMIT_DATA => &mut limits.data,
+        linux::RLIMIT_STACK => &mut limits.stack,
+        linux::RLIMIT_NPROC => &mut limits.processes,
+        linux::RLIMIT_AS => &mut limits.address_space,
+        linux::RLIMIT_SIGPENDING => &mut limits.signals,
         _ => &mut other,
     };
     let before = *limit;
@@ -159,98 +185,106 @@ fn limit(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, resource: u64,
         if wanted.hard > before.hard {
             return Err(Errno::EPERM);
         }
-        if resource == CPU_TIME && wanted.soft != u64::MAX {
+        if resource == linux::RLIMIT_CPU && wanted.soft != u64::MAX {
             // RLIMIT_CPU is not enforced, and a program that sets it would rely on it.
             return Err(Errno::EINVAL);
         }
-        if resource == OPEN_FILES {
+        if resource == linux::RLIMIT_NOFILE {
             descriptors.set_limit(wanted.soft as u32)?;
             limits.descriptors = wanted.hard;
         }
         *limit = wanted;
         if let Some(container) = memory.container_mut(caller.space.container) {
             match resource {
-                STACK => container.growth.region = wanted.soft,
-                ADDRESS_SPACE => container.growth.all = wanted.soft,
+                linux::RLIMIT_STACK => container.growth.region = wanted.soft,
+                linux::RLIMIT_AS => container.growth.all = wanted.soft,
                 _ => {}
             }
         }
     }
-    if old != 0 {
-        caller.write(memory, old, &before)?;
+    Ok(before)
+}
+
+/// `getuid` and its kin: every process is root. `setfsuid` and `setfsgid` change nothing and return the old id.
+pub fn root(_: &Caller) -> Answer {
+    DONE
+}
+
+/// `getresuid(real, effective, saved)`, `getresgid`: every process is root.
+pub fn three_zeroes(
+    caller: &Caller,
+    memory: &mut Memory,
+    real: Pointer<u32>,
+    effective: Pointer<u32>,
+    saved: Pointer<u32>,
+) -> Answer {
+    for id in [real, effective, saved] {
+        caller.write(memory, id, &0)?;
     }
     DONE
 }
 
-/// `getresuid`, `getresgid`: every process is root.
-pub fn three_zeroes(caller: &Caller, memory: &mut Memory) -> Answer {
-    for address in &caller.arguments[..3] {
-        caller.write(memory, *address, &0_u32)?;
-    }
-    DONE
-}
-
-/// `setuid` and its kin, with `count` arguments: only root is allowed, and every process is root already. Other ids are
+/// `setuid` and its kin, with the ids to be set: only root is allowed, and every process is root already. Other ids are
 /// refused, because no check would use them.
-pub fn become_root(caller: &Caller, count: usize) -> Answer {
+pub fn become_root(_: &Caller, ids: &[u32]) -> Answer {
     /// The value that leaves an id as it is, in calls that set several.
     const UNCHANGED: u32 = u32::MAX;
-    let is_root = |id: u32| id == 0 || id == UNCHANGED && count > 1;
-    match caller.arguments[..count].iter().all(|id| is_root(*id as u32)) {
+    let is_root = |id: u32| id == 0 || id == UNCHANGED && ids.len() > 1;
+    match ids.iter().all(|id| is_root(*id)) {
         true => DONE,
-        false if count == 1 && caller.arguments[0] as u32 == UNCHANGED => Err(Errno::EINVAL),
+        false if ids == [UNCHANGED] => Err(Errno::EINVAL),
         false => Err(Errno::EPERM),
     }
 }
 
 /// `setgroups(count, groups)`: no process has groups, and none can get any.
-pub fn set_groups(caller: &Caller) -> Answer {
-    match caller.int(0) {
+pub fn set_groups(_: &Caller, count: u32) -> Answer {
+    match count {
         0 => DONE,
-        1..=65_536 => Err(Errno::EPERM),
+        1..=linux::NGROUPS_MAX => Err(Errno::EPERM),
         _ => Err(Errno::EINVAL),
     }
 }
 
 /// `getpriority(which, number)`: nice 0, which is returned as 20.
-pub fn get_priority(caller: &Caller, tasks: &Tasks) -> Answer {
-    let number = caller.arguments[1] as u32;
-    let there = match caller.int(0) {
-        0 => number == 0 || tasks.by_number(number).is_some(),
-        1 => number == 0 || tasks.members(number).next().is_some(),
-        2 => number == 0,
+pub fn get_priority(_: &Caller, tasks: &Tasks, which: u32, number: u32) -> Answer {
+    let there = match which {
+        linux::PRIO_PROCESS => number == 0 || tasks.by_number(number).is_some(),
+        linux::PRIO_PGRP => number == 0 || tasks.members(number).next().is_some(),
+        linux::PRIO_USER => number == 0,
         _ => return Err(Errno::EINVAL),
     };
     if there { value(20_u64) } else { Err(Errno::ESRCH) }
 }
 
 /// `sched_get_priority_min`, `sched_get_priority_max`: of a policy, though every thread has the first.
-pub fn priority_bound(caller: &Caller, real_time: u64) -> Answer {
-    match caller.int(0) {
-        // SCHED_OTHER, BATCH, IDLE, DEADLINE
-        0 | 3 | 5 | 6 => DONE,
-        // SCHED_FIFO, RR
-        1 | 2 => value(real_time),
+pub fn priority_bound(_: &Caller, policy: u32, real_time: u64) -> Answer {
+    match policy {
+        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE | linux::SCHED_DEADLINE => DONE,
+        linux::SCHED_FIFO | linux::SCHED_RR => value(real_time),
         _ => Err(Errno::EINVAL),
     }
 }
 
 /// `prctl(option, …)`: the names of threads; there are no other options.
-pub fn prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    const SET_NAME: i32 = 15;
-    const GET_NAME: i32 = 16;
+pub fn prctl(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    option: u32,
+    name: Pointer<[u8; NAME_MAX + 1]>,
+) -> Answer {
     let process = tasks.process_mut(caller.process).ok_or(Errno::ESRCH)?;
-    match caller.int(0) {
-        SET_NAME => {
-            let mut name = [0; crate::core::process::NAME_MAX + 1];
-            let end =
-                memory.copy_in_string(caller.space, caller.arguments[1], &mut name).map_err(super::bad_address)?;
-            process.resources.name = Name::new(&name[..end.unwrap_or(crate::core::process::NAME_MAX)]);
+    match option {
+        options::PR_SET_NAME => {
+            let mut given = [0; NAME_MAX + 1];
+            let end = memory.copy_in_string(caller.space, name.address, &mut given).map_err(super::bad_address)?;
+            process.resources.name = Name::new(&given[..end.unwrap_or(NAME_MAX)]);
             DONE
         }
-        GET_NAME => {
-            let name = *process.resources.name.with_nul();
-            caller.write(memory, caller.arguments[1], &name).and(DONE)
+        options::PR_GET_NAME => {
+            let given = *process.resources.name.with_nul();
+            caller.write(memory, name, &given).and(DONE)
         }
         _ => Err(Errno::EINVAL),
     }

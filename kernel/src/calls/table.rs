@@ -1,15 +1,28 @@
 //! The table of system calls: each line names the subsystems that the call touches.
 //!
 //! A line is `names: flags => call`, in which `c` is the [`Caller`] and each subsystem has its name in [`Kernel`]. For
-//! example, `getrandom: LONG => system::getrandom(c, memory, tasks, random)` lets interrupts in and hands the call
+//! example, `getrandom: WITH_INTERRUPTS => system::getrandom(c, memory, tasks, random)` lets interrupts in and hands the call
 //! three subsystems. A call that needs more takes the whole kernel as `k`, and the proof `cpu` that this CPU is in it.
 
+use super::advice::SyncFlags;
+use super::argument::{Fd, Pointer, UserPath};
+use super::files::AtFlags;
+use super::futex::Operation;
+use super::memory::{MapFlags, Mapping, Protection, RemapFlags, Remapping};
+use super::native::Room;
+use super::processes::{ChildInfo, Program, Usage, Wait4, WaitId, WaitOptions};
+use super::system::{Names, Sysinfo};
+use super::threads::{Child, CloneFlags};
+use super::time::{Interval, Timespec};
 use super::{
-    Answer, Caller, DONE, advice, conclude, files, forking, jobs, memory, native, processes, signals, system, threads,
+    Caller, advice, conclude, files, forking, futex, jobs, memory, native, processes, signals, system, threads,
     time as clocks,
 };
 use crate::arch::frame::{Progress, SystemCall};
+use crate::core::delivery::frame::{Info, StackT};
 use crate::core::kernel::Kernel;
+use crate::core::process::{Limit, NAME_MAX};
+use crate::core::signals::Action;
 use ::files::Errno;
 use abi::native as own;
 use alloc::format;
@@ -30,12 +43,12 @@ pub struct Entry {
 
 /// The call is made even when the kernel's heap has no reserve: it uses none, or gives memory back, or gives back before
 /// it ends the little that it has used. Where it may keep some after all, it asks for the reserve itself.
-pub(super) const ALWAYS: u8 = 1 << 0;
+pub(super) const WITHOUT_RESERVE: u8 = 1 << 0;
 /// The call can take long enough for devices to notice, so interrupts are let in.
-pub(super) const LONG: u8 = 1 << 1;
+pub(super) const WITH_INTERRUPTS: u8 = 1 << 1;
 /// The call looks at its thread's registers, or sets them, or the thread may be gone afterwards: they are
 /// in the control block before it is made.
-pub(super) const REGISTERS: u8 = 1 << 2;
+pub(super) const SAVED_REGISTERS: u8 = 1 << 2;
 /// There is no such call.
 const ABSENT: u8 = 1 << 3;
 /// No program has made the call yet. So no call is [simple](Entry::is_simple) the first time, and the kernel knows
@@ -74,35 +87,61 @@ impl Entry {
     /// Whether the call needs no work before it and after it.
     #[inline(always)]
     pub fn is_simple(&self) -> bool {
-        self.flags.load(Relaxed) == ALWAYS
+        self.flags.load(Relaxed) == WITHOUT_RESERVE
     }
 
     /// Whether the registers must be in the control block before the call is made.
     #[inline(always)]
     pub fn wants_registers(&self) -> bool {
-        self.is(REGISTERS)
+        self.is(SAVED_REGISTERS)
     }
 }
 
-/// Defines a function that puts calls into a table, whose first number is `$first`.
+/// Defines a function that puts calls into a table, whose first number is `$first`. A line is as this module's head
+/// describes it.
 macro_rules! calls {
-    ($(#[$meta:meta])* $visibility:vis fn $fill:ident($numbers:path, $first:expr, $k:ident, $cpu:ident, $c:ident, $subsystems:tt);
-     $($($name:ident)|+ $(: $flags:expr)? => $call:expr,)+) => {
+    ($(#[$meta:meta])* $visibility:vis fn $fill:ident($numbers:path, $first:expr);
+     $($($name:ident)|+ ($($argument:ident: $type:ty),*) $(uses $($part:ident),+)? $(: $flags:expr)?
+        => $($function:ident)::+ $(($($value:expr),*))?,)+) => {
         $(#[$meta])*
         $visibility const fn $fill(table: &mut [$crate::calls::Entry]) {
             use $numbers as number;
-            $($crate::calls::Entry::set(table, &[$(number::$name as usize - $first as usize),+], 0 $(| $flags)?, |call, $k| {
-                #[allow(unused_variables, reason = "not every call needs all of it")]
-                let ($c, $cpu) = (&$crate::calls::Caller::of(call), &call.cpu);
-                #[allow(unused_variables, reason = "not every call needs all of it")]
-                let Kernel $subsystems = &mut *$k;
-                let answer: Answer = $call;
-                $crate::calls::conclude($k, $c.space.cpu, answer)
+            $($crate::calls::Entry::set(table, &[$(number::$name as usize - $first as usize),+], 0 $(| $flags)?, |call, kernel| {
+                let caller = $crate::calls::Caller::of(call);
+                let [$($argument,)* ..] = call.arguments;
+                $(let $argument = <$type as $crate::calls::argument::Argument>::of($argument);)*
+                let answer = $crate::calls::table::answer!(
+                    {$($function)::+} {&caller, $($($crate::calls::table::part!(call, kernel, $part),)+)?}
+                    {$($argument),*} $({$($value),*})?
+                );
+                $crate::calls::conclude(kernel, caller.space.cpu, answer)
             });)+
         }
     };
 }
 pub(super) use calls;
+
+/// The answer of a call's function, which takes the caller, the parts of the kernel that the call uses, and values: those
+/// that the line gives, or else the arguments.
+macro_rules! answer {
+    ({$($function:tt)+} {$($before:tt)*} {$($argument:tt)*}) => { $($function)+($($before)* $($argument)*) };
+    ({$($function:tt)+} {$($before:tt)*} {$($argument:tt)*} {$($value:tt)*}) => { $($function)+($($before)* $($value)*) };
+}
+pub(super) use answer;
+
+/// A part of the kernel, as a call's function takes it.
+macro_rules! part {
+    ($call:ident, $kernel:ident, all) => {
+        &mut *$kernel
+    };
+    ($call:ident, $kernel:ident, cpu) => {
+        &$call.cpu
+    };
+    ($call:ident, $kernel:ident, $subsystem:ident) => {
+        &mut $kernel.$subsystem
+    };
+}
+pub(super) use part;
 
 /// Linux's calls have numbers below this one.
 const LINUX: usize = 512;
@@ -149,113 +188,130 @@ pub fn each_made(mut tell: impl FnMut(&str, bool)) {
 
 calls! {
     /// Puts Linux's calls into the table, but for those on files.
-    fn linux(Sysno, 0, k, cpu, c, { memory, tasks, files, random, first, .. });
+    fn linux(Sysno, 0);
 
-    mmap: LONG => memory::change(c, memory, tasks, |memory, tasks, point| memory::mmap(c, memory, tasks, files, point)),
-    munmap: ALWAYS | LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::munmap(c, memory, tasks)),
-    mprotect: LONG => memory::change(c, memory, tasks, |memory, tasks, at| memory::mprotect(c, memory, tasks, at.place)),
-    mremap: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::mremap(c, memory, tasks)),
-    brk: LONG => memory::change(c, memory, tasks, |memory, tasks, _| memory::brk(c, memory, tasks)),
-    madvise: LONG => memory::change(c, memory, tasks, |memory, tasks, at| advice::madvise(c, memory, tasks, at.place)),
-    msync => advice::msync(c, memory, tasks),
-    mlock: LONG => memory::change(c, memory, tasks, |memory, tasks, at| advice::mlock(c, memory, tasks, at.place)),
-    munlock: LONG => memory::change(c, memory, tasks, |memory, tasks, at| advice::munlock(c, memory, tasks, at.place)),
-    mincore => advice::mincore(c, memory, tasks),
+    mmap(address: u64, length: u64, protection: Protection, flags: MapFlags, fd: Fd, offset: u64)
+        uses memory, tasks, files: WITH_INTERRUPTS
+        => memory::mmap(Mapping { address, length, protection, flags, fd, offset }),
+    munmap(address: u64, length: u64) uses memory, tasks: WITHOUT_RESERVE | WITH_INTERRUPTS => memory::munmap,
+    mprotect(address: u64, length: u64, protection: Protection) uses memory, tasks: WITH_INTERRUPTS => memory::mprotect,
+    mremap(address: u64, old_length: u64, length: u64, flags: RemapFlags, target: u64) uses memory, tasks: WITH_INTERRUPTS
+        => memory::mremap(Remapping { address, old_length, length, flags, target }),
+    brk(end: u64) uses memory, tasks: WITH_INTERRUPTS => memory::brk,
+    madvise(address: u64, length: u64, advice: u32) uses memory, tasks: WITH_INTERRUPTS => advice::madvise,
+    msync(address: u64, length: u64, flags: SyncFlags) uses memory, tasks => advice::msync,
+    mlock(address: u64, length: u64) uses memory, tasks: WITH_INTERRUPTS => advice::mlock,
+    munlock(address: u64, length: u64) uses memory, tasks: WITH_INTERRUPTS => advice::munlock,
+    mincore(address: u64, length: u64, residence: Pointer<u8>) uses memory, tasks => advice::mincore,
 
-    clone: LONG | REGISTERS => threads::clone(c, k, cpu),
-    fork: LONG | REGISTERS => forking::fork(c, k, cpu),
-    vfork: LONG | REGISTERS => forking::vfork(c, k, cpu),
-    execve: LONG | REGISTERS => processes::execve(c, k, cpu),
-    execveat: LONG | REGISTERS => processes::execveat(c, k, cpu),
-    wait4: ALWAYS => processes::wait4(c, memory, tasks, files),
-    waitid: ALWAYS => processes::waitid(c, memory, tasks, files),
-    getrusage => processes::getrusage(c, k, cpu),
-    times => processes::times(c, k, cpu),
-    exit: ALWAYS | LONG | REGISTERS => threads::exit(c, k, cpu),
-    exit_group: ALWAYS | LONG | REGISTERS => threads::exit_group(c, k, cpu),
-    futex: ALWAYS => threads::futex(c, memory, tasks),
-    set_tid_address: ALWAYS => threads::set_tid_address(c, tasks),
-    set_robust_list: ALWAYS => threads::set_robust_list(c, tasks),
-    arch_prctl => threads::arch_prctl(c, memory, tasks),
-    getpid: ALWAYS => threads::getpid(c),
-    getpgid: ALWAYS => jobs::getpgid(c, tasks),
-    getpgrp: ALWAYS => jobs::getpgid(&c.with(&[0; 6]), tasks),
-    getsid: ALWAYS => jobs::getsid(c, tasks),
-    setpgid: ALWAYS => jobs::setpgid(c, tasks),
-    setsid: ALWAYS => jobs::setsid(c, tasks),
-    getppid: ALWAYS => threads::getppid(c, tasks),
-    gettid: ALWAYS => threads::gettid(c, tasks),
-    sched_yield: REGISTERS => threads::sched_yield(c, tasks),
-    sched_getaffinity => threads::sched_getaffinity(c, memory, tasks),
-    sched_setaffinity => threads::sched_setaffinity(c, memory, tasks),
-    sched_getscheduler: ALWAYS => threads::sched_getscheduler(c, tasks),
-    sched_getparam => threads::sched_getparam(c, memory, tasks),
-    sched_get_priority_min: ALWAYS => system::priority_bound(c, 1),
-    sched_get_priority_max: ALWAYS => system::priority_bound(c, 99),
-    getcpu => threads::getcpu(c, memory),
+    clone(flags: CloneFlags, stack: u64, parent_tid: Pointer<u32>, child_tid: Pointer<u32>, tls: u64)
+        uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
+        => threads::clone(Child { flags, stack, parent_tid, child_tid, tls }),
+    fork() uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS => forking::fork,
+    vfork() uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS => forking::vfork,
+    execve(path: UserPath, arguments: u64, environment: u64) uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
+        => processes::execve,
+    execveat(directory: Fd, path: UserPath, arguments: u64, environment: u64, flags: AtFlags)
+        uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
+        => processes::execveat(Program { directory, path, arguments, environment, flags }),
+    wait4(which: i32, status: Option<Pointer<u32>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
+        uses memory, tasks, files: WITHOUT_RESERVE => processes::wait4(Wait4 { which, status, options, usage }),
+    waitid(kind: u32, number: i32, info: Option<Pointer<ChildInfo>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
+        uses memory, tasks, files: WITHOUT_RESERVE => processes::waitid(WaitId { kind, number, info, options, usage }),
+    getrusage(who: i32, usage: Pointer<Usage>) uses all, cpu => processes::getrusage,
+    times(times: Option<Pointer<[[u64; 2]; 2]>>) uses all, cpu => processes::times,
+    exit(status: i32) uses all, cpu: WITHOUT_RESERVE | WITH_INTERRUPTS | SAVED_REGISTERS => threads::exit,
+    exit_group(status: i32) uses all, cpu: WITHOUT_RESERVE | WITH_INTERRUPTS | SAVED_REGISTERS => threads::exit_group,
+    futex(word: u64, operation: u32, number: u32, fourth: u64, second: u64, third: u32)
+        uses memory, tasks: WITHOUT_RESERVE
+        => futex::futex(Operation { word, operation, number, fourth, second, third }),
+    set_tid_address(word: Pointer<u32>) uses tasks: WITHOUT_RESERVE => threads::set_tid_address,
+    set_robust_list(head: Pointer<[u64; 3]>, length: u64) uses tasks: WITHOUT_RESERVE => threads::set_robust_list,
+    arch_prctl(code: u32, address: u64) uses memory, tasks => threads::arch_prctl,
+    getpid(): WITHOUT_RESERVE => threads::getpid,
+    getpgid(process: i32) uses tasks: WITHOUT_RESERVE => jobs::getpgid,
+    getpgrp() uses tasks: WITHOUT_RESERVE => jobs::getpgid(0),
+    getsid(process: i32) uses tasks: WITHOUT_RESERVE => jobs::getsid,
+    setpgid(process: i32, group: i32) uses tasks: WITHOUT_RESERVE => jobs::setpgid,
+    setsid() uses tasks: WITHOUT_RESERVE => jobs::setsid,
+    getppid() uses tasks: WITHOUT_RESERVE => threads::getppid,
+    gettid() uses tasks: WITHOUT_RESERVE => threads::gettid,
+    sched_yield() uses tasks: SAVED_REGISTERS => threads::sched_yield,
+    sched_getaffinity(thread: i32, size: u32, mask: Pointer<u64>) uses memory, tasks => threads::sched_getaffinity,
+    sched_setaffinity(thread: i32, size: u32, mask: Pointer<u64>) uses memory, tasks => threads::sched_setaffinity,
+    sched_getscheduler(thread: i32) uses tasks: WITHOUT_RESERVE => threads::sched_getscheduler,
+    sched_getparam(thread: i32, parameters: Pointer<u32>) uses memory, tasks => threads::sched_getparam,
+    sched_get_priority_min(policy: u32): WITHOUT_RESERVE => system::priority_bound(policy, 1),
+    sched_get_priority_max(policy: u32): WITHOUT_RESERVE => system::priority_bound(policy, 99),
+    getcpu(cpu: Option<Pointer<u32>>, node: Option<Pointer<u32>>) uses memory => threads::getcpu,
 
-    clock_gettime => {
-        clocks::charge(c, k, cpu);
-        clocks::clock_gettime(c, &mut k.memory, &k.tasks)
-    },
-    clock_getres => clocks::clock_getres(c, memory, tasks),
-    gettimeofday => clocks::gettimeofday(c, memory),
-    time => clocks::time(c, memory),
-    nanosleep => clocks::nanosleep(c, memory, tasks),
-    clock_nanosleep => {
-        clocks::charge(c, k, cpu);
-        clocks::clock_nanosleep(c, &mut k.memory, &mut k.tasks)
-    },
+    clock_gettime(clock: i32, time: Pointer<Timespec>) uses all, cpu => clocks::clock_gettime,
+    clock_getres(clock: i32, resolution: Option<Pointer<Timespec>>) uses memory, tasks => clocks::clock_getres,
+    gettimeofday(time: Option<Pointer<[u64; 2]>>, zone: Option<Pointer<[u32; 2]>>) uses memory => clocks::gettimeofday,
+    time(result: Option<Pointer<u64>>) uses memory => clocks::time,
+    nanosleep(time: Pointer<Timespec>) uses memory, tasks => clocks::nanosleep,
+    clock_nanosleep(clock: i32, flags: u32, time: Pointer<Timespec>) uses all, cpu => clocks::clock_nanosleep,
 
-    rt_sigaction => signals::action(c, memory, tasks),
-    rt_sigprocmask => signals::mask(c, memory, tasks),
-    rt_sigpending => signals::pending(c, memory, tasks),
-    rt_sigreturn: ALWAYS | REGISTERS => signals::handler_done(c, k, cpu),
-    sigaltstack: REGISTERS => signals::stack(c, memory, tasks),
-    rt_sigsuspend => signals::suspend(c, memory, tasks),
-    rt_sigtimedwait => signals::timed_wait(c, memory, tasks),
-    pause => signals::pause(c, tasks),
-    kill: ALWAYS => signals::kill(c, tasks, *first),
-    tkill => signals::kill_thread(c, tasks, None, c.int(0), c.arguments[1]),
-    tgkill => signals::kill_thread(c, tasks, Some(c.int(0)), c.int(1), c.arguments[2]),
-    rt_sigqueueinfo => signals::queue(c, memory, tasks),
-    rt_tgsigqueueinfo => signals::queue_thread(c, memory, tasks),
-    setitimer => clocks::setitimer(c, memory, tasks),
-    getitimer => clocks::getitimer(c, memory, tasks),
-    alarm: ALWAYS => clocks::alarm(c, tasks),
+    rt_sigaction(signal: u32, new: Option<Pointer<Action>>, old: Option<Pointer<Action>>, size: u64)
+        uses memory, tasks => signals::action,
+    rt_sigprocmask(how: u32, new: Option<Pointer<u64>>, old: Option<Pointer<u64>>, size: u64)
+        uses memory, tasks => signals::mask,
+    rt_sigpending(set: Pointer<u64>, size: u64) uses memory, tasks => signals::pending,
+    rt_sigreturn() uses all, cpu: WITHOUT_RESERVE | SAVED_REGISTERS => signals::handler_done,
+    sigaltstack(new: Option<Pointer<StackT>>, old: Option<Pointer<StackT>>) uses memory, tasks: SAVED_REGISTERS
+        => signals::stack,
+    rt_sigsuspend(mask: Pointer<u64>, size: u64) uses memory, tasks => signals::suspend,
+    rt_sigtimedwait(set: Pointer<u64>, info: Option<Pointer<Info>>, timeout: Option<Pointer<Timespec>>, size: u64)
+        uses memory, tasks => signals::timed_wait,
+    pause() uses tasks => signals::pause,
+    kill(process: i32, signal: u32) uses tasks, first: WITHOUT_RESERVE => signals::kill,
+    tkill(thread: i32, signal: u32) uses tasks => signals::kill_thread(None, thread, signal),
+    tgkill(process: i32, thread: i32, signal: u32) uses tasks => signals::kill_thread(Some(process), thread, signal),
+    rt_sigqueueinfo(process: i32, signal: u32, info: Pointer<Info>) uses memory, tasks => signals::queue,
+    rt_tgsigqueueinfo(process: i32, thread: i32, signal: u32, info: Pointer<Info>)
+        uses memory, tasks => signals::queue_thread,
+    setitimer(which: u32, new: Option<Pointer<Interval>>, old: Option<Pointer<Interval>>)
+        uses memory, tasks => clocks::setitimer,
+    getitimer(which: u32, interval: Pointer<Interval>) uses memory, tasks => clocks::getitimer,
+    alarm(seconds: u32) uses tasks: WITHOUT_RESERVE => clocks::alarm,
 
-    uname => system::uname(c, memory),
-    sysinfo => system::sysinfo(c, memory, tasks),
-    getrandom: LONG => system::getrandom(c, memory, tasks, random),
-    prlimit64 => system::prlimit(c, memory, tasks),
-    getrlimit => system::getrlimit(c, memory, tasks),
-    setrlimit => system::setrlimit(c, memory, tasks),
-    getuid | geteuid | getgid | getegid | getgroups: ALWAYS => DONE,
-    getresuid | getresgid => system::three_zeroes(c, memory),
-    setuid | setgid: ALWAYS => system::become_root(c, 1),
-    setreuid | setregid: ALWAYS => system::become_root(c, 2),
-    setresuid | setresgid: ALWAYS => system::become_root(c, 3),
-    setgroups: ALWAYS => system::set_groups(c),
-    // These return the old id, which is always 0, and change nothing.
-    setfsuid | setfsgid: ALWAYS => DONE,
-    prctl => system::prctl(c, memory, tasks),
-    getpriority: ALWAYS => system::get_priority(c, tasks),
+    uname(names: Pointer<Names>) uses memory => system::uname,
+    sysinfo(info: Pointer<Sysinfo>) uses memory, tasks => system::sysinfo,
+    getrandom(buffer: Pointer<u8>, length: u64, flags: u32) uses memory, tasks, random: WITH_INTERRUPTS
+        => system::getrandom,
+    prlimit64(process: u32, resource: u32, new: Option<Pointer<Limit>>, old: Option<Pointer<Limit>>)
+        uses memory, tasks => system::prlimit,
+    getrlimit(resource: u32, limit: Pointer<Limit>) uses memory, tasks => system::getrlimit,
+    setrlimit(resource: u32, limit: Pointer<Limit>) uses memory, tasks => system::setrlimit,
+    getuid | geteuid | getgid | getegid | getgroups | setfsuid | setfsgid(): WITHOUT_RESERVE => system::root,
+    getresuid | getresgid(real: Pointer<u32>, effective: Pointer<u32>, saved: Pointer<u32>) uses memory
+        => system::three_zeroes,
+    setuid | setgid(id: u32): WITHOUT_RESERVE => system::become_root(&[id]),
+    setreuid | setregid(real: u32, effective: u32): WITHOUT_RESERVE => system::become_root(&[real, effective]),
+    setresuid | setresgid(real: u32, effective: u32, saved: u32): WITHOUT_RESERVE
+        => system::become_root(&[real, effective, saved]),
+    setgroups(count: u32): WITHOUT_RESERVE => system::set_groups,
+    prctl(option: u32, name: Pointer<[u8; NAME_MAX + 1]>) uses memory, tasks => system::prctl,
+    getpriority(which: u32, number: u32) uses tasks: WITHOUT_RESERVE => system::get_priority,
 }
 
 calls! {
     /// Puts Jotun's own calls into their table.
-    fn jotun(own, own::FIRST, k, cpu, c, { memory, tasks, files, messages, .. });
+    fn jotun(own, own::FIRST);
 
-    START: LONG => native::start(c, k, cpu),
-    SEND => native::send(c, memory, tasks, messages),
-    RECEIVE => native::receive(c, memory, tasks, messages),
-    WAIT => native::wait(c, memory, tasks, files),
-    STATISTICS: LONG => native::statistics(c, k),
-    BURN: LONG => native::burn(c),
-    THREAD => native::thread(c, k),
-    CONTAINER => native::container(c, memory, tasks),
-    PRIORITY => native::priority(c, tasks),
-    TRACE => native::trace(c, cpu),
+    START(name: Pointer<u8>, length: u64, argument: u64, priority: u64, flags: u64) uses all, cpu: WITH_INTERRUPTS
+        => native::start(native::Program { name, length, argument, priority, flags }),
+    SEND(process: u64, content: Pointer<u8>, length: u64) uses memory, tasks, messages => native::send,
+    RECEIVE(buffer: Pointer<u8>, capacity: u64, sender: Option<Pointer<u32>>, timeout: u64)
+        uses memory, tasks, messages => native::receive(Room { buffer, capacity, sender }, timeout),
+    WAIT(process: u64, status: Option<Pointer<u32>>, timeout: u64) uses memory, tasks, files => native::wait,
+    STATISTICS(buffer: Pointer<u8>, capacity: u64, prefix: Pointer<u8>, length: u64) uses all: WITH_INTERRUPTS
+        => native::statistics,
+    BURN(instructions: u64): WITH_INTERRUPTS => native::burn,
+    THREAD(entry: u64, stack: u64, argument: u64, priority: u64) uses memory, tasks => native::thread,
+    CONTAINER(process: u64, buffer: Pointer<u8>, capacity: u64) uses memory, tasks => native::container,
+    PRIORITY(thread: u64, priority: u64) uses tasks => native::priority,
+    TRACE(action: u64, value: u64) uses cpu => native::trace,
 }
 
 /// Answers a call that the kernel does not have: logs it once, by name, or by number if it has no name.

@@ -1,8 +1,10 @@
 //! Calls on time.
 
+use super::argument::Pointer;
 use super::{Answer, Caller, DONE, Reply, deadline, restart, value};
 use crate::arch::accounts;
 use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::linux;
 use crate::core::schedule;
 use ::files::Errno;
 use containers::{Channel, ProcessId, Registers, Resume, Space, ThreadId, Timer, Times, Wait};
@@ -37,13 +39,6 @@ impl Timespec {
     }
 }
 
-const REALTIME: i32 = 0;
-const MONOTONIC: i32 = 1;
-const PROCESS_CPU: i32 = 2;
-const THREAD_CPU: i32 = 3;
-const BOOT_TIME: i32 = 7;
-const TAI: i32 = 11;
-
 /// A clock.
 #[derive(Clone, Copy)]
 enum Clock {
@@ -67,16 +62,27 @@ enum Part {
 /// The clock with an id. A negative id names a process or thread, whose number's complement lies above three bits: they
 /// say which of the two it is, and what is counted (`clock_getcpuclockid`, `pthread_getcpuclockid`).
 fn find_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errno> {
-    const OF_THREAD: i32 = 4;
-    match id {
-        REALTIME | 5 | TAI | 8 => return Ok(Clock::Wall),
-        // CLOCK_MONOTONIC, _RAW, _COARSE, CLOCK_BOOTTIME and its alarm.
-        MONOTONIC | 4 | 6 | BOOT_TIME | 9 => return Ok(Clock::Boot),
-        PROCESS_CPU => return Ok(Clock::Process(caller.process, Part::All)),
-        THREAD_CPU => return Ok(Clock::Thread(caller.thread, Part::All)),
-        0.. => return Err(Errno::EINVAL),
-        _ => {}
+    match u32::try_from(id) {
+        Ok(linux::CLOCK_REALTIME | linux::CLOCK_REALTIME_COARSE | linux::CLOCK_REALTIME_ALARM | linux::CLOCK_TAI) => {
+            Ok(Clock::Wall)
+        }
+        Ok(
+            linux::CLOCK_MONOTONIC
+            | linux::CLOCK_MONOTONIC_RAW
+            | linux::CLOCK_MONOTONIC_COARSE
+            | linux::CLOCK_BOOTTIME
+            | linux::CLOCK_BOOTTIME_ALARM,
+        ) => Ok(Clock::Boot),
+        Ok(linux::CLOCK_PROCESS_CPUTIME_ID) => Ok(Clock::Process(caller.process, Part::All)),
+        Ok(linux::CLOCK_THREAD_CPUTIME_ID) => Ok(Clock::Thread(caller.thread, Part::All)),
+        Ok(_) => Err(Errno::EINVAL),
+        Err(_) => find_cpu_clock(caller, tasks, id),
     }
+}
+
+/// The clock with a negative id.
+fn find_cpu_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errno> {
+    const OF_THREAD: i32 = 4;
     let part = match id & 3 {
         // Profiling, and scheduling.
         0 | 2 => Part::All,
@@ -113,15 +119,17 @@ impl Clock {
     }
 }
 
-/// Brings the CPU-time clock in argument 0 up to date: charges the calling thread for its time. Other CPUs that run
+/// Brings a CPU-time clock up to date: charges the calling thread for its time. Other CPUs that run
 /// threads of the process asked about are called into the kernel, where they charge theirs: they may have been in user
 /// mode for long.
-pub fn charge(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) {
-    if !matches!(caller.int(0), PROCESS_CPU | THREAD_CPU | ..0) {
+fn charge(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, id: i32) {
+    if let Ok(id) = u32::try_from(id)
+        && !matches!(id, linux::CLOCK_PROCESS_CPUTIME_ID | linux::CLOCK_THREAD_CPUTIME_ID)
+    {
         return;
     }
     schedule::charge(kernel, cpu);
-    let process = match find_clock(caller, &kernel.tasks, caller.int(0)) {
+    let process = match find_clock(caller, &kernel.tasks, id) {
         Ok(Clock::Process(process, _)) => process,
         Ok(Clock::Thread(thread, _)) if thread != caller.thread => caller.process,
         _ => return,
@@ -131,65 +139,97 @@ pub fn charge(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) {
 }
 
 /// `clock_gettime(clock, time)`
-pub fn clock_gettime(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    let now = find_clock(caller, tasks, caller.int(0))?.read(tasks);
-    caller.write(memory, caller.arguments[1], &Timespec::new(now)).and(DONE)
+pub fn clock_gettime(
+    caller: &Caller,
+    kernel: &mut Kernel,
+    cpu: &InKernel,
+    clock: i32,
+    time: Pointer<Timespec>,
+) -> Answer {
+    charge(caller, kernel, cpu, clock);
+    let now = find_clock(caller, &kernel.tasks, clock)?.read(&kernel.tasks);
+    caller.write(&mut kernel.memory, time, &Timespec::new(now)).and(DONE)
 }
 
 /// `clock_getres(clock, resolution)`: a nanosecond.
-pub fn clock_getres(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    find_clock(caller, tasks, caller.int(0))?;
-    if caller.arguments[1] != 0 {
-        caller.write(memory, caller.arguments[1], &Timespec::new(1))?;
+pub fn clock_getres(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    clock: i32,
+    resolution: Option<Pointer<Timespec>>,
+) -> Answer {
+    find_clock(caller, tasks, clock)?;
+    if let Some(resolution) = resolution {
+        caller.write(memory, resolution, &Timespec::new(1))?;
     }
     DONE
 }
 
 /// `gettimeofday(time, zone)`
-pub fn gettimeofday(caller: &Caller, memory: &mut Memory) -> Answer {
+pub fn gettimeofday(
+    caller: &Caller,
+    memory: &mut Memory,
+    time: Option<Pointer<[u64; 2]>>,
+    zone: Option<Pointer<[u32; 2]>>,
+) -> Answer {
     let now = clock::wall_clock();
-    if caller.arguments[0] != 0 {
-        caller.write(memory, caller.arguments[0], &[now / SECOND, now % SECOND / 1000])?;
+    if let Some(time) = time {
+        caller.write(memory, time, &[now / SECOND, now % SECOND / 1000])?;
     }
-    if caller.arguments[1] != 0 {
-        caller.write(memory, caller.arguments[1], &[0_u32; 2])?;
+    if let Some(zone) = zone {
+        caller.write(memory, zone, &[0; 2])?;
     }
     DONE
 }
 
 /// `time(result)`
-pub fn time(caller: &Caller, memory: &mut Memory) -> Answer {
+pub fn time(caller: &Caller, memory: &mut Memory, result: Option<Pointer<u64>>) -> Answer {
     let seconds = clock::wall_clock() / SECOND;
-    if caller.arguments[0] != 0 {
-        caller.write(memory, caller.arguments[0], &seconds)?;
+    if let Some(result) = result {
+        caller.write(memory, result, &seconds)?;
     }
     value(seconds)
 }
 
-/// `nanosleep(time, rest)`
-pub fn nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let time = caller.read::<Timespec>(memory, caller.arguments[0])?.total()?;
+/// `nanosleep(time, rest)`: [`tell_rest`] writes the rest.
+pub fn nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, time: Pointer<Timespec>) -> Answer {
+    let time = caller.read(memory, time)?.total()?;
     sleep(caller, tasks, time)
 }
 
-/// `TIMER_ABSTIME`
-const ABSOLUTE: u64 = 1;
-
-/// `clock_nanosleep(clock, flags, time, rest)`
-pub fn clock_nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let id = caller.int(0);
+/// `clock_nanosleep(clock, flags, time, rest)`: [`tell_rest`] writes the rest.
+pub fn clock_nanosleep(
+    caller: &Caller,
+    kernel: &mut Kernel,
+    cpu: &InKernel,
+    id: i32,
+    flags: u32,
+    time: Pointer<Timespec>,
+) -> Answer {
+    charge(caller, kernel, cpu, id);
+    let (memory, tasks) = (&mut kernel.memory, &mut kernel.tasks);
     let clock = find_clock(caller, tasks, id)?;
-    match clock {
-        Clock::Thread(..) if id == THREAD_CPU => return Err(Errno::EOPNOTSUPP),
-        // The sleep would never end.
-        Clock::Thread(thread, _) if thread == caller.thread => return Err(Errno::EINVAL),
-        Clock::Wall | Clock::Boot if !matches!(id, REALTIME | MONOTONIC | BOOT_TIME | TAI) => {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        _ => {}
+    let can_sleep = match u32::try_from(id) {
+        Ok(
+            linux::CLOCK_REALTIME
+            | linux::CLOCK_MONOTONIC
+            | linux::CLOCK_BOOTTIME
+            | linux::CLOCK_TAI
+            | linux::CLOCK_PROCESS_CPUTIME_ID,
+        )
+        | Err(_) => true,
+        Ok(_) => false,
+    };
+    if !can_sleep {
+        return Err(Errno::EOPNOTSUPP);
     }
-    let time = caller.read::<Timespec>(memory, caller.arguments[2])?.total()?;
-    let absolute = caller.arguments[1] & ABSOLUTE != 0;
+    // The sleep would never end.
+    if matches!(clock, Clock::Thread(thread, _) if thread == caller.thread) {
+        return Err(Errno::EINVAL);
+    }
+    let time = caller.read(memory, time)?.total()?;
+    let absolute = flags & linux::TIMER_ABSTIME != 0;
     let reading = clock.read(tasks);
     match clock {
         Clock::Wall | Clock::Boot => sleep(caller, tasks, if absolute { time.saturating_sub(reading) } else { time }),
@@ -225,7 +265,9 @@ fn sleep(caller: &Caller, tasks: &mut Tasks, time: u64) -> Answer {
 pub fn tell_rest(memory: &mut Memory, space: Space, call: &Registers, deadline: u64) {
     let address = match Sysno::new(call.rax as usize) {
         Some(Sysno::nanosleep) => call.rsi,
-        Some(Sysno::clock_nanosleep) if call.rsi & ABSOLUTE == 0 && is_watched(call.rdi as i32) => call.r10,
+        Some(Sysno::clock_nanosleep) if call.rsi as u32 & linux::TIMER_ABSTIME == 0 && is_watched(call.rdi as i32) => {
+            call.r10
+        }
         _ => return,
     };
     if address != 0 {
@@ -236,16 +278,11 @@ pub fn tell_rest(memory: &mut Memory, space: Space, call: &Registers, deadline: 
 
 /// Whether sleeps by a clock have a deadline that the kernel watches.
 fn is_watched(id: i32) -> bool {
-    !matches!(id, PROCESS_CPU | ..0)
+    u32::try_from(id).is_ok_and(|id| id != linux::CLOCK_PROCESS_CPUTIME_ID)
 }
 
 /// `struct itimerval`: interval and time, in seconds and microseconds.
-type Interval = [u64; 4];
-
-/// `ITIMER_REAL`, the only one that can be set.
-const ITIMER_REAL: i32 = 0;
-const ITIMER_VIRTUAL: i32 = 1;
-const ITIMER_PROF: i32 = 2;
+pub type Interval = [u64; 4];
 
 const MICROSECOND: u64 = 1000;
 
@@ -259,39 +296,51 @@ fn interval_of(timer: Option<Timer>) -> Interval {
 }
 
 /// `getitimer(which, value)`
-pub fn getitimer(caller: &Caller, memory: &mut Memory, tasks: &Tasks) -> Answer {
-    let timer = match caller.int(0) {
-        ITIMER_REAL => tasks.timer(caller.process),
-        ITIMER_VIRTUAL | ITIMER_PROF => None,
+pub fn getitimer(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    which: u32,
+    interval: Pointer<Interval>,
+) -> Answer {
+    let timer = match which {
+        linux::ITIMER_REAL => tasks.timer(caller.process),
+        linux::ITIMER_VIRTUAL | linux::ITIMER_PROF => None,
         _ => return Err(Errno::EINVAL),
     };
-    caller.write(memory, caller.arguments[1], &interval_of(timer)).and(DONE)
+    caller.write(memory, interval, &interval_of(timer)).and(DONE)
 }
 
-/// `setitimer(which, new, old)`
-pub fn setitimer(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Answer {
-    let [_, new, old, ..] = *caller.arguments;
-    let wanted = if new == 0 { [0; 4] } else { caller.read::<Interval>(memory, new)? };
+/// `setitimer(which, new, old)`: only `ITIMER_REAL` can be set.
+pub fn setitimer(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    which: u32,
+    new: Option<Pointer<Interval>>,
+    old: Option<Pointer<Interval>>,
+) -> Answer {
+    let wanted = new.map_or(Ok([0; 4]), |new| caller.read(memory, new))?;
     let time = |seconds: u64, microseconds: u64| {
         let valid = seconds <= i64::MAX as u64 && microseconds < SECOND / MICROSECOND;
         let time = || seconds.saturating_mul(SECOND).saturating_add(microseconds * MICROSECOND);
         valid.then(time).ok_or(Errno::EINVAL)
     };
     let (interval, first) = (time(wanted[0], wanted[1])?, time(wanted[2], wanted[3])?);
-    let before = match caller.int(0) {
-        ITIMER_REAL => set_timer(caller, tasks, first, interval),
-        ITIMER_VIRTUAL | ITIMER_PROF if first == 0 => None,
+    let before = match which {
+        linux::ITIMER_REAL => set_timer(caller, tasks, first, interval),
+        linux::ITIMER_VIRTUAL | linux::ITIMER_PROF if first == 0 => None,
         _ => return Err(Errno::EINVAL),
     };
-    if old != 0 {
+    if let Some(old) = old {
         caller.write(memory, old, &interval_of(before))?;
     }
     DONE
 }
 
 /// `alarm(seconds)`: returns the seconds that were left, rounded, but not to 0.
-pub fn alarm(caller: &Caller, tasks: &mut Tasks) -> Answer {
-    let before = set_timer(caller, tasks, u64::from(caller.arguments[0] as u32) * SECOND, 0);
+pub fn alarm(caller: &Caller, tasks: &mut Tasks, seconds: u32) -> Answer {
+    let before = set_timer(caller, tasks, u64::from(seconds) * SECOND, 0);
     let [.., seconds, microseconds] = interval_of(before);
     let up = microseconds >= SECOND / MICROSECOND / 2 || seconds == 0 && microseconds > 0;
     value(seconds + u64::from(up))
@@ -304,19 +353,31 @@ fn set_timer(caller: &Caller, tasks: &mut Tasks, first: u64, interval: u64) -> O
     tasks.set_timer(caller.process, timer)
 }
 
-/// The deadline for an optional relative `timespec` at `address`.
+/// The deadline for an optional time from now.
 #[inline]
-pub fn relative(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, address: u64) -> Result<Option<u64>, Errno> {
-    if address == 0 {
-        // There was no deadline when the call was made before, either.
-        restart(tasks, caller);
-        return Ok(None);
+pub fn relative(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    time: Option<Pointer<Timespec>>,
+) -> Result<Option<u64>, Errno> {
+    match time {
+        Some(time) => from_now(caller, memory, tasks, time),
+        None => {
+            // There was no deadline when the call was made before, either.
+            restart(tasks, caller);
+            Ok(None)
+        }
     }
-    from_now(caller, memory, tasks, address)
 }
 
-/// The deadline for the relative `timespec` at `address`.
-fn from_now(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, address: u64) -> Result<Option<u64>, Errno> {
-    let timeout = caller.read::<Timespec>(memory, address)?.total()?;
+/// The deadline for a time from now.
+fn from_now(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    time: Pointer<Timespec>,
+) -> Result<Option<u64>, Errno> {
+    let timeout = caller.read(memory, time)?.total()?;
     Ok(deadline(tasks, caller, Some(timeout)))
 }

@@ -31,6 +31,7 @@ pub mod elf;
 pub mod files;
 pub mod kernel;
 pub mod lifecycle;
+pub mod linux;
 pub mod messages;
 pub mod packages;
 pub mod process;

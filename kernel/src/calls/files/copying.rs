@@ -3,6 +3,7 @@
 use super::io::{BYTES_MAX, Outcome, written};
 use super::transfer::{COPY_MAX, Step, Transfer};
 use super::{file_size, opened};
+use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, point};
 use crate::core::console::Console;
 use crate::core::files::{Bytes, Files, Opened, now};
@@ -13,14 +14,19 @@ use containers::ObjectId;
 /// The position of one side of a copy: the open file's offset, or a variable of the program's, which moves instead.
 struct Place {
     position: u64,
-    variable: u64,
+    variable: Option<Pointer<i64>>,
 }
 
 impl Place {
-    fn read(caller: &Caller, memory: &mut Memory, opened: &Opened, variable: u64) -> Result<Place, Errno> {
+    fn read(
+        caller: &Caller,
+        memory: &mut Memory,
+        opened: &Opened,
+        variable: Option<Pointer<i64>>,
+    ) -> Result<Place, Errno> {
         let position = match variable {
-            0 => opened.file.offset,
-            _ => u64::try_from(caller.read::<i64>(memory, variable)?).map_err(|_| Errno::EINVAL)?,
+            None => opened.file.offset,
+            Some(variable) => u64::try_from(caller.read(memory, variable)?).map_err(|_| Errno::EINVAL)?,
         };
         Ok(Place { position, variable })
     }
@@ -28,8 +34,8 @@ impl Place {
     fn advance(&self, caller: &Caller, transfer: &mut Transfer, opened: &Opened, by: u64) -> Result<(), Errno> {
         let position = self.position.saturating_add(by);
         match self.variable {
-            0 => transfer.files.open.get_mut(opened.id)?.offset = position,
-            _ => caller.write(transfer.memory, self.variable, &position)?,
+            None => transfer.files.open.get_mut(opened.id)?.offset = position,
+            Some(variable) => caller.write(transfer.memory, variable, &(position as i64))?,
         }
         Ok(())
     }
@@ -42,13 +48,16 @@ pub fn sendfile(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    to: Fd,
+    from: Fd,
+    position: Option<Pointer<i64>>,
+    count: u64,
 ) -> Answer {
-    let [_, _, position, count, ..] = *caller.arguments;
-    let mut from = opened(caller, tasks, files, caller.int(1))?;
+    let mut from = opened(caller, tasks, files, from)?;
     if !from.file.flags.readable() {
         return Err(Errno::EBADF);
     }
-    let to = opened(caller, tasks, files, caller.int(0))?;
+    let to = opened(caller, tasks, files, to)?;
     if !to.file.flags.writable() {
         return Err(Errno::EBADF);
     }
@@ -61,7 +70,7 @@ pub fn sendfile(
         return answer;
     }
     let (Bytes::Regular(object) | Bytes::WrittenOut(object)) = from.bytes else { return Err(Errno::EINVAL) };
-    let there = Place { position: to.file.offset, variable: 0 };
+    let there = Place { position: to.file.offset, variable: None };
     let file_size = file_size(caller, tasks);
     let mut transfer = Transfer { space: caller.space, memory, files, console, file_size };
     copy(caller, tasks, &mut transfer, (&from, object, here), (&to, there), (count, progress))
@@ -74,10 +83,15 @@ pub fn copy_file_range(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    from: Fd,
+    from_position: Option<Pointer<i64>>,
+    to: Fd,
+    to_position: Option<Pointer<i64>>,
+    count: u64,
+    flags: u32,
 ) -> Answer {
-    let [_, from_position, _, to_position, count, flags] = *caller.arguments;
-    let from = opened(caller, tasks, files, caller.int(0))?;
-    let to = opened(caller, tasks, files, caller.int(2))?;
+    let from = opened(caller, tasks, files, from)?;
+    let to = opened(caller, tasks, files, to)?;
     let here = Place::read(caller, memory, &from, from_position)?;
     let there = Place::read(caller, memory, &to, to_position)?;
     if flags != 0 {

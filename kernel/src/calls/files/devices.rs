@@ -1,6 +1,7 @@
 //! `ioctl`: the terminal's settings, and the few requests that all open files understand.
 
 use super::{opened, resources_mut};
+use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, DONE, jobs};
 use crate::core::console::Console;
 use crate::core::files::{Bytes, Files};
@@ -8,30 +9,11 @@ use crate::core::kernel::{Memory, Tasks};
 use crate::core::signals::{self, SIGTTOU, SIGWINCH, from_kernel};
 use ::files::tty::{Termios, WindowSize};
 use ::files::{Errno, OpenFlags};
-
-const TCGETS: u32 = 0x5401;
-const TCSETS: u32 = 0x5402;
-const TCSETSW: u32 = 0x5403;
-const TCSETSF: u32 = 0x5404;
-const TCSBRK: u32 = 0x5409;
-const TCXONC: u32 = 0x540a;
-const TCFLSH: u32 = 0x540b;
-const TIOCSCTTY: u32 = 0x540e;
-const TIOCGPGRP: u32 = 0x540f;
-const TIOCSPGRP: u32 = 0x5410;
-const TIOCOUTQ: u32 = 0x5411;
-const TIOCGWINSZ: u32 = 0x5413;
-const TIOCSWINSZ: u32 = 0x5414;
-const FIONREAD: u32 = 0x541b;
-const FIONBIO: u32 = 0x5421;
-const TIOCNOTTY: u32 = 0x5422;
-const TIOCGSID: u32 = 0x5429;
-const FIONCLEX: u32 = 0x5450;
-const FIOCLEX: u32 = 0x5451;
-const TCGETS2: u32 = 0x802c_542a;
-const TCSETS2: u32 = 0x402c_542b;
-const TCSETSW2: u32 = 0x402c_542c;
-const TCSETSF2: u32 = 0x402c_542d;
+use linux_raw_sys::general::{TCIFLUSH, TCIOFLUSH, TCOFLUSH};
+use linux_raw_sys::ioctl::{
+    FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, TCFLSH, TCGETS, TCGETS2, TCSBRK, TCSETS, TCSETS2, TCSETSF, TCSETSF2, TCSETSW,
+    TCSETSW2, TCXONC, TIOCGPGRP, TIOCGSID, TIOCGWINSZ, TIOCNOTTY, TIOCOUTQ, TIOCSCTTY, TIOCSPGRP, TIOCSWINSZ,
+};
 
 /// The fields of `struct termios2` behind those of `struct termios`: input and output speed.
 const SPEEDS: [u32; 2] = [38_400; 2];
@@ -43,17 +25,19 @@ pub fn ioctl(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    fd: Fd,
+    request: u32,
+    argument: u64,
 ) -> Answer {
-    let [fd, request, argument, ..] = *caller.arguments;
-    let opened = opened(caller, tasks, files, caller.int(0))?;
-    match request as u32 {
+    let opened = opened(caller, tasks, files, fd)?;
+    match request {
         _ if opened.bytes == Bytes::Nowhere => Err(Errno::EBADF),
         request @ (FIOCLEX | FIONCLEX) => {
             let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-            descriptors.set_close_on_exec(fd as u32, request == FIOCLEX, &mut files.open).and(DONE)
+            descriptors.set_close_on_exec(fd.index(), request == FIOCLEX, &mut files.open).and(DONE)
         }
         FIONBIO => {
-            let on = caller.read::<i32>(memory, argument)? != 0;
+            let on = caller.read::<i32>(memory, Pointer::to(argument))? != 0;
             files.open.get_mut(opened.id)?.flags.set(OpenFlags::NONBLOCK, on);
             DONE
         }
@@ -64,7 +48,7 @@ pub fn ioctl(
                 Bytes::Regular(object) => memory.object_size(object).saturating_sub(opened.file.offset),
                 _ => return Err(Errno::ENOTTY),
             };
-            caller.write(memory, argument, &i32::try_from(available).unwrap_or(i32::MAX)).and(DONE)
+            caller.write(memory, Pointer::to(argument), &i32::try_from(available).unwrap_or(i32::MAX)).and(DONE)
         }
         request if opened.bytes.is_console() && console.is_terminal() => {
             terminal(caller, memory, tasks, console, request, argument)
@@ -90,37 +74,41 @@ fn terminal(
     }
     match request {
         TCGETS | TCGETS2 => {
-            caller.write(memory, argument, &console.termios().to_bytes())?;
+            caller.write(memory, Pointer::to(argument), &console.termios().to_bytes())?;
             if request == TCGETS2 {
-                caller.write(memory, argument.wrapping_add(Termios::SIZE as u64), &SPEEDS)?;
+                caller.write(memory, Pointer::to(argument.wrapping_add(Termios::SIZE as u64)), &SPEEDS)?;
             }
         }
         TCSETS | TCSETSW | TCSETSF | TCSETS2 | TCSETSW2 | TCSETSF2 => {
             // Output written before is processed already, so waiting for it would change nothing.
-            let termios = Termios::from_bytes(&caller.read(memory, argument)?);
+            let termios = Termios::from_bytes(&caller.read(memory, Pointer::to(argument))?);
             console.set_termios(termios, matches!(request, TCSETSF | TCSETSF2));
         }
-        TCFLSH => match argument {
+        TCFLSH => match argument as u32 {
             // Output that is on its way cannot be called back.
-            0 | 2 => console.flush_input(),
-            1 => {}
+            TCIFLUSH | TCIOFLUSH => console.flush_input(),
+            TCOFLUSH => {}
             _ => return Err(Errno::EINVAL),
         },
-        TIOCGWINSZ => caller.write(memory, argument, &console.window().to_bytes())?,
+        TIOCGWINSZ => caller.write(memory, Pointer::to(argument), &console.window().to_bytes())?,
         TIOCSWINSZ => {
-            let window = WindowSize::from_bytes(caller.read(memory, argument)?);
+            let window = WindowSize::from_bytes(caller.read(memory, Pointer::to(argument))?);
             if console.set_window(window)
                 && let Some(group) = console.foreground()
             {
                 signals::send_to_group(tasks, group, from_kernel(SIGWINCH));
             }
         }
-        TIOCGPGRP => caller.write(memory, argument, &jobs::terminal_owner(caller, tasks, console)?.foreground)?,
-        TIOCGSID => caller.write(memory, argument, &jobs::terminal_owner(caller, tasks, console)?.session)?,
-        TIOCSPGRP => return jobs::set_foreground(caller, memory, tasks, console, argument),
+        TIOCGPGRP => {
+            caller.write(memory, Pointer::to(argument), &jobs::terminal_owner(caller, tasks, console)?.foreground)?
+        }
+        TIOCGSID => {
+            caller.write(memory, Pointer::to(argument), &jobs::terminal_owner(caller, tasks, console)?.session)?
+        }
+        TIOCSPGRP => return jobs::set_foreground(caller, memory, tasks, console, Pointer::to(argument)),
         TIOCSCTTY => return jobs::take_terminal(caller, tasks, console, argument),
         TIOCNOTTY => return jobs::give_terminal_up(caller, tasks, console),
-        TIOCOUTQ => caller.write(memory, argument, &0_u32)?,
+        TIOCOUTQ => caller.write(memory, Pointer::to(argument), &0_u32)?,
         TCSBRK | TCXONC => {}
         _ => return Err(Errno::ENOTTY),
     }

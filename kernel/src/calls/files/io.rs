@@ -4,10 +4,12 @@
 use super::pipes::{self, End};
 use super::transfer::{Buffer, Step, Transfer};
 use super::{opened, resources, too_long};
+use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, Reply, bad_address, jobs, preempt_at, restart, settle_remains, value};
 use crate::core::console::Console;
 use crate::core::files::{Bytes, Files, Opened, SIZE_MAX, now};
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use crate::core::random::Random;
 use crate::core::signals::{self, SI_USER, SIGPIPE, SIGTTIN, SIGTTOU, from_process};
 use ::files::open::Whence;
@@ -18,7 +20,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 use containers::{Budget, Channel, Point, Wait};
 use core::ops::ControlFlow::{Break, Continue};
-use syscalls::Sysno;
 use zerocopy::IntoBytes;
 
 /// Most bytes of one call, as in Linux.
@@ -29,7 +30,7 @@ const BUFFERS_MAX: u64 = 1024;
 
 /// The place at which a call reads or writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
+pub enum At {
     /// At the open file's offset, which moves.
     Offset,
     /// At this position; the offset stays.
@@ -37,42 +38,36 @@ enum At {
 }
 
 impl At {
-    /// The position that a call gives in argument 3: `EINVAL` if it is negative.
-    fn given(caller: &Caller) -> Result<At, Errno> {
-        u64::try_from(caller.arguments[3] as i64).map(At::Position).map_err(|_| Errno::EINVAL)
+    /// The position that a call gives: `EINVAL` if it is negative.
+    pub fn position(position: i64) -> Result<At, Errno> {
+        u64::try_from(position).map(At::Position).map_err(|_| Errno::EINVAL)
     }
 
-    /// The place for the calls on several buffers. Some have no position; the newer ones have flags too and take the
-    /// position −1 as the offset. The flags accepted here make no difference to a file in memory.
-    fn given_with_flags(caller: &Caller) -> Result<At, Errno> {
-        /// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`, `RWF_NOWAIT`.
-        const FLAGS: u64 = 0xf;
-        match Sysno::new(caller.number as usize) {
-            Some(Sysno::readv | Sysno::writev) => Ok(At::Offset),
-            Some(Sysno::preadv2 | Sysno::pwritev2) if caller.arguments[5] & !FLAGS != 0 => Err(Errno::EOPNOTSUPP),
-            Some(Sysno::preadv2 | Sysno::pwritev2) if caller.arguments[3] == u64::MAX => Ok(At::Offset),
-            _ => At::given(caller),
+    /// The place that a call with flags gives: the position −1 is the offset. The flags accepted here make no difference
+    /// to a file in memory.
+    pub fn position_with_flags(position: i64, flags: u32) -> Result<At, Errno> {
+        match position {
+            _ if flags & !(linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC | linux::RWF_NOWAIT) != 0 => {
+                Err(Errno::EOPNOTSUPP)
+            }
+            -1 => Ok(At::Offset),
+            _ => At::position(position),
         }
     }
 }
 
-/// The one buffer in arguments 1 and 2.
-fn buffer(caller: &Caller) -> [Buffer; 1] {
-    [Buffer { address: caller.arguments[1], length: caller.arguments[2] }]
-}
-
-/// The buffers listed by a `struct iovec[]` in arguments 1 and 2.
-fn buffers(caller: &Caller, memory: &mut Memory) -> Result<Vec<Buffer>, Errno> {
-    let [_, address, count, ..] = *caller.arguments;
+/// The buffers listed by a `struct iovec[]`.
+fn buffers(caller: &Caller, memory: &mut Memory, list: Pointer<Buffer>, count: u64) -> Result<Vec<Buffer>, Errno> {
     if count > BUFFERS_MAX {
         return Err(Errno::EINVAL);
     }
     let mut buffers = vec![Buffer { address: 0, length: 0 }; count as usize];
-    memory.copy_in(caller.space, address, buffers.as_mut_bytes()).map_err(bad_address)?;
+    memory.copy_in(caller.space, list.address, buffers.as_mut_bytes()).map_err(bad_address)?;
     if buffers.iter().any(|buffer| buffer.length > i64::MAX as u64) { Err(Errno::EINVAL) } else { Ok(buffers) }
 }
 
-/// `read(fd, buffer, length)`
+/// `read(fd, buffer, length)`, `pread64(fd, buffer, length, position)`
+#[inline(always)]
 pub fn read(
     caller: &Caller,
     memory: &mut Memory,
@@ -80,21 +75,11 @@ pub fn read(
     files: &mut Files,
     console: &mut Console,
     random: &mut Random,
+    fd: Fd,
+    buffer: Buffer,
+    at: Result<At, Errno>,
 ) -> Answer {
-    read_at(caller, memory, tasks, files, console, random, (At::Offset, &buffer(caller)))
-}
-
-/// `pread64(fd, buffer, length, position)`
-pub fn pread(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    console: &mut Console,
-    random: &mut Random,
-) -> Answer {
-    let at = At::given(caller)?;
-    read_at(caller, memory, tasks, files, console, random, (at, &buffer(caller)))
+    read_at(caller, memory, tasks, files, console, random, fd, (at?, &[buffer]))
 }
 
 /// `readv(fd, buffers, count)`, `preadv(…, position)`, `preadv2(…, 0, flags)`
@@ -105,33 +90,28 @@ pub fn readv(
     files: &mut Files,
     console: &mut Console,
     random: &mut Random,
+    fd: Fd,
+    (list, count): (Pointer<Buffer>, u64),
+    at: Result<At, Errno>,
 ) -> Answer {
-    let at = At::given_with_flags(caller)?;
-    let buffers = buffers(caller, memory)?;
-    read_at(caller, memory, tasks, files, console, random, (at, &buffers))
+    let at = at?;
+    let buffers = buffers(caller, memory, list, count)?;
+    read_at(caller, memory, tasks, files, console, random, fd, (at, &buffers))
 }
 
-/// `write(fd, buffer, length)`
+/// `write(fd, buffer, length)`, `pwrite64(fd, buffer, length, position)`
+#[inline(always)]
 pub fn write(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    fd: Fd,
+    buffer: Buffer,
+    at: Result<At, Errno>,
 ) -> Answer {
-    write_at(caller, memory, tasks, files, console, (At::Offset, &buffer(caller)))
-}
-
-/// `pwrite64(fd, buffer, length, position)`
-pub fn pwrite(
-    caller: &Caller,
-    memory: &mut Memory,
-    tasks: &mut Tasks,
-    files: &mut Files,
-    console: &mut Console,
-) -> Answer {
-    let at = At::given(caller)?;
-    write_at(caller, memory, tasks, files, console, (at, &buffer(caller)))
+    write_at(caller, memory, tasks, files, console, fd, (at?, &[buffer]))
 }
 
 /// `writev(fd, buffers, count)`, `pwritev(…, position)`, `pwritev2(…, 0, flags)`
@@ -141,10 +121,13 @@ pub fn writev(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    fd: Fd,
+    (list, count): (Pointer<Buffer>, u64),
+    at: Result<At, Errno>,
 ) -> Answer {
-    let at = At::given_with_flags(caller)?;
-    let buffers = buffers(caller, memory)?;
-    write_at(caller, memory, tasks, files, console, (at, &buffers))
+    let at = at?;
+    let buffers = buffers(caller, memory, list, count)?;
+    write_at(caller, memory, tasks, files, console, fd, (at, &buffers))
 }
 
 /// Reads from an open file: a pipe, or any other kind.
@@ -156,9 +139,10 @@ fn read_at(
     files: &mut Files,
     console: &mut Console,
     random: &mut Random,
+    fd: Fd,
     (at, buffers): (At, &[Buffer]),
 ) -> Answer {
-    let (id, file, inode) = files.find(&resources(caller, tasks)?.descriptors, caller.int(0))?;
+    let (id, file, inode) = files.find(&resources(caller, tasks)?.descriptors, fd.0)?;
     if at == At::Offset
         && let Some(end) = End::of(file, inode)
     {
@@ -183,11 +167,12 @@ fn write_at(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    fd: Fd,
     (at, buffers): (At, &[Buffer]),
 ) -> Answer {
     let resources = resources(caller, tasks)?;
     let file_size = resources.limits.longest_file();
-    let (id, file, inode) = files.find(&resources.descriptors, caller.int(0))?;
+    let (id, file, inode) = files.find(&resources.descriptors, fd.0)?;
     if at == At::Offset
         && let Some(end) = End::of(file, inode)
     {
@@ -407,15 +392,23 @@ pub fn each(
 }
 
 /// `lseek(fd, offset, whence)`
-pub fn lseek(caller: &Caller, memory: &Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let opened = opened(caller, tasks, files, caller.int(0))?;
+pub fn lseek(
+    caller: &Caller,
+    memory: &Memory,
+    tasks: &Tasks,
+    files: &mut Files,
+    fd: Fd,
+    offset: i64,
+    whence: u32,
+) -> Answer {
+    let opened = opened(caller, tasks, files, fd)?;
     if opened.bytes == Bytes::Nowhere {
         return Err(Errno::EBADF);
     }
     if opened.bytes.is_stream() {
         return Err(Errno::ESPIPE);
     }
-    let whence = Whence::from_raw(caller.arguments[2] as u32)?;
+    let whence = Whence::from_raw(whence)?;
     let size = match opened.bytes {
         Bytes::Regular(object) => memory.object_size(object),
         Bytes::Directory | Bytes::Proc(..) if !matches!(whence, Whence::Start | Whence::Current) => {
@@ -426,7 +419,7 @@ pub fn lseek(caller: &Caller, memory: &Memory, tasks: &Tasks, files: &mut Files)
         _ => return value(0_u64),
     };
     let mut file = opened.file;
-    let position = file.seek(caller.arguments[1] as i64, whence, size)?;
+    let position = file.seek(offset, whence, size)?;
     if position > SIZE_MAX && opened.bytes != Bytes::Directory {
         return Err(Errno::EINVAL);
     }

@@ -2,6 +2,7 @@
 
 use super::{opened, process_of};
 use crate::arch::heap;
+use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, bad_address, place, preempt, value};
 use crate::core::files::{Bytes, Files, now};
 use crate::core::kernel::{Memory, Tasks};
@@ -19,11 +20,17 @@ const COST_OF_A_LOOK: u64 = 2_000;
 const COST_OF_A_DESCRIPTOR: u64 = 5_000;
 
 /// `getdents64(fd, buffer, size)`: as many entries as fit, and as one visit may list.
-pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let [_, buffer, size, ..] = *caller.arguments;
+pub fn getdents(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    fd: Fd,
+    buffer: Pointer<u8>,
+    size: u32,
+) -> Answer {
     let from = place(tasks, caller);
-    let size = u64::from(size as u32);
-    let opened = opened(caller, tasks, files, caller.int(0))?;
+    let opened = opened(caller, tasks, files, fd)?;
     match opened.bytes {
         Bytes::Directory => {}
         Bytes::Nowhere => return Err(Errno::EBADF),
@@ -41,7 +48,7 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: 
     let mut done = 0;
     for entry in files.tree.list(opened.file.inode, offset)? {
         let length = entry.record_len();
-        if done + length as u64 > size {
+        if done + length as u64 > size.into() {
             if done == 0 {
                 return Err(Errno::EINVAL);
             }
@@ -52,7 +59,7 @@ pub fn getdents(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: 
         }
         budget.spend(COST_OF_AN_ENTRY);
         entry.write(&mut record).ok_or(Errno::EINVAL)?;
-        match memory.copy_out(caller.space, buffer.wrapping_add(done), &record[..length]) {
+        match memory.copy_out(caller.space, buffer.nth(done).address, &record[..length]) {
             Ok(()) => {}
             Err(fault) if done == 0 => return Err(bad_address(fault)),
             Err(_) => break,

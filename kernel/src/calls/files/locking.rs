@@ -1,22 +1,24 @@
 //! Advisory locks: `fcntl`'s and `flock`.
 
 use super::opened;
+use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, DONE, Reply};
 use crate::core::files::{Bytes, Files, News, Opened};
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use ::files::locks::{END, Lock, Owner};
 use ::files::{Errno, InodeId, OpenFlags};
 use containers::{Channel, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-const SHARED: i16 = 0;
-const EXCLUSIVE: i16 = 1;
-const UNLOCKED: i16 = 2;
+const SHARED: i16 = linux::F_RDLCK as i16;
+const EXCLUSIVE: i16 = linux::F_WRLCK as i16;
+const UNLOCKED: i16 = linux::F_UNLCK as i16;
 
 /// `struct flock`
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Request {
+pub struct Request {
     kind: i16,
     whence: i16,
     padding: u32,
@@ -29,11 +31,11 @@ struct Request {
 impl Request {
     /// The first and the last byte: `EINVAL` (before the file's start, no such beginning), `EOVERFLOW`.
     fn range(&self, memory: &Memory, opened: &Opened) -> Result<(u64, u64), Errno> {
-        let base = match (self.whence, opened.bytes) {
-            (0, _) => 0,
-            (1, _) => opened.file.offset,
-            (2, Bytes::Regular(object)) => memory.object_size(object),
-            (2, _) => 0,
+        let base = match (self.whence as u32, opened.bytes) {
+            (linux::SEEK_SET, _) => 0,
+            (linux::SEEK_CUR, _) => opened.file.offset,
+            (linux::SEEK_END, Bytes::Regular(object)) => memory.object_size(object),
+            (linux::SEEK_END, _) => 0,
             _ => return Err(Errno::EINVAL),
         };
         let start = (base as i64).checked_add(self.start).ok_or(Errno::EOVERFLOW)?;
@@ -52,10 +54,17 @@ impl Request {
 
 /// `fcntl(fd, command, struct flock *)` with one of the commands on locks. There is no detection of deadlocks
 /// (`EDEADLK`): two processes that wait for each other go on waiting.
-pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, opened: &Opened) -> Answer {
-    let (command, address) = (caller.int(1), caller.arguments[2]);
-    let mut request = caller.read::<Request>(memory, address)?;
-    let of_open_file = command >= 36;
+pub fn fcntl(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    opened: &Opened,
+    command: u32,
+    place: Pointer<Request>,
+) -> Answer {
+    let mut request = caller.read(memory, place)?;
+    let of_open_file = matches!(command, linux::F_OFD_GETLK | linux::F_OFD_SETLK | linux::F_OFD_SETLKW);
     let owner = if of_open_file { Owner::OpenFile(opened.id) } else { Owner::Process(caller.process.number()) };
     if of_open_file && request.process != 0 || !(SHARED..=UNLOCKED).contains(&request.kind) {
         return Err(Errno::EINVAL);
@@ -63,8 +72,7 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     let (first, last) = request.range(memory, opened)?;
     let lock = Lock { owner, first, last, exclusive: request.kind == EXCLUSIVE };
     match command {
-        // F_GETLK, F_OFD_GETLK
-        5 | 36 => {
+        linux::F_GETLK | linux::F_OFD_GETLK => {
             if request.kind == UNLOCKED {
                 return Err(Errno::EINVAL);
             }
@@ -79,9 +87,9 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
                     ..request
                 },
             };
-            caller.write(memory, address, &request).and(DONE)
+            caller.write(memory, place, &request).and(DONE)
         }
-        // F_SETLK, F_OFD_SETLK, and F_SETLKW, F_OFD_SETLKW
+        // To set a lock, perhaps after a wait.
         _ => {
             let flags = opened.file.flags;
             match request.kind {
@@ -93,24 +101,22 @@ pub fn fcntl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
                 }
                 _ => {}
             }
-            set(caller, tasks, files, opened.file.inode, lock, matches!(command, 7 | 38))
+            set(caller, tasks, files, opened.file.inode, lock, matches!(command, linux::F_SETLKW | linux::F_OFD_SETLKW))
         }
     }
 }
 
 /// `flock(fd, operation)`
-pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    const NONBLOCKING: u64 = 4;
-    let operation = caller.arguments[1];
-    let opened = opened(caller, tasks, files, caller.int(0))?;
+pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files, fd: Fd, operation: u32) -> Answer {
+    let opened = opened(caller, tasks, files, fd)?;
     if opened.file.flags.contains(OpenFlags::PATH) {
         return Err(Errno::EBADF);
     }
     let owner = Owner::Whole(opened.id);
-    let exclusive = match operation & !NONBLOCKING {
-        1 => false,
-        2 => true,
-        8 => {
+    let exclusive = match operation & !linux::LOCK_NB {
+        linux::LOCK_SH => false,
+        linux::LOCK_EX => true,
+        linux::LOCK_UN => {
             News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks, files);
             return DONE;
         }
@@ -122,7 +128,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files) -> Answer {
     if files.locks.on(opened.file.inode).any(is_new) {
         News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks, files);
     }
-    set(caller, tasks, files, opened.file.inode, lock, operation & NONBLOCKING == 0)
+    set(caller, tasks, files, opened.file.inode, lock, operation & linux::LOCK_NB == 0)
 }
 
 /// Sets a lock, or waits until a lock has been given up and tries again.

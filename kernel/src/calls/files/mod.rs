@@ -24,20 +24,49 @@ mod watching;
 pub use io::BYTES_MAX;
 pub use table::fill;
 
+use super::argument::{self, Fd, UserPath};
 use super::{Answer, Caller, bad_address, preempt_at};
 use crate::core::files::{Bytes, Files, Opened, SIZE_MAX};
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use crate::core::process::Resources;
 use crate::core::signals::{self, SI_USER, SIGXFSZ, from_process};
 use ::files::path::UNREVEALED;
 use ::files::{Errno, InodeId, PATH_MAX, Walk};
 use alloc::vec;
 use alloc::vec::Vec;
+use bitflags::bitflags;
 use containers::{PhysicalMemory, Point, ProcessId};
 use core::ops::Deref;
 
-/// The descriptor number that stands for the working directory.
-pub(super) const AT_FDCWD: i32 = -100;
+bitflags! {
+    /// The flags of calls that find a file by its directory and path: how to find it, and what else to do.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub struct AtFlags: u32 {
+        /// An empty path is the file of the descriptor itself.
+        const EMPTY_PATH = linux::AT_EMPTY_PATH;
+        /// A link in the last component is not followed.
+        const SYMLINK_NOFOLLOW = linux::AT_SYMLINK_NOFOLLOW;
+        /// `linkat` follows a link in the last component.
+        const SYMLINK_FOLLOW = linux::AT_SYMLINK_FOLLOW;
+        /// `unlinkat` removes a directory.
+        const REMOVEDIR = linux::AT_REMOVEDIR;
+        /// `faccessat` goes by the effective user.
+        const EACCESS = linux::AT_EACCESS;
+        /// `fstatat` mounts nothing on its way: there is nothing to mount.
+        const NO_AUTOMOUNT = linux::AT_NO_AUTOMOUNT;
+        /// `statx` may ask how fresh its answer is to be.
+        const STATX_SYNC_TYPE = linux::AT_STATX_SYNC_TYPE;
+    }
+}
+argument::flags!(AtFlags);
+
+impl AtFlags {
+    /// Refuses flags that a call does not have: `EINVAL`
+    fn only(self, allowed: AtFlags) -> Result<(), Errno> {
+        if allowed.contains(self) { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+}
 
 /// A path copied from user memory. Most paths are short, and clearing and moving room for the longest would be most of
 /// the work on them.
@@ -58,29 +87,29 @@ impl Path {
         Path { short: [0; SHORT], length: 0, long: Vec::new() }
     }
 
-    /// Reads the path at `address`: `EFAULT`, `ENAMETOOLONG`. It may be empty.
-    pub(super) fn read(caller: &Caller, memory: &mut Memory, address: u64) -> Result<Path, Errno> {
-        let mut path = Path::new();
-        path.fill(caller, memory, address)?;
-        Ok(path)
+    /// Reads a path: `EFAULT`, `ENAMETOOLONG`. It may be empty.
+    pub(super) fn read(caller: &Caller, memory: &mut Memory, path: UserPath) -> Result<Path, Errno> {
+        let mut room = Path::new();
+        room.fill(caller, memory, path)?;
+        Ok(room)
     }
 
-    /// Reads the path at `address` into existing room, which takes less time: `EFAULT`, `ENAMETOOLONG`.
+    /// Reads a path into existing room, which takes less time: `EFAULT`, `ENAMETOOLONG`.
     #[inline(always)]
-    fn fill(&mut self, caller: &Caller, memory: &mut Memory, address: u64) -> Result<&[u8], Errno> {
-        match memory.copy_in_string(caller.space, address, &mut self.short).map_err(bad_address)? {
+    fn fill(&mut self, caller: &Caller, memory: &mut Memory, path: UserPath) -> Result<&[u8], Errno> {
+        match memory.copy_in_string(caller.space, path.0, &mut self.short).map_err(bad_address)? {
             Some(length) => {
                 self.length = length;
                 Ok(&self.short[..length])
             }
-            None => self.fill_long(caller, memory, address),
+            None => self.fill_long(caller, memory, path),
         }
     }
 
     #[cold]
-    fn fill_long(&mut self, caller: &Caller, memory: &mut Memory, address: u64) -> Result<&[u8], Errno> {
+    fn fill_long(&mut self, caller: &Caller, memory: &mut Memory, path: UserPath) -> Result<&[u8], Errno> {
         self.long = vec![0; PATH_MAX];
-        let length = memory.copy_in_string(caller.space, address, &mut self.long).map_err(bad_address)?;
+        let length = memory.copy_in_string(caller.space, path.0, &mut self.long).map_err(bad_address)?;
         self.long.truncate(length.ok_or(Errno::ENAMETOOLONG)?);
         Ok(&self.long)
     }
@@ -105,8 +134,8 @@ fn resources_mut<'a>(caller: &Caller, tasks: &'a mut Tasks) -> Result<&'a mut Re
 }
 
 /// The open file of a descriptor.
-fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: i32) -> Result<Opened, Errno> {
-    files.opened(&resources(caller, tasks)?.descriptors, fd)
+fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: Fd) -> Result<Opened, Errno> {
+    files.opened(&resources(caller, tasks)?.descriptors, fd.0)
 }
 
 /// Prepares a read at `position`: writes the text of a file of `/proc` out up to there. `Err` is the answer of a call
@@ -194,14 +223,14 @@ fn at<T>(
     caller: &Caller,
     tasks: &Tasks,
     files: &mut Files,
-    (fd, path): (i32, &[u8]),
+    (fd, path): (Fd, &[u8]),
     mut act: impl FnMut(&mut Files, &Walk) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
     let root = files.root();
     let start = match fd {
         _ if path.first() == Some(&b'/') => root,
-        AT_FDCWD => resources(caller, tasks)?.directory,
-        _ => files.opened(&resources(caller, tasks)?.descriptors, fd)?.file.inode,
+        Fd::HERE => resources(caller, tasks)?.directory,
+        _ => files.opened(&resources(caller, tasks)?.descriptors, fd.0)?.file.inode,
     };
     let mut walk = Walk { root, start, own: None, revealed: false };
     loop {
@@ -220,7 +249,7 @@ fn find(
     caller: &Caller,
     tasks: &Tasks,
     files: &mut Files,
-    fd: i32,
+    fd: Fd,
     path: &[u8],
     follow: bool,
     empty: bool,
@@ -228,8 +257,8 @@ fn find(
     if empty && path.is_empty() {
         let resources = resources(caller, tasks)?;
         return match fd {
-            AT_FDCWD => Ok(resources.directory),
-            _ => Ok(files.opened(&resources.descriptors, fd)?.file.inode),
+            Fd::HERE => Ok(resources.directory),
+            _ => Ok(files.opened(&resources.descriptors, fd.0)?.file.inode),
         };
     }
     at(caller, tasks, files, (fd, path), |files, walk| files.tree.resolve(walk, path, follow))
@@ -240,20 +269,19 @@ pub(super) fn find_program(
     caller: &Caller,
     tasks: &Tasks,
     files: &mut Files,
-    fd: i32,
+    fd: Fd,
     path: &[u8],
-    flags: u64,
+    flags: AtFlags,
 ) -> Result<(InodeId, Vec<u8>), Errno> {
-    const EMPTY_PATH: u64 = 0x1000;
-    const NO_FOLLOW: u64 = 0x100;
-    if flags & !(EMPTY_PATH | NO_FOLLOW) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    flags.only(AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW)?;
     if path.is_empty() {
-        return find(caller, tasks, files, fd, path, true, flags & EMPTY_PATH != 0).map(|inode| (inode, Vec::new()));
+        return find(caller, tasks, files, fd, path, true, flags.contains(AtFlags::EMPTY_PATH))
+            .map(|inode| (inode, Vec::new()));
     }
     at(caller, tasks, files, (fd, path), |files, walk| {
-        if flags & NO_FOLLOW != 0 && files.tree.get(files.tree.resolve(walk, path, false)?)?.is_link() {
+        if flags.contains(AtFlags::SYMLINK_NOFOLLOW)
+            && files.tree.get(files.tree.resolve(walk, path, false)?)?.is_link()
+        {
             return Err(Errno::ELOOP);
         }
         files.tree.locate(walk, path)

@@ -2,30 +2,35 @@
 
 use super::{Path, at, resources, resources_mut};
 use crate::arch::heap;
+use crate::calls::argument::{self, Fd, Pointer, UserPath};
 use crate::calls::{Answer, Caller, DONE, jobs, place, preempt, value};
 use crate::core::console::Console;
 use crate::core::files::{Files, now};
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use ::files::{Device, Errno, Kind, OpenFile, OpenFlags};
+use bitflags::bitflags;
 use containers::{Budget, PhysicalMemory, Purpose};
 
 /// `openat(directory, path, flags, mode)`
 pub fn openat(
     caller: &Caller,
-    [directory, path, flags, mode]: [u64; 4],
     memory: &mut Memory,
     tasks: &mut Tasks,
     files: &mut Files,
     console: &Console,
+    directory: Fd,
+    path: UserPath,
+    flags: OpenFlags,
+    mode: u32,
 ) -> Answer {
     let mut room = Path::new();
     let path = room.fill(caller, memory, path)?;
-    let flags = OpenFlags::from_bits_retain(flags as u32);
     let resources = resources(caller, tasks)?;
     let fd = resources.descriptors.lowest_free(0)?;
     files.open.check_room()?;
-    let mode = mode as u32 & !resources.umask & 0o7777;
-    let opened = at(caller, tasks, files, (directory as i32, path), |files, walk| {
+    let mode = mode & !resources.umask & 0o7777;
+    let opened = at(caller, tasks, files, (directory, path), |files, walk| {
         let make = || memory.make_object(Purpose::File).map(|object| (object, now())).map_err(|_| Errno::ENOSPC);
         files.tree.open(walk, path, flags, mode, make)
     })?;
@@ -46,8 +51,14 @@ pub fn openat(
 }
 
 /// `pipe2(fds, flags)`. Packets (`O_DIRECT`) are not separated.
-pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let flags = OpenFlags::from_bits_retain(caller.arguments[1] as u32);
+pub fn pipe2(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    fds: Pointer<[u32; 2]>,
+    flags: OpenFlags,
+) -> Answer {
     if !(flags - OpenFlags::CLOSE_ON_EXEC - OpenFlags::NONBLOCK).is_empty() {
         return Err(Errno::EINVAL);
     }
@@ -60,7 +71,7 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
     })?;
     let installed = files.install(memory, descriptors, input, close_on_exec);
     let told = installed.and_then(|input| {
-        caller.write(memory, caller.arguments[0], &[output, input]).inspect_err(|_| {
+        caller.write(memory, fds, &[output, input]).inspect_err(|_| {
             let _ = files.close(memory, descriptors, input, caller.process);
         })
     });
@@ -68,13 +79,13 @@ pub fn pipe2(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 }
 
 /// `close(fd)`
-pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
+pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, fd: Fd) -> Answer {
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     // This call is made without the heap's reserve; only a process that shares its table needs some of it, for a copy.
-    if descriptors.is_shared_at(caller.arguments[0] as u32) && !memory.physical.has_room_for_bookkeeping() {
+    if descriptors.is_shared_at(fd.index()) && !memory.physical.has_room_for_bookkeeping() {
         return Err(Errno::ENOMEM);
     }
-    let id = descriptors.close(caller.arguments[0] as u32, &mut files.open)?;
+    let id = descriptors.close(fd.index(), &mut files.open)?;
     files.release(memory, caller.process, id).tell(tasks, files);
     DONE
 }
@@ -82,13 +93,30 @@ pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
 /// Instructions that it takes to close a descriptor, roughly.
 const COST_OF_A_DESCRIPTOR: u64 = 1_000;
 
+bitflags! {
+    /// The flags of `close_range`.
+    #[derive(Clone, Copy)]
+    pub struct CloseRangeFlags: u32 {
+        /// Without an effect: every process has a table of its own here, so there is nothing to unshare.
+        const UNSHARE = linux::CLOSE_RANGE_UNSHARE;
+        /// The descriptors are closed by the next `execve`.
+        const CLOEXEC = linux::CLOSE_RANGE_CLOEXEC;
+    }
+}
+argument::flags!(CloseRangeFlags);
+
 /// `close_range(first, last, flags)`
-pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    // Every process has a table of its own here, so there is nothing to unshare.
-    const UNSHARE: u32 = 1 << 1;
-    const CLOSE_ON_EXEC: u32 = 1 << 2;
-    let [first, last, flags, ..] = caller.arguments.map(|argument| argument as u32);
-    if flags & !(UNSHARE | CLOSE_ON_EXEC) != 0 || first > last {
+pub fn close_range(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    first: u32,
+    last: u32,
+    flags: CloseRangeFlags,
+) -> Answer {
+    let close_on_exec = flags.contains(CloseRangeFlags::CLOEXEC);
+    if !CloseRangeFlags::all().contains(flags) || first > last {
         return Err(Errno::EINVAL);
     }
     let mut from = first.max(place(tasks, caller) as u32);
@@ -100,14 +128,14 @@ pub fn close_range(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, file
         budget.spend(COST_OF_A_DESCRIPTOR);
         let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
         let Some(fd) = descriptors.next_used(from).filter(|fd| *fd <= last) else { return DONE };
-        if flags & CLOSE_ON_EXEC == 0 && files.locks.is_empty() && descriptors.give_up_shared(fd..=last, false) {
+        if !close_on_exec && files.locks.is_empty() && descriptors.give_up_shared(fd..=last, false) {
             continue;
         }
         // Memory for a copy of a table that another process shares.
         if descriptors.is_shared_at(fd) && !heap::reserve(&mut memory.physical) {
             return Err(Errno::ENOMEM);
         }
-        if flags & CLOSE_ON_EXEC != 0 {
+        if close_on_exec {
             descriptors.set_close_on_exec(fd, true, &mut files.open)?;
         } else {
             files.close(memory, descriptors, fd, caller.process)?.tell(tasks, files);

@@ -8,10 +8,13 @@
 //! whose call finds the pipe ready, gives up both entries and returns 1.
 
 use super::{resources, watching};
+use crate::calls::argument::{Argument, Pointer};
+use crate::calls::time::Timespec;
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
 use crate::core::console::Console;
 use crate::core::files::Files;
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use crate::core::signals;
 use ::files::event::COUNT_MAX;
 use ::files::inode::Kind;
@@ -20,16 +23,15 @@ use ::files::watch::concerns;
 use ::files::{Descriptors, Device, Errno, OpenFile, OpenFileId, OpenFlags, Pipe};
 use alloc::vec::Vec;
 use containers::{Budget, PhysicalMemory, PollId};
-use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-const IN: u16 = 0x001;
-const OUT: u16 = 0x004;
-pub(super) const ERROR: u16 = 0x008;
-pub(super) const HANG_UP: u16 = 0x010;
-const INVALID: u16 = 0x020;
-const READ_NORMAL: u16 = 0x040;
-const WRITE_NORMAL: u16 = 0x100;
+const IN: u16 = linux::POLLIN as u16;
+const OUT: u16 = linux::POLLOUT as u16;
+pub(super) const ERROR: u16 = linux::POLLERR as u16;
+pub(super) const HANG_UP: u16 = linux::POLLHUP as u16;
+const INVALID: u16 = linux::POLLNVAL as u16;
+const READ_NORMAL: u16 = linux::POLLRDNORM as u16;
+const WRITE_NORMAL: u16 = linux::POLLWRNORM as u16;
 
 /// Events that are reported even if the program has not asked for them.
 const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
@@ -42,10 +44,13 @@ const MASK: u64 = 8;
 /// The three sets of a `select`: to be read, to be written, and with exceptional conditions.
 type Sets = [Vec<u64>; 3];
 
+/// Where a program has the three sets, as far as it has them.
+pub type UserSets = [Option<Pointer<u64>>; 3];
+
 /// `struct pollfd`
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct PollFd {
+pub struct PollFd {
     fd: i32,
     wanted: u16,
     ready: u16,
@@ -95,10 +100,63 @@ pub(super) struct Patience {
     pub mask: Option<u64>,
 }
 
-/// The deadline of a call whose argument `n` is a number of milliseconds, or negative for no deadline.
-pub(super) fn milliseconds(caller: &Caller, tasks: &mut Tasks, n: usize) -> Option<u64> {
-    const MILLISECOND: u64 = 1_000_000;
-    deadline(tasks, caller, u64::try_from(caller.int(n)).ok().map(|time| time * MILLISECOND))
+/// How long a call may wait, as the program has said it.
+#[derive(Clone, Copy)]
+pub enum Timeout {
+    /// So many milliseconds; a negative number is no deadline.
+    Milliseconds(i32),
+    /// A number of seconds and microseconds; none is no deadline.
+    Microseconds(Option<Pointer<[i64; 2]>>),
+    /// A time; none is no deadline.
+    Time(Option<Pointer<Timespec>>),
+}
+
+impl Timeout {
+    /// The deadline that this means, or that the call had when it was made before.
+    pub(super) fn deadline(
+        self,
+        caller: &Caller,
+        memory: &mut Memory,
+        tasks: &mut Tasks,
+    ) -> Result<Option<u64>, Errno> {
+        const MILLISECOND: u64 = 1_000_000;
+        let time = match self {
+            Timeout::Time(time) => return time::relative(caller, memory, tasks, time),
+            Timeout::Milliseconds(time) => u64::try_from(time).ok().map(|time| time * MILLISECOND),
+            Timeout::Microseconds(None) => None,
+            Timeout::Microseconds(Some(time)) => {
+                let [Ok(seconds), Ok(microseconds)] = caller.read(memory, time)?.map(u64::try_from) else {
+                    return Err(Errno::EINVAL);
+                };
+                let seconds = seconds.saturating_mul(time::SECOND);
+                Some(seconds.saturating_add(microseconds.saturating_mul(MICROSECOND)))
+            }
+        };
+        Ok(deadline(tasks, caller, time))
+    }
+}
+
+/// The signal mask of a call that may have one.
+#[derive(Clone, Copy)]
+pub struct Mask {
+    /// Where it is.
+    pub set: Option<Pointer<u64>>,
+    /// The bytes of a mask, as the program knows it.
+    pub size: u64,
+}
+
+impl Mask {
+    /// No mask.
+    pub const NONE: Mask = Mask { set: None, size: MASK };
+
+    /// The mask: `EINVAL` if its size is not that of a mask.
+    pub(super) fn read(self, caller: &Caller, memory: &mut Memory) -> Result<Option<u64>, Errno> {
+        match self.set {
+            None => Ok(None),
+            Some(_) if self.size != MASK => Err(Errno::EINVAL),
+            Some(set) => caller.read(memory, set).map(Some),
+        }
+    }
 }
 
 /// The answer `ready`, if that is not 0 or the deadline has passed.
@@ -162,15 +220,6 @@ fn take_seat(
     Ok(())
 }
 
-/// Reads the signal mask of a call that has one: `EINVAL` if its size is not that of a mask.
-pub(super) fn read_mask(caller: &Caller, memory: &mut Memory, mask: u64, size: u64) -> Result<Option<u64>, Errno> {
-    match mask {
-        0 => Ok(None),
-        _ if size != MASK => Err(Errno::EINVAL),
-        _ => caller.read(memory, mask).map(Some),
-    }
-}
-
 /// `poll(fds, count, milliseconds)`, `ppoll(fds, count, time, mask, mask size)`
 ///
 /// First it looks at each descriptor; if none is ready, it takes an entry for each. Both take as many visits as needed.
@@ -182,9 +231,13 @@ pub fn poll(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    fds: Pointer<PollFd>,
+    count: u32,
+    timeout: Timeout,
+    mask: Mask,
 ) -> Answer {
     let mut entries = if caller.resumed { tasks.kept_poll(caller.thread) } else { None };
-    let answer = poll_on(caller, memory, tasks, files, console, &mut entries);
+    let answer = poll_on(caller, memory, tasks, files, console, (fds, count), (timeout, mask), &mut entries);
     give_up(tasks, entries);
     answer
 }
@@ -199,17 +252,13 @@ fn poll_on(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    (fds, count): (Pointer<PollFd>, u32),
+    (timeout, mask): (Timeout, Mask),
     entries: &mut Option<PollId>,
 ) -> Answer {
-    let [fds, count, time, mask, mask_size, _] = *caller.arguments;
     let place = place_ahead(caller, tasks);
-    let patience = if caller.number == Sysno::ppoll as u64 {
-        let deadline = time::relative(caller, memory, tasks, time)?;
-        Patience { deadline, mask: read_mask(caller, memory, mask, mask_size)? }
-    } else {
-        Patience { deadline: milliseconds(caller, tasks, 2), mask: None }
-    };
-    let count = count as u32;
+    let deadline = timeout.deadline(caller, memory, tasks)?;
+    let patience = Patience { deadline, mask: mask.read(caller, memory)? };
     if count > resources(caller, tasks)?.descriptors.limit() {
         return Err(Errno::EINVAL);
     }
@@ -281,8 +330,8 @@ const PART: usize = 64;
 
 impl Part {
     /// Reads the structures from number `first` on, of `count` in all.
-    fn read(caller: &Caller, memory: &mut Memory, fds: u64, first: u32, count: u32) -> Result<Part, Errno> {
-        let address = fds.wrapping_add(u64::from(first) * size_of::<PollFd>() as u64);
+    fn read(caller: &Caller, memory: &mut Memory, fds: Pointer<PollFd>, first: u32, count: u32) -> Result<Part, Errno> {
+        let address = fds.nth(first.into()).address;
         let length = PART.min(count.saturating_sub(first) as usize);
         let mut part = Part { address, length, entries: [PollFd { fd: 0, wanted: 0, ready: 0 }; PART] };
         memory.copy_in(caller.space, address, part.entries_mut().as_mut_bytes()).map_err(bad_address)?;
@@ -319,23 +368,17 @@ pub fn select(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    count: i32,
+    sets: UserSets,
+    timeout: Timeout,
+    mask: Option<Pointer<[u64; 2]>>,
 ) -> Answer {
-    let [.., time, mask] = *caller.arguments;
-    let patience = if caller.number == Sysno::pselect6 as u64 {
-        let [set, size] = if mask == 0 { [0; 2] } else { caller.read::<[u64; 2]>(memory, mask)? };
-        let mask = read_mask(caller, memory, set, size)?;
-        Patience { deadline: time::relative(caller, memory, tasks, time)?, mask }
-    } else {
-        let [seconds, microseconds] = if time == 0 { [0; 2] } else { caller.read::<[i64; 2]>(memory, time)? };
-        let (Ok(seconds), Ok(microseconds)) = (u64::try_from(seconds), u64::try_from(microseconds)) else {
-            return Err(Errno::EINVAL);
-        };
-        let total = seconds.saturating_mul(time::SECOND).saturating_add(microseconds.saturating_mul(MICROSECOND));
-        Patience { deadline: deadline(tasks, caller, (time != 0).then_some(total)), mask: None }
-    };
+    let [set, size] = mask.map_or(Ok([0; 2]), |mask| caller.read(memory, mask))?;
+    let mask = Mask { set: Argument::of(set), size }.read(caller, memory)?;
+    let patience = Patience { deadline: timeout.deadline(caller, memory, tasks)?, mask };
     let descriptors = &resources(caller, tasks)?.descriptors;
-    let count = u32::try_from(caller.int(0)).map_err(|_| Errno::EINVAL)?.min(descriptors.limit());
-    let wanted = read_sets(caller, memory, count)?;
+    let count = u32::try_from(count).map_err(|_| Errno::EINVAL)?.min(descriptors.limit());
+    let wanted = read_sets(caller, memory, sets, count)?;
     let mut found = wanted.clone();
     let mut ready = 0;
     for fd in (0..count).filter(|fd| asked(&wanted, *fd).contains(&true)) {
@@ -356,7 +399,7 @@ pub fn select(
     }
     // The sets are written when the call ends; a call that waits is made again and reads them again.
     if ready > 0 || is_over(patience.deadline) {
-        write_sets(caller, memory, &found)?;
+        write_sets(caller, memory, sets, &found)?;
     }
     if let Some(answer) = end(ready, patience) {
         return answer;
@@ -397,20 +440,21 @@ fn asked(sets: &Sets, fd: u32) -> [bool; 3] {
     [0, 1, 2].map(|set| sets[set].get(fd as usize / 64).is_some_and(|word| word & bit != 0))
 }
 
-fn read_sets(caller: &Caller, memory: &mut Memory, count: u32) -> Result<Sets, Errno> {
+fn read_sets(caller: &Caller, memory: &mut Memory, from: UserSets, count: u32) -> Result<Sets, Errno> {
     let mut sets = Sets::default();
-    for (set, address) in sets.iter_mut().zip(&caller.arguments[1..4]) {
-        if *address != 0 {
+    for (set, from) in sets.iter_mut().zip(from) {
+        if let Some(from) = from {
             set.resize(count.div_ceil(64) as usize, 0);
-            memory.copy_in(caller.space, *address, set.as_mut_slice().as_mut_bytes()).map_err(bad_address)?;
+            memory.copy_in(caller.space, from.address, set.as_mut_slice().as_mut_bytes()).map_err(bad_address)?;
         }
     }
     Ok(sets)
 }
 
-fn write_sets(caller: &Caller, memory: &mut Memory, sets: &Sets) -> Result<(), Errno> {
-    for (set, address) in sets.iter().zip(&caller.arguments[1..4]) {
-        memory.copy_out(caller.space, *address, set.as_slice().as_bytes()).map_err(bad_address)?;
+fn write_sets(caller: &Caller, memory: &mut Memory, to: UserSets, sets: &Sets) -> Result<(), Errno> {
+    for (set, to) in sets.iter().zip(to) {
+        let Some(to) = to else { continue };
+        memory.copy_out(caller.space, to.address, set.as_slice().as_bytes()).map_err(bad_address)?;
     }
     Ok(())
 }

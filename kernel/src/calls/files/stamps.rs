@@ -1,60 +1,72 @@
 //! Setting files' times.
 
-use super::attributes::AT_SYMLINK_NOFOLLOW;
-use super::names::AT_EMPTY_PATH;
-use super::{AT_FDCWD, Path, find};
+use super::{AtFlags, Path, find};
+use crate::calls::argument::{Fd, Pointer, UserPath};
 use crate::calls::{Answer, Caller, DONE};
 use crate::core::files::{Files, now};
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use ::files::attributes::nanoseconds;
 use ::files::{Errno, InodeId};
 
 /// The number of nanoseconds that stands for the current time.
-const UTIME_NOW: i64 = 0x3fff_ffff;
+const UTIME_NOW: i64 = linux::UTIME_NOW as i64;
 
 /// The number of nanoseconds that leaves a time as it is.
-const UTIME_OMIT: i64 = 0x3fff_fffe;
+const UTIME_OMIT: i64 = linux::UTIME_OMIT as i64;
+
+/// Two times: of the last access and the last change.
+pub type Times = [[i64; 2]; 2];
 
 /// `utimensat(directory, path, times, flags)`; without a path it sets the times of the descriptor's file.
-pub fn utimensat(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [_, path, times, flags, ..] = *caller.arguments;
-    let times = match times {
-        0 => [[0, UTIME_NOW]; 2],
-        _ => caller.read::<[[i64; 2]; 2]>(memory, times)?,
-    };
+pub fn utimensat(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    files: &mut Files,
+    directory: Fd,
+    path: UserPath,
+    times: Option<Pointer<Times>>,
+    flags: AtFlags,
+) -> Answer {
+    let times = times.map_or(Ok([[0, UTIME_NOW]; 2]), |times| caller.read(memory, times))?;
     let valid = |nanoseconds| matches!(nanoseconds, 0..1_000_000_000 | UTIME_NOW | UTIME_OMIT);
     if times.iter().any(|[_, rest]| !valid(*rest)) {
         return Err(Errno::EINVAL);
     }
-    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let inode = if path == 0 && caller.int(0) != AT_FDCWD {
-        find(caller, tasks, files, caller.int(0), b"", true, true)?
+    flags.only(AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?;
+    let inode = if path.0 == 0 && directory != Fd::HERE {
+        find(caller, tasks, files, directory, b"", true, true)?
     } else {
         let path = Path::read(caller, memory, path)?;
-        let (follow, empty) = (flags & AT_SYMLINK_NOFOLLOW == 0, flags & AT_EMPTY_PATH != 0);
-        find(caller, tasks, files, caller.int(0), &path, follow, empty)?
+        let (follow, empty) = (!flags.contains(AtFlags::SYMLINK_NOFOLLOW), flags.contains(AtFlags::EMPTY_PATH));
+        find(caller, tasks, files, directory, &path, follow, empty)?
     };
     set(files, inode, times)
 }
 
 /// `utimes(path, times)`, in microseconds
-pub fn utimes(caller: &Caller, memory: &mut Memory, tasks: &Tasks, files: &mut Files) -> Answer {
-    let [path, times, ..] = *caller.arguments;
+pub fn utimes(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &Tasks,
+    files: &mut Files,
+    path: UserPath,
+    times: Option<Pointer<Times>>,
+) -> Answer {
     let mut both = [[0, UTIME_NOW]; 2];
-    if times != 0 {
-        both = caller.read::<[[i64; 2]; 2]>(memory, times)?;
+    if let Some(times) = times {
+        both = caller.read(memory, times)?;
         for [_, rest] in &mut both {
             *rest = if (0..1_000_000).contains(rest) { *rest * 1000 } else { return Err(Errno::EINVAL) };
         }
     }
     let path = Path::read(caller, memory, path)?;
-    let inode = find(caller, tasks, files, AT_FDCWD, &path, true, false)?;
+    let inode = find(caller, tasks, files, Fd::HERE, &path, true, false)?;
     set(files, inode, both)
 }
 
-fn set(files: &mut Files, inode: InodeId, times: [[i64; 2]; 2]) -> Answer {
+fn set(files: &mut Files, inode: InodeId, times: Times) -> Answer {
     let now = now();
     let [accessed, modified] = times.map(|[seconds, rest]| match rest {
         UTIME_NOW => Some(now),

@@ -2,21 +2,22 @@
 //!
 //! A call looks only at the watched files in the `epoll`'s ready list, not at all of them: see [`::files::watch`].
 
-use super::polling::{ERROR, HANG_UP, Patience, end, milliseconds, prepare, read_mask, state};
+use super::polling::{ERROR, HANG_UP, Mask, Patience, Timeout, end, prepare, state};
 use super::{opened, resources_mut};
-use crate::calls::{Answer, Caller, DONE, Reply, time, value};
+use crate::calls::argument::{Fd, Pointer};
+use crate::calls::{Answer, Caller, DONE, Reply, value};
 use crate::core::console::Console;
 use crate::core::files::{Bytes, Files, now};
 use crate::core::kernel::{Memory, Tasks};
+use crate::core::linux;
 use ::files::{Counter, Errno, InodeId, Interest, OpenFile, OpenFlags, Told, Wish};
 use containers::{Channel, Wait};
-use syscalls::Sysno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `struct epoll_event`, which is packed.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Event {
+pub struct Event {
     events: u32,
     data: [u32; 2],
 }
@@ -36,26 +37,35 @@ fn install(
 }
 
 /// `eventfd2(count, flags)`
-pub fn eventfd(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    const SEMAPHORE: OpenFlags = OpenFlags::from_bits_retain(1);
-    let [count, flags, ..] = *caller.arguments;
-    let flags = OpenFlags::from_bits_retain(flags as u32);
+pub fn eventfd(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    count: u32,
+    flags: OpenFlags,
+) -> Answer {
+    const SEMAPHORE: OpenFlags = OpenFlags::from_bits_retain(linux::EFD_SEMAPHORE);
     if !(flags - SEMAPHORE - OpenFlags::CLOSE_ON_EXEC - OpenFlags::NONBLOCK).is_empty() {
         return Err(Errno::EINVAL);
     }
-    let counter = Counter::new(u64::from(count as u32), flags.contains(SEMAPHORE));
+    let counter = Counter::new(count.into(), flags.contains(SEMAPHORE));
     let inode = files.tree.make_counter(counter, now())?;
     install(caller, memory, tasks, files, inode, flags - SEMAPHORE)
 }
 
 /// `epoll_create1(flags)`
-pub fn create(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files) -> Answer {
-    let flags = OpenFlags::from_bits_retain(caller.arguments[0] as u32);
+pub fn create(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, flags: OpenFlags) -> Answer {
     if !(flags - OpenFlags::CLOSE_ON_EXEC).is_empty() {
         return Err(Errno::EINVAL);
     }
     let inode = files.tree.make_epoll(now())?;
     install(caller, memory, tasks, files, inode, flags)
+}
+
+/// `epoll_create(size)`: the size means nothing, but must be positive.
+pub fn create_sized(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mut Files, size: i32) -> Answer {
+    if size <= 0 { Err(Errno::EINVAL) } else { create(caller, memory, tasks, files, OpenFlags::empty()) }
 }
 
 /// `epoll_ctl(epoll, operation, fd, event)`
@@ -65,22 +75,28 @@ pub fn control(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    epoll: Fd,
+    operation: u32,
+    fd: Fd,
+    event: Pointer<Event>,
 ) -> Answer {
-    const ADD: i32 = 1;
-    const REMOVE: i32 = 2;
-    const CHANGE: i32 = 3;
-    /// The flags that may be combined with `EPOLLEXCLUSIVE`: `EPOLLWAKEUP` and, of the events, input and output.
-    const WITH_EXCLUSIVE: u32 = Wish::EXCLUSIVE | Wish::EDGE | 1 << 29 | (ERROR | HANG_UP) as u32 | 0x5;
-    let (operation, fd) = (caller.int(1), caller.arguments[2] as u32);
+    /// The flags that may be combined with `EPOLLEXCLUSIVE`.
+    const WITH_EXCLUSIVE: u32 = linux::EPOLLEXCLUSIVE
+        | linux::EPOLLET
+        | linux::EPOLLWAKEUP
+        | linux::EPOLLERR
+        | linux::EPOLLHUP
+        | linux::EPOLLIN
+        | linux::EPOLLOUT;
     let mut wish = Wish { events: 0, data: 0 };
-    if operation != REMOVE {
-        let event = caller.read::<Event>(memory, caller.arguments[3])?;
+    if operation != linux::EPOLL_CTL_DEL {
+        let event = caller.read(memory, event)?;
         // These two events are reported even if the program has not asked for them.
         wish.events = event.events | u32::from(ERROR | HANG_UP);
         wish.data = u64::from(event.data[0]) | u64::from(event.data[1]) << 32;
     }
-    let epoll = opened(caller, tasks, files, caller.int(0))?;
-    let file = opened(caller, tasks, files, fd as i32)?;
+    let epoll = opened(caller, tasks, files, epoll)?;
+    let file = opened(caller, tasks, files, fd)?;
     let source = match (file.bytes, file.source()) {
         (Bytes::Nowhere, _) => return Err(Errno::EBADF),
         (_, None) => return Err(Errno::EPERM),
@@ -89,15 +105,15 @@ pub fn control(
     let exclusive = wish.events & Wish::EXCLUSIVE != 0;
     if epoll.bytes != Bytes::Epoll
         || epoll.file.inode == file.file.inode
-        || exclusive && (operation != ADD || wish.events & !WITH_EXCLUSIVE != 0)
+        || exclusive && (operation != linux::EPOLL_CTL_ADD || wish.events & !WITH_EXCLUSIVE != 0)
     {
         return Err(Errno::EINVAL);
     }
-    let (epoll, name) = (epoll.file.inode, (fd, file.id));
+    let (epoll, name) = (epoll.file.inode, (fd.index(), file.id));
     let interest = match operation {
-        ADD => files.tree.add_interest(epoll, name, source, wish)?,
-        CHANGE => files.tree.change_interest(epoll, name, source, wish)?,
-        REMOVE => return files.tree.remove_interest(epoll, name, source).and(DONE),
+        linux::EPOLL_CTL_ADD => files.tree.add_interest(epoll, name, source, wish)?,
+        linux::EPOLL_CTL_MOD => files.tree.change_interest(epoll, name, source, wish)?,
+        linux::EPOLL_CTL_DEL => return files.tree.remove_interest(epoll, name, source).and(DONE),
         _ => return Err(Errno::EINVAL),
     };
     // The file may be ready already.
@@ -130,17 +146,17 @@ pub fn wait(
     tasks: &mut Tasks,
     files: &mut Files,
     console: &mut Console,
+    epoll: Fd,
+    events: Pointer<Event>,
+    most: i32,
+    timeout: Timeout,
+    mask: Mask,
 ) -> Answer {
-    let [_, _, _, time, mask, size] = *caller.arguments;
-    let call = Sysno::new(caller.number as usize);
-    let mask = if call == Some(Sysno::epoll_wait) { None } else { read_mask(caller, memory, mask, size)? };
-    let deadline = match call {
-        Some(Sysno::epoll_pwait2) => time::relative(caller, memory, tasks, time)?,
-        _ => milliseconds(caller, tasks, 3),
-    };
-    let epoll = opened(caller, tasks, files, caller.int(0))?.file.inode;
-    let most = u64::try_from(caller.int(2)).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
-    let told = tell(caller, memory, files, console, epoll, most)?;
+    let mask = mask.read(caller, memory)?;
+    let deadline = timeout.deadline(caller, memory, tasks)?;
+    let epoll = opened(caller, tasks, files, epoll)?.file.inode;
+    let most = u64::try_from(most).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
+    let told = tell(caller, memory, files, console, epoll, (events, most))?;
     // Files that were left in the list, or that are reported as long as they are ready, are for the next thread that
     // waits here.
     if told > 0 && files.tree.ready(epoll)?.is_some() {
@@ -162,7 +178,7 @@ fn tell(
     files: &mut Files,
     console: &Console,
     epoll: InodeId,
-    most: u64,
+    (to, most): (Pointer<Event>, u64),
 ) -> Result<u64, Errno> {
     // An interest that is reported as long as its file is ready joins the list again, behind this one.
     let last = files.tree.ready(epoll)?.map(|(_, last)| last);
@@ -175,8 +191,7 @@ fn tell(
             0 => files.tree.not_ready(first),
             events => {
                 let data = [wish.data as u32, (wish.data >> 32) as u32];
-                let address = caller.arguments[1].wrapping_add(told * size_of::<Event>() as u64);
-                match caller.write(memory, address, &Event { events, data }) {
+                match caller.write(memory, to.nth(told), &Event { events, data }) {
                     Err(error) if told == 0 => return Err(error),
                     Err(_) => break,
                     Ok(()) => files.tree.told(first),
