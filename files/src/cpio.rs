@@ -1,8 +1,8 @@
 //! Reading cpio archives of the "newc" format, byte by hostile byte.
 //!
-//! An archive is a row of entries, each a header of 110 bytes (a magic and thirteen numbers of eight
-//! hexadecimal digits), a name and the data, both padded to four bytes; an entry named `TRAILER!!!` ends
-//! it. What follows the trailer is not looked at. Nothing is copied: an entry borrows from the archive.
+//! An archive is a sequence of entries, each a header of 110 bytes (a magic number and thirteen numbers of eight
+//! hexadecimal digits), a name and the data, both padded to four bytes; an entry named `TRAILER!!!` ends it. The reader
+//! ignores what follows the trailer. Nothing is copied: an entry borrows from the archive.
 
 use core::fmt;
 
@@ -12,7 +12,7 @@ const TRAILER: &[u8] = b"TRAILER!!!";
 /// One entry of an archive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry<'a> {
-    /// The name as it stands in the archive; see [`Entry::components`].
+    /// The name as the archive has it; see [`Entry::components`].
     pub name: &'a [u8],
     /// File type and permission bits.
     pub mode: u32,
@@ -20,11 +20,11 @@ pub struct Entry<'a> {
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
-    /// Names that the file has.
+    /// The number of names that the file has.
     pub links: u32,
     /// Last change, in seconds since 1970.
     pub mtime: u32,
-    /// What names of the same file have in common: device (major, minor) and inode.
+    /// Identifies the file among entries that are names of one file: device (major, minor) and inode.
     pub identity: (u32, u32, u32),
     /// Major and minor number, if it is a device.
     pub device: (u32, u32),
@@ -32,7 +32,7 @@ pub struct Entry<'a> {
     pub data: &'a [u8],
 }
 
-/// What is wrong with an archive, and at which byte of it.
+/// An error in an archive, and the byte at which its entry begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
     /// The archive ends within the entry that starts here.
@@ -43,7 +43,7 @@ pub enum Error {
     Number(usize),
     /// The name of this entry is empty, too long, or not ended by its only NUL.
     Name(usize),
-    /// The data of this entry is not what its checksum says.
+    /// The data of this entry does not have its checksum.
     Checksum(usize),
     /// The archive ends without its trailer.
     NoTrailer,
@@ -141,8 +141,8 @@ impl<'a> Iterator for Reader<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The components of the name, from the root down: no empty ones, no `.`, and each `..` resolved
-    /// against what stands before it, so that no name leads out of the tree.
+    /// The components of the name, from the root down: no empty ones, no `.`, and each `..` resolved against the
+    /// component before it, so that no name leads out of the tree.
     pub fn components(&self) -> alloc::vec::Vec<&'a [u8]> {
         let mut components = alloc::vec::Vec::new();
         for part in self.name.split(|&byte| byte == b'/') {

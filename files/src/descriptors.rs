@@ -1,30 +1,31 @@
-//! A process's file descriptors: small numbers for open files.
+//! A process's file descriptors: small numbers for open files. For example, after `fork` and one `close`, the child has
+//! a table of its own, shares all chunks of 16 descriptors with its parent but one, and has copied that one.
 //!
-//! A child shares its parent's table until one of them changes it. Then the one that does gets a table of its own, but
-//! still shares the *chunks* of 16 descriptors each, and copies only the chunk that it changes. A chunk, not a table,
-//! has a reference to each of its open files. So a fork and the first change after it cost the same for few
-//! descriptors as for 65,536, and most children change nothing. Chunks are made as they are used; a lookup is three
-//! indexings. What is taken out of a table is the caller's, who gives it back to those who keep it
-//! ([`OpenFiles::release`]).
+//! A child shares its parent's table until one of them changes it. Then that process gets a table of its own, but still
+//! shares the *chunks* of 16 descriptors, and copies only the chunk that it changes. A chunk, not a table, holds a
+//! reference to each of its open files. So a fork and the first change after it cost as much for few descriptors as for
+//! 65,536, and most children change nothing. Chunks are made when they are used; a lookup is three indexings. A
+//! descriptor's reference that is taken out of a table passes to the caller, which gives it back with
+//! [`OpenFiles::release`].
 
+use crate::bitmap::Bitmap;
 use crate::ids::OpenFileId;
-use crate::numbers::Numbers;
 use crate::open::OpenFiles;
 use crate::{Errno, Result};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-/// The most descriptors that a limit (`RLIMIT_NOFILE`) can allow.
-pub const DESCRIPTORS_MAX: u32 = CHUNK * Numbers::END as u32;
+/// The greatest number of descriptors that a limit (`RLIMIT_NOFILE`) can allow.
+pub const DESCRIPTORS_MAX: u32 = CHUNK * Bitmap::END as u32;
 
 const CHUNK: u32 = u16::BITS;
 
 #[derive(Clone)]
 struct Chunk {
-    /// Bit n set: descriptor n is to be closed by `execve`.
+    /// Bit n is set if `execve` closes descriptor n.
     close_on_exec: u16,
-    /// Bit n set: descriptor n is in use.
+    /// Bit n is set if descriptor n is in use.
     used: u16,
     files: [Option<OpenFileId>; CHUNK as usize],
 }
@@ -42,7 +43,7 @@ impl Chunk {
     }
 }
 
-/// Makes a chunk another one with the same descriptors, which nobody shares.
+/// Replaces a shared chunk by a copy that is not shared.
 #[cold]
 fn copy(chunk: &mut Rc<Chunk>, files: &mut OpenFiles) -> Result<()> {
     chunk.open_files().try_for_each(|file| files.share(file))?;
@@ -54,8 +55,8 @@ fn copy(chunk: &mut Rc<Chunk>, files: &mut OpenFiles) -> Result<()> {
 #[derive(Clone, Default)]
 struct Table {
     chunks: Vec<Option<Rc<Chunk>>>,
-    /// The chunks that have no descriptor left.
-    full: Numbers,
+    /// The chunks that have no free descriptor.
+    full: Bitmap,
     len: u32,
 }
 
@@ -89,7 +90,7 @@ impl Table {
         }
     }
 
-    /// Takes a descriptor away, if it is in use.
+    /// Removes a descriptor, if it is in use.
     #[inline]
     fn take(&mut self, fd: u32, files: &mut OpenFiles) -> Result<Option<OpenFileId>> {
         let Some(chunk) = self.chunk_mut(fd, files)? else { return Ok(None) };
@@ -109,7 +110,7 @@ impl Table {
         self.chunks.get((fd / CHUNK) as usize)?.as_ref()
     }
 
-    /// A chunk to be changed: from now on this table's alone.
+    /// A chunk to be changed, which belongs to this table alone from now on.
     #[inline]
     fn chunk_mut(&mut self, fd: u32, files: &mut OpenFiles) -> Result<Option<&mut Chunk>> {
         let Some(chunk) = self.chunks.get_mut((fd / CHUNK) as usize).and_then(Option::as_mut) else { return Ok(None) };
@@ -120,7 +121,7 @@ impl Table {
     }
 }
 
-/// A process's descriptors: a table, perhaps with other processes, and a limit of its own.
+/// A process's descriptors: a table, perhaps shared with other processes, and a limit of its own.
 pub struct Descriptors {
     table: Option<Rc<Table>>,
     limit: u32,
@@ -133,23 +134,23 @@ impl Descriptors {
         Descriptors { table: None, limit }
     }
 
-    /// Descriptors in use.
+    /// The number of descriptors in use.
     pub fn len(&self) -> u32 {
         self.table.as_ref().map_or(0, |table| table.len)
     }
 
-    /// Whether none is in use.
+    /// Whether no descriptor is in use.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The limit on new descriptors: they are below it.
+    /// The limit: new descriptors are below it.
     pub fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// Sets the limit, at most [`DESCRIPTORS_MAX`] (`EPERM`, as Linux says above `fs.nr_open`).
-    /// Descriptors beyond it stay.
+    /// Sets the limit, at most [`DESCRIPTORS_MAX`] (`EPERM`, as on Linux above `fs.nr_open`). Descriptors beyond it
+    /// stay.
     pub fn set_limit(&mut self, limit: u32) -> Result<()> {
         self.limit = if limit <= DESCRIPTORS_MAX { limit } else { return Err(Errno::EPERM) };
         Ok(())
@@ -167,7 +168,7 @@ impl Descriptors {
         Ok(self.chunk(fd).is_some_and(|chunk| chunk.close_on_exec & bit(fd) != 0))
     }
 
-    /// Sets that (`F_SETFD`).
+    /// Sets whether `execve` closes the descriptor (`F_SETFD`).
     pub fn set_close_on_exec(&mut self, fd: u32, close: bool, files: &mut OpenFiles) -> Result<()> {
         self.get(fd)?;
         if let Some(chunk) = self.own().chunk_mut(fd, files)? {
@@ -177,11 +178,11 @@ impl Descriptors {
         Ok(())
     }
 
-    /// The lowest free descriptor from `from` on: `EMFILE`. To be asked before a file is opened.
+    /// The lowest free descriptor from `from` on: `EMFILE`. To be called before a file is opened.
     pub fn lowest_free(&self, from: u32) -> Result<u32> {
         let used_in = |chunk: u32| self.chunk(chunk * CHUNK).map_or(0, |chunk| chunk.used);
         let chunk = from / CHUNK;
-        // Those below `from` are not asked for.
+        // Descriptors below `from` count as used.
         let used = used_in(chunk) | (bit(from) - 1);
         let fd = match used {
             u16::MAX => {
@@ -194,14 +195,14 @@ impl Descriptors {
         if fd < self.limit { Ok(fd) } else { Err(Errno::EMFILE) }
     }
 
-    /// Gives an open file the lowest free descriptor: `EMFILE`. The table takes over one reference.
+    /// Gives an open file the lowest free descriptor: `EMFILE`. The table takes over a reference.
     pub fn insert(&mut self, file: OpenFileId, close_on_exec: bool, files: &mut OpenFiles) -> Result<u32> {
         let fd = self.lowest_free(0)?;
         self.insert_at(fd, file, close_on_exec, files)?;
         Ok(fd)
     }
 
-    /// Gives an open file a descriptor that is free, as [`Descriptors::lowest_free`] has said. The table takes over one
+    /// Gives an open file a free descriptor, one that [`Descriptors::lowest_free`] has returned. The table takes over a
     /// reference.
     #[inline]
     pub fn insert_at(&mut self, fd: u32, file: OpenFileId, close_on_exec: bool, files: &mut OpenFiles) -> Result<()> {
@@ -221,8 +222,8 @@ impl Descriptors {
         Ok(new)
     }
 
-    /// Duplicates a descriptor to a given one, closing what that was (`dup2` of two different numbers,
-    /// `dup3`): `EBADF`, `EINVAL` (the two are the same). What that was comes back, with its reference.
+    /// Duplicates a descriptor to a given one (`dup2` of two different numbers, `dup3`): `EBADF`, `EINVAL` (the two are
+    /// equal). Returns the open file that the given descriptor had, with its reference.
     pub fn duplicate_to(
         &mut self,
         fd: u32,
@@ -244,19 +245,19 @@ impl Descriptors {
         Ok(old)
     }
 
-    /// Closes a descriptor: `EBADF`. The open file comes back, with the descriptor's reference to it.
+    /// Closes a descriptor: `EBADF`. Returns the open file, with the descriptor's reference to it.
     #[inline]
     pub fn close(&mut self, fd: u32, files: &mut OpenFiles) -> Result<OpenFileId> {
         if self.is_shared_at(fd) {
-            // There is no copy to be made for a descriptor that is not there.
+            // A descriptor that is not in use needs no copy.
             self.get(fd)?;
         }
         self.own().take(fd, files)?.ok_or(Errno::EBADF)
     }
 
-    /// Closes all descriptors of a chunk at once, if another process shares it, and if all are in the range or, with
-    /// `on_exec`, are those that `execve` closes. The open files stay with the others that share it, and no memory is
-    /// needed but for a table of the process's own. True if they have been closed.
+    /// Closes all descriptors of a chunk at once, if another process shares it and all are in the range or, with
+    /// `on_exec`, are closed by `execve`. The open files stay with the processes that share the chunk, and no memory is
+    /// needed except for a table of the process's own. True if they have been closed.
     pub fn give_up_shared(&mut self, range: RangeInclusive<u32>, on_exec: bool) -> bool {
         let fd = *range.start();
         let Some(chunk) = self.chunk(fd).filter(|_| self.is_shared_at(fd)) else { return false };
@@ -279,14 +280,14 @@ impl Descriptors {
         self.chunks().iter().flatten().flat_map(|chunk| chunk.open_files())
     }
 
-    /// The open files of the chunks that no other process shares: what the end of the process closes.
+    /// The open files of the chunks that no other process shares: those that the end of the process closes.
     pub fn own_open_files(&self) -> impl Iterator<Item = OpenFileId> {
         let chunks = if self.is_shared() { &[] } else { self.chunks() };
         chunks.iter().flatten().filter(|chunk| Rc::strong_count(chunk) == 1).flat_map(|chunk| chunk.open_files())
     }
 
-    /// Takes some descriptors out of a table that no other process has; `None` if there are none. Tells also whether no
-    /// other process shares them: then their references come with them.
+    /// Removes some descriptors from a table that no other process shares; `None` if there are none. The second value
+    /// tells whether no other process shares their chunk: then their references pass to the caller.
     pub fn take_some(&mut self) -> Option<(Vec<OpenFileId>, bool)> {
         let table = Rc::get_mut(self.table.as_mut()?)?;
         let chunk = loop {
@@ -309,17 +310,17 @@ impl Descriptors {
         self.next_with(from, |chunk| chunk.close_on_exec & chunk.used)
     }
 
-    /// The same table for a child, as `fork` makes it.
+    /// The descriptors of a child of `fork`, which shares the table.
     pub fn share(&self) -> Descriptors {
         Descriptors { table: self.table.clone(), limit: self.limit }
     }
 
-    /// Whether another process has the same table.
+    /// Whether another process shares the table.
     pub fn is_shared(&self) -> bool {
         self.table.as_ref().is_some_and(|table| Rc::strong_count(table) > 1)
     }
 
-    /// Whether another process shares what says what a descriptor is. Then to change it takes memory.
+    /// Whether another process shares the table or the chunk of a descriptor. Then a change takes memory.
     pub fn is_shared_at(&self, fd: u32) -> bool {
         self.is_shared() || self.chunk(fd).is_some_and(|chunk| Rc::strong_count(chunk) > 1)
     }
@@ -343,7 +344,7 @@ impl Descriptors {
         self.table.as_ref()?.chunk(fd)
     }
 
-    /// The table, to be changed: from now on this process's alone, but for the chunks.
+    /// The table, to be changed: from now on it belongs to this process alone; its chunks may still be shared.
     #[inline]
     fn own(&mut self) -> &mut Table {
         if self.is_shared() {
@@ -360,7 +361,7 @@ impl Descriptors {
 }
 
 impl Default for Descriptors {
-    /// An empty table that takes no descriptor: what is left of a process that has ended.
+    /// An empty table that takes no descriptor: that of a process that has ended.
     fn default() -> Self {
         Descriptors::new(0)
     }

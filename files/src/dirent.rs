@@ -1,11 +1,11 @@
-//! Directory entries as `getdents64` gives them.
+//! Directory entries in the layout of `getdents64`.
 
-/// One entry of a listing; see [`Tree::list`](crate::Tree::list).
+/// An entry of a listing; see [`Tree::list`](crate::Tree::list).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Dirent<'a> {
     /// The inode's number.
     pub number: u64,
-    /// Where a listing goes on after this entry: `d_off`, and then the open file's offset.
+    /// The offset at which a listing continues after this entry: `d_off`, which becomes the open file's offset.
     pub next: u64,
     /// The bits of [`file_type`](crate::tree::attributes::file_type).
     pub kind: u32,
@@ -13,14 +13,14 @@ pub struct Dirent<'a> {
     pub name: &'a [u8],
 }
 
-/// Bytes before the name in a `struct linux_dirent64`.
+/// The number of bytes before the name in a `struct linux_dirent64`.
 const HEADER: usize = 19;
 
-/// The longest record there is, for a name of 255 bytes.
+/// The length of the longest record, for a name of 255 bytes.
 pub const RECORD_MAX: usize = (HEADER + crate::NAME_MAX + 1).next_multiple_of(8);
 
 impl Dirent<'_> {
-    /// Bytes of this entry's record, padding included.
+    /// The length of this entry's record, padding included.
     pub fn record_len(&self) -> usize {
         (HEADER + self.name.len() + 1).next_multiple_of(8)
     }

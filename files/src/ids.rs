@@ -1,18 +1,18 @@
-//! Names of inodes and open files, which know nothing of what they name.
+//! Names of inodes and open files, in a module that both can use without using each other.
 
-use crate::arena::Key;
+use crate::slot_map::Key;
 
-/// The name of an inode in a [`Tree`](crate::Tree); finds nothing once the inode is gone.
+/// Names an inode in a [`Tree`](crate::Tree); finds nothing once the inode is gone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct InodeId(pub(crate) Key);
 
 impl InodeId {
-    /// The inode number that programs see: 1 for the root, unique among the inodes there are.
+    /// The inode number that programs see: 1 for the root, unique among all existing inodes.
     pub fn number(self) -> u64 {
         u64::from(self.0.index()) + 1
     }
 }
 
-/// The name of an open file.
+/// Names an open file; finds nothing once the file is closed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OpenFileId(pub(crate) Key);

@@ -1,7 +1,8 @@
-//! Lists of elements of an [`Arena`], linked through the elements: joining and leaving take constant time, wherever in the
-//! list, and no memory.
+//! Lists of elements of a [`SlotMap`], linked through the elements: joining and leaving take constant time anywhere in
+//! the list, and no memory. For example, an interest of an `epoll` is in the list of its file and perhaps in the ready
+//! list of its `epoll`, with a [`Link`] for each.
 
-use crate::arena::{Arena, Key};
+use crate::slot_map::{Key, SlotMap};
 
 /// An element's neighbours in a list.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -10,7 +11,8 @@ pub(crate) struct Link {
     pub(crate) next: Option<Key>,
 }
 
-/// First and last of a list. `of` tells where an element keeps its link for this list, since it may be in several.
+/// The ends of a list. The functions below take `of`, which selects the link that an element has for this list, since
+/// it may be in several.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct List {
     pub(crate) first: Option<Key>,
@@ -18,8 +20,8 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// An element joins at the end, or in front.
-    pub(crate) fn join<T>(&mut self, all: &mut Arena<T>, key: Key, front: bool, of: fn(&mut T) -> &mut Link) {
+    /// Adds an element at the end, or in front.
+    pub(crate) fn join<T>(&mut self, all: &mut SlotMap<T>, key: Key, front: bool, of: fn(&mut T) -> &mut Link) {
         let link = if front {
             Link { previous: None, next: self.first.replace(key) }
         } else {
@@ -31,17 +33,18 @@ impl List {
         self.connect(all, link, (Some(key), Some(key)), of);
     }
 
-    /// An element that is in the list leaves it.
-    pub(crate) fn leave<T>(&mut self, all: &mut Arena<T>, key: Key, of: fn(&mut T) -> &mut Link) {
+    /// Removes an element that is in the list.
+    pub(crate) fn leave<T>(&mut self, all: &mut SlotMap<T>, key: Key, of: fn(&mut T) -> &mut Link) {
         let Some(element) = all.get_mut(key) else { return };
         let link = core::mem::take(of(element));
         self.connect(all, link, (link.next, link.previous), of);
     }
 
-    /// Makes these two the neighbours of the neighbours that a link names, or the ends of the list where it names none.
+    /// Makes `after` and `before` the new neighbours of the elements that a link names, or the ends of the list where
+    /// it names none.
     fn connect<T>(
         &mut self,
-        all: &mut Arena<T>,
+        all: &mut SlotMap<T>,
         link: Link,
         (after, before): (Option<Key>, Option<Key>),
         of: fn(&mut T) -> &mut Link,

@@ -1,20 +1,21 @@
-//! Advisory locks: those of `fcntl` on ranges of a file, and those of `flock` on the whole of it.
+//! Advisory locks: locks of `fcntl` on ranges of a file, and locks of `flock` on whole files.
 //!
-//! An owner's ranges on a file do not overlap: a new one takes the place of what it covers, and ranges of
-//! one kind that touch become one. Locks of two owners conflict if they overlap and one is exclusive;
-//! `fcntl`'s and `flock`'s never do. Whoever has to wait for a lock asks again when one has been given back.
+//! The ranges of one owner on a file do not overlap: a new lock replaces what it covers, and adjacent ranges of one
+//! kind are merged. For example, a process that locks bytes 0 to 9 and then 10 to 19, both exclusively, has one lock of
+//! bytes 0 to 19. Locks of two owners conflict if they overlap and at least one is exclusive; locks of `fcntl` never
+//! conflict with those of `flock`. A caller that has to wait for a lock asks again after each release.
 
 use crate::ids::{InodeId, OpenFileId};
 use crate::{Errno, Result};
 use alloc::collections::BTreeMap;
 
-/// The most locks there are, of all owners together: beyond is `ENOLCK`.
+/// The greatest number of locks of all owners together: beyond is `ENOLCK`.
 pub const LOCKS_MAX: usize = 8192;
 
-/// The last byte of a lock that goes on to wherever the file ends.
+/// The last byte of a lock that extends to the end of the file, wherever that is.
 pub const END: u64 = i64::MAX as u64;
 
-/// Who has a lock.
+/// The owner of a lock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Owner {
     /// A process, by its number (`F_SETLK`): until it closes any descriptor of the file.
@@ -35,13 +36,13 @@ impl Owner {
 /// A lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lock {
-    /// Whose it is.
+    /// Its owner.
     pub owner: Owner,
     /// Its first byte.
     pub first: u64,
     /// Its last byte, perhaps [`END`].
     pub last: u64,
-    /// It keeps everybody else away, not only who wants to be alone.
+    /// Whether it excludes all other locks, and not only exclusive ones.
     pub exclusive: bool,
 }
 
@@ -52,7 +53,7 @@ pub struct Locks {
 }
 
 impl Locks {
-    /// Whether there are none.
+    /// Whether there is no lock.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
@@ -69,7 +70,7 @@ impl Locks {
         })
     }
 
-    /// What keeps `wanted` from being had, the lowest of it.
+    /// The lock with the lowest range that conflicts with `wanted`, if there is one.
     pub fn obstacle(&self, inode: InodeId, wanted: &Lock) -> Option<Lock> {
         let in_the_way = |held: &Lock| {
             held.owner.conflicts(wanted.owner)
@@ -80,13 +81,13 @@ impl Locks {
         self.on(inode).filter(in_the_way).min_by_key(|held| held.first)
     }
 
-    /// Sets a lock: `EAGAIN` if another is in the way, `ENOLCK`. Tells whether it took the place of one that the
-    /// owner had there before, so that others may find room now.
+    /// Sets a lock: `EAGAIN` if another one conflicts, `ENOLCK`. Returns whether it replaced a lock of the owner, so
+    /// that a waiting caller may succeed now.
     pub fn set(&mut self, inode: InodeId, new: Lock) -> Result<bool> {
         if self.obstacle(inode, &new).is_some() {
             return Err(Errno::EAGAIN);
         }
-        // It may cut one lock in two.
+        // The new lock may cut an old one in two.
         if self.held.len() + 2 > LOCKS_MAX {
             return Err(Errno::ENOLCK);
         }
@@ -102,8 +103,8 @@ impl Locks {
         Ok(replaced)
     }
 
-    /// Gives up what an owner has locked between two bytes: `ENOLCK` if that would cut a lock in two and there
-    /// are too many. Tells whether there was anything.
+    /// Releases what an owner has locked between two bytes: `ENOLCK` if that would cut a lock in two and there are too
+    /// many. Returns whether there was anything.
     pub fn clear(&mut self, inode: InodeId, owner: Owner, first: u64, last: u64) -> Result<bool> {
         let cuts = |lock: Lock| lock.first < first && last < lock.last;
         if self.held.len() >= LOCKS_MAX && self.touching(inode, owner, first, last).is_some_and(cuts) {
@@ -112,7 +113,7 @@ impl Locks {
         Ok(self.cut(inode, owner, first, last))
     }
 
-    /// Gives up all that an owner has locked of a file; tells whether there was anything.
+    /// Releases all locks of an owner on a file; returns whether there was any.
     pub fn release(&mut self, inode: InodeId, owner: Owner) -> bool {
         !self.held.is_empty() && self.cut(inode, owner, 0, END)
     }
@@ -132,7 +133,7 @@ impl Locks {
         any
     }
 
-    /// An owner's lowest lock that has a byte between two.
+    /// The lowest lock of an owner that covers a byte of a range.
     fn touching(&self, inode: InodeId, owner: Owner, first: u64, last: u64) -> Option<Lock> {
         let key = |byte| (inode, owner, byte);
         let below = self.held.range(key(0)..key(first)).next_back().filter(|(_, (last, _))| *last >= first);

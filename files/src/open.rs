@@ -1,7 +1,8 @@
-//! Open files: what `open` makes, and what all descriptors that were duplicated from it share.
+//! Open files: the objects that `open` makes, and that all duplicated descriptors share. For example, after `dup` the
+//! two descriptors have one offset.
 
-use crate::arena::Arena;
 use crate::ids::{InodeId, OpenFileId};
+use crate::slot_map::SlotMap;
 use crate::{Errno, Result};
 use bitflags::bitflags;
 
@@ -37,40 +38,40 @@ bitflags! {
         const CLOSE_ON_EXEC = 0o2_000_000;
         /// `O_PATH`.
         const PATH = 0o10_000_000;
-        /// What `O_TMPFILE` has besides `O_DIRECTORY`.
+        /// The bit of `O_TMPFILE` besides `O_DIRECTORY`.
         const TEMPORARY = 0o20_000_000;
-        // All else (O_LARGEFILE, O_SYNC, O_NOCTTY, …) is accepted and means nothing here.
+        // All other flags (O_LARGEFILE, O_SYNC, O_NOCTTY, …) are accepted and have no effect.
         const _ = !0;
     }
 }
 
 impl OpenFlags {
-    /// What `F_SETFL` may change.
+    /// The flags that `F_SETFL` may change.
     pub const CHANGEABLE: OpenFlags = OpenFlags::APPEND
         .union(OpenFlags::NONBLOCK)
         .union(OpenFlags::ASYNC)
         .union(OpenFlags::DIRECT)
         .union(OpenFlags::NO_ATIME);
 
-    /// What remains of the flags once the file is open; `F_GETFL` gives it.
+    /// The flags that remain once the file is open; `F_GETFL` returns them.
     const KEPT: OpenFlags = OpenFlags::CREATE
         .union(OpenFlags::EXCLUSIVE)
         .union(OpenFlags::TRUNCATE)
         .union(OpenFlags::CLOSE_ON_EXEC)
         .complement();
 
-    /// Whether a file opened so can be read.
+    /// Whether a file opened with these flags can be read.
     pub fn readable(self) -> bool {
         !self.intersects(OpenFlags::WRITE_ONLY | OpenFlags::PATH)
     }
 
-    /// Whether a file opened so can be written.
+    /// Whether a file opened with these flags can be written.
     pub fn writable(self) -> bool {
         let access = self & (OpenFlags::WRITE_ONLY | OpenFlags::READ_WRITE);
         !self.contains(OpenFlags::PATH) && (access == OpenFlags::WRITE_ONLY || access == OpenFlags::READ_WRITE)
     }
 
-    /// The flags that count: with `O_PATH` only a few do.
+    /// The flags that have an effect: with `O_PATH` only a few do.
     pub(crate) fn effective(self) -> Result<OpenFlags> {
         if self.contains(OpenFlags::PATH) {
             let few = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NO_FOLLOW;
@@ -86,19 +87,19 @@ impl OpenFlags {
     }
 }
 
-/// An open file. It holds its inode: whoever gets it back from the table releases that.
+/// An open file. It holds its inode: the caller that removes it from the table releases that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpenFile {
-    /// What is open.
+    /// The inode that is open.
     pub inode: InodeId,
-    /// Where the next read or write starts; in a directory, where its listing goes on.
+    /// The position of the next read or write; in a directory, that of the listing.
     pub offset: u64,
     /// Access mode and status flags.
     pub flags: OpenFlags,
     references: u32,
 }
 
-/// Where `lseek` counts from, and in which file.
+/// The base from which `lseek` counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whence {
     /// `SEEK_SET`.
@@ -114,7 +115,7 @@ pub enum Whence {
 }
 
 impl Whence {
-    /// Linux's number for it: `EINVAL` if there is none.
+    /// The base with this number of Linux: `EINVAL` if there is none.
     pub fn from_raw(whence: u32) -> Result<Whence> {
         match whence {
             0 => Ok(Whence::Start),
@@ -128,12 +129,12 @@ impl Whence {
 }
 
 impl OpenFile {
-    /// A file just opened, at offset 0.
+    /// A new open file, at offset 0.
     pub fn new(inode: InodeId, flags: OpenFlags) -> Self {
         OpenFile { inode, offset: 0, flags: flags & OpenFlags::KEPT, references: 1 }
     }
 
-    /// Whether one descriptor alone leads to it.
+    /// Whether exactly one descriptor refers to it.
     pub fn is_sole(&self) -> bool {
         self.references == 1
     }
@@ -143,8 +144,8 @@ impl OpenFile {
         self.flags = (self.flags - OpenFlags::CHANGEABLE) | (flags & OpenFlags::CHANGEABLE);
     }
 
-    /// Moves the offset and returns it: `EINVAL` (before the start), `EOVERFLOW`, `ENXIO` (data or hole
-    /// beyond `size`). Holes are not known, so all of a file is data.
+    /// Moves the offset and returns it: `EINVAL` (before the start), `EOVERFLOW`, `ENXIO` (data or hole beyond `size`).
+    /// Holes are not recorded, so all of a file is data.
     pub fn seek(&mut self, offset: i64, whence: Whence, size: u64) -> Result<u64> {
         let base = match whence {
             Whence::Start => 0,
@@ -166,18 +167,18 @@ impl OpenFile {
     }
 }
 
-/// All open files of the system, each with the number of descriptors that share it.
+/// All open files of the system, each with the number of its descriptors.
 pub struct OpenFiles {
-    files: Arena<OpenFile>,
+    files: SlotMap<OpenFile>,
 }
 
 impl OpenFiles {
     /// A table for at most `limit` open files, a multiple of 64 and at most 262,144.
     pub const fn new(limit: usize) -> Self {
-        OpenFiles { files: Arena::new(limit) }
+        OpenFiles { files: SlotMap::new(limit) }
     }
 
-    /// How many files are open.
+    /// The number of open files.
     pub fn len(&self) -> usize {
         self.files.len()
     }
@@ -187,7 +188,7 @@ impl OpenFiles {
         self.files.len() == 0
     }
 
-    /// Whether one more file can be opened: `ENFILE`. To be asked before the tree is.
+    /// Whether another file can be opened: `ENFILE`. To be called before the tree makes a file.
     pub fn check_room(&self) -> Result<()> {
         if self.files.is_full() { Err(Errno::ENFILE) } else { Ok(()) }
     }
@@ -199,24 +200,24 @@ impl OpenFiles {
         self.files.insert(file).map(OpenFileId).ok_or(Errno::ENFILE)
     }
 
-    /// The open file of an id: `EBADF` if it is closed.
+    /// The open file with this name: `EBADF` if it is closed.
     pub fn get(&self, id: OpenFileId) -> Result<&OpenFile> {
         self.files.get(id.0).ok_or(Errno::EBADF)
     }
 
-    /// The same, to be changed.
+    /// The open file with this name, to be changed: `EBADF` if it is closed.
     pub fn get_mut(&mut self, id: OpenFileId) -> Result<&mut OpenFile> {
         self.files.get_mut(id.0).ok_or(Errno::EBADF)
     }
 
-    /// One reference more.
+    /// Adds a reference.
     pub fn share(&mut self, id: OpenFileId) -> Result<()> {
         let file = self.get_mut(id)?;
         file.references = file.references.checked_add(1).ok_or(Errno::ENFILE)?;
         Ok(())
     }
 
-    /// One reference less; with the last one the file is closed and comes back.
+    /// Drops a reference; the last one closes the file and returns it.
     #[inline]
     pub fn release(&mut self, id: OpenFileId) -> Option<OpenFile> {
         self.files.remove_if(id.0, |file| {

@@ -1,38 +1,38 @@
-//! Pipes: which part of a ring holds bytes, and who is at the two ends.
+//! Pipes: which part of a ring holds bytes, and how many readers and writers have it open.
 //!
-//! The bytes themselves are the kernel's, as a regular file's are: a content that is used as a ring, of [`CAPACITY`]
-//! bytes or what the pipe has been [resized](Pipe::resize) to. A ring that has been emptied starts afresh, so that a pipe
-//! which is read as soon as it is written touches only its content's first page.
+//! The bytes themselves are in a content of the kernel, like those of a regular file. The content is used as a ring of
+//! [`CAPACITY`] bytes, or of the size to which the pipe has been [resized](Pipe::resize). A ring that becomes empty
+//! starts afresh: so a pipe that is read as soon as it is written touches only the first page of its content.
 //!
-//! When pipes hold as many pages as they may, the kernel [narrows](Pipe::narrow) the next one that wants one more: that
-//! pipe is full with what it has, until it has been emptied.
+//! The pages of all pipes are limited. When the limit is reached, the kernel [narrows](Pipe::narrow) the next pipe that
+//! needs another page: for example, a pipe of 64 KiB with 4 KiB in it counts as full, until a reader has emptied it.
 
 use crate::open::OpenFlags;
 use core::ops::Range;
 
-/// Bytes that a pipe holds, unless it is resized.
+/// The size of a pipe in bytes, unless it is resized.
 pub const CAPACITY: u32 = 65_536;
 
-/// Bytes that a pipe can hold at most (Linux's `fs.pipe-max-size`).
+/// The greatest size of a pipe in bytes (Linux's `fs.pipe-max-size`).
 pub const CAPACITY_MAX: u32 = 1 << 20;
 
-/// A write of so many bytes goes in whole or not at all (`PIPE_BUF`).
+/// A write of at most this number of bytes is atomic (`PIPE_BUF`).
 pub const ATOMIC: u32 = 4096;
 
-/// What a [`Pipe`]'s change can mean for those who wait: bits, to be combined.
+/// Events of a file, for the threads that wait for it: bits, to be combined.
 pub mod event {
-    /// A read would not wait any more.
+    /// A read does not wait any more.
     pub const READABLE: u32 = 1;
-    /// A write would not wait any more.
+    /// A write does not wait any more.
     pub const WRITABLE: u32 = 2;
-    /// Nobody is at the other end any more.
+    /// The last reader or the last writer is gone.
     pub const CLOSED: u32 = 4;
 }
 
 /// A pipe without its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pipe {
-    /// Bytes of the ring, a power of two.
+    /// The size of the ring, a power of two.
     capacity: u32,
     start: u32,
     length: u32,
@@ -48,13 +48,13 @@ impl Default for Pipe {
 }
 
 impl Pipe {
-    /// Bytes that it holds when it is full.
+    /// The number of bytes that it holds when it is full.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// Makes the ring hold so many bytes: a power of two, from [`ATOMIC`] to [`CAPACITY_MAX`]. False if bytes lie in it that
-    /// would have to be moved.
+    /// Sets the size of the ring: a power of two, from [`ATOMIC`] to [`CAPACITY_MAX`]. False if that would move bytes
+    /// in the ring.
     pub fn resize(&mut self, capacity: u32) -> bool {
         let stays = self.start + self.length <= self.capacity.min(capacity);
         if stays {
@@ -63,34 +63,34 @@ impl Pipe {
         stays || self.capacity == capacity
     }
 
-    /// Bytes to be read.
+    /// The number of bytes to be read.
     pub fn len(&self) -> u32 {
         self.length
     }
 
-    /// Whether there is nothing to be read.
+    /// Whether there is no byte to be read.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Bytes that can be written.
+    /// The number of bytes that can be written.
     pub fn room(&self) -> u32 {
         if self.narrow { 0 } else { self.capacity - self.length }
     }
 
-    /// There is no page for what would be written next: nothing more goes in until all has been read. False if there
-    /// is nothing to be read, and so nobody who would make room.
+    /// Makes the pipe count as full until it has been emptied, because there is no page for the next write. False if it
+    /// is empty, so that no reader would end this.
     pub fn narrow(&mut self) -> bool {
         self.narrow = self.length > 0;
         self.narrow
     }
 
-    /// Whether anybody may still write.
+    /// Whether the pipe is open for writing.
     pub fn has_writers(&self) -> bool {
         self.writers > 0
     }
 
-    /// Whether anybody may still read.
+    /// Whether the pipe is open for reading.
     pub fn has_readers(&self) -> bool {
         self.readers > 0
     }
@@ -101,23 +101,23 @@ impl Pipe {
         self.writers += u32::from(flags.writable());
     }
 
-    /// Takes back one [`Pipe::open`].
+    /// Reverses one [`Pipe::open`].
     pub fn close(&mut self, flags: OpenFlags) {
         self.readers = self.readers.saturating_sub(flags.readable().into());
         self.writers = self.writers.saturating_sub(flags.writable().into());
     }
 
-    /// The next bytes to be read, `most` at most: a piece of the content that does not wrap around.
+    /// The position of the next bytes to be read, `most` at most: a part of the content that does not wrap around.
     pub fn filled(&self, most: u64) -> Range<u64> {
         self.piece(self.start, self.length, most)
     }
 
-    /// Where the next bytes are to be written, likewise.
+    /// The position of the next bytes to be written, `most` at most: a part of the content that does not wrap around.
     pub fn vacant(&self, most: u64) -> Range<u64> {
         self.piece(self.place(self.start + self.length), self.room(), most)
     }
 
-    /// So many bytes of [`Pipe::filled`] have been read.
+    /// Notes that this number of bytes of [`Pipe::filled`] has been read.
     pub fn consume(&mut self, bytes: u64) {
         let bytes = (bytes as u32).min(self.length);
         self.length -= bytes;
@@ -127,20 +127,21 @@ impl Pipe {
         }
     }
 
-    /// So many bytes of [`Pipe::vacant`] have been written.
+    /// Notes that this number of bytes of [`Pipe::vacant`] has been written.
     pub fn produce(&mut self, bytes: u64) {
         self.length += (bytes as u32).min(self.room());
     }
 
-    /// What has become of the pipe since it was `before`, for those who have been waiting: bits of
-    /// [`event`]. Readers wait only for the first byte, and writers for [`ATOMIC`] bytes of room at most;
-    /// who is at an end that has been closed, and who is at the other, is told as well.
-    pub fn news(&self, before: &Pipe) -> u32 {
+    /// The bits of [`event`] that have happened since the pipe was `before`, for threads whose reads or writes wait.
+    /// Readers wait only for the first byte, writers for at most [`ATOMIC`] bytes of room; when one end has been
+    /// closed, both ends get all bits.
+    pub fn events_since(&self, before: &Pipe) -> u32 {
         self.events(before, before.is_empty() && !self.is_empty())
     }
 
-    /// The same for those who watch: each write is an event of its own, also if there was something to be read before.
-    pub fn watched_news(&self, before: &Pipe) -> u32 {
+    /// The bits of [`event`] that have happened since the pipe was `before`, for `epoll`s and pollers: each write is an
+    /// event of its own, also if there was something to be read before.
+    pub fn edges_since(&self, before: &Pipe) -> u32 {
         self.events(before, self.length > before.length)
     }
 
@@ -152,12 +153,12 @@ impl Pipe {
         if closed { all } else { some }
     }
 
-    /// Where so many bytes behind the ring's beginning are.
+    /// The position that lies this number of bytes behind the beginning of the content, wrapped.
     fn place(&self, behind: u32) -> u32 {
         behind & (self.capacity - 1)
     }
 
-    /// The part of the ring from `start` on, of `length` bytes and `most` at most, that ends with the ring.
+    /// The part of the ring from `start` on, of `length` bytes but at most `most`, up to the end of the content.
     fn piece(&self, start: u32, length: u32, most: u64) -> Range<u64> {
         let straight = u64::from(length.min(self.capacity - start)).min(most);
         u64::from(start)..u64::from(start) + straight

@@ -1,18 +1,18 @@
-//! How large the file system may become, as the kernel's command line asks for it.
+//! The size limit of the file system, as on the kernel's command line: for example, `size=64m` or `size=50%`.
 
 use core::num::NonZeroU64;
 
-/// A size: so many bytes, or a part of the machine's memory.
+/// A size: a number of bytes, or a part of the machine's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Size {
-    /// Bytes.
+    /// A number of bytes.
     Bytes(NonZeroU64),
-    /// So many hundredths of memory.
+    /// Hundredths of memory.
     Percent(u8),
 }
 
 impl Size {
-    /// Reads what `mount` takes for a tmpfs: bytes, `4096k`, `64m`, `1g` or `50%`.
+    /// Parses a size as `mount` accepts it for a tmpfs: bytes, `4096k`, `64m`, `1g` or `50%`.
     pub fn parse(text: &str) -> Option<Size> {
         if let Some(percent) = text.strip_suffix('%') {
             return percent.parse().ok().filter(|percent| (1..=100).contains(percent)).map(Size::Percent);
@@ -28,7 +28,7 @@ impl Size {
         bytes.checked_mul(NonZeroU64::new(1 << shift)?).map(Size::Bytes)
     }
 
-    /// Bytes, of a memory of so many.
+    /// The size in bytes, on a machine with this amount of memory.
     pub fn of(self, memory: u64) -> u64 {
         match self {
             Size::Bytes(bytes) => bytes.get(),

@@ -1,8 +1,8 @@
-//! Laying an archive over a tree.
+//! Unpacking an archive into a tree.
 //!
-//! Later entries replace earlier ones, so a second archive overrides the first. Directories missing on
-//! the way to an entry are made; a link to a directory on the way is followed, also as the last
-//! component of a directory's entry, so that `bin/x` lands in `/usr/bin` where `/bin` is a link to it.
+//! Later entries replace earlier ones, so a second archive overrides the first. Missing directories on the way to an
+//! entry are made. A link to a directory is followed, on the way and as the last component of a directory's entry. For
+//! example, `bin/x` becomes `/usr/bin/x` where `/bin` is a link to `/usr/bin`.
 
 use crate::cpio::{self, Entry, Reader};
 use crate::ids::InodeId;
@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::fmt;
 
-/// Where the bytes of regular files go.
+/// The caller's store for the bytes of regular files.
 pub trait Store<C> {
     /// Makes a content with these bytes.
     fn make(&mut self, bytes: &[u8]) -> Result<C>;
@@ -23,21 +23,21 @@ pub trait Store<C> {
     fn free(&mut self, content: C);
 }
 
-/// What was in an archive.
+/// Counts of an archive's entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Unpacked {
-    /// Entries laid over the tree.
+    /// Entries unpacked.
     pub entries: usize,
     /// Entries left out: FIFOs, sockets, block devices and unknown character devices.
     pub skipped: usize,
 }
 
-/// Why an archive could not be unpacked. What came before the place stays.
+/// The reason why an archive could not be unpacked. The entries before the failing one stay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Error {
     /// The archive is damaged.
     Archive(cpio::Error),
-    /// An entry of this name has no place in the tree.
+    /// The entry with this name cannot be made in the tree.
     Entry(Box<[u8]>, Errno),
 }
 
@@ -79,12 +79,12 @@ struct Unpacker<'a, C, S> {
     tree: &'a mut Tree<C>,
     store: &'a mut S,
     now: i64,
-    /// The files met that have further names, by device and inode in the archive.
+    /// The files so far that have further names, by device and inode in the archive.
     linked: BTreeMap<(u32, u32, u32), InodeId>,
 }
 
 impl<C: Copy, S: Store<C>> Unpacker<'_, C, S> {
-    /// Places one entry; false if it is of a kind that has no place here.
+    /// Unpacks one entry; false if it is of a kind that this tree does not have.
     fn place(&mut self, entry: &Entry) -> Result<bool> {
         let components = entry.components();
         let is_directory = entry.mode & file_type::MASK == file_type::DIRECTORY;
@@ -122,7 +122,7 @@ impl<C: Copy, S: Store<C>> Unpacker<'_, C, S> {
         let first = self.linked.get(&entry.identity).copied().filter(|_| entry.links > 1);
         if let Some(first) = first.filter(|first| self.tree.get(*first).is_ok()) {
             self.tree.link(directory, name, first, self.now)?;
-            // Of the names of one file, only one carries its bytes; which one depends on the writer.
+            // Only one name of a file carries its bytes; which one depends on the program that wrote the archive.
             if size > 0 {
                 let content = self.store.make(entry.data)?;
                 let old = self.tree.replace(first, content, size, self.now)?;
@@ -141,7 +141,7 @@ impl<C: Copy, S: Store<C>> Unpacker<'_, C, S> {
         self.finish(id, entry)
     }
 
-    /// The directory that a name stands for, perhaps through links; `None` if there is no such name.
+    /// The directory that a name leads to, perhaps through links; `None` if there is no such name.
     fn existing_directory(&self, at: InodeId, name: &[u8]) -> Result<Option<InodeId>> {
         match self.tree.lookup(at, name) {
             Err(Errno::ENOENT) => return Ok(None),
@@ -153,7 +153,7 @@ impl<C: Copy, S: Store<C>> Unpacker<'_, C, S> {
         self.tree.directory(id).map(|_| Some(id))
     }
 
-    /// Makes a name free: a file or empty directory there goes.
+    /// Frees a name: removes the file or empty directory there.
     fn clear(&mut self, directory: InodeId, name: &[u8]) -> Result<()> {
         match self.tree.unlink(directory, name, self.now) {
             Ok(freed) => freed.0.into_iter().for_each(|content| self.store.free(content)),

@@ -1,13 +1,13 @@
-//! Bytes eight at a time, as numbers whose lowest byte is the first: most of what is looked through here is too short for
-//! anything bigger to be worth its call.
+//! Bytes handled eight at a time, as numbers whose lowest byte is the first. Most names are too short for a call of
+//! `memchr` or `memcmp` to be worth while.
 
-/// Bytes of a word.
+/// Bytes in a word.
 pub(crate) const WORD: usize = size_of::<u64>();
 
-/// A word of ones, of which a multiple has the same byte everywhere.
+/// A word whose bytes are all 1; a multiple of it has equal bytes.
 const ONES: u64 = u64::from_ne_bytes([1; WORD]);
 
-/// The last `count` bytes, fewer than eight, and zeros behind them.
+/// The last `count` bytes, fewer than eight, with zeros behind them.
 #[inline(always)]
 pub(crate) fn last(bytes: &[u8], count: usize) -> u64 {
     match bytes.last_chunk() {
@@ -16,11 +16,11 @@ pub(crate) fn last(bytes: &[u8], count: usize) -> u64 {
     }
 }
 
-/// The number of the first byte that is a slash: 8 if there is none.
+/// The index of the first byte that is a slash; 8 if there is none.
 #[inline(always)]
 pub(crate) fn slash(word: u64) -> usize {
-    // Zero where there is a slash. Taking 1 from each byte borrows from the next only where there is a zero, so the lowest
-    // bit that tells of one is right.
+    // `differs` is zero where there is a slash. Subtracting 1 from each byte borrows from the next byte only where
+    // there is a zero, so the lowest bit that reports one is right.
     let differs = word ^ (ONES * b'/' as u64);
     let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
     zeros.trailing_zeros() as usize / 8

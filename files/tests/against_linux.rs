@@ -1,4 +1,4 @@
-//! Random operations on the tree and on the host's file system must come to the same.
+//! Random operations on the tree and on the host's file system must have equal results.
 //!
 //! The host's kernel is the specification: every result, each error number included, and in the end
 //! every name, kind and link count are compared.

@@ -1,5 +1,5 @@
 //! How much memory one operation asks for: the kernel promises 64 KiB, no piece above 32 KiB.
-// What is counted is the same under Miri, and takes minutes there.
+// Under Miri the counts are equal, but take minutes.
 #![cfg(not(miri))]
 
 use files::tree::INODES_MAX;

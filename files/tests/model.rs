@@ -1,4 +1,4 @@
-//! Random operations in directories against a model: names, contents, and who still owns what.
+//! Random operations in directories against a model: names, contents, and the owner of each content.
 //!
 //! The model knows a directory or a file for each path, and nothing of inodes. It decides whether an
 //! operation succeeds and what it does; the tree must agree, keep its counts, and give each content
@@ -144,7 +144,7 @@ impl Pair {
         Ok(())
     }
 
-    /// Does the same in the model, and says whether it could be done.
+    /// Performs the operation in the model, and returns whether it was possible.
     fn run_model(&mut self, operation: &Operation) -> bool {
         let model = &mut self.model;
         match operation {

@@ -1,4 +1,4 @@
-//! A pipe's books against a queue of bytes, and whom its changes concern.
+//! A pipe's state against a queue of bytes, and the events of its changes.
 
 use files::pipe::{ATOMIC, CAPACITY, Pipe, event};
 use files::{New, OpenFlags, Tree};
@@ -87,9 +87,9 @@ fn a_narrow_pipe_is_full_until_it_has_been_emptied() {
     assert_eq!(pipe.len(), 100);
     let before = pipe;
     pipe.consume(99);
-    assert_eq!((pipe.room(), pipe.news(&before)), (0, 0));
+    assert_eq!((pipe.room(), pipe.events_since(&before)), (0, 0));
     pipe.consume(1);
-    assert_eq!((pipe.room(), pipe.news(&before)), (CAPACITY, event::WRITABLE));
+    assert_eq!((pipe.room(), pipe.events_since(&before)), (CAPACITY, event::WRITABLE));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn news_are_for_those_who_wait() {
     let mut news = |change: &dyn Fn(&mut Pipe)| {
         let before = pipe;
         change(&mut pipe);
-        (pipe.news(&before), pipe.watched_news(&before))
+        (pipe.events_since(&before), pipe.edges_since(&before))
     };
     let both = |events| (events, events);
     let end = event::READABLE | event::WRITABLE | event::CLOSED;

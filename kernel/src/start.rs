@@ -108,7 +108,7 @@ pub fn bound(kernel: &mut Kernel, size: Option<Size>) {
     memory.limit_objects(Purpose::Buffer, frames / 4);
     memory.keep_reserve(frames / 16);
     // The other half of the inodes is for pipes, counters and `/proc`.
-    files.tree.limit_places(files.tree.places().used + frames.min(INODES_MAX / 2));
+    files.tree.set_name_limit(files.tree.name_quota().used + frames.min(INODES_MAX / 2));
 }
 
 /// Makes the native programs resident.

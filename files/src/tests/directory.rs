@@ -1,14 +1,14 @@
 //! Names with one hash, which a program could bring about.
 
 use super::*;
-use crate::arena::Arena;
+use crate::slot_map::SlotMap;
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
 #[test]
 fn names_of_one_hash_are_told_apart() {
-    let mut inodes = Arena::new(64);
+    let mut inodes = SlotMap::new(64);
     let ids: Vec<InodeId> = (0..4).map(|n| InodeId(inodes.insert(n).unwrap())).collect();
     let same = |bytes| Name { bytes, hash: 7 };
     let mut directory = Directory::new(ids[0]);
@@ -29,7 +29,7 @@ fn names_of_one_hash_are_told_apart() {
 
 #[test]
 fn one_name_is_not_another_of_its_hash() {
-    let mut inodes = Arena::new(64);
+    let mut inodes = SlotMap::new(64);
     let id = InodeId(inodes.insert(()).unwrap());
     let same = |bytes| Name { bytes, hash: 7 };
     let mut directory = Directory::new(id);

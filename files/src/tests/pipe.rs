@@ -1,6 +1,6 @@
 use super::*;
 
-/// Writes and reads so many bytes.
+/// Writes and reads this number of bytes.
 fn pass(pipe: &mut Pipe, written: u64, read: u64) {
     pipe.produce(written);
     pipe.consume(read);
@@ -41,5 +41,5 @@ fn a_larger_ring_is_news_to_those_who_write() {
     pipe.produce(1);
     let before = pipe;
     assert!(pipe.resize(2 * ATOMIC));
-    assert_eq!(pipe.news(&before), event::WRITABLE);
+    assert_eq!(pipe.events_since(&before), event::WRITABLE);
 }

@@ -1,4 +1,4 @@
-//! `epoll`s against a model that looks at every file that is watched.
+//! `epoll`s against a model that looks at every file that is watchers.
 
 use super::*;
 use crate::event::Counter;
@@ -12,7 +12,7 @@ const IN: u32 = 0x1;
 const OUT: u32 = 0x4;
 const HANG_UP: u32 = 0x10;
 
-/// Files that are watched; the last ones are `epoll`s, which watch.
+/// Files that are watchers; the last ones are `epoll`s, which watch.
 const FILES: usize = 7;
 const FIRST_EPOLL: usize = 4;
 
@@ -22,17 +22,18 @@ enum Step {
     Add(usize, usize, u32),
     Change(usize, usize, u32),
     Remove(usize, usize),
-    /// A file is from now on ready for this, or the same has happened again.
+    /// A file is ready for this from now on, or the event happens again.
     Set(usize, u32),
-    /// `epoll_wait`, with room for so many events.
+    /// `epoll_wait`, with room for this number of events.
     Wait(usize, usize),
     /// A file is closed, and another opened in its place.
     Close(usize),
 }
 
-fn wish() -> impl Strategy<Value = u32> {
+fn subscription() -> impl Strategy<Value = u32> {
     let events = prop::sample::select(vec![IN, OUT, IN | OUT, HANG_UP]);
-    let how = prop::sample::select(vec![0, Wish::EDGE, Wish::ONCE, Wish::EDGE | Wish::ONCE]);
+    let how =
+        prop::sample::select(vec![0, Subscription::EDGE, Subscription::ONCE, Subscription::EDGE | Subscription::ONCE]);
     (events, how).prop_map(|(events, how)| events | how | HANG_UP)
 }
 
@@ -40,8 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
     let (epoll, file) = (|| FIRST_EPOLL..FILES, || 0..FILES);
     let state = prop::sample::select(vec![0, IN, OUT, IN | OUT, HANG_UP | IN]);
     prop_oneof![
-        4 => (epoll(), file(), wish()).prop_map(|(epoll, file, wish)| Step::Add(epoll, file, wish)),
-        1 => (epoll(), file(), wish()).prop_map(|(epoll, file, wish)| Step::Change(epoll, file, wish)),
+        4 => (epoll(), file(), subscription()).prop_map(|(epoll, file, subscription)| Step::Add(epoll, file, subscription)),
+        1 => (epoll(), file(), subscription()).prop_map(|(epoll, file, subscription)| Step::Change(epoll, file, subscription)),
         1 => (epoll(), file()).prop_map(|(epoll, file)| Step::Remove(epoll, file)),
         6 => (0..FIRST_EPOLL, state).prop_map(|(file, state)| Step::Set(file, state)),
         5 => (epoll(), 1..4_usize).prop_map(|(epoll, most)| Step::Wait(epoll, most)),
@@ -49,10 +50,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the model knows of an interest: its wish, and whether anything has happened since it was told.
+/// What the model knows of an interest: its subscription, and whether anything has happened since it was told.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    wish: Wish,
+    subscription: Subscription,
     news: bool,
 }
 
@@ -65,7 +66,7 @@ struct Both {
     states: [u32; FIRST_EPOLL],
     /// The interests by `epoll` and file.
     known: BTreeMap<(usize, usize), Known>,
-    /// `epoll`s in which somebody waits and has not been woken.
+    /// `epoll`s in which a thread waits that has not been woken.
     waiting: [bool; FILES],
 }
 
@@ -100,11 +101,11 @@ impl Both {
         (file as u32, self.files[file].0)
     }
 
-    /// Does something with the tree; those who are told do not wait any more.
-    fn telling<T>(&mut self, act: impl FnOnce(&mut Tree<u32>, &mut dyn FnMut(Told) -> bool) -> T) -> T {
+    /// Does something with the tree; threads that are woken do not wait any more.
+    fn telling<T>(&mut self, act: impl FnOnce(&mut Tree<u32>, &mut dyn FnMut(Waiters) -> bool) -> T) -> T {
         let (files, waiting) = (&self.files, &mut self.waiting);
         act(&mut self.tree, &mut |told| {
-            let Told::Epoll(epoll) = told else { panic!("nobody polls") };
+            let Waiters::Epoll(epoll) = told else { panic!("nobody polls") };
             let file = files.iter().position(|(_, inode)| *inode == epoll).unwrap();
             core::mem::take(&mut waiting[file])
         })
@@ -118,8 +119,8 @@ impl Both {
             _ => {
                 let inode = self.files[file].1;
                 while let Some((first, _)) = self.tree.ready(inode).unwrap() {
-                    let Interest { file, wish, .. } = *self.tree.interest(first).unwrap();
-                    if wish.news(self.state(file)) != 0 {
+                    let Interest { file, subscription, .. } = *self.tree.interest(first).unwrap();
+                    if subscription.report(self.state(file)) != 0 {
                         return IN;
                     }
                     self.tree.not_ready(first);
@@ -129,7 +130,7 @@ impl Both {
         }
     }
 
-    /// The same, found out by looking at everything.
+    /// The state of a file, computed without ready lists.
     fn model_state(&self, file: usize) -> u32 {
         match file {
             ..FIRST_EPOLL => self.states[file],
@@ -141,36 +142,36 @@ impl Both {
     /// What an `epoll` has to tell, likewise: files and events.
     fn to_tell(&self, epoll: usize) -> Vec<(u64, u32)> {
         let own = self.known.range((epoll, 0)..(epoll, FILES));
-        let told = own.filter(|(_, known)| known.news || known.wish.events & Wish::EDGE == 0);
-        let events = told.map(|((_, file), known)| (*file as u64, known.wish.news(self.model_state(*file))));
+        let told = own.filter(|(_, known)| known.news || known.subscription.events & Subscription::EDGE == 0);
+        let events = told.map(|((_, file), known)| (*file as u64, known.subscription.report(self.model_state(*file))));
         events.filter(|(_, events)| *events != 0).collect()
     }
 
     /// Something has happened to a file, in the model.
     fn model_event(&mut self, file: usize, bits: u32) {
         for epoll in FIRST_EPOLL..FILES {
-            if let Some(known) = self.known.get_mut(&(epoll, file)).filter(|known| known.wish.is_for(bits)) {
+            if let Some(known) = self.known.get_mut(&(epoll, file)).filter(|known| known.subscription.is_for(bits)) {
                 known.news = true;
                 self.model_event(epoll, event::READABLE);
             }
         }
     }
 
-    /// `epoll_ctl` has set a wish: it may be fulfilled already.
-    fn wished(&mut self, (epoll, file): (usize, usize), id: InterestId, wish: Wish) {
+    /// `epoll_ctl` has set a subscription: it may be fulfilled already.
+    fn wished(&mut self, (epoll, file): (usize, usize), id: InterestId, subscription: Subscription) {
         let news = self.known.get(&(epoll, file)).is_some_and(|known| known.news);
-        self.known.insert((epoll, file), Known { wish, news });
+        self.known.insert((epoll, file), Known { subscription, news });
         let (id_of_file, _) = self.files[file];
-        let ready = wish.news(self.state(id_of_file)) != 0;
-        assert_eq!(ready, wish.news(self.model_state(file)) != 0);
+        let ready = subscription.report(self.state(id_of_file)) != 0;
+        assert_eq!(ready, subscription.report(self.model_state(file)) != 0);
         if ready {
             self.telling(|tree, tell| tree.make_ready(id, tell));
-            self.known.insert((epoll, file), Known { wish, news: true });
+            self.known.insert((epoll, file), Known { subscription, news: true });
             self.model_event(epoll, event::READABLE);
         }
     }
 
-    /// Whether an `epoll` is watched, at whatever remove, by another.
+    /// Whether an `epoll` is watchers, at whatever remove, by another.
     fn leads_to(&self, from: usize, to: usize) -> bool {
         from == to || (FIRST_EPOLL..FILES).any(|next| self.known.contains_key(&(from, next)) && self.leads_to(next, to))
     }
@@ -178,21 +179,22 @@ impl Both {
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Add(epoll, file, events) => {
-                let wish = Wish { events, data: file as u64 };
-                let added = self.tree.add_interest(self.files[epoll].1, self.name(file), self.source(file), wish);
+                let subscription = Subscription { events, data: file as u64 };
+                let added =
+                    self.tree.add_interest(self.files[epoll].1, self.name(file), self.source(file), subscription);
                 let known = self.known.contains_key(&(epoll, file));
                 let circle = file >= FIRST_EPOLL && self.leads_to(file, epoll);
                 match added {
-                    Ok(id) => self.wished((epoll, file), id, wish),
+                    Ok(id) => self.wished((epoll, file), id, subscription),
                     Err(error) => assert_eq!(error, if known { Errno::EEXIST } else { Errno::ELOOP }),
                 }
                 assert_eq!(added.is_err(), known || circle);
             }
             Step::Change(epoll, file, events) => {
-                let wish = Wish { events, data: file as u64 };
+                let subscription = Subscription { events, data: file as u64 };
                 let name = self.name(file);
-                match self.tree.change_interest(self.files[epoll].1, name, self.source(file), wish) {
-                    Ok(id) => self.wished((epoll, file), id, wish),
+                match self.tree.change_interest(self.files[epoll].1, name, self.source(file), subscription) {
+                    Ok(id) => self.wished((epoll, file), id, subscription),
                     Err(error) => assert_eq!((error, self.known.contains_key(&(epoll, file))), (Errno::ENOENT, false)),
                 }
             }
@@ -205,7 +207,7 @@ impl Both {
                 let bits = [(IN, event::READABLE), (OUT, event::WRITABLE), (HANG_UP, event::CLOSED)];
                 let bits = bits.iter().filter(|(ready, _)| state & ready != 0).fold(0, |all, (_, bit)| all | bit);
                 let source = self.source(file);
-                self.telling(|tree, tell| tree.rouse(source, bits, tell));
+                self.telling(|tree, tell| tree.notify(source, bits, tell));
                 self.model_event(file, bits);
             }
             Step::Wait(epoll, most) => self.wait(epoll, most),
@@ -230,12 +232,12 @@ impl Both {
         while told.len() < most
             && let Some((first, _)) = self.tree.ready(inode).unwrap()
         {
-            let Interest { file, wish, .. } = *self.tree.interest(first).unwrap();
-            match wish.news(self.state(file)) {
+            let Interest { file, subscription, .. } = *self.tree.interest(first).unwrap();
+            match subscription.report(self.state(file)) {
                 0 => self.tree.not_ready(first),
                 events => {
-                    told.push((wish.data, events));
-                    self.tree.told(first);
+                    told.push((subscription.data, events));
+                    self.tree.reported(first);
                 }
             }
             if Some(first) == last {
@@ -247,8 +249,8 @@ impl Both {
             assert!(expected.contains(event), "{event:?} of {expected:?}");
             let known = self.known.get_mut(&(epoll, event.0 as usize)).unwrap();
             known.news = false;
-            if known.wish.events & Wish::ONCE != 0 {
-                known.wish.events &= Wish::HOW;
+            if known.subscription.events & Subscription::ONCE != 0 {
+                known.subscription.events &= Subscription::HOW;
             }
         }
         self.waiting[epoll] = told.is_empty();
@@ -272,36 +274,36 @@ proptest! {
     }
 }
 
-/// A file and so many `epoll`s that watch it.
+/// A file and this number of `epoll`s that watch it.
 fn watchers(count: usize, events: u32) -> (Tree<u32>, Source, Vec<InodeId>) {
     let mut tree = Tree::new(0);
     let inode = tree.make_counter(Counter::default(), 0).unwrap();
     let file = OpenFiles::new(64).insert(OpenFile::new(inode, OpenFlags::READ_WRITE)).unwrap();
-    let (source, wish) = (Source::Inode(inode), Wish { events, data: 0 });
+    let (source, subscription) = (Source::Inode(inode), Subscription { events, data: 0 });
     let epolls: Vec<_> = (0..count).map(|_| tree.make_epoll(0).unwrap()).collect();
     for epoll in &epolls {
-        tree.add_interest(*epoll, (0, file), source, wish).unwrap();
+        tree.add_interest(*epoll, (0, file), source, subscription).unwrap();
     }
     (tree, source, epolls)
 }
 
 #[test]
 fn an_exclusive_event_ends_with_the_first_that_it_wakes() {
-    let (mut tree, source, epolls) = watchers(4, IN | Wish::EXCLUSIVE);
-    // In the first nobody waits.
+    let (mut tree, source, epolls) = watchers(4, IN | Subscription::EXCLUSIVE);
+    // No thread waits in the first.
     let mut told = Vec::new();
-    let mut tell = |who: Told| {
+    let mut tell = |who: Waiters| {
         told.push(who);
-        who != Told::Epoll(epolls[0])
+        who != Waiters::Epoll(epolls[0])
     };
-    assert!(tree.rouse(source, event::READABLE, &mut tell));
-    assert_eq!(told, [Told::Epoll(epolls[0]), Told::Epoll(epolls[1])]);
+    assert!(tree.notify(source, event::READABLE, &mut tell));
+    assert_eq!(told, [Waiters::Epoll(epolls[0]), Waiters::Epoll(epolls[1])]);
     let ready: Vec<_> = epolls.iter().map(|epoll| tree.ready(*epoll).unwrap().is_some()).collect();
     assert_eq!(ready, [true, true, false, false]);
-    // Those that are not exclusive are told all the same.
+    // Those that are not exclusive are told in any case.
     let (mut tree, source, epolls) = watchers(3, IN);
     let mut told = 0;
-    tree.rouse(source, event::READABLE, &mut |_| {
+    tree.notify(source, event::READABLE, &mut |_| {
         told += 1;
         true
     });
@@ -316,8 +318,8 @@ fn chains_of_epolls_are_no_circles_and_short() {
     let files: Vec<_> =
         epolls.iter().map(|id| open.insert(OpenFile::new(*id, OpenFlags::READ_WRITE)).unwrap()).collect();
     let mut add = |outer: usize, inner: usize| {
-        let wish = Wish { events: IN, data: 0 };
-        tree.add_interest(epolls[outer], (0, files[inner]), Source::Inode(epolls[inner]), wish).map(drop)
+        let subscription = Subscription { events: IN, data: 0 };
+        tree.add_interest(epolls[outer], (0, files[inner]), Source::Inode(epolls[inner]), subscription).map(drop)
     };
     let linked = [add(1, 0), add(2, 1), add(3, 4), add(2, 3), add(4, 5)];
     assert!(linked.iter().all(Result::is_ok), "{linked:?}");

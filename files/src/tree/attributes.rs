@@ -1,9 +1,10 @@
-//! What `stat` and `statx` tell of a file, and the time stamps' two forms.
+//! The attributes of a file that `stat` and `statx` return, and the two forms of time stamps. For example,
+//! [`Attributes::rdev`] of `/dev/null` is 0x103: major number 1, minor number 3.
 
 use crate::ids::InodeId;
 use crate::tree::inode::{Inode, Kind, ProcFile};
 
-/// The file type bits of a mode, the same in `stat` and in cpio archives.
+/// The file type bits of a mode; `stat` and cpio archives have equal ones.
 pub mod file_type {
     /// All the type bits.
     pub const MASK: u32 = 0o170_000;
@@ -30,7 +31,7 @@ pub struct Attributes {
     pub number: u64,
     /// File type and permission bits.
     pub mode: u32,
-    /// Names, see [`Inode::links`].
+    /// The number of names, see [`Inode::links`].
     pub links: u32,
     /// The owner's number.
     pub uid: u32,
@@ -42,7 +43,7 @@ pub struct Attributes {
     pub device: (u32, u32),
     /// Last read, in nanoseconds since 1970.
     pub atime: i64,
-    /// Last change of what the file holds.
+    /// Last change of the file's contents.
     pub mtime: i64,
     /// Last change of the inode.
     pub ctime: i64,
@@ -53,7 +54,7 @@ impl Attributes {
         Attributes {
             number: id.number(),
             mode: Self::type_bits(inode) | inode.mode,
-            // What has no name counts as one, on Linux too.
+            // A file without a name counts as having one, as on Linux.
             links: match inode.kind {
                 Kind::Pipe { .. } | Kind::Counter(..) | Kind::Epoll(_) => 1,
                 _ => inode.links,
@@ -100,7 +101,7 @@ impl Attributes {
         (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12
     }
 
-    /// `st_blocks`: the size in units of 512 bytes, whole pages.
+    /// `st_blocks`: the size in whole pages, in units of 512 bytes.
     pub fn blocks(&self) -> u64 {
         match self.mode & file_type::MASK {
             file_type::REGULAR => self.size.div_ceil(4096).saturating_mul(8),
@@ -108,19 +109,19 @@ impl Attributes {
         }
     }
 
-    /// Whether root may use the file so: always for reading and writing; to execute it, or search it,
-    /// it must be a directory or have one execute bit at least.
+    /// Whether root may execute the file, or search the directory: a file must have at least one execute bit. Root may
+    /// always read and write.
     pub fn permits_execution(&self) -> bool {
         self.mode & file_type::MASK == file_type::DIRECTORY || self.mode & 0o111 != 0
     }
 }
 
-/// Nanoseconds since 1970 of a `timespec`; times beyond the years 1677 to 2262 become the nearest there.
+/// The nanoseconds since 1970 of a `timespec`; times outside of the years 1677 to 2262 become the nearest one inside.
 pub fn nanoseconds(seconds: i64, nanoseconds: u32) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanoseconds))
 }
 
-/// The `timespec` of nanoseconds since 1970: seconds, and nanoseconds below a thousand million.
+/// The `timespec` of nanoseconds since 1970: seconds, and nanoseconds below 1,000,000,000.
 pub fn timespec(nanoseconds: i64) -> (i64, u32) {
     (nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000) as u32)
 }

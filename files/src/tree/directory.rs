@@ -1,12 +1,12 @@
 //! The entries of one directory: found by name, listed by place.
 //!
-//! An entry gets a place number when it is made, higher than all before. A listing goes from the
-//! highest place down, and the offset that `getdents64` hands out is the place last listed. So a
-//! listing survives any change in between: an entry that stays is listed exactly once, and one that is
-//! made or renamed meanwhile lies above the cursor and is not met again, so that a program renaming
-//! each file it reads comes to an end. Linux's tmpfs lists in this order for this reason.
+//! An entry gets a place number when it is made, higher than all before. A listing goes from the highest place down,
+//! and the offset that `getdents64` returns is the place listed last. So a listing survives all changes meanwhile: an
+//! entry that stays is listed exactly once, and an entry that is made or renamed meanwhile lies above the offset and is
+//! not listed again. For example, a program that renames each file it lists comes to an end. Linux's tmpfs lists in
+//! this order, for this reason.
 //!
-//! Names are found by their hashes, so a search compares numbers and then, nearly always, one name.
+//! Names are found by their hashes: a search compares numbers and then, nearly always, a single name.
 
 use crate::ids::InodeId;
 use crate::word::{self, WORD};
@@ -15,43 +15,44 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry as Slot;
 use alloc::rc::Rc;
 
-/// The first place given to an entry; below lie the offsets of the start, `.` and `..`.
+/// The first place of an entry; the offsets of the start, `.` and `..` are below it.
 pub(crate) const FIRST_PLACE: u64 = 3;
 
-/// What a directory's inode holds.
+/// The contents of a directory.
 pub struct Directory {
-    /// The directory above; the root's is itself.
+    /// The parent directory; the root is its own parent.
     pub(crate) parent: InodeId,
     /// This directory's own entry in `parent`.
     pub(crate) place: u64,
-    /// Entries are neither made nor removed by programs (`/proc`).
+    /// Whether programs can neither make nor remove entries (`/proc`).
     pub(crate) sealed: bool,
-    /// Entries are made when somebody looks for them (those of processes in `/proc`).
+    /// Whether the kernel makes entries when a program looks for them (those of processes in `/proc`).
     pub(crate) on_demand: bool,
     /// Entries by the hashes of their names.
-    names: BTreeMap<u64, Same>,
-    /// The same by their places.
+    names: BTreeMap<u64, Bucket>,
+    /// Entries by their places.
     entries: BTreeMap<u64, Rc<Entry>>,
     next: u64,
 }
 
-/// A name and what it stands for.
+/// A name and the inode that it leads to.
 pub(crate) struct Entry {
     pub(crate) name: Box<[u8]>,
     pub(crate) inode: InodeId,
-    /// The inode [is a link](crate::Inode::is_link), for as long as it lives: who comes to the end of a path need not look.
+    /// Whether the inode [is a link](crate::Inode::is_link), for as long as it lives: a walk that comes to the end of a
+    /// path need not look at the inode.
     pub(crate) is_link: bool,
     place: u64,
 }
 
-/// The entries whose names have the same hash: hardly ever more than one, unless a program wants that. Then they
-/// are found as quickly as others are in a tree.
-enum Same {
+/// The entries whose names have one hash: hardly ever more than one, unless a program contrives that. Then a tree of
+/// names finds them in logarithmic time.
+enum Bucket {
     One(Rc<Entry>),
     More(BTreeMap<Box<[u8]>, Rc<Entry>>),
 }
 
-/// A name to be looked for, and its hash.
+/// A name to look for, and its hash.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name<'a> {
     pub(crate) bytes: &'a [u8],
@@ -63,13 +64,13 @@ impl<'a> Name<'a> {
         Name::until(bytes, |_| WORD)
     }
 
-    /// What stands in a path before its first slash. One pass is all that a walk takes over a component.
+    /// The part of a path before its first slash. A walk goes over a component only once.
     #[inline(always)]
     pub(crate) fn leading(path: &'a [u8]) -> Self {
         Name::until(path, word::slash)
     }
 
-    /// What stands before the end, which `end` finds in a word: it is at byte 8 of all words before that.
+    /// The part before the end, which `end` finds in a word: it returns 8 for all words before that.
     #[inline(always)]
     fn until(bytes: &'a [u8], end: impl Fn(u64) -> usize) -> Self {
         let (mut hash, mut rest) = (HASH_OF_NOTHING, bytes);
@@ -90,7 +91,8 @@ impl<'a> Name<'a> {
         Name { bytes, hash: mix(hash, word & !(u64::MAX << (8 * taken))) }
     }
 
-    /// Whether it is that name. Most are too short for `memcmp` to be worth its call: two words, which may overlap, or less.
+    /// Whether the two names are equal. Most names are too short for a call of `memcmp` to be worth while: they are
+    /// compared as two words, which may overlap, or byte by byte.
     #[inline(always)]
     fn is(self, name: &[u8]) -> bool {
         let (ours, theirs) = (self.bytes, name);
@@ -106,10 +108,10 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The first digits of pi after its point: a number with nothing special about it.
+/// The first digits of pi after the point: a number without special properties.
 const HASH_OF_NOTHING: u64 = 0x243f_6a88_85a3_08d3;
 
-/// The hash with one word more: each bit of the product's two halves depends on all bits (the folded multiplication of
+/// The hash, extended by a word: each bit of the product's halves depends on all bits (the folded multiplication of
 /// wyhash, by Wang Yi; the number is Knuth's, 2^64 divided by the golden ratio).
 fn mix(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word) * 0x9e37_79b9_7f4a_7c15;
@@ -129,7 +131,7 @@ impl Directory {
         }
     }
 
-    /// Entries, not counting `.` and `..`.
+    /// The number of entries, without `.` and `..`.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -142,8 +144,8 @@ impl Directory {
     #[inline]
     pub(crate) fn find(&self, name: Name) -> Option<&Entry> {
         match self.names.get(&name.hash)? {
-            Same::One(entry) => name.is(&entry.name).then_some(entry),
-            Same::More(entries) => entries.get(name.bytes).map(|entry| &**entry),
+            Bucket::One(entry) => name.is(&entry.name).then_some(entry),
+            Bucket::More(entries) => entries.get(name.bytes).map(|entry| &**entry),
         }
     }
 
@@ -151,20 +153,20 @@ impl Directory {
         self.find(name).map(|entry| entry.inode)
     }
 
-    /// Adds an entry under a name that is not there yet, and returns its place.
+    /// Adds an entry under a vacant name, and returns its place.
     pub(crate) fn insert(&mut self, name: Name, inode: InodeId, is_link: bool) -> u64 {
         let place = self.next;
         self.next += 1;
         let entry = Rc::new(Entry { name: name.bytes.into(), inode, is_link, place });
         self.entries.insert(place, entry.clone());
         match self.names.entry(name.hash) {
-            Slot::Vacant(vacant) => _ = vacant.insert(Same::One(entry)),
+            Slot::Vacant(vacant) => _ = vacant.insert(Bucket::One(entry)),
             Slot::Occupied(mut occupied) => {
                 let same = occupied.get_mut();
-                if let Same::One(one) = same {
-                    *same = Same::More([(one.name.clone(), one.clone())].into());
+                if let Bucket::One(one) = same {
+                    *same = Bucket::More([(one.name.clone(), one.clone())].into());
                 }
-                if let Same::More(entries) = same {
+                if let Bucket::More(entries) = same {
                     entries.insert(name.bytes.into(), entry);
                 }
             }
@@ -175,8 +177,8 @@ impl Directory {
     pub(crate) fn remove(&mut self, name: Name) -> Option<InodeId> {
         let Slot::Occupied(mut occupied) = self.names.entry(name.hash) else { return None };
         let (entry, is_last) = match occupied.get_mut() {
-            Same::One(entry) => (Some(entry.clone()).filter(|entry| name.is(&entry.name))?, true),
-            Same::More(entries) => (entries.remove(name.bytes)?, entries.is_empty()),
+            Bucket::One(entry) => (Some(entry.clone()).filter(|entry| name.is(&entry.name))?, true),
+            Bucket::More(entries) => (entries.remove(name.bytes)?, entries.is_empty()),
         };
         if is_last {
             occupied.remove();
@@ -189,7 +191,7 @@ impl Directory {
         self.entries.get(&place).map(|entry| &*entry.name)
     }
 
-    /// The entries that a listing standing at `offset` has still to give, with their places.
+    /// The entries of a listing from `offset` on, with their places.
     pub(crate) fn after(&self, offset: u64) -> impl Iterator<Item = (u64, &Entry)> {
         let end = if offset < FIRST_PLACE { u64::MAX } else { offset };
         self.entries.range(FIRST_PLACE..end).rev().map(|(place, entry)| (*place, &**entry))

@@ -1,17 +1,18 @@
-//! What the tree keeps of one file, whatever its kind.
+//! Inodes: what the tree keeps of a file, of whatever kind. For example, a pipe is an [`Inode`] of [`Kind::Pipe`] with
+//! no name (`links` is 0) and two holds, one for each end.
 
 use crate::event::Counter;
 use crate::ids::InodeId;
 use crate::pipe::Pipe;
 use crate::tree::directory::Directory;
-use crate::tree::watch::{Epoll, Watched};
+use crate::tree::watch::{Epoll, Watchers};
 use alloc::boxed::Box;
 
-/// A file: its kind with what belongs to it, and what every file has.
+/// A file: its kind with the data of that kind, and what every file has.
 ///
 /// All fields may be read; they change only through [`Tree`](crate::Tree).
 pub struct Inode<C> {
-    /// What it is.
+    /// The kind of file.
     pub kind: Kind<C>,
     /// The permission bits, `0o7777`.
     pub mode: u32,
@@ -19,17 +20,17 @@ pub struct Inode<C> {
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
-    /// Names that lead here; for a directory 2 and one for each directory in it, 0 once removed.
+    /// The number of names that lead here; for a directory 2 and one for each directory in it, 0 once removed.
     pub links: u32,
-    /// Open files, working directories and the like that keep the inode when no name is left.
+    /// The number of open files, working directories and the like that keep the inode when no name is left.
     pub holds: u32,
-    /// Those of the open files that may write to it, if it has a name.
+    /// The number of open files that may write to it, if it has a name.
     pub writers: u32,
-    /// What it takes of the bound on names, see [`places`](crate::tree::places).
-    pub places: u32,
+    /// The units that it takes of the quota of names, see [`quota`](crate::tree::quota).
+    pub quota_units: u32,
     /// Last read, in nanoseconds since 1970.
     pub atime: i64,
-    /// Last change of what the file holds.
+    /// Last change of the file's contents.
     pub mtime: i64,
     /// Last change of the inode.
     pub ctime: i64,
@@ -37,16 +38,16 @@ pub struct Inode<C> {
 
 /// The kinds of file.
 pub enum Kind<C> {
-    /// Bytes, kept by the kernel.
+    /// A regular file, whose bytes the kernel keeps.
     Regular {
         /// The kernel's handle of the bytes.
         content: C,
-        /// How many there are.
+        /// The number of bytes.
         size: u64,
     },
-    /// Names of other inodes.
+    /// A directory.
     Directory(Box<Directory>),
-    /// A path to go on with.
+    /// A symbolic link to this path.
     Symlink(Box<[u8]>),
     /// A character device.
     Device(Device),
@@ -54,35 +55,34 @@ pub enum Kind<C> {
     Pipe {
         /// The kernel's handle of the ring.
         content: C,
-        /// What is in it, and who is at its ends.
+        /// The state of the ring, and of its ends.
         pipe: Pipe,
-        /// Who is told of events on it, if anybody ever has been.
-        watched: Option<Box<Watched>>,
+        /// The watchers, if it has ever had any.
+        watchers: Option<Box<Watchers>>,
     },
-    /// An event counter (`eventfd`), without a name as well.
-    Counter(Counter, Option<Box<Watched>>),
-    /// An `epoll`, likewise.
+    /// An event counter (`eventfd`) and its watchers. It has no name, only open files.
+    Counter(Counter, Option<Box<Watchers>>),
+    /// An `epoll`. It has no name, only open files.
     Epoll(Box<Epoll>),
-    /// A link that leads to an inode itself, whatever it is called, and what it says that it leads to: what is
-    /// in `/proc/self/fd`, `/proc/self/cwd` and `/proc/self/exe`.
+    /// A link that leads to an inode itself, whatever its name is, and the text that `readlink` returns: the links in
+    /// `/proc/self/fd`, `/proc/self/cwd` and `/proc/self/exe`.
     Magic(InodeId, Box<[u8]>),
-    /// A file whose bytes the kernel makes up when it is read, and the number of the process that it speaks
-    /// of, 0 if of none.
+    /// A file whose bytes the kernel makes when it is read, and the number of the process that it describes, or 0.
     Proc(ProcFile, u32),
 }
 
-/// The devices there are.
+/// The devices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Device {
-    /// `/dev/null`: takes everything, gives end of file.
+    /// `/dev/null`: discards what is written; a read is at the end of file.
     Null,
-    /// `/dev/zero`: gives zeros.
+    /// `/dev/zero`: a read returns zeros.
     Zero,
-    /// `/dev/full`: gives zeros, takes nothing (`ENOSPC`).
+    /// `/dev/full`: a read returns zeros, a write fails (`ENOSPC`).
     Full,
-    /// `/dev/random`: gives random bytes.
+    /// `/dev/random`: a read returns random bytes.
     Random,
-    /// `/dev/urandom`: gives random bytes.
+    /// `/dev/urandom`: a read returns random bytes.
     Urandom,
     /// `/dev/tty`: the terminal.
     Tty,
@@ -115,7 +115,7 @@ impl Device {
         }
     }
 
-    /// The device of these numbers, if it is one of ours.
+    /// The device with these numbers, if there is one.
     pub fn from_numbers(major: u32, minor: u32) -> Option<Device> {
         let all = Device::ALL.into_iter().map(|(_, device)| device);
         all.into_iter().find(|device| device.numbers() == (major, minor))
@@ -154,34 +154,34 @@ pub enum ProcFile {
 }
 
 impl<C> Kind<C> {
-    /// Who is told of events on it, if it is a kind that can be waited for.
-    pub fn watched(&self) -> Option<&Option<Box<Watched>>> {
+    /// The watchers, if the kind of file has any.
+    pub fn watchers(&self) -> Option<&Option<Box<Watchers>>> {
         match self {
-            Kind::Pipe { watched, .. } | Kind::Counter(_, watched) => Some(watched),
-            Kind::Epoll(epoll) => Some(&epoll.watched),
+            Kind::Pipe { watchers, .. } | Kind::Counter(_, watchers) => Some(watchers),
+            Kind::Epoll(epoll) => Some(&epoll.watchers),
             _ => None,
         }
     }
 
-    /// The same, to be changed.
-    pub(crate) fn watched_mut(&mut self) -> Option<&mut Option<Box<Watched>>> {
+    /// The watchers, to be changed, if the kind of file has any.
+    pub(crate) fn watchers_mut(&mut self) -> Option<&mut Option<Box<Watchers>>> {
         match self {
-            Kind::Pipe { watched, .. } | Kind::Counter(_, watched) => Some(watched),
-            Kind::Epoll(epoll) => Some(&mut epoll.watched),
+            Kind::Pipe { watchers, .. } | Kind::Counter(_, watchers) => Some(watchers),
+            Kind::Epoll(epoll) => Some(&mut epoll.watchers),
             _ => None,
         }
     }
 }
 
 impl ProcFile {
-    /// Whether path resolution goes on from here instead of stopping.
+    /// Whether it is a symbolic link, so that path resolution continues at its target.
     pub fn is_link(self) -> bool {
         self == ProcFile::SelfLink
     }
 }
 
 impl<C> Inode<C> {
-    /// The directory, if it is one.
+    /// The directory, if the inode is one.
     pub fn directory(&self) -> Option<&Directory> {
         match &self.kind {
             Kind::Directory(directory) => Some(directory),

@@ -1,55 +1,55 @@
-//! The tree of inodes, and what can be done in one directory at a time.
+//! The tree of inodes, and the operations on one directory at a time.
 //!
-//! An inode stays while a name leads to it (`links`) or somebody holds it ([`Tree::hold`]: an open file,
-//! a working directory). Whatever takes the last of these away returns [`Freed`], in which the content
-//! of a regular file or pipe comes back to the caller. Names here are single components; paths are the business
-//! of [`namespace`](crate::tree::namespace).
+//! An inode exists while a name leads to it (`links`) or the kernel holds it ([`Tree::hold`]: an open file, a working
+//! directory). The operation that takes the last of these away returns [`Freed`], with the content of a regular file or
+//! pipe. For example, [`Tree::unlink`] of a closed file returns its content; if the file is open, [`Tree::close`] does
+//! so later. Names here are single components; [`namespace`] takes paths.
 
 pub mod attributes;
 mod directory;
 pub mod inode;
 pub mod namespace;
 pub mod path;
-pub mod places;
+pub mod quota;
 mod rename;
 pub mod watch;
 
 pub use self::directory::Directory;
 use self::directory::Name;
-use self::places::Places;
-use self::watch::{Interest, Source, Watched};
-use crate::arena::Arena;
+use self::quota::NameQuota;
+use self::watch::{Interest, Source, Watchers};
 use crate::dirent::Dirent;
 use crate::event::Counter;
 use crate::ids::{InodeId, OpenFileId};
 use crate::open::OpenFlags;
 use crate::pipe::Pipe;
+use crate::slot_map::SlotMap;
 use crate::tree::inode::{Device, Inode, Kind, ProcFile};
 use crate::{Attributes, Errno, NAME_MAX, PATH_MAX, Result};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// The most inodes a tree has; beyond it is `ENOSPC`.
+/// The greatest number of inodes of a tree; beyond it is `ENOSPC`.
 pub const INODES_MAX: usize = 131_072;
 
-/// A file system: its inodes, found by id, and the root among them.
+/// A file system: its inodes by id, and the root among them.
 pub struct Tree<C> {
-    pub(crate) inodes: Arena<Inode<C>>,
+    pub(crate) inodes: SlotMap<Inode<C>>,
     root: InodeId,
-    /// What all that has names takes.
-    pub(crate) places: Places,
-    /// What `epoll`s watch.
-    pub(crate) interests: Arena<Interest>,
-    /// Who is told of events on the console, which has several inodes.
-    pub(crate) console: Watched,
+    /// The quota of names.
+    pub(crate) quota: NameQuota,
+    /// The interests of all `epoll`s.
+    pub(crate) interests: SlotMap<Interest>,
+    /// The watchers of the console, which has several inodes.
+    pub(crate) console: Watchers,
 }
 
-/// What an operation left without owner: the content of a file or pipe that is gone, if one is.
+/// The content of a file or pipe that an operation has removed, if it has.
 #[must_use = "the content has no other owner"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Freed<C>(pub Option<C>);
 
-/// A kind of inode to make.
+/// The kind of a new inode, with its contents.
 #[derive(Clone, Copy, Debug)]
 pub enum New<'a, C> {
     /// A regular file of size 0 with this content; see [`Tree::set_size`].
@@ -67,19 +67,19 @@ pub enum New<'a, C> {
 }
 
 impl<C: Copy> Tree<C> {
-    /// A tree with an empty root directory, made at `now` (nanoseconds since 1970, as in all of these).
+    /// A tree with an empty root directory, made at `now` (nanoseconds since 1970, as everywhere in this module).
     pub fn new(now: i64) -> Self {
-        let mut inodes = Arena::new(INODES_MAX);
+        let mut inodes = SlotMap::new(INODES_MAX);
         let root = inodes.insert_with(|key| {
             // The root's parent is the root.
             let directory = Kind::Directory(Box::new(Directory::new(InodeId(key))));
-            let places = directory.places() as u32;
-            Inode { links: 2, places, ..Inode::new(directory, 0o755, now) }
+            let quota_units = directory.quota_units() as u32;
+            Inode { links: 2, quota_units, ..Inode::new(directory, 0o755, now) }
         });
         let Some(root) = root.map(InodeId) else { unreachable!("an empty table has room") };
-        let places = Places { used: places::OF_DIRECTORY, limit: INODES_MAX };
-        let (interests, console) = (Arena::new(watch::INTERESTS_MAX), Watched::default());
-        Tree { inodes, root, places, interests, console }
+        let quota = NameQuota { used: quota::OF_DIRECTORY, limit: INODES_MAX };
+        let (interests, console) = (SlotMap::new(watch::INTERESTS_MAX), Watchers::default());
+        Tree { inodes, root, quota, interests, console }
     }
 
     /// The root directory.
@@ -87,7 +87,7 @@ impl<C: Copy> Tree<C> {
         self.root
     }
 
-    /// How many inodes there are.
+    /// The number of inodes.
     pub fn len(&self) -> usize {
         self.inodes.len()
     }
@@ -98,12 +98,12 @@ impl<C: Copy> Tree<C> {
         self.inodes.iter()
     }
 
-    /// Never: the root stays. (Here because `len` is.)
+    /// Always false, because the root stays; here because `len` is.
     pub fn is_empty(&self) -> bool {
         self.inodes.len() == 0
     }
 
-    /// The inode of an id; `ENOENT` if it is gone.
+    /// The inode with this id; `ENOENT` if it is gone.
     pub fn get(&self, id: InodeId) -> Result<&Inode<C>> {
         self.inodes.get(id.0).ok_or(Errno::ENOENT)
     }
@@ -120,12 +120,12 @@ impl<C: Copy> Tree<C> {
         self.get_mut(id)?.directory_mut().ok_or(Errno::ENOTDIR)
     }
 
-    /// What `stat` says of an inode.
+    /// The attributes of an inode, for `stat`.
     pub fn attributes(&self, id: InodeId) -> Result<Attributes> {
         self.get(id).map(|inode| Attributes::of(id, inode))
     }
 
-    /// The inode that a name in a directory stands for, `.` and `..` included. Links are not followed.
+    /// The inode that a name in a directory leads to, `.` and `..` included. Links are not followed.
     pub fn lookup(&self, directory: InodeId, name: &[u8]) -> Result<InodeId> {
         let entries = self.directory(directory)?;
         match name {
@@ -136,8 +136,8 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// Whether `name` could be made in `directory`: `ENOTDIR`, `ENOENT` (the directory was removed, or is
-    /// sealed), `EEXIST`, `ENAMETOOLONG`, `EINVAL` (a slash or NUL in the name).
+    /// Whether `name` could be made in `directory`: `ENOTDIR`, `ENOENT` (the directory was removed, or is sealed),
+    /// `EEXIST`, `ENAMETOOLONG`, `EINVAL` (a slash or NUL in the name).
     pub(crate) fn check_vacant(&self, directory: InodeId, name: &[u8]) -> Result<()> {
         let entries = self.directory(directory)?;
         match name {
@@ -148,7 +148,7 @@ impl<C: Copy> Tree<C> {
             _ if entries.get(Name::new(name)).is_some() => return Err(Errno::EEXIST),
             _ => {}
         }
-        // Linux says ENOENT for a new name in /proc too.
+        // On Linux a new name in /proc is refused with ENOENT, too.
         if entries.sealed || self.get(directory)?.links == 0 {
             return Err(Errno::ENOENT);
         }
@@ -172,25 +172,25 @@ impl<C: Copy> Tree<C> {
             New::Magic(to, name) => (Kind::Magic(to, name.into()), mode),
             New::Proc(file, process) => (Kind::Proc(file, process), mode),
         };
-        let places = if self.directory(directory)?.on_demand { 0 } else { kind.places() as u32 };
-        let mut inode = Inode { places, ..Inode::new(kind, mode, now) };
+        let quota_units = if self.directory(directory)?.on_demand { 0 } else { kind.quota_units() as u32 };
+        let mut inode = Inode { quota_units, ..Inode::new(kind, mode, now) };
         let above = self.get_mut(directory)?;
         if inode.is_directory() {
             above.links = above.links.checked_add(1).ok_or(Errno::EMLINK)?;
             inode.links = 2;
         }
-        self.places.used += places as usize;
+        self.quota.used += quota_units as usize;
         let id = self.inodes.insert(inode).map(InodeId).ok_or(Errno::ENOSPC)?;
         self.enter(directory, name, id, now)?;
         Ok(id)
     }
 
-    /// Makes a pipe without a name, held for one reader and one writer: `ENFILE`. Each end is given back with
+    /// Makes a pipe without a name, held for one reader and one writer: `ENFILE`. The caller gives up each end with
     /// [`Pipe::close`] and [`Tree::release`].
     pub fn make_pipe(&mut self, content: C, now: i64) -> Result<InodeId> {
         let mut pipe = Pipe::default();
         pipe.open(OpenFlags::READ_WRITE);
-        self.make_nameless(Kind::Pipe { content, pipe, watched: None }, 2, now)
+        self.make_nameless(Kind::Pipe { content, pipe, watchers: None }, 2, now)
     }
 
     /// Makes an event counter, held for one open file: `ENFILE`.
@@ -224,7 +224,7 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// The same, to be read.
+    /// The pipe of an inode, to be read: `ESPIPE` if it is none.
     pub fn pipe(&self, id: InodeId) -> Result<&Pipe> {
         match &self.get(id)?.kind {
             Kind::Pipe { pipe, .. } => Ok(pipe),
@@ -251,11 +251,11 @@ impl<C: Copy> Tree<C> {
         }
         inode.links = inode.links.checked_add(1).ok_or(Errno::EMLINK)?;
         inode.ctime = now;
-        self.places.used += 1;
+        self.quota.used += 1;
         self.enter(directory, name, id, now)
     }
 
-    /// Takes a name away from anything but a directory (`EISDIR`); `EPERM` in a sealed directory.
+    /// Removes a name of anything but a directory (`EISDIR`); `EPERM` in a sealed directory.
     pub fn unlink(&mut self, directory: InodeId, name: &[u8], now: i64) -> Result<Freed<C>> {
         let id = self.lookup(directory, name)?;
         if self.directory(directory)?.sealed {
@@ -268,8 +268,8 @@ impl<C: Copy> Tree<C> {
         self.drop_link(id, now)
     }
 
-    /// Removes an empty directory: `ENOTDIR`, `ENOTEMPTY`, `EPERM` if it or the one above is sealed,
-    /// `EINVAL` for `.`, `ENOTEMPTY` for `..`.
+    /// Removes an empty directory: `ENOTDIR`, `ENOTEMPTY`, `EPERM` if it or its parent is sealed, `EINVAL` for `.`,
+    /// `ENOTEMPTY` for `..`.
     pub fn rmdir(&mut self, directory: InodeId, name: &[u8], now: i64) -> Result<()> {
         match name {
             b"." => return Err(Errno::EINVAL),
@@ -288,12 +288,12 @@ impl<C: Copy> Tree<C> {
         self.drop_directory(directory, id, now)
     }
 
-    /// One reason more for an inode to stay: `ENOENT` if it is gone already.
+    /// Holds an inode, so that it exists without a name: `ENOENT` if it is gone already.
     pub fn hold(&mut self, id: InodeId) -> Result<()> {
         self.get_mut(id)?.hold()
     }
 
-    /// Takes back one [`Tree::hold`].
+    /// Reverses one [`Tree::hold`].
     #[inline]
     pub fn release(&mut self, id: InodeId) -> Freed<C> {
         let Ok(inode) = self.get_mut(id) else { return Freed(None) };
@@ -301,23 +301,23 @@ impl<C: Copy> Tree<C> {
         if inode.is_unused() { self.reap(id) } else { Freed(None) }
     }
 
-    /// The same for an open file with these flags, which nobody watches any more, and what happens to those at a pipe's ends
-    /// (see [`Pipe::news`]). One that has never been in a table has no name.
+    /// Releases an inode for an open file with these flags, which has no watchers from now on. Returns also the events
+    /// at a pipe's ends (see [`Pipe::events_since`]). `file` is `None` for an open file that was never in a table.
     #[inline]
     pub fn close(&mut self, id: InodeId, flags: OpenFlags, file: Option<OpenFileId>) -> (Freed<C>, u32) {
         let Ok(inode) = self.get_mut(id) else { return (Freed(None), 0) };
         let mut events = 0;
-        // A pipe's ends have not been opened by a name, and are not counted so.
+        // The ends of a pipe were not opened by a name, and are not counted as writers.
         inode.writers = inode.writers.saturating_sub(u32::from(flags.writable()));
         if let Kind::Pipe { pipe, .. } = &mut inode.kind {
             let before = *pipe;
             pipe.close(flags);
-            events = pipe.news(&before);
+            events = pipe.events_since(&before);
         }
         let source = match &inode.kind {
             Kind::Regular { .. } => None,
             Kind::Device(_) => Some(Source::Console).filter(|_| self.console_is_watched()),
-            kind => kind.watched().filter(|watched| watched.is_some()).map(|_| Source::Inode(id)),
+            kind => kind.watchers().filter(|watchers| watchers.is_some()).map(|_| Source::Inode(id)),
         };
         if let (Some(source), Some(file)) = (source, file) {
             self.forget(source, file);
@@ -339,8 +339,8 @@ impl<C: Copy> Tree<C> {
         inode.uid = uid.unwrap_or(inode.uid);
         inode.gid = gid.unwrap_or(inode.gid);
         if !inode.is_directory() {
-            // What ran as the old owner is not to run as the new one. Without the right to execute, the second of these
-            // is about locks.
+            // A program that ran as the old owner must not run as the new one. Without the right to execute, the second
+            // of these bits is about locks.
             let group = if inode.mode & 0o010 != 0 { 0o2000 } else { 0 };
             inode.mode &= !(0o4000 | group);
         }
@@ -380,7 +380,7 @@ impl<C: Copy> Tree<C> {
         Ok(())
     }
 
-    /// Gives a regular file another content and size; the old content comes back.
+    /// Replaces the content and size of a regular file; returns the old content.
     pub fn replace(&mut self, id: InodeId, new: C, new_size: u64, now: i64) -> Result<Freed<C>> {
         let Kind::Regular { content, .. } = &mut self.get_mut(id)?.kind else {
             return Err(Errno::EINVAL);
@@ -390,26 +390,27 @@ impl<C: Copy> Tree<C> {
         Ok(Freed(Some(old)))
     }
 
-    /// Closes a directory to programs: from now on no entry of it is made, removed or renamed.
+    /// Seals a directory: from now on programs cannot make, remove or rename entries of it.
     pub fn seal(&mut self, directory: InodeId) -> Result<()> {
         self.directory_mut(directory)?.sealed = true;
         Ok(())
     }
 
-    /// Opens a sealed directory again.
+    /// Ends the sealing of a directory.
     pub fn unseal(&mut self, directory: InodeId) -> Result<()> {
         self.directory_mut(directory)?.sealed = false;
         Ok(())
     }
 
-    /// Has walks to a directory tell ([`UNREVEALED`](crate::tree::path::UNREVEALED)) before they look for a name in it.
+    /// Makes walks to a directory stop with [`UNREVEALED`](crate::tree::path::UNREVEALED) before they look for a name
+    /// in it, so that the kernel can make its entries.
     pub fn fill_on_demand(&mut self, directory: InodeId) -> Result<()> {
         self.directory_mut(directory)?.on_demand = true;
         Ok(())
     }
 
-    /// Takes a directory away with all that is in it, sealed or not. It holds neither directories nor regular
-    /// files; what is open of it stays until it is closed.
+    /// Removes a directory with its entries, sealed or not. They must be neither directories nor regular files; those
+    /// that are open exist until they are closed.
     pub fn prune(&mut self, above: InodeId, name: &[u8], now: i64) -> Result<()> {
         let id = self.lookup(above, name)?;
         let entries: Vec<(Box<[u8]>, InodeId)> =
@@ -422,8 +423,8 @@ impl<C: Copy> Tree<C> {
         self.drop_directory(above, id, now)
     }
 
-    /// The entries that a listing at `offset` has still to give: `ENOTDIR`, or `ENOENT` if the directory
-    /// was removed. 0 is the start; each entry carries the offset to go on from.
+    /// The entries of a listing from `offset` on: `ENOTDIR`, or `ENOENT` if the directory was removed. 0 is the start;
+    /// each entry carries the offset at which to continue.
     pub fn list(&self, id: InodeId, offset: u64) -> Result<impl Iterator<Item = Dirent<'_>>> {
         let directory = self.directory(id)?;
         if self.get(id)?.links == 0 {
@@ -439,7 +440,7 @@ impl<C: Copy> Tree<C> {
         }))
     }
 
-    /// Puts a vacant name into a directory and tells a directory where it now is.
+    /// Puts a vacant name into a directory; a directory learns its new parent.
     pub(crate) fn enter(&mut self, above: InodeId, name: &[u8], id: InodeId, now: i64) -> Result<()> {
         let is_link = self.get(id)?.is_link();
         let place = self.directory_mut(above)?.insert(Name::new(name), id, is_link);
@@ -450,7 +451,7 @@ impl<C: Copy> Tree<C> {
         self.changed(above, now)
     }
 
-    /// Takes a name out of a directory; the counts are left to the caller.
+    /// Takes a name out of a directory; the caller adjusts the counts.
     pub(crate) fn leave(&mut self, above: InodeId, name: &[u8], now: i64) -> Result<()> {
         self.directory_mut(above)?.remove(Name::new(name));
         self.changed(above, now)
@@ -463,19 +464,19 @@ impl<C: Copy> Tree<C> {
         Ok(())
     }
 
-    /// One name less for a file; what remains without owner.
+    /// Drops a name of a file; returns the content if that was the last.
     pub(crate) fn drop_link(&mut self, id: InodeId, now: i64) -> Result<Freed<C>> {
         let inode = self.get_mut(id)?;
         inode.links = inode.links.saturating_sub(1);
         inode.ctime = now;
-        // The last name goes with the inode.
+        // The last name's unit is given back with the inode.
         if inode.links > 0 {
-            self.places.used -= 1;
+            self.quota.used -= 1;
         }
         Ok(self.reap(id))
     }
 
-    /// Marks an empty directory that has left `above` as removed.
+    /// Marks an empty directory, which has been taken out of `above`, as removed.
     pub(crate) fn drop_directory(&mut self, above: InodeId, id: InodeId, now: i64) -> Result<()> {
         let parent = self.get_mut(above)?;
         parent.links = parent.links.saturating_sub(1);
@@ -490,7 +491,7 @@ impl<C: Copy> Tree<C> {
     #[cold]
     fn reap(&mut self, id: InodeId) -> Freed<C> {
         let removed = self.inodes.remove_if(id.0, |inode| inode.is_unused());
-        self.places.used -= removed.as_ref().map_or(0, |inode| inode.places as usize);
+        self.quota.used -= removed.as_ref().map_or(0, |inode| inode.quota_units as usize);
         match removed.map(|inode| inode.kind) {
             Some(Kind::Regular { content, .. } | Kind::Pipe { content, .. }) => Freed(Some(content)),
             Some(Kind::Epoll(epoll)) => {
@@ -508,7 +509,7 @@ impl<C> Inode<C> {
         Ok(())
     }
 
-    /// The same for an open file with these flags.
+    /// Holds the inode for an open file with these flags.
     pub(crate) fn open(&mut self, flags: OpenFlags) -> Result<()> {
         self.hold()?;
         self.writers += u32::from(flags.writable());
@@ -521,7 +522,7 @@ impl<C> Inode<C> {
 
     fn new(kind: Kind<C>, mode: u32, now: i64) -> Self {
         let mode = mode & 0o7777;
-        let (uid, gid, links, holds, writers, places) = (0, 0, 1, 0, 0, 0);
-        Inode { kind, mode, uid, gid, links, holds, writers, places, atime: now, mtime: now, ctime: now }
+        let (uid, gid, links, holds, writers, quota_units) = (0, 0, 1, 0, 0, 0);
+        Inode { kind, mode, uid, gid, links, holds, writers, quota_units, atime: now, mtime: now, ctime: now }
     }
 }

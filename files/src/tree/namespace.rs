@@ -1,35 +1,36 @@
-//! The system calls on paths: `openat`, `mkdirat`, `linkat` and their kin, with Linux's error cases.
+//! The system calls on paths: `openat`, `mkdirat`, `linkat` and the like, with Linux's error cases. For example,
+//! `mkdir("a/")` makes a directory, but `open("a/", O_CREAT)` is `EISDIR`.
 //!
-//! What a call's trailing slashes and dots mean is decided here; the operation itself is one of
-//! [`Tree`]'s. A mode comes with the umask already applied.
+//! This module decides what trailing slashes and dots mean to a call; [`Tree`] performs the operation. Modes have the
+//! umask already applied.
 
 use crate::ids::InodeId;
 use crate::open::OpenFlags;
 use crate::tree::inode::{Inode, Kind};
 use crate::tree::path::{Follow, Found, Last, Walk};
-use crate::tree::places;
+use crate::tree::quota;
 use crate::tree::{Freed, New, Tree};
 use crate::{Errno, Result};
 use alloc::boxed::Box;
 
-/// What [`Tree::open`] has opened.
+/// The result of [`Tree::open`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Opened {
     /// The inode, held once for the caller.
     pub inode: InodeId,
-    /// The file is new.
+    /// Whether the file is new.
     pub created: bool,
-    /// The size of a regular file is to be set to 0, which is left to the caller.
+    /// Whether the caller must set the size of the regular file to 0.
     pub truncate: bool,
 }
 
 impl<C: Copy> Tree<C> {
     /// Opens a path and holds the inode it leads to; the caller makes the open file.
     ///
-    /// `make` is asked for the content of a new file and the time, after all else has been checked. Errors, besides
-    /// those of [`Tree::resolve`] and of `make`: `EEXIST`, `EISDIR`, `ENOTDIR`, `ELOOP` (a link and
-    /// `O_NOFOLLOW`), `ENOSPC`, `EACCES` (writing to a file of `/proc`), `EINVAL` (`O_CREAT` with
-    /// `O_DIRECTORY`), `EOPNOTSUPP` (`O_TMPFILE`).
+    /// `make` returns the content of a new file and the time; it is called after all other checks. Errors, besides
+    /// those of [`Tree::resolve`] and of `make`: `EEXIST`, `EISDIR`, `ENOTDIR`, `ELOOP` (a link and `O_NOFOLLOW`),
+    /// `ENOSPC`, `EACCES` (writing to a file of `/proc`), `EINVAL` (`O_CREAT` with `O_DIRECTORY`), `EOPNOTSUPP`
+    /// (`O_TMPFILE`).
     pub fn open(
         &mut self,
         walk: &Walk,
@@ -52,7 +53,7 @@ impl<C: Copy> Tree<C> {
             (None, Last::Name(_)) if found.slash && create => Err(Errno::EISDIR),
             (None, Last::Name(name)) if create => {
                 self.check_vacant(found.directory, name)?;
-                self.check_places(1)?;
+                self.check_quota(1)?;
                 let (directory, name): (_, Box<[u8]>) = (found.directory, name.into());
                 let (content, now) = make()?;
                 let inode = self.add(directory, &name, New::Regular(content), mode, now)?;
@@ -66,11 +67,11 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// Opens what is there already.
+    /// Opens an existing inode.
     fn open_found(&mut self, id: InodeId, flags: OpenFlags, slash: bool) -> Result<Opened> {
         let inode = self.get_mut(id)?;
         let regular = matches!(inode.kind, Kind::Regular { .. });
-        // Most files are regular, which may be opened in any way but as a directory.
+        // Most files are regular, and may be opened in any way but as a directory.
         if !regular || slash || flags.contains(OpenFlags::DIRECTORY) {
             inode.check_open(flags, slash)?;
         }
@@ -85,7 +86,7 @@ impl<C: Copy> Tree<C> {
     /// Makes a directory.
     pub fn mkdir_at(&mut self, walk: &Walk, path: &[u8], mode: u32, now: i64) -> Result<InodeId> {
         let (directory, name) = self.vacancy(walk, path, true)?;
-        self.check_places(places::OF_DIRECTORY)?;
+        self.check_quota(quota::OF_DIRECTORY)?;
         self.add(directory, &name, New::Directory, mode, now)
     }
 
@@ -95,18 +96,18 @@ impl<C: Copy> Tree<C> {
             return Err(Errno::ENOENT);
         }
         let (directory, name) = self.vacancy(walk, path, false)?;
-        self.check_places(places::of_link(target))?;
+        self.check_quota(quota::of_link(target))?;
         self.add(directory, &name, New::Symlink(target), 0o777, now)
     }
 
-    /// Makes `path` a further name of `id`; see [`Tree::link`].
+    /// Makes `path` another name of `id`; see [`Tree::link`].
     pub fn link_at(&mut self, walk: &Walk, path: &[u8], id: InodeId, now: i64) -> Result<()> {
         let (directory, name) = self.vacancy(walk, path, false)?;
-        self.check_places(1)?;
+        self.check_quota(1)?;
         self.link(directory, &name, id, now)
     }
 
-    /// Takes a name away; `EISDIR` for a directory.
+    /// Removes a name; `EISDIR` for a directory.
     pub fn unlink_at(&mut self, walk: &Walk, path: &[u8], now: i64) -> Result<Freed<C>> {
         let found = self.walk(walk, path, Follow::Never)?;
         let Last::Name(name) = found.last else { return Err(Errno::EISDIR) };
@@ -132,7 +133,7 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// Renames; see [`Tree::rename`]. The two paths may start in different places.
+    /// Renames a file; see [`Tree::rename`]. The two paths may start in different directories.
     pub fn rename_at(
         &mut self,
         from: (&Walk, &[u8]),
@@ -158,7 +159,7 @@ impl<C: Copy> Tree<C> {
         self.rename(from, to, no_replace, now)
     }
 
-    /// The directory and free name that a path stands for.
+    /// The directory and the free name that a path leads to.
     fn vacancy(&self, walk: &Walk, path: &[u8], directory: bool) -> Result<(InodeId, Box<[u8]>)> {
         match self.walk(walk, path, Follow::Never)? {
             Found { inode: Some(_), .. } => Err(Errno::EEXIST),
@@ -170,7 +171,7 @@ impl<C: Copy> Tree<C> {
 }
 
 impl<C> Inode<C> {
-    /// Whether it may be opened in this way.
+    /// Whether the inode may be opened with these flags.
     fn check_open(&self, flags: OpenFlags, slash: bool) -> Result<()> {
         let is_directory = self.is_directory();
         let path_only = flags.contains(OpenFlags::PATH);

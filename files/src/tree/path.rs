@@ -1,7 +1,8 @@
-//! Finding an inode by its path, by the rules of Linux's `path_resolution(7)`.
+//! Path resolution: finding an inode by its path, by the rules of Linux's `path_resolution(7)`.
 //!
-//! What is left of the path and of the links met on the way is a short stack of slices; without links,
-//! resolution allocates nothing. The first failing component decides the error.
+//! The rest of the path and those of the links on the way form a short stack of slices; without links, resolution
+//! allocates nothing. For example, where `/a` is a link to `b/c`, the walk of `/a/d` continues with `b/c` on top of the
+//! stack and `d` below. The first component that fails determines the error.
 
 use crate::ids::InodeId;
 use crate::tree::Tree;
@@ -11,25 +12,25 @@ use crate::{Errno, LINKS_MAX, NAME_MAX, PATH_MAX, Result};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-/// Where a resolution starts, and for whom.
+/// The start of a resolution, and its caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk {
-    /// Where `/` is; `..` leads no higher.
+    /// The root directory; `..` leads no higher.
     pub root: InodeId,
-    /// Where a relative path starts: the working directory, or that of a `dirfd`.
+    /// The directory where a relative path starts: the working directory, or that of a `dirfd`.
     pub start: InodeId,
-    /// What `/proc/self` links to: the caller's directory in `/proc`, if it is there.
+    /// The target of `/proc/self`: the caller's directory in `/proc`, if it exists.
     pub own: Option<InodeId>,
-    /// Names are there that are put into a directory only when somebody looks for them ([`Tree::fill_on_demand`]). Until
-    /// then a walk that comes to such a directory stops with [`UNREVEALED`].
+    /// Whether directories that are filled on demand ([`Tree::fill_on_demand`]) have been filled for this walk. If not,
+    /// a walk that comes to such a directory stops with [`UNREVEALED`].
     pub revealed: bool,
 }
 
-/// A walk is to be made again once the names that it looks for have been put where they belong; see [`Walk::revealed`].
-/// No program ever sees this number.
+/// The error of a walk that must be repeated once the kernel has filled a directory; see [`Walk::revealed`]. No program
+/// ever sees this number.
 pub const UNREVEALED: Errno = Errno::ERESTARTNOINTR;
 
-/// What the last component of a path is.
+/// The last component of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Last<'a> {
     Name(&'a [u8]),
@@ -38,7 +39,7 @@ pub(crate) enum Last<'a> {
     Root,
 }
 
-/// Whether a link in the last component is followed. Those before it always are.
+/// Whether a link in the last component is followed. Links before it always are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Follow {
     /// Always.
@@ -51,42 +52,42 @@ pub(crate) enum Follow {
     Create,
 }
 
-/// Where a path leads: the last component and the directory it is in.
+/// The result of a walk: the last component and the directory that it is in.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) directory: InodeId,
     pub(crate) last: Last<'a>,
-    /// What is there, if anything is.
+    /// The inode at the last component, if there is one.
     pub(crate) inode: Option<InodeId>,
-    /// A slash stands behind the last component, so that only a directory will do.
+    /// Whether a slash follows the last component, so that only a directory is acceptable.
     pub(crate) slash: bool,
 }
 
-/// Where a link leads.
+/// The target of a link.
 enum LeadsTo<'a> {
-    /// To what this path leads to.
+    /// The path that resolution continues with.
     Path(&'a [u8]),
-    /// To an inode, whatever it is called.
+    /// An inode, whatever its name is.
     Inode(InodeId),
 }
 
-/// What is still to be walked: the path's rest or, once it has led to links, that of the last link's target, and
-/// below it the rests of the links before and of the path. None begins with a slash.
+/// The rest of a walk: the rest of the path or, after links, that of the last link's target, and below it the rests of
+/// the links before and of the path. None begins with a slash.
 struct Rest<'a> {
     top: &'a [u8],
     /// None of these is empty.
     below: Vec<&'a [u8]>,
     links: usize,
-    /// A slash stands behind the last name of all.
+    /// Whether a slash follows the last name of all.
     slash: bool,
 }
 
 /// One part of a path.
 struct Component<'a> {
     name: Name<'a>,
-    /// A further component follows.
+    /// Whether another component follows.
     more: bool,
-    /// At least a slash follows.
+    /// Whether at least a slash follows.
     slash: bool,
 }
 
@@ -95,7 +96,7 @@ impl<'a> Rest<'a> {
         Rest { top: without_slashes(path), below: Vec::new(), links: 0, slash: false }
     }
 
-    /// A link is followed: `ELOOP` if it is one too many.
+    /// Counts a link that is followed: `ELOOP` if it is one too many.
     fn count_link(&mut self) -> Result<()> {
         if self.links == LINKS_MAX {
             return Err(Errno::ELOOP);
@@ -104,7 +105,7 @@ impl<'a> Rest<'a> {
         Ok(())
     }
 
-    /// Goes on with the target of a link, behind which stood a `slash`.
+    /// Continues with the target of a link; `slash` tells whether a slash followed the link.
     fn push(&mut self, target: &'a [u8], slash: bool) {
         self.slash |= slash && self.is_empty();
         if !self.top.is_empty() {
@@ -151,7 +152,7 @@ impl<C: Copy> Tree<C> {
         self.inode_of(&self.walk(walk, path, follow)?)
     }
 
-    /// What a walk has led to: `ENOENT`, `ENOTDIR`.
+    /// The inode that a walk has led to: `ENOENT`, `ENOTDIR`.
     fn inode_of(&self, found: &Found) -> Result<InodeId> {
         let id = found.inode.ok_or(Errno::ENOENT)?;
         if found.slash && !self.get(id)?.is_directory() {
@@ -160,8 +161,8 @@ impl<C: Copy> Tree<C> {
         Ok(id)
     }
 
-    /// As [`Tree::resolve`] with links followed, and the absolute path of what was found, free of links. Where the last of
-    /// them is magic ([`Kind::Magic`]), that is the path that it says.
+    /// The inode that a path leads to, with links followed, and its absolute path, free of links. If the last of them
+    /// is magic ([`Kind::Magic`]), that is the path that the link shows.
     pub fn locate(&self, walk: &Walk, path: &[u8]) -> Result<(InodeId, Vec<u8>)> {
         let found = self.walk(walk, path, Follow::Links)?;
         let id = self.inode_of(&found)?;
@@ -193,7 +194,7 @@ impl<C: Copy> Tree<C> {
             let name = self.directory(entries.parent)?.name_at(entries.place).ok_or(Errno::ENOENT)?;
             Ok((entries.parent, name))
         };
-        // Once for its length, which is mostly far from what it may be.
+        // A first pass for the length, which is usually far below the limit.
         let (mut id, mut length) = (directory, 0);
         while id != root {
             let (above, name) = up(id)?;
@@ -220,8 +221,8 @@ impl<C: Copy> Tree<C> {
         Ok(path)
     }
 
-    /// What a link says that it leads to, and whether that is a path which has been removed: `EINVAL` if it is no link,
-    /// `ENOENT` for `/proc/self` without a caller.
+    /// The text that `readlink` returns for a link, marked if it is a path that has been removed: `EINVAL` if it is no
+    /// link, `ENOENT` for `/proc/self` without a caller.
     pub fn link_target(&self, own: Option<InodeId>, id: InodeId) -> Result<Cow<'_, [u8]>> {
         match &self.get(id)?.kind {
             Kind::Magic(to, called) if called.first() == Some(&b'/') && self.get(*to)?.links == 0 => {
@@ -236,7 +237,7 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// Where a link really leads.
+    /// The target of a link.
     fn leads_to(&self, walk: &Walk, link: InodeId) -> Result<LeadsTo<'_>> {
         match &self.get(link)?.kind {
             Kind::Symlink(target) => Ok(LeadsTo::Path(target)),

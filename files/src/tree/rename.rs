@@ -1,17 +1,18 @@
-//! Renaming, the operation with two directories and most of the rules.
+//! Renaming: the operation with two directories, and with most of the rules. For example, `rename("a", "b")` removes an
+//! old file `b` and returns its content in [`Freed`].
 
 use crate::ids::InodeId;
 use crate::tree::{Freed, Tree};
 use crate::{Errno, Result};
 
 impl<C: Copy> Tree<C> {
-    /// Moves what `from` names to `to`, each a directory and a name in it; what was there goes.
+    /// Moves the file that `from` names to `to`, each a directory and a name in it; a file at `to` is removed.
     ///
-    /// Two names of the same file: nothing happens, as POSIX has it. Errors: `ENOENT`, `ENOTDIR` (also a
-    /// directory over something else), `EISDIR` (something else over a directory), `ENOTEMPTY` (over a
-    /// directory with entries, or over an ancestor), `EINVAL` (a directory into itself or below),
-    /// `EEXIST` (`no_replace` and the name is taken), `EBUSY` (`.` or `..`, or a sealed directory), `EXDEV` into or
-    /// out of a sealed directory and `EPERM` within, `ENAMETOOLONG`, `EMLINK`.
+    /// If both are names of one file, nothing happens, as in POSIX. Errors: `ENOENT`, `ENOTDIR` (also a directory over
+    /// something else), `EISDIR` (something else over a directory), `ENOTEMPTY` (over a directory with entries, or over
+    /// an ancestor), `EINVAL` (a directory into itself or below), `EEXIST` (`no_replace` and the name is taken),
+    /// `EBUSY` (`.` or `..`, or a sealed directory), `EXDEV` into or out of a sealed directory and `EPERM` within,
+    /// `ENAMETOOLONG`, `EMLINK`.
     pub fn rename(
         &mut self,
         from: (InodeId, &[u8]),
@@ -44,7 +45,7 @@ impl<C: Copy> Tree<C> {
             return Err(Errno::EINVAL);
         }
         match target {
-            // The two are one file: nothing to do.
+            // Both are names of one file: there is nothing to do.
             Some(target) if target == source => return Ok(Freed(None)),
             Some(target) => self.check_replaceable(from.0, source, target)?,
             None => self.check_vacant(to.0, to.1)?,
@@ -66,7 +67,7 @@ impl<C: Copy> Tree<C> {
         }
     }
 
-    /// The move itself, when nothing stands in its way any more.
+    /// Does the move, after all checks.
     fn relocate(
         &mut self,
         source: InodeId,
@@ -99,7 +100,7 @@ impl<C: Copy> Tree<C> {
 
     /// Whether `id` is the directory `top` or lies below it.
     fn is_within(&self, mut id: InodeId, top: InodeId) -> bool {
-        // A chain of parents is never longer than there are inodes.
+        // A chain of parents is never longer than the number of inodes.
         for _ in 0..self.len() {
             match self.directory(id) {
                 _ if id == top => return true,

@@ -1,4 +1,4 @@
-//! What happens to a byte on its way in: signals, editing, echo; and on its way out.
+//! Input and output of single bytes: signals, editing, echo, and the output modes.
 
 use super::{Cell, Control, InputModes, LocalModes, OutputModes, QUEUE, Signal, Tty};
 
@@ -7,8 +7,7 @@ const BELL: u8 = 7;
 const RUB_OUT: &[u8] = b"\x08 \x08";
 
 impl Tty {
-    /// Takes a byte from the keyboard. What is to be shown goes through `out`; a signal to be sent to the
-    /// foreground comes back.
+    /// Takes a byte from the keyboard. The echo goes through `out`; a signal for the foreground group is returned.
     pub fn input(&mut self, byte: u8, out: &mut impl FnMut(u8)) -> Option<Signal> {
         if !self.is_terminal {
             if self.room() > 0 {
@@ -41,7 +40,7 @@ impl Tty {
         None
     }
 
-    /// Writes a byte of a program's, by the rules of the output modes.
+    /// Writes a byte of a program, by the rules of the output modes.
     pub fn output(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
         let modes = self.termios.output;
         if !self.is_terminal || !modes.contains(OutputModes::OPOST) {
@@ -62,7 +61,7 @@ impl Tty {
         }
     }
 
-    /// The signal that a byte stands for.
+    /// The signal that a byte sends.
     fn signal(&self, byte: u8) -> Option<Signal> {
         let is = |what| self.local(LocalModes::ISIG) && self.termios.is(byte, what);
         match byte {
@@ -73,7 +72,7 @@ impl Tty {
         }
     }
 
-    /// Does what a byte means in canonical mode; false if it is nothing special.
+    /// Performs the function of a byte in canonical mode; false if it has none.
     fn edit(&mut self, byte: u8, out: &mut impl FnMut(u8)) -> bool {
         let is = |tty: &Tty, what| tty.termios.is(byte, what);
         let extended = self.local(LocalModes::IEXTEN);
@@ -106,8 +105,8 @@ impl Tty {
         true
     }
 
-    /// Puts a cell into the queue and shows it. What does not fit is dropped, but a line that is being
-    /// edited can always be finished: the last place is for its end.
+    /// Puts a cell into the queue and echoes it. A cell that does not fit is dropped, but a line that is being edited
+    /// can always be finished: the last element is reserved for its end.
     fn append(&mut self, cell: Cell, out: &mut impl FnMut(u8)) {
         let reserved = usize::from(self.is_canonical() && matches!(cell, Cell::Byte(_)));
         if self.queue.len() + reserved >= QUEUE {
@@ -126,7 +125,7 @@ impl Tty {
         self.echo(cell, out);
     }
 
-    /// Shows what was typed, if it is to be shown. A newline that is no line's end is a literal one.
+    /// Echoes a cell, if the modes ask for it. A newline that does not end a line is a literal one.
     fn echo(&mut self, cell: Cell, out: &mut impl FnMut(u8)) {
         let (Cell::Byte(byte) | Cell::Last(byte)) = cell else { return };
         let newline = byte == b'\n' && (cell == Cell::Last(byte) || !self.is_canonical());
@@ -142,7 +141,7 @@ impl Tty {
         }
     }
 
-    /// Takes a part of the line being edited away and rubs it out.
+    /// Removes a part of the line being edited, and rubs it out.
     fn erase(&mut self, byte: u8, out: &mut impl FnMut(u8), pop: fn(&mut Tty)) {
         if !self.is_edited() {
             return;
@@ -168,7 +167,7 @@ impl Tty {
         }
     }
 
-    /// Takes the last character of the line away, all its bytes if it is UTF-8.
+    /// Removes the last character of the line, all its bytes if it is UTF-8.
     fn pop_character(&mut self) {
         while self.is_edited() {
             match self.queue.pop_back() {
@@ -178,7 +177,7 @@ impl Tty {
         }
     }
 
-    /// Takes the last word away, with what is behind it that belongs to no word.
+    /// Removes the last word, with the characters behind it that belong to no word.
     fn pop_word(&mut self) {
         let mut met = false;
         while let Some(Cell::Byte(byte)) = self.queue.back().copied().filter(|_| self.is_edited()) {
@@ -191,12 +190,12 @@ impl Tty {
         }
     }
 
-    /// Whether the line being edited has anything in it.
+    /// Whether the line being edited is not empty.
     fn is_edited(&self) -> bool {
         self.finished < self.queue.len()
     }
 
-    /// The column behind the line being edited, as it was echoed.
+    /// The column behind the line being edited, computed from its echo.
     fn line_end(&self) -> usize {
         self.queue.iter().skip(self.finished).fold(self.line_column, |column, cell| match *cell {
             Cell::Byte(b'\t') => (column / TAB + 1) * TAB,
@@ -206,7 +205,7 @@ impl Tty {
         })
     }
 
-    /// Hands a byte on and follows the cursor.
+    /// Writes a byte to the device, and follows the cursor.
     fn put(&mut self, byte: u8, out: &mut impl FnMut(u8)) {
         out(byte);
         self.column = match byte {

@@ -1,13 +1,14 @@
-//! The framing of console input: what the host says besides the bytes that were typed.
+//! The framing of console input: how the host sends more than the bytes that were typed. For example, `DLE S 24;80
+//! NEWLINE` says that the terminal has 24 rows and 80 columns.
 //!
-//! DLE (0x10) escapes: `DLE E` is the end of input, `DLE DLE` a DLE, `DLE S rows;columns NEWLINE` the size of
-//! the host's terminal. An escape that is none of these is dropped.
+//! DLE (0x10) begins an escape: `DLE E` is the end of input, `DLE DLE` a DLE, `DLE S rows;columns NEWLINE` the size of
+//! the host's terminal. Any other escape is dropped.
 
 use super::WindowSize;
 
 const DLE: u8 = 0x10;
 
-/// What the bytes so far amount to.
+/// A decoded unit of input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A byte for the program.
@@ -18,7 +19,7 @@ pub enum Input {
     Resize(WindowSize),
 }
 
-/// A decoder, to be fed byte by byte.
+/// The decoder, which takes a byte at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Framing {
     state: State,
@@ -39,7 +40,7 @@ impl Framing {
         Framing { state: State::Plain }
     }
 
-    /// Takes one byte of the stream; what it completes comes back.
+    /// Takes a byte of the stream; returns the unit that it completes.
     pub fn decode(&mut self, byte: u8) -> Option<Input> {
         let (state, input) = match (self.state, byte) {
             (State::Plain, DLE) => (State::Escape, None),

@@ -1,12 +1,13 @@
-//! The terminal's line discipline: from bytes typed to bytes read, and back to the screen.
+//! The terminal's line discipline: from the bytes typed to the bytes read, and to the screen. For example, `l`, `x`,
+//! Backspace, `s`, Enter echo as they are typed, and the program reads `ls` and a newline.
 //!
-//! Three ways: *canonical*, in which input becomes readable by lines that can be edited; *raw*, in which
-//! every byte counts at once; and *pipe*, in which this is no terminal at all: bytes pass unchanged, and
-//! [`Tty::end_input`] is an end of file for good. The input queue is bounded: a terminal drops what does
-//! not fit, and a pipe's driver asks [`Tty::room`] before it takes a byte from its device.
+//! There are three modes: *canonical*, in which input becomes readable line by line and the last line can be edited;
+//! *raw*, in which every byte is readable at once; and *pipe*, in which there is no terminal: bytes pass unchanged, and
+//! [`Tty::end_input`] is a lasting end of file. The input queue is bounded: a terminal drops what does not fit, and a
+//! pipe's driver calls [`Tty::room`] before it takes a byte from its device.
 //!
-//! Output and echo go byte by byte through a closure, to wherever the caller's device is. Deliberately
-//! absent: flow control by ^S and ^Q, the parity and delay modes, `ECHOPRT`.
+//! Output and echo go byte by byte through a closure to the caller's device. Deliberately absent: flow control by ^S
+//! and ^Q, the parity and delay modes, `ECHOPRT`.
 
 mod editing;
 mod framing;
@@ -17,10 +18,10 @@ pub use termios::{Control, InputModes, LocalModes, OutputModes, Termios, WindowS
 
 use alloc::collections::VecDeque;
 
-/// Bytes that the input queue holds.
+/// The size of the input queue in bytes.
 pub const QUEUE: usize = 4096;
 
-/// What a byte typed asks for, besides being read.
+/// The signal that a typed byte sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// `SIGINT`.
@@ -31,28 +32,28 @@ pub enum Signal {
     Suspend,
 }
 
-/// What a read comes to.
+/// The result of a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Read {
-    /// So many bytes were read (0: `VMIN` and `VTIME` are 0 and nothing was there).
+    /// The number of bytes read (0: `VMIN` and `VTIME` are 0 and there were none).
     Bytes(usize),
-    /// The end of the file; a terminal's is for this read only.
+    /// The end of the file; that of a terminal holds for this read only.
     EndOfFile,
-    /// Nothing to read yet. With a time in tenths of a second (`VTIME`), the reader goes on after
-    /// it with [`Tty::read_available`], and a byte that comes before it starts the read anew.
+    /// There is nothing to read yet. With a time in tenths of a second (`VTIME`), the reader continues after it with
+    /// [`Tty::read_available`]; a byte that comes before starts the read anew.
     WouldBlock {
-        /// How long to wait; `None`: for ever.
+        /// The time to wait; `None`: for ever.
         deciseconds: Option<u8>,
     },
 }
 
-/// A place in the input queue.
+/// An element of the input queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cell {
     Byte(u8),
     /// The last byte of a line.
     Last(u8),
-    /// The end of a line without a byte: `VEOF` was typed.
+    /// The end of a line without a byte: the user typed `VEOF`.
     EndOfFile,
 }
 
@@ -62,13 +63,13 @@ pub struct Tty {
     termios: Termios,
     window: WindowSize,
     queue: VecDeque<Cell>,
-    /// Cells that belong to finished lines; those after them can still be edited.
+    /// The number of cells that belong to finished lines; those after them can still be edited.
     finished: usize,
-    /// No input will follow.
+    /// Whether no input will follow.
     ended: bool,
-    /// The next byte stands for itself (`VLNEXT`).
+    /// Whether the next byte has no special meaning (`VLNEXT`).
     literal: bool,
-    /// The cursor's column, as far as output tells.
+    /// The cursor's column, computed from the output.
     column: usize,
     /// The column where the line being edited started.
     line_column: usize,
@@ -81,7 +82,7 @@ impl Tty {
             is_terminal,
             termios: Termios::DEFAULT,
             window,
-            // All of it now: input arrives when nobody may allocate.
+            // Allocated now, because input arrives when no memory may be allocated.
             queue: VecDeque::with_capacity(QUEUE),
             finished: 0,
             ended: false,
@@ -91,7 +92,7 @@ impl Tty {
         }
     }
 
-    /// Whether this is a terminal; a pipe knows no settings and no size (`ENOTTY`).
+    /// Whether this is a terminal; a pipe has no settings and no size (`ENOTTY`).
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
     }
@@ -101,9 +102,9 @@ impl Tty {
         &self.termios
     }
 
-    /// Changes the settings (`TCSETS`, `TCSETSW`; the latter after the output is out). With `flush`
-    /// (`TCSETSF`) input not yet read is dropped. What is in the queue becomes a line when the terminal
-    /// turns canonical, and loose bytes when it ceases to be.
+    /// Changes the settings (`TCSETS`; `TCSETSW`, after the output is out). With `flush` (`TCSETSF`) unread input is
+    /// dropped. When the terminal becomes canonical, the bytes in the queue become a line, and when it ceases to be,
+    /// the lines become single bytes.
     pub fn set_termios(&mut self, new: Termios, flush: bool) {
         let was_canonical = self.is_canonical();
         self.termios = new;
@@ -127,30 +128,30 @@ impl Tty {
         self.window
     }
 
-    /// Changes it (`TIOCSWINSZ`); true if it is another (`SIGWINCH`).
+    /// Changes the window's size (`TIOCSWINSZ`); true if it is different (`SIGWINCH`).
     pub fn set_window(&mut self, window: WindowSize) -> bool {
         core::mem::replace(&mut self.window, window) != window
     }
 
-    /// Drops input not yet read (`TCFLSH` with `TCIFLUSH`).
+    /// Drops unread input (`TCFLSH` with `TCIFLUSH`).
     pub fn flush_input(&mut self) {
         self.queue.clear();
         self.finished = 0;
         self.literal = false;
     }
 
-    /// Bytes for which the input queue has room.
+    /// The number of bytes for which the input queue has room.
     pub fn room(&self) -> usize {
         QUEUE.saturating_sub(self.queue.len())
     }
 
-    /// Notes that no input will follow: after what is in the queue, every read is at the end of file.
+    /// Notes that no input will follow: after the contents of the queue, every read is at the end of file.
     pub fn end_input(&mut self) {
         self.ended = true;
         self.finished = self.queue.len();
     }
 
-    /// Bytes that a read with a large buffer would get (`FIONREAD`).
+    /// The number of bytes that a read with a large buffer would return (`FIONREAD`).
     pub fn available(&self) -> usize {
         let cells = if self.is_canonical() { self.finished } else { self.queue.len() };
         self.queue.iter().take(cells).filter(|cell| **cell != Cell::EndOfFile).count()
@@ -163,7 +164,7 @@ impl Tty {
         self.ended || if self.is_canonical() { self.finished > 0 } else { self.queue.len() >= enough }
     }
 
-    /// Reads a line or a part of one, or in raw mode what `VMIN` and `VTIME` ask for.
+    /// Reads a line or a part of one, or in raw mode as many bytes as `VMIN` and `VTIME` ask for.
     pub fn read(&mut self, buffer: &mut [u8]) -> Read {
         let (minimum, time) = self.minimum_and_time();
         let canonical = self.is_canonical();
@@ -186,7 +187,7 @@ impl Tty {
         }
     }
 
-    /// Reads what is there, after the time of [`Read::WouldBlock`] or for `O_NONBLOCK`; perhaps nothing.
+    /// Reads the available bytes, perhaps none: after the time of [`Read::WouldBlock`], or for `O_NONBLOCK`.
     pub fn read_available(&mut self, buffer: &mut [u8]) -> usize {
         if self.is_canonical() && self.finished == 0 { 0 } else { self.take(buffer) }
     }
@@ -209,7 +210,7 @@ impl Tty {
                 return read;
             }
         }
-        // The buffer ended where the line did: the mark must not be an end of file to the next read.
+        // The buffer ended where the line did: the mark must not be an end of file for the next read.
         if canonical && self.queue.front() == Some(&Cell::EndOfFile) {
             self.pop();
         }
@@ -221,7 +222,7 @@ impl Tty {
         self.queue.pop_front()
     }
 
-    /// `VMIN` and `VTIME` as they count now.
+    /// `VMIN` and `VTIME` in the present mode.
     fn minimum_and_time(&self) -> (usize, u8) {
         match self.is_terminal {
             true => {

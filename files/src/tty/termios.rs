@@ -1,9 +1,9 @@
-//! The terminal's settings, as `TCGETS` and `TIOCGWINSZ` lay them out.
+//! The terminal's settings, in the layouts of `TCGETS` and `TIOCGWINSZ`.
 
 use bitflags::bitflags;
 
 bitflags! {
-    /// `c_iflag`. Modes not named are kept and do nothing.
+    /// `c_iflag`. Other modes are kept and have no effect.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct InputModes: u32 {
         /// Clear the eighth bit.
@@ -24,7 +24,7 @@ bitflags! {
     /// `c_oflag`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct OutputModes: u32 {
-        /// The other modes count.
+        /// The other modes have an effect.
         const OPOST = 0o1;
         /// Newline is written as carriage return and newline.
         const ONLCR = 0o4;
@@ -52,19 +52,19 @@ bitflags! {
         const ECHONL = 0o100;
         /// A signal leaves the queues alone.
         const NOFLSH = 0o200;
-        /// Who writes in the background is stopped.
+        /// A process that writes in the background is stopped.
         const TOSTOP = 0o400;
         /// Control characters are shown as `^X`.
         const ECHOCTL = 0o1000;
         /// Killing the line rubs it out.
         const ECHOKE = 0o4000;
-        /// `VWERASE`, `VLNEXT` and `VREPRINT` count.
+        /// `VWERASE`, `VLNEXT` and `VREPRINT` have an effect.
         const IEXTEN = 0o100_000;
         const _ = !0;
     }
 }
 
-/// What a control character does: an index into [`Termios::control`].
+/// The function of a control character: an index into [`Termios::control`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the names are those of termios(3)")]
 pub enum Control {
@@ -90,7 +90,7 @@ pub struct Termios {
     pub input: InputModes,
     /// `c_oflag`.
     pub output: OutputModes,
-    /// `c_cflag`: kept, means nothing here.
+    /// `c_cflag`: kept, without effect.
     pub line: u32,
     /// `c_lflag`.
     pub local: LocalModes,
@@ -104,8 +104,8 @@ impl Termios {
     /// Bytes of a `struct termios`.
     pub const SIZE: usize = 36;
 
-    /// What a terminal starts with: Linux's settings, but without flow control by ^S and ^Q, which
-    /// there is none of here, and with UTF-8.
+    /// The settings of a new terminal: Linux's, but with UTF-8 and without flow control by ^S and ^Q, which does not
+    /// exist here.
     pub const DEFAULT: Termios = Termios {
         input: InputModes::ICRNL.union(InputModes::IUTF8),
         output: OutputModes::OPOST.union(OutputModes::ONLCR),
@@ -123,12 +123,12 @@ impl Termios {
         control: *b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x17\x16\0\0\0",
     };
 
-    /// The character for a use, or its number (`Min`, `Time`).
+    /// The character for a function, or the number (`Min`, `Time`).
     pub fn control(&self, what: Control) -> u8 {
         self.control.get(what as usize).copied().unwrap_or(0)
     }
 
-    /// Whether a byte has this use.
+    /// Whether a byte has this function.
     pub(super) fn is(&self, byte: u8, what: Control) -> bool {
         byte != 0 && byte == self.control(what)
     }
@@ -159,7 +159,7 @@ impl Termios {
     }
 }
 
-/// `struct winsize`: rows and columns, and the size in pixels, which nobody knows.
+/// `struct winsize`: rows and columns, and the size in pixels, which is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WindowSize {
     /// Rows of characters.

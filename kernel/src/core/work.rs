@@ -48,7 +48,7 @@ pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
         let readable = if events.readable { event::READABLE } else { 0 };
         let writable = if events.writable { event::WRITABLE } else { 0 };
         if readable | writable != 0 {
-            kernel.files.rouse(&mut kernel.tasks, Source::Console, readable | writable);
+            kernel.files.notify(&mut kernel.tasks, Source::Console, readable | writable);
         }
         if let Some(signal) = events.signal {
             kernel.console.foreground().into_iter().for_each(|group| {

@@ -334,6 +334,6 @@ pub fn fstatfs(
 }
 
 fn give_statfs(caller: &Caller, memory: &mut Memory, files: &Files, to: Pointer<StatFs>) -> Answer {
-    let about = StatFs::new(memory.account(Purpose::File), memory.available(), files.tree.places());
+    let about = StatFs::new(memory.account(Purpose::File), memory.available(), files.tree.name_quota());
     caller.write(memory, to, &about).and(DONE)
 }

@@ -137,7 +137,7 @@ fn copy(
         there.advance(caller, transfer, to, done)?;
         transfer.files.tree.accessed(from.file.inode, now());
     }
-    transfer.files.news(to.file.inode, before).tell(tasks, transfer.files);
+    transfer.files.pipe_events(to.file.inode, before).notify(tasks, transfer.files);
     let unfinished = done >= COPY_MAX && done < left;
     let outcome = Outcome { done: progress + done, wait, error, unfinished };
     written(caller, tasks, outcome, !to.bytes.is_regular())

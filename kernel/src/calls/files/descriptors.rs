@@ -41,7 +41,7 @@ pub fn dup3(
     let (fd, new) = (fd.index(), new.index());
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     if let Some(old) = descriptors.duplicate_to(fd, new, !flags.is_empty(), &mut files.open)? {
-        files.release(memory, caller.process, old).tell(tasks, files);
+        files.release(memory, caller.process, old).notify(tasks, files);
     }
     value(new)
 }
@@ -122,7 +122,7 @@ fn resize_pipe(
     if capacity < before.capacity() {
         memory.resize_object(ring, capacity.into());
     }
-    files.news(inode, Some(before)).tell(tasks, files);
+    files.pipe_events(inode, Some(before)).notify(tasks, files);
     value(capacity)
 }
 

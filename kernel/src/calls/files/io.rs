@@ -253,11 +253,11 @@ fn read_into(
     if done > 0 && !file.flags.contains(OpenFlags::NO_ATIME) {
         transfer.files.tree.accessed(file.inode, now());
     }
-    transfer.files.news_of_counter(&opened, done, event::WRITABLE).tell(tasks, transfer.files);
+    transfer.files.counter_events(&opened, done, event::WRITABLE).notify(tasks, transfer.files);
     if opened.bytes.is_console() && transfer.console.readable() {
         // The bytes that this reader has left are for other readers.
         tasks.wake_all(Channel::ConsoleInput);
-        transfer.files.rouse(tasks, Source::Console, event::READABLE);
+        transfer.files.notify(tasks, Source::Console, event::READABLE);
     }
     if outcome.unfinished { preempt_at(tasks, caller, outcome.point(!opened.bytes.is_regular())) } else { value(done) }
 }
@@ -299,7 +299,7 @@ fn write_from(
     if at == At::Offset && outcome.done > 0 {
         transfer.files.open.get_mut(opened.id)?.offset = start.wrapping_add(outcome.done);
     }
-    transfer.files.news_of_counter(opened, outcome.done, event::READABLE).tell(tasks, transfer.files);
+    transfer.files.counter_events(opened, outcome.done, event::READABLE).notify(tasks, transfer.files);
     written(caller, tasks, outcome, !opened.bytes.is_regular())
 }
 

@@ -3,7 +3,7 @@
 use super::opened;
 use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, DONE, Reply};
-use crate::core::files::{Bytes, Files, News, Opened};
+use crate::core::files::{Bytes, FileEvents, Files, Opened};
 use crate::core::kernel::{Memory, Tasks};
 use crate::core::linux;
 use ::files::locks::{END, Lock, Owner};
@@ -96,7 +96,8 @@ pub fn fcntl(
                 SHARED if !flags.readable() => return Err(Errno::EBADF),
                 EXCLUSIVE if !flags.writable() => return Err(Errno::EBADF),
                 UNLOCKED => {
-                    News::of_locks(files.locks.clear(opened.file.inode, owner, first, last)?).tell(tasks, files);
+                    FileEvents::of_locks(files.locks.clear(opened.file.inode, owner, first, last)?)
+                        .notify(tasks, files);
                     return DONE;
                 }
                 _ => {}
@@ -117,7 +118,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files, fd: Fd, oper
         linux::LOCK_SH => false,
         linux::LOCK_EX => true,
         linux::LOCK_UN => {
-            News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks, files);
+            FileEvents::of_locks(files.locks.release(opened.file.inode, owner)).notify(tasks, files);
             return DONE;
         }
         _ => return Err(Errno::EINVAL),
@@ -126,7 +127,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files, fd: Fd, oper
     // To change a lock, the old one is given up before the new one is asked for (flock(2)).
     let is_new = |held: Lock| held.owner == owner && held.exclusive != exclusive;
     if files.locks.on(opened.file.inode).any(is_new) {
-        News::of_locks(files.locks.release(opened.file.inode, owner)).tell(tasks, files);
+        FileEvents::of_locks(files.locks.release(opened.file.inode, owner)).notify(tasks, files);
     }
     set(caller, tasks, files, opened.file.inode, lock, operation & linux::LOCK_NB == 0)
 }
@@ -135,7 +136,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files, fd: Fd, oper
 fn set(caller: &Caller, tasks: &mut Tasks, files: &mut Files, inode: InodeId, lock: Lock, waits: bool) -> Answer {
     match files.locks.set(inode, lock) {
         Ok(replaced) => {
-            News::of_locks(replaced).tell(tasks, files);
+            FileEvents::of_locks(replaced).notify(tasks, files);
             DONE
         }
         Err(Errno::EAGAIN) if waits => {

@@ -86,7 +86,7 @@ pub fn close(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, files: &mu
         return Err(Errno::ENOMEM);
     }
     let id = descriptors.close(fd.index(), &mut files.open)?;
-    files.release(memory, caller.process, id).tell(tasks, files);
+    files.release(memory, caller.process, id).notify(tasks, files);
     DONE
 }
 
@@ -138,7 +138,7 @@ pub fn close_range(
         if close_on_exec {
             descriptors.set_close_on_exec(fd, true, &mut files.open)?;
         } else {
-            files.close(memory, descriptors, fd, caller.process)?.tell(tasks, files);
+            files.close(memory, descriptors, fd, caller.process)?.notify(tasks, files);
         }
         from = fd + 1;
     }

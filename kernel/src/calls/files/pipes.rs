@@ -84,7 +84,7 @@ pub fn read_ring(
         // The ring's pages are given back for other uses; the first page is enough for most writes.
         memory.resize_object(ring.content, PAGE_SIZE as u64);
     }
-    files.news(ring.inode, Some(ring.before)).tell(tasks, files);
+    files.pipe_events(ring.inode, Some(ring.before)).notify(tasks, files);
     match error {
         Some(error) if done == 0 => Err(error),
         _ => value(done),
@@ -183,7 +183,7 @@ pub fn write_ring(
         }
         write_piece(&caller, memory, files, &ring, buffer)
     });
-    files.news(ring.inode, Some(ring.before)).tell(tasks, files);
+    files.pipe_events(ring.inode, Some(ring.before)).notify(tasks, files);
     written(&caller, tasks, outcome, true)
 }
 

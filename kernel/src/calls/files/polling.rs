@@ -214,9 +214,9 @@ fn take_seat(
 ) -> Result<(), Errno> {
     let Ok(opened) = files.opened(&resources(caller, tasks)?.descriptors, fd) else { return Ok(()) };
     let Some(source) = opened.source() else { return Ok(()) };
-    let watched = files.tree.watched_mut(source)?;
-    let poll_queue = tasks.join_poll_queue(poll, watched.poll_queue, concerns(events.into()));
-    watched.poll_queue = Some(poll_queue.map_err(|_| Errno::ENOMEM)?);
+    let watchers = files.tree.watchers_mut(source)?;
+    let poll_queue = tasks.join_poll_queue(poll, watchers.poll_queue, concerns(events.into()));
+    watchers.poll_queue = Some(poll_queue.map_err(|_| Errno::ENOMEM)?);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The structures that `stat` and its kin fill in, laid out as in Linux.
 
 use ::files::attributes::{Attributes, timespec};
-use ::files::{NAME_MAX, Places};
+use ::files::{NAME_MAX, NameQuota};
 use containers::PAGE_SIZE;
 use containers::object::Account;
 use zerocopy::{Immutable, IntoBytes};
@@ -148,7 +148,7 @@ pub struct StatFs {
 impl StatFs {
     /// The description of a file system in memory whose files have these pages and whose names these places, while
     /// `free` frames are left for files.
-    pub fn new(files: Account, free: usize, places: Places) -> StatFs {
+    pub fn new(files: Account, free: usize, names: NameQuota) -> StatFs {
         /// `TMPFS_MAGIC`
         const TMPFS: u64 = 0x0102_1994;
         StatFs {
@@ -157,8 +157,8 @@ impl StatFs {
             blocks: files.limit as u64,
             free: files.room() as u64,
             available: files.room().min(free) as u64,
-            inodes: places.limit as u64,
-            inodes_free: places.free() as u64,
+            inodes: names.limit as u64,
+            inodes_free: names.free() as u64,
             id: [0, DEVICE_MINOR],
             name_max: NAME_MAX as u64,
             fragment: PAGE_SIZE as u64,

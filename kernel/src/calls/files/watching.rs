@@ -10,7 +10,7 @@ use crate::core::console::Console;
 use crate::core::files::{Bytes, Files, now};
 use crate::core::kernel::{Memory, Tasks};
 use crate::core::linux;
-use ::files::{Counter, Errno, InodeId, Interest, OpenFile, OpenFlags, Told, Wish};
+use ::files::{Counter, Errno, InodeId, Interest, OpenFile, OpenFlags, Subscription, Waiters};
 use containers::{Channel, Wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -88,12 +88,12 @@ pub fn control(
         | linux::EPOLLHUP
         | linux::EPOLLIN
         | linux::EPOLLOUT;
-    let mut wish = Wish { events: 0, data: 0 };
+    let mut subscription = Subscription { events: 0, data: 0 };
     if operation != linux::EPOLL_CTL_DEL {
         let event = caller.read(memory, event)?;
         // These two events are reported even if the program has not asked for them.
-        wish.events = event.events | u32::from(ERROR | HANG_UP);
-        wish.data = u64::from(event.data[0]) | u64::from(event.data[1]) << 32;
+        subscription.events = event.events | u32::from(ERROR | HANG_UP);
+        subscription.data = u64::from(event.data[0]) | u64::from(event.data[1]) << 32;
     }
     let epoll = opened(caller, tasks, files, epoll)?;
     let file = opened(caller, tasks, files, fd)?;
@@ -102,23 +102,23 @@ pub fn control(
         (_, None) => return Err(Errno::EPERM),
         (_, Some(source)) => source,
     };
-    let exclusive = wish.events & Wish::EXCLUSIVE != 0;
+    let exclusive = subscription.events & Subscription::EXCLUSIVE != 0;
     if epoll.bytes != Bytes::Epoll
         || epoll.file.inode == file.file.inode
-        || exclusive && (operation != linux::EPOLL_CTL_ADD || wish.events & !WITH_EXCLUSIVE != 0)
+        || exclusive && (operation != linux::EPOLL_CTL_ADD || subscription.events & !WITH_EXCLUSIVE != 0)
     {
         return Err(Errno::EINVAL);
     }
     let (epoll, name) = (epoll.file.inode, (fd.index(), file.id));
     let interest = match operation {
-        linux::EPOLL_CTL_ADD => files.tree.add_interest(epoll, name, source, wish)?,
-        linux::EPOLL_CTL_MOD => files.tree.change_interest(epoll, name, source, wish)?,
+        linux::EPOLL_CTL_ADD => files.tree.add_interest(epoll, name, source, subscription)?,
+        linux::EPOLL_CTL_MOD => files.tree.change_interest(epoll, name, source, subscription)?,
         linux::EPOLL_CTL_DEL => return files.tree.remove_interest(epoll, name, source).and(DONE),
         _ => return Err(Errno::EINVAL),
     };
     // The file may be ready already.
-    if wish.news(state(files, console, file.id).into()) != 0 {
-        files.tree.make_ready(interest, &mut |told| Files::wake(tasks, told));
+    if subscription.report(state(files, console, file.id).into()) != 0 {
+        files.tree.make_ready(interest, &mut |waiters| Files::wake(tasks, waiters));
     }
     if !console.writable() {
         console.wants_room();
@@ -129,8 +129,8 @@ pub fn control(
 /// Whether an `epoll` has an event to report. Files without one leave its ready list.
 pub(super) fn any(files: &mut Files, console: &Console, epoll: InodeId) -> bool {
     while let Ok(Some((first, _))) = files.tree.ready(epoll) {
-        let Some(&Interest { file, wish, .. }) = files.tree.interest(first) else { return false };
-        if wish.news(state(files, console, file).into()) != 0 {
+        let Some(&Interest { file, subscription, .. }) = files.tree.interest(first) else { return false };
+        if subscription.report(state(files, console, file).into()) != 0 {
             return true;
         }
         files.tree.not_ready(first);
@@ -156,14 +156,14 @@ pub fn wait(
     let deadline = timeout.deadline(caller, memory, tasks)?;
     let epoll = opened(caller, tasks, files, epoll)?.file.inode;
     let most = u64::try_from(most).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
-    let told = tell(caller, memory, files, console, epoll, (events, most))?;
+    let reported = report_ready(caller, memory, files, console, epoll, (events, most))?;
     // Files that were left in the list, or that are reported as long as they are ready, are for the next thread that
     // waits here.
-    if told > 0 && files.tree.ready(epoll)?.is_some() {
-        Files::wake(tasks, Told::Epoll(epoll));
+    if reported > 0 && files.tree.ready(epoll)?.is_some() {
+        Files::wake(tasks, Waiters::Epoll(epoll));
     }
     let patience = Patience { deadline, mask };
-    if let Some(answer) = end(told, patience) {
+    if let Some(answer) = end(reported, patience) {
         return answer;
     }
     prepare(caller, tasks, console, patience)?;
@@ -172,7 +172,7 @@ pub fn wait(
 }
 
 /// Reports the events in the ready list to a program, at most `most` and one for each interest; returns how many.
-fn tell(
+fn report_ready(
     caller: &Caller,
     memory: &mut Memory,
     files: &mut Files,
@@ -182,26 +182,26 @@ fn tell(
 ) -> Result<u64, Errno> {
     // An interest that is reported as long as its file is ready joins the list again, behind this one.
     let last = files.tree.ready(epoll)?.map(|(_, last)| last);
-    let mut told = 0;
-    while told < most
+    let mut reported = 0;
+    while reported < most
         && let Some((first, _)) = files.tree.ready(epoll)?
-        && let Some(&Interest { file, wish, .. }) = files.tree.interest(first)
+        && let Some(&Interest { file, subscription, .. }) = files.tree.interest(first)
     {
-        match wish.news(state(files, console, file).into()) {
+        match subscription.report(state(files, console, file).into()) {
             0 => files.tree.not_ready(first),
             events => {
-                let data = [wish.data as u32, (wish.data >> 32) as u32];
-                match caller.write(memory, to.nth(told), &Event { events, data }) {
-                    Err(error) if told == 0 => return Err(error),
+                let data = [subscription.data as u32, (subscription.data >> 32) as u32];
+                match caller.write(memory, to.nth(reported), &Event { events, data }) {
+                    Err(error) if reported == 0 => return Err(error),
                     Err(_) => break,
-                    Ok(()) => files.tree.told(first),
+                    Ok(()) => files.tree.reported(first),
                 }
-                told += 1;
+                reported += 1;
             }
         }
         if Some(first) == last {
             break;
         }
     }
-    Ok(told)
+    Ok(reported)
 }

@@ -21,8 +21,8 @@ use crate::arch::physical::Memory;
 use ::files::inode::{Inode, Kind};
 use ::files::locks::Owner;
 use ::files::{
-    Device, Errno, Freed, InodeId, Locks, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Source, Told,
-    Tree, Walk,
+    Device, Errno, Freed, InodeId, Locks, OpenFile, OpenFileId, OpenFiles, OpenFlags, Pipe, ProcFile, Source, Tree,
+    Waiters, Walk,
 };
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -119,28 +119,28 @@ impl Opened {
 /// Events of a pipe, a counter or locks, for the threads that wait for them.
 #[must_use = "somebody may be waiting"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct News {
+pub struct FileEvents {
     /// The pipe or counter.
     inode: Option<InodeId>,
     /// The events that concern threads whose reads or writes wait.
     events: u32,
     /// The events that concern threads that poll it and `epoll`s that watch it; none if there are none of these.
-    watched: u32,
+    edges: u32,
     /// Whether a lock has been given up.
     unlocked: bool,
 }
 
-impl News {
+impl FileEvents {
     /// No event.
-    pub const NONE: News = News { inode: None, events: 0, watched: 0, unlocked: false };
+    pub const NONE: FileEvents = FileEvents { inode: None, events: 0, edges: 0, unlocked: false };
 
     /// The event that a lock has been given up, if one has.
-    pub fn of_locks(unlocked: bool) -> News {
-        News { unlocked, ..News::NONE }
+    pub fn of_locks(unlocked: bool) -> FileEvents {
+        FileEvents { unlocked, ..FileEvents::NONE }
     }
 
     /// Wakes the threads that wait for these events.
-    pub fn tell(self, tasks: &mut Tasks, files: &mut Files) {
+    pub fn notify(self, tasks: &mut Tasks, files: &mut Files) {
         if self.unlocked {
             tasks.wake_all(Channel::Locks);
         }
@@ -148,8 +148,8 @@ impl News {
         if self.events != 0 {
             tasks.wake(Channel::Pipe(inode.number()), usize::MAX, self.events);
         }
-        if self.watched != 0 {
-            files.rouse(tasks, Source::Inode(inode), self.watched);
+        if self.edges != 0 {
+            files.notify(tasks, Source::Inode(inode), self.edges);
         }
     }
 }
@@ -200,12 +200,12 @@ impl Files {
 
     #[inline(never)]
     fn close_each(&mut self, memory: &mut Memory, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
-        descriptors.own_open_files().for_each(|id| self.release(memory, process, id).tell(tasks, self));
+        descriptors.own_open_files().for_each(|id| self.release(memory, process, id).notify(tasks, self));
     }
 
     #[cold]
     fn unlock_each(&mut self, tasks: &mut Tasks, descriptors: &Descriptors, process: ProcessId) {
-        descriptors.open_files().for_each(|id| News::of_locks(self.unlock(process, id)).tell(tasks, self));
+        descriptors.open_files().for_each(|id| FileEvents::of_locks(self.unlock(process, id)).notify(tasks, self));
     }
 
     /// Closes a descriptor of a process that ends. If another process shares it, only the ending process's locks go.
@@ -217,11 +217,11 @@ impl Files {
         id: OpenFileId,
         is_own: bool,
     ) {
-        let news = match is_own {
+        let events = match is_own {
             true => self.release(memory, process, id),
-            false => News::of_locks(!self.locks.is_empty() && self.unlock(process, id)),
+            false => FileEvents::of_locks(!self.locks.is_empty() && self.unlock(process, id)),
         };
-        news.tell(tasks, self);
+        events.notify(tasks, self);
     }
 
     /// Gives up a process's locks of an open file; returns whether there were any.
@@ -237,7 +237,7 @@ impl Files {
         descriptors: &mut Descriptors,
         fd: u32,
         process: ProcessId,
-    ) -> Result<News, Errno> {
+    ) -> Result<FileEvents, Errno> {
         let id = descriptors.close(fd, &mut self.open)?;
         Ok(self.release(memory, process, id))
     }
@@ -245,10 +245,10 @@ impl Files {
     /// Finishes closing a descriptor: gives up its reference to the open file, the process's locks of the file, and
     /// what the open file held if this was its last reference.
     #[inline(always)]
-    pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> News {
+    pub fn release(&mut self, memory: &mut Memory, process: ProcessId, id: OpenFileId) -> FileEvents {
         let locked = !self.locks.is_empty();
         let mut unlocked = locked && self.unlock(process, id);
-        let Some(file) = self.open.release(id) else { return News::of_locks(unlocked) };
+        let Some(file) = self.open.release(id) else { return FileEvents::of_locks(unlocked) };
         if locked {
             unlocked |= self.locks.release(file.inode, Owner::OpenFile(id));
             unlocked |= self.locks.release(file.inode, Owner::Whole(id));
@@ -258,38 +258,38 @@ impl Files {
         {
             memory.release_object(written.object);
         }
-        News { unlocked, ..self.close_file(memory, &file, Some(id)) }
+        FileEvents { unlocked, ..self.close_file(memory, &file, Some(id)) }
     }
 
     /// Gives back what an open file holds that is not in the table, or not any more.
     #[inline(always)]
-    pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> News {
+    pub fn give_back(&mut self, memory: &mut Memory, file: &OpenFile) -> FileEvents {
         self.close_file(memory, file, None)
     }
 
     #[inline(always)]
-    fn close_file(&mut self, memory: &mut Memory, file: &OpenFile, id: Option<OpenFileId>) -> News {
+    fn close_file(&mut self, memory: &mut Memory, file: &OpenFile, id: Option<OpenFileId>) -> FileEvents {
         let (freed, events) = self.tree.close(file.inode, file.flags, id);
         self.free(memory, freed);
-        News { inode: Some(file.inode), events, watched: events, ..News::NONE }
+        FileEvents { inode: Some(file.inode), events, edges: events, ..FileEvents::NONE }
     }
 
     /// Wakes the threads that poll a file, or wait in an `epoll` that watches it, for events given as bits of
     /// [`::files::pipe::event`].
-    pub fn rouse(&mut self, tasks: &mut Tasks, source: Source, bits: u32) {
-        self.tree.rouse(source, bits, &mut |told| Files::wake(tasks, told));
+    pub fn notify(&mut self, tasks: &mut Tasks, source: Source, bits: u32) {
+        self.tree.notify(source, bits, &mut |waiters| Files::wake(tasks, waiters));
     }
 
     /// Wakes a thread that is to be told; returns whether there was one.
-    pub fn wake(tasks: &mut Tasks, told: Told) -> bool {
-        match told {
-            Told::PollQueue(poll_queue, bits) => tasks.wake_pollers(poll_queue, bits) > 0,
+    pub fn wake(tasks: &mut Tasks, waiters: Waiters) -> bool {
+        match waiters {
+            Waiters::PollQueue(poll_queue, bits) => tasks.wake_pollers(poll_queue, bits) > 0,
             // Wakes one of the threads that wait there; if it leaves an event, it wakes the next.
-            Told::Epoll(epoll) => tasks.wake(Channel::Epoll(epoll.number()), 1, u32::MAX) > 0,
+            Waiters::Epoll(epoll) => tasks.wake(Channel::Epoll(epoll.number()), 1, u32::MAX) > 0,
         }
     }
 
-    /// A pipe's state, if the open file is a pipe: for [`Files::news`].
+    /// A pipe's state, if the open file is a pipe: for [`Files::pipe_events`].
     pub fn pipe(&self, opened: &Opened) -> Option<Pipe> {
         match opened.bytes {
             Bytes::Pipe(_) => self.tree.pipe(opened.file.inode).ok().copied(),
@@ -298,21 +298,21 @@ impl Files {
     }
 
     /// The events of an event counter of which `done` bytes have been read or written: it may be written, or read.
-    pub fn news_of_counter(&self, opened: &Opened, done: u64, events: u32) -> News {
+    pub fn counter_events(&self, opened: &Opened, done: u64, events: u32) -> FileEvents {
         match opened.bytes {
             Bytes::Counter if done > 0 => {
-                News { inode: Some(opened.file.inode), events, watched: events, ..News::NONE }
+                FileEvents { inode: Some(opened.file.inode), events, edges: events, ..FileEvents::NONE }
             }
-            _ => News::NONE,
+            _ => FileEvents::NONE,
         }
     }
 
     /// The events of a pipe since its state was `before`.
-    pub fn news(&self, inode: InodeId, before: Option<Pipe>) -> News {
-        let (Some(before), Ok(now)) = (before, self.tree.get(inode)) else { return News::NONE };
-        let Kind::Pipe { pipe, watched, .. } = &now.kind else { return News::NONE };
-        let watched = if watched.is_some() { pipe.watched_news(&before) } else { 0 };
-        News { inode: Some(inode), events: pipe.news(&before), watched, ..News::NONE }
+    pub fn pipe_events(&self, inode: InodeId, before: Option<Pipe>) -> FileEvents {
+        let (Some(before), Ok(now)) = (before, self.tree.get(inode)) else { return FileEvents::NONE };
+        let Kind::Pipe { pipe, watchers, .. } = &now.kind else { return FileEvents::NONE };
+        let edges = if watchers.is_some() { pipe.edges_since(&before) } else { 0 };
+        FileEvents { inode: Some(inode), events: pipe.events_since(&before), edges, ..FileEvents::NONE }
     }
 
     /// Makes a pipe; returns its read end and its write end. `ENFILE`

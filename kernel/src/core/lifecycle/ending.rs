@@ -100,7 +100,7 @@ pub fn shed(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId) {
             continue;
         }
         match files.close(memory, descriptors, fd, id) {
-            Ok(news) => news.tell(tasks, files),
+            Ok(events) => events.notify(tasks, files),
             Err(_) => break true,
         }
     };

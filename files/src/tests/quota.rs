@@ -1,6 +1,6 @@
-//! Places taken, compared with a recount after each of random operations on names.
+//! The quota of names, compared with a recount after each of random operations on names.
 
-use super::{PLACE, Places};
+use super::{NameQuota, UNIT};
 use crate::{Errno, Freed, InodeId, New, OpenFlags, Tree, Walk};
 extern crate std;
 use proptest::prelude::*;
@@ -8,10 +8,12 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-/// Places by inode: what it takes with its first name, and one for each further name.
+/// A recount: the units that each inode takes with its first name, and one for each further name.
 fn recount(tree: &Tree<u32>) -> usize {
     tree.inodes()
-        .map(|inode| inode.places as usize + if inode.is_directory() { 0 } else { inode.links.max(1) as usize - 1 })
+        .map(|inode| {
+            inode.quota_units as usize + if inode.is_directory() { 0 } else { inode.links.max(1) as usize - 1 }
+        })
         .sum()
 }
 
@@ -49,13 +51,13 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 proptest! {
     #[test]
-    fn places_are_what_a_recount_gives(operations in proptest::collection::vec(operation(), 1..80), limit in 4..40_usize) {
+    fn units_are_what_a_recount_gives(operations in proptest::collection::vec(operation(), 1..80), limit in 4..40_usize) {
         let mut tree = Tree::new(0);
         let walk = walk(&tree);
-        tree.limit_places(limit);
+        tree.set_name_limit(limit);
         let mut open: Vec<InodeId> = Vec::new();
         for operation in operations {
-            let before = tree.places();
+            let before = tree.name_quota();
             let result = match &operation {
                 Operation::Open(path) => {
                     let flags = OpenFlags::CREATE | OpenFlags::READ_WRITE;
@@ -84,13 +86,13 @@ proptest! {
                     open.extend([inode; 2]);
                 }),
             };
-            prop_assert_eq!(tree.places().used, recount(&tree), "after {:?}", operation);
-            prop_assert!(tree.places().used <= limit);
+            prop_assert_eq!(tree.name_quota().used, recount(&tree), "after {:?}", operation);
+            prop_assert!(tree.name_quota().used <= limit);
             if result.is_err() {
-                prop_assert_eq!(tree.places(), before);
+                prop_assert_eq!(tree.name_quota(), before);
             }
             if result == Err(Errno::ENOSPC) {
-                prop_assert!(before.free() < 1 + 4000 / PLACE, "there was room: {:?}", before);
+                prop_assert!(before.free() < 1 + 4000 / UNIT, "there was room: {:?}", before);
             }
         }
     }
@@ -101,41 +103,41 @@ fn what_is_made_on_demand_takes_no_places() {
     let mut tree: Tree<u32> = Tree::new(0);
     let proc = tree.add(tree.root(), b"proc", New::Directory, 0o555, 0).unwrap();
     tree.fill_on_demand(proc).unwrap();
-    let before = tree.places();
+    let before = tree.name_quota();
     tree.add(proc, b"exe", New::Symlink(&[b'x'; 2000]), 0o777, 0).unwrap();
     let own = tree.add(proc, b"1", New::Directory, 0o555, 0).unwrap();
     tree.fill_on_demand(own).unwrap();
     tree.add(own, b"fd", New::Directory, 0o500, 0).unwrap();
-    assert_eq!(tree.places(), before);
+    assert_eq!(tree.name_quota(), before);
     tree.prune(own, b"fd", 0).unwrap();
     tree.prune(proc, b"1", 0).unwrap();
-    assert_eq!(tree.places(), before);
+    assert_eq!(tree.name_quota(), before);
 }
 
 #[test]
 fn a_full_tree_has_room_again_when_a_name_goes() {
     let mut tree = Tree::new(0);
     let walk = walk(&tree);
-    let used = tree.places().used;
-    tree.limit_places(used + 2);
+    let used = tree.name_quota().used;
+    tree.set_name_limit(used + 2);
     let create = OpenFlags::CREATE | OpenFlags::READ_WRITE;
     let open = |tree: &mut Tree<u32>, path| tree.open(&walk, path, create, 0o644, || Ok((0, 0)));
     let a = open(&mut tree, b"/a").unwrap().inode;
     tree.link_at(&walk, b"/b", a, 0).unwrap();
-    assert_eq!(tree.places(), Places { used: used + 2, limit: used + 2 });
+    assert_eq!(tree.name_quota(), NameQuota { used: used + 2, limit: used + 2 });
     assert_eq!(open(&mut tree, b"/c").map(drop), Err(Errno::ENOSPC));
     assert_eq!(open(&mut tree, b"/a").map(drop), Ok(()), "what is there can be opened");
     assert_eq!(tree.mkdir_at(&walk, b"/d", 0o755, 0).map(drop), Err(Errno::ENOSPC));
     tree.rename_at((&walk, b"/b"), (&walk, b"/e"), false, 0).map(drop).unwrap();
     // The kernel's own names are not refused, and count.
-    tree.add(tree.root(), b"kernel", New::Symlink(&[b'x'; PLACE]), 0o777, 0).unwrap();
-    assert_eq!(tree.places(), Places { used: used + 4, limit: used + 2 });
+    tree.add(tree.root(), b"kernel", New::Symlink(&[b'x'; UNIT]), 0o777, 0).unwrap();
+    assert_eq!(tree.name_quota(), NameQuota { used: used + 4, limit: used + 2 });
     for path in [&b"/a"[..], b"/e"] {
         tree.unlink_at(&walk, path, 0).map(drop).unwrap();
     }
-    assert_eq!(tree.places().used, used + 3, "the file is still open, without a name");
+    assert_eq!(tree.name_quota().used, used + 3, "the file is still open, without a name");
     (0..2).for_each(|_| _ = tree.release(a));
-    assert_eq!(tree.places().free(), 0);
+    assert_eq!(tree.name_quota().free(), 0);
     tree.unlink_at(&walk, b"/kernel", 0).map(drop).unwrap();
     open(&mut tree, b"/c").map(drop).unwrap();
 }

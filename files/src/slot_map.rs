@@ -1,17 +1,21 @@
-//! A table whose elements keep their keys: inodes and open files live in one.
+//! A slot map: a table whose elements are found by keys that stay valid until the element is removed. Inodes, open
+//! files and interests each have one.
 //!
-//! A [`Key`] names a slot and the generation of its tenant, so a key kept for too long finds nothing
-//! instead of a stranger. Memory comes and goes in chunks of 64 slots: a large table never needs a
-//! large allocation, and an empty one gives everything back.
+//! A [`Key`] consists of a slot and a generation. For example, if file 7 is closed and its slot reused, the old key
+//! finds nothing instead of the wrong file.
+//!
+//! The table is made of chunks of 64 slots: a large table never needs a large allocation, an insertion allocates only
+//! once in 64, and an empty chunk is freed. The kernel's arena of control blocks is made for objects that never move,
+//! with an allocation each; here the elements are small, and many.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-/// Slots in a chunk: as many as the bits of its occupancy map.
+/// Slots in a chunk, one for each bit of its map.
 const CHUNK: usize = 64;
 
-/// The name of an element for as long as it lives.
+/// Names an element until that is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     index: u32,
@@ -19,20 +23,20 @@ pub struct Key {
 }
 
 impl Key {
-    /// The slot's number: unique among the elements of a table at any one time, used again later.
+    /// The slot's number. No two elements of a table have the same one at any one time, but it is used again later.
     pub fn index(self) -> u32 {
         self.index
     }
 }
 
 struct Chunk<T> {
-    /// Bit n set: slot n is taken.
+    /// Bit n is set if slot n is taken.
     used: u64,
     slots: [Option<(NonZeroU32, T)>; CHUNK],
 }
 
 /// A table of at most `limit` elements.
-pub(crate) struct Arena<T> {
+pub(crate) struct SlotMap<T> {
     chunks: Vec<Option<Box<Chunk<T>>>>,
     /// No chunk before this one has a free slot.
     first_free: usize,
@@ -41,12 +45,12 @@ pub(crate) struct Arena<T> {
     limit: usize,
 }
 
-impl<T> Arena<T> {
+impl<T> SlotMap<T> {
     /// An empty table. `limit` is a multiple of 64 and at most 262,144, so that the list of chunks is a
     /// single allocation of at most 32 KiB.
     pub(crate) const fn new(limit: usize) -> Self {
         assert!(limit.is_multiple_of(CHUNK) && limit <= 262_144);
-        Arena { chunks: Vec::new(), first_free: 0, next_generation: NonZeroU32::MIN, len: 0, limit }
+        SlotMap { chunks: Vec::new(), first_free: 0, next_generation: NonZeroU32::MIN, len: 0, limit }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -57,12 +61,12 @@ impl<T> Arena<T> {
         self.len >= self.limit
     }
 
-    /// Puts an element into the lowest free slot; `None` if the table is full.
+    /// Inserts an element into the lowest free slot; `None` if the table is full.
     pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
         self.insert_with(|_| value)
     }
 
-    /// The same for an element that wants to know its own key.
+    /// Inserts an element that holds its own key, which `make` receives; `None` if the table is full.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
         if self.is_full() {
             return None;
@@ -118,7 +122,7 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Removes an element if `is_last`, which may change it, says that it has been used for the last time.
+    /// Removes an element if `is_last`, which may change it, returns true: for elements that count their users.
     #[inline]
     pub(crate) fn remove_if(&mut self, key: Key, is_last: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let (at, slot) = place(key);
@@ -158,5 +162,5 @@ fn place(key: Key) -> (usize, usize) {
 }
 
 #[cfg(test)]
-#[path = "tests/arena.rs"]
+#[path = "tests/slot_map.rs"]
 mod tests;

@@ -1,22 +1,23 @@
-//! Sets of small numbers that know the lowest number that is not in them.
+//! A two-level bitmap that finds its lowest zero in constant time. For example, the lowest free file descriptor is
+//! found with two bit scans, however many are in use.
 
 use alloc::vec::Vec;
 
 const WORD: usize = u64::BITS as usize;
 
-/// A set of numbers below [`Numbers::END`]: a bit for each, and one for each word of bits that has no zero.
+/// A set of numbers below [`Bitmap::END`]: a bit for each, and a summary bit for each word that has no zero.
 #[derive(Clone, Default)]
-pub(crate) struct Numbers {
+pub(crate) struct Bitmap {
     words: Vec<u64>,
-    /// Bit n set: all numbers of word n are in the set.
+    /// Bit n is set if all numbers of word n are in the set.
     full: u64,
 }
 
-impl Numbers {
-    /// What all numbers are below.
+impl Bitmap {
+    /// The bound of the numbers.
     pub(crate) const END: usize = WORD * WORD;
 
-    /// Puts a number in.
+    /// Adds a number.
     pub(crate) fn insert(&mut self, number: usize) {
         let at = number / WORD;
         if self.words.len() <= at {
@@ -28,7 +29,7 @@ impl Numbers {
         }
     }
 
-    /// Takes a number out, if it is in.
+    /// Removes a number, if it is in the set.
     pub(crate) fn remove(&mut self, number: usize) {
         let at = number / WORD;
         if let Some(word) = self.words.get_mut(at) {
@@ -37,7 +38,7 @@ impl Numbers {
         }
     }
 
-    /// The lowest number from `from` on that is not in the set. It may be [`Numbers::END`] or above.
+    /// The lowest number from `from` on that is not in the set. It may be [`Bitmap::END`] or above.
     pub(crate) fn lowest_absent(&self, from: usize) -> usize {
         let at = from / WORD;
         let word = self.word(at) | below(from % WORD);
@@ -53,11 +54,11 @@ impl Numbers {
     }
 }
 
-/// The bits below a bit; all of them from 64 on.
+/// A mask of the bits below `bit`; all bits from 64 on.
 fn below(bit: usize) -> u64 {
     1_u64.checked_shl(bit as u32).unwrap_or(0).wrapping_sub(1)
 }
 
 #[cfg(test)]
-#[path = "tests/numbers.rs"]
+#[path = "tests/bitmap.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_key_outlived_by_its_slot_finds_nothing() {
-    let mut arena = Arena::new(64);
+    let mut arena = SlotMap::new(64);
     let old = arena.insert("old").unwrap();
     assert_eq!(arena.remove_if(old, |_| true), Some("old"));
     let new = arena.insert("new").unwrap();
@@ -15,7 +15,7 @@ fn a_key_outlived_by_its_slot_finds_nothing() {
 
 #[test]
 fn the_limit_holds_and_the_lowest_slot_is_reused() {
-    let mut arena = Arena::new(128);
+    let mut arena = SlotMap::new(128);
     let keys: Vec<Key> = (0..128).map(|n| arena.insert(n).unwrap()).collect();
     assert!(arena.is_full() && arena.insert(0).is_none());
     arena.remove_if(keys[100], |_| true);
@@ -26,7 +26,7 @@ fn the_limit_holds_and_the_lowest_slot_is_reused() {
 
 #[test]
 fn an_empty_arena_has_given_its_chunks_back() {
-    let mut arena = Arena::new(64 * 64);
+    let mut arena = SlotMap::new(64 * 64);
     let keys: Vec<Key> = (0..64 * 64).map(|n| arena.insert(n).unwrap()).collect();
     keys.iter().for_each(|&k| assert!(arena.remove_if(k, |_| true).is_some()));
     assert_eq!((arena.len(), arena.chunks.len()), (0, 0));
