@@ -41,10 +41,13 @@ pub use memory::user::Space;
 pub use memory::{GlobalDirectory, Memory, NoMemory};
 pub use memory::{container, directory, fault, fork, mapping, object, physical, region, teardown, user};
 pub use tasks::Tasks;
+pub use tasks::context::{Context, ExtendedState, Registers};
 pub use tasks::poll::PollId;
 pub use tasks::process::{Ending, Process};
 pub use tasks::scheduling::Affinity;
 pub use tasks::signals::{Change, Job, SignalInfo, Target, Timer};
-pub use tasks::thread::{ExtendedState, Registers, State, Thread, Times};
+pub use tasks::thread::{State, Thread, Times};
 pub use tasks::wait::{Channel, Resume, Wait};
-pub use tasks::{balance, load, poll, preemption, process, queue, scheduling, signals, starvation, thread, wait};
+pub use tasks::{
+    balance, context, load, poll, preemption, process, queue, scheduling, signals, starvation, thread, wait,
+};

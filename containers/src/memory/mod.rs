@@ -345,20 +345,37 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.containers.live()
     }
 
-    /// Activates a container on this CPU, `cpu`: loads the page directory that the CPU has for it or, while the
-    /// container has none, points the window of the CPU's global directory at its page table.
-    ///
-    /// A second CPU needs a frame for its copy of the directory, from the kernel's reserve. If there is none, the CPU
-    /// keeps its old address space: the container's thread cannot run there, and the caller ends its process.
+    /// Activates a container on this CPU, `cpu`, unless it is active there: [prepares](Memory::prepare) its page tables
+    /// for the CPU and [loads](Memory::load) them.
     #[inline]
     pub fn activate(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
         if self.cpus[usize::from(cpu.0)].container != Some(id) { self.switch(id, cpu) } else { Ok(()) }
     }
 
     pub(crate) fn switch(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
-        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+        let prepared = self.prepare(id, cpu)?;
+        self.load(id, cpu, prepared);
+        Ok(())
+    }
+
+    /// Makes a container's page tables ready for a CPU, which need not be the one that asks.
+    ///
+    /// A second CPU needs a frame for its copy of the directory, from the kernel's reserve. If there is none, the
+    /// container's threads cannot run on that CPU.
+    #[inline]
+    pub fn prepare(&mut self, id: ContainerId, cpu: Cpu) -> Result<Prepared, OutOfFrames> {
+        let Some(container) = self.containers.get_mut(id) else { return Ok(Prepared(None)) };
+        let global = self.cpus[usize::from(cpu.0)].global.pml4;
+        directory_on(container, cpu, global, &mut self.physical, &mut self.counts).map(Prepared)
+    }
+
+    /// Loads a container's page tables on this CPU, `cpu`, for which they are prepared: the page directory that the CPU
+    /// has for the container or, while the container has none, the CPU's global directory, whose window then points at
+    /// the container's page table.
+    #[inline]
+    pub fn load(&mut self, id: ContainerId, cpu: Cpu, Prepared(directory): Prepared) {
+        let Some(container) = self.containers.get_mut(id) else { return };
         let space = &mut self.cpus[usize::from(cpu.0)];
-        let directory = directory_on(container, cpu, space.global.pml4, &mut self.physical, &mut self.counts)?;
         container.active.insert(cpu);
         if directory.is_none() && space.window != container.window {
             self.counts.window_switches += 1;
@@ -371,7 +388,6 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         {
             before.active.remove(cpu);
         }
-        Ok(())
     }
 
     /// Notes that a CPU runs no container, on its global directory with an empty window. The caller makes the CPU load
@@ -460,6 +476,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.discard_container(id);
     }
 }
+
+/// The page directory that is ready for a container on a CPU; `None` while the container is in the window. What changes
+/// a container's directories needs the same [`Memory`], so this is loaded before anything can come in between.
+#[must_use = "page tables that are prepared are to be loaded"]
+pub struct Prepared(Option<Frame>);
 
 /// The page directory on which a CPU, whose global one is `global`, runs a container; `None` while the container is in
 /// the window. The owner uses the container's directory, any other CPU a copy, which is made at its first visit.

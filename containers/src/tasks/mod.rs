@@ -7,6 +7,7 @@
 
 mod alarms;
 pub mod balance;
+pub mod context;
 mod dispatch;
 mod family;
 mod idle_balance;
@@ -23,6 +24,7 @@ pub mod wait;
 
 use crate::arena::{Arena, Full, Id};
 use crate::ids::{ProcessId, ThreadId};
+use crate::tasks::context::ExtendedState;
 use crate::tasks::family::{Family, Groups};
 use crate::tasks::load::Load;
 use crate::tasks::poll::Polls;
@@ -30,7 +32,7 @@ use crate::tasks::process::{Ending, Process};
 use crate::tasks::queue::{Link, Links, Queue};
 use crate::tasks::scheduling::{Affinity, Schedule};
 use crate::tasks::signals::{Control, Signals, Target};
-use crate::tasks::thread::{ExtendedState, State, Thread, Times};
+use crate::tasks::thread::{State, Thread, Times};
 use crate::tasks::wait::{Channel, QUEUES, Resume, Wait};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -375,7 +377,7 @@ impl<R> Tasks<R> {
         let (channel, deadline) = (wait.channel, wait.deadline);
         match how {
             Resume::Unchanged => {}
-            Resume::Return(value) => thread.registers.rax = value as u64,
+            Resume::Return(value) => thread.context.registers.rax = value as u64,
             Resume::Restart | Resume::Interrupt => {
                 thread.make_again(how == Resume::Interrupt);
                 if let Channel::Poll(poll) = channel {
@@ -512,7 +514,7 @@ impl<R> Tasks<R> {
         }
         if let Some(Named::Further(further)) = id.named() {
             self.leave_threads(further);
-            self.spare = self.threads.further.remove(further).map(|thread| thread.extended);
+            self.spare = self.threads.further.remove(further).map(|thread| thread.context.extended);
         }
         self.process_mut(process).map_or(0, |process| {
             process.run_time = process.run_time + run_time;
@@ -555,7 +557,7 @@ impl<R> Tasks<R> {
         if self.has_return_work() {
             self.forget_signals(id);
         }
-        self.spare = self.threads.processes.remove(id.cast()).map(|process| process.main.extended);
+        self.spare = self.threads.processes.remove(id.cast()).map(|process| process.main.context.extended);
         if id.generation() + 1 >= GENERATIONS {
             self.pass_over_groups(id.index());
         }

@@ -5,6 +5,7 @@
 use crate::arena::Id;
 use crate::ids::{ProcessId, ThreadId};
 use crate::memory::container::ContainerId;
+use crate::tasks::context::{Context, ExtendedState, Registers};
 use crate::tasks::poll::PollId;
 use crate::tasks::queue::Link;
 use crate::tasks::scheduling::SLICE;
@@ -12,82 +13,6 @@ use crate::tasks::wait::Wait;
 use alloc::boxed::Box;
 use core::ops::Add;
 use cpulocal::{Cpu, CpuSet};
-
-/// A thread's user registers, in the order in which an entry into the kernel stores them: the entry
-/// code pushes from the end towards the start, straight into the thread's control block.
-#[repr(C, align(16))]
-#[derive(Clone, Copy, Default, Debug)]
-#[expect(missing_docs, reason = "registers are named by their names")]
-pub struct Registers {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    /// What brought the thread into the kernel: an interrupt vector, or [`Registers::SYSTEM_CALL`].
-    pub vector: u64,
-    /// The exception's error code, or the number of the system call.
-    pub code: u64,
-    pub rip: u64,
-    pub cs: u64,
-    pub rflags: u64,
-    pub rsp: u64,
-    pub ss: u64,
-}
-
-impl Registers {
-    /// The value of `vector` after a system call: the thread may return by `sysret`, because nothing has changed its
-    /// instruction pointer and flags since.
-    pub const SYSTEM_CALL: u64 = 0x100;
-    /// The registers of a new thread that runs `entry` on `stack`.
-    pub fn for_user(entry: u64, stack: u64) -> Registers {
-        Registers {
-            vector: Registers::SET,
-            rip: entry,
-            cs: Registers::USER_CODE,
-            // Interrupts on; the second bit is always set.
-            rflags: 0x202,
-            rsp: stack,
-            ss: Registers::USER_DATA,
-            ..Registers::default()
-        }
-    }
-
-    /// Selector of user code; `sysret` fixes its place after [`Registers::USER_DATA`].
-    pub const USER_CODE: u64 = 0x23;
-    /// Selector of user data.
-    pub const USER_DATA: u64 = 0x1b;
-    /// The value of `vector` if the kernel has set the registers: all of them count, so the thread returns by `iret`.
-    pub const SET: u64 = 0x101;
-    /// Bytes of the `syscall` instruction.
-    pub const SYSCALL_LENGTH: u64 = 2;
-}
-
-/// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX, and behind them room for
-/// what a signal frame adds.
-pub const EXTENDED_STATE: usize = 512 + 64 + 256 + 64;
-
-/// A thread's x87, SSE and AVX state as `xsave` or `fxsave` stores it; opaque here.
-#[repr(C, align(64))]
-#[derive(Clone, Debug)]
-pub struct ExtendedState(pub [u8; EXTENDED_STATE]);
-
-impl ExtendedState {
-    /// A state of zeroes. It has an allocation of its own, so that a control block is cheap to move.
-    pub fn zero() -> Box<ExtendedState> {
-        Box::new(ExtendedState([0; EXTENDED_STATE]))
-    }
-}
 
 /// Number of priorities; 0 is served first.
 pub const PRIORITIES: u8 = 40;
@@ -168,14 +93,8 @@ pub enum AfterHandler {
 /// A thread's control block.
 #[repr(C)]
 pub struct Thread {
-    /// User registers; the entry code knows that they come first.
-    pub registers: Registers,
-    /// Extended state, saved when the CPU changes threads.
-    pub extended: Box<ExtendedState>,
-    /// The user's FS base.
-    pub fs_base: u64,
-    /// The user's GS base.
-    pub gs_base: u64,
+    /// Its user context; the entry code knows that it comes first.
+    pub context: Context,
     /// The process that holds it.
     pub process: ProcessId,
     /// The process's container, copied here for context switches.
@@ -239,10 +158,7 @@ impl Thread {
     #[inline(always)]
     pub fn new(container: ContainerId, extended: Box<ExtendedState>) -> Thread {
         Thread {
-            registers: Registers { vector: Registers::SET, ..Registers::default() },
-            extended,
-            fs_base: 0,
-            gs_base: 0,
+            context: Context::new(extended),
             process: ProcessId::NONE,
             container,
             number: 0,
@@ -308,7 +224,7 @@ impl Thread {
     /// Sets the registers back onto the `syscall` instruction, with the call's number in place; returns the address of
     /// the instruction.
     pub(crate) fn set_back(&mut self) -> u64 {
-        let registers = &mut self.registers;
+        let registers = &mut self.context.registers;
         registers.rip = registers.rip.wrapping_sub(Registers::SYSCALL_LENGTH);
         registers.rax = registers.code;
         registers.vector = Registers::SET;
@@ -319,16 +235,16 @@ impl Thread {
     /// done already or, if that is nothing, with `interrupted`. `restart` tells whether the handler's action wants
     /// calls made again. Returns the deadline of a call that the handler interrupts.
     pub fn settle_restart(&mut self, restart: bool, interrupted: i64) -> Option<u64> {
-        let call = self.restart.take().filter(|call| call.rip == self.registers.rip)?;
+        let call = self.restart.take().filter(|call| call.rip == self.context.registers.rip)?;
         let ends = match call.after_handler {
             AfterHandler::Again | AfterHandler::Waits => self.saved_mask.is_some(),
             AfterHandler::AsTheActionSays => !restart,
             AfterHandler::Ends => true,
         };
         if call.progress > 0 || ends {
-            self.registers.rip = self.registers.rip.wrapping_add(Registers::SYSCALL_LENGTH);
+            self.context.registers.rip = self.context.registers.rip.wrapping_add(Registers::SYSCALL_LENGTH);
             let tells = call.progress > 0 && call.after_handler != AfterHandler::Ends;
-            self.registers.rax = if tells { call.progress } else { interrupted as u64 };
+            self.context.registers.rax = if tells { call.progress } else { interrupted as u64 };
         }
         call.deadline.filter(|_| ends)
     }

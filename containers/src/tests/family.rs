@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::memory::container::ContainerId;
+use crate::tasks::context::ExtendedState;
 use crate::tasks::process::Ending;
-use crate::tasks::thread::ExtendedState;
 use crate::tests::scheduling::container;
 use proptest::prelude::*;
 

@@ -2,6 +2,7 @@
 
 mod address_space;
 mod balance;
+mod context;
 mod cpus;
 mod cpus_scheduling;
 mod fork;

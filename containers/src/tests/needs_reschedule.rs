@@ -148,7 +148,7 @@ impl Kernel {
                 let deadline = (deadline > 0).then_some(self.now + deadline);
                 self.tasks.park(id, Wait::restart(Channel::Locks, deadline));
                 // The thread's registers are zero, as if after a call; it came into the kernel, and leaves.
-                self.tasks.thread_mut(id).unwrap().registers.rip = 2;
+                self.tasks.thread_mut(id).unwrap().context.registers.rip = 2;
                 self.look(cpu.into());
             }
             Step::Wake(n) => {

@@ -3,8 +3,9 @@
 use super::scheduling::{container, take_ready};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
+use crate::tasks::context::ExtendedState;
 use crate::tasks::scheduling::Affinity;
-use crate::tasks::thread::{ExtendedState, State, Thread, Times};
+use crate::tasks::thread::{State, Thread, Times};
 use crate::tasks::wait::{Channel, Wait};
 use cpulocal::Cpu;
 use std::collections::BTreeMap;
@@ -90,7 +91,7 @@ impl Simulation {
                     return self.now - begin;
                 }
                 self.tasks.park(id, Wait::restart(Channel::Locks, None));
-                self.tasks.thread_mut(id).unwrap().registers.rip = 2;
+                self.tasks.thread_mut(id).unwrap().context.registers.rip = 2;
             }
             if self.cpus[n].timer == Some(at) {
                 self.cpus[n].timer = None;

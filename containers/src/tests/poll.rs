@@ -3,8 +3,9 @@
 use super::scheduling::{container, take_ready};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
+use crate::tasks::context::ExtendedState;
 use crate::tasks::poll::ROW;
-use crate::tasks::thread::{ExtendedState, State, Thread};
+use crate::tasks::thread::{State, Thread};
 use crate::tasks::wait::Resume;
 use cpulocal::Cpu;
 use proptest::prelude::*;

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::budget::Budget;
+use crate::tasks::context::Registers;
 use crate::tasks::signals::{SignalInfo, Target};
-use crate::tasks::thread::{Registers, Times};
+use crate::tasks::thread::Times;
 use crate::tests::scheduling::{running, take_ready};
 use cpulocal::Cpu;
 
@@ -15,7 +16,7 @@ fn preempted(tasks: &mut Tasks<()>, point: Point) -> ThreadId {
     let id = running(tasks);
     tasks.preempt(id, point);
     assert!(tasks.has_return_work(), "the registers must be set back when they are in the control block");
-    tasks.thread_mut(id).unwrap().registers = Registers { rip: 0x1002, code: 9, ..Registers::default() };
+    tasks.thread_mut(id).unwrap().context.registers = Registers { rip: 0x1002, code: 9, ..Registers::default() };
     tasks.settle_preempted(id);
     assert!(!tasks.has_return_work());
     id
@@ -27,14 +28,14 @@ fn it_is_made_again_by_the_thread_that_goes_on() {
     let id = preempted(&mut tasks, PAGES);
     assert!(tasks.needs_reschedule.contains(Cpu(0)), "its CPU must reschedule");
     let thread = tasks.thread(id).unwrap();
-    assert_eq!((thread.state, thread.registers.rip, thread.registers.rax), (State::Running, 0x1000, 9));
+    assert_eq!((thread.state, thread.context.registers.rip, thread.context.registers.rax), (State::Running, 0x1000, 9));
     let call = thread.restart.unwrap();
     assert_eq!((call.rip, call.progress, call.place), (0x1000, 0, 7));
     let used = Times { total: 1, user_ticks: 0 };
     assert!(tasks.goes_on(Cpu(0), id, used, |_| panic!("there is no other thread")), "it keeps its CPU");
     // Only once: what is made again has not come to a point yet.
     tasks.settle_preempted(id);
-    assert_eq!(tasks.thread(id).unwrap().registers.rip, 0x1000);
+    assert_eq!(tasks.thread(id).unwrap().context.registers.rip, 0x1000);
     assert_eq!(take_ready(&mut tasks, Cpu(0)), None);
 }
 
@@ -44,7 +45,7 @@ fn a_handler_ends_it_with_what_it_has_done_or_has_it_made_again() {
     let ends = preempted(&mut tasks, BYTES);
     let thread = tasks.thread_mut(ends).unwrap();
     assert_eq!(thread.settle_restart(true, -4), None);
-    assert_eq!((thread.registers.rip, thread.registers.rax, thread.restart), (0x1002, 4096, None));
+    assert_eq!((thread.context.registers.rip, thread.context.registers.rax, thread.restart), (0x1002, 4096, None));
     let mut tasks = Tasks::default();
     let waits = preempted(&mut tasks, PAGES);
     let call = tasks.thread(waits).unwrap().restart.unwrap();

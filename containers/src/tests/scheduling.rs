@@ -4,9 +4,10 @@ use crate::ids::ThreadId;
 use crate::memory::container::ContainerId;
 use crate::memory::region::Regions;
 use crate::tasks::Tasks;
+use crate::tasks::context::{ExtendedState, Registers};
 use crate::tasks::process::Ending;
 use crate::tasks::scheduling::{Affinity, SLICE};
-use crate::tasks::thread::{AfterHandler, ExtendedState, Registers, Restart, State, Thread, Times};
+use crate::tasks::thread::{AfterHandler, Restart, State, Thread, Times};
 use crate::tasks::wait::{Channel, Resume, Wait};
 use crate::testing::Machine;
 use cpulocal::{Cpu, CpuSet};
@@ -117,22 +118,26 @@ fn wakers_complete_or_restart_a_call() {
     let complete =
         Wait { woken: Resume::Return(0), expired: Resume::Return(-110), bits: 1, ..Wait::restart(word, None) };
     tasks.park(a, complete);
-    tasks.thread_mut(b).unwrap().registers = Registers { rip: 0x1002, code: 7, ..Registers::default() };
+    tasks.thread_mut(b).unwrap().context.registers = Registers { rip: 0x1002, code: 7, ..Registers::default() };
     tasks.park(b, Wait { progress: 3, ..Wait::restart(Channel::ConsoleInput, Some(50)) });
     assert_eq!(tasks.wake(word, 1, 2), 0, "no common bit");
     assert_eq!(tasks.wake(word, 1, 3), 1);
     tasks.wake_all(Channel::ConsoleInput);
-    assert_eq!(tasks.thread(a).unwrap().registers.rax, 0);
+    assert_eq!(tasks.thread(a).unwrap().context.registers.rax, 0);
     let b = tasks.thread_mut(b).unwrap();
-    assert_eq!((b.registers.rip, b.registers.rax), (0x1000, 7));
+    assert_eq!((b.context.registers.rip, b.context.registers.rax), (0x1000, 7));
     assert_eq!(
         b.restart,
         Some(Restart { rip: 0x1000, deadline: Some(50), progress: 3, place: 0, after_handler: AfterHandler::Again })
     );
     b.settle_restart(true, -4);
-    assert_eq!((b.registers.rip, b.registers.rax, b.restart), (0x1002, 3, None), "what was done counts");
+    assert_eq!(
+        (b.context.registers.rip, b.context.registers.rax, b.restart),
+        (0x1002, 3, None),
+        "what was done counts"
+    );
     b.settle_restart(true, -4);
-    assert_eq!((b.registers.rip, b.registers.rax), (0x1002, 3), "and once only");
+    assert_eq!((b.context.registers.rip, b.context.registers.rax), (0x1002, 3), "and once only");
     assert_eq!(tasks.next_deadline(), None);
 }
 
@@ -142,16 +147,19 @@ fn a_waker_says_for_each_how_its_call_ends() {
     let channel = Channel::Pipe(1);
     let threads: Vec<_> = (0..4).map(|_| running(&mut tasks)).collect();
     for (n, id) in (0..).zip(&threads) {
-        tasks.thread_mut(*id).unwrap().registers = Registers { rip: 0x1002, rdx: n, code: 7, ..Registers::default() };
+        tasks.thread_mut(*id).unwrap().context.registers =
+            Registers { rip: 0x1002, rdx: n, code: 7, ..Registers::default() };
         tasks.park(*id, Wait { bits: if n == 1 { 2 } else { 1 }, ..Wait::restart(channel, Some(50 + n)) });
     }
     let mut shown = Vec::new();
     let woken = tasks.wake_with(channel, 2, 1, |thread, wait| {
-        shown.push(thread.registers.rdx);
-        if thread.registers.rdx == 0 { Resume::Return(9) } else { wait.woken }
+        shown.push(thread.context.registers.rdx);
+        if thread.context.registers.rdx == 0 { Resume::Return(9) } else { wait.woken }
     });
     assert_eq!((woken, shown), (2, vec![0, 2]), "the threads that wait for this bit, in the order in which they came");
-    let registers = |tasks: &Tasks<()>, id| tasks.thread(id).map(|thread| (thread.registers.rip, thread.registers.rax));
+    let registers = |tasks: &Tasks<()>, id| {
+        tasks.thread(id).map(|thread| (thread.context.registers.rip, thread.context.registers.rax))
+    };
     assert_eq!(registers(&tasks, threads[0]), Some((0x1002, 9)), "it has ended");
     assert_eq!(registers(&tasks, threads[2]), Some((0x1000, 7)), "it is made again");
     assert_eq!(tasks.next_deadline(), Some(51));
@@ -170,7 +178,7 @@ fn deadlines_expire_in_order_and_once() {
     tasks.park(b, sleep(10, -2));
     assert_eq!(tasks.next_deadline(), Some(10));
     tasks.expire(CPU, 15);
-    assert_eq!(tasks.thread(b).unwrap().registers.rax, -2_i64 as u64);
+    assert_eq!(tasks.thread(b).unwrap().context.registers.rax, -2_i64 as u64);
     assert_eq!((tasks.thread(a).unwrap().state, tasks.next_deadline()), (State::Parked, Some(20)));
     tasks.expire(CPU, 20);
     tasks.expire(CPU, 99);

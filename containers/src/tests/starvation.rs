@@ -3,9 +3,10 @@
 use super::scheduling::{container, take_ready};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
+use crate::tasks::context::ExtendedState;
 use crate::tasks::scheduling::{Affinity, SLICE};
 use crate::tasks::starvation::STARVED_AFTER;
-use crate::tasks::thread::{ExtendedState, Thread, Times};
+use crate::tasks::thread::{Thread, Times};
 use crate::tasks::wait::{Channel, Wait};
 use cpulocal::Cpu;
 use proptest::prelude::*;
@@ -57,7 +58,7 @@ impl Machine {
                 && let Some((id, (_, pause))) = rest
             {
                 self.tasks.park(id, Wait::restart(Channel::Time, Some(self.now + pause.max(1))));
-                self.tasks.thread_mut(id).unwrap().registers.rip = 2;
+                self.tasks.thread_mut(id).unwrap().context.registers.rip = 2;
                 awake_since = self.now + pause.max(1);
             }
             if self.timer == Some(self.now) {

@@ -105,7 +105,7 @@ const _: () = {
     assert!(offset_of!(Registers, ss) == size_of::<Registers>() - 8);
     assert!(offset_of!(Registers, rip) + 40 == size_of::<Registers>());
     assert!(offset_of!(Registers, vector) + 16 == offset_of!(Registers, rip));
-    assert!(offset_of!(containers::Thread, registers) == 0);
+    assert!(offset_of!(containers::Thread, context) == 0 && offset_of!(containers::Context, registers) == 0);
     assert!(hardware::gdt::USER_CODE.0 as u64 == Registers::USER_CODE);
     assert!(hardware::gdt::USER_DATA.0 as u64 == Registers::USER_DATA);
 };

@@ -292,7 +292,7 @@ pub extern "C" fn finish_system_call(call: &SystemCall, progress: Progress) -> *
 /// Puts a call's result into the current thread's registers, if the thread is still there.
 fn set_result(kernel: &mut Kernel, cpu: &InKernel, result: u64) {
     if let Some(thread) = schedule::current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
-        thread.registers.rax = result;
+        thread.context.registers.rax = result;
     }
 }
 

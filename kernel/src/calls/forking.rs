@@ -18,7 +18,6 @@ use crate::core::signals::SIGCHLD;
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::{Budget, Channel, ContainerId, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
-use cpulocal::InKernel;
 use threads::{Child, CloneFlags};
 
 /// How many frames for each process must stay free when one is made, beside those that files leave, but no more than a
@@ -40,13 +39,13 @@ fn find_frames(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Resul
 }
 
 /// `fork()`
-pub fn fork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(caller, kernel, cpu, child(CloneFlags::empty()))
+pub fn fork(caller: &Caller, kernel: &mut Kernel) -> Answer {
+    clone(caller, kernel, child(CloneFlags::empty()))
 }
 
 /// `vfork()`
-pub fn vfork(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel) -> Answer {
-    clone(caller, kernel, cpu, child(CloneFlags::VM | CloneFlags::VFORK))
+pub fn vfork(caller: &Caller, kernel: &mut Kernel) -> Answer {
+    clone(caller, kernel, child(CloneFlags::VM | CloneFlags::VFORK))
 }
 
 /// A child that goes on with the caller's stack, and whose end is told by `SIGCHLD`.
@@ -56,7 +55,7 @@ fn child(flags: CloneFlags) -> Child {
 }
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a process.
-pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, child: Child) -> Answer {
+pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
     let Child { flags, stack, parent_tid, child_tid, tls } = child;
     let shared = CloneFlags::VM | CloneFlags::VFORK;
     let signal = (flags & CloneFlags::SIGNAL).bits() as u8;
@@ -80,7 +79,6 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, child: Child)
         Err(answer) => return answer,
     };
     let here = caller.space.cpu;
-    schedule::save_extended(kernel, cpu);
     let made = make_child(caller, kernel, container, flags);
     let id = made.inspect_err(|_| {
         if own {
@@ -93,8 +91,8 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, child: Child)
     if let Some(process) = kernel.tasks.process_mut(id) {
         process.exit_signal = signal;
         let main = &mut process.main;
-        main.registers.rsp = if stack != 0 { stack } else { main.registers.rsp };
-        main.fs_base = if flags.contains(CloneFlags::SETTLS) { tls } else { main.fs_base };
+        main.context.registers.rsp = if stack != 0 { stack } else { main.context.registers.rsp };
+        main.context.fs_base = if flags.contains(CloneFlags::SETTLS) { tls } else { main.context.fs_base };
         main.clear_child_tid = if flags.contains(CloneFlags::CHILD_CLEARTID) { child_tid.address } else { 0 };
     }
     // As on Linux, an address that cannot be written is not an error here.
@@ -154,10 +152,11 @@ fn make_child(
     flags: CloneFlags,
 ) -> Result<ProcessId, Errno> {
     let spare = kernel.tasks.spare.take();
-    let thread = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let mut main = Thread::new(container, extended::copy(&thread.extended, spare));
-    main.registers = Registers { rax: 0, ..thread.registers };
-    (main.fs_base, main.gs_base) = (thread.fs_base, thread.gs_base);
+    let thread = kernel.tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
+    schedule::store(thread, caller.space.cpu);
+    let mut main = Thread::new(container, extended::copy(&thread.context.extended, spare));
+    main.context.registers = Registers { rax: 0, ..thread.context.registers };
+    (main.context.fs_base, main.context.gs_base) = (thread.context.fs_base, thread.context.gs_base);
     (main.signal_mask, main.priority, main.affinity) = (thread.signal_mask, thread.priority, thread.affinity);
     if flags & (CloneFlags::VM | CloneFlags::VFORK) != CloneFlags::VM {
         main.signal_stack = thread.signal_stack;

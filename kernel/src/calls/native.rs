@@ -132,7 +132,7 @@ fn hand_over(
 ) -> bool {
     let mut handed_over = false;
     tasks.wake_with(Channel::Messages(to), 1, u32::MAX, |receiver, wait| {
-        let Registers { rdi: buffer, rsi: capacity, rdx: sender, .. } = receiver.registers;
+        let Registers { rdi: buffer, rsi: capacity, rdx: sender, .. } = receiver.context.registers;
         let (from, to) = (caller.space.container, receiver.container);
         let taken = length.min(capacity);
         handed_over = memory.copy_across((from, content.address), (to, buffer), taken as usize)
@@ -282,7 +282,7 @@ pub fn thread(
     let thread = tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
     thread.affinity = affinity;
-    thread.registers = Registers { rdi: argument, ..Registers::for_user(entry, stack) };
+    thread.context.registers = Registers { rdi: argument, ..Registers::for_user(entry, stack) };
     thread.priority = priority.unwrap_or(thread.priority);
     tasks.make_ready(id);
     value(number)

@@ -138,7 +138,7 @@ fn become_program(
 ) {
     let (id, old) = (caller.process, caller.space.container);
     let mut main = Thread::new(loaded.container, arch::extended::fresh(kernel.tasks.spare.take()));
-    main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
+    main.context.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     if let Some(thread) = kernel.tasks.thread(caller.thread) {
         main.succeed(thread);
     }
@@ -443,7 +443,7 @@ pub fn child_ended(kernel: &mut Kernel, cpu: &InKernel, parent: ProcessId) {
             continue;
         }
         let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
-        let registers = thread.registers;
+        let registers = thread.context.registers;
         let number = registers.code;
         let caller = Caller { thread: id, process: parent, space, resumed: true, number };
         let Kernel { memory, tasks, files, .. } = &mut *kernel;

@@ -98,7 +98,7 @@ pub fn stack(
 ) -> Answer {
     let wanted = new.map(|new| caller.read(memory, new)).transpose()?;
     let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
-    let rsp = thread.registers.rsp;
+    let rsp = thread.context.registers.rsp;
     let before = frame::describe(thread.signal_stack, rsp);
     if let Some(wanted) = wanted {
         frame::set_stack(thread, &wanted)?;

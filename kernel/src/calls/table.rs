@@ -205,10 +205,10 @@ calls! {
     mincore(address: u64, length: u64, residence: Pointer<u8>) uses memory, tasks => advice::mincore,
 
     clone(flags: CloneFlags, stack: u64, parent_tid: Pointer<u32>, child_tid: Pointer<u32>, tls: u64)
-        uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
+        uses all: WITH_INTERRUPTS | SAVED_REGISTERS
         => threads::clone(Child { flags, stack, parent_tid, child_tid, tls }),
-    fork() uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS => forking::fork,
-    vfork() uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS => forking::vfork,
+    fork() uses all: WITH_INTERRUPTS | SAVED_REGISTERS => forking::fork,
+    vfork() uses all: WITH_INTERRUPTS | SAVED_REGISTERS => forking::vfork,
     execve(path: UserPath, arguments: u64, environment: u64) uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
         => processes::execve,
     execveat(directory: Fd, path: UserPath, arguments: u64, environment: u64, flags: AtFlags)

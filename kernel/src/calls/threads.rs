@@ -62,10 +62,10 @@ pub struct Child {
 }
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a thread of the calling process, or for another process.
-pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, child: Child) -> Answer {
+pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
     let Child { flags, stack, parent_tid, child_tid, tls } = child;
     if !flags.contains(CloneFlags::IS_THREAD) {
-        return forking::clone(caller, kernel, cpu, child);
+        return forking::clone(caller, kernel, child);
     }
     let known = CloneFlags::THREAD | CloneFlags::IGNORED | CloneFlags::OPTIONS;
     if !flags.contains(CloneFlags::THREAD) || !known.contains(flags) {
@@ -75,12 +75,12 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, child: Child)
         return Err(Errno::EPERM);
     }
     check_room(&kernel.tasks, caller.process)?;
-    schedule::save_extended(kernel, cpu);
     kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
     let spare = kernel.tasks.spare.take();
-    let parent = kernel.tasks.thread(caller.thread).ok_or(Errno::ESRCH)?;
-    let (mut registers, extended) = (parent.registers, extended::copy(&parent.extended, spare));
-    let (mut fs_base, gs_base) = (parent.fs_base, parent.gs_base);
+    let parent = kernel.tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
+    schedule::store(parent, caller.space.cpu);
+    let (mut registers, extended) = (parent.context.registers, extended::copy(&parent.context.extended, spare));
+    let (mut fs_base, gs_base) = (parent.context.fs_base, parent.context.gs_base);
     let (mask, priority, affinity) = (parent.signal_mask, parent.priority, parent.affinity);
     registers.rax = 0;
     if stack != 0 {
@@ -92,8 +92,8 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, child: Child)
     let id = kernel.tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
     let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
-    thread.registers = registers;
-    (thread.fs_base, thread.gs_base) = (fs_base, gs_base);
+    thread.context.registers = registers;
+    (thread.context.fs_base, thread.context.gs_base) = (fs_base, gs_base);
     (thread.signal_mask, thread.priority, thread.affinity) = (mask, priority, affinity);
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid = child_tid.address;
@@ -142,13 +142,13 @@ pub fn arch_prctl(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, code:
     let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
     match code {
         linux::ARCH_SET_FS | linux::ARCH_SET_GS if address >= USER_END => return Err(Errno::EPERM),
-        linux::ARCH_SET_FS => thread.fs_base = address,
-        linux::ARCH_SET_GS => thread.gs_base = address,
-        linux::ARCH_GET_FS => return caller.write(memory, Pointer::to(address), &thread.fs_base).and(DONE),
-        linux::ARCH_GET_GS => return caller.write(memory, Pointer::to(address), &thread.gs_base).and(DONE),
+        linux::ARCH_SET_FS => thread.context.fs_base = address,
+        linux::ARCH_SET_GS => thread.context.gs_base = address,
+        linux::ARCH_GET_FS => return caller.write(memory, Pointer::to(address), &thread.context.fs_base).and(DONE),
+        linux::ARCH_GET_GS => return caller.write(memory, Pointer::to(address), &thread.context.gs_base).and(DONE),
         _ => return Err(Errno::EINVAL),
     }
-    hardware::cpu::set_user_bases(thread.fs_base, thread.gs_base);
+    schedule::reload_bases(thread, caller.space.cpu);
     DONE
 }
 
@@ -175,7 +175,7 @@ pub fn sched_yield(caller: &Caller, tasks: &mut Tasks) -> Answer {
         && best.is_some()
         && let Some(thread) = tasks.thread_mut(caller.thread)
     {
-        thread.registers.rax = 0;
+        thread.context.registers.rax = 0;
         tasks.make_ready(caller.thread);
         return Ok(Reply::Parked);
     }

@@ -1,8 +1,8 @@
 //! The scheduler: chooses the thread that a CPU runs, and switches the CPU to it.
 //!
-//! There is no second stack to switch to. A context switch makes another thread the CPU's `current`, names its control
-//! block to the entry code, and loads its page directory, its extended state and its FS and GS bases; the CPU then
-//! returns to user mode through that control block.
+//! There is no second stack to switch to. A context switch makes another thread the CPU's `current`, loads its
+//! container's page tables and makes its user context resident (`containers::context`): the extended state, the FS and GS
+//! bases, and the place of the control block, through which the CPU then returns to user mode.
 //!
 //! For example, a thread's `read` finds its pipe empty and parks the thread. On the way out of the kernel [`choose`]
 //! saves its extended state, takes the best runnable thread from the queue and loads that thread's state; the boundary
@@ -15,7 +15,7 @@ use ::trace::Event;
 use containers::{Cpu, OutOfFrames, ProcessId, Space, State, Thread, ThreadId, Times};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
-use hardware::{apic, clock};
+use hardware::{apic, clock, fpu};
 
 cpu_local! {
     /// The thread that runs on this CPU.
@@ -96,7 +96,7 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Choice {
     kernel.tasks.begin_reschedule(me, now);
     let used = used(cpu, now);
     let stays =
-        running(cpu).filter(|running| kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, running)));
+        running(cpu).filter(|running| kernel.tasks.goes_on(me, running.thread, used, |thread| evict(thread, me)));
     let attempt = match stays {
         Some(running) => go_on(kernel, cpu, running.thread),
         None => {
@@ -110,7 +110,9 @@ pub fn choose(kernel: &mut Kernel, cpu: &InKernel) -> Choice {
             Choice::Runs(running)
         }
         Some(Err(id)) => {
-            save_extended(kernel, cpu);
+            if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
+                evict(thread, me);
+            }
             CURRENT.get(cpu).set(None);
             return Choice::LacksDirectory(id);
         }
@@ -134,7 +136,7 @@ pub fn pause(kernel: &mut Kernel, cpu: &InKernel) {
     let now = clock::nanoseconds();
     let used = used(cpu, now);
     if let Some(running) = CURRENT.get(cpu).take() {
-        let stays = kernel.tasks.goes_on(me, running.thread, used, |thread| save(thread, &running));
+        let stays = kernel.tasks.goes_on(me, running.thread, used, |thread| evict(thread, me));
         debug_assert!(!stays, "a thread that could run");
     }
     kernel.memory.rest(me);
@@ -155,7 +157,7 @@ fn is_running(kernel: &Kernel, id: ThreadId) -> bool {
 /// Whether the entry code on this CPU has the current thread's control block.
 pub fn is_framed(kernel: &Kernel, cpu: &InKernel) -> bool {
     let current = current(cpu).and_then(|id| kernel.tasks.thread(id));
-    current.is_some_and(|thread| core::ptr::eq(&thread.registers, frame::frame(cpu)))
+    current.is_some_and(|thread| core::ptr::eq(&thread.context.registers, frame::frame(cpu)))
 }
 
 /// Whether another CPU has ended or stopped the thread that ran here while this CPU waited to be let in.
@@ -187,9 +189,7 @@ fn switch(kernel: &mut Kernel, cpu: &InKernel) -> Attempt {
     let attempt = tasks.take_ready(this_cpu(cpu), |id, thread| {
         let running = put_container_before(memory, cpu, id, thread)?;
         SWITCHES.get(cpu).set(SWITCHES.get(cpu).get() + 1);
-        hardware::fpu::restore(&thread.extended.0);
-        hardware::cpu::set_user_bases(thread.fs_base, thread.gs_base);
-        frame::set_frame(cpu, &mut thread.registers);
+        load(thread, cpu);
         Ok(running)
     });
     if cfg!(feature = "trace")
@@ -227,20 +227,51 @@ fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
     arch::trace::switch(cpu, thread.number, process.main.number, name);
 }
 
-/// Saves the extended state of the current thread into its control block, if the thread has not ended.
-pub fn save_extended(kernel: &mut Kernel, cpu: &InKernel) {
-    if let Some(running) = running(cpu)
-        && let Some(thread) = kernel.tasks.thread_mut(running.thread)
-    {
-        save(thread, &running);
+// What is resident on this CPU. Everything else that the kernel does to a thread, it does to the control block.
+
+/// Makes a thread's context resident on this CPU: loads its extended state and its bases, and names its control block to
+/// the entry code.
+fn load(thread: &mut Thread, cpu: &InKernel) {
+    let context = &mut thread.context;
+    fpu::restore(&context.extended.0);
+    hardware::cpu::set_user_bases(context.fs_base, context.gs_base);
+    frame::set_frame(cpu, &mut context.registers);
+    context.set_resident(this_cpu(cpu));
+}
+
+/// Evicts a thread's context from this CPU, `cpu`, if it is resident here: any CPU may work for the thread now.
+fn evict(thread: &mut Thread, cpu: Cpu) {
+    thread.context.evict(cpu, |state| fpu::save(&mut state.0));
+}
+
+/// Brings the extended state in a thread's control block up to date, whether it is resident on this CPU, `cpu`, or
+/// evicted.
+pub fn store(thread: &mut Thread, cpu: Cpu) {
+    if thread.context.is_resident(cpu) {
+        fpu::save(&mut thread.context.extended.0);
     }
 }
 
-/// Saves the extended state of the thread that runs here into its control block. While a thread runs, the CPU's
-/// registers hold its state; while it does not, its control block does, whichever CPU it is to run on next. If the
-/// thread has meanwhile begun another program, the CPU's registers are the old program's and are dropped.
-fn save(thread: &mut Thread, running: &Running) {
-    if thread.container == running.space.container {
-        hardware::fpu::save(&mut thread.extended.0);
+/// Makes a change of the extended state in a thread's control block count, whether the context is resident on this CPU,
+/// `cpu`, or evicted.
+pub fn reload_extended(thread: &Thread, cpu: Cpu) {
+    if thread.context.is_resident(cpu) {
+        fpu::restore(&thread.context.extended.0);
+    }
+}
+
+/// Gives a thread the extended state with which programs start.
+pub fn clear_extended(thread: &mut Thread, cpu: Cpu) {
+    if thread.context.is_resident(cpu) {
+        fpu::restore_initial();
+    } else {
+        fpu::initial(&mut thread.context.extended.0);
+    }
+}
+
+/// Makes a change of the bases in a thread's control block count.
+pub fn reload_bases(thread: &Thread, cpu: Cpu) {
+    if thread.context.is_resident(cpu) {
+        hardware::cpu::set_user_bases(thread.context.fs_base, thread.context.gs_base);
     }
 }

@@ -25,7 +25,7 @@ pub fn fault_address() -> u64 {
 pub fn exception(kernel: &mut Kernel, cpu: &InKernel, vector: u64, code: u64, address: u64) {
     let Some(id) = schedule::current(cpu) else { return };
     let Some(thread) = kernel.tasks.thread(id) else { return };
-    let (container, rip) = (thread.container, thread.registers.rip);
+    let (container, rip) = (thread.container, thread.context.registers.rip);
     let signal = match vector {
         PAGE_FAULT if is_implicit(code) => Signal::fault(signals::SIGSEGV, signals::SI_KERNEL, 0),
         PAGE_FAULT => {

@@ -146,7 +146,7 @@ pub fn write(
 fn hand_over(writer: ContainerId, memory: &mut Memory, tasks: &mut Tasks, inode: InodeId, from: Buffer) -> bool {
     let mut handed_over = false;
     tasks.wake_with(Channel::Pipe(inode.number()), 1, event::READABLE, |reader, wait| {
-        let Registers { code, rsi: address, rdx: room, .. } = reader.registers;
+        let Registers { code, rsi: address, rdx: room, .. } = reader.context.registers;
         handed_over = code == Sysno::read as u64
             && (1..=room).contains(&from.length)
             && memory.copy_across((writer, from.address), (reader.container, address), from.length as usize);

@@ -14,8 +14,9 @@ use crate::core::actions::{Action, DEFAULT};
 use crate::core::kernel::{Kernel, Memory};
 use crate::core::schedule;
 use ::files::Errno;
+use containers::context::EXTENDED_STATE;
 use containers::directory::USER_END;
-use containers::thread::{EXTENDED_STATE, SignalStack};
+use containers::thread::SignalStack;
 use containers::{
     Fault, Frame as Page, PAGE_SIZE, PhysicalMemory, Registers, Rights, SignalInfo, Space, Thread, ThreadId,
 };
@@ -61,7 +62,7 @@ const DISARMS: i32 = i32::MIN;
 /// `struct sigcontext`, gregs in Linux's order.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Context {
+struct SignalContext {
     r8_to_r15: [u64; 8],
     rdi: u64,
     rsi: u64,
@@ -89,7 +90,7 @@ struct UserContext {
     flags: u64,
     link: u64,
     stack: StackT,
-    registers: Context,
+    registers: SignalContext,
     mask: u64,
 }
 
@@ -151,7 +152,7 @@ fn is_within(stack: SignalStack, rsp: u64) -> bool {
 /// Gives a thread another alternate stack, or none, as `sigaltstack` does.
 pub fn set_stack(thread: &mut Thread, wanted: &StackT) -> Result<(), Errno> {
     const SMALLEST: u64 = 2048;
-    if on_stack(thread.signal_stack, thread.registers.rsp) {
+    if on_stack(thread.signal_stack, thread.context.registers.rsp) {
         return Err(Errno::EPERM);
     }
     thread.signal_stack = match wanted.flags & !DISARMS {
@@ -176,13 +177,13 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     // The handler makes calls of its own: they must not resume the interrupted call's work.
     if thread.restart.is_some() {
-        let call = thread.registers;
+        let call = thread.context.registers;
         let interrupted = thread.settle_restart(action.flags & SA_RESTART != 0, -i64::from(Errno::EINTR.into_raw()));
         if let Some(deadline) = interrupted {
             (kernel.upcalls.tell_rest)(&mut kernel.memory, space, &call, deadline);
         }
     }
-    let (stack, meanwhile, rsp) = (thread.signal_stack, thread.signal_mask, thread.registers.rsp);
+    let (stack, meanwhile, rsp) = (thread.signal_stack, thread.signal_mask, thread.context.registers.rsp);
     let mask = thread.saved_mask.unwrap_or(meanwhile);
     let nested = on_stack(stack, rsp);
     let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !nested;
@@ -206,23 +207,22 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         },
         info: signal.info.into(),
     };
-    // The thread runs here, so the CPU's registers hold its extended state. In most cases the whole frame lies in one
-    // page.
+    // In most cases the thread's context is resident here, and the whole frame lies in one page.
     let length = state_at.wrapping_sub(at) as usize + state_size;
     match kernel.memory.within_page(space, at, length, Rights::WRITE)? {
-        Some((page, offset)) => {
+        Some((page, offset)) if thread.context.is_resident(space.cpu) => {
             let frames = &mut kernel.memory.physical;
             extended::save_described(frames, page, offset + state_at.wrapping_sub(at) as usize);
-            frames.write(page, offset, frame(&thread.registers).as_bytes());
+            frames.write(page, offset, frame(&thread.context.registers).as_bytes());
         }
-        None => {
-            fpu::save(&mut thread.extended.0);
-            kernel.memory.copy_out(space, state_at, extended::described(&mut thread.extended.0))?;
-            kernel.memory.copy_out(space, at, frame(&thread.registers).as_bytes())?;
+        _ => {
+            schedule::store(thread, space.cpu);
+            kernel.memory.copy_out(space, state_at, extended::described(&mut thread.context.extended.0))?;
+            kernel.memory.copy_out(space, at, frame(&thread.context.registers).as_bytes())?;
         }
     }
     let number = signal.info.number;
-    let to = &mut thread.registers;
+    let to = &mut thread.context.registers;
     to.vector = Registers::SET;
     to.rip = action.handler;
     to.rsp = at;
@@ -234,7 +234,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
     to.rflags = (to.rflags & USER_FLAGS & !0x500) | INTERRUPTS_ON;
     // As on Linux, a handler starts with a fresh extended state: an x87 exception that is still pending would be raised
     // again by its first x87 instruction.
-    fpu::restore_initial();
+    schedule::clear_extended(thread, space.cpu);
     thread.saved_mask = None;
     if stack.disarms {
         thread.signal_stack = SignalStack::default();
@@ -251,8 +251,8 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
 }
 
 #[inline(always)]
-fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> Context {
-    Context {
+fn context(r: &Registers, signal: &Signal, mask: u64, extended: u64) -> SignalContext {
+    SignalContext {
         r8_to_r15: [r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15],
         rdi: r.rdi,
         rsi: r.rsi,
@@ -284,7 +284,7 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     let thread = kernel.tasks.thread_mut(id).ok_or(Fault::NoRegion)?;
     let space = Space { container: thread.container, cpu: schedule::this_cpu(cpu) };
     // The handler's return has popped the restorer's address.
-    let context_at = thread.registers.rsp;
+    let context_at = thread.context.registers.rsp;
     let place = kernel.memory.within_page(space, context_at, size_of::<UserContext>(), Rights::READ)?;
     let context: UserContext = match place {
         Some((page, offset)) => kernel.memory.physical.value(page, offset),
@@ -296,8 +296,8 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     };
     let from = &context.registers;
     let [cs, _, _, ss] = from.segments.map(u64::from);
-    take_general(&mut thread.registers, from);
-    let state = &mut thread.extended.0;
+    take_general(&mut thread.context.registers, from);
+    let state = &mut thread.context.extended.0;
     let taken = match from.extended {
         0 => {
             fpu::initial(state);
@@ -313,7 +313,7 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
         // Even a thread that is about to end must not keep a state that the CPU does not accept.
         fpu::initial(state);
     }
-    fpu::restore(state);
+    schedule::reload_extended(thread, space.cpu);
     let is_whole = taken && from.rip < USER_END && cs == Registers::USER_CODE && ss == Registers::USER_DATA;
     if is_whole {
         // As on Linux, an alternate stack that cannot be set is no error here.
@@ -342,7 +342,7 @@ fn take_extended(
 
 /// Copies the general registers from a frame. An instruction pointer outside user space becomes 0, where nothing is
 /// ever mapped.
-fn take_general(to: &mut Registers, from: &Context) {
+fn take_general(to: &mut Registers, from: &SignalContext) {
     [to.r8, to.r9, to.r10, to.r11, to.r12, to.r13, to.r14, to.r15] = from.r8_to_r15;
     (to.rdi, to.rsi, to.rbp, to.rbx) = (from.rdi, from.rsi, from.rbp, from.rbx);
     (to.rdx, to.rax, to.rcx, to.rsp) = (from.rdx, from.rax, from.rcx, from.rsp);

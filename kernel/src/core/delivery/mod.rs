@@ -77,7 +77,7 @@ fn handle(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, ac
 pub fn kill(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal) {
     let Some(thread) = kernel.tasks.thread(id) else { return };
     let process = thread.process;
-    let rip = thread.registers.rip;
+    let rip = thread.context.registers.rip;
     let Some(resources) = kernel.tasks.process(process).map(|process| &process.resources) else { return };
     let number = kernel.tasks.thread(ThreadId::main(process)).map_or(0, |main| main.number);
     let (program, killer) = (&resources.name, name(signal.info.number));
@@ -141,7 +141,7 @@ fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
             return true;
         }
         let (process, saved, open) = (thread.process, thread.saved_mask, kernel.tasks.open(thread));
-        let call = thread.restart.filter(|call| call.rip == thread.registers.rip);
+        let call = thread.restart.filter(|call| call.rip == thread.context.registers.rip);
         let again = call.is_some();
         if control.job() != Job::Runs {
             kernel.tasks.park_stopped(id);

@@ -73,7 +73,7 @@ pub fn start(
         Rc::new(invocation),
     );
     let mut main = Thread::new(loaded.container, arch::extended::fresh(kernel.tasks.spare.take()));
-    main.registers = Registers::for_user(loaded.start.0, loaded.start.1);
+    main.context.registers = Registers::for_user(loaded.start.0, loaded.start.1);
     let id = kernel.tasks.make_process(main, None, resources).map_err(|_| Errno::EAGAIN)?;
     if let Some(container) = kernel.memory.container_mut(loaded.container) {
         container.processes = 1;

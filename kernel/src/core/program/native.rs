@@ -48,7 +48,7 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
     };
     let resources = Resources::new(kernel.files.standard_descriptors(), kernel.files.root(), name, invocation);
     let mut main = Thread::new(container, arch::extended::fresh(kernel.tasks.spare.take()));
-    main.registers = Registers { rdi: request.argument, ..Registers::for_user(entry, stack) };
+    main.context.registers = Registers { rdi: request.argument, ..Registers::for_user(entry, stack) };
     main.priority = request.priority.unwrap_or(main.priority);
     main.affinity = request.affinity;
     let process = match kernel.tasks.make_process(main, request.parent, resources) {
