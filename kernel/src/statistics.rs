@@ -24,9 +24,10 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
     let (memory, tasks) = (&kernel.memory, &kernel.tasks);
     // Taken together, before the report itself allocates: their sum is the memory that programs do not have.
     let [free, heap, idle] = [memory.physical.free(), heap::pages(), heap::idle_pages()];
-    let cpus: Vec<Counts> = (0..memory.cpu_count()).map(|n| counters(Cpu(n as u8), &COUNTS)).collect();
+    let cpus: Vec<Counts> = cpus_of(kernel).map(|cpu| counters(cpu, &COUNTS)).collect();
     let sum = |of: &dyn Fn(&Counts) -> u64| cpus.iter().map(of).sum();
-    let level1 = |cause: Cause| sum(&|counts| counts.level1[cause as usize].get());
+    let entries: Vec<[u64; 3]> = cpus_of(kernel).map(level1_entries).collect();
+    let level1 = |cause: Cause| entries.iter().map(|entries| entries[cause as usize]).sum();
     give("cpus", cpus.len() as u64);
     give(&format!("strategy_{}", Chosen::NAME), 1);
     give("entries_system_call", level1(Cause::SystemCall));
@@ -35,7 +36,7 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
     give("level2_interrupts", sum(&|counts| counts.level2.get()));
     give("idle_wakeups", sum(&|counts| counts.from_idle.get()));
     give("context_switches", total(kernel, &schedule::SWITCHES));
-    let cycles: Vec<Cycles> = (0..memory.cpu_count()).map(|n| accounts::cycles(Cpu(n as u8))).collect();
+    let cycles: Vec<Cycles> = cpus_of(kernel).map(accounts::cycles).collect();
     give("user_cycles", cycles.iter().map(|cycles| cycles.user).sum());
     give("kernel_cycles", cycles.iter().map(|cycles| cycles.kernel).sum());
     for (index, cause) in CAUSES.iter().enumerate() {
@@ -95,7 +96,20 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
     give("messages_sent", kernel.messages.sent);
     give("packages", kernel.packages.len() as u64);
     give("system_calls_unknown", kernel.statistics.unknown_calls);
-    calls::each_made(|name, is_there| give(&format!("call_{}{name}", if is_there { "" } else { "missing_" }), 1));
+    calls::each_made(cpus_of(kernel), |name, is_there, times| {
+        give(&format!("call_{}{name}", if is_there { "" } else { "missing_" }), times);
+    });
+}
+
+/// The entries of a CPU to level 1, by [`Cause`].
+fn level1_entries(cpu: Cpu) -> [u64; 3] {
+    let [exceptions, interrupts] = counters(cpu, &COUNTS).traps;
+    [calls::entries(cpu), exceptions.get(), interrupts.get()]
+}
+
+/// All CPUs.
+fn cpus_of(kernel: &Kernel) -> impl Iterator<Item = Cpu> + Clone + use<> {
+    (0..kernel.memory.cpu_count()).map(|number| Cpu(number as u8))
 }
 
 /// Statistics that exist only with several CPUs.
@@ -105,7 +119,7 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
     use crate::arch::remote;
     use crate::strategies::waiting;
     use hardware::startup;
-    let cpus = || (0..kernel.memory.cpu_count()).map(|number| Cpu(number as u8));
+    let cpus = || cpus_of(kernel);
     let waits: Vec<_> = cpus().map(|cpu| counters(cpu, &WAITS)).collect();
     let contended = |waits: &Waits| waits.count.iter().map(Cell::get).sum::<u64>();
     give("lock_contended", waits.iter().map(contended).sum());
@@ -115,11 +129,11 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
     }
     for ((Cpu(cpu), waits), cycles) in cpus().zip(&waits).zip(cycles) {
         // A CPU asks for the lock when its level rises to 1, and only then.
-        let entries = counters(Cpu(cpu), &COUNTS).level1;
-        give(&format!("cpu{cpu}_lock_acquisitions"), entries.iter().map(Cell::get).sum());
+        let entries = level1_entries(Cpu(cpu));
+        give(&format!("cpu{cpu}_lock_acquisitions"), entries.iter().sum());
         give(&format!("cpu{cpu}_lock_contended"), contended(waits));
         for (index, cause) in CAUSES.iter().enumerate() {
-            give(&format!("cpu{cpu}_lock_acquisitions_{cause}"), entries[index].get());
+            give(&format!("cpu{cpu}_lock_acquisitions_{cause}"), entries[index]);
             give(&format!("cpu{cpu}_lock_contended_{cause}"), waits.count[index].get());
             give(&format!("cpu{cpu}_spin_cycles_{cause}"), cycles.waits[index]);
         }
@@ -136,5 +150,5 @@ fn several(kernel: &Kernel, cycles: &[Cycles], give: Give<'_>) {
 
 /// The sum of all CPUs' copies of a counter.
 fn total(kernel: &Kernel, counter: &'static CpuLocal<Cell<u64>>) -> u64 {
-    (0..kernel.memory.cpu_count()).map(|n| counters(Cpu(n as u8), counter).get()).sum()
+    cpus_of(kernel).map(|cpu| counters(cpu, counter).get()).sum()
 }

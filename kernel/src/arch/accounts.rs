@@ -24,11 +24,11 @@ pub enum Cause {
 
 /// Entries to levels 1 and 2 by cause.
 pub struct Counts {
-    /// Entries to level 1, by [`Cause`].
-    pub level1: [Cell<u64>; 3],
+    /// Entries to level 1 by exceptions and by interrupts. System calls are counted by number in `calls`.
+    pub traps: [Cell<u64>; 2],
     /// Interrupts at level 1, each of which raised the level to 2.
     pub level2: Cell<u64>,
-    /// Entries from the idle loop; they are in `level1` too.
+    /// Entries from the idle loop; they are in `traps` too.
     pub from_idle: Cell<u64>,
     /// Cycles of exceptions and of interrupts, their waits included. The cycles of system calls are the rest of the
     /// kernel's time, so that the path in and out of a call need not count them.
@@ -72,7 +72,7 @@ unsafe impl Counters for Waits {}
 cpu_local! {
     /// This CPU's counts.
     pub static COUNTS: Counts = Counts {
-        level1: [const { Cell::new(0) }; 3],
+        traps: [const { Cell::new(0) }; 2],
         level2: Cell::new(0),
         from_idle: Cell::new(0),
         trapped: [const { Cell::new(0) }; 2],

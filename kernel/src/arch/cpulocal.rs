@@ -60,6 +60,9 @@ pub unsafe trait Counters {}
 // SAFETY: one word.
 unsafe impl Counters for Cell<u64> {}
 
+// SAFETY: as many as each of them has, and nothing between them.
+unsafe impl<T: Counters, const N: usize> Counters for [T; N] {}
+
 /// The values of a CPU's counters, readable on any CPU. The CPU has come up.
 pub fn counters<T: Counters>(of: Cpu, variable: &'static CpuLocal<T>) -> T {
     // The distance is computed first: an address of the section within an instruction would look like an access.

@@ -60,7 +60,10 @@ static KERNEL: Guarded<Kernel> = Guarded::new();
 #[inline(always)]
 unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Turn> {
     LEVEL.get(cpu).set(1);
-    count(&COUNTS.get(cpu).level1[cause as usize]);
+    // System calls are counted by number, where they are found.
+    if cause != Cause::SystemCall {
+        count(&COUNTS.get(cpu).traps[cause as usize - 1]);
+    }
     Chosen::enter(cpu)?;
     if cfg!(feature = "smp") {
         trace::here(cpu, Event::Acquired { depth: 1, contended: false });
@@ -229,6 +232,7 @@ fn enter_system_call_later(call: &SystemCall, turn: Turn) -> Progress {
     match unsafe { wait(&call.cpu, turn, Cause::SystemCall) } {
         Ok(level) => system_call(call, level),
         Err(mut level) => {
+            calls::enter(&call.cpu, call.number);
             let registers = leave(KERNEL.get(&mut level), &call.cpu, Cause::SystemCall);
             // SAFETY: these are the registers of the thread just chosen, and interrupts are off: no call has been made
             // that switches them on. The thread that called is gone, and nothing of its visit is needed.
@@ -241,14 +245,13 @@ fn enter_system_call_later(call: &SystemCall, turn: Turn) -> Progress {
 #[inline(always)]
 fn system_call(call: &SystemCall, mut level: AtLevel1) -> Progress {
     let kernel = KERNEL.get(&mut level);
-    let entry = calls::find(call.number);
+    let entry = calls::enter(&call.cpu, call.number);
     if entry.is_simple() { settle(call, kernel, entry.make) } else { less_simple(call, kernel, entry) }
 }
 
-/// Makes a system call that is to be noted first, or that needs the registers in the control block.
+/// Makes a system call that needs work before it and after it, or the registers in the control block.
 #[inline(never)]
-fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: &calls::Entry) -> Progress {
-    entry.note();
+fn less_simple(call: &SystemCall, kernel: &mut Kernel, entry: calls::Entry) -> Progress {
     if entry.wants_registers() {
         return Progress::Unmade;
     }

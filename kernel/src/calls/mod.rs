@@ -38,7 +38,7 @@ use argument::Pointer;
 use containers::thread::{AfterHandler, Restart};
 use containers::{Budget, Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
 use hardware::interrupts;
-pub use table::{Entry, each_made, find};
+pub use table::{Entry, each_made, enter, entries, find};
 use table::{WITH_INTERRUPTS, WITHOUT_RESERVE};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -121,7 +121,7 @@ impl Caller {
 
 /// Makes a system call that may be long or use the kernel's heap.
 #[inline]
-pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: &Entry) -> Progress {
+pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: Entry) -> Progress {
     let cpu = &call.cpu;
     if entry.is(WITH_INTERRUPTS) {
         interrupts::enable();

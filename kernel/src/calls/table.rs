@@ -18,6 +18,8 @@ use super::{
     Caller, advice, conclude, files, forking, futex, jobs, memory, native, processes, signals, system, threads,
     time as clocks,
 };
+use crate::arch::accounts::count;
+use crate::arch::cpulocal::counters;
 use crate::arch::frame::{Progress, SystemCall};
 use crate::core::delivery::frame::{Info, StackT};
 use crate::core::kernel::Kernel;
@@ -26,19 +28,22 @@ use crate::core::signals::Action;
 use ::files::Errno;
 use abi::native as own;
 use alloc::format;
+use containers::Cpu;
+use core::cell::Cell;
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use cpulocal::{InKernel, cpu_local};
 use syscalls::Sysno;
 
 /// A function that makes a call.
 type Make = fn(&SystemCall, &mut Kernel) -> Progress;
 
-/// An entry of the table: one call.
+/// One call, as the table has it.
+#[derive(Clone, Copy)]
 pub struct Entry {
     /// Makes the call.
     pub make: Make,
-    /// The call's flags. Only a CPU in the kernel reads or writes them, so plain loads and stores suffice.
-    flags: AtomicU8,
+    /// The call's flags.
+    flags: u8,
 }
 
 /// The call is made even when the kernel's heap has no reserve: it uses none, or gives memory back, or gives back before
@@ -51,62 +56,65 @@ pub(super) const WITH_INTERRUPTS: u8 = 1 << 1;
 pub(super) const SAVED_REGISTERS: u8 = 1 << 2;
 /// There is no such call.
 const ABSENT: u8 = 1 << 3;
-/// No program has made the call yet. So no call is [simple](Entry::is_simple) the first time, and the kernel knows
-/// which calls have been made without spending an instruction on simple ones.
-const NEW: u8 = 1 << 7;
 
 impl Entry {
     /// The entry of a number without a call.
-    pub(super) const fn none() -> Entry {
-        Entry { make: |call, k| unknown(k, &Caller::of(call)), flags: AtomicU8::new(ABSENT | NEW) }
-    }
-
-    /// Puts a call into the table at its numbers, where there was none.
-    pub(super) const fn set(table: &mut [Entry], numbers: &[usize], flags: u8, make: Make) {
-        let mut n = 0;
-        while n < numbers.len() {
-            let entry = Entry { make, flags: AtomicU8::new(flags | NEW) };
-            let before = core::mem::replace(&mut table[numbers[n]], entry);
-            assert!(before.flags.into_inner() & ABSENT != 0, "a number with two calls");
-            n += 1;
-        }
-    }
+    const NONE: Entry = Entry { make: |call, k| unknown(k, &Caller::of(call)), flags: ABSENT };
 
     /// Whether a flag is set.
     #[inline(always)]
-    pub(super) fn is(&self, flag: u8) -> bool {
-        self.flags.load(Relaxed) & flag != 0
-    }
-
-    /// Notes that a program has made the call.
-    #[inline(always)]
-    pub fn note(&self) {
-        self.flags.store(self.flags.load(Relaxed) & !NEW, Relaxed);
+    pub(super) fn is(self, flag: u8) -> bool {
+        self.flags & flag != 0
     }
 
     /// Whether the call needs no work before it and after it.
     #[inline(always)]
-    pub fn is_simple(&self) -> bool {
-        self.flags.load(Relaxed) == WITHOUT_RESERVE
+    pub fn is_simple(self) -> bool {
+        self.flags == WITHOUT_RESERVE
     }
 
     /// Whether the registers must be in the control block before the call is made.
     #[inline(always)]
-    pub fn wants_registers(&self) -> bool {
+    pub fn wants_registers(self) -> bool {
         self.is(SAVED_REGISTERS)
     }
 }
 
-/// Defines a function that puts calls into a table, whose first number is `$first`. A line is as this module's head
+/// All calls. What an entry consists of lies in two arrays, so that a Linux number is their index as it is: that saves two
+/// instructions of every system call.
+pub(super) struct Table {
+    make: [Make; SLOTS],
+    flags: [u8; SLOTS],
+}
+
+impl Table {
+    /// Puts a call into the table at its slots, where there was none.
+    pub(super) const fn set(&mut self, slots: &[usize], flags: u8, make: Make) {
+        let mut n = 0;
+        while n < slots.len() {
+            assert!(self.flags[slots[n]] & ABSENT != 0, "a number with two calls");
+            (self.make[slots[n]], self.flags[slots[n]]) = (make, flags);
+            n += 1;
+        }
+    }
+
+    /// The entry in a slot.
+    #[inline(always)]
+    fn get(&self, slot: usize) -> Entry {
+        Entry { make: self.make[slot], flags: self.flags[slot] }
+    }
+}
+
+/// Defines a function that puts calls into the table, `$shift` slots below their numbers. A line is as this module's head
 /// describes it.
 macro_rules! calls {
-    ($(#[$meta:meta])* $visibility:vis fn $fill:ident($numbers:path, $first:expr);
+    ($(#[$meta:meta])* $visibility:vis fn $fill:ident($numbers:path, $shift:expr);
      $($($name:ident)|+ ($($argument:ident: $type:ty),*) $(uses $($part:ident),+)? $(: $flags:expr)?
         => $($function:ident)::+ $(($($value:expr),*))?,)+) => {
         $(#[$meta])*
-        $visibility const fn $fill(table: &mut [$crate::calls::Entry]) {
+        $visibility const fn $fill(table: &mut $crate::calls::table::Table) {
             use $numbers as number;
-            $($crate::calls::Entry::set(table, &[$(number::$name as usize - $first as usize),+], 0 $(| $flags)?, |call, kernel| {
+            $(table.set(&[$(number::$name as usize - $shift),+], 0 $(| $flags)?, |call, kernel| {
                 let caller = $crate::calls::Caller::of(call);
                 let [$($argument,)* ..] = call.arguments;
                 $(let $argument = <$type as $crate::calls::argument::Argument>::of($argument);)*
@@ -143,46 +151,85 @@ macro_rules! part {
 }
 pub(super) use part;
 
-/// Linux's calls have numbers below this one.
+/// Linux's calls have numbers below this one; their slots are their numbers.
 const LINUX: usize = 512;
 
-static LINUX_CALLS: [Entry; LINUX] = {
-    let mut table = [const { Entry::none() }; LINUX];
+/// How many numbers Jotun's own calls have; their slots are behind Linux's.
+const OWN: usize = (own::LAST - own::FIRST + 1) as usize;
+
+/// The slot of all other numbers.
+const NONE: usize = LINUX + OWN;
+
+/// How many slots there are.
+const SLOTS: usize = NONE + 1;
+
+static CALLS: Table = {
+    let mut table = Table { make: [Entry::NONE.make; SLOTS], flags: [Entry::NONE.flags; SLOTS] };
     linux(&mut table);
     files::fill(&mut table);
-    table
-};
-
-static OWN_CALLS: [Entry; (own::LAST - own::FIRST + 1) as usize] = {
-    let mut table = [const { Entry::none() }; (own::LAST - own::FIRST + 1) as usize];
     jotun(&mut table);
     table
 };
 
-/// The call with a number.
+cpu_local! {
+    /// How often programs have made the call in each slot on this CPU. The sum is the number of its system-call entries.
+    static MADE: [Cell<u64>; SLOTS] = [const { Cell::new(0) }; SLOTS];
+}
+
+/// The slot of a number.
 #[inline(always)]
-pub fn find(number: u64) -> &'static Entry {
-    match LINUX_CALLS.get(number as usize) {
-        Some(entry) => entry,
-        None => find_own(number),
-    }
+fn slot(number: u64) -> usize {
+    if number < LINUX as u64 { number as usize } else { own_slot(number) }
 }
 
 #[cold]
-fn find_own(number: u64) -> &'static Entry {
-    static NONE: Entry = Entry::none();
-    number.checked_sub(own::FIRST).and_then(|index| OWN_CALLS.get(index as usize)).unwrap_or(&NONE)
+fn own_slot(number: u64) -> usize {
+    match number.checked_sub(own::FIRST) {
+        Some(index) if index < OWN as u64 => LINUX + index as usize,
+        _ => NONE,
+    }
 }
 
-/// Reports each call with a name that programs have made, and whether the kernel has it.
-pub fn each_made(mut tell: impl FnMut(&str, bool)) {
-    for (number, entry) in LINUX_CALLS.iter().enumerate().filter(|(_, entry)| !entry.is(NEW)) {
-        if let Some(call) = Sysno::new(number) {
-            tell(call.name(), !entry.is(ABSENT));
+/// The call with a number.
+pub fn find(number: u64) -> Entry {
+    CALLS.get(slot(number))
+}
+
+/// The call with a number, which a program has just made: counts it.
+#[inline(always)]
+pub fn enter(cpu: &InKernel, number: u64) -> Entry {
+    let slot = slot(number);
+    count(&MADE.get(cpu)[slot]);
+    CALLS.get(slot)
+}
+
+/// The system-call entries of a CPU.
+pub fn entries(of: Cpu) -> u64 {
+    counters(of, &MADE).iter().map(Cell::get).sum()
+}
+
+/// Reports each call with a name that programs have made: whether the kernel has it, and how often it was made on the
+/// CPUs given.
+pub fn each_made(cpus: impl Iterator<Item = Cpu>, mut tell: impl FnMut(&str, bool, u64)) {
+    let mut made = [0; SLOTS];
+    for cpu in cpus {
+        for (sum, count) in made.iter_mut().zip(&counters(cpu, &MADE)) {
+            *sum += count.get();
         }
     }
-    for (number, _) in (own::FIRST..).zip(&OWN_CALLS).filter(|(_, entry)| !entry.is(NEW)) {
-        tell(&format!("jotun_{}", own::name(number).unwrap_or_default()), true);
+    for (slot, &times) in made.iter().enumerate().filter(|(_, times)| **times > 0) {
+        match slot {
+            ..LINUX => {
+                if let Some(call) = Sysno::new(slot) {
+                    tell(call.name(), !CALLS.get(slot).is(ABSENT), times);
+                }
+            }
+            LINUX..NONE => {
+                let name = own::name(own::FIRST + (slot - LINUX) as u64).unwrap_or_default();
+                tell(&format!("jotun_{name}"), true, times);
+            }
+            NONE.. => {}
+        }
     }
 }
 
@@ -296,8 +343,8 @@ calls! {
 }
 
 calls! {
-    /// Puts Jotun's own calls into their table.
-    fn jotun(own, own::FIRST);
+    /// Puts Jotun's own calls into the table.
+    fn jotun(own, own::FIRST as usize - LINUX);
 
     START(name: Pointer<u8>, length: u64, argument: u64, priority: u64, flags: u64) uses all, cpu: WITH_INTERRUPTS
         => native::start(native::Program { name, length, argument, priority, flags }),

@@ -55,7 +55,7 @@ fn sqlite() {
     for cpus in [1, 4] {
         let outcome = Jotun::new().smp(cpus).args([program.to_str().unwrap()]).run().expect(0).expect_calm_log();
         same(&outcome, &host, &[]);
-        assert!(outcome.stat("call_pwrite64") == 1, "the database is in a file\n{outcome}");
+        assert!(outcome.stat("call_pwrite64") >= 1, "the database is in a file\n{outcome}");
     }
 }
 

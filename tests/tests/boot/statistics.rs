@@ -64,12 +64,16 @@ fn many_processes_leave_nothing_behind() {
 
 #[test]
 fn system_calls_are_counted_one_by_one() {
-    let entries = |path: &str| {
-        let outcome = run(&[busybox().to_str().unwrap(), "dd", "if=/dev/zero", "of=/dev/null", "bs=512", path]);
-        outcome.stat("entries_system_call")
+    let made = |count: &str| {
+        let outcome = run(&[busybox().to_str().unwrap(), "dd", "if=/dev/zero", "of=/dev/null", "bs=512", count]);
+        let of_all_calls: i64 =
+            outcome.stats.iter().filter(|(name, _)| name.starts_with("call_")).map(|(_, n)| n).sum();
+        assert_eq!(of_all_calls, outcome.stat("entries_system_call"), "{outcome}");
+        ["entries_system_call", "call_read", "call_write"].map(|name| outcome.stat(name))
     };
     // dd reads and writes once a block, and says how many blocks there were, with one digit each time.
-    assert_eq!(entries("count=9001") - entries("count=1001"), 2 * 8000);
+    let (few, many) = (made("count=1001"), made("count=9001"));
+    assert_eq!([0, 1, 2].map(|n| many[n] - few[n]), [2 * 8000, 8000, 8000]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ mod transfer;
 mod watching;
 
 pub use io::BYTES_MAX;
-pub use table::fill;
+pub(super) use table::fill;
 
 use super::argument::{self, Fd, UserPath};
 use super::{Answer, Caller, bad_address, preempt_at};

@@ -24,7 +24,7 @@ const CREAT: OpenFlags = OpenFlags::CREATE.union(OpenFlags::WRITE_ONLY).union(Op
 
 calls! {
     /// Puts the calls into the table.
-    pub fn fill(Sysno, 0);
+    pub(in crate::calls) fn fill(Sysno, 0);
 
     // Calls that move bytes or wait for them.
     read(fd: Fd, address: u64, length: u64)
