@@ -1,4 +1,5 @@
-//! How the kernel and xtask talk: the log channel, the console's framing, the end of the machine.
+//! The protocol between the kernel and xtask: the log channel, the console's framing, the end of the machine. For
+//! example, a run that ends with status 3 sends the line `exit 3`, after [`RECORD`], to port 0xE9.
 //!
 //! Program output goes to the console (COM1) and nothing else does, once the preamble is out. Kernel
 //! log and control records go to the log channel, port 0xE9, as lines. Both are byte streams.
@@ -21,8 +22,8 @@ pub const PANIC: &str = "panic";
 /// Record `backtrace ADDRESS`: one frame, hexadecimal without `0x`, innermost first, after `panic`.
 pub const BACKTRACE: &str = "backtrace";
 
-/// Record `report MESSAGE`: where a CPU is, because it was asked; `backtrace` records that follow are its.
-/// After `panic` there is one for each other CPU.
+/// Record `report MESSAGE`: the place where a CPU is, on request; the `backtrace` records that follow are its. After
+/// `panic` there is one for each other CPU.
 pub const REPORT: &str = "report";
 
 /// Record `stats {…}`: the kernel's statistics as one flat JSON object of integers.
@@ -71,7 +72,7 @@ pub const STATS_WORD: &str = "stats=1";
 /// Record `trace ADDRESS BYTES`: where the trace region is in physical memory, hexadecimal without `0x`.
 pub const TRACE: &str = "trace";
 
-/// Kernel command line: record events, `trace=CPUSxRECORDS` with so many rings of so many records each.
+/// Kernel command line: record events, `trace=CPUSxRECORDS`, with this number of rings of this number of records each.
 pub const TRACE_WORD: &str = "trace=";
 
 /// Kernel command line: the only CPU that records.
@@ -93,11 +94,11 @@ pub const STRATEGY_WORD: &str = "strategy=";
 /// for another CPU's answer, before that is reported.
 pub const PATIENCE_WORD: &str = "patience=";
 
-/// Kernel command line: how large the files of the file system may become together: bytes, with `k`, `m` or `g` behind
-/// them, or a part of memory with `%`. A half of it is the default.
+/// Kernel command line: the greatest size of all files of the file system together: bytes, with `k`, `m` or `g` behind
+/// them, or a part of memory with `%`. The default is a half of it.
 pub const SIZE_WORD: &str = "size=";
 
-/// Kernel command line: a number from which all random numbers follow, so that a run can be had again.
+/// Kernel command line: the seed of all random numbers, so that a run can be repeated.
 pub const SEED_WORD: &str = "seed=";
 
 /// Kernel command line: whether the parts of Linux programs go to random places, `aslr=on` (the default) or `aslr=off`.
@@ -109,10 +110,10 @@ pub const ASLR_ON: &str = "on";
 /// Value of [`ASLR_WORD`]: every program finds its parts in the same places.
 pub const ASLR_OFF: &str = "off";
 
-/// Kernel command line of a kernel for several CPUs: how a thread is tied to the CPU that it ran on.
+/// Kernel command line of a kernel for several CPUs: how firmly a thread is bound to the CPU that it ran on.
 pub const AFFINITY_WORD: &str = "affinity=";
 
-/// Value of [`AFFINITY_WORD`], and what is so without it: a thread moves to where there is time for it.
+/// Value of [`AFFINITY_WORD`], and the default: a thread moves to a CPU that has time for it.
 pub const AFFINITY_SOFT: &str = "soft";
 
 /// Value of [`AFFINITY_WORD`]: a thread stays on the CPU that it started on, as in papers/001.

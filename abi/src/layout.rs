@@ -1,4 +1,4 @@
-//! Where things are in the lower half of every address space.
+//! The layout of the lower half of every address space.
 //!
 //! The window stands directly below the code packages, so that code and data of a native program
 //! are within ±2 GiB of each other and rip-relative addressing reaches both. `user/native/package.ld`
@@ -31,8 +31,8 @@ pub const MAIN_STACK_TOP: u64 = WINDOW_END - 16;
 /// Where the text of the first code package begins.
 pub const PACKAGE_BASE: u64 = 0x4000_0000_0000;
 
-/// Distance from one package to the next: an odd number of page tables' spans, so that the kernel can keep those of
-/// several in mind.
+/// The distance from one package to the next: an odd number of page tables' spans, so that the kernel's cache of page
+/// tables can hold those of several packages.
 pub const PACKAGE_STRIDE: u64 = 18 << 20;
 
 /// First address of package number `index`.

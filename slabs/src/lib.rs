@@ -1,23 +1,26 @@
-//! Small pieces of memory out of whole pages: slabs (J. Bonwick, "The Slab Allocator", USENIX Summer 1994).
+//! A slab allocator: small pieces of memory, cut out of whole pages (J. Bonwick, "The Slab Allocator", USENIX Summer
+//! 1994).
 //!
-//! A slab is a page divided into pieces of one size. Its header, at the page's start, has the list of its free pieces and
-//! counts the others, so the slab of a piece is found by rounding the piece's address down. Slabs of a size that have a
-//! free piece are in a list of that size.
+//! A slab is a page divided into pieces of one size. Its header, at the page's start, has the list of its free pieces
+//! and counts those in use; rounding a piece's address down finds the header. The slabs of a size that have a free
+//! piece form a list. For example, the first allocation of 100 bytes makes a slab of 31 pieces of 128 bytes; the next
+//! thirty come from it, each in constant time.
 //!
 //! ```text
 //! page                                                         page + 4096
 //!   | header | piece | piece | free -> free | … | never used … |
 //! ```
 //!
-//! **Invariant: a slab is in its size's list exactly if it has a free piece, and if no piece of it is in use, it is the
-//! only one that was there when the last one went.** The page of any other slab goes back to the free ones with its last
-//! piece. So a size that needs no page any more keeps one at most, and a piece that comes and goes alone makes no slab
-//! each time. Every step takes constant time, however many pieces there are.
+//! **Invariant: a slab is in its size's list exactly if it has a free piece. If none of its pieces is in use, it was
+//! the only slab in the list when its last piece was freed.** The page of any other slab becomes free with its last
+//! piece. So a size that needs no page any more keeps at most one, and a single piece that is freed and allocated in
+//! turn makes no slab each time. Every step takes constant time, however many pieces there are.
 //!
-//! A piece of more than [half a page](Size) is a page of its own. What is larger than a page is not for this crate, which
-//! gives out single pages for such purposes too ([`Slabs::take`]).
+//! A piece of more than [half a page](Size) is a page of its own. Anything larger than a page is outside of this crate;
+//! for such purposes its owner can take single pages ([`Slabs::take`]).
 //!
-//! The pages come from the owner of the [`Slabs`]. The crate knows nothing of where they lie, and is tested on the host.
+//! The pages come from the owner of the [`Slabs`]. The crate does not depend on where they lie, so it is tested on the
+//! host.
 #![no_std]
 
 #[cfg(test)]
@@ -29,7 +32,7 @@ use core::ptr::{NonNull, null_mut, with_exposed_provenance_mut};
 use sizes::{CLASSES, HEADER};
 pub use sizes::{Class, Size};
 
-/// Bytes of a page, and its alignment.
+/// The size and the alignment of a page.
 pub const PAGE_SIZE: usize = 4096;
 
 /// A free piece or a free page.
@@ -42,12 +45,12 @@ struct Free {
 struct Slab {
     /// The first free piece; null exactly if the slab is full.
     free: *mut Free,
-    /// Pieces in use.
+    /// The number of pieces in use.
     used: u32,
-    /// Where the pieces begin that have not been used since the page became a slab. They are not in the list of free
+    /// The start of the pieces that have not been used since the page became a slab. They are not in the list of free
     /// pieces, so that a slab is made in constant time.
     fresh: u32,
-    /// Neighbours in the list of the size.
+    /// Its neighbours in the list of its size.
     next: *mut Slab,
     previous: *mut Slab,
 }
@@ -56,49 +59,50 @@ const _: () = assert!(size_of::<Slab>() <= HEADER);
 
 /// Slabs of all sizes, and the free pages that they are made of.
 pub struct Slabs {
-    /// Of each size the slabs that have a free piece.
+    /// The slabs of each size that have a free piece.
     partial: [*mut Slab; CLASSES],
     /// The free pages.
     pages: *mut Free,
     free: usize,
-    /// Pages that are pieces or slabs.
+    /// The number of pages that are pieces or slabs.
     held: usize,
-    /// Of these, slabs without a piece in use.
+    /// The number of slabs without a piece in use.
     spares: usize,
-    /// Bytes of the pieces in use.
+    /// The sum of the sizes of all pieces in use.
     bytes: usize,
 }
 
-/// The slab that a piece is a part of.
+/// The slab that a piece belongs to.
 #[inline(always)]
 fn slab_of(piece: NonNull<u8>) -> *mut Slab {
-    // The piece's pointer may be good for its own bytes alone; the page's was exposed when it became a slab.
+    // The provenance of the piece's pointer may cover its own bytes only; that of the page was exposed when it became a
+    // slab.
     with_exposed_provenance_mut(piece.addr().get() & !(PAGE_SIZE - 1))
 }
 
 impl Slabs {
-    /// None, with no free page.
+    /// An allocator without pages.
     pub const fn new() -> Slabs {
         Slabs { partial: [null_mut(); CLASSES], pages: null_mut(), free: 0, held: 0, spares: 0, bytes: 0 }
     }
 
-    /// Free pages.
+    /// The number of free pages.
     #[inline(always)]
     pub fn free(&self) -> usize {
         self.free
     }
 
-    /// Pages that are pieces, or slabs with a piece in use.
+    /// The number of pages that are pieces, or slabs with a piece in use.
     pub fn held(&self) -> usize {
         self.held - self.spares
     }
 
-    /// Pages that are slabs without a piece in use: one for each size at most.
+    /// The number of slabs without a piece in use: at most one for each size.
     pub fn spares(&self) -> usize {
         self.spares
     }
 
-    /// Bytes of all pieces in use, as their sizes were rounded.
+    /// The sum of the sizes of all pieces in use, as rounded.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -106,7 +110,7 @@ impl Slabs {
     /// Adds a free page.
     ///
     /// # Safety
-    /// It is a page of memory, aligned, that nobody uses until [`Slabs::take`] gives it back.
+    /// The argument is a page of memory, aligned, that no other code uses until [`Slabs::take`] returns it.
     pub unsafe fn give(&mut self, page: NonNull<u8>) {
         let page = page.cast::<Free>().as_ptr();
         // SAFETY: the caller's promise.
@@ -115,16 +119,16 @@ impl Slabs {
         self.free += 1;
     }
 
-    /// Takes a free page out.
+    /// Removes a free page and returns it.
     pub fn take(&mut self) -> Option<NonNull<u8>> {
         let page = NonNull::new(self.pages)?;
-        // SAFETY: a free page is nobody's else, and was written when it was given.
+        // SAFETY: a free page belongs to this allocator, and its link was written when it was added.
         self.pages = unsafe { page.read().next };
         self.free -= 1;
         Some(page.cast())
     }
 
-    /// A piece, of a slab that there is already; `None` if none of its size has a free piece.
+    /// Allocates a piece from an existing slab; `None` if none of its size has a free piece.
     #[inline(always)]
     pub fn allocate(&mut self, class: Class) -> Option<NonNull<u8>> {
         let slab = NonNull::new(self.partial[class.index()])?.as_ptr();
@@ -144,7 +148,7 @@ impl Slabs {
         }
     }
 
-    /// A piece, for which a free page is used: a part of a new slab, or the page. `None` if there is no free page.
+    /// Allocates a piece with a free page: as a part of a new slab, or as the page. `None` if there is no free page.
     pub fn allocate_anew(&mut self, size: Size) -> Option<NonNull<u8>> {
         let page = self.take()?;
         self.held += 1;
@@ -155,7 +159,7 @@ impl Slabs {
         let slab = page.cast::<Slab>().as_ptr();
         slab.expose_provenance();
         let header = Slab { free: null_mut(), used: 0, fresh: HEADER as u32, next: null_mut(), previous: null_mut() };
-        // SAFETY: a page that nobody else uses; two pieces of any size fit behind the header.
+        // SAFETY: a free page belongs to this allocator; two pieces of any size fit behind the header.
         unsafe {
             slab.write(header);
             (*slab).free = carve(slab, class);
@@ -165,10 +169,10 @@ impl Slabs {
         self.allocate(class)
     }
 
-    /// Gives a piece back.
+    /// Frees a piece.
     ///
     /// # Safety
-    /// It comes from [`Slabs::allocate`] or [`Slabs::allocate_anew`], with this size, and nobody uses it any more.
+    /// The piece comes from [`Slabs::allocate`] or [`Slabs::allocate_anew`], with this size, and is not used any more.
     #[inline(always)]
     pub unsafe fn deallocate(&mut self, piece: NonNull<u8>, size: Size) {
         self.bytes -= size.bytes();
@@ -193,8 +197,8 @@ impl Slabs {
         }
     }
 
-    /// The last free piece of a slab's list is in use: another one that has never been used becomes the list, or the slab
-    /// is full.
+    /// Called when the last piece of a slab's free list has been taken: a piece that has never been used becomes the
+    /// list, or the slab is full.
     ///
     /// # Safety
     /// The slab is ours, and in the list of its class.
@@ -208,8 +212,8 @@ impl Slabs {
         }
     }
 
-    /// A slab has no piece in use any more. It was not full before, for it has two pieces at least. Its page is free,
-    /// unless it is the only one in its list.
+    /// Called when no piece of a slab is in use any more. The slab was not full before, because it has at least two
+    /// pieces. Its page becomes free, unless the slab is the only one in its list.
     ///
     /// # Safety
     /// The slab is ours, in the list of its class, and no piece of it is in use.
@@ -229,10 +233,10 @@ impl Slabs {
     /// Puts a slab at the front of its list.
     ///
     /// # Safety
-    /// It is ours, and in no list.
+    /// The slab is ours, and in no list.
     unsafe fn link(&mut self, slab: *mut Slab, class: Class) {
         let first = &mut self.partial[class.index()];
-        // SAFETY: the caller's promise; what is in a list is a slab of ours.
+        // SAFETY: the caller's promise; every member of a list is a slab of ours.
         unsafe {
             (*slab).previous = null_mut();
             (*slab).next = *first;
@@ -243,10 +247,10 @@ impl Slabs {
         *first = slab;
     }
 
-    /// Takes a slab out of its list.
+    /// Removes a slab from its list.
     ///
     /// # Safety
-    /// It is ours, and in the list of its class.
+    /// The slab is ours, and in the list of its class.
     unsafe fn unlink(&mut self, slab: *mut Slab, class: Class) {
         // SAFETY: the caller's promise; its neighbours are slabs of ours.
         unsafe {
@@ -269,12 +273,12 @@ impl Default for Slabs {
     }
 }
 
-/// A piece that has never been used, as a list of one; null if there is none left.
+/// A list of one piece that has never been used; null if there is none left.
 ///
 /// # Safety
 /// The slab is a header at the start of a page of its own, and of this class.
 unsafe fn carve(slab: *mut Slab, class: Class) -> *mut Free {
-    // SAFETY: the caller's promise; pieces from `fresh` on lie in the page, and are nobody's.
+    // SAFETY: the caller's promise; pieces from `fresh` on lie in the page, and are not in use.
     unsafe {
         let start = (*slab).fresh as usize;
         let end = start + class.bytes();

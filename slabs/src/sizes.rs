@@ -1,31 +1,31 @@
-//! The sizes that pieces come in.
+//! The sizes of pieces, and the layouts that fit them. For example, 100 bytes aligned to 8 take a piece of 128.
 
 use crate::PAGE_SIZE;
 use core::alloc::Layout;
 
-/// Bytes at the start of a slab that hold its [`Slab`](crate::Slab), and the largest alignment of a piece in one.
+/// The size of a slab's header, and the largest alignment of a piece in a slab.
 pub(crate) const HEADER: usize = 64;
 
-/// Every size is a multiple of this, and every piece is aligned so.
+/// Every size is a multiple of this, and every piece is aligned to it.
 const GRAIN: usize = 16;
 
 /// The sizes. A page without its header holds 252 of the smallest, and 15, 12, 9, 7, 5, 4, 3 and 2 of those from 256 on.
 /// Each costs half a page on average, so they are not more: of a piece at most a third is lost to rounding.
 pub(crate) const SIZES: [usize; 15] = [16, 32, 48, 64, 96, 128, 192, 256, 336, 448, 576, 800, 960, 1344, 2016];
 
-/// How many sizes there are.
+/// The number of sizes.
 pub(crate) const CLASSES: usize = SIZES.len();
 
 const LARGEST: usize = SIZES[CLASSES - 1];
 
-/// The class of each multiple of [`GRAIN`], and of each multiple of [`HEADER`] if the piece is aligned so.
+/// The class for each multiple of [`GRAIN`], and, for pieces aligned to it, for each multiple of [`HEADER`].
 static BY_GRAIN: [u8; LARGEST / GRAIN + 1] = classes(GRAIN);
 static BY_LINE: [u8; LARGEST / HEADER + 1] = classes(HEADER);
 
-/// No class: such a piece is a page of its own.
+/// No class: the piece is a page of its own.
 const NONE: u8 = CLASSES as u8;
 
-/// For each multiple of `grain` the first class that has room for it, and whose size is such a multiple itself.
+/// For each multiple of `grain` the first class with enough room whose size is a multiple of `grain`, too.
 const fn classes<const N: usize>(grain: usize) -> [u8; N] {
     let mut table = [NONE; N];
     let mut n = 0;
@@ -40,7 +40,7 @@ const fn classes<const N: usize>(grain: usize) -> [u8; N] {
     table
 }
 
-/// What a piece takes.
+/// The memory that a piece takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Size {
     /// A part of a slab.
@@ -54,13 +54,13 @@ pub enum Size {
 pub struct Class(u8);
 
 impl Class {
-    /// Its place in [`SIZES`].
+    /// Its index in [`SIZES`].
     #[inline(always)]
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// Bytes of a piece.
+    /// The size of a piece in bytes.
     #[inline(always)]
     pub(crate) fn bytes(self) -> usize {
         SIZES[self.index()]
@@ -68,7 +68,7 @@ impl Class {
 }
 
 impl Size {
-    /// What a piece of a layout takes; `None` if it does not fit into a page.
+    /// The memory for a piece of a layout; `None` if it does not fit into a page.
     #[inline(always)]
     pub fn of(layout: Layout) -> Option<Size> {
         let (size, align) = (layout.size(), layout.align());
@@ -83,7 +83,7 @@ impl Size {
         }
     }
 
-    /// Bytes that the piece takes.
+    /// The number of bytes that the piece takes.
     #[inline(always)]
     pub fn bytes(self) -> usize {
         match self {

@@ -13,7 +13,7 @@ use core::fmt;
 pub struct Trace {
     /// Ticks of the cycle counter in a second.
     pub tsc_hz: u64,
-    /// What the CPUs recorded.
+    /// The recordings, one for each CPU.
     pub streams: Vec<Stream>,
     /// Cycles that writing 1024 records took; 0: not measured.
     pub record_cost: u64,
@@ -21,47 +21,47 @@ pub struct Trace {
     pub about: String,
 }
 
-/// What one CPU recorded.
+/// The recording of one CPU.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stream {
     /// Its records in the order of their stamps.
     pub records: Vec<Record>,
-    /// How many more found no room.
+    /// The number of records for which there was no room.
     pub dropped: u64,
     /// Ticks by which its counter was found to be ahead of CPU 0's.
     pub skew: i64,
-    /// At most by how many ticks that is wrong.
+    /// The greatest error of `skew`, in ticks.
     pub skew_error: u64,
 }
 
 impl Stream {
-    /// The ticks to take off its stamps for CPU 0's clock: what was found, unless it can be nothing.
+    /// The ticks to subtract from its stamps to get CPU 0's clock: the skew, unless it may be measurement error only.
     pub fn correction(&self) -> i64 {
         if self.skew.unsigned_abs() > self.skew_error { self.skew } else { 0 }
     }
 }
 
-/// Why something cannot be read as a trace.
+/// The reason why bytes cannot be read as a trace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// It does not begin as a trace does.
+    /// It does not begin with the magic number.
     NotATrace,
     /// Another version of the format.
     Version(u32),
-    /// It says that it has so many bytes, and has fewer.
+    /// It is shorter than its header says.
     Truncated {
-        /// Bytes that it should have.
+        /// Bytes according to the header.
         expected: u64,
         /// Bytes that it has.
         found: u64,
     },
     /// The header contradicts itself.
     Header(&'static str),
-    /// A record is none, or is in the wrong place.
+    /// A record has no valid event, or is in the wrong place.
     Record {
-        /// Of which CPU.
+        /// The CPU that recorded it.
         cpu: usize,
-        /// The how-manyth, from 0.
+        /// Its index, from 0.
         index: usize,
         /// What is wrong.
         why: &'static str,
@@ -99,7 +99,7 @@ fn part(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
 }
 
 impl Trace {
-    /// Reads a file or a region; what follows the end that the header tells of is ignored.
+    /// Reads a file or a region; bytes behind the end that the header gives are ignored.
     pub fn read(bytes: &[u8]) -> Result<Trace, Error> {
         let found = bytes.len() as u64;
         if found < 8 || word(bytes, MAGIC_WORD) != MAGIC {

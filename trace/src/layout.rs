@@ -1,4 +1,5 @@
-//! Where things are in a trace region and in a trace file, which is a region without its unused part.
+//! The layout of a trace region, and of a trace file, which is a region without its unused part. For example, with 2
+//! CPUs the records begin after the header and two cache lines.
 //!
 //! Everything is in words of 64 bits, little endian. The header is [`HEADER_WORDS`] words, then come
 //! [`CPU_WORDS`] words for each CPU, a cache line that no other CPU writes, then the records, two words each.
@@ -6,16 +7,16 @@
 /// The first word of every trace.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"JOTUNTRC");
 
-/// Which version of the format this crate writes, and the only one that it reads.
+/// The version of the format that this crate writes, and the only one that it reads.
 pub const VERSION: u32 = 2;
 
-/// CPUs that a trace can have.
+/// The greatest number of CPUs in a trace.
 pub const MAX_CPUS: usize = 64;
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 8;
 
-/// Words that tell of one CPU.
+/// Words that describe one CPU.
 pub const CPU_WORDS: usize = 8;
 
 /// Words of a record.
@@ -50,12 +51,12 @@ pub const CPU_SKEW: usize = 3;
 /// Of a CPU: at most by how many ticks that is wrong.
 pub const CPU_SKEW_ERROR: usize = 4;
 
-/// Index of the first word that tells of a CPU.
+/// Index of the first word that describes a CPU.
 pub const fn cpu_words(cpu: usize) -> usize {
     HEADER_WORDS + cpu * CPU_WORDS
 }
 
-/// How many records each CPU has room for in a region of so many words.
+/// The number of records that each CPU has room for in a region of `words` words.
 pub const fn capacity(words: usize, cpus: usize) -> usize {
     match words.checked_sub(cpu_words(cpus)) {
         // Whole cache lines, so that no two CPUs share one.

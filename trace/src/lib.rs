@@ -8,8 +8,8 @@
 //! trace *file* is such a region without its unused part, so one reader ([`Trace::read`]) does for both.
 //! `docs/trace-format.md` describes every byte.
 //!
-//! A ring that is full stays as it is, and what does not fit is counted: the beginning of a run is
-//! worth more than an end whose beginning is unknown.
+//! A ring that is full stays as it is, and records that do not fit are counted: the beginning of a run is worth more
+//! than an end whose beginning is unknown.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

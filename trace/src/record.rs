@@ -14,7 +14,7 @@ pub struct Record {
     pub word: u64,
 }
 
-/// By what kind of event a CPU came into the kernel.
+/// The kind of event that brings a CPU into the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Class {
     /// The `syscall` instruction.
@@ -25,7 +25,8 @@ pub enum Class {
     Interrupt = 2,
 }
 
-/// What brought a CPU into the kernel.
+/// The cause for which a CPU entered the kernel. For example, the call `getpid` has the kind [`Class::SystemCall`]
+/// and the number 39.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Cause {
     /// The kind.
@@ -35,14 +36,14 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause; numbers that do not fit become 65535.
+    /// A cause; a number that does not fit becomes 65535.
     #[inline(always)]
     pub const fn new(class: Class, number: u64) -> Cause {
         Cause { class, number: if number > 0xffff { 0xffff } else { number as u16 } }
     }
 }
 
-/// What a CPU was doing when it came into the kernel.
+/// The state of a CPU before it entered the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum From {
     /// It ran a program: level 0 to level 1.
@@ -53,7 +54,7 @@ pub enum From {
     Kernel = 2,
 }
 
-/// What a CPU leaves the kernel for.
+/// The state of a CPU after it has left the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum To {
     /// A program.
@@ -77,30 +78,30 @@ pub enum FaultEnd {
     Refused = 3,
 }
 
-/// What happened.
+/// An event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The level rises.
     Enter {
-        /// Why.
+        /// The cause.
         cause: Cause,
-        /// From where, and so to which level.
+        /// The state before, which determines the new level.
         from: From,
     },
     /// The CPU has found the giant lock taken and waits.
     Requested,
     /// The CPU has the giant lock.
     Acquired {
-        /// How often it now has it.
+        /// The depth at which it has the lock now.
         depth: u8,
         /// Whether it had to wait.
         contended: bool,
     },
-    /// Since [`Event::Leave`] this CPU has been busy waking the one whose turn it is, which had halted.
+    /// Since [`Event::Leave`] this CPU has been busy waking the next owner of the lock, which had halted.
     Woken,
     /// The level is about to fall, and at level 1 the lock to be released.
     Leave {
-        /// To where.
+        /// The state that follows.
         to: To,
     },
     /// From now on this CPU runs another thread.
@@ -110,7 +111,7 @@ pub enum Event {
         /// The low 24 bits of its process's number.
         process: u32,
     },
-    /// A page fault of the running thread's was looked at.
+    /// A page fault of the running thread was handled.
     Fault {
         /// How it ended.
         end: FaultEnd,
@@ -126,7 +127,7 @@ pub enum Event {
     IpiSent {
         /// Its vector.
         vector: u8,
-        /// To which CPU; [`Event::ALL`] for several.
+        /// The target CPU; [`Event::ALL`] for several.
         to: u16,
     },
     /// A CPU that spins has answered another CPU's request in its spin.
@@ -136,16 +137,16 @@ pub enum Event {
         /// Cycles up to now; saturating.
         cycles: u32,
     },
-    /// Translations were taken away from other CPUs, which have all answered.
+    /// Translations of other CPUs were invalidated, and all of them have answered.
     Shootdown {
-        /// How many CPUs.
+        /// The number of CPUs.
         cpus: u16,
         /// Cycles from the request to the last answer; saturating.
         cycles: u32,
     },
     /// A program's mark.
     Mark {
-        /// What it gave.
+        /// The program's argument.
         value: u32,
     },
     /// Recording begins, on all CPUs that record.
@@ -156,7 +157,7 @@ pub enum Event {
     Name {
         /// The process's number.
         process: u32,
-        /// Which eight bytes, from 0 on.
+        /// The index of these eight bytes, from 0 on.
         part: u8,
     },
 }
