@@ -1,4 +1,4 @@
-//! The words of the kernel's command line, as its options and its documents have them.
+//! The words of the kernel's command line, for its parser and its documents: for example, `size=64m`.
 
 use crate::channel::{
     AFFINITY_WORD, ASLR_WORD, COLUMNS_WORD, CONSOLE_WORD, PATIENCE_WORD, ROWS_WORD, SEED_WORD, SIZE_WORD, STATS_WORD,
@@ -9,9 +9,9 @@ use crate::channel::{
 pub struct Word {
     /// How it begins; all of it if it has no value.
     pub begin: &'static str,
-    /// What may stand behind that.
+    /// The value that follows.
     pub value: &'static str,
-    /// What it is for.
+    /// Its meaning, and what holds without it.
     pub about: &'static str,
 }
 
@@ -19,11 +19,15 @@ const fn word(begin: &'static str, value: &'static str, about: &'static str) -> 
     Word { begin, value, about }
 }
 
-/// All words that there are.
+/// All words.
 pub const WORDS: [Word; 13] = [
-    word(SIZE_WORD, "a number with k, m or g behind it, or a percentage with %", "how much all files may take; a half"),
-    word(SEED_WORD, "a number below 2^64", "random numbers follow from it, so that a run can be had again"),
-    word(ASLR_WORD, "on or off", "whether the parts of programs go to random places; on"),
+    word(
+        SIZE_WORD,
+        "a number with k, m or g behind it, or a percentage with %",
+        "the greatest size of all files; half of the memory",
+    ),
+    word(SEED_WORD, "a number below 2^64", "the seed of all random numbers, so that a run can be repeated"),
+    word(ASLR_WORD, "on or off", "whether the parts of programs have random addresses; on"),
     word(PATIENCE_WORD, "a number of milliseconds", "how long a CPU waits for another before that is reported; 10000"),
     word(AFFINITY_WORD, "soft or strict", "whether threads leave the CPU that they started on; soft"),
     word(STRATEGY_WORD, "a strategy's name", "the strategy that is expected; with another one the kernel stops"),
@@ -31,7 +35,11 @@ pub const WORDS: [Word; 13] = [
     word(ROWS_WORD, "a number below 65536", "height of the terminal; 24"),
     word(COLUMNS_WORD, "a number below 65536", "width of the terminal; 80"),
     word(STATS_WORD, "nothing", "statistics are sent to the host at the end"),
-    word(TRACE_WORD, "a number of CPUs, x, a number of records", "a kernel that records keeps so many for each"),
+    word(
+        TRACE_WORD,
+        "a number of CPUs, x, a number of records",
+        "a kernel that records keeps this number of records for each CPU",
+    ),
     word(TRACE_CPU_WORD, "a number", "only this CPU records"),
     word(TRACE_REGION_WORD, "nothing", "recording begins when a program asks for it"),
 ];

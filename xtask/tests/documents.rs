@@ -247,7 +247,7 @@ fn the_steps_of_the_entry_path_add_up() {
         .iter()
         .map(|figure| figure.parse().expect("a number"))
         .collect();
-    let steps = rows(&text, "\n## The quick way, step by step\n");
+    let steps = rows(&text, "\n## The fast path, step by step\n");
     let sum = |column: usize| steps.iter().map(|row| row[column].parse().unwrap_or(0)).sum::<u32>();
     assert_eq!([sum(2), sum(3)], counted[..]);
 }

@@ -32,7 +32,7 @@ const ROWS: [Row; 15] = [
     ("epoll-shared", "a byte to one of N threads in `epoll_wait` of one `epoll`, and one back", Growth::None, None),
     ("poll", "`poll` of N descriptors, none ready: for each", Growth::None, Some(150.0)),
     ("herd", "a byte to a process and back, for which it polls, N other processes poll", Growth::None, None),
-    ("futex-wake", "a futex woken for which nobody waits, N other threads wait", Growth::None, None),
+    ("futex-wake", "a futex woken on which no thread waits, N other threads wait", Growth::None, None),
     ("fork", "a process copied, ended, waited for, among N others", Growth::None, None),
     ("wait", "`wait4` of any child, one that has not ended, among N other processes", Growth::None, None),
     ("kill-group", "a signal to a group of one process, among N others", Growth::None, None),
@@ -92,7 +92,7 @@ fn targets((name, _, growth, limit): &Row, line: &Line) -> Vec<Target> {
         Growth::Logarithm => NOISE * many.ln() / few.ln(),
     };
     let slope = Target {
-        what: format!("{name}: among {many} strangers so many times as long as among {few}"),
+        what: format!("{name}: time among {many} strangers divided by that among {few}"),
         measured: Some(most / least),
         limit: Limit::AtMost(factor),
         why: "it looks at strangers",

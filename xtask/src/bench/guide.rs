@@ -125,23 +125,19 @@ fn lessons(rows: &[Row]) -> Vec<Target> {
             Some(most(&|row| row.speed_up(&row.two) * row.kernel_share())),
             Limit::AtMost(1.02),
         ),
-        lesson(
-            "Spinning is where the rest went. Work and spinning of all time, the most",
-            Some(busiest),
-            Limit::AtLeast(0.95),
-        ),
+        lesson("Spinning takes the rest. Work and spinning of all time, the most", Some(busiest), Limit::AtLeast(0.95)),
         lesson(
             "A second CPU may gain next to nothing. Speed-up of `smp:2` with the most kernel",
             full,
             Limit::AtMost(1.15),
         ),
         lesson(
-            "It tips over. Calls that waited with less than half in the kernel, the most",
+            "There is a threshold. Calls that waited with less than half in the kernel, the most",
             less.iter().map(|row| row.waited()).reduce(f64::max),
             Limit::AtMost(0.02),
         ),
         lesson(
-            "It tips over. Calls that waited with more than half in the kernel, the least",
+            "There is a threshold. Calls that waited with more than half in the kernel, the least",
             more.iter().map(|row| row.waited()).reduce(f64::min),
             Limit::AtLeast(0.95),
         ),

@@ -64,9 +64,7 @@ pub(super) fn locks(lab: &Lab) -> Section {
         name: "locks",
         title: "Queue algorithms of the giant lock",
         text: vec![format!(
-            "A process on each CPU that does nothing but call the kernel, {BURN} instructions each time: the time from one visit \
-             to the next of whatever CPU, less these. On one CPU that is the way out and in again. With several the ways \
-             of one lie beside the visits of others, and what is left is what a call does with the lock and its hand-over."
+            "A process on each CPU that does nothing but call the kernel, {BURN} instructions each time: the time from one visit to the next, of any CPU, less these. On one CPU that is the way out and in again. With several the way of one CPU overlaps with the visits of the rest, and the remainder is the part of a call that deals with the lock and its hand-over."
         )],
         tables: vec![table, fair.table],
         charts: vec![chart],

@@ -59,7 +59,7 @@ const PARTS: [(&str, f64, &str); 12] = [
 const COPY: &str = "512 of the instructions are the copying itself, eight bytes at a time, on both systems; the rest is finding descriptor, open file, inode, object, the object's page and the user's page, each checked";
 
 const SWITCH: &str = "there and back is two wake-ups, two waits and two switches. The switches, which keep all registers and the extended state, charge a thread for its time and look for signals, are the largest part, then the wake-ups; and each step finds its thread by name, checked, as no reference outlives a visit to the kernel; \"Where the instructions go\" has the functions";
-const ACROSS: &str = "it is what a pipe between threads is, and two switches of containers beside: each finds the one that goes and the one that comes by name, checked, takes note of who runs what for the sake of other CPUs, which the kernel for one has none of, and loads the page directory; \"Where the instructions go\" has the rest under `pipe`";
+const ACROSS: &str = "it is a pipe between threads and two switches of containers: each switch finds the old and the new container by name, checked, notes which CPU runs which container, for the sake of CPUs that the kernel for one does not have, and loads the page directory; \"Where the instructions go\" has the rest under `pipe`";
 const AGAIN: &str = "there and back is two writes that complete the other's read, two reads that wait and two switches. The switches are the largest part, as with futexes, then the wake-ups, which carry the byte across; and each call finds descriptor, open file and inode by name, each step its thread; \"Where the instructions go\" has the functions";
 
 /// The operations of a Linux program.
@@ -112,7 +112,7 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
             if names.contains(&name) {
                 let measured = get(linux_1, name).zip(get(up, name)).map(|(linux, jotun)| linux / jotun);
                 targets.push(target(
-                    &format!("{name}: Linux takes so many times as long"),
+                    &format!("{name}: Linux's time divided by Jotun's"),
                     measured,
                     Limit::AtLeast(part),
                     why,

@@ -177,8 +177,7 @@ pub(super) fn sweep(lab: &Lab) -> Section {
         title: "User share and CPUs (papers/004, section 5.2)",
         text: vec![
             format!(
-                "{PROCESSES} processes of one thread, each with instructions in user mode and then a call of so many in \
-                 the kernel, for {} ticks: work done. The paper's figures 6 to 8 show its application kernel.",
+                "{PROCESSES} processes of one thread, each with instructions in user mode and then a call of as many in the kernel, for {} ticks: work done. The paper's figures 6 to 8 show its application kernel.",
                 window(lab)
             ),
             READING.to_owned(),
@@ -216,7 +215,7 @@ pub(super) fn delay(lab: &Lab) -> Section {
         name: "delay",
         title: "Delay between calls (as in seL4's benchmarks)",
         text: vec![
-            "A process on each CPU, which computes for so many instructions and makes a call that does nothing. seL4's \
+            "A process on each CPU, which computes for the given number of instructions and makes a call that does nothing. seL4's \
              big lock has, from 1 to 4 cores (Haswell, 64 bit, round trips of messages), 1.83 times the throughput with \
              500 cycles between and 3.94 times with 32,000."
                 .to_owned(),

@@ -59,7 +59,7 @@ pub(super) fn two_processes(lab: &Lab) -> Section {
         row(name, speed_up(smp_1, place), speed_up(smp_2, place));
     }
     row("the paper's rule: a thread stays where it started", None, speed_up(strict, 0));
-    row("the same times in a closed system with one server", None, model);
+    row("a closed system with one server and these times", None, model);
     row(
         "Amdahl's law, as papers/001 section 5 has it: no process computes while the other is in the kernel",
         None,
