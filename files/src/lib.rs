@@ -62,10 +62,10 @@ pub use tty::Tty;
 pub type Result<T> = core::result::Result<T, Errno>;
 
 /// The longest name of a directory entry, in bytes (`NAME_MAX`).
-pub const NAME_MAX: usize = 255;
+pub const NAME_MAX: usize = linux_raw_sys::general::NAME_MAX as usize;
 
 /// The longest path with its terminating NUL, in bytes (`PATH_MAX`).
-pub const PATH_MAX: usize = 4096;
+pub const PATH_MAX: usize = linux_raw_sys::general::PATH_MAX as usize;
 
 /// The greatest number of symbolic links that a path may lead through.
 pub const LINKS_MAX: usize = 40;

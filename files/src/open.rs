@@ -5,41 +5,42 @@ use crate::ids::{InodeId, OpenFileId};
 use crate::slot_map::SlotMap;
 use crate::{Errno, Result};
 use bitflags::bitflags;
+use linux_raw_sys::general as linux;
 
 bitflags! {
     /// The flags of `open` (`O_…`), with Linux's values on x86-64.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct OpenFlags: u32 {
         /// `O_WRONLY`; together with `READ_WRITE`, neither reading nor writing.
-        const WRITE_ONLY = 0o1;
+        const WRITE_ONLY = linux::O_WRONLY;
         /// `O_RDWR`.
-        const READ_WRITE = 0o2;
+        const READ_WRITE = linux::O_RDWR;
         /// `O_CREAT`.
-        const CREATE = 0o100;
+        const CREATE = linux::O_CREAT;
         /// `O_EXCL`.
-        const EXCLUSIVE = 0o200;
+        const EXCLUSIVE = linux::O_EXCL;
         /// `O_TRUNC`.
-        const TRUNCATE = 0o1000;
+        const TRUNCATE = linux::O_TRUNC;
         /// `O_APPEND`.
-        const APPEND = 0o2000;
+        const APPEND = linux::O_APPEND;
         /// `O_NONBLOCK`.
-        const NONBLOCK = 0o4000;
+        const NONBLOCK = linux::O_NONBLOCK;
         /// `O_ASYNC`.
-        const ASYNC = 0o20_000;
+        const ASYNC = linux::FASYNC;
         /// `O_DIRECT`.
-        const DIRECT = 0o40_000;
+        const DIRECT = linux::O_DIRECT;
         /// `O_DIRECTORY`.
-        const DIRECTORY = 0o200_000;
+        const DIRECTORY = linux::O_DIRECTORY;
         /// `O_NOFOLLOW`.
-        const NO_FOLLOW = 0o400_000;
+        const NO_FOLLOW = linux::O_NOFOLLOW;
         /// `O_NOATIME`.
-        const NO_ATIME = 0o1_000_000;
+        const NO_ATIME = linux::O_NOATIME;
         /// `O_CLOEXEC`: belongs to the descriptor.
-        const CLOSE_ON_EXEC = 0o2_000_000;
+        const CLOSE_ON_EXEC = linux::O_CLOEXEC;
         /// `O_PATH`.
-        const PATH = 0o10_000_000;
+        const PATH = linux::O_PATH;
         /// The bit of `O_TMPFILE` besides `O_DIRECTORY`.
-        const TEMPORARY = 0o20_000_000;
+        const TEMPORARY = linux::__O_TMPFILE;
         // All other flags (O_LARGEFILE, O_SYNC, O_NOCTTY, …) are accepted and have no effect.
         const _ = !0;
     }
@@ -118,11 +119,11 @@ impl Whence {
     /// The base with this number of Linux: `EINVAL` if there is none.
     pub fn from_raw(whence: u32) -> Result<Whence> {
         match whence {
-            0 => Ok(Whence::Start),
-            1 => Ok(Whence::Current),
-            2 => Ok(Whence::End),
-            3 => Ok(Whence::Data),
-            4 => Ok(Whence::Hole),
+            linux::SEEK_SET => Ok(Whence::Start),
+            linux::SEEK_CUR => Ok(Whence::Current),
+            linux::SEEK_END => Ok(Whence::End),
+            linux::SEEK_DATA => Ok(Whence::Data),
+            linux::SEEK_HOLE => Ok(Whence::Hole),
             _ => Err(Errno::EINVAL),
         }
     }

@@ -6,22 +6,24 @@ use crate::tree::inode::{Inode, Kind, ProcFile};
 
 /// The file type bits of a mode; `stat` and cpio archives have equal ones.
 pub mod file_type {
+    use linux_raw_sys::general as linux;
+
     /// All the type bits.
-    pub const MASK: u32 = 0o170_000;
+    pub const MASK: u32 = linux::S_IFMT;
     /// A FIFO.
-    pub const FIFO: u32 = 0o010_000;
+    pub const FIFO: u32 = linux::S_IFIFO;
     /// A character device.
-    pub const CHARACTER: u32 = 0o020_000;
+    pub const CHARACTER: u32 = linux::S_IFCHR;
     /// A directory.
-    pub const DIRECTORY: u32 = 0o040_000;
+    pub const DIRECTORY: u32 = linux::S_IFDIR;
     /// A block device.
-    pub const BLOCK: u32 = 0o060_000;
+    pub const BLOCK: u32 = linux::S_IFBLK;
     /// A regular file.
-    pub const REGULAR: u32 = 0o100_000;
+    pub const REGULAR: u32 = linux::S_IFREG;
     /// A symbolic link.
-    pub const SYMLINK: u32 = 0o120_000;
+    pub const SYMLINK: u32 = linux::S_IFLNK;
     /// A socket.
-    pub const SOCKET: u32 = 0o140_000;
+    pub const SOCKET: u32 = linux::S_IFSOCK;
 }
 
 /// The attributes of an inode at one moment.

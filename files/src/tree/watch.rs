@@ -23,6 +23,7 @@ use crate::{Errno, Result};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::num::NonZeroU64;
+use linux_raw_sys::general as linux;
 
 /// The greatest number of interests of all programs together: `ENOSPC` beyond. They take some megabytes of the kernel's
 /// memory.
@@ -110,17 +111,17 @@ pub enum Waiters {
 
 impl Subscription {
     /// Each event is reported once (`EPOLLET`).
-    pub const EDGE: u32 = 1 << 31;
+    pub const EDGE: u32 = linux::EPOLLET;
     /// One event is reported, and no other until the subscription is changed (`EPOLLONESHOT`).
-    pub const ONCE: u32 = 1 << 30;
+    pub const ONCE: u32 = linux::EPOLLONESHOT;
     /// Only one of all exclusive waiters is told of an event (`EPOLLEXCLUSIVE`).
-    pub const EXCLUSIVE: u32 = 1 << 28;
+    pub const EXCLUSIVE: u32 = linux::EPOLLEXCLUSIVE;
     /// Bits that say how events are reported.
-    const HOW: u32 = 0xf << 28;
-    /// Events that reading waits for: `EPOLLIN`, `EPOLLPRI`, `EPOLLRDNORM`, `EPOLLRDBAND`, `EPOLLRDHUP`.
-    const INPUT: u32 = 0x20c3;
-    /// Events that writing waits for: `EPOLLOUT`, `EPOLLWRNORM`, `EPOLLWRBAND`.
-    const OUTPUT: u32 = 0x0304;
+    const HOW: u32 = linux::EPOLLET | linux::EPOLLONESHOT | linux::EPOLLWAKEUP | linux::EPOLLEXCLUSIVE;
+    /// Events that reading waits for.
+    const INPUT: u32 = linux::EPOLLIN | linux::EPOLLPRI | linux::EPOLLRDNORM | linux::EPOLLRDBAND | linux::EPOLLRDHUP;
+    /// Events that writing waits for.
+    const OUTPUT: u32 = linux::EPOLLOUT | linux::EPOLLWRNORM | linux::EPOLLWRBAND;
 
     /// The events to report of a file that is ready for `ready`; 0 if there is none.
     pub fn report(&self, ready: u32) -> u32 {

@@ -1,23 +1,24 @@
 //! The terminal's settings, in the layouts of `TCGETS` and `TIOCGWINSZ`.
 
 use bitflags::bitflags;
+use linux_raw_sys::general as linux;
 
 bitflags! {
     /// `c_iflag`. Other modes are kept and have no effect.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct InputModes: u32 {
         /// Clear the eighth bit.
-        const ISTRIP = 0o40;
+        const ISTRIP = linux::ISTRIP;
         /// Newline is read as carriage return.
-        const INLCR = 0o100;
+        const INLCR = linux::INLCR;
         /// Carriage return is ignored.
-        const IGNCR = 0o200;
+        const IGNCR = linux::IGNCR;
         /// Carriage return is read as newline.
-        const ICRNL = 0o400;
+        const ICRNL = linux::ICRNL;
         /// Ring the bell when the queue is full.
-        const IMAXBEL = 0o20_000;
+        const IMAXBEL = linux::IMAXBEL;
         /// Erasing takes whole UTF-8 characters.
-        const IUTF8 = 0o40_000;
+        const IUTF8 = linux::IUTF8;
         const _ = !0;
     }
 
@@ -25,13 +26,13 @@ bitflags! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct OutputModes: u32 {
         /// The other modes have an effect.
-        const OPOST = 0o1;
+        const OPOST = linux::OPOST;
         /// Newline is written as carriage return and newline.
-        const ONLCR = 0o4;
+        const ONLCR = linux::ONLCR;
         /// Carriage return is written as newline.
-        const OCRNL = 0o10;
+        const OCRNL = linux::OCRNL;
         /// Tabs are written as spaces (`XTABS`).
-        const TAB3 = 0o14_000;
+        const TAB3 = linux::TAB3;
         const _ = !0;
     }
 
@@ -39,27 +40,27 @@ bitflags! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct LocalModes: u32 {
         /// Some characters send signals.
-        const ISIG = 0o1;
+        const ISIG = linux::ISIG;
         /// Input is read in lines, which can be edited.
-        const ICANON = 0o2;
+        const ICANON = linux::ICANON;
         /// Input is shown.
-        const ECHO = 0o10;
+        const ECHO = linux::ECHO;
         /// Erasing rubs the character out.
-        const ECHOE = 0o20;
+        const ECHOE = linux::ECHOE;
         /// Killing the line starts a new one.
-        const ECHOK = 0o40;
+        const ECHOK = linux::ECHOK;
         /// Newline is shown even without `ECHO`.
-        const ECHONL = 0o100;
+        const ECHONL = linux::ECHONL;
         /// A signal leaves the queues alone.
-        const NOFLSH = 0o200;
+        const NOFLSH = linux::NOFLSH;
         /// A process that writes in the background is stopped.
-        const TOSTOP = 0o400;
+        const TOSTOP = linux::TOSTOP;
         /// Control characters are shown as `^X`.
-        const ECHOCTL = 0o1000;
+        const ECHOCTL = linux::ECHOCTL;
         /// Killing the line rubs it out.
-        const ECHOKE = 0o4000;
+        const ECHOKE = linux::ECHOKE;
         /// `VWERASE`, `VLNEXT` and `VREPRINT` have an effect.
-        const IEXTEN = 0o100_000;
+        const IEXTEN = linux::IEXTEN;
         const _ = !0;
     }
 }
@@ -68,19 +69,19 @@ bitflags! {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the names are those of termios(3)")]
 pub enum Control {
-    Intr = 0,
-    Quit = 1,
-    Erase = 2,
-    Kill = 3,
-    Eof = 4,
-    Time = 5,
-    Min = 6,
-    Susp = 10,
-    Eol = 11,
-    Reprint = 12,
-    Werase = 14,
-    Lnext = 15,
-    Eol2 = 16,
+    Intr = linux::VINTR as isize,
+    Quit = linux::VQUIT as isize,
+    Erase = linux::VERASE as isize,
+    Kill = linux::VKILL as isize,
+    Eof = linux::VEOF as isize,
+    Time = linux::VTIME as isize,
+    Min = linux::VMIN as isize,
+    Susp = linux::VSUSP as isize,
+    Eol = linux::VEOL as isize,
+    Reprint = linux::VREPRINT as isize,
+    Werase = linux::VWERASE as isize,
+    Lnext = linux::VLNEXT as isize,
+    Eol2 = linux::VEOL2 as isize,
 }
 
 /// The kernel's `struct termios`.
@@ -109,8 +110,7 @@ impl Termios {
     pub const DEFAULT: Termios = Termios {
         input: InputModes::ICRNL.union(InputModes::IUTF8),
         output: OutputModes::OPOST.union(OutputModes::ONLCR),
-        // 38400 baud, eight bits, receiver on, hang up on close.
-        line: 0o2277,
+        line: linux::B38400 | linux::CS8 | linux::CREAD | linux::HUPCL,
         local: LocalModes::ISIG
             .union(LocalModes::ICANON)
             .union(LocalModes::ECHO)

@@ -1,48 +1,26 @@
 //! Signals by number, and a process's action for each.
 
+use super::linux;
 use alloc::rc::Rc;
 use containers::signals::bit;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-pub const SIGHUP: u8 = 1;
-pub const SIGINT: u8 = 2;
-pub const SIGQUIT: u8 = 3;
-pub const SIGILL: u8 = 4;
-pub const SIGTRAP: u8 = 5;
-pub const SIGABRT: u8 = 6;
-pub const SIGBUS: u8 = 7;
-pub const SIGFPE: u8 = 8;
-pub const SIGKILL: u8 = 9;
-pub const SIGSEGV: u8 = 11;
-pub const SIGPIPE: u8 = 13;
-pub const SIGALRM: u8 = 14;
-pub const SIGTERM: u8 = 15;
-pub const SIGCHLD: u8 = 17;
-pub const SIGCONT: u8 = 18;
-pub const SIGSTOP: u8 = 19;
-pub const SIGXFSZ: u8 = 25;
-pub const SIGTSTP: u8 = 20;
-pub const SIGTTIN: u8 = 21;
-pub const SIGTTOU: u8 = 22;
-pub const SIGURG: u8 = 23;
-pub const SIGWINCH: u8 = 28;
-pub const SI_USER: i32 = 0;
-pub const SI_TKILL: i32 = -6;
-pub const SI_KERNEL: i32 = 128;
-pub const CLD_EXITED: i32 = 1;
-pub const CLD_KILLED: i32 = 2;
-pub const CLD_STOPPED: i32 = 5;
-pub const CLD_CONTINUED: i32 = 6;
-pub const FPE_INTDIV: i32 = 1;
-pub const ILL_ILLOPN: i32 = 2;
-pub const TRAP_TRACE: i32 = 2;
-pub const SEGV_MAPERR: i32 = 1;
-pub const SEGV_ACCERR: i32 = 2;
-pub const BUS_ADRALN: i32 = 1;
-pub const BUS_ADRERR: i32 = 2;
+/// Linux's constants of these names, as numbers of the type that they have here.
+macro_rules! linux {
+    ($type:ty: $($name:ident),+) => {
+        $(pub const $name: $type = linux::$name as $type;)+
+    };
+}
+
+linux!(u8: SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGPIPE, SIGALRM, SIGTERM);
+linux!(u8: SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXFSZ, SIGWINCH);
+linux!(i32: SI_USER, SI_TKILL, SI_KERNEL, CLD_EXITED, CLD_KILLED, CLD_STOPPED, CLD_CONTINUED);
+linux!(i32: FPE_INTDIV, ILL_ILLOPN, TRAP_TRACE, SEGV_MAPERR, SEGV_ACCERR, BUS_ADRALN, BUS_ADRERR);
+// Flags of actions, of which a program gives a word of 64 bits.
+linux!(u64: SA_NOCLDSTOP, SA_NOCLDWAIT, SA_RESTORER, SA_ONSTACK, SA_RESTART, SA_NODEFER, SA_RESETHAND);
 
 /// The highest signal number; the lowest is 1.
-pub const SIGNALS: u8 = 64;
+pub const SIGNALS: u8 = linux::_NSIG as u8;
 
 /// Signals that can be neither handled nor blocked.
 pub const UNSTOPPABLE: u64 = bit(SIGKILL) | bit(SIGSTOP);
@@ -94,13 +72,9 @@ impl Action {
     /// Whether this action for `SIGCHLD` says that the process does not wait for children, so that they leave no
     /// zombies.
     pub fn leaves_no_zombies(&self) -> bool {
-        const SA_NOCLDWAIT: u64 = 2;
         self.handler == IGNORE || self.flags & SA_NOCLDWAIT != 0
     }
 }
-
-/// A flag of `SIGCHLD`'s action: the signal is not sent when a child stops or continues.
-pub const SA_NOCLDSTOP: u64 = 1;
 
 /// A process's actions. The table is made with the first action that is not the default; a child shares its parent's
 /// table until one of them changes an action.

@@ -26,7 +26,7 @@ use zerocopy::IntoBytes;
 pub const BYTES_MAX: u64 = 0x7fff_f000;
 
 /// Most buffers of one call (`IOV_MAX`).
-const BUFFERS_MAX: u64 = 1024;
+const BUFFERS_MAX: u64 = linux::UIO_MAXIOV as u64;
 
 /// The place at which a call reads or writes.
 #[derive(Clone, Copy, PartialEq, Eq)]

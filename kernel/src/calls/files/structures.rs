@@ -1,5 +1,6 @@
 //! The structures that `stat` and its kin fill in, laid out as in Linux.
 
+use crate::core::linux;
 use ::files::attributes::{Attributes, timespec};
 use ::files::{NAME_MAX, NameQuota};
 use containers::PAGE_SIZE;
@@ -97,14 +98,13 @@ const _: () = assert!(size_of::<Stat>() == 144 && size_of::<Statx>() == 256 && s
 
 impl From<Attributes> for Statx {
     fn from(a: Attributes) -> Statx {
-        /// `STATX_BASIC_STATS`: all fields but the time of creation, which is not kept.
-        const BASIC: u32 = 0x7ff;
         let time = |nanoseconds| {
             let (seconds, nanoseconds) = timespec(nanoseconds);
             Timestamp { seconds, nanoseconds, reserved: 0 }
         };
         Statx {
-            mask: BASIC,
+            // All fields but the time of creation, which is not kept.
+            mask: linux::STATX_BASIC_STATS,
             block: BLOCK,
             attributes: 0,
             links: a.links,
@@ -149,10 +149,8 @@ impl StatFs {
     /// The description of a file system in memory whose files have these pages and whose names these places, while
     /// `free` frames are left for files.
     pub fn new(files: Account, free: usize, names: NameQuota) -> StatFs {
-        /// `TMPFS_MAGIC`
-        const TMPFS: u64 = 0x0102_1994;
         StatFs {
-            kind: TMPFS,
+            kind: linux::TMPFS_MAGIC.into(),
             block: PAGE_SIZE as u64,
             blocks: files.limit as u64,
             free: files.room() as u64,

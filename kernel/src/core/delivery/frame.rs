@@ -10,8 +10,9 @@
 
 use super::Signal;
 use crate::arch::extended;
-use crate::core::actions::{Action, DEFAULT};
+use crate::core::actions::{Action, DEFAULT, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SA_RESTORER};
 use crate::core::kernel::{Kernel, Memory};
+use crate::core::linux;
 use crate::core::schedule;
 use ::files::Errno;
 use containers::context::EXTENDED_STATE;
@@ -23,13 +24,6 @@ use containers::{
 use cpulocal::InKernel;
 use hardware::fpu;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
-
-const SA_RESTORER: u64 = 0x0400_0000;
-const SA_ONSTACK: u64 = 0x0800_0000;
-/// The call that the signal interrupts is made again, where that is possible, instead of returning `EINTR`.
-pub const SA_RESTART: u64 = 0x1000_0000;
-const SA_NODEFER: u64 = 0x4000_0000;
-const SA_RESETHAND: u64 = 0x8000_0000;
 
 /// Bytes below the stack pointer that a leaf function may use (System V ABI, section 3.2.2).
 const RED_ZONE: u64 = 128;
@@ -53,11 +47,11 @@ pub struct StackT {
 }
 
 /// `SS_ONSTACK`
-pub const ON_STACK: i32 = 1;
+pub const ON_STACK: i32 = linux::SS_ONSTACK as i32;
 /// `SS_DISABLE`
-pub const DISABLED: i32 = 2;
+pub const DISABLED: i32 = linux::SS_DISABLE as i32;
 /// `SS_AUTODISARM`
-const DISARMS: i32 = i32::MIN;
+const DISARMS: i32 = linux::SS_AUTODISARM as i32;
 
 /// `struct sigcontext`, gregs in Linux's order.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -151,7 +145,7 @@ fn is_within(stack: SignalStack, rsp: u64) -> bool {
 
 /// Gives a thread another alternate stack, or none, as `sigaltstack` does.
 pub fn set_stack(thread: &mut Thread, wanted: &StackT) -> Result<(), Errno> {
-    const SMALLEST: u64 = 2048;
+    const SMALLEST: u64 = linux::MINSIGSTKSZ as u64;
     if on_stack(thread.signal_stack, thread.context.registers.rsp) {
         return Err(Errno::EPERM);
     }

@@ -5,6 +5,7 @@
 //! waiter.
 
 use crate::arch::physical::Memory;
+use crate::core::linux;
 use crate::core::process::Tasks;
 use containers::{Channel, Space, ThreadId};
 
@@ -51,20 +52,19 @@ pub fn release_robust(memory: &mut Memory, tasks: &mut Tasks, space: Space, id: 
 /// Releases the robust futexes on the list whose head is at an address, for the thread with a given number.
 #[inline(never)]
 fn release_list(memory: &mut Memory, tasks: &mut Tasks, space: Space, (head, number): (u64, u32), room: &mut usize) {
-    const WAITERS: u32 = 0x8000_0000;
-    const OWNER_DIED: u32 = 0x4000_0000;
-    const OWNER: u32 = 0x3fff_ffff;
     let offset = read_pointer(memory, space, head.wrapping_add(8));
     let about_to = read_pointer(memory, space, head.wrapping_add(16)).filter(|entry| *entry != 0);
     let Some(offset) = offset else { return };
     let mut entry = read_pointer(memory, space, head);
     let mut release = |memory: &mut Memory, entry: u64| {
         let address = (entry & !1).wrapping_add(offset);
-        let is_mine = |word: u32| word & OWNER == number;
+        let is_mine = |word: u32| word & linux::FUTEX_TID_MASK == number;
         // The word is changed atomically: on another CPU a thread that is about to wait may be setting its waiters bit.
-        let left = |word| if is_mine(word) { word & WAITERS | OWNER_DIED } else { word };
+        let left = |word| if is_mine(word) { word & linux::FUTEX_WAITERS | linux::FUTEX_OWNER_DIED } else { word };
         if read_word(memory, space, address).is_some_and(is_mine)
-            && memory.change_word(space, address, left).is_ok_and(|word| is_mine(word) && word & WAITERS != 0)
+            && memory
+                .change_word(space, address, left)
+                .is_ok_and(|word| is_mine(word) && word & linux::FUTEX_WAITERS != 0)
         {
             tasks.wake(shared_futex(memory, space, address), 1, u32::MAX);
         }

@@ -18,6 +18,7 @@ use containers::{
     ThreadId, Traits,
 };
 use cpulocal::InKernel;
+use linux_raw_sys::auxvec;
 use zerocopy::IntoBytes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -171,30 +172,29 @@ fn map_segments(
 }
 
 /// The auxiliary vector, without the entries that point to the stack (System V ABI, section 3.4.3).
-fn auxiliary(program: &Program, base: u64) -> [(u64, u64); 14] {
+fn auxiliary(program: &Program, base: u64) -> [(u32, u64); 14] {
+    /// Bytes of a program header.
+    const HEADER: u64 = 56;
+    /// Ticks of `times` in a second.
+    const TICKS: u64 = 100;
     let headers = if program.headers == 0 { 0 } else { program.headers + base };
     [
-        (3, headers),
-        (4, 56),
-        (5, program.header_count),
-        (6, PAGE),
-        (7, 0),
-        (8, 0),
-        (9, program.entry + base),
-        (11, 0),
-        (12, 0),
-        (13, 0),
-        (14, 0),
-        (16, hardware::cpu::hardware_capabilities()),
-        (17, 100),
-        (23, 0),
+        (auxvec::AT_PHDR, headers),
+        (auxvec::AT_PHENT, HEADER),
+        (auxvec::AT_PHNUM, program.header_count),
+        (auxvec::AT_PAGESZ, PAGE),
+        (auxvec::AT_BASE, 0),
+        (auxvec::AT_FLAGS, 0),
+        (auxvec::AT_ENTRY, program.entry + base),
+        (auxvec::AT_UID, 0),
+        (auxvec::AT_EUID, 0),
+        (auxvec::AT_GID, 0),
+        (auxvec::AT_EGID, 0),
+        (auxvec::AT_HWCAP, hardware::cpu::hardware_capabilities()),
+        (auxvec::AT_CLKTCK, TICKS),
+        (auxvec::AT_SECURE, 0),
     ]
 }
-
-const AT_PLATFORM: u64 = 15;
-const AT_RANDOM: u64 = 25;
-const AT_EXECFN: u64 = 31;
-const AT_MINSIGSTKSZ: u64 = 51;
 
 /// Fills the top of the stack: strings, then vectors of pointers to them; returns the stack pointer, at
 /// which `argc` lies, and where the arguments are.
@@ -204,7 +204,7 @@ fn initial_stack(
     top: u64,
     request: &Request<'_>,
     [arguments, environment]: [(u64, u64); 2],
-    auxiliary: &[(u64, u64)],
+    auxiliary: &[(u32, u64)],
     random: [u64; 2],
 ) -> Result<(u64, u64), Errno> {
     let mut at = top;
@@ -217,9 +217,14 @@ fn initial_stack(
     let platform = push(memory, b"x86_64")?;
     let random = push(memory, random.as_bytes())?;
     let minimal_stack = hardware::fpu::size() as u64 + 1024;
-    let mine =
-        [(AT_PLATFORM, platform), (AT_RANDOM, random), (AT_EXECFN, name), (AT_MINSIGSTKSZ, minimal_stack), (0, 0)];
-    let pairs: Vec<u64> = auxiliary.iter().chain(&mine).flat_map(|(key, value)| [*key, *value]).collect();
+    let mine = [
+        (auxvec::AT_PLATFORM, platform),
+        (auxvec::AT_RANDOM, random),
+        (auxvec::AT_EXECFN, name),
+        (auxvec::AT_MINSIGSTKSZ, minimal_stack),
+        (auxvec::AT_NULL, 0),
+    ];
+    let pairs: Vec<u64> = auxiliary.iter().chain(&mine).flat_map(|(key, value)| [u64::from(*key), *value]).collect();
 
     let second = random - environment.1;
     let first = second - arguments.1;
