@@ -113,16 +113,15 @@ fn named_functions_are_there() {
     none(missing);
 }
 
-/// The calls of Linux's in the kernel's tables: `names: flags => call`.
+/// The calls of Linux's in the kernel's tables: `names(arguments) uses … => function`.
 fn calls_in_tables() -> BTreeSet<String> {
     let mut calls = BTreeSet::new();
     for table in ["kernel/src/calls/table.rs", "kernel/src/calls/files/table.rs"] {
         let text = fs::read_to_string(root().join(table)).expect("a table of calls");
-        let of_linux = text.split("\ncalls! {").skip(1).filter(|part| part.contains("(Sysno,"));
+        let of_linux = text.split("\ncalls! {").filter_map(|part| part.split_once("(Sysno,")).map(|(_, lines)| lines);
         for line in of_linux.flat_map(str::lines).filter_map(|line| line.strip_prefix("    ")) {
-            let names = line.split(" =>").next().and_then(|names| names.split(':').next()).unwrap_or_default();
             let are_names = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_ |".contains(c);
-            if line.contains("=>")
+            if let Some((names, _)) = line.split_once('(')
                 && names.starts_with(|c: char| c.is_ascii_lowercase())
                 && names.chars().all(are_names)
             {

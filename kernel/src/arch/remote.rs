@@ -51,16 +51,16 @@ cpu_local! {
     pub static SENT: Cell<u64> = Cell::new(0);
 }
 
-/// The result of a look for requests.
+/// What another CPU has requested of this one, which has done it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
+pub enum Requested {
     /// There was no request.
     Nothing,
     /// This CPU has forgotten translations and may go on as it was.
-    Forgot,
+    Invalidation,
     /// This CPU is on its global page directory. The thread that it ran may be gone: it must go through level 1 before
     /// it looks at its thread.
-    Left,
+    Departure,
 }
 
 /// Enters this CPU into the set of CPUs that can be asked. It has come up and runs on its global page directory.
@@ -139,21 +139,21 @@ pub fn is_asked(cpu: &InKernel) -> bool {
 }
 
 /// Answers another CPU's request to this one, if there is any.
-pub fn answer(cpu: &InKernel) -> Answer {
+pub fn answer(cpu: &InKernel) -> Requested {
     if !is_asked(cpu) {
-        return Answer::Nothing;
+        return Requested::Nothing;
     }
     let me = CpuSet::only(super::cpulocal::number(cpu)).0;
     let range = RANGE[0].load(Relaxed)..RANGE[1].load(Relaxed);
-    let answer = if range.is_empty() {
+    let requested = if range.is_empty() {
         let global = PhysFrame::containing_address(PhysAddr::new(GLOBAL.get(cpu).get()));
         // SAFETY: the global page directory is this CPU's own and stays for ever.
         unsafe { Cr3::write(global, Cr3Flags::empty()) }
-        Answer::Left
+        Requested::Departure
     } else {
         physical::invalidate_here(range);
-        Answer::Forgot
+        Requested::Invalidation
     };
     ASKED.fetch_and(!me, Release);
-    answer
+    requested
 }

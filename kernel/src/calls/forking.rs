@@ -62,7 +62,7 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
     if !(CloneFlags::SIGNAL | shared | CloneFlags::OPTIONS | CloneFlags::IGNORED).contains(flags)
         || !matches!(signal, 0 | SIGCHLD)
     {
-        super::table::log_once(kernel, caller, format_args!("with flags {:#x} is not there: EINVAL", flags.bits()));
+        super::entry::log_once(kernel, caller, format_args!("with flags {:#x} is not there: EINVAL", flags.bits()));
         return Err(Errno::EINVAL);
     }
     if flags.contains(CloneFlags::SETTLS) && tls >= USER_END {

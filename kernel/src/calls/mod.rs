@@ -1,6 +1,6 @@
 //! System calls: how the kernel finds the call asked for, and what all calls share.
 //!
-//! A call is a function of its [`Caller`] and the subsystems that it touches. It returns an [`Answer`]: a value, an
+//! A call is a function of its [`Caller`], the parts of the kernel that it uses and its arguments. It returns an [`Answer`]: a value, an
 //! error number, or that the thread has been parked or is gone. The calls are in [`table`], those on files in a table
 //! of their own, and the functions are grouped by subject.
 //!
@@ -8,13 +8,14 @@
 //! `system::getrandom` with the [`Caller`], `memory`, `tasks` and `random`. It answers `Ok(Reply::Value(length))`,
 //! which the thread finds in rax; `Err(Errno::EFAULT)` becomes −14 there.
 
-#![allow(
+#![expect(
     clippy::too_many_arguments,
     reason = "a call's function takes the caller, the parts of the kernel that the call uses, and the call's arguments"
 )]
 
 pub mod advice;
 pub mod argument;
+mod entry;
 pub mod files;
 pub mod forking;
 pub mod futex;
@@ -37,9 +38,9 @@ use ::files::Errno;
 use argument::Pointer;
 use containers::thread::{AfterHandler, Restart};
 use containers::{Budget, Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
+pub use entry::{Entry, each_made, enter, entries, find};
+use entry::{WITH_INTERRUPTS, WITHOUT_RESERVE};
 use hardware::interrupts;
-pub use table::{Entry, each_made, enter, entries, find};
-use table::{WITH_INTERRUPTS, WITHOUT_RESERVE};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The thread that makes a call.

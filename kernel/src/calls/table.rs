@@ -1,11 +1,25 @@
-//! The table of system calls: each line names the subsystems that the call touches.
+//! The table of system calls.
 //!
-//! A line is `names: flags => call`, in which `c` is the [`Caller`] and each subsystem has its name in [`Kernel`]. For
-//! example, `getrandom: WITH_INTERRUPTS => system::getrandom(c, memory, tasks, random)` lets interrupts in and hands the call
-//! three subsystems. A call that needs more takes the whole kernel as `k`, and the proof `cpu` that this CPU is in it.
+//! A line is `names(arguments) uses parts: flags => function(values)`:
+//! - **names** of the calls, with `|` between them, if several do one thing;
+//! - **arguments** in the order of their registers, each with its [type](super::argument), which decodes the register;
+//! - **parts** of the kernel that the call uses, as fields of [`Kernel`](crate::core::kernel::Kernel): `all` is the whole
+//!   kernel, `cpu` the proof that this code runs in the kernel on this CPU;
+//! - **flags** say how the call is made: see [`super::entry`];
+//! - the **function** makes the call. It takes the caller, the parts and the arguments, or instead of these the values that the
+//!   line gives.
+//!
+//! For example, `getrandom(buffer: Pointer<u8>, length: u64, flags: u32) uses memory, tasks, random: WITH_INTERRUPTS =>
+//! system::getrandom` lets interrupts in and calls `system::getrandom(caller, memory, tasks, random, buffer, length, flags)`.
+//! `getpgrp() uses tasks: WITHOUT_RESERVE => jobs::getpgid(0)` is `getpgid` of process 0, which is the caller's.
+//!
+//! No other code decodes the registers of a call that is being made. Where a thread completes another thread's call, it
+//! reads that thread's registers by these types: `processes::child_ended`, `pipes::hand_over`, `native::hand_over`,
+//! `time::tell_rest`.
 
 use super::advice::SyncFlags;
 use super::argument::{Fd, Pointer, UserPath};
+use super::entry::{FIRST_OWN, SAVED_REGISTERS, WITH_INTERRUPTS, WITHOUT_RESERVE, calls};
 use super::files::AtFlags;
 use super::futex::Operation;
 use super::memory::{MapFlags, Mapping, Protection, RemapFlags, Remapping};
@@ -14,228 +28,16 @@ use super::processes::{ChildInfo, Program, Usage, Wait4, WaitId, WaitOptions};
 use super::system::{Names, Sysinfo};
 use super::threads::{Child, CloneFlags};
 use super::time::{Interval, Timespec};
-use super::{
-    Caller, advice, conclude, files, forking, futex, jobs, memory, native, processes, signals, system, threads,
-    time as clocks,
-};
-use crate::arch::accounts::count;
-use crate::arch::cpulocal::counters;
-use crate::arch::frame::{Progress, SystemCall};
+use super::{advice, forking, futex, jobs, memory, native, processes, signals, system, threads, time as clocks};
 use crate::core::delivery::frame::{Info, StackT};
-use crate::core::kernel::Kernel;
 use crate::core::process::{Limit, NAME_MAX};
 use crate::core::signals::Action;
-use ::files::Errno;
 use abi::native as own;
-use alloc::format;
-use containers::Cpu;
-use core::cell::Cell;
-use core::fmt;
-use cpulocal::{InKernel, cpu_local};
 use syscalls::Sysno;
-
-/// A function that makes a call.
-type Make = fn(&SystemCall, &mut Kernel) -> Progress;
-
-/// One call, as the table has it.
-#[derive(Clone, Copy)]
-pub struct Entry {
-    /// Makes the call.
-    pub make: Make,
-    /// The call's flags.
-    flags: u8,
-}
-
-/// The call is made even when the kernel's heap has no reserve: it uses none, or gives memory back, or gives back before
-/// it ends the little that it has used. Where it may keep some after all, it asks for the reserve itself.
-pub(super) const WITHOUT_RESERVE: u8 = 1 << 0;
-/// The call can take long enough for devices to notice, so interrupts are let in.
-pub(super) const WITH_INTERRUPTS: u8 = 1 << 1;
-/// The call looks at its thread's registers, or sets them, or the thread may be gone afterwards: they are
-/// in the control block before it is made.
-pub(super) const SAVED_REGISTERS: u8 = 1 << 2;
-/// There is no such call.
-const ABSENT: u8 = 1 << 3;
-
-impl Entry {
-    /// The entry of a number without a call.
-    const NONE: Entry = Entry { make: |call, k| unknown(k, &Caller::of(call)), flags: ABSENT };
-
-    /// Whether a flag is set.
-    #[inline(always)]
-    pub(super) fn is(self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-
-    /// Whether the call needs no work before it and after it.
-    #[inline(always)]
-    pub fn is_simple(self) -> bool {
-        self.flags == WITHOUT_RESERVE
-    }
-
-    /// Whether the registers must be in the control block before the call is made.
-    #[inline(always)]
-    pub fn wants_registers(self) -> bool {
-        self.is(SAVED_REGISTERS)
-    }
-}
-
-/// All calls. What an entry consists of lies in two arrays, so that a Linux number is their index as it is: that saves two
-/// instructions of every system call.
-pub(super) struct Table {
-    make: [Make; SLOTS],
-    flags: [u8; SLOTS],
-}
-
-impl Table {
-    /// Puts a call into the table at its slots, where there was none.
-    pub(super) const fn set(&mut self, slots: &[usize], flags: u8, make: Make) {
-        let mut n = 0;
-        while n < slots.len() {
-            assert!(self.flags[slots[n]] & ABSENT != 0, "a number with two calls");
-            (self.make[slots[n]], self.flags[slots[n]]) = (make, flags);
-            n += 1;
-        }
-    }
-
-    /// The entry in a slot.
-    #[inline(always)]
-    fn get(&self, slot: usize) -> Entry {
-        Entry { make: self.make[slot], flags: self.flags[slot] }
-    }
-}
-
-/// Defines a function that puts calls into the table, `$shift` slots below their numbers. A line is as this module's head
-/// describes it.
-macro_rules! calls {
-    ($(#[$meta:meta])* $visibility:vis fn $fill:ident($numbers:path, $shift:expr);
-     $($($name:ident)|+ ($($argument:ident: $type:ty),*) $(uses $($part:ident),+)? $(: $flags:expr)?
-        => $($function:ident)::+ $(($($value:expr),*))?,)+) => {
-        $(#[$meta])*
-        $visibility const fn $fill(table: &mut $crate::calls::table::Table) {
-            use $numbers as number;
-            $(table.set(&[$(number::$name as usize - $shift),+], 0 $(| $flags)?, |call, kernel| {
-                let caller = $crate::calls::Caller::of(call);
-                let [$($argument,)* ..] = call.arguments;
-                $(let $argument = <$type as $crate::calls::argument::Argument>::of($argument);)*
-                let answer = $crate::calls::table::answer!(
-                    {$($function)::+} {&caller, $($($crate::calls::table::part!(call, kernel, $part),)+)?}
-                    {$($argument),*} $({$($value),*})?
-                );
-                $crate::calls::conclude(kernel, caller.space.cpu, answer)
-            });)+
-        }
-    };
-}
-pub(super) use calls;
-
-/// The answer of a call's function, which takes the caller, the parts of the kernel that the call uses, and values: those
-/// that the line gives, or else the arguments.
-macro_rules! answer {
-    ({$($function:tt)+} {$($before:tt)*} {$($argument:tt)*}) => { $($function)+($($before)* $($argument)*) };
-    ({$($function:tt)+} {$($before:tt)*} {$($argument:tt)*} {$($value:tt)*}) => { $($function)+($($before)* $($value)*) };
-}
-pub(super) use answer;
-
-/// A part of the kernel, as a call's function takes it.
-macro_rules! part {
-    ($call:ident, $kernel:ident, all) => {
-        &mut *$kernel
-    };
-    ($call:ident, $kernel:ident, cpu) => {
-        &$call.cpu
-    };
-    ($call:ident, $kernel:ident, $subsystem:ident) => {
-        &mut $kernel.$subsystem
-    };
-}
-pub(super) use part;
-
-/// Linux's calls have numbers below this one; their slots are their numbers.
-const LINUX: usize = 512;
-
-/// How many numbers Jotun's own calls have; their slots are behind Linux's.
-const OWN: usize = (own::LAST - own::FIRST + 1) as usize;
-
-/// The slot of all other numbers.
-const NONE: usize = LINUX + OWN;
-
-/// How many slots there are.
-const SLOTS: usize = NONE + 1;
-
-static CALLS: Table = {
-    let mut table = Table { make: [Entry::NONE.make; SLOTS], flags: [Entry::NONE.flags; SLOTS] };
-    linux(&mut table);
-    files::fill(&mut table);
-    jotun(&mut table);
-    table
-};
-
-cpu_local! {
-    /// How often programs have made the call in each slot on this CPU. The sum is the number of its system-call entries.
-    static MADE: [Cell<u64>; SLOTS] = [const { Cell::new(0) }; SLOTS];
-}
-
-/// The slot of a number.
-#[inline(always)]
-fn slot(number: u64) -> usize {
-    if number < LINUX as u64 { number as usize } else { own_slot(number) }
-}
-
-#[cold]
-fn own_slot(number: u64) -> usize {
-    match number.checked_sub(own::FIRST) {
-        Some(index) if index < OWN as u64 => LINUX + index as usize,
-        _ => NONE,
-    }
-}
-
-/// The call with a number.
-pub fn find(number: u64) -> Entry {
-    CALLS.get(slot(number))
-}
-
-/// The call with a number, which a program has just made: counts it.
-#[inline(always)]
-pub fn enter(cpu: &InKernel, number: u64) -> Entry {
-    let slot = slot(number);
-    count(&MADE.get(cpu)[slot]);
-    CALLS.get(slot)
-}
-
-/// The system-call entries of a CPU.
-pub fn entries(of: Cpu) -> u64 {
-    counters(of, &MADE).iter().map(Cell::get).sum()
-}
-
-/// Reports each call with a name that programs have made: whether the kernel has it, and how often it was made on the
-/// CPUs given.
-pub fn each_made(cpus: impl Iterator<Item = Cpu>, mut tell: impl FnMut(&str, bool, u64)) {
-    let mut made = [0; SLOTS];
-    for cpu in cpus {
-        for (sum, count) in made.iter_mut().zip(&counters(cpu, &MADE)) {
-            *sum += count.get();
-        }
-    }
-    for (slot, &times) in made.iter().enumerate().filter(|(_, times)| **times > 0) {
-        match slot {
-            ..LINUX => {
-                if let Some(call) = Sysno::new(slot) {
-                    tell(call.name(), !CALLS.get(slot).is(ABSENT), times);
-                }
-            }
-            LINUX..NONE => {
-                let name = own::name(own::FIRST + (slot - LINUX) as u64).unwrap_or_default();
-                tell(&format!("jotun_{name}"), true, times);
-            }
-            NONE.. => {}
-        }
-    }
-}
 
 calls! {
     /// Puts Linux's calls into the table, but for those on files.
-    fn linux(Sysno, 0);
+    pub(super) fn linux(Sysno, 0);
 
     mmap(address: u64, length: u64, protection: Protection, flags: MapFlags, fd: Fd, offset: u64)
         uses memory, tasks, files: WITH_INTERRUPTS
@@ -344,7 +146,7 @@ calls! {
 
 calls! {
     /// Puts Jotun's own calls into the table.
-    fn jotun(own, own::FIRST as usize - LINUX);
+    pub(super) fn jotun(own, FIRST_OWN);
 
     START(name: Pointer<u8>, length: u64, argument: u64, priority: u64, flags: u64) uses all, cpu: WITH_INTERRUPTS
         => native::start(native::Program { name, length, argument, priority, flags }),
@@ -359,24 +161,4 @@ calls! {
     CONTAINER(process: u64, buffer: Pointer<u8>, capacity: u64) uses memory, tasks => native::container,
     PRIORITY(thread: u64, priority: u64) uses tasks => native::priority,
     TRACE(action: u64, value: u64) uses cpu => native::trace,
-}
-
-/// Answers a call that the kernel does not have: logs it once, by name, or by number if it has no name.
-fn unknown(k: &mut Kernel, caller: &Caller) -> Progress {
-    k.statistics.unknown_calls += 1;
-    log_once(k, caller, format_args!("is not there: ENOSYS"));
-    conclude(k, caller.space.cpu, Err(Errno::ENOSYS))
-}
-
-/// Logs what a call lacks, once for each call.
-pub(super) fn log_once(k: &mut Kernel, caller: &Caller, what: fmt::Arguments<'_>) {
-    // Numbers beyond the bits share the last one.
-    let bit = caller.number.min(511);
-    let logged = &mut k.statistics.logged_calls[bit as usize / 64];
-    if *logged & 1 << (bit % 64) == 0 {
-        *logged |= 1 << (bit % 64);
-        let program = k.tasks.process(caller.process).map(|process| process.resources.name).unwrap_or_default();
-        let name = Sysno::new(caller.number as usize).map_or("(no name)", |call| call.name());
-        log::info!("{program}: system call {} {name} {what}", caller.number);
-    }
 }

@@ -18,7 +18,7 @@ use crate::arch::accounts::{self, Cause, WAITS, waited};
 use crate::arch::cpulocal::number;
 use crate::arch::deferred::{self, Notes};
 use crate::arch::patience::{self, Patience};
-use crate::arch::remote::{self, Answer};
+use crate::arch::remote::{self, Requested};
 use crate::arch::{devices, report, trace};
 use ::trace::Event;
 use abi::vectors;
@@ -189,7 +189,7 @@ fn halt(cpu: &InKernel, _: Said, _: Looked, patience: Patience) {
 #[cold]
 #[inline(never)]
 fn answer(cpu: &InKernel) {
-    if remote::answer(cpu) == Answer::Left {
+    if remote::answer(cpu) == Requested::Departure {
         DISTURBED.get(cpu).set(true);
     }
     ANSWERED.get(cpu).set(ANSWERED.get(cpu).get() + 1);
@@ -217,7 +217,7 @@ pub fn request(cpu: &InKernel, vector: u64) -> Request {
 fn answer_outside(cpu: &InKernel) -> Request {
     // The interrupt ends before the answer: while it is in service, no other request could reach this CPU.
     apic::end_of_interrupt();
-    if remote::answer(cpu) == Answer::Left {
+    if remote::answer(cpu) == Requested::Departure {
         deferred::note(cpu, Notes::LOOK);
         return Request::ComesIn;
     }

@@ -1,4 +1,4 @@
-//! The table of the calls on files, written as [`crate::calls::table`] describes it.
+//! The table of the calls on files, whose lines are as [`crate::calls::table`] describes.
 //!
 //! The older calls are made as the `…at` calls, with the working directory and no flags.
 
@@ -14,7 +14,7 @@ use super::transfer::Buffer;
 use super::watching::{self, Event};
 use super::{AtFlags, descriptors, devices, listing, locking};
 use crate::calls::argument::{Fd, Pointer, UserPath};
-use crate::calls::table::{WITH_INTERRUPTS, WITHOUT_RESERVE, calls};
+use crate::calls::entry::{WITH_INTERRUPTS, WITHOUT_RESERVE, calls};
 use crate::calls::time::Timespec;
 use ::files::OpenFlags;
 use syscalls::Sysno;
