@@ -1,13 +1,20 @@
 //! The kernel Jotun, booted by multiboot2. The functions below are the boot as one list.
 #![no_std]
-#![no_main]
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(
+    test,
+    allow(dead_code, unused_imports, reason = "the tests on a host begin behind the boot and the boundary")
+)]
 #![deny(unsafe_code)]
 #![expect(unreachable_pub, reason = "in a binary `pub` says what a module offers the others")]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 #[expect(unsafe_code, reason = "the home of all that touches the hardware")]
 mod arch;
+#[cfg(not(test))]
 #[expect(unsafe_code, reason = "from the boot loader to Rust")]
 mod boot;
 #[expect(unsafe_code, reason = "makes the one reference to the kernel's state")]
@@ -15,10 +22,14 @@ mod boundary;
 mod calls;
 mod core;
 mod options;
+#[cfg(not(test))]
 mod panic;
 mod start;
 mod statistics;
 mod strategies;
+#[cfg(all(test, feature = "smp"))]
+#[expect(unsafe_code, reason = "makes a machine, and the proofs that the boundary makes")]
+mod tests;
 
 use abi::vectors;
 use arch::physical::Frames;

@@ -306,6 +306,9 @@ fn proofs_are_made_at_entries() {
         let text = fs::read_to_string(&path).expect("a source");
         let made = text.matches("InKernel::new()").count() + text.matches("AtLevel1::new()").count();
         let name = path.strip_prefix(&folder).expect("below it").display().to_string();
+        if name.starts_with("tests/") {
+            continue;
+        }
         found.extend((made > 0).then_some((name, made)));
     }
     assert_eq!(found, PROOFS.map(|(file, made)| (file.to_owned(), made)).into());

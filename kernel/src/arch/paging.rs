@@ -79,6 +79,21 @@ pub fn build(frames: &mut Frames, info: &BootInfo) -> Result<GlobalDirectory, Ou
     Ok(GlobalDirectory { pml4, window_directory })
 }
 
+/// Makes a global page directory for each CPU, without a kernel in it, for the tests on a host.
+#[cfg(test)]
+pub fn build_for_tests(frames: &mut Frames, cpus: usize) -> alloc::vec::Vec<GlobalDirectory> {
+    let packages = frames.allocate().expect("free frames");
+    let build = |_| {
+        let pml4 = frames.allocate().expect("free frames");
+        directory::set(frames, pml4, PACKAGES_SLOT, packages, TABLE);
+        let window_directory = make_window(frames, pml4).expect("free frames");
+        GlobalDirectory { pml4, window_directory }
+    };
+    let globals: alloc::vec::Vec<_> = (0..cpus).map(build).collect();
+    frames.set_kernel_directory(globals[0].pml4);
+    globals
+}
+
 /// Makes the tables above the window in a global page directory.
 fn make_window(frames: &mut Frames, pml4: Frame) -> Result<Frame, OutOfFrames> {
     let third = frames.allocate()?;

@@ -28,7 +28,11 @@ use zerocopy::FromBytes;
 pub type Memory = containers::Memory<Frames>;
 
 /// The virtual address of physical address zero, where the direct map begins.
+#[cfg(not(test))]
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+/// The tests on a host have their memory here.
+#[cfg(test)]
+pub const DIRECT_MAP: u64 = 0x1000_0000_0000;
 
 /// Physical memory from this address on has no frame number (32 bits) and is left out.
 pub const MEMORY_END: u64 = 16 << 40;
@@ -79,6 +83,16 @@ impl Frames {
         let mut frames = Frames { table: FrameTable::new(table), kernel: None, late: info.free.clone() };
         frames.late.remove(&(0..EARLY_END));
         info.free.iter().map(early).for_each(|range| frames.add(range));
+        frames
+    }
+
+    /// Frames 1 to `frames`, all free, for the tests on a host.
+    #[cfg(test)]
+    pub fn over(frames: usize) -> Frames {
+        let end = (frames + 1) * PAGE_SIZE;
+        let table = FrameTable::new(alloc::vec![FrameInfo::HOLE; frames + 1].leak());
+        let mut frames = Frames { table, kernel: None, late: Ranges::new() };
+        frames.add(PAGE_SIZE as u64..end as u64);
         frames
     }
 

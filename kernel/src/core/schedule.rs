@@ -60,6 +60,18 @@ pub fn running(cpu: &InKernel) -> Option<Running> {
     CURRENT.get(cpu).get()
 }
 
+/// Has this CPU act for a thread that it does not run.
+#[cfg(test)]
+pub fn act_for(kernel: &Kernel, cpu: &InKernel, id: Option<ThreadId>) {
+    let running = id.and_then(|id| {
+        let thread = kernel.tasks.thread(id)?;
+        let space = Space { container: thread.container, cpu: this_cpu(cpu) };
+        let resumed = thread.restart.is_some() || thread.saved_mask.is_some();
+        Some(Running { thread: id, process: thread.process, space, resumed })
+    });
+    CURRENT.get(cpu).set(running);
+}
+
 /// Charges the current thread for the time since it was last charged; returns the time now.
 pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
     let now = clock::nanoseconds();

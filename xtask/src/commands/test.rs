@@ -105,6 +105,7 @@ impl Test {
                 let mut steps = Vec::new();
                 if host {
                     steps.push(step(out, "host tests and doctests", |out| tests(out, self.host_tests())));
+                    steps.push(step(out, "the kernel's calls on the host", |out| tests(out, self.kernel_tests())));
                 }
                 if boot {
                     steps.push(step(out, "build of what boots", |_| build_all()));
@@ -129,6 +130,13 @@ impl Test {
         cargo.args(["--workspace", "--no-fail-fast", "--exclude", BOOT_TESTS]);
         exclude_guests(&mut cargo);
         cargo.args(&self.filter);
+        cargo
+    }
+
+    /// The tests of the kernel's calls, which run on the host.
+    fn kernel_tests(&self) -> Command {
+        let mut cargo = project::cargo("test");
+        cargo.args(["--package", "kernel", "--features", "smp"]).args(&self.filter);
         cargo
     }
 

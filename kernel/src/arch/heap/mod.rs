@@ -79,7 +79,7 @@ struct KernelHeap(UnsafeCell<State>);
 // SAFETY: only a CPU at level 1 allocates, and there is one at a time; see the module's comment.
 unsafe impl Sync for KernelHeap {}
 
-#[global_allocator]
+#[cfg_attr(not(test), global_allocator)]
 static KERNEL_HEAP: KernelHeap = KernelHeap(UnsafeCell::new(State {
     slabs: Slabs::new(),
     large: Large::new(HEAP.start + BOOT..HEAP.end),
