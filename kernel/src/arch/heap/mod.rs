@@ -8,7 +8,8 @@
 //! | of any size, allocated before the first program | `linked_list_allocator`'s, in a region mapped as it grows | nothing |
 //!
 //! The last row is for pieces that live as long as the kernel: they lie there without gaps, whatever their sizes. All
-//! other pieces are allocated and freed in constant time.
+//! other pieces are allocated and freed in constant time; docs/ARCHITECTURE.md has the instructions that this saves
+//! against `linked_list_allocator` alone.
 //!
 //! For example, a `Vec` of 100 bytes gets a slot of a slab, and one of 20 KiB five pages mapped one after the other.
 //!
