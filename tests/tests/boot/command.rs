@@ -182,3 +182,20 @@ fn statistics_come_as_integers() {
     assert!(outcome.stat("entries_system_call") > 0);
     assert!(outcome.stat("frames_total") > outcome.stat("frames_free"));
 }
+
+/// The breakpoint with which the help of `debug` begins, set by gdb.
+#[test]
+fn gdb_stops_where_the_help_says() {
+    let debug = |words: &[&str]| {
+        let output = Command::new(xtask()).arg("debug").args(words).env("CARGO_TARGET_DIR", target()).output();
+        String::from_utf8_lossy(&output.expect("xtask starts").stdout).into_owned()
+    };
+    let help = debug(&["--help"]);
+    let (_, after) = help.split_once("`hbreak ").expect("a breakpoint in the help");
+    let (place, _) = after.split_once('`').expect("its end");
+    let stop = format!("hbreak {place}");
+    let session =
+        ["--no-build", "--up", "--batch", "--ex", &stop, "--ex", "continue", "--ex", "backtrace 1", "--ex", "kill"];
+    let output = debug(&[&session, &["--", "exit-code", "0"][..]].concat());
+    assert!(output.contains(&format!("#0  {place} (")), "{output}");
+}

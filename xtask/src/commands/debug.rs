@@ -27,7 +27,7 @@ use crate::{
 
 /// Start QEMU stopped, with gdb attached and the kernel's symbols loaded
 ///
-/// The machine waits at its very first instruction. A good way to begin is `hbreak kernel_main` and
+/// The machine waits at its very first instruction. A good way to begin is `hbreak kernel::kernel_main` and
 /// `continue`: before the boot loader has put the kernel there, only a hardware breakpoint holds.
 /// Console output and kernel log go to files, which are named at the start. Ctrl-C in gdb interrupts
 /// the machine; leaving gdb ends it.
@@ -36,7 +36,7 @@ use crate::{
 Examples:
   cargo xtask debug --up
   cargo xtask debug --smp 2 -- hello-std a b
-  cargo xtask debug --up --ex 'hbreak kernel_main' --ex continue
+  cargo xtask debug --up --ex 'hbreak kernel::kernel_main' --ex continue
   cargo xtask debug --no-gdb                    for a debugger of your own
 
 Each CPU is a thread of gdb's: `info threads`, `thread 2`.")]
