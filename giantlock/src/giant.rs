@@ -1,8 +1,8 @@
 //! The recursive lock around a queue lock: it keeps the holder and how often that CPU has taken the lock.
 
-use crate::cpu::ONCE;
+use crate::contender::ONCE;
 use crate::sync::{AtomicU32, Ordering::Relaxed, Padded, const_fn};
-use crate::{Cpu, QueueLock, Wait};
+use crate::{Contender, QueueLock, Wait};
 
 /// The result of an acquisition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub struct Acquired {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// The CPU.
-    pub cpu: Cpu,
+    pub cpu: Contender,
     /// Acquisitions not yet released, at least 1.
     pub depth: u32,
 }
@@ -53,12 +53,12 @@ impl<L> GiantLock<L> {
     /// for a decision.
     pub fn holder(&self) -> Option<Holder> {
         let word = self.holder.0.load(Relaxed);
-        let cpu = Cpu::with_tag(u32::from(word as u8))?;
+        let cpu = Contender::with_tag(u32::from(word as u8))?;
         Some(Holder { cpu, depth: word / ONCE })
     }
 
     /// The CPU that holds the lock; see [`holder`](GiantLock::holder).
-    pub fn owner(&self) -> Option<Cpu> {
+    pub fn owner(&self) -> Option<Contender> {
         self.holder().map(|holder| holder.cpu)
     }
 
@@ -71,7 +71,7 @@ impl<L> GiantLock<L> {
 impl<L: QueueLock> GiantLock<L> {
     /// Takes the lock for `cpu`, once more if `cpu` has it already. While `cpu` waits, `wait` is called in every round.
     #[inline]
-    pub fn acquire(&self, cpu: Cpu, wait: &mut impl Wait) -> Acquired {
+    pub fn acquire(&self, cpu: Contender, wait: &mut impl Wait) -> Acquired {
         match self.ask(cpu) {
             Ok(depth) => Acquired { depth, contended: false },
             Err(place) => {
@@ -84,7 +84,7 @@ impl<L: QueueLock> GiantLock<L> {
     /// The first half of [`acquire`](GiantLock::acquire), for a caller that takes another path after a wait. `Ok`:
     /// `cpu` has the lock, at this depth. `Err`: `cpu` is in the queue, and [`wait`](GiantLock::wait) is its next call.
     #[inline]
-    pub fn ask(&self, cpu: Cpu) -> Result<u32, L::Place> {
+    pub fn ask(&self, cpu: Contender) -> Result<u32, L::Place> {
         let word = self.holder.0.load(Relaxed);
         if word as u8 == cpu.tag() {
             self.holder.0.store(word + ONCE, Relaxed);
@@ -102,7 +102,7 @@ impl<L: QueueLock> GiantLock<L> {
     /// The second half of [`acquire`](GiantLock::acquire): waits for the lock, at the place that
     /// [`ask`](GiantLock::ask) has returned.
     #[inline]
-    pub fn wait(&self, cpu: Cpu, place: L::Place, wait: &mut impl Wait) {
+    pub fn wait(&self, cpu: Contender, place: L::Place, wait: &mut impl Wait) {
         self.queue.wait(cpu, place, wait);
         self.holder.0.store(cpu.holds_once(), Relaxed);
     }
@@ -113,7 +113,7 @@ impl<L: QueueLock> GiantLock<L> {
     ///
     /// It serves to wake waiters that sleep. It never misses a sleeping CPU that has been given the lock, but may name
     /// a CPU that does not sleep, or does not wait any more.
-    pub fn next(&self, cpu: Cpu) -> Option<Cpu> {
+    pub fn next(&self, cpu: Contender) -> Option<Contender> {
         self.queue.next(cpu)
     }
 
@@ -152,7 +152,7 @@ impl<L: QueueLock> GiantLock<L> {
     /// # Panics
     /// If `cpu` does not hold the lock, which is a bug in the kernel.
     #[inline]
-    pub fn release(&self, cpu: Cpu) -> u32 {
+    pub fn release(&self, cpu: Contender) -> u32 {
         let word = self.holder.0.load(Relaxed);
         if word != cpu.holds_once() {
             return self.release_inner(cpu, word);
@@ -165,7 +165,7 @@ impl<L: QueueLock> GiantLock<L> {
 
     /// The rest of [`release`](GiantLock::release): the lock stays with `cpu`.
     #[cold]
-    fn release_inner(&self, cpu: Cpu, word: u32) -> u32 {
+    fn release_inner(&self, cpu: Contender, word: u32) -> u32 {
         if word as u8 != cpu.tag() {
             not_the_owner(cpu, self.owner());
         }
@@ -182,7 +182,7 @@ impl<L: QueueLock> Default for GiantLock<L> {
 
 #[cold]
 #[inline(never)]
-fn not_the_owner(cpu: Cpu, owner: Option<Cpu>) -> ! {
+fn not_the_owner(cpu: Contender, owner: Option<Contender>) -> ! {
     match owner {
         Some(owner) => panic!("CPU {} releases the giant lock, which CPU {} holds", cpu.id(), owner.id()),
         None => panic!("CPU {} releases the giant lock, which is free", cpu.id()),

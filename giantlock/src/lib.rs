@@ -16,11 +16,11 @@
 //! [`QueueLock::FAIR`] says whether an algorithm has that bound.
 //!
 //! ```
-//! use giantlock::{Cpu, GiantLock, Ticket};
+//! use giantlock::{Contender, GiantLock, Ticket};
 //!
 //! static LOCK: GiantLock<Ticket> = GiantLock::new(Ticket::new());
 //!
-//! let cpu = Cpu::new(0).unwrap();
+//! let cpu = Contender::new(0).unwrap();
 //! let mut answer = || { /* TLB shootdowns, the stop request */ };
 //! assert!(!LOCK.acquire(cpu, &mut answer).contended);
 //! assert_eq!(LOCK.acquire(cpu, &mut answer).depth, 2);
@@ -34,7 +34,7 @@
 //! round** of its spin, and the hook answers. The hook must not ask for the lock.
 //!
 //! # What it relies on
-//! Only the CPU that a [`Cpu`] names uses it, and no call for it begins while [`acquire`](GiantLock::acquire) or
+//! Only the CPU that a [`Contender`] names uses it, and no call for it begins while [`acquire`](GiantLock::acquire) or
 //! [`release`](GiantLock::release) is under way for it: interrupts are off, or their handlers leave the lock alone.
 //! Memory safety does not depend on this (the crate has no unsafe code); mutual exclusion does.
 //!
@@ -57,13 +57,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod cpu;
+mod contender;
 mod giant;
 pub mod queue;
 mod sync;
 mod wait;
 
-pub use cpu::Cpu;
+pub use contender::Contender;
 pub use giant::{Acquired, GiantLock, Holder};
 pub use queue::{Clh, Mcs, QueueLock, Tas, Ticket};
 pub use sync::MAX_CPUS;

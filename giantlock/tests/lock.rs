@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cpu, idle};
-use giantlock::{Acquired, Clh, Cpu, GiantLock, Holder, MAX_CPUS, Mcs, QueueLock, Tas, Ticket};
+use giantlock::{Acquired, Clh, Contender, GiantLock, Holder, MAX_CPUS, Mcs, QueueLock, Tas, Ticket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Every algorithm can be a static.
@@ -111,8 +111,8 @@ fn statics_start_free() {
 #[test]
 fn ids_are_below_64() {
     assert_eq!(MAX_CPUS, 64);
-    assert_eq!(Cpu::new(0).map(Cpu::id), Some(0));
-    assert_eq!(Cpu::new(63).map(Cpu::id), Some(63));
-    assert_eq!(Cpu::new(64), None);
-    assert_eq!(Cpu::new(255), None);
+    assert_eq!(Contender::new(0).map(Contender::id), Some(0));
+    assert_eq!(Contender::new(63).map(Contender::id), Some(63));
+    assert_eq!(Contender::new(64), None);
+    assert_eq!(Contender::new(255), None);
 }

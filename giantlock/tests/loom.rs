@@ -11,7 +11,7 @@
 //! the next could depend on.
 #![cfg(loom)]
 
-use giantlock::{Cpu, GiantLock, Holder, Looked, QueueLock, Tas, Wait};
+use giantlock::{Contender, GiantLock, Holder, Looked, QueueLock, Tas, Wait};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::*, fence};
@@ -61,8 +61,8 @@ unsafe impl<L: Sync> Sync for Shared<L> {}
 // SAFETY: nothing in it is bound to a thread.
 unsafe impl<L: Send> Send for Shared<L> {}
 
-fn cpu(id: u8) -> Cpu {
-    Cpu::new(id).expect("an id below loom's few")
+fn cpu(id: u8) -> Contender {
+    Contender::new(id).expect("an id below loom's few")
 }
 
 /// The hook of a waiter with `duties`; after some rounds of it loom explores no further alternatives.

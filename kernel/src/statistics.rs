@@ -2,7 +2,7 @@
 //!
 //! Counters live where they are counted; [`each`] is the one place that knows them all.
 
-use crate::arch::accounts::{self, COUNTS, Cause, Counts, Cycles};
+use crate::arch::accounts::{self, COUNTS, Counts, Cycles};
 use crate::arch::cpulocal::{self, counters};
 use crate::arch::{heap, image};
 use crate::calls;
@@ -10,13 +10,14 @@ use crate::core::kernel::{Give, Kernel};
 use crate::core::schedule;
 use crate::strategies::{Chosen, Strategy};
 use ::cpulocal::CpuLocal;
+use ::trace::Class;
 use alloc::format;
 use alloc::vec::Vec;
 use containers::Cpu;
 use core::cell::Cell;
 use hardware::clock;
 
-/// The names of the causes of entries to the kernel, in the order of [`Cause`].
+/// The names of the causes of entries to the kernel, in the order of [`Class`].
 const CAUSES: [&str; 3] = ["system_call", "exception", "interrupt"];
 
 /// Calls `give` with every statistic's name and value.
@@ -27,12 +28,12 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
     let cpus: Vec<Counts> = cpus_of(kernel).map(|cpu| counters(cpu, &COUNTS)).collect();
     let sum = |of: &dyn Fn(&Counts) -> u64| cpus.iter().map(of).sum();
     let entries: Vec<[u64; 3]> = cpus_of(kernel).map(level1_entries).collect();
-    let level1 = |cause: Cause| entries.iter().map(|entries| entries[cause as usize]).sum();
+    let level1 = |class: Class| entries.iter().map(|entries| entries[class as usize]).sum();
     give("cpus", cpus.len() as u64);
     give(&format!("strategy_{}", Chosen::NAME), 1);
-    give("entries_system_call", level1(Cause::SystemCall));
-    give("entries_exception", level1(Cause::Exception));
-    give("entries_interrupt", level1(Cause::Interrupt));
+    give("entries_system_call", level1(Class::SystemCall));
+    give("entries_exception", level1(Class::Exception));
+    give("entries_interrupt", level1(Class::Interrupt));
     give("level2_interrupts", sum(&|counts| counts.level2.get()));
     give("idle_wakeups", sum(&|counts| counts.from_idle.get()));
     give("context_switches", total(kernel, &schedule::SWITCHES));
@@ -101,7 +102,7 @@ pub fn each(kernel: &Kernel, give: Give<'_>) {
     });
 }
 
-/// The entries of a CPU to level 1, by [`Cause`].
+/// The entries of a CPU to level 1, by [`Class`].
 fn level1_entries(cpu: Cpu) -> [u64; 3] {
     let [exceptions, interrupts] = counters(cpu, &COUNTS).traps;
     [calls::entries(cpu), exceptions.get(), interrupts.get()]

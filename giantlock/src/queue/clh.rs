@@ -7,7 +7,7 @@
 
 use super::QueueLock;
 use crate::sync::{AtomicBool, AtomicU32, MAX_CPUS, Ordering::*, Padded, array, const_fn};
-use crate::{Cpu, Wait, wait};
+use crate::{Contender, Wait, wait};
 
 /// A CPU's state between two calls. Only that CPU reads and writes it, so relaxed accesses suffice.
 struct Place {
@@ -80,7 +80,7 @@ impl QueueLock for Clh {
     type Place = u32;
 
     #[inline]
-    fn ask(&self, cpu: Cpu) -> Option<u32> {
+    fn ask(&self, cpu: Contender) -> Option<u32> {
         let place = &self.places[cpu.index()].0;
         let node = place.node.load(Relaxed);
         self.node(node).busy.store(true, Relaxed);
@@ -92,14 +92,14 @@ impl QueueLock for Clh {
     }
 
     #[inline]
-    fn wait(&self, cpu: Cpu, predecessor: u32, wait: &mut impl Wait) {
+    fn wait(&self, cpu: Contender, predecessor: u32, wait: &mut impl Wait) {
         let predecessor = self.node(predecessor);
         predecessor.watcher.store(u32::from(cpu.id()), Relaxed);
         wait::until(wait, |_| !predecessor.busy.load(Acquire));
     }
 
     #[inline]
-    fn unlock(&self, cpu: Cpu) {
+    fn unlock(&self, cpu: Contender) {
         let place = &self.places[cpu.index()].0;
         let node = place.node.load(Relaxed);
         place.node.store(place.predecessor.load(Relaxed), Relaxed);
@@ -107,8 +107,8 @@ impl QueueLock for Clh {
         self.node(node).busy.store(false, SeqCst);
     }
 
-    fn next(&self, cpu: Cpu) -> Option<Cpu> {
+    fn next(&self, cpu: Contender) -> Option<Contender> {
         let node = self.places[cpu.index()].0.predecessor.load(Relaxed);
-        Cpu::new(self.node(node).watcher.load(Relaxed) as u8)
+        Contender::new(self.node(node).watcher.load(Relaxed) as u8)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::QueueLock;
 use crate::sync::{AtomicBool, AtomicU32, MAX_CPUS, Ordering::*, Padded, array, const_fn, spin_loop};
-use crate::{Cpu, Wait, wait};
+use crate::{Contender, Wait, wait};
 
 /// No CPU; any other link is an id plus one.
 const NOBODY: u32 = 0;
@@ -60,7 +60,7 @@ impl QueueLock for Mcs {
     type Place = ();
 
     #[inline]
-    fn ask(&self, cpu: Cpu) -> Option<()> {
+    fn ask(&self, cpu: Contender) -> Option<()> {
         let me = cpu.index() as u32 + 1;
         let node = self.node(me);
         node.next.store(NOBODY, Relaxed);
@@ -78,13 +78,13 @@ impl QueueLock for Mcs {
     }
 
     #[inline]
-    fn wait(&self, cpu: Cpu, (): (), wait: &mut impl Wait) {
+    fn wait(&self, cpu: Contender, (): (), wait: &mut impl Wait) {
         let node = &self.nodes[cpu.index()].0;
         wait::until(wait, |_| !node.waiting.load(Acquire));
     }
 
     #[inline]
-    fn unlock(&self, cpu: Cpu) {
+    fn unlock(&self, cpu: Contender) {
         let me = cpu.index() as u32 + 1;
         let node = self.node(me);
         // Acquire, here and below: the successor's `waiting = true` comes before our `waiting = false`.
@@ -107,8 +107,8 @@ impl QueueLock for Mcs {
     }
 
     /// The link to the successor stays until `cpu` asks again.
-    fn next(&self, cpu: Cpu) -> Option<Cpu> {
+    fn next(&self, cpu: Contender) -> Option<Contender> {
         let link = self.nodes[cpu.index()].0.next.load(Relaxed);
-        Cpu::new(link.checked_sub(1)? as u8)
+        Contender::new(link.checked_sub(1)? as u8)
     }
 }

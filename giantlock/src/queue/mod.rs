@@ -14,7 +14,7 @@ mod mcs;
 mod tas;
 mod ticket;
 
-use crate::{Cpu, Wait};
+use crate::{Contender, Wait};
 pub use clh::Clh;
 pub use mcs::Mcs;
 pub use tas::Tas;
@@ -36,17 +36,17 @@ pub trait QueueLock: Default {
     /// Asks for the lock. `None`: `cpu` has it. `Some`: it is in the queue and must [`wait`](QueueLock::wait).
     ///
     /// `cpu` must not have the lock, nor be waiting for it: the queue has one place for each CPU.
-    fn ask(&self, cpu: Cpu) -> Option<Self::Place>;
+    fn ask(&self, cpu: Contender) -> Option<Self::Place>;
 
     /// Waits for `cpu`'s turn, calling `wait` in every round of the spin, and once before the first look.
-    fn wait(&self, cpu: Cpu, place: Self::Place, wait: &mut impl Wait);
+    fn wait(&self, cpu: Contender, place: Self::Place, wait: &mut impl Wait);
 
     /// Gives the lock to the CPU whose turn it is. `cpu` must have it.
     ///
     /// One sequentially consistent write hands the lock to a CPU that waits: see
     /// [`GiantLock::release`](crate::GiantLock::release).
-    fn unlock(&self, cpu: Cpu);
+    fn unlock(&self, cpu: Contender);
 
     /// The CPU that `cpu` has just given the lock to: see [`GiantLock::next`](crate::GiantLock::next).
-    fn next(&self, cpu: Cpu) -> Option<Cpu>;
+    fn next(&self, cpu: Contender) -> Option<Contender>;
 }

@@ -16,12 +16,12 @@
 
 use super::QueueLock;
 use crate::sync::{AtomicU32, AtomicU64, Ordering::*, Padded, const_fn};
-use crate::{Cpu, Wait, wait};
+use crate::{Contender, Wait, wait};
 
 /// The word of a lock that no CPU has. As the heir's tag: there is no heir.
 const FREE: u32 = 0;
 
-/// The word of a lock that was taken when it was free. A lock that was handed over has its owner's [tag](Cpu::tag).
+/// The word of a lock that was taken when it was free. A lock that was handed over has its owner's [tag](Contender::tag).
 const TAKEN: u32 = u32::MAX;
 
 /// The test-and-set lock. No bound on overtaking a waiter that is not tired.
@@ -56,7 +56,7 @@ impl Tas {
     }
 
     /// Whether the lock was handed over to `cpu`, which waits with a claim.
-    fn is_given_to(&self, cpu: Cpu) -> bool {
+    fn is_given_to(&self, cpu: Contender) -> bool {
         self.word.0.load(Acquire) == u32::from(cpu.tag())
     }
 
@@ -65,13 +65,13 @@ impl Tas {
     /// The claim and the look at the heir are sequentially consistent, and so are the heir that [`settle`](Tas::settle)
     /// leaves and its last look at the claims: each of two CPUs writes one word and reads the other, and one of them sees what
     /// the other wrote. Acquire and release would not do, but loom knows of no order over several words.
-    fn claim(&self, cpu: Cpu) {
+    fn claim(&self, cpu: Contender) {
         self.claims.0.fetch_or(1 << cpu.id(), SeqCst); // Beyond the models.
         self.inherit(cpu);
     }
 
     /// Makes `cpu` the heir if there is none.
-    fn inherit(&self, cpu: Cpu) {
+    fn inherit(&self, cpu: Contender) {
         _ = self.heir.0.compare_exchange(FREE, cpu.tag().into(), SeqCst, SeqCst); // Beyond the models.
     }
 
@@ -79,7 +79,7 @@ impl Tas {
     ///
     /// The heir's place is empty only where no CPU had a claim when this one withdrew its own. Otherwise a CPU that
     /// claims at that moment could inherit, again and again, before CPUs that have waited for longer.
-    fn settle(&self, cpu: Cpu) {
+    fn settle(&self, cpu: Contender) {
         let mine = 1 << cpu.id();
         // A claim that comes later is seen by the next CPU that settles, or below.
         let others = self.claims.0.fetch_and(!mine, Relaxed) & !mine;
@@ -97,10 +97,10 @@ impl Tas {
 }
 
 /// The CPU of a set that follows `cpu` in the order of numbers, beginning anew after the last.
-fn after(cpu: Cpu, cpus: u64) -> Option<Cpu> {
+fn after(cpu: Contender, cpus: u64) -> Option<Contender> {
     let above = u32::from(cpu.id()) + 1;
     let next = (above + cpus.rotate_right(above).trailing_zeros()) % u64::BITS;
-    Cpu::new(next as u8).filter(|_| cpus != 0)
+    Contender::new(next as u8).filter(|_| cpus != 0)
 }
 
 impl Default for Tas {
@@ -117,12 +117,12 @@ impl QueueLock for Tas {
     type Place = ();
 
     #[inline]
-    fn ask(&self, _: Cpu) -> Option<()> {
+    fn ask(&self, _: Contender) -> Option<()> {
         (!self.take()).then_some(())
     }
 
     #[inline]
-    fn wait(&self, cpu: Cpu, (): (), wait: &mut impl Wait) {
+    fn wait(&self, cpu: Contender, (): (), wait: &mut impl Wait) {
         let mut claimed = false;
         wait::until(wait, |is_tired| {
             if is_tired && !claimed {
@@ -137,12 +137,12 @@ impl QueueLock for Tas {
     }
 
     #[inline]
-    fn unlock(&self, _: Cpu) {
+    fn unlock(&self, _: Contender) {
         self.word.0.store(self.heir.0.load(Relaxed), SeqCst);
     }
 
     /// The heir to which the lock was handed over, until it is done with it. No other CPU's turn has come.
-    fn next(&self, _: Cpu) -> Option<Cpu> {
-        Cpu::with_tag(self.word.0.load(Relaxed))
+    fn next(&self, _: Contender) -> Option<Contender> {
+        Contender::with_tag(self.word.0.load(Relaxed))
     }
 }

@@ -7,7 +7,7 @@
 
 use super::QueueLock;
 use crate::sync::{AtomicU32, MAX_CPUS, Ordering::*, Padded, array, const_fn};
-use crate::{Cpu, Wait, wait};
+use crate::{Contender, Wait, wait};
 
 /// The ticket lock.
 pub struct Ticket {
@@ -46,27 +46,27 @@ impl QueueLock for Ticket {
     type Place = u32;
 
     #[inline]
-    fn ask(&self, _: Cpu) -> Option<u32> {
+    fn ask(&self, _: Contender) -> Option<u32> {
         // Relaxed: it matters only that no other CPU draws this number. `serving` carries the data.
         let number = self.next.0.fetch_add(1, Relaxed);
         (self.serving.0.load(Acquire) != number).then_some(number)
     }
 
     #[inline]
-    fn wait(&self, cpu: Cpu, number: u32, wait: &mut impl Wait) {
+    fn wait(&self, cpu: Contender, number: u32, wait: &mut impl Wait) {
         self.waiters.0[number as usize % MAX_CPUS].store(u32::from(cpu.id()), Relaxed);
         wait::until(wait, |_| self.serving.0.load(Acquire) == number);
     }
 
     #[inline]
-    fn unlock(&self, _: Cpu) {
+    fn unlock(&self, _: Contender) {
         // Only the owner writes `serving`, so the addition need not be atomic; but as one it is the shortest
         // sequentially consistent write there is.
         self.serving.0.fetch_add(1, SeqCst);
     }
 
-    fn next(&self, _: Cpu) -> Option<Cpu> {
+    fn next(&self, _: Contender) -> Option<Contender> {
         let number = self.serving.0.load(Relaxed);
-        Cpu::new(self.waiters.0[number as usize % MAX_CPUS].load(Relaxed) as u8)
+        Contender::new(self.waiters.0[number as usize % MAX_CPUS].load(Relaxed) as u8)
     }
 }

@@ -1,12 +1,12 @@
 //! Shared by the host tests: a lock with a value to guard, and a macro that makes each test once per algorithm.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use giantlock::{Acquired, Cpu, GiantLock, QueueLock, Wait};
+use giantlock::{Acquired, Contender, GiantLock, QueueLock, Wait};
 use std::cell::UnsafeCell;
 
 /// The CPU with this id.
-pub(crate) fn cpu(id: usize) -> Cpu {
-    Cpu::new(id as u8).expect("tests use ids that exist")
+pub(crate) fn cpu(id: usize) -> Contender {
+    Contender::new(id as u8).expect("tests use ids that exist")
 }
 
 /// The hook of a test's CPU while it waits: a test has more CPUs than the host.
@@ -27,7 +27,7 @@ unsafe impl<L: QueueLock + Sync, T: Send> Sync for Guarded<L, T> {}
 
 impl<L: QueueLock, T> Guarded<L, T> {
     /// One visit: takes the lock, calls `work` with the value, releases the lock.
-    pub(crate) fn with<R>(&self, cpu: Cpu, wait: &mut impl Wait, work: impl FnOnce(&mut T, Acquired) -> R) -> R {
+    pub(crate) fn with<R>(&self, cpu: Contender, wait: &mut impl Wait, work: impl FnOnce(&mut T, Acquired) -> R) -> R {
         let acquired = self.lock.acquire(cpu, wait);
         assert_eq!(acquired.depth, 1);
         assert_eq!(self.lock.owner(), Some(cpu));

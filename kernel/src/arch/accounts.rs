@@ -6,21 +6,11 @@
 
 use super::cpulocal::{Counters, counters};
 use super::frame::{IDLE_TIME, USER_TIME};
+use ::trace::Class;
 use containers::{Cpu, Times};
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 use hardware::clock;
-
-/// The cause of a CPU's entry to the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
-    /// The `syscall` instruction.
-    SystemCall,
-    /// A fault of the running program.
-    Exception,
-    /// A device or the timer.
-    Interrupt,
-}
 
 /// Entries to levels 1 and 2 by cause.
 pub struct Counts {
@@ -47,16 +37,16 @@ pub struct Cycles {
     pub user: u64,
     /// In the kernel.
     pub kernel: u64,
-    /// In the kernel, by [`Cause`]. With a lock this is the time that the CPU holds it, and the time of requests that
+    /// In the kernel, by [`Class`]. With a lock this is the time that the CPU holds it, and the time of requests that
     /// an interrupt answers without it.
     pub by_cause: [u64; 3],
-    /// Waiting to be let into the kernel, by [`Cause`].
+    /// Waiting to be let into the kernel, by [`Class`].
     pub waits: [u64; 3],
     /// Halted.
     pub idle: u64,
 }
 
-/// This CPU's waits to be let into the kernel, by [`Cause`]. A CPU that need not wait pays nothing for them.
+/// This CPU's waits to be let into the kernel, by [`Class`]. A CPU that need not wait pays nothing for them.
 #[cfg(feature = "smp")]
 pub struct Waits {
     /// How many waits.
@@ -103,8 +93,8 @@ pub fn cycles(of: Cpu) -> Cycles {
     let waits = waited(of).map(up_to_now);
     let counts = counters(of, &COUNTS);
     let kernel = now.wrapping_sub(start).saturating_sub(user + waits.iter().sum::<u64>() + idle);
-    let trap = |cause: Cause| up_to_now(counts.trapped[cause as usize - 1].get()).saturating_sub(waits[cause as usize]);
-    let (exceptions, interrupts) = (trap(Cause::Exception), trap(Cause::Interrupt));
+    let trap = |class: Class| up_to_now(counts.trapped[class as usize - 1].get()).saturating_sub(waits[class as usize]);
+    let (exceptions, interrupts) = (trap(Class::Exception), trap(Class::Interrupt));
     let by_cause = [kernel.saturating_sub(exceptions + interrupts), exceptions, interrupts];
     Cycles { user, kernel, by_cause, waits, idle }
 }
@@ -138,15 +128,15 @@ pub fn end(time: &Cell<u64>) -> u64 {
 }
 
 /// Notes that an exception or interrupt has begun.
-pub fn trap_began(cpu: &InKernel, cause: Cause, when: u64) {
-    let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
+pub fn trap_began(cpu: &InKernel, class: Class, when: u64) {
+    let time = &COUNTS.get(cpu).trapped[class as usize - 1];
     time.set(time.get().wrapping_sub(when));
 }
 
 /// Notes that an exception or interrupt has ended. The time of a system call is not counted: see [`Counts`].
-pub fn trap_ended(cpu: &InKernel, cause: Cause, when: u64) {
-    if cause != Cause::SystemCall {
-        let time = &COUNTS.get(cpu).trapped[cause as usize - 1];
+pub fn trap_ended(cpu: &InKernel, class: Class, when: u64) {
+    if class != Class::SystemCall {
+        let time = &COUNTS.get(cpu).trapped[class as usize - 1];
         time.set(time.get().wrapping_add(when));
     }
 }

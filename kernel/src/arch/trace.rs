@@ -146,7 +146,7 @@ fn full(cpu: &InKernel, stamp: u64, word: u64) {
 
 /// Records that the level rises from 0 to 1.
 #[inline(always)]
-pub fn enter(cpu: &InKernel, class: Class, number: u64, from: From) {
+pub fn entry(cpu: &InKernel, class: Class, number: u64, from: From) {
     let on = ON.load(Relaxed);
     if on == 0 {
         return;
@@ -168,13 +168,13 @@ fn see(cpu: &InKernel, stamp: u64, on: u32) {
 
 /// Records that the level falls to 0.
 #[inline(always)]
-pub fn leave(cpu: &InKernel, to: To) {
-    here(cpu, Event::Leave { to });
+pub fn exit(cpu: &InKernel, to: To) {
+    record(cpu, Event::Leave { to });
 }
 
 /// Records an event at this moment; interrupts are off.
 #[inline(always)]
-pub fn here(cpu: &InKernel, event: Event) {
+pub fn record(cpu: &InKernel, event: Event) {
     if ON.load(Relaxed) != 0 {
         put(cpu, clock::rdtsc(), event.word());
     }
@@ -197,7 +197,7 @@ pub fn switch(cpu: &InKernel, thread: u32, process: u32, name: &[u8]) {
             record_name(cpu, process, name);
         }
         SEEN.get(cpu).set(ON.load(Relaxed));
-        here(cpu, Event::Switch { thread, process: process & 0xff_ffff });
+        record(cpu, Event::Switch { thread, process: process & 0xff_ffff });
     });
 }
 
@@ -234,7 +234,7 @@ pub fn start(cpu: &InKernel) {
     }
     if REGION_ONLY.load(Relaxed) == 0 {
         switch_on(cpu);
-        here(cpu, Event::Begin);
+        record(cpu, Event::Begin);
     }
 }
 
@@ -246,7 +246,7 @@ fn switch_on(_: &InKernel) {
 
 /// Ends recording, at the end of the run.
 pub fn stop(cpu: &InKernel) {
-    here(cpu, Event::End);
+    record(cpu, Event::End);
     ON.store(0, Relaxed);
 }
 
@@ -258,11 +258,11 @@ pub fn control(cpu: &InKernel, wish: Event, call: u64) -> bool {
     match wish {
         Event::Begin if ON.load(Relaxed) == 0 => {
             switch_on(cpu);
-            here(cpu, wish);
+            record(cpu, wish);
             // This call has been under way for a while: its entry is recorded now.
-            enter(cpu, Class::SystemCall, call, From::User);
+            entry(cpu, Class::SystemCall, call, From::User);
             if cfg!(feature = "smp") {
-                here(cpu, Event::Acquired { depth: 1, contended: false });
+                record(cpu, Event::Acquired { depth: 1, contended: false });
             }
         }
         Event::Begin => {}
@@ -282,7 +282,7 @@ fn measure(cpu: &InKernel) {
     ON.store(1, Relaxed);
     let before = clock::rdtsc();
     for value in 0..MEASURED as u32 {
-        here(cpu, Event::Mark { value });
+        record(cpu, Event::Mark { value });
     }
     let cost = clock::rdtsc() - before;
     ON.store(0, Relaxed);

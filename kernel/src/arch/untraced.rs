@@ -15,15 +15,15 @@ pub fn stop(_: &InKernel) {}
 
 /// The level rises from 0 to 1: not recorded.
 #[inline(always)]
-pub fn enter(_: &InKernel, _: Class, _number: u64, _: From) {}
+pub fn entry(_: &InKernel, _: Class, _number: u64, _: From) {}
 
 /// The level falls to 0: not recorded.
 #[inline(always)]
-pub fn leave(_: &InKernel, _: To) {}
+pub fn exit(_: &InKernel, _: To) {}
 
 /// An event while interrupts are off: not recorded.
 #[inline(always)]
-pub fn here(_: &InKernel, _: Event) {}
+pub fn record(_: &InKernel, _: Event) {}
 
 /// An event: not recorded.
 #[inline(always)]

@@ -106,7 +106,7 @@ extern "C" fn system_call() {
         "mov rsi, rax",
         "xor ebp, ebp",
         "call {finish}",
-        "jmp {leave}",
+        "jmp {to_user}",
         user_stack = sym USER_STACK,
         kernel_stack = sym KERNEL_STACK,
         user_time = sym USER_TIME,
@@ -122,7 +122,7 @@ extern "C" fn system_call() {
         number = const offset_of!(SystemCall, number),
         enter = sym super::enter_system_call,
         finish = sym super::finish_system_call,
-        leave = sym leave,
+        to_user = sym to_user,
     )
 }
 
@@ -168,7 +168,7 @@ pub fn syscall_entry() -> u64 {
 /// A thread that entered by `syscall`, and whose registers have not been set since, returns by `sysret`: its rcx and
 /// r11 hold rip and flags. Every other thread returns by `iret`.
 #[unsafe(naked)]
-extern "C" fn leave() {
+extern "C" fn to_user() {
     naked_asm!(
         "mov rsp, rax",
         pop_registers!(),
@@ -188,9 +188,9 @@ extern "C" fn leave() {
 ///
 /// # Safety
 /// `registers` are a thread's, as the boundary returns them, and interrupts are off.
-pub unsafe fn depart(registers: *const Registers) -> ! {
-    // SAFETY: the caller's promise; `leave` takes the address in rax and does not come back.
-    unsafe { core::arch::asm!("jmp {leave}", leave = sym leave, in("rax") registers, options(noreturn)) }
+pub unsafe fn return_to_user(registers: *const Registers) -> ! {
+    // SAFETY: the caller's promise; `to_user` takes the address in rax and does not come back.
+    unsafe { core::arch::asm!("jmp {to_user}", to_user = sym to_user, in("rax") registers, options(noreturn)) }
 }
 
 /// Drops the stack and goes idle: the kernel stack is empty when the next interrupt arrives.
@@ -221,7 +221,7 @@ extern "C" fn common() {
         "popfq",
         "xor ebp, ebp",
         "call {from_user}",
-        "jmp {leave}",
+        "jmp {to_user}",
         // From the kernel, which keeps both flags clear. Exceptions come first: CPU-local data may not
         // be there yet.
         "2: mov rdi, rsp",
@@ -235,7 +235,7 @@ extern "C" fn common() {
         "iretq",
         // From the idle loop.
         "3: call {from_idle}",
-        "jmp {leave}",
+        "jmp {to_user}",
         kernel_stack = sym KERNEL_STACK,
         level = sym LEVEL,
         cs = const offset_of!(Registers, cs),
@@ -245,7 +245,7 @@ extern "C" fn common() {
         from_user = sym super::enter_trap,
         from_kernel = sym super::interrupted,
         from_idle = sym super::enter_from_idle,
-        leave = sym leave,
+        to_user = sym to_user,
     )
 }
 

@@ -23,7 +23,7 @@ mod entry;
 #[cfg(feature = "smp")]
 pub mod stop;
 
-use crate::arch::accounts::{COUNTS, Cause, begin, count, end, trap_began, trap_ended};
+use crate::arch::accounts::{COUNTS, begin, count, end, trap_began, trap_ended};
 use crate::arch::fault::{self, EXCEPTIONS, Fault};
 use crate::arch::frame::{self, IDLE_TIME, LEVEL, Progress, SystemCall, USER_TIME};
 use crate::arch::{deferred, devices, trace};
@@ -58,15 +58,15 @@ static KERNEL: Guarded<Kernel> = Guarded::new();
 /// Called by the entry functions below and nowhere else, once per visit; the proof must not be kept beyond
 /// [`fall`].
 #[inline(always)]
-unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Turn> {
+unsafe fn rise(cpu: &InKernel, class: Class) -> Result<AtLevel1, Turn> {
     LEVEL.get(cpu).set(1);
     // System calls are counted by number, where they are found.
-    if cause != Cause::SystemCall {
-        count(&COUNTS.get(cpu).traps[cause as usize - 1]);
+    if class != Class::SystemCall {
+        count(&COUNTS.get(cpu).traps[class as usize - 1]);
     }
     Chosen::enter(cpu)?;
     if cfg!(feature = "smp") {
-        trace::here(cpu, Event::Acquired { depth: 1, contended: false });
+        trace::record(cpu, Event::Acquired { depth: 1, contended: false });
     }
     // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy keeps other CPUs out. The boot
     // has put the kernel's state in place before the first entry.
@@ -75,20 +75,20 @@ unsafe fn rise(cpu: &InKernel, cause: Cause) -> Result<AtLevel1, Turn> {
 
 /// Waits until the strategy lets this CPU in, and returns the proof. `Err`: the proof too, but another CPU has ended or
 /// stopped the thread that ran here in the meantime. The registers that it entered with belong to no thread then, and
-/// the CPU [leaves](leave) by choosing another thread.
+/// the CPU [leaves](exit_kernel) by choosing another thread.
 ///
 /// # Safety
 /// Called once per visit, by an entry function to which [`rise`] has given the `turn`; the proof must not be kept
 /// beyond [`fall`].
 #[inline(always)]
-unsafe fn wait(cpu: &InKernel, turn: Turn, cause: Cause) -> Result<AtLevel1, AtLevel1> {
-    let waited = Chosen::wait(cpu, turn, cause);
-    trace::here(cpu, Event::Acquired { depth: 1, contended: true });
+unsafe fn wait(cpu: &InKernel, turn: Turn, class: Class) -> Result<AtLevel1, AtLevel1> {
+    let waited = Chosen::wait(cpu, turn, class);
+    trace::record(cpu, Event::Acquired { depth: 1, contended: true });
     // SAFETY: as in `rise`.
     let mut level = unsafe { AtLevel1::new() };
     // An interrupt may have been the very request to stop running this thread; it has left a note to look.
     debug_assert!(
-        waited == Waited::Disturbed || cause == Cause::Interrupt || !schedule::is_gone(KERNEL.get(&mut level), cpu),
+        waited == Waited::Disturbed || class == Class::Interrupt || !schedule::is_gone(KERNEL.get(&mut level), cpu),
         "a thread ended under a CPU unasked"
     );
     if waited == Waited::Undisturbed || still_runs(KERNEL.get(&mut level), cpu) { Ok(level) } else { Err(level) }
@@ -110,7 +110,7 @@ fn still_runs(kernel: &mut Kernel, cpu: &InKernel) -> bool {
 /// Tells the strategy that this CPU leaves, and lowers the level from 1 to 0.
 #[inline(always)]
 fn fall(cpu: &InKernel, to: To) {
-    trace::leave(cpu, to);
+    trace::exit(cpu, to);
     Chosen::leave(cpu);
     LEVEL.get(cpu).set(0);
 }
@@ -118,28 +118,28 @@ fn fall(cpu: &InKernel, to: To) {
 /// Works off the notes, chooses the thread to run next and returns its registers, through which the entry code returns
 /// to user mode; or goes idle. `cause` has brought the CPU into the kernel.
 #[inline(always)]
-fn leave(kernel: &mut Kernel, cpu: &InKernel, cause: Cause) -> *const Registers {
+fn exit_kernel(kernel: &mut Kernel, cpu: &InKernel, class: Class) -> *const Registers {
     if deferred::any(cpu) || !kernel.tasks.needs_reschedule.is_empty() {
-        choose(kernel, cpu);
+        exit_work(kernel, cpu);
     }
     match schedule::current(cpu) {
         Some(_) => {
-            trap_ended(cpu, cause, begin(USER_TIME.get(cpu)));
+            trap_ended(cpu, class, begin(USER_TIME.get(cpu)));
             fall(cpu, To::User);
             frame::frame(cpu)
         }
         None => {
-            trap_ended(cpu, cause, begin(IDLE_TIME.get(cpu)));
+            trap_ended(cpu, class, begin(IDLE_TIME.get(cpu)));
             fall(cpu, To::Idle);
             entry::idle()
         }
     }
 }
 
-/// The slow part of [`leave`]: works off notes, reschedules and delivers signals until a thread may return to user mode
+/// The slow part of [`exit_kernel`]: works off notes, reschedules and delivers signals until a thread may return to user mode
 /// or the CPU is idle.
 #[inline(never)]
-fn choose(kernel: &mut Kernel, cpu: &InKernel) {
+fn exit_work(kernel: &mut Kernel, cpu: &InKernel) {
     /// The most chosen threads in one visit that may turn out unable to run, for example because their process is
     /// ending.
     const MOST: u32 = 4;
@@ -197,9 +197,9 @@ pub fn start(kernel: Kernel, cpu: InKernel) -> ! {
     KERNEL.set(&mut level, kernel);
     let kernel = KERNEL.get(&mut level);
     kernel.tasks.needs_reschedule.insert(schedule::this_cpu(&cpu));
-    let registers = leave(kernel, &cpu, Cause::SystemCall);
+    let registers = exit_kernel(kernel, &cpu, Class::SystemCall);
     // SAFETY: these are the registers of the thread chosen, and interrupts are off.
-    unsafe { entry::depart(registers) }
+    unsafe { entry::return_to_user(registers) }
 }
 
 /// The last step of a further CPU's boot: it goes idle until there is a thread for it.
@@ -216,9 +216,9 @@ pub fn start_further(cpu: &InKernel) -> ! {
 /// Makes a system call of the current thread. With [`Progress::Returns`] the thread goes straight back to user mode;
 /// else [`finish_system_call`] goes on from there. The entry code keeps the time.
 pub extern "C" fn enter_system_call(call: &SystemCall) -> Progress {
-    trace::enter(&call.cpu, Class::SystemCall, call.number, From::User);
+    trace::entry(&call.cpu, Class::SystemCall, call.number, From::User);
     // SAFETY: this is an entry.
-    match unsafe { rise(&call.cpu, Cause::SystemCall) } {
+    match unsafe { rise(&call.cpu, Class::SystemCall) } {
         Ok(level) => system_call(call, level),
         Err(turn) => enter_system_call_later(call, turn),
     }
@@ -229,14 +229,14 @@ pub extern "C" fn enter_system_call(call: &SystemCall) -> Progress {
 #[inline(never)]
 fn enter_system_call_later(call: &SystemCall, turn: Turn) -> Progress {
     // SAFETY: this is an entry.
-    match unsafe { wait(&call.cpu, turn, Cause::SystemCall) } {
+    match unsafe { wait(&call.cpu, turn, Class::SystemCall) } {
         Ok(level) => system_call(call, level),
         Err(mut level) => {
             calls::enter(&call.cpu, call.number);
-            let registers = leave(KERNEL.get(&mut level), &call.cpu, Cause::SystemCall);
+            let registers = exit_kernel(KERNEL.get(&mut level), &call.cpu, Class::SystemCall);
             // SAFETY: these are the registers of the thread just chosen, and interrupts are off: no call has been made
             // that switches them on. The thread that called is gone, and nothing of its visit is needed.
-            unsafe { entry::depart(registers) }
+            unsafe { entry::return_to_user(registers) }
         }
     }
 }
@@ -289,7 +289,7 @@ pub extern "C" fn finish_system_call(call: &SystemCall, progress: Progress) -> *
             }
         }
     }
-    leave(kernel, cpu, Cause::SystemCall)
+    exit_kernel(kernel, cpu, Class::SystemCall)
 }
 
 /// Puts a call's result into the current thread's registers, if the thread is still there.
@@ -306,10 +306,10 @@ pub extern "C" fn enter_trap() -> *const Registers {
     let now = end(USER_TIME.get(&cpu));
     let (vector, _) = frame::cause(&cpu);
     if vector < EXCEPTIONS {
-        trap_began(&cpu, Cause::Exception, now);
-        trace::enter(&cpu, Class::Exception, vector, From::User);
+        trap_began(&cpu, Class::Exception, now);
+        trace::entry(&cpu, Class::Exception, vector, From::User);
         // SAFETY: this is an entry.
-        match unsafe { rise(&cpu, Cause::Exception) } {
+        match unsafe { rise(&cpu, Class::Exception) } {
             Ok(level) => exception(&cpu, level),
             Err(turn) => exception_later(&cpu, turn),
         }
@@ -322,7 +322,7 @@ pub extern "C" fn enter_trap() -> *const Registers {
 /// for it.
 #[inline(never)]
 fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Registers {
-    trap_began(cpu, Cause::Interrupt, now);
+    trap_began(cpu, Class::Interrupt, now);
     if Chosen::request(cpu, vector) == Request::Answered {
         answered_outside(cpu, now, begin(USER_TIME.get(cpu)));
         return frame::frame(cpu);
@@ -337,7 +337,7 @@ fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
     let kernel = KERNEL.get(&mut level);
     let (vector, code) = frame::cause(cpu);
     trap::exception(kernel, cpu, vector, code, trap::fault_address());
-    leave(kernel, cpu, Cause::Exception)
+    exit_kernel(kernel, cpu, Class::Exception)
 }
 
 /// Handles an exception on a CPU that must wait to be let in.
@@ -345,9 +345,9 @@ fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
 #[inline(never)]
 fn exception_later(cpu: &InKernel, turn: Turn) -> *const Registers {
     // SAFETY: this is an entry.
-    match unsafe { wait(cpu, turn, Cause::Exception) } {
+    match unsafe { wait(cpu, turn, Class::Exception) } {
         Ok(level) => exception(cpu, level),
-        Err(mut level) => leave(KERNEL.get(&mut level), cpu, Cause::Exception),
+        Err(mut level) => exit_kernel(KERNEL.get(&mut level), cpu, Class::Exception),
     }
 }
 
@@ -357,7 +357,7 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
     let cpu = unsafe { InKernel::new() };
     let counts = COUNTS.get(&cpu);
     let now = end(IDLE_TIME.get(&cpu));
-    trap_began(&cpu, Cause::Interrupt, now);
+    trap_began(&cpu, Class::Interrupt, now);
     count(&counts.from_idle);
     if Chosen::request(&cpu, registers.vector) == Request::Answered {
         answered_outside(&cpu, now, begin(IDLE_TIME.get(&cpu)));
@@ -368,20 +368,20 @@ pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
 
 /// Keeps the time of an interrupt at level 0 that has been answered without the kernel's state.
 fn answered_outside(cpu: &InKernel, since: u64, until: u64) {
-    trap_ended(cpu, Cause::Interrupt, until);
-    trace::here(cpu, Event::AnsweredOutside { cycles: u32::try_from(until - since).unwrap_or(u32::MAX) });
+    trap_ended(cpu, Class::Interrupt, until);
+    trace::record(cpu, Event::AnsweredOutside { cycles: u32::try_from(until - since).unwrap_or(u32::MAX) });
 }
 
 /// Handles an interrupt that came at level 0, in user mode or idle.
 #[inline(always)]
 fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
-    trace::enter(cpu, Class::Interrupt, vector, from);
+    trace::entry(cpu, Class::Interrupt, vector, from);
     // Acknowledged before this CPU waits to be let in: if it halts in the wait, its timer must reach it, and while an
     // interrupt is in service, none of the same priority class or a lower one does (SDM volume 3, section 11.8.4).
     deferred::note(cpu, devices::acknowledge(vector as u8));
     // SAFETY: this is an entry.
-    match unsafe { rise(cpu, Cause::Interrupt) } {
-        Ok(mut level) => leave(KERNEL.get(&mut level), cpu, Cause::Interrupt),
+    match unsafe { rise(cpu, Class::Interrupt) } {
+        Ok(mut level) => exit_kernel(KERNEL.get(&mut level), cpu, Class::Interrupt),
         Err(turn) => interrupt_later(cpu, turn),
     }
 }
@@ -391,8 +391,8 @@ fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
 #[inline(never)]
 fn interrupt_later(cpu: &InKernel, turn: Turn) -> *const Registers {
     // SAFETY: this is an entry.
-    let (Ok(mut level) | Err(mut level)) = unsafe { wait(cpu, turn, Cause::Interrupt) };
-    leave(KERNEL.get(&mut level), cpu, Cause::Interrupt)
+    let (Ok(mut level) | Err(mut level)) = unsafe { wait(cpu, turn, Class::Interrupt) };
+    exit_kernel(KERNEL.get(&mut level), cpu, Class::Interrupt)
 }
 
 /// Handles an interrupt at level 1, which raises the level to 2. The strategy is told as of every rise of the level;
@@ -406,7 +406,7 @@ pub extern "C" fn interrupted(registers: &Registers) {
         return;
     }
     let level = LEVEL.get(&cpu);
-    trace::here(
+    trace::record(
         &cpu,
         Event::Enter { cause: ::trace::Cause::new(Class::Interrupt, registers.vector), from: From::Kernel },
     );
@@ -415,7 +415,7 @@ pub extern "C" fn interrupted(registers: &Registers) {
     count(&COUNTS.get(&cpu).level2);
     deferred::note(&cpu, devices::interrupt(registers.vector as u8));
     Chosen::leave_nested(&cpu);
-    trace::here(&cpu, Event::Leave { to: To::Kernel });
+    trace::record(&cpu, Event::Leave { to: To::Kernel });
     level.set(level.get() - 1);
 }
 

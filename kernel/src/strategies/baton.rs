@@ -6,8 +6,8 @@
 
 use super::waiting::{self, Holder};
 use super::{Nested, Request, Strategy, Waited};
-use crate::arch::accounts::Cause;
 use crate::arch::cpulocal::number;
+use ::trace::Class;
 use abi::strategies::BATON;
 use containers::{Cpu, CpuSet};
 use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst};
@@ -49,9 +49,9 @@ impl Strategy for Baton {
         if take(only(cpu)) { Ok(()) } else { Err(()) }
     }
 
-    fn wait(cpu: &InKernel, (): (), cause: Cause) -> Waited {
+    fn wait(cpu: &InKernel, (): (), class: Class) -> Waited {
         let me = only(cpu);
-        waiting::wait(cpu, cause, holder, |waiter| {
+        waiting::wait(cpu, class, holder, |waiter| {
             WANT.fetch_or(me, SeqCst);
             giantlock::until(waiter, |_| {
                 // The baton has been handed over; or it is free, as the CPU that had it did not see this one wait.

@@ -6,13 +6,13 @@
 
 use super::waiting::{self, Holder};
 use super::{Nested, Request, Strategy, Waited};
-use crate::arch::accounts::Cause;
 use crate::arch::cpulocal::number;
+use ::trace::Class;
 use abi::strategies::GIANT;
 use containers::CpuSet;
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
-use giantlock::{Cpu, GiantLock, QueueLock};
+use giantlock::{Contender, GiantLock, QueueLock};
 
 #[cfg(any(
     all(feature = "lock-mcs", feature = "lock-clh"),
@@ -37,11 +37,11 @@ static LOCK: GiantLock<Algorithm> = GiantLock::new(Algorithm::new());
 
 cpu_local! {
     /// This CPU's number, as the type that the lock takes.
-    static ME: Cell<Cpu> = Cell::new(numbered(0));
+    static ME: Cell<Contender> = Cell::new(numbered(0));
 }
 
-const fn numbered(number: u8) -> Cpu {
-    Cpu::new(number).expect("as many CPUs as the lock has room for")
+const fn numbered(number: u8) -> Contender {
+    Contender::new(number).expect("as many CPUs as the lock has room for")
 }
 
 /// One giant lock.
@@ -62,8 +62,8 @@ impl Strategy for Giant {
     }
 
     #[inline(always)]
-    fn wait(cpu: &InKernel, turn: Self::Turn, cause: Cause) -> Waited {
-        waiting::wait(cpu, cause, holder, |waiter| LOCK.wait(ME.get(cpu).get(), turn, waiter))
+    fn wait(cpu: &InKernel, turn: Self::Turn, class: Class) -> Waited {
+        waiting::wait(cpu, class, holder, |waiter| LOCK.wait(ME.get(cpu).get(), turn, waiter))
     }
 
     #[inline(always)]

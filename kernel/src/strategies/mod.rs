@@ -23,7 +23,7 @@ pub use giant::Giant as Chosen;
 #[cfg(not(feature = "smp"))]
 pub use up::Up as Chosen;
 
-use crate::arch::accounts::Cause;
+use ::trace::Class;
 use containers::CpuSet;
 use cpulocal::InKernel;
 
@@ -88,7 +88,7 @@ pub trait Strategy {
     fn enter(cpu: &InKernel) -> Result<(), Self::Turn>;
 
     /// Waits until this CPU is let in. What this function does after that moment lengthens every other CPU's wait.
-    fn wait(cpu: &InKernel, turn: Self::Turn, cause: Cause) -> Waited;
+    fn wait(cpu: &InKernel, turn: Self::Turn, class: Class) -> Waited;
 
     /// Lets the next CPU in, and wakes it if it has halted; this CPU's level is about to fall from 1 to 0.
     fn leave(cpu: &InKernel);

@@ -2,7 +2,7 @@
 //! in the kernel, so entering and leaving cost nothing.
 
 use super::{Nested, Request, Strategy, Waited};
-use crate::arch::accounts::Cause;
+use ::trace::Class;
 use abi::strategies::UP;
 use containers::CpuSet;
 use core::convert::Infallible;
@@ -23,7 +23,7 @@ impl Strategy for Up {
         Ok(())
     }
 
-    fn wait(_cpu: &InKernel, turn: Infallible, _cause: Cause) -> Waited {
+    fn wait(_cpu: &InKernel, turn: Infallible, _class: Class) -> Waited {
         match turn {}
     }
 

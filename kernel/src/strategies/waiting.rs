@@ -14,13 +14,13 @@
 //! one for each look.
 
 use super::{Nested, Request, Waited};
-use crate::arch::accounts::{self, Cause, WAITS, waited};
+use crate::arch::accounts::{self, WAITS, waited};
 use crate::arch::cpulocal::number;
 use crate::arch::deferred::{self, Notes};
 use crate::arch::patience::{self, Patience};
 use crate::arch::remote::{self, Requested};
 use crate::arch::{devices, report, trace};
-use ::trace::Event;
+use ::trace::{Class, Event};
 use abi::vectors;
 use containers::{Cpu, CpuSet};
 use core::cell::Cell;
@@ -66,15 +66,15 @@ pub struct Holder {
 #[inline(always)]
 pub fn wait(
     cpu: &InKernel,
-    cause: Cause,
+    class: Class,
     holder: fn() -> Option<Holder>,
     until: impl FnOnce(&mut Waiter<'_>),
 ) -> Waited {
     let waits = WAITS.get(cpu);
-    let time = &waits.cycles[cause as usize];
-    accounts::count(&waits.count[cause as usize]);
+    let time = &waits.cycles[class as usize];
+    accounts::count(&waits.count[class as usize]);
     SPIN_UNTIL.get(cpu).set(accounts::begin(time).wrapping_add(SPIN));
-    trace::here(cpu, Event::Requested);
+    trace::record(cpu, Event::Requested);
     until(&mut Waiter { cpu, said: None, holder });
     accounts::end(time);
     if DISTURBED.get(cpu).get() {
@@ -108,7 +108,7 @@ pub fn wake(next: fn(&InKernel) -> CpuSet) {
     let halted = CpuSet(HALTED.load(Relaxed)).intersection(next(cpu));
     if !halted.is_empty() {
         remote::wake(cpu, halted);
-        trace::here(cpu, Event::Woken);
+        trace::record(cpu, Event::Woken);
     }
 }
 
@@ -193,7 +193,7 @@ fn answer(cpu: &InKernel) {
         DISTURBED.get(cpu).set(true);
     }
     ANSWERED.get(cpu).set(ANSWERED.get(cpu).get() + 1);
-    trace::here(cpu, Event::Answered);
+    trace::record(cpu, Event::Answered);
 }
 
 /// [`Strategy::nested`](super::Strategy::nested) for a lock: a CPU that has halted in a wait is not in, although its

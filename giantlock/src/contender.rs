@@ -1,22 +1,22 @@
-//! The ids of CPUs.
+//! CPUs as the lock knows them.
 
 use crate::sync::MAX_CPUS;
 use core::fmt;
 
-/// The id of a CPU, below [`MAX_CPUS`]. Dense: the kernel's own numbering, not APIC ids.
+/// A CPU that may ask for the lock. Its id is below [`MAX_CPUS`] and dense: the kernel's own numbering, not APIC ids.
 ///
 /// It is kept as the lock's word while this CPU holds the lock once, so that taking and releasing the lock compute
 /// nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Cpu(u32);
+pub struct Contender(u32);
 
 /// A depth of 1, in the lock's word.
 pub(crate) const ONCE: u32 = 1 << 8;
 
-impl Cpu {
+impl Contender {
     /// The CPU with this id; `None` if it is [`MAX_CPUS`] or more.
-    pub const fn new(id: u8) -> Option<Cpu> {
-        if (id as usize) < MAX_CPUS { Some(Cpu(ONCE | (id as u32 + 1))) } else { None }
+    pub const fn new(id: u8) -> Option<Contender> {
+        if (id as usize) < MAX_CPUS { Some(Contender(ONCE | (id as u32 + 1))) } else { None }
     }
 
     /// The id.
@@ -30,8 +30,8 @@ impl Cpu {
     }
 
     /// The CPU with this tag; `None` if no CPU has it.
-    pub(crate) fn with_tag(tag: u32) -> Option<Cpu> {
-        Cpu::new(u8::try_from(tag).ok()?.checked_sub(1)?)
+    pub(crate) fn with_tag(tag: u32) -> Option<Contender> {
+        Contender::new(u8::try_from(tag).ok()?.checked_sub(1)?)
     }
 
     /// The lock's word while this CPU holds it once.
@@ -46,9 +46,9 @@ impl Cpu {
     }
 }
 
-impl fmt::Debug for Cpu {
+impl fmt::Debug for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cpu({})", self.id())
+        write!(f, "Contender({})", self.id())
     }
 }
 
