@@ -46,7 +46,7 @@ pub fn native_package(name: &str) -> PathBuf {
     built("native/x86_64-unknown-none/release", name)
 }
 
-/// A kernel with its symbols: `up`, `smp-ticket`, `smp-mcs`, `smp-clh` or `smp-tas`.
+/// A kernel with its symbols: `up`, `giant-ticket`, `giant-mcs`, `giant-clh` or `giant-tas`.
 pub fn kernel(variant: &str) -> PathBuf {
     built("jotun", &format!("kernel-{variant}.debug"))
 }

@@ -61,16 +61,15 @@ impl Setup {
         Ok(Self { variant: Variant { strategy, lock }, cpus, affinity })
     }
 
-    /// As the user writes it.
+    /// As the user may write it, and as it is shown.
     pub(crate) fn name(&self) -> String {
         let Variant { strategy, lock } = self.variant;
         if !strategy.several {
             return strategy.name.to_owned();
         }
-        let strategy = if strategy.name == GIANT { SMP } else { strategy.name };
         let lock = if lock == Lock::Ticket { String::new() } else { format!("/{}", name(lock)) };
         let strict = if self.affinity == Affinity::Strict { STRICT } else { "" };
-        format!("{strategy}:{}{lock}{strict}", self.cpus)
+        format!("{}:{}{lock}{strict}", strategy.name, self.cpus)
     }
 
     /// As `run` takes it.
@@ -367,34 +366,43 @@ mod tests {
 
     #[test]
     fn variants_are_read_and_named() {
-        for text in ["up", "smp:1", "smp:64", "smp:4/clh", "smp:2/tas", "smp:2:strict", "smp:4/mcs:strict", "baton:3"] {
+        for text in [
+            "up",
+            "giant:1",
+            "giant:64",
+            "giant:4/clh",
+            "giant:2/tas",
+            "giant:2:strict",
+            "giant:4/mcs:strict",
+            "baton:3",
+        ] {
             assert_eq!(Setup::parse(text).unwrap().name(), text);
         }
-        assert_eq!(Setup::parse("smp:2/ticket"), Setup::parse("smp:2"));
-        assert_eq!(Setup::parse("giant:2/clh"), Setup::parse("smp:2/clh"));
+        assert_eq!(Setup::parse("giant:2/ticket"), Setup::parse("giant:2"));
+        assert_eq!(Setup::parse("smp:2/clh"), Setup::parse("giant:2/clh"));
         assert_eq!(Setup::parse("baton:3").unwrap().options()[..2], ["--strategy=baton", "--smp=3"]);
         assert_eq!(
-            Setup::parse("smp:2/mcs").unwrap().options(),
+            Setup::parse("giant:2/mcs").unwrap().options(),
             ["--strategy=giant", "--smp=2", "--lock=mcs", "--affinity=soft"]
         );
-        assert!(Setup::parse("smp:2:strict").unwrap().options().contains(&"--affinity=strict".to_owned()));
+        assert!(Setup::parse("giant:2:strict").unwrap().options().contains(&"--affinity=strict".to_owned()));
         for text in [
             "",
             "upp",
             "smp",
-            "smp:",
-            "smp:0",
-            "smp:65",
-            "smp:2/",
-            "smp:2/foo",
+            "giant:",
+            "giant:0",
+            "giant:65",
+            "giant:2/",
+            "giant:2/foo",
             "up/clh",
             "up:1",
             "baton:2/mcs",
             "other:2",
             "up:strict",
             "smp:strict",
-            "smp:2:soft",
-            "smp:x/clh",
+            "giant:2:soft",
+            "giant:x/clh",
         ] {
             let why = Setup::parse(text).unwrap_err();
             assert!(why.contains("ticket, mcs, clh, tas"), "{text}: {why}");
@@ -427,7 +435,7 @@ mod tests {
     }
 
     fn comparison() -> Comparison {
-        let setups = ["up", "smp:2", "smp:4"].map(|text| Setup::parse(text).unwrap()).to_vec();
+        let setups = ["up", "giant:2", "giant:4"].map(|text| Setup::parse(text).unwrap()).to_vec();
         let up = vec![sample(600, 400, 0, 0, 1), sample(700, 500, 0, 0, 1), sample(600, 300, 0, 0, 1)];
         let two = vec![sample(600, 400, 150, 50, 2), sample(600, 400, 100, 100, 2)];
         Comparison::new("prog </script>".to_owned(), ("bochs", Clock::Instructions), setups, vec![up, two, Vec::new()])
@@ -440,7 +448,7 @@ mod tests {
 
     #[test]
     fn the_translator_is_believed_as_far_as_can_be() {
-        let setups = ["up", "smp:2", "smp:4"].map(|text| Setup::parse(text).unwrap()).to_vec();
+        let setups = ["up", "giant:2", "giant:4"].map(|text| Setup::parse(text).unwrap()).to_vec();
         let lengths: [&[u64]; 3] =
             [&[344, 121, 346, 122, 350, 125, 343], &[80, 82, 81, 83, 80, 85, 81], &[20, 21, 22, 21, 20, 20, 22]];
         let runs = |clock| {
@@ -481,8 +489,8 @@ mod tests {
     #[test]
     fn the_table_names_what_could_not_be_measured() {
         let text = comparison().text();
-        assert!(text.lines().any(|line| line.contains("smp:4") && line.contains("nothing measured")), "{text}");
-        assert!(text.contains("instructions: up 1,000, smp:2 600"), "{text}");
+        assert!(text.lines().any(|line| line.contains("giant:4") && line.contains("nothing measured")), "{text}");
+        assert!(text.contains("instructions: up 1,000, giant:2 600"), "{text}");
     }
 
     #[test]

@@ -94,10 +94,10 @@ impl Variant {
     /// The name that its files bear.
     pub(crate) fn name(self) -> &'static str {
         match (self.strategy.name, self.lock) {
-            (GIANT, Lock::Ticket) => "smp-ticket",
-            (GIANT, Lock::Mcs) => "smp-mcs",
-            (GIANT, Lock::Clh) => "smp-clh",
-            (GIANT, Lock::Tas) => "smp-tas",
+            (GIANT, Lock::Ticket) => "giant-ticket",
+            (GIANT, Lock::Mcs) => "giant-mcs",
+            (GIANT, Lock::Clh) => "giant-clh",
+            (GIANT, Lock::Tas) => "giant-tas",
             (name, _) => name,
         }
     }

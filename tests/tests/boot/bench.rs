@@ -69,7 +69,7 @@ fn what_fails_is_named_and_the_rest_is_written() {
     let output = bench(&["null", "--timeout", "0.1"], scratch.path());
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let failures = section(scratch.path(), "micro")["failures"].to_string();
-    for system in ["up", "smp:1", "smp:2"] {
+    for system in ["up", "giant:1", "giant:2"] {
         assert!(
             failures.contains(&format!("bench on {system}: ended with status 124: no end within 0.1 s")),
             "{failures}"

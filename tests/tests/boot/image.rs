@@ -32,7 +32,7 @@ const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 
 /// The kernel for one CPU, and those for several.
 const UP: &str = "up";
-const SMP: [&str; 4] = ["smp-ticket", "smp-mcs", "smp-clh", "smp-tas"];
+const SMP: [&str; 4] = ["giant-ticket", "giant-mcs", "giant-clh", "giant-tas"];
 
 fn all() -> impl Iterator<Item = &'static str> {
     [UP].into_iter().chain(SMP)
@@ -323,7 +323,7 @@ fn only_a_kernel_that_records_has_anything_of_it() {
         let found = of_trace(kernel);
         assert!(found.is_empty(), "{kernel}: {found:?}");
     }
-    for kernel in ["up-trace", "smp-ticket-trace"] {
+    for kernel in ["up-trace", "giant-ticket-trace"] {
         let found = of_trace(kernel);
         for part in ["::NEXT", "::LIMIT", "::ON", "::full"] {
             assert!(found.iter().any(|name| name.contains(part)), "{kernel}: {part} in {found:?}");

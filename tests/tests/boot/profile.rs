@@ -309,9 +309,9 @@ fn what_cannot_be_is_refused_first() {
         let words = ["compare", "--no-build", "--out", out.to_str().unwrap(), "--variants", variants];
         Told::of(command(&words).output().expect("xtask starts"))
     };
-    compare("up,smp:2/futex").expect(2).says("a variant is `up`, `STRATEGY:N` with one of giant, baton and");
-    compare("up,smp:2,up").expect(125).says("names `up` twice");
-    compare("smp:2,smp:2/ticket").expect(125).says("names `smp:2` twice");
+    compare("up,giant:2/futex").expect(2).says("a variant is `up`, `STRATEGY:N` with one of giant, baton and");
+    compare("up,giant:2,up").expect(125).says("names `up` twice");
+    compare("giant:2,giant:2/ticket").expect(125).says("names `giant:2` twice");
 }
 
 #[test]
@@ -319,14 +319,14 @@ fn kernels_are_compared() {
     let _alone = alone();
     let scratch = Scratch::new("compare");
     let out = scratch.path().to_str().unwrap();
-    let words = ["compare", "--no-build", "--out", out, "--variants", "up,smp:1", "--rounds", "2"];
+    let words = ["compare", "--no-build", "--out", out, "--variants", "up,giant:1", "--rounds", "2"];
     let words = [&words[..], &["--machine", "icount", "--timeout", "120"]].concat();
     let told = Told::of(command(&[&words[..], &["--", "exit-code", "4"]].concat()).output().expect("xtask starts"));
     told.expect(4).says("ended with status 4");
     let json = fs::read_to_string(scratch.path().join("compare.json")).expect("a comparison");
     let comparison: Value = serde_json::from_str(&json).expect("JSON");
     let rows = comparison["rows"].as_array().expect("rows");
-    assert_eq!(rows.iter().map(|row| row["variant"].as_str().unwrap()).collect::<Vec<_>>(), ["up", "smp:1"]);
+    assert_eq!(rows.iter().map(|row| row["variant"].as_str().unwrap()).collect::<Vec<_>>(), ["up", "giant:1"]);
     for row in rows {
         assert_eq!(row["samples"].as_array().map(Vec::len), Some(2), "{row}");
         let shares = ["user", "kernel", "spin", "idle"].map(|state| row["samples"][0][state].as_f64().unwrap());

@@ -44,9 +44,9 @@ type Kernel = (&'static str, Variant, bool);
 
 const KERNELS: [Kernel; 4] = [
     ("up", Variant::UP, false),
-    ("smp:1", Variant::giant(Lock::Ticket), false),
+    ("giant:1", Variant::giant(Lock::Ticket), false),
     ("up, recording", Variant::UP, true),
-    ("smp:1, recording", Variant::giant(Lock::Ticket), true),
+    ("giant:1, recording", Variant::giant(Lock::Ticket), true),
 ];
 
 /// The null call, function by function.
@@ -73,7 +73,7 @@ pub(super) fn entry(lab: &Lab) -> Section {
         let column = columns.iter().find(|(name, _)| *name == wanted);
         column.map(|(_, steps)| steps.len() as f64)
     };
-    for (name, limit) in [("up", 75.0), ("smp:1", 100.0)] {
+    for (name, limit) in [("up", 75.0), ("giant:1", 100.0)] {
         section.targets.push(Target {
             what: format!("entry path of the null call, {name}"),
             measured: total(name),
@@ -89,7 +89,7 @@ pub(super) fn entry(lab: &Lab) -> Section {
 
 /// What the program `null-call` measures: the null call as a whole, and the shortest of its page faults.
 fn whole(lab: &Lab) -> (Table, Vec<String>) {
-    let jobs = ["up", "smp:1"].map(|system| Job::new(System::jotun(system), ["null-call"]).quickly());
+    let jobs = ["up", "giant:1"].map(|system| Job::new(System::jotun(system), ["null-call"]).quickly());
     let runs = lab.run(&jobs);
     // `getpid: 63.00 ticks a call, …` and `page fault: 1025 ticks, …`.
     let ticks = |run: &Run, what: &str| -> Option<f64> {

@@ -57,7 +57,7 @@ impl Row {
 
 /// The experiment.
 pub(super) fn guide(lab: &Lab) -> Section {
-    let systems = ["up", "smp:1", "smp:2"].map(System::jotun);
+    let systems = ["up", "giant:1", "giant:2"].map(System::jotun);
     let jobs =
         ROUNDS.iter().flat_map(|&rounds| systems.map(|system| Job::new(system, ["two-processes", &order(rounds)])));
     let runs = lab.run(&jobs.collect::<Vec<_>>());
@@ -82,8 +82,8 @@ pub(super) fn guide(lab: &Lab) -> Section {
             head: head([
                 "rounds",
                 "kernel's share, `up`",
-                "`smp:1`",
-                "`smp:2`",
+                "`giant:1`",
+                "`giant:2`",
                 "spinning on two",
                 "calls that waited",
             ]),
@@ -116,18 +116,18 @@ fn lessons(rows: &[Row]) -> Vec<Target> {
     };
     vec![
         lesson(
-            "One CPU pays for the lock, and little. Speed-up of `smp:1`, the least",
+            "One CPU pays for the lock, and little. Speed-up of `giant:1`, the least",
             Some(least(&|row| row.speed_up(&row.one))),
             Limit::AtLeast(0.98),
         ),
         lesson(
-            "The kernel's share is the limit. Speed-up of `smp:2` times that share, the most",
+            "The kernel's share is the limit. Speed-up of `giant:2` times that share, the most",
             Some(most(&|row| row.speed_up(&row.two) * row.kernel_share())),
             Limit::AtMost(1.02),
         ),
         lesson("Spinning takes the rest. Work and spinning of all time, the most", Some(busiest), Limit::AtLeast(0.95)),
         lesson(
-            "A second CPU may gain next to nothing. Speed-up of `smp:2` with the most kernel",
+            "A second CPU may gain next to nothing. Speed-up of `giant:2` with the most kernel",
             full,
             Limit::AtMost(1.15),
         ),

@@ -29,7 +29,7 @@ pub(super) fn locks(lab: &Lab) -> Section {
         .iter()
         .map(|&(cpus, lock)| {
             let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free", passes: None };
-            (System::jotun(&format!("smp:{cpus}/{lock}")), vec![point])
+            (System::jotun(&format!("giant:{cpus}/{lock}")), vec![point])
         })
         .collect();
     let (counts, failures) = measure(lab, window(lab), &wanted);
@@ -84,7 +84,7 @@ struct Fairness {
 fn fairness(lab: &Lab, locks: &[String], cpus: u8) -> Fairness {
     let point = Point { processes: cpus, user: 0, burn: Some(BURN), place: "free", passes: None };
     let words = || ["throughput".to_owned(), RECORDED.to_string(), point.to_string()];
-    let job = |lock: &String| Job::new(System::jotun(&format!("smp:{cpus}/{lock}")), words()).recorded();
+    let job = |lock: &String| Job::new(System::jotun(&format!("giant:{cpus}/{lock}")), words()).recorded();
     let runs = lab.run(&locks.iter().map(job).collect::<Vec<_>>());
     let mut table = Table { title: format!("Waits for the lock, {cpus} CPUs all asking"), ..Table::default() };
     table.head = head([

@@ -70,7 +70,7 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
         let names = names.iter().map(|&name| name.to_owned());
         ["bench", "--rounds", rounds].map(str::to_owned).into_iter().chain(names).chain(further).collect()
     };
-    let mut systems = vec![System::jotun("up"), System::jotun("smp:1"), System::jotun("smp:2")];
+    let mut systems = vec![System::jotun("up"), System::jotun("giant:1"), System::jotun("giant:2")];
     if lab.linux.is_some() {
         systems.extend([System::Linux(1), System::Linux(2)]);
     }
@@ -81,9 +81,9 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
     let [up, smp_1, smp_2, linux_1, linux_2] = [0, 1, 2, 3, 4];
 
     let mut table = Table { title: "Instructions for one operation".into(), ..Table::default() };
-    table.head = ["operation", "up", "smp:1", "smp:2"].map(str::to_owned).to_vec();
+    table.head = ["operation", "up", "giant:1", "giant:2"].map(str::to_owned).to_vec();
     if lab.linux.is_some() {
-        table.head.extend(["linux:1", "linux:2", "linux:1 / up", "linux:2 / smp:2"].map(str::to_owned));
+        table.head.extend(["linux:1", "linux:2", "linux:1 / up", "linux:2 / giant:2"].map(str::to_owned));
     }
     let both = names.iter().flat_map(|&name| {
         let about = BENCHMARKS.iter().find(|(_, known, _)| *known == name).map_or("", |(_, _, about)| about);
@@ -121,7 +121,7 @@ pub(super) fn linux_programs(lab: &Lab, names: &[&str]) -> Section {
         }
     }
     let mut text = vec![
-        "One static binary, `bench`, on all systems. Each operation is made many times between two readings of the time-stamp counter; the median of the rounds. `up` is the uniprocessor kernel, `smp:N` that for several CPUs on N of them."
+        "One static binary, `bench`, on all systems. Each operation is made many times between two readings of the time-stamp counter; the median of the rounds. `up` is the uniprocessor kernel, `giant:N` that for several CPUs on N of them."
             .to_owned(),
         "What is on one CPU is counted by QEMU (`--machine icount`), what is on two by Bochs. The figures of one CPU are within one in a hundred of those that Bochs gives, where the timer's interrupts come after fewer instructions."
             .to_owned(),
@@ -154,11 +154,11 @@ fn target(what: &str, measured: Option<f64>, limit: Limit, why: &'static str) ->
 
 /// The operations of native programs.
 pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
-    let systems = ["up", "smp:1"].map(System::jotun);
+    let systems = ["up", "giant:1"].map(System::jotun);
     let jobs = systems.map(|system| Job::new(system, ["bench-native"]).quickly());
     let figures = figures::measure(lab, &jobs);
     let mut table = Table { title: "Instructions for one operation".into(), ..Table::default() };
-    table.head = ["operation", "up", "smp:1"].map(str::to_owned).to_vec();
+    table.head = ["operation", "up", "giant:1"].map(str::to_owned).to_vec();
     for &name in names {
         let about = BENCHMARKS.iter().find(|(_, known, _)| *known == name).map_or("", |(_, _, about)| about);
         let mut row = vec![Cell::text(format!("{name}: {about}"))];
@@ -193,8 +193,8 @@ pub(super) fn native(lab: &Lab, names: &[&str]) -> Section {
 /// Threads that only compute: what is lost when the kernel is not needed.
 pub(super) fn compute(lab: &Lab) -> Section {
     let cpus: Vec<u8> = lab.cpus.iter().copied().filter(|&cpus| cpus > 1).collect();
-    let mut systems = vec![System::jotun("smp:1")];
-    systems.extend(cpus.iter().map(|cpus| System::jotun(&format!("smp:{cpus}"))));
+    let mut systems = vec![System::jotun("giant:1")];
+    systems.extend(cpus.iter().map(|cpus| System::jotun(&format!("giant:{cpus}"))));
     if lab.linux.is_some() {
         systems.push(System::Linux(1));
         // It boots for long, and with eight CPUs its figures on Bochs still differ from boot to boot.

@@ -14,7 +14,7 @@ pub(super) fn window(lab: &Lab) -> u64 {
 
 /// The kernel for several CPUs on so many.
 pub(super) fn smp(cpus: u8) -> System {
-    System::jotun(&format!("smp:{cpus}"))
+    System::jotun(&format!("giant:{cpus}"))
 }
 
 /// Instructions of the call `burn` besides those that it is asked for, from `syscall` to `sysret`, on the
@@ -109,7 +109,7 @@ fn curves(lab: &Lab, named: &[(String, Point)], by_cpu: bool) -> (Vec<Option<Cur
 /// A table and a chart of curves.
 fn shown(lab: &Lab, curves: &[&Curve], name: &str, title: &str) -> (Table, Chart) {
     let mut table = Table { title: title.to_owned(), ..Table::default() };
-    table.head = head(["workload", "kernel share", "smp:1 / up"]);
+    table.head = head(["workload", "kernel share", "giant:1 / up"]);
     table.head.extend(lab.cpus.iter().map(|cpus| format!("{cpus} CPU{}", if *cpus == 1 { "" } else { "s" })));
     table.head.extend(["1 / kernel share", "least part of the estimate"].map(str::to_owned));
     table.rows = curves.iter().map(|curve| curve.row(&lab.cpus)).collect();

@@ -33,7 +33,7 @@ impl Workload {
 
 /// The kernel with soft affinity and with strict on so many CPUs.
 fn setups(cpus: u8) -> [String; 2] {
-    ["", ":strict"].map(|affinity| format!("smp:{cpus}{affinity}"))
+    ["", ":strict"].map(|affinity| format!("giant:{cpus}{affinity}"))
 }
 
 /// Speed-ups of threads that wait before they work.
@@ -101,6 +101,6 @@ mod tests {
     #[test]
     fn figures_are_named_as_the_program_tells_them() {
         assert_eq!(WORKLOADS.map(|workload| workload.figure())[7], "sleepers-12");
-        assert_eq!(setups(2), ["smp:2", "smp:2:strict"]);
+        assert_eq!(setups(2), ["giant:2", "giant:2:strict"]);
     }
 }

@@ -66,7 +66,7 @@ pub(super) struct Measured {
 fn systems(lab: &Lab) -> Vec<System> {
     let mut systems = vec![System::jotun("up")];
     // The slowest first, so that none is left alone in the end.
-    systems.extend(lab.cpus.iter().rev().map(|cpus| System::jotun(&format!("smp:{cpus}"))));
+    systems.extend(lab.cpus.iter().rev().map(|cpus| System::jotun(&format!("giant:{cpus}"))));
     if lab.linux.is_some() {
         // It boots for long, and with eight CPUs its figures on Bochs differ from boot to boot.
         let further = lab.cpus.iter().copied().filter(|cpus| *cpus == 2);
@@ -101,7 +101,7 @@ impl Measured {
     }
 
     fn jotun(&self, figure: &str, cpus: u8) -> Option<f64> {
-        self.speed_up(figure, &format!("smp:{cpus}"))
+        self.speed_up(figure, &format!("giant:{cpus}"))
     }
 
     /// Against the same kernel on one CPU.
@@ -238,7 +238,7 @@ mod tests {
     fn speed_ups_are_against_the_uniprocessor_kernel_and_missing_ones_are_told() {
         let figures = |ticks: f64| Figures { medians: [("mix".to_owned(), vec![ticks])].into(), failures: Vec::new() };
         let measured = Measured {
-            systems: vec![System::jotun("up"), System::jotun("smp:2"), System::Linux(1), System::Linux(2)],
+            systems: vec![System::jotun("up"), System::jotun("giant:2"), System::Linux(1), System::Linux(2)],
             figures: vec![figures(300.0), figures(200.0), figures(400.0), figures(250.0)],
             failures: Vec::new(),
         };

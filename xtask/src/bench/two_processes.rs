@@ -40,7 +40,7 @@ pub(super) fn two_processes(lab: &Lab) -> Section {
         |(place, _)| Point { processes: PROCESSES, user: USER, burn: Some(KERNEL_VISIT), place, passes: Some(passes) };
     let points = PLACES.map(point).to_vec();
     let mut wanted = [System::jotun("up"), smp(1), smp(2)].map(|system| (system, points.clone())).to_vec();
-    wanted.push((System::jotun("smp:2:strict"), points[..1].to_vec()));
+    wanted.push((System::jotun("giant:2:strict"), points[..1].to_vec()));
     let (counts, failures) = measure(lab, 0, &wanted);
     let [up, smp_1, smp_2, strict] = [0, 1, 2, 3];
     let speed_up = |system: usize, place: usize| Some(counts[up][place]?.ticks / counts[system][place]?.ticks);

@@ -41,20 +41,20 @@ const DIRECTORY: &str = "compare";
 #[command(after_long_help = "\
 Examples:
   cargo xtask compare                                                the benchmark of two processes
-  cargo xtask compare --variants up,smp:1,smp:2,smp:4 -- ./prog args
-  cargo xtask compare --variants smp:4/ticket,smp:4/clh,smp:4/tas -- ./prog
-  cargo xtask compare --machine icount --variants up,smp:1 -- null-call
+  cargo xtask compare --variants up,giant:1,giant:2,giant:4 -- ./prog args
+  cargo xtask compare --variants giant:4/ticket,giant:4/clh,giant:4/tas -- ./prog
+  cargo xtask compare --machine icount --variants up,giant:1 -- null-call
   cargo xtask compare --machine qemu -- ./prog                       quick, and less to be believed
 
 Without --machine it is KVM where that works, else Bochs, which counts instructions. QEMU's translator has two speeds
 that have nothing to do with the program: there seven rounds at least are made, and the least times compared.
 
-A variant is `up`, the uniprocessor kernel; or `smp:N`, the kernel for several CPUs on N of them, with the
-ticket lock; or `smp:N/LOCK` with another lock: mcs, clh, tas. With `:strict` behind it (`smp:4:strict`) threads
+A variant is `up`, the uniprocessor kernel; or `giant:N`, the kernel for several CPUs on N of them, with the
+ticket lock; or `giant:N/LOCK` with another lock: mcs, clh, tas. With `:strict` behind it (`giant:4:strict`) threads
 stay on the CPU that they started on.")]
 pub(crate) struct Compare {
     /// What is compared, the first being what the others are held against
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "up,smp:1,smp:2", value_parser = Setup::parse)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "up,giant:1,giant:2", value_parser = Setup::parse)]
     variants: Vec<Setup>,
 
     /// Rounds; in each, every variant has its turn [default: 1 where instructions are counted, 5 with KVM, 7 on QEMU's
