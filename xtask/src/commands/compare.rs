@@ -50,7 +50,7 @@ Without --machine it is KVM where that works, else Bochs, which counts instructi
 that have nothing to do with the program: there seven rounds at least are made, and the least times compared.
 
 A variant is `up`, the uniprocessor kernel; or `giant:N`, the kernel for several CPUs on N of them, with the
-ticket lock; or `giant:N/LOCK` with another lock: mcs, clh, tas. With `:strict` behind it (`giant:4:strict`) threads
+ticket lock, of which `smp:N` is a synonym; or `giant:N/LOCK` with another lock: mcs, clh, tas. With `:strict` behind it (`giant:4:strict`) threads
 stay on the CPU that they started on.")]
 pub(crate) struct Compare {
     /// What is compared, the first being what the others are held against
