@@ -47,7 +47,7 @@ pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Opt
         first: None,
         search: Search::default(),
         upcalls: Upcalls {
-            child_ended: calls::processes::child_ended,
+            child_ended: calls::children::child_ended,
             tell_rest: calls::time::tell_rest,
             statistics: statistics::each,
         },

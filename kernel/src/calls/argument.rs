@@ -101,13 +101,6 @@ impl<T> Pointer<T> {
     }
 }
 
-/// The address of a value in another value, or behind one.
-impl<T> From<u64> for Pointer<T> {
-    fn from(address: u64) -> Pointer<T> {
-        Pointer::to(address)
-    }
-}
-
 impl<T> Clone for Pointer<T> {
     fn clone(&self) -> Pointer<T> {
         *self

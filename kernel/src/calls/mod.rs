@@ -1,8 +1,8 @@
 //! System calls: how the kernel finds the call asked for, and what all calls share.
 //!
-//! A call is a function of its [`Caller`], the parts of the kernel that it uses and its arguments. It returns an [`Answer`]: a value, an
-//! error number, or that the thread has been parked or is gone. The calls are in [`table`], those on files in a table
-//! of their own, and the functions are grouped by subject.
+//! A call is a function of its [`Caller`], the parts of the kernel that it uses and its arguments. It returns an
+//! [`Answer`]: a value, an error number, or that the thread has been parked or is gone. The calls are in [`table`],
+//! those on files in a table of their own, and the functions are grouped by subject.
 //!
 //! For example, `getrandom(buffer, length, flags)` is number 318. The boundary finds its [`Entry`], which calls
 //! `system::getrandom` with the [`Caller`], `memory`, `tasks` and `random`. It answers `Ok(Reply::Value(length))`,
@@ -15,11 +15,13 @@
 
 pub mod advice;
 pub mod argument;
+pub mod children;
 mod entry;
 pub mod files;
 pub mod forking;
 pub mod futex;
 pub mod jobs;
+pub mod mapping;
 pub mod memory;
 pub mod native;
 pub mod processes;
@@ -103,20 +105,15 @@ impl Caller {
     }
 
     /// Reads a structure from user memory.
-    pub fn read<T: FromBytes + IntoBytes>(&self, memory: &mut Memory, from: impl Into<Pointer<T>>) -> Result<T, Errno> {
+    pub fn read<T: FromBytes + IntoBytes>(&self, memory: &mut Memory, from: Pointer<T>) -> Result<T, Errno> {
         let mut value = T::new_zeroed();
-        memory.copy_in(self.space, from.into().address, value.as_mut_bytes()).map_err(bad_address)?;
+        memory.copy_in(self.space, from.address, value.as_mut_bytes()).map_err(bad_address)?;
         Ok(value)
     }
 
     /// Writes a structure to user memory.
-    pub fn write<T: IntoBytes + Immutable>(
-        &self,
-        memory: &mut Memory,
-        to: impl Into<Pointer<T>>,
-        value: &T,
-    ) -> Result<(), Errno> {
-        memory.copy_out(self.space, to.into().address, value.as_bytes()).map_err(bad_address)
+    pub fn write<T: IntoBytes + Immutable>(&self, memory: &mut Memory, to: Pointer<T>, value: &T) -> Result<(), Errno> {
+        memory.copy_out(self.space, to.address, value.as_bytes()).map_err(bad_address)
     }
 }
 

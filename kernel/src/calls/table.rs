@@ -14,21 +14,26 @@
 //! `getpgrp() uses tasks: WITHOUT_RESERVE => jobs::getpgid(0)` is `getpgid` of process 0, which is the caller's.
 //!
 //! No other code decodes the registers of a call that is being made. Where a thread completes another thread's call, it
-//! reads that thread's registers by these types: `processes::child_ended`, `pipes::hand_over`, `native::hand_over`,
+//! reads that thread's registers by these types: `children::child_ended`, `pipes::hand_over`, `native::hand_over`,
 //! `time::tell_rest`.
 
 use super::advice::SyncFlags;
 use super::argument::{Fd, Pointer, UserPath};
+use super::children::{ChildInfo, Wait4, WaitId, WaitOptions};
 use super::entry::{FIRST_OWN, SAVED_REGISTERS, WITH_INTERRUPTS, WITHOUT_RESERVE, calls};
 use super::files::AtFlags;
 use super::futex::Operation;
-use super::memory::{MapFlags, Mapping, Protection, RemapFlags, Remapping};
+use super::mapping::{MapFlags, Mapping, RemapFlags, Remapping};
+use super::memory::Protection;
 use super::native::Room;
-use super::processes::{ChildInfo, Program, Usage, Wait4, WaitId, WaitOptions};
+use super::processes::{Program, Usage};
 use super::system::{Names, Sysinfo};
 use super::threads::{Child, CloneFlags};
 use super::time::{Interval, Timespec};
-use super::{advice, forking, futex, jobs, memory, native, processes, signals, system, threads, time as clocks};
+use super::{
+    advice, children, forking, futex, jobs, mapping, memory, native, processes, signals, system, threads,
+    time as clocks,
+};
 use crate::core::delivery::frame::{Info, StackT};
 use crate::core::process::{Limit, NAME_MAX};
 use crate::core::signals::Action;
@@ -41,11 +46,11 @@ calls! {
 
     mmap(address: u64, length: u64, protection: Protection, flags: MapFlags, fd: Fd, offset: u64)
         uses memory, tasks, files: WITH_INTERRUPTS
-        => memory::mmap(Mapping { address, length, protection, flags, fd, offset }),
+        => mapping::mmap(Mapping { address, length, protection, flags, fd, offset }),
     munmap(address: u64, length: u64) uses memory, tasks: WITHOUT_RESERVE | WITH_INTERRUPTS => memory::munmap,
     mprotect(address: u64, length: u64, protection: Protection) uses memory, tasks: WITH_INTERRUPTS => memory::mprotect,
     mremap(address: u64, old_length: u64, length: u64, flags: RemapFlags, target: u64) uses memory, tasks: WITH_INTERRUPTS
-        => memory::mremap(Remapping { address, old_length, length, flags, target }),
+        => mapping::mremap(Remapping { address, old_length, length, flags, target }),
     brk(end: u64) uses memory, tasks: WITH_INTERRUPTS => memory::brk,
     madvise(address: u64, length: u64, advice: u32) uses memory, tasks: WITH_INTERRUPTS => advice::madvise,
     msync(address: u64, length: u64, flags: SyncFlags) uses memory, tasks => advice::msync,
@@ -64,9 +69,9 @@ calls! {
         uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
         => processes::execveat(Program { directory, path, arguments, environment, flags }),
     wait4(which: i32, status: Option<Pointer<u32>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
-        uses memory, tasks, files: WITHOUT_RESERVE => processes::wait4(Wait4 { which, status, options, usage }),
+        uses memory, tasks, files: WITHOUT_RESERVE => children::wait4(Wait4 { which, status, options, usage }),
     waitid(kind: u32, number: i32, info: Option<Pointer<ChildInfo>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
-        uses memory, tasks, files: WITHOUT_RESERVE => processes::waitid(WaitId { kind, number, info, options, usage }),
+        uses memory, tasks, files: WITHOUT_RESERVE => children::waitid(WaitId { kind, number, info, options, usage }),
     getrusage(who: i32, usage: Pointer<Usage>) uses all, cpu => processes::getrusage,
     times(times: Option<Pointer<[[u64; 2]; 2]>>) uses all, cpu => processes::times,
     exit(status: i32) uses all, cpu: WITHOUT_RESERVE | WITH_INTERRUPTS | SAVED_REGISTERS => threads::exit,

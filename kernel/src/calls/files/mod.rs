@@ -15,6 +15,7 @@ mod names;
 mod opening;
 mod pipes;
 mod polling;
+mod readiness;
 mod stamps;
 mod structures;
 mod table;

@@ -7,34 +7,20 @@
 //! For example, a shell polls its terminal and a pipe: the call takes two entries; a write to the pipe wakes the thread,
 //! whose call finds the pipe ready, gives up both entries and returns 1.
 
-use super::{resources, watching};
+use super::readiness::{ALWAYS, ERROR, HANG_UP, IN, INVALID, OUT, readiness};
+use super::resources;
 use crate::calls::argument::{Argument, Pointer};
 use crate::calls::time::Timespec;
 use crate::calls::{Answer, Caller, Reply, bad_address, deadline, is_over, time, value};
 use crate::core::console::Console;
 use crate::core::files::Files;
 use crate::core::kernel::{Memory, Tasks};
-use crate::core::linux;
 use crate::core::signals;
-use ::files::event::COUNT_MAX;
-use ::files::inode::Kind;
-use ::files::pipe::ATOMIC;
 use ::files::watch::concerns;
-use ::files::{Descriptors, Device, Errno, OpenFile, OpenFileId, OpenFlags, Pipe};
+use ::files::{Descriptors, Errno};
 use alloc::vec::Vec;
 use containers::{Budget, PhysicalMemory, PollId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-const IN: u16 = linux::POLLIN as u16;
-const OUT: u16 = linux::POLLOUT as u16;
-pub(super) const ERROR: u16 = linux::POLLERR as u16;
-pub(super) const HANG_UP: u16 = linux::POLLHUP as u16;
-const INVALID: u16 = linux::POLLNVAL as u16;
-const READ_NORMAL: u16 = linux::POLLRDNORM as u16;
-const WRITE_NORMAL: u16 = linux::POLLWRNORM as u16;
-
-/// Events that are reported even if the program has not asked for them.
-const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
 
 const MICROSECOND: u64 = 1_000;
 
@@ -54,41 +40,6 @@ pub struct PollFd {
     fd: i32,
     wanted: u16,
     ready: u16,
-}
-
-/// The events for which a descriptor is ready.
-fn readiness(descriptors: &Descriptors, files: &mut Files, console: &Console, fd: i32) -> u16 {
-    descriptors.get(fd as u32).map_or(INVALID, |id| state(files, console, id))
-}
-
-/// The events for which an open file is ready.
-pub(super) fn state(files: &mut Files, console: &Console, id: OpenFileId) -> u16 {
-    let Ok(&OpenFile { inode: number, flags, .. }) = files.open.get(id) else { return INVALID };
-    let Ok(inode) = files.tree.get(number) else { return INVALID };
-    match &inode.kind {
-        _ if flags.contains(OpenFlags::PATH) => INVALID,
-        Kind::Pipe { pipe, .. } => pipe_readiness(pipe, flags),
-        Kind::Counter(counter, _) => ready(counter.count() > 0, counter.count() < COUNT_MAX),
-        Kind::Device(Device::Console | Device::Tty) => ready(console.readable(), console.writable()),
-        // The recursion is as deep as a chain of `epoll`s may be long, at most.
-        Kind::Epoll(_) => ready(watching::any(files, console, number), false),
-        _ => ready(true, true),
-    }
-}
-
-fn ready(readable: bool, writable: bool) -> u16 {
-    let input = if readable { IN | READ_NORMAL } else { 0 };
-    let output = if writable { OUT | WRITE_NORMAL } else { 0 };
-    input | output
-}
-
-/// The events for which a pipe's end, or both ends, are ready: a pipe can be written if a whole write of [`ATOMIC`]
-/// bytes finds room.
-fn pipe_readiness(pipe: &Pipe, flags: OpenFlags) -> u16 {
-    let (reads, writes) = (flags.readable(), flags.writable());
-    let hung_up = if reads && !pipe.has_writers() { HANG_UP } else { 0 };
-    let error = if writes && !pipe.has_readers() { ERROR } else { 0 };
-    ready(reads && !pipe.is_empty(), writes && pipe.room() >= ATOMIC) | hung_up | error
 }
 
 /// How long a call waits, and which signals it lets through meanwhile.
@@ -204,7 +155,7 @@ fn give_up(tasks: &mut Tasks, entries: Option<PollId>) {
 }
 
 /// Takes an entry for the caller, so that events on a descriptor wake it.
-fn take_seat(
+fn take_entry(
     caller: &Caller,
     tasks: &mut Tasks,
     files: &mut Files,
@@ -244,7 +195,7 @@ pub fn poll(
 
 /// Instructions that it takes to look at a descriptor, and to take an entry and perhaps look again, roughly.
 const COST_OF_A_LOOK: u64 = 130;
-const COST_OF_A_SEAT: u64 = 350;
+const COST_OF_AN_ENTRY: u64 = 350;
 
 fn poll_on(
     caller: &Caller,
@@ -301,10 +252,10 @@ fn poll_on(
             return again(tasks, 0, None);
         }
         for entry in part.entries_mut().iter().filter(|entry| entry.fd >= 0) {
-            take_seat(caller, tasks, files, poll, entry.fd, entry.wanted)?;
+            take_entry(caller, tasks, files, poll, entry.fd, entry.wanted)?;
         }
         next += PART as u32;
-        budget.spend(PART as u64 * COST_OF_A_SEAT);
+        budget.spend(PART as u64 * COST_OF_AN_ENTRY);
     }
     if tasks.is_told(poll) {
         return again(tasks, 0, None);
@@ -406,14 +357,14 @@ pub fn select(
     }
     let poll = tasks.begin_poll(caller.thread).map_err(|_| Errno::ENOMEM)?;
     let mut entries = Some(poll);
-    let taken = take_seats(caller, memory, tasks, files, (&wanted, count), poll);
+    let taken = take_entries(caller, memory, tasks, files, (&wanted, count), poll);
     let answer = taken.and_then(|()| park(caller, tasks, console, patience, &mut entries));
     give_up(tasks, entries);
     answer
 }
 
 /// Takes an entry for each descriptor of a `select`.
-fn take_seats(
+fn take_entries(
     caller: &Caller,
     memory: &mut Memory,
     tasks: &mut Tasks,
@@ -428,7 +379,7 @@ fn take_seats(
         let [read, write, _] = asked(wanted, fd);
         if read || write {
             let events = if read { IN } else { 0 } | if write { OUT } else { 0 };
-            take_seat(caller, tasks, files, poll, fd as i32, events)?;
+            take_entry(caller, tasks, files, poll, fd as i32, events)?;
         }
     }
     Ok(())

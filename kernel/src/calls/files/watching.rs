@@ -2,7 +2,8 @@
 //!
 //! A call looks only at the watched files in the `epoll`'s ready list, not at all of them: see [`::files::watch`].
 
-use super::polling::{ERROR, HANG_UP, Mask, Patience, Timeout, end, prepare, state};
+use super::polling::{Mask, Patience, Timeout, end, prepare};
+use super::readiness::{ERROR, HANG_UP, state};
 use super::{opened, resources_mut};
 use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, DONE, Reply, value};
