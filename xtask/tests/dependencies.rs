@@ -1,5 +1,5 @@
-//! What Jotun is made of is what `deny.toml` allows: licences, one version of each crate, sources. It is the file
-//! that `cargo deny` reads, so those who have that tool can ask it for advisories as well.
+//! Checks the crates that Jotun uses against `deny.toml`: licences, one version of each crate, sources. `cargo deny`
+//! reads that file, too, and checks advisories as well.
 
 use std::{collections::BTreeMap, fs, process::Command};
 
@@ -30,7 +30,7 @@ struct Bans {
     skip: Vec<Skip>,
 }
 
-/// A version that may be there beside others: `name@1`, of which the version is a beginning.
+/// A version that may exist beside another one: `name@1`, of which the version is a beginning.
 #[derive(Deserialize)]
 struct Skip {
     #[serde(rename = "crate")]
@@ -49,6 +49,8 @@ struct Package {
     license: Option<String>,
     /// None for a package of this workspace.
     source: Option<String>,
+    /// The registries that it may be published to; all of them if there is no list.
+    publish: Option<Vec<String>>,
 }
 
 fn policy() -> Policy {
@@ -102,13 +104,26 @@ fn licences_are_among_those_allowed() {
 
 #[test]
 fn each_crate_is_there_in_one_version() {
-    let policy = policy();
+    let (policy, packages) = (policy(), packages());
+    for Skip { spec } in &policy.bans.skip {
+        let name = spec.split('@').next();
+        let versions = packages.iter().filter(|package| Some(&*package.name) == name).count();
+        assert!(versions > 1, "{spec} is not needed");
+    }
     let mut versions = BTreeMap::<_, Vec<_>>::new();
-    for package in packages().into_iter().filter(|package| !policy.skips(package)) {
+    for package in packages.into_iter().filter(|package| !policy.skips(package)) {
         versions.entry(package.name).or_default().push(package.version);
     }
     versions.retain(|_, versions| versions.len() > 1);
     assert!(versions.is_empty(), "more than one version, and not among `skip` in deny.toml: {versions:#?}");
+}
+
+/// `cargo deny check` allows dependencies by path alone only in packages that are not published.
+#[test]
+fn no_package_of_the_workspace_is_published() {
+    let own = packages().into_iter().filter(|package| package.source.is_none());
+    let published: Vec<_> = own.filter(|package| package.publish != Some(Vec::new())).map(|it| it.name).collect();
+    assert!(published.is_empty(), "without `publish.workspace = true`: {published:?}");
 }
 
 #[test]
