@@ -270,8 +270,47 @@ fn the_reading_order_tells_the_lines() {
     for row in files {
         let path = row[0].trim_matches('`');
         let text = fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
-        let (said, lines): (usize, _) = (row[1].parse().expect("a number"), text.lines().filter(is_code).count());
+        let (said, lines): (usize, _) = (row[1].parse().expect("a number"), lines_of_code(&text));
         assert!(said.abs_diff(lines) * 10 <= lines, "{path} has {lines} lines of code, not {said}");
     }
+}
+
+/// The lines of code of a source.
+fn lines_of_code(text: &str) -> usize {
+    text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//")).count()
+}
+
+/// The parts of the kernel have the lines that the table of sizes says, to a hundredth; each source is in one part; and the
+/// core is as small as it is meant to be.
+#[test]
+fn the_table_of_sizes_counts_right() {
+    let architecture = page("ARCHITECTURE.md");
+    let parts = rows(&architecture, "\n## Size\n");
+    let places: Vec<(&str, usize)> = parts
+        .iter()
+        .enumerate()
+        .flat_map(|(part, row)| row[3].split_whitespace().map(move |path| (path.trim_matches('`'), part)))
+        .collect();
+    let mut counted = vec![0; parts.len()];
+    for name in ["abi", "containers", "cpulocal", "files", "giantlock", "hardware", "kernel", "slabs", "trace"] {
+        let mut sources = Vec::new();
+        files(&root().join(name).join("src"), &[".rs"], &mut sources);
+        for source in sources {
+            let path = source.strip_prefix(root()).expect("in the checkout").display().to_string();
+            if path.contains("/tests") || path.ends_with("/testing.rs") {
+                continue;
+            }
+            let place = places.iter().filter(|(place, _)| path.starts_with(place)).max_by_key(|(place, _)| place.len());
+            let (_, part) = place.unwrap_or_else(|| panic!("{path} is in no part"));
+            counted[*part] += lines_of_code(&fs::read_to_string(&source).expect("a source"));
+        }
+    }
+    for (row, counted) in parts.iter().zip(&counted) {
+        let said: usize = row[1].replace(',', "").parse().expect("a number");
+        assert!(said.abs_diff(*counted) * 100 <= *counted, "{} has {counted} lines of code, not {said}", row[0]);
+    }
+    assert_eq!(parts[0][0], "core");
+    assert!(counted[0] <= 6_000, "the core has {} lines of code", counted[0]);
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    assert!(readme.contains(&format!("{} lines", parts[0][1])), "README says how large the core is");
 }

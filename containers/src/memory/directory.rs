@@ -34,11 +34,9 @@ pub const PACKAGES_SLOT: usize = slot(PACKAGES.start, 4);
 /// First PML4 slot of the kernel's half, shared by all page directories.
 pub const KERNEL_SLOT: usize = 256;
 
-/// Estimated instructions for removing a page, changing the rights of one, sharing one, and making a table.
+/// Estimated instructions for removing a page, and for changing the rights of one.
 const COST_OF_A_PAGE: u64 = 200;
 pub(crate) const COST_OF_A_CHANGE: u64 = 150;
-const COST_OF_SHARING: u64 = 100;
-const COST_OF_A_TABLE: u64 = 1_000;
 
 /// The flags of an entry that points to another table: rights are decided at the last level.
 pub const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
@@ -69,7 +67,7 @@ pub struct Root {
 
 impl Root {
     /// The root one level down, at a table to which an entry of this one points.
-    fn below(self, table: Frame) -> Root {
+    pub(super) fn below(self, table: Frame) -> Root {
         Root { table, level: self.level - 1 }
     }
 }
@@ -104,7 +102,7 @@ pub fn last_table(memory: &mut impl PhysicalMemory, root: Root, address: u64) ->
 
 /// The table of a level for an address, made if it is missing, and the number of tables made.
 #[inline(always)]
-fn table_of(
+pub(super) fn table_of(
     memory: &mut impl PhysicalMemory,
     root: Root,
     address: u64,
@@ -122,7 +120,11 @@ fn table_of(
 
 /// The table that an entry of another one points to, made if it is missing, and the number of tables made.
 #[inline(always)]
-fn next_table(memory: &mut impl PhysicalMemory, table: Frame, slot: usize) -> Result<(Frame, u32), OutOfFrames> {
+pub(super) fn next_table(
+    memory: &mut impl PhysicalMemory,
+    table: Frame,
+    slot: usize,
+) -> Result<(Frame, u32), OutOfFrames> {
     if let Some(next) = target(&memory.entry(table, slot)) {
         return Ok((next, 0));
     }
@@ -156,7 +158,7 @@ pub fn lowest(memory: &impl PhysicalMemory, root: Root, range: &Range<u64>) -> O
 }
 
 /// A walk through the used entries of one table. It passes over the packages, which every page directory has.
-struct Walk {
+pub(super) struct Walk {
     root: Root,
     /// The address of the table's first slot.
     base: u64,
@@ -171,14 +173,14 @@ struct Walk {
 }
 
 /// An entry that a walk has found, and its slot.
-struct Found {
-    slot: usize,
-    entry: PageTableEntry,
+pub(super) struct Found {
+    pub(super) slot: usize,
+    pub(super) entry: PageTableEntry,
 }
 
 impl Walk {
     /// A walk through the entries for `range`, which is not empty and spanned by this one table.
-    fn new(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Walk {
+    pub(super) fn new(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Walk {
         let slots = slot(range.start, root.level)..slot(range.end - 1, root.level) + 1;
         let groups = u32::MAX << (slots.start / GROUP) & u32::MAX >> (31 - (slots.end - 1) / GROUP);
         let base = range.start & !(512 * span(root.level) - 1);
@@ -191,7 +193,7 @@ impl Walk {
     }
 
     #[inline(always)]
-    fn next(&mut self, memory: &impl PhysicalMemory) -> Option<Found> {
+    pub(super) fn next(&mut self, memory: &impl PhysicalMemory) -> Option<Found> {
         loop {
             while self.entries == 0 {
                 if self.groups == 0 {
@@ -214,7 +216,7 @@ impl Walk {
     /// The part of the walk's range that an entry spans. Computed on demand, because entries of the last level, which
     /// are most of all, rarely need it.
     #[inline(always)]
-    fn part(&self, slot: usize) -> Range<u64> {
+    pub(super) fn part(&self, slot: usize) -> Range<u64> {
         let start = self.base + slot as u64 * span(self.root.level);
         start.max(self.range.start)..(start + span(self.root.level)).min(self.range.end)
     }
@@ -368,114 +370,6 @@ pub fn release(memory: &mut impl PhysicalMemory, root: Root, budget: &mut Budget
         memory.release_table(root.table)
     }
     true
-}
-
-/// The result of [`share`].
-#[derive(Default)]
-pub struct Shared {
-    /// Pages that got another reference.
-    pub pages: u32,
-    /// Tables made.
-    pub tables: u32,
-    /// Whether a write right was taken away.
-    pub lost: bool,
-}
-
-/// Enters the pages of `range`, which is not empty, that hang in `from` and do not belong to objects at the same
-/// addresses in `to`, an empty table of the same level; and removes the right to write in both.
-///
-/// Stops before a last-level table when the budget is spent. Returns the address of the stop, or the end of the range.
-pub fn share(
-    memory: &mut impl PhysicalMemory,
-    (from, to): (Root, Frame),
-    range: Range<u64>,
-    budget: &mut Budget,
-    shared: &mut Shared,
-) -> Result<u64, OutOfFrames> {
-    if from.level == 1 {
-        let looks = share_table(memory, (from, to), range.clone(), shared);
-        budget.spend(COST_OF_SHARING * looks);
-        return Ok(range.end);
-    }
-    let end = range.end;
-    let mut walk = Walk::new(memory, from, range);
-    while let Some(Found { slot, entry }) = walk.next(memory) {
-        let part = walk.part(slot);
-        if budget.is_spent() {
-            return Ok(part.start);
-        }
-        let (table, made) = next_table(memory, to, slot)?;
-        shared.tables += made;
-        let below = (from.below(Frame::containing(entry.addr())), table);
-        let reached = share(memory, below, part.clone(), budget, shared)?;
-        // Spent only now, so that each visit makes progress.
-        budget.spend(COST_OF_A_TABLE);
-        if reached < part.end {
-            return Ok(reached);
-        }
-    }
-    Ok(end)
-}
-
-/// Shares the pages of a last-level table, which is never divided; returns the number of entries that it has looked at.
-fn share_table(
-    memory: &mut impl PhysicalMemory,
-    (from, to): (Root, Frame),
-    range: Range<u64>,
-    shared: &mut Shared,
-) -> u64 {
-    let mut looks = 0;
-    let mut walk = Walk::new(memory, from, range);
-    while let Some(Found { slot, mut entry }) = walk.next(memory) {
-        looks += 1;
-        let flags = entry.flags();
-        if flags.contains(OBJECT) {
-            continue;
-        }
-        let frame = Frame::containing(entry.addr());
-        if flags.contains(Flags::WRITABLE) {
-            entry.set_flags(flags - Flags::WRITABLE);
-            memory.set_entry(from.table, slot, entry.clone());
-            shared.lost |= flags.contains(Flags::PRESENT);
-        }
-        memory.share(frame);
-        memory.set_entry(to, slot, entry);
-        shared.pages += 1;
-    }
-    looks
-}
-
-/// Moves the pages below `at` in `range`, which is not empty, to an empty range `by` bytes further (wrapping); both
-/// ranges are reached from `root`. A last-level table moves as a whole if all of its span moves and fits in the new
-/// range. Returns the number of tables made, and whether anything was moved.
-pub fn relocate(memory: &mut impl PhysicalMemory, root: Root, at: Root, range: Range<u64>, by: u64) -> (u32, bool) {
-    let (mut made, mut moved) = (0, false);
-    let mut walk = Walk::new(memory, at, range);
-    while let Some(Found { slot: from, entry }) = walk.next(memory) {
-        let part = walk.part(from);
-        let to = part.start.wrapping_add(by);
-        let holds_window = part.start < WINDOW.end && part.end > WINDOW.start;
-        let is_unit = match at.level {
-            1 => true,
-            2 => part.end - part.start == span(2) && by.is_multiple_of(span(2)) && !holds_window,
-            _ => false,
-        };
-        if is_unit && let Ok((table, new)) = table_of(memory, root, to, at.level) {
-            made += new;
-            if memory.entry(table, slot(to, at.level)).is_unused() {
-                memory.set_entry(table, slot(to, at.level), entry);
-                memory.set_entry(at.table, from, PageTableEntry::new());
-                moved = true;
-                continue;
-            }
-        }
-        if let Some(table) = target(&entry).filter(|_| at.level > 1) {
-            let below = relocate(memory, root, at.below(table), part, by);
-            made += below.0;
-            moved |= below.1;
-        }
-    }
-    (made, moved)
 }
 
 /// Half a page directory, in bytes: the user's slots, or the kernel's.

@@ -14,17 +14,23 @@
 //! after the fork.
 
 use crate::budget::Budget;
+use crate::frames::Frame;
 use crate::memory::container::ContainerId;
-use crate::memory::directory::{self, Shared, USER_END};
-use crate::memory::physical::{PhysicalMemory, Translation};
+use crate::memory::directory::{Found, OBJECT, Root, USER_END, Walk, next_table};
+use crate::memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::memory::region::{COST_OF_A_LOOK, Region, Regions, Traits};
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use core::ops::Range;
 use cpulocal::Cpu;
+use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// Estimated instructions for copying a region, and for finding a range whose pages are shared.
 const COST_OF_A_REGION: u64 = 100;
 const COST_OF_A_RANGE: u64 = 500;
+
+/// Estimated instructions for sharing a page, and for making a table.
+const COST_OF_SHARING: u64 = 100;
+const COST_OF_A_TABLE: u64 = 1_000;
 
 /// The greatest number of regions that one step passes before it shares their pages.
 const LOOKED_AT: u64 = 256;
@@ -175,7 +181,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let to = self.containers.get(child).and_then(|child| child.root());
         let (Some((from, part)), Some(to)) = (from, to) else { return Ok(range.end) };
         let mut shared = Shared::default();
-        let result = directory::share(&mut self.physical, (from, to.table), part.clone(), budget, &mut shared);
+        let result = share(&mut self.physical, (from, to.table), part.clone(), budget, &mut shared);
         if let Some(container) = self.containers.get_mut(child) {
             container.pages += shared.pages + shared.tables;
             container.tables += shared.tables;
@@ -201,4 +207,79 @@ fn next_to_share(regions: &Regions, from: u64) -> (Range<u64>, u64, u64) {
         }
     }
     (from..USER_END, USER_END, 0)
+}
+
+/// The result of [`share`].
+#[derive(Default)]
+struct Shared {
+    /// Pages that got another reference.
+    pages: u32,
+    /// Tables made.
+    tables: u32,
+    /// Whether a write right was taken away.
+    lost: bool,
+}
+
+/// Enters the pages of `range`, which is not empty, that hang in `from` and do not belong to objects at the same
+/// addresses in `to`, an empty table of the same level; and removes the right to write in both.
+///
+/// Stops before a last-level table when the budget is spent. Returns the address of the stop, or the end of the range.
+fn share(
+    memory: &mut impl PhysicalMemory,
+    (from, to): (Root, Frame),
+    range: Range<u64>,
+    budget: &mut Budget,
+    shared: &mut Shared,
+) -> Result<u64, OutOfFrames> {
+    if from.level == 1 {
+        let looks = share_table(memory, (from, to), range.clone(), shared);
+        budget.spend(COST_OF_SHARING * looks);
+        return Ok(range.end);
+    }
+    let end = range.end;
+    let mut walk = Walk::new(memory, from, range);
+    while let Some(Found { slot, entry }) = walk.next(memory) {
+        let part = walk.part(slot);
+        if budget.is_spent() {
+            return Ok(part.start);
+        }
+        let (table, made) = next_table(memory, to, slot)?;
+        shared.tables += made;
+        let below = (from.below(Frame::containing(entry.addr())), table);
+        let reached = share(memory, below, part.clone(), budget, shared)?;
+        // Spent only now, so that each visit makes progress.
+        budget.spend(COST_OF_A_TABLE);
+        if reached < part.end {
+            return Ok(reached);
+        }
+    }
+    Ok(end)
+}
+
+/// Shares the pages of a last-level table, which is never divided; returns the number of entries that it has looked at.
+fn share_table(
+    memory: &mut impl PhysicalMemory,
+    (from, to): (Root, Frame),
+    range: Range<u64>,
+    shared: &mut Shared,
+) -> u64 {
+    let mut looks = 0;
+    let mut walk = Walk::new(memory, from, range);
+    while let Some(Found { slot, mut entry }) = walk.next(memory) {
+        looks += 1;
+        let flags = entry.flags();
+        if flags.contains(OBJECT) {
+            continue;
+        }
+        let frame = Frame::containing(entry.addr());
+        if flags.contains(Flags::WRITABLE) {
+            entry.set_flags(flags - Flags::WRITABLE);
+            memory.set_entry(from.table, slot, entry.clone());
+            shared.lost |= flags.contains(Flags::PRESENT);
+        }
+        memory.share(frame);
+        memory.set_entry(to, slot, entry);
+        shared.pages += 1;
+    }
+    looks
 }

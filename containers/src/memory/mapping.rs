@@ -15,9 +15,8 @@ use crate::memory::fault::flags;
 use crate::memory::object::ObjectId;
 use crate::memory::physical::{PhysicalMemory, Translation};
 use crate::memory::region::{Backing, MAX_REGIONS, Region, Rights};
-use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
+use crate::memory::{Memory, NoMemory};
 use core::ops::Range;
-use cpulocal::Cpu;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// Estimated instructions for removing or changing a region.
@@ -92,7 +91,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Cuts the first part in `range` out of the container's regions, with its references, such that `more` regions can
     /// be inserted afterwards.
-    fn cut(&mut self, id: ContainerId, range: Range<u64>, more: usize) -> Result<Option<Region>, NoMemory> {
+    pub(super) fn cut(&mut self, id: ContainerId, range: Range<u64>, more: usize) -> Result<Option<Region>, NoMemory> {
         let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
         let Some((part, rests)) = container.regions.cut(range, more)? else { return Ok(None) };
         self.share_with_rests(&part, rests);
@@ -107,7 +106,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Inserts a part that was cut out and changed.
-    fn put(&mut self, id: ContainerId, part: Region) -> Result<(), NoMemory> {
+    pub(super) fn put(&mut self, id: ContainerId, part: Region) -> Result<(), NoMemory> {
         Ok(self.containers.get_mut(id).ok_or(NoMemory::Limit)?.regions.insert(part)?)
     }
 
@@ -231,39 +230,6 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         // A fault corrects a translation that grants too little, but nothing corrects one that grants too much.
         if lost {
             self.forget(id, range);
-        }
-    }
-
-    /// Moves the pages and regions of `from` to a free range of equal length at `to`. The container leaves the window
-    /// for that: one page table alone cannot take pages from elsewhere.
-    pub fn relocate(&mut self, id: ContainerId, cpu: Cpu, from: Range<u64>, to: u64) -> Result<(), NoMemory> {
-        self.leave_window(id, cpu)?;
-        let length = from.end - from.start;
-        let tables: u64 = (2..=4).map(|level| length / directory::span(level) + 2).sum();
-        let pages = self.containers.get(id).map_or(0, |container| container.pages);
-        // Tables for at most all of the pages, so that nothing fails half-way.
-        if (self.physical.free_frames() as u64) < tables.min(3 * u64::from(pages)) + KERNEL_RESERVE as u64 / 2 {
-            return Err(NoMemory::Frames);
-        }
-        while let Some(part) = self.cut(id, from.clone(), 1)? {
-            let start = part.start - from.start + to;
-            self.put(id, Region { start, end: start + (part.end - part.start), ..part })?;
-        }
-        self.relocate_pages(id, from, to);
-        Ok(())
-    }
-
-    fn relocate_pages(&mut self, id: ContainerId, from: Range<u64>, to: u64) {
-        let Some(root) = self.containers.get(id).and_then(|container| container.root_for(from.start)) else { return };
-        let by = to.wrapping_sub(from.start);
-        let (made, moved) = directory::relocate(&mut self.physical, root, root, from.clone(), by);
-        if moved {
-            self.forget(id, from);
-        }
-        if let Some(container) = self.containers.get_mut(id) {
-            container.table_cache.forget();
-            container.pages += made;
-            container.tables += made;
         }
     }
 }

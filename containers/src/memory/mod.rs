@@ -16,6 +16,7 @@ pub mod object;
 pub mod physical;
 pub mod reclaim;
 pub mod region;
+mod relocate;
 pub mod teardown;
 pub mod user;
 

@@ -5,6 +5,7 @@
 //! example, `futex_wait` parks its thread on [`Channel::Futex`]; [`Tasks::wake`] on that channel stores the call's
 //! result in the thread's registers and makes the thread ready. [`crate::tasks::scheduling`] decides which CPU runs it.
 
+pub mod affinity;
 mod alarms;
 pub mod balance;
 pub mod context;
@@ -24,13 +25,14 @@ pub mod wait;
 
 use crate::arena::{Arena, Full, Id};
 use crate::ids::{ProcessId, ThreadId};
+use crate::tasks::affinity::Affinity;
 use crate::tasks::context::ExtendedState;
 use crate::tasks::family::{Family, Groups};
 use crate::tasks::load::Load;
 use crate::tasks::poll::Polls;
 use crate::tasks::process::{Ending, Process};
 use crate::tasks::queue::{Link, Links, Queue};
-use crate::tasks::scheduling::{Affinity, Schedule};
+use crate::tasks::scheduling::Schedule;
 use crate::tasks::signals::{Control, Signals, Target};
 use crate::tasks::thread::{State, Thread, Times};
 use crate::tasks::wait::{Channel, QUEUES, Resume, Wait};

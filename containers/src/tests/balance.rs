@@ -3,9 +3,9 @@
 use super::scheduling::{container, take_ready};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
+use crate::tasks::affinity::Affinity;
 use crate::tasks::balance::{MIGRATION, SOON};
 use crate::tasks::context::ExtendedState;
-use crate::tasks::scheduling::Affinity;
 use crate::tasks::thread::{Thread, Times};
 use crate::tasks::wait::{Channel, Resume, Wait};
 use cpulocal::{Cpu, CpuSet};

@@ -3,8 +3,8 @@
 use super::scheduling::{container, take_ready};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
+use crate::tasks::affinity::Affinity;
 use crate::tasks::context::ExtendedState;
-use crate::tasks::scheduling::Affinity;
 use crate::tasks::thread::{State, Thread, Times};
 use crate::tasks::wait::{Channel, Wait};
 use cpulocal::Cpu;

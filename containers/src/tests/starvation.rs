@@ -3,8 +3,9 @@
 use super::scheduling::{container, take_ready};
 use crate::ids::ThreadId;
 use crate::tasks::Tasks;
+use crate::tasks::affinity::Affinity;
 use crate::tasks::context::ExtendedState;
-use crate::tasks::scheduling::{Affinity, SLICE};
+use crate::tasks::scheduling::SLICE;
 use crate::tasks::starvation::STARVED_AFTER;
 use crate::tasks::thread::{Thread, Times};
 use crate::tasks::wait::{Channel, Wait};
