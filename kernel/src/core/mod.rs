@@ -4,25 +4,26 @@
 //!
 //! Its modules, from the ground up; no module names a later one (`xtask/tests/layers.rs` reads this list):
 //!
-//! 1. `actions`: signals by number, and a process's action for each
-//! 2. `process`: the resources of a process
-//! 3. `signals`: sending signals, and masks
-//! 4. `console`: the terminal
-//! 5. `files`: names, open files, `/proc`
-//! 6. `messages`: messages between processes
-//! 7. `random`: random numbers
-//! 8. `elf`: programs as files
-//! 9. `packages`: resident native programs
-//! 10. `statistics`: counts without a better home
-//! 11. `search`: the search for the process to kill when memory ends, as far as it has come
-//! 12. `kernel`: the kernel's state, all of the above in one object
-//! 13. `schedule`: the scheduler: chooses the thread that a CPU runs
-//! 14. `work`: deferred work of interrupts
-//! 15. `program`: starting programs
-//! 16. `lifecycle`: ends of threads and processes
-//! 17. `delivery`: delivering signals to a thread
-//! 18. `shortage`: out of memory: which process is killed
-//! 19. `trap`: exceptions of programs
+//! 1. `linux`: Linux's constants
+//! 2. `actions`: signals by number, and a process's action for each
+//! 3. `process`: the resources of a process
+//! 4. `signals`: sending signals, and masks
+//! 5. `console`: the terminal
+//! 6. `files`: names, open files, `/proc`
+//! 7. `messages`: messages between processes
+//! 8. `random`: random numbers
+//! 9. `elf`: programs as files
+//! 10. `packages`: resident native programs
+//! 11. `statistics`: counts without a better home
+//! 12. `search`: the search for the process to kill when memory ends, as far as it has come
+//! 13. `kernel`: the kernel's state, all of the above in one object
+//! 14. `schedule`: the scheduler: chooses the thread that a CPU runs
+//! 15. `work`: deferred work of interrupts
+//! 16. `program`: starting programs
+//! 17. `lifecycle`: ends of threads and processes
+//! 18. `delivery`: delivering signals to a thread
+//! 19. `shortage`: out of memory: which process is killed
+//! 20. `trap`: exceptions of programs
 
 pub mod actions;
 pub mod console;
