@@ -1,4 +1,4 @@
-//! Numbers that look random, the same at every run.
+//! Pseudo-random numbers that are equal in every run: for example, a benchmark on two kernels draws equal times.
 
 /// A generator: Marsaglia's xorshift64.
 pub struct Random(u64);

@@ -1,10 +1,11 @@
-//! The strategies there are: the registry that the kernel's command line, xtask and the documents share.
+//! The registry of strategies, which the kernel's command line, xtask, the tests and the documents share. For example,
+//! `--strategy baton` of `cargo xtask run` selects the Cargo features of the entry with that name.
 
 /// One CPU.
 pub const UP: &str = "up";
 /// The giant lock of papers/001.
 pub const GIANT: &str = "giant";
-/// The baton, a strategy for show.
+/// The baton, a strategy as an example.
 pub const BATON: &str = "baton";
 
 /// A strategy.

@@ -1,4 +1,4 @@
-//! Interrupt vectors, which traces show.
+//! Interrupt vectors, which also appear in traces.
 
 /// The local APIC's timer.
 pub const TIMER: u8 = 0x40;
@@ -6,7 +6,7 @@ pub const TIMER: u8 = 0x40;
 /// The serial line.
 pub const SERIAL: u8 = 0x44;
 
-/// Another CPU asks this one to look again at who runs.
+/// Another CPU asks this one to reschedule.
 pub const RESCHEDULE: u8 = 0x48;
 
 /// Another CPU waits for this one to do something at once, or to go on waiting for the lock itself.

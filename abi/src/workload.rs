@@ -1,9 +1,9 @@
-//! Times of user mode drawn from the exponential distribution, for the benchmark of papers/001: the process that computes
-//! for so long and the model that its time is held against draw the same ones.
+//! Times of user mode, drawn from the exponential distribution, for the benchmark of papers/001. The process that
+//! computes for these times and the model that its run is compared with draw equal ones.
 
 use crate::random::Random;
 
-/// Times in a pass. Each pass holds the same ones in another order, so that all sequences have the same mean.
+/// The number of times in a pass. Each pass has equal times in another order, so that all sequences have one mean.
 pub const PASS: usize = 64;
 
 /// A mean of one, in the units of [`TIMES`].

@@ -1,4 +1,5 @@
-//! Reading regions and files, and writing files.
+//! Reading regions and files, and writing files. For example, `profile` reads the region that the kernel has left in
+//! memory, and writes it to `trace.jotun` without its unused part.
 
 extern crate alloc;
 
