@@ -75,7 +75,8 @@ impl<'ast> Visit<'ast> for Collector<'_> {
     }
 
     fn visit_macro(&mut self, mac: &'ast syn::Macro) {
-        let tokens = mac.tokens.to_string();
+        // Brackets stand close to what they enclose.
+        let tokens = mac.tokens.to_string().replace(['(', ')', '[', ']', '{', '}', ',', ';'], " ");
         let tokens: Vec<&str> = tokens.split_whitespace().collect();
         for (at, token) in tokens.iter().enumerate() {
             if matches!(*token, "crate" | "self" | "super") && (at == 0 || tokens[at - 1] != "::") {
