@@ -4,7 +4,8 @@ use super::{Caller, conclude, files, table};
 use crate::arch::accounts::count;
 use crate::arch::cpulocal::counters;
 use crate::arch::frame::{Progress, SystemCall};
-use crate::core::kernel::Kernel;
+use crate::core::kernel::{Kernel, Tasks};
+use crate::core::statistics::Statistics;
 use ::files::Errno;
 use abi::native as own;
 use alloc::format;
@@ -217,20 +218,20 @@ pub fn each_made(cpus: impl Iterator<Item = Cpu>, mut tell: impl FnMut(&str, boo
 }
 
 /// Answers a call that the kernel does not have: logs it once, by name, or by number if it has no name.
-fn unknown(k: &mut Kernel, caller: &Caller) -> Progress {
-    k.statistics.unknown_calls += 1;
-    log_once(k, caller, format_args!("is not there: ENOSYS"));
-    conclude(k, caller.space.cpu, Err(Errno::ENOSYS))
+fn unknown(kernel: &mut Kernel, caller: &Caller) -> Progress {
+    kernel.statistics.unknown_calls += 1;
+    log_once(&mut kernel.statistics, &kernel.tasks, caller, format_args!("is not there: ENOSYS"));
+    conclude(kernel, caller.space.cpu, Err(Errno::ENOSYS))
 }
 
 /// Logs what a call lacks, once for each call.
-pub(super) fn log_once(k: &mut Kernel, caller: &Caller, what: fmt::Arguments<'_>) {
+pub(super) fn log_once(statistics: &mut Statistics, tasks: &Tasks, caller: &Caller, what: fmt::Arguments<'_>) {
     // Numbers beyond the bits share the last one.
     let bit = caller.number.min(511);
-    let logged = &mut k.statistics.logged_calls[bit as usize / 64];
+    let logged = &mut statistics.logged_calls[bit as usize / 64];
     if *logged & 1 << (bit % 64) == 0 {
         *logged |= 1 << (bit % 64);
-        let program = k.tasks.process(caller.process).map(|process| process.resources.name).unwrap_or_default();
+        let program = tasks.process(caller.process).map(|process| process.resources.name).unwrap_or_default();
         let name = Sysno::new(caller.number as usize).map_or("(no name)", |call| call.name());
         log::info!("{program}: system call {} {name} {what}", caller.number);
     }

@@ -11,10 +11,12 @@ use super::argument::Pointer;
 use super::memory::change_with;
 use super::{Answer, Caller, Reply, no_memory, place, preempt, settle_remains, threads, value};
 use crate::arch::extended;
-use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::files::Files;
+use crate::core::kernel::{Memory, Tasks};
 use crate::core::process::check_room;
 use crate::core::schedule;
 use crate::core::signals::SIGCHLD;
+use crate::core::statistics::Statistics;
 use ::files::Errno;
 use containers::directory::USER_END;
 use containers::{Budget, Channel, ContainerId, ProcessId, Registers, Resume, Space, Thread, ThreadId, Wait};
@@ -39,13 +41,25 @@ fn find_frames(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Resul
 }
 
 /// `fork()`
-pub fn fork(caller: &Caller, kernel: &mut Kernel) -> Answer {
-    clone(caller, kernel, child(CloneFlags::empty()))
+pub fn fork(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    statistics: &mut Statistics,
+) -> Answer {
+    clone(caller, memory, tasks, files, statistics, child(CloneFlags::empty()))
 }
 
 /// `vfork()`
-pub fn vfork(caller: &Caller, kernel: &mut Kernel) -> Answer {
-    clone(caller, kernel, child(CloneFlags::VM | CloneFlags::VFORK))
+pub fn vfork(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    statistics: &mut Statistics,
+) -> Answer {
+    clone(caller, memory, tasks, files, statistics, child(CloneFlags::VM | CloneFlags::VFORK))
 }
 
 /// A child that goes on with the caller's stack, and whose end is told by `SIGCHLD`.
@@ -55,20 +69,31 @@ fn child(flags: CloneFlags) -> Child {
 }
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a process.
-pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
+pub fn clone(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    statistics: &mut Statistics,
+    child: Child,
+) -> Answer {
     let Child { flags, stack, parent_tid, child_tid, tls } = child;
     let shared = CloneFlags::VM | CloneFlags::VFORK;
     let signal = (flags & CloneFlags::SIGNAL).bits() as u8;
     if !(CloneFlags::SIGNAL | shared | CloneFlags::OPTIONS | CloneFlags::IGNORED).contains(flags)
         || !matches!(signal, 0 | SIGCHLD)
     {
-        super::entry::log_once(kernel, caller, format_args!("with flags {:#x} is not there: EINVAL", flags.bits()));
+        super::entry::log_once(
+            statistics,
+            tasks,
+            caller,
+            format_args!("with flags {:#x} is not there: EINVAL", flags.bits()),
+        );
         return Err(Errno::EINVAL);
     }
     if flags.contains(CloneFlags::SETTLS) && tls >= USER_END {
         return Err(Errno::EPERM);
     }
-    let Kernel { memory, tasks, .. } = &mut *kernel;
     let own = !flags.contains(CloneFlags::VM);
     let container = match own {
         true => change_with(caller, memory, tasks, |memory, tasks, _| copy_container(caller, memory, tasks)),
@@ -79,16 +104,16 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
         Err(answer) => return answer,
     };
     let here = caller.space.cpu;
-    let made = make_child(caller, kernel, container, flags);
+    let made = make_child(caller, tasks, files, container, flags);
     let id = made.inspect_err(|_| {
         if own {
-            kernel.memory.destroy_container(container, here);
+            memory.destroy_container(container, here);
         }
     })?;
-    if let Some(container) = kernel.memory.container_mut(container) {
+    if let Some(container) = memory.container_mut(container) {
         container.processes += 1;
     }
-    if let Some(process) = kernel.tasks.process_mut(id) {
+    if let Some(process) = tasks.process_mut(id) {
         process.exit_signal = signal;
         let main = &mut process.main;
         main.context.registers.rsp = if stack != 0 { stack } else { main.context.registers.rsp };
@@ -97,18 +122,18 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
     }
     // As on Linux, an address that cannot be written is not an error here.
     if flags.contains(CloneFlags::PARENT_SETTID) {
-        let _ = caller.write(&mut kernel.memory, parent_tid, &id.number());
+        let _ = caller.write(memory, parent_tid, &id.number());
     }
     if flags.contains(CloneFlags::CHILD_SETTID) {
         let child = Caller { space: Space { container, cpu: here }, ..*caller };
-        let _ = child.write(&mut kernel.memory, child_tid, &id.number());
+        let _ = child.write(memory, child_tid, &id.number());
     }
-    kernel.tasks.make_ready(ThreadId::main(id));
+    tasks.make_ready(ThreadId::main(id));
     if !flags.contains(CloneFlags::VFORK) {
         return value(id.number());
     }
     let end = Resume::Return(id.number().into());
-    kernel.tasks.park(caller.thread, Wait { woken: end, ..Wait::restart(Channel::Leaving(id), None) });
+    tasks.park(caller.thread, Wait { woken: end, ..Wait::restart(Channel::Leaving(id), None) });
     Ok(Reply::Parked)
 }
 
@@ -147,12 +172,13 @@ fn lend_container(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Re
 /// the calling thread is, with 0 as the call's result.
 fn make_child(
     caller: &Caller,
-    kernel: &mut Kernel,
+    tasks: &mut Tasks,
+    files: &mut Files,
     container: ContainerId,
     flags: CloneFlags,
 ) -> Result<ProcessId, Errno> {
-    let spare = kernel.tasks.spare.take();
-    let thread = kernel.tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
+    let spare = tasks.spare.take();
+    let thread = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
     schedule::store(thread, caller.space.cpu);
     let mut main = Thread::new(container, extended::copy(&thread.context.extended, spare));
     main.context.registers = Registers { rax: 0, ..thread.context.registers };
@@ -161,9 +187,9 @@ fn make_child(
     if flags & (CloneFlags::VM | CloneFlags::VFORK) != CloneFlags::VM {
         main.signal_stack = thread.signal_stack;
     }
-    let parent = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?;
-    kernel.files.enter(parent.resources.directory)?;
+    let parent = tasks.process(caller.process).ok_or(Errno::ESRCH)?;
+    files.enter(parent.resources.directory)?;
     let resources = parent.resources.inherit();
     // There is room: that was checked first.
-    kernel.tasks.make_process(main, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)
+    tasks.make_process(main, Some(caller.process), resources).map_err(|_| Errno::EAGAIN)
 }

@@ -6,7 +6,7 @@ use super::argument::{Fd, Pointer, UserPath};
 use super::files::{AtFlags, Path, find_program};
 use super::{Answer, Caller, DONE, Reply, time, value};
 use crate::arch::{self, accounts};
-use crate::core::kernel::Kernel;
+use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::{self, ending};
 use crate::core::linux;
 use crate::core::process::{Invocation, Name};
@@ -172,9 +172,15 @@ impl Usage {
 }
 
 /// `getrusage(who, usage)`
-pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, who: i32, usage: Pointer<Usage>) -> Answer {
-    schedule::charge(kernel, cpu);
-    let (memory, tasks) = (&mut kernel.memory, &kernel.tasks);
+pub fn getrusage(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    cpu: &InKernel,
+    who: i32,
+    usage: Pointer<Usage>,
+) -> Answer {
+    schedule::charge(tasks, cpu);
     let process = tasks.process(caller.process).ok_or(Errno::ESRCH)?;
     let pages = memory.container(process.container).map_or(0, |container| container.usage().pages);
     let times = match u32::try_from(who) {
@@ -188,14 +194,20 @@ pub fn getrusage(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, who: i32,
 }
 
 /// `times(times)`: returns the ticks since boot.
-pub fn times(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, times: Option<Pointer<[[u64; 2]; 2]>>) -> Answer {
+pub fn times(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    cpu: &InKernel,
+    times: Option<Pointer<[[u64; 2]; 2]>>,
+) -> Answer {
     const TICK: u64 = time::SECOND / 100;
-    let now = schedule::charge(kernel, cpu);
+    let now = schedule::charge(tasks, cpu);
     if let Some(times) = times {
-        let own = kernel.tasks.run_time(caller.process);
-        let children = kernel.tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
+        let own = tasks.run_time(caller.process);
+        let children = tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
         let used = [own, children].map(|times| accounts::shares(times).map(|time| time / TICK));
-        caller.write(&mut kernel.memory, times, &used)?;
+        caller.write(memory, times, &used)?;
     }
     value(now / TICK)
 }

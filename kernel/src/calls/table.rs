@@ -59,10 +59,10 @@ calls! {
     mincore(address: u64, length: u64, residence: Pointer<u8>) uses memory, tasks => advice::mincore,
 
     clone(flags: CloneFlags, stack: u64, parent_tid: Pointer<u32>, child_tid: Pointer<u32>, tls: u64)
-        uses all: WITH_INTERRUPTS | SAVED_REGISTERS
+        uses memory, tasks, files, statistics: WITH_INTERRUPTS | SAVED_REGISTERS
         => threads::clone(Child { flags, stack, parent_tid, child_tid, tls }),
-    fork() uses all: WITH_INTERRUPTS | SAVED_REGISTERS => forking::fork,
-    vfork() uses all: WITH_INTERRUPTS | SAVED_REGISTERS => forking::vfork,
+    fork() uses memory, tasks, files, statistics: WITH_INTERRUPTS | SAVED_REGISTERS => forking::fork,
+    vfork() uses memory, tasks, files, statistics: WITH_INTERRUPTS | SAVED_REGISTERS => forking::vfork,
     execve(path: UserPath, arguments: u64, environment: u64) uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
         => processes::execve,
     execveat(directory: Fd, path: UserPath, arguments: u64, environment: u64, flags: AtFlags)
@@ -72,8 +72,8 @@ calls! {
         uses memory, tasks, files: WITHOUT_RESERVE => children::wait4(Wait4 { which, status, options, usage }),
     waitid(kind: u32, number: i32, info: Option<Pointer<ChildInfo>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
         uses memory, tasks, files: WITHOUT_RESERVE => children::waitid(WaitId { kind, number, info, options, usage }),
-    getrusage(who: i32, usage: Pointer<Usage>) uses all, cpu => processes::getrusage,
-    times(times: Option<Pointer<[[u64; 2]; 2]>>) uses all, cpu => processes::times,
+    getrusage(who: i32, usage: Pointer<Usage>) uses memory, tasks, cpu => processes::getrusage,
+    times(times: Option<Pointer<[[u64; 2]; 2]>>) uses memory, tasks, cpu => processes::times,
     exit(status: i32) uses all, cpu: WITHOUT_RESERVE | WITH_INTERRUPTS | SAVED_REGISTERS => threads::exit,
     exit_group(status: i32) uses all, cpu: WITHOUT_RESERVE | WITH_INTERRUPTS | SAVED_REGISTERS => threads::exit_group,
     futex(word: u64, operation: u32, number: u32, fourth: u64, second: u64, third: u32)
@@ -99,12 +99,12 @@ calls! {
     sched_get_priority_max(policy: u32): WITHOUT_RESERVE => system::priority_bound(policy, 99),
     getcpu(cpu: Option<Pointer<u32>>, node: Option<Pointer<u32>>) uses memory => threads::getcpu,
 
-    clock_gettime(clock: i32, time: Pointer<Timespec>) uses all, cpu => clocks::clock_gettime,
+    clock_gettime(clock: i32, time: Pointer<Timespec>) uses memory, tasks, cpu => clocks::clock_gettime,
     clock_getres(clock: i32, resolution: Option<Pointer<Timespec>>) uses memory, tasks => clocks::clock_getres,
     gettimeofday(time: Option<Pointer<[u64; 2]>>, zone: Option<Pointer<[u32; 2]>>) uses memory => clocks::gettimeofday,
     time(result: Option<Pointer<u64>>) uses memory => clocks::time,
     nanosleep(time: Pointer<Timespec>) uses memory, tasks => clocks::nanosleep,
-    clock_nanosleep(clock: i32, flags: u32, time: Pointer<Timespec>) uses all, cpu => clocks::clock_nanosleep,
+    clock_nanosleep(clock: i32, flags: u32, time: Pointer<Timespec>) uses memory, tasks, cpu => clocks::clock_nanosleep,
 
     rt_sigaction(signal: u32, new: Option<Pointer<Action>>, old: Option<Pointer<Action>>, size: u64)
         uses memory, tasks => signals::action,

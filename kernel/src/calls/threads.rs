@@ -3,11 +3,13 @@
 use super::argument::{self, Pointer};
 use super::{Answer, Caller, DONE, Reply, bad_address, forking, value};
 use crate::arch::extended;
+use crate::core::files::Files;
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::{self, ending};
 use crate::core::linux;
 use crate::core::process::check_room;
 use crate::core::schedule;
+use crate::core::statistics::Statistics;
 use ::files::Errno;
 use bitflags::bitflags;
 use containers::directory::USER_END;
@@ -62,10 +64,17 @@ pub struct Child {
 }
 
 /// `clone(flags, stack, parent tid, child tid, tls)` for a thread of the calling process, or for another process.
-pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
+pub fn clone(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    statistics: &mut Statistics,
+    child: Child,
+) -> Answer {
     let Child { flags, stack, parent_tid, child_tid, tls } = child;
     if !flags.contains(CloneFlags::IS_THREAD) {
-        return forking::clone(caller, kernel, child);
+        return forking::clone(caller, memory, tasks, files, statistics, child);
     }
     let known = CloneFlags::THREAD | CloneFlags::IGNORED | CloneFlags::OPTIONS;
     if !flags.contains(CloneFlags::THREAD) || !known.contains(flags) {
@@ -74,10 +83,10 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
     if flags.contains(CloneFlags::SETTLS) && tls >= USER_END {
         return Err(Errno::EPERM);
     }
-    check_room(&kernel.tasks, caller.process)?;
-    kernel.memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
-    let spare = kernel.tasks.spare.take();
-    let parent = kernel.tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
+    check_room(tasks, caller.process)?;
+    memory.leave_window(caller.space.container, caller.space.cpu).map_err(|_| Errno::ENOMEM)?;
+    let spare = tasks.spare.take();
+    let parent = tasks.thread_mut(caller.thread).ok_or(Errno::ESRCH)?;
     schedule::store(parent, caller.space.cpu);
     let (mut registers, extended) = (parent.context.registers, extended::copy(&parent.context.extended, spare));
     let (mut fs_base, gs_base) = (parent.context.fs_base, parent.context.gs_base);
@@ -89,8 +98,8 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
     if flags.contains(CloneFlags::SETTLS) {
         fs_base = tls;
     }
-    let id = kernel.tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
-    let thread = kernel.tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
+    let id = tasks.make_thread(caller.process, extended).map_err(|_| Errno::EAGAIN)?;
+    let thread = tasks.thread_mut(id).ok_or(Errno::EAGAIN)?;
     let number = thread.number;
     thread.context.registers = registers;
     (thread.context.fs_base, thread.context.gs_base) = (fs_base, gs_base);
@@ -100,12 +109,12 @@ pub fn clone(caller: &Caller, kernel: &mut Kernel, child: Child) -> Answer {
     }
     // As on Linux, an address that cannot be written is not an error here.
     if flags.contains(CloneFlags::PARENT_SETTID) {
-        let _ = caller.write(&mut kernel.memory, parent_tid, &number);
+        let _ = caller.write(memory, parent_tid, &number);
     }
     if flags.contains(CloneFlags::CHILD_SETTID) {
-        let _ = caller.write(&mut kernel.memory, child_tid, &number);
+        let _ = caller.write(memory, child_tid, &number);
     }
-    kernel.tasks.make_ready(id);
+    tasks.make_ready(id);
     value(number)
 }
 

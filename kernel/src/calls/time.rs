@@ -3,7 +3,7 @@
 use super::argument::Pointer;
 use super::{Answer, Caller, DONE, Reply, deadline, restart, value};
 use crate::arch::accounts;
-use crate::core::kernel::{Kernel, Memory, Tasks};
+use crate::core::kernel::{Memory, Tasks};
 use crate::core::linux;
 use crate::core::schedule;
 use ::files::Errno;
@@ -122,33 +122,34 @@ impl Clock {
 /// Brings a CPU-time clock up to date: charges the calling thread for its time. Other CPUs that run
 /// threads of the process asked about are called into the kernel, where they charge theirs: they may have been in user
 /// mode for long.
-fn charge(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, id: i32) {
+fn charge(caller: &Caller, tasks: &mut Tasks, cpu: &InKernel, id: i32) {
     if let Ok(id) = u32::try_from(id)
         && !matches!(id, linux::CLOCK_PROCESS_CPUTIME_ID | linux::CLOCK_THREAD_CPUTIME_ID)
     {
         return;
     }
-    schedule::charge(kernel, cpu);
-    let process = match find_clock(caller, &kernel.tasks, id) {
+    schedule::charge(tasks, cpu);
+    let process = match find_clock(caller, tasks, id) {
         Ok(Clock::Process(process, _)) => process,
         Ok(Clock::Thread(thread, _)) if thread != caller.thread => caller.process,
         _ => return,
     };
-    let elsewhere = kernel.tasks.running_on(process).without(caller.space.cpu);
-    kernel.tasks.needs_reschedule = kernel.tasks.needs_reschedule.union(elsewhere);
+    let elsewhere = tasks.running_on(process).without(caller.space.cpu);
+    tasks.needs_reschedule = tasks.needs_reschedule.union(elsewhere);
 }
 
 /// `clock_gettime(clock, time)`
 pub fn clock_gettime(
     caller: &Caller,
-    kernel: &mut Kernel,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
     cpu: &InKernel,
     clock: i32,
     time: Pointer<Timespec>,
 ) -> Answer {
-    charge(caller, kernel, cpu, clock);
-    let now = find_clock(caller, &kernel.tasks, clock)?.read(&kernel.tasks);
-    caller.write(&mut kernel.memory, time, &Timespec::new(now)).and(DONE)
+    charge(caller, tasks, cpu, clock);
+    let now = find_clock(caller, tasks, clock)?.read(tasks);
+    caller.write(memory, time, &Timespec::new(now)).and(DONE)
 }
 
 /// `clock_getres(clock, resolution)`: a nanosecond.
@@ -201,14 +202,14 @@ pub fn nanosleep(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks, time: 
 /// `clock_nanosleep(clock, flags, time, rest)`: [`tell_rest`] writes the rest.
 pub fn clock_nanosleep(
     caller: &Caller,
-    kernel: &mut Kernel,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
     cpu: &InKernel,
     id: i32,
     flags: u32,
     time: Pointer<Timespec>,
 ) -> Answer {
-    charge(caller, kernel, cpu, id);
-    let (memory, tasks) = (&mut kernel.memory, &mut kernel.tasks);
+    charge(caller, tasks, cpu, id);
     let clock = find_clock(caller, tasks, id)?;
     let can_sleep = match u32::try_from(id) {
         Ok(

@@ -73,10 +73,10 @@ pub fn act_for(kernel: &Kernel, cpu: &InKernel, id: Option<ThreadId>) {
 }
 
 /// Charges the current thread for the time since it was last charged; returns the time now.
-pub fn charge(kernel: &mut Kernel, cpu: &InKernel) -> u64 {
+pub fn charge(tasks: &mut Tasks, cpu: &InKernel) -> u64 {
     let now = clock::nanoseconds();
     let used = used(cpu, now);
-    if let Some(thread) = current(cpu).and_then(|id| kernel.tasks.thread_mut(id)) {
+    if let Some(thread) = current(cpu).and_then(|id| tasks.thread_mut(id)) {
         thread.charge(used);
     }
     now

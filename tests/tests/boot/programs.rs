@@ -41,6 +41,7 @@ programs! {
     native_threads: "/pkg/threads",
     native_traffic: "/pkg/traffic",
     native_write_code: "/pkg/write-code",
+    std_argument_widths: "/bin/argument-widths",
     std_files_abi: "/bin/files-abi",
     std_events: "/bin/events",
     std_further_calls: "/bin/further-calls",
