@@ -1,6 +1,6 @@
 //! The budget of one visit to the kernel, and the point at which a call stops when the budget is spent.
 //! [`crate::preemption`] explains why visits are bounded. For example, a `read` of 10 MiB spends its budget after some
-//! hundred pages; it stops there with a [`Point`] whose `progress` is the number of bytes read so far.
+//! 100 KiB; it stops there with a [`Point`] whose `progress` is the number of bytes read so far.
 
 /// The instructions that one visit may still execute, estimated.
 #[derive(Debug)]

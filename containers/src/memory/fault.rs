@@ -1,6 +1,7 @@
 //! Page faults: delivering the pages of a region one by one, without ever sleeping. Only pages that a memory object has
-//! already are delivered several at once (fault-around). For example, the first write to a private mapping of a file
-//! copies the file's page; the first read maps that page itself, and up to seven pages beside it.
+//! already are delivered several at once (fault-around). For example, the first read of a read-only mapping of a file
+//! maps the file's own page, and up to seven pages beside it; the first write to a private mapping copies a single
+//! page.
 
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::container::{ContainerId, Growth};

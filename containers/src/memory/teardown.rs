@@ -2,7 +2,7 @@
 //!
 //! A small container or object is torn down at once. A large one becomes unreachable at once and is torn down piece by
 //! piece ([`Memory::tear_down`]): the CPU is notified that there is work ([`Translation::note_teardown_work`]) and
-//! returns to it until it is done. For example, the end of a process with a gigabyte of memory takes some thousand
+//! returns to it until it is done. For example, the end of a process with a gigabyte of memory takes some hundred
 //! visits to the kernel, and between them interrupts and other CPUs have their turns. Frames that are still to be
 //! released count as used, so an allocation that finds no free frame tears down first ([`Memory::make_room`]).
 //!

@@ -4,7 +4,7 @@
 //! not be a program's choice. Work whose length a program chooses spends a [`Budget`](crate::Budget). When that is
 //! spent, the work stops where it can continue later and notes how far it has come ([`Restart`]). The thread then makes
 //! its call again, by way of user mode: so CPUs that wait for the kernel come first, signals are delivered and time
-//! slices end. For example, `munmap` of a gigabyte unmaps some thousand pages in each visit.
+//! slices end. For example, `munmap` of a gigabyte unmaps some hundred pages in each visit.
 //!
 //! **Invariant:** at a preemption point everything is as if the call had asked for less, or had not begun; only the
 //! note tells the difference. Between two visits other threads may change whatever the call works on, so each visit
