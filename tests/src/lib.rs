@@ -38,13 +38,13 @@ pub struct Jotun {
     timeout: OsString,
 }
 
-/// Makes the same test on the uniprocessor kernel and, with the kernel for several CPUs, on so many.
+/// Makes a test on the uniprocessor kernel, and on the kernel for several CPUs with `cpus` of them.
 pub fn on_up_and_smp(cpus: u8, test: impl Fn(Jotun)) {
     test(Jotun::new());
     test(Jotun::new().smp(cpus));
 }
 
-/// Makes random system calls for so many seconds, which the machine must survive without losing anything.
+/// Makes random system calls for this number of seconds, which the machine must survive without losing anything.
 #[track_caller]
 pub fn fuzz(jotun: Jotun, seconds: u32) {
     let jotun = jotun.memory(512).timeout(f64::from(600 + 4 * seconds));
@@ -90,14 +90,14 @@ impl Jotun {
         }
     }
 
-    /// The kernel for several CPUs on so many: with the giant lock and its ticket lock, or with the strategy that
-    /// `cargo xtask test --strategy` names.
+    /// The kernel for several CPUs on this number of them: with the giant lock and its ticket lock, or with the
+    /// strategy that `cargo xtask test --strategy` names.
     pub fn smp(self, cpus: u8) -> Self {
         let strategy = env::var("JOTUN_STRATEGY").unwrap_or_else(|_| "giant".into());
         self.strategy(&strategy, cpus)
     }
 
-    /// The kernel of a strategy, on so many CPUs.
+    /// The kernel of a strategy, on this number of CPUs.
     pub fn strategy(mut self, name: &str, cpus: u8) -> Self {
         self.cpus = ["--strategy", name, "--smp", &cpus.to_string()].map(Into::into).into();
         self

@@ -12,7 +12,7 @@ use boot_tests::{Jotun, Outcome, busybox, c_program};
 /// Seconds for one machine. 16 CPUs on two of the host's take their time.
 const PATIENCE: f64 = 120.0;
 
-/// One machine with several CPUs at a time: with two, CPUs that spin for a lock keep the host's from who has it.
+/// One machine with several CPUs at a time: with two, CPUs that spin for a lock keep the host's from its holder.
 fn alone() -> MutexGuard<'static, ()> {
     static MACHINE: Mutex<()> = Mutex::new(());
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -24,7 +24,7 @@ fn run(cpus: u8, words: &[&str]) -> Outcome {
     run_with(cpus, "", words)
 }
 
-/// The same with a word for the kernel.
+/// Runs a machine, with a word on the kernel's command line, to its end, which must be a good one.
 #[track_caller]
 fn run_with(cpus: u8, word: &str, words: &[&str]) -> Outcome {
     let _alone = (cpus > 1).then(alone);
@@ -35,7 +35,7 @@ fn run_with(cpus: u8, word: &str, words: &[&str]) -> Outcome {
 const STRICT: &str = "affinity=strict";
 
 /// Asserts that the kernel had nothing to complain of but programs that were killed, and that the lock
-/// was held for long: the host may take the CPU away from who holds it.
+/// was held for long: the host may preempt the holder.
 #[track_caller]
 fn calm(outcome: Outcome) -> Outcome {
     let loud = |line: &&str| line.contains("] WARN ") || line.contains("] ERROR ");
@@ -45,14 +45,14 @@ fn calm(outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// Runs a program that checks itself on so many CPUs: its last line begins with `ok` and its name, the
+/// Runs a program that checks itself on this number of CPUs: its last line begins with `ok` and its name, the
 /// log is calm, and everything it held is back.
 #[track_caller]
 fn passes(cpus: u8, words: &[&str]) -> Outcome {
     passes_with(cpus, "", words)
 }
 
-/// The same with a word for the kernel.
+/// Runs a program that checks itself, as [`passes`] does, with a word on the kernel's command line.
 #[track_caller]
 fn passes_with(cpus: u8, word: &str, words: &[&str]) -> Outcome {
     let outcome = run_with(cpus, word, words);
@@ -64,7 +64,7 @@ fn passes_with(cpus: u8, word: &str, words: &[&str]) -> Outcome {
     calm(outcome).expect_all_back()
 }
 
-/// The same test on several numbers of CPUs, each a test of its own.
+/// Makes a test for each of several numbers of CPUs.
 macro_rules! on_cpus {
     ($($name:ident($($cpus:literal $test:ident),+): $check:expr;)*) => {
         $(
@@ -101,7 +101,7 @@ on_cpus! {
         assert_eq!(outcome.stat("processes_made"), 1 + others, "{outcome}");
     };
 
-    // Files: an event wakes those who wait for it, however they do.
+    // Files: an event wakes the threads that wait for it, however they wait.
     events(2 on_2, 8 on_8): |cpus| {
         passes(cpus, &["events"]);
     };
@@ -138,7 +138,7 @@ on_cpus! {
         assert_eq!(outcome.stat("spurious_faults_directory"), expected, "{outcome}");
     };
 
-    // Scheduling: who runs where.
+    // Scheduling: which thread runs where.
     spread(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
         let outcome = passes(cpus, &["spread"]);
         assert!(outcome.text().contains(&format!("\n{cpus} CPUs in use\n")), "{outcome}");
@@ -377,7 +377,7 @@ fn stress_ten_times_on_16() {
     }
 }
 
-/// The same programs for much longer.
+/// The programs of this file for much longer.
 #[test]
 #[ignore = "ten minutes"]
 fn long_runs_on_4() {

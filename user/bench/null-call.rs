@@ -87,7 +87,7 @@ fn stop() {
     }
 }
 
-/// The same without the call.
+/// The loop without the call.
 fn no_calls(count: u64) -> u64 {
     let before = now();
     // SAFETY: counts a register down to zero.

@@ -18,7 +18,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 }
 
 fn say(prefix: &str, colour: &str, text: &str) {
-    // One write a note, so that notes of threads do not mix; nobody listening is no reason to fail.
+    // One write a note, so that notes of threads do not mix; a missing reader is no reason to fail.
     let line = match colours() && !colour.is_empty() {
         true => format!("{colour}{prefix}\x1b[0m{text}\n"),
         false => format!("{prefix}{text}\n"),

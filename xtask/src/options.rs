@@ -123,7 +123,7 @@ pub(crate) enum Lock {
     Mcs,
     /// A queue in which each waits on its predecessor's word
     Clh,
-    /// Test and set: whoever comes at the right moment
+    /// Test and set: the CPU that comes at the right moment
     Tas,
 }
 
@@ -170,10 +170,10 @@ pub(crate) struct Payload {
     pub(crate) program: Vec<OsString>,
 }
 
-/// The machine, and who plays it.
+/// The machine, and its emulator.
 #[derive(Args, Clone)]
 pub(crate) struct Machine {
-    /// Who plays the machine [default: qemu; of `compare`, bochs where there is no KVM]
+    /// The emulator [default: qemu; of `compare`, bochs where there is no KVM]
     #[arg(long = "machine", value_enum)]
     pub(crate) kind: Option<Kind>,
 
@@ -185,7 +185,7 @@ pub(crate) struct Machine {
     #[arg(long)]
     pub(crate) uefi: bool,
 
-    /// Who executes the guest's instructions
+    /// The accelerator of the emulator
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub(crate) accel: Accel,
 
@@ -203,7 +203,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Who plays it.
+    /// The emulator.
     pub(crate) fn kind(&self) -> Kind {
         self.kind.unwrap_or(Kind::Qemu)
     }
@@ -229,7 +229,7 @@ impl Machine {
     }
 }
 
-/// Who plays the machine.
+/// The emulators that play the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Kind {
     /// As fast as can be
@@ -240,7 +240,7 @@ pub(crate) enum Kind {
     Bochs,
 }
 
-/// Who executes the guest's instructions.
+/// The parts of QEMU that execute the guest's instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Accel {
     /// KVM if the host's CPU really has it, else TCG

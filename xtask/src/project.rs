@@ -65,7 +65,7 @@ pub(crate) fn stage() -> Result<PathBuf> {
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).current_dir(root());
-    // The root is another working directory than the user's, who may have given a relative one.
+    // The root is another working directory than the user's, and the user may have given a relative path.
     if env::var_os("CARGO_TARGET_DIR").is_some() {
         command.env("CARGO_TARGET_DIR", target());
     }

@@ -27,7 +27,7 @@ impl Copy {
         fs::copy(from, to).expect("a copy");
     }
 
-    /// The same files in another place.
+    /// The files of the checkout in another place.
     fn moved(mut self) -> Self {
         let place = self.0.with_extension("moved");
         fs::rename(&self.0, &place).expect("a directory that can be moved");

@@ -1,7 +1,7 @@
 //! Random system calls with hostile arguments: the program `fuzz`, which counts for itself that everything is back.
 //! A minute of it on four CPUs is in `programs.rs`, where other machines run beside it.
 //!
-//! The seed is the same each time; who meets whom is not. `cargo xtask run --smp 4 -- fuzz SECONDS SEED` tries others.
+//! The seed is fixed; the interleaving of CPUs is not. `cargo xtask run --smp 4 -- fuzz SECONDS SEED` tries others.
 
 use boot_tests::{Jotun, fuzz};
 

@@ -1,6 +1,6 @@
 //! What programs must not do: `hostile`, one boot for each of its deeds.
 //!
-//! Who is killed gets Linux's status and one line in the log that says which process and why; what is
+//! A killed program gets Linux's status and one line in the log that says which process and why; what is
 //! survived leaves a calm log. After all of them everything is back: frames, containers, directories.
 
 use std::fs;
@@ -147,7 +147,7 @@ fn many_threads() {
     assert_eq!(outcome.stat("threads_made"), count + 2, "{outcome}");
 }
 
-/// Deeds that use up what all programs share: who comes too late is told so, whoever it is.
+/// Deeds that use up what all programs share: the program that comes too late gets an error, whichever it is.
 const GREEDY: [&str; 5] = ["out-of-memory", "huge-alloc", "many-threads", "many-mappings", "many-files"];
 
 /// All other deeds side by side on eight CPUs, beside a program that checks itself.
@@ -178,7 +178,8 @@ fn all_together_disturb_nobody() {
     for (name, status) in deeds {
         outcome = outcome.expect_in_output(&format!("status of {name}: {status}\n"));
     }
-    // Whom the script's shell saw die of a signal, the log knows of: a warning, or a note of a signal that was sent.
+    // Each program that the script's shell saw die of a signal is in the log: a warning, or a note of a signal that was
+    // sent.
     let killed = DEADLY.iter().filter(|(name, ..)| !GREEDY.contains(name)).count();
     outcome.expect_log_lines(killed, &["hostile (", ") killed by SIG"]);
 }

@@ -1,4 +1,4 @@
-//! A lock that is held for long is told, with who holds it and where; the run goes on.
+//! A lock that is held for long is reported, with its holder and where that is; the run goes on.
 
 use boot_tests::Jotun;
 

@@ -144,8 +144,8 @@ fn no_visit_is_long_when_memory_ends() {
     visits_are_short(&["--memory", "64"], &["shortage", "memory"], "ok shortage", 10);
 }
 
-/// Profiles two processes of so many calls each. What the kernel has counted, and what the records tell: sums and
-/// counts agree, whatever the host does meanwhile.
+/// Profiles two processes with this number of calls each. The kernel's counts and the records must agree, whatever the
+/// host does meanwhile.
 fn counted_and_traced(options: &[&str], calls: u64) -> (Value, Value) {
     let scratch = Scratch::new("shares");
     let order = (4_000_u64 << 40 | (calls / 16) << 24 | (7_000 / 16)).to_string();
@@ -177,7 +177,7 @@ fn counts_agree_with_the_statistics() {
     }
 }
 
-/// The kernel counts the same cycles another way: to compare them takes a machine whose CPUs nobody takes away between
+/// The kernel counts the same cycles another way: to compare them takes a machine whose CPUs are not preempted between
 /// two readings of the clock.
 #[test]
 fn shares_agree_with_the_statistics() {
@@ -268,7 +268,7 @@ fn what_fails_or_never_ends_is_reported_too() {
     let busybox = busybox().to_str().unwrap();
     let endless = ["--up", "--", busybox, "sleep", "100000"];
     let out = scratch.path().to_str().unwrap();
-    // A busy host may not even have booted the machine in so many seconds, which is told, too.
+    // A busy host may not even have booted the machine in that time, which is reported, too.
     let mut runs = ["6", "12", "24", "48", "96"].iter().map(|seconds| {
         let all = [&["profile", "--no-build", "--timeout", seconds, "--out", out], &endless[..]].concat();
         Told::of(command(&all).output().expect("xtask starts"))

@@ -69,7 +69,7 @@ fn look() -> (String, Vec<Entry>) {
         };
         let entries = entries(&monitor.ask("info tlb"));
         monitor.quit();
-        // Nobody told xtask why.
+        // xtask was not told why.
         let _ = run.join().expect("the run ends").expect(71);
         (registers, entries)
     })
@@ -123,7 +123,7 @@ fn stack(entries: &[Entry], pointer: u64) {
     assert_eq!((pointer, pages as u64 * PAGE), (top, 128 << 10), "{pointer:#x}");
 }
 
-/// The native programs' code is there for all, and nobody writes to it.
+/// The native programs' code is there for all, and no program can write to it.
 fn packages(entries: &[Entry]) {
     const PACKAGES: u64 = 0x4000_0000_0000;
     let resident: Vec<_> =

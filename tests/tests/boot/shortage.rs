@@ -37,7 +37,7 @@ fn mappings_leave_room_for_output_and_kill() {
     on_up_and_smp(2, |jotun| drop(shortage(jotun, "regions").expect_in_output("this can be said\n")));
 }
 
-/// Who goes, and what the log says of it.
+/// Which process is killed, and what the log says of it.
 #[test]
 fn the_largest_process_goes() {
     for (part, goes) in [("memory", 2), ("held", 1)] {
@@ -63,7 +63,7 @@ fn a_process_that_sits_on_memory_can_be_ended() {
     assert_eq!(outcome.text(), "sits\nremoved\nover\n", "{outcome}");
 }
 
-/// A file system that a program has filled, beside one that has filled memory: nobody is killed for it.
+/// A file system that a program has filled, beside one that has filled memory: no process is killed for it.
 #[test]
 fn a_shell_removes_what_has_filled_the_file_system() {
     let script = "for n in 1 2; do dd if=/dev/zero of=/f bs=1M 2>/dev/null; echo dd $?; rm -f /f; done; echo gone";

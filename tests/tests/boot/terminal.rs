@@ -245,7 +245,7 @@ fn a_shell_edits_its_lines_and_remembers_them() {
 #[test]
 fn the_background_is_kept_from_the_terminal() {
     let mut session = Session::start(&["sh", "-i"]).handed_over();
-    // With TOSTOP who writes in the background is stopped, and writes when it is in the foreground.
+    // With TOSTOP a process that writes in the background is stopped, and writes when it is in the foreground.
     enters(&mut session, "stty tostop; echo late & wait; jobs");
     session.comes_to("[1]+  Stopped (tty output)       echo late\r\n");
     enters(&mut session, "fg");
@@ -260,7 +260,7 @@ fn the_background_is_kept_from_the_terminal() {
     session.shows("^\\");
     enters(&mut session, "echo $?");
     session.shows("131\r\n");
-    // Who reads in the background and has nobody to make it go on is not stopped: it cannot read.
+    // A background process that no shell could continue is not stopped when it reads: the read fails.
     enters(&mut session, "w() { until [ -e /tmp/$1 ]; do usleep 9000; done; }");
     enters(&mut session, "( (w go; cat /dev/tty; echo it says $?; touch /tmp/gone) & )");
     enters(&mut session, "touch /tmp/go; w gone");
@@ -292,7 +292,7 @@ fn xtask_killed_leaves_the_terminal_in_order() {
     session.types("begun\r");
     session.shows("begun\r\nbegun\r\n");
     session.child.kill().expect("kill");
-    // Whoever gives it back is a process that outlives xtask, and does nothing else.
+    // A process that outlives xtask, and does nothing else, gives it back.
     while session.settings().local_modes != session.before.local_modes {
         thread::sleep(Duration::from_millis(20));
     }

@@ -27,7 +27,7 @@ fn calls(count: u64) -> u64 {
     now() - before
 }
 
-/// The same without the call.
+/// The loop without the call.
 fn no_calls(count: u64) -> u64 {
     let before = now();
     // SAFETY: counts a register down to zero.

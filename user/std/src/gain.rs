@@ -31,7 +31,7 @@ impl Gain {
         Gain::of(cpus, many, [(); PAIRS].map(|()| pair()))
     }
 
-    /// The same of pairs that have been made.
+    /// The gain from pairs of runs that have been made.
     pub fn of(cpus: usize, many: usize, pairs: [[Duration; 2]; PAIRS]) -> Gain {
         let factors = pairs.map(|[one, all]| many as f64 * one.as_secs_f64() / all.as_secs_f64());
         let least = factors.into_iter().fold(f64::INFINITY, f64::min);

@@ -26,7 +26,7 @@ use crate::{child, comparison::Setup, notes::note, options::Kind, project::RunDi
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum System {
     Jotun(Setup),
-    /// Debian's kernel, on so many CPUs.
+    /// Debian's kernel, on this number of CPUs.
     Linux(u8),
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct Lab {
     pub(crate) begun: Arc<AtomicBool>,
 }
 
-/// As many runs at a time as the host has CPUs, whoever asks for them.
+/// As many runs at a time as the host has CPUs, for all callers together.
 pub(crate) struct Hands {
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -124,7 +124,7 @@ pub(crate) struct Hands {
 
 struct Queue {
     free: usize,
-    /// The places of those who wait for a hand.
+    /// The places of the callers that wait for a hand.
     waiting: Vec<usize>,
 }
 
@@ -139,7 +139,7 @@ impl Default for Hands {
 }
 
 impl Hands {
-    /// Waits for a hand: who has a smaller place gets one before.
+    /// Waits for a hand: a caller with a smaller place gets one first.
     fn take(&self, place: usize) -> Hand<'_> {
         let mut queue = self.queue();
         queue.waiting.push(place);
@@ -166,7 +166,7 @@ impl Drop for Hand<'_> {
 }
 
 impl Lab {
-    /// The same for the benchmark at another place.
+    /// The laboratory for the benchmark at another place.
     pub(crate) fn at(&self, place: usize) -> Self {
         Self { place, begun: Arc::default(), ..self.clone() }
     }

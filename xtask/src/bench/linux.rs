@@ -33,7 +33,7 @@ const MEMORY: u32 = 512;
 
 /// What the kernel is told that concerns what is measured. It is to leave aside the instructions that move bytes: both
 /// machines count each byte of them, which no CPU does that has them. And an idle CPU is to halt: Bochs does not end an
-/// `mwait` when another CPU writes to what it watches, so that whoever is woken would sleep until the timer's next
+/// `mwait` when another CPU writes to what it watches, so that a woken thread would sleep until the timer's next
 /// interrupt.
 pub(crate) const WORDS: &str = "mitigations=off clearcpuid=erms,fsrm idle=halt";
 

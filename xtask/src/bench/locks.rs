@@ -74,7 +74,7 @@ pub(super) fn locks(lab: &Lab) -> Section {
     }
 }
 
-/// Who waits for how long, from the kernel's records.
+/// The waits of each CPU, from the kernel's records.
 struct Fairness {
     table: Table,
     targets: Vec<Target>,

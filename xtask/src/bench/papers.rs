@@ -12,7 +12,7 @@ pub(super) fn window(lab: &Lab) -> u64 {
     WINDOWS[usize::from(!lab.quick)]
 }
 
-/// The kernel for several CPUs on so many.
+/// The kernel for several CPUs, on this number of them.
 pub(super) fn smp(cpus: u8) -> System {
     System::jotun(&format!("giant:{cpus}"))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::lab::{Job, Lab, Run, System};
 
-/// What is measured in one window: so many processes, each with `user` instructions between two calls.
+/// What is measured in one window: a number of processes, each with `user` instructions between two calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Point {
     pub(super) processes: u8,
@@ -72,7 +72,7 @@ impl Count {
     }
 }
 
-/// Measures the points on each system, in windows of so many ticks: a count for each system and point, and what
+/// Measures the points on each system, in windows of this number of ticks: a count for each system and point, and what
 /// could not be measured.
 pub(super) fn measure(
     lab: &Lab,

@@ -31,7 +31,7 @@ impl Workload {
     }
 }
 
-/// The kernel with soft affinity and with strict on so many CPUs.
+/// The kernel with soft affinity and with strict, on this number of CPUs.
 fn setups(cpus: u8) -> [String; 2] {
     ["", ":strict"].map(|affinity| format!("giant:{cpus}{affinity}"))
 }

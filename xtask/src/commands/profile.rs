@@ -80,7 +80,7 @@ pub(crate) struct ProfileCommand {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Room for so many records of each CPU [default: a million, of more than 4 CPUs 262144]
+    /// Room for this number of records of each CPU [default: a million, of more than 4 CPUs 262144]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=1 << 26))]
     records: Option<u32>,
 

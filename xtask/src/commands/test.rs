@@ -222,7 +222,7 @@ where
         });
         let mut steps: Vec<_> = first(&mut stdout()).into_iter().collect();
         let (others, said) = second.join().unwrap_or_else(|panic| resume_unwind(panic));
-        // Nobody is told if the words cannot be written: the summary could not be either.
+        // An error is not reported if the words cannot be written: the summary could not be either.
         _ = stdout().write_all(&said);
         steps.extend(others);
         steps

@@ -108,7 +108,7 @@ fn environment(wanted: &[OsString], terminal: bool) -> Result<Vec<u8>> {
     add(b"HOME", OsStr::new("/home"));
     if terminal {
         add(b"TERM", &std::env::var_os("TERM").unwrap_or_else(|| "vt100".into()));
-        // Busybox's shell and bash alike: the working directory, then `#`, for everybody is root.
+        // Busybox's shell and bash alike: the working directory, then `#`, because every user is root.
         add(b"PS1", OsStr::new("jotun:\\w\\$ "));
     }
     for variable in wanted {

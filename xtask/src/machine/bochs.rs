@@ -48,7 +48,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// A machine of so many CPUs that boots the file `iso` of the run's directory.
+    /// A machine with this number of CPUs that boots the file `iso` of the run's directory.
     pub(crate) fn new(machine: &Machine, cpus: u8, dir: PathBuf, iso: &'static str) -> Self {
         Self { machine: machine.clone(), cpus, dir, iso }
     }

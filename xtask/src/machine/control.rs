@@ -96,7 +96,7 @@ impl Verdict {
                 None => self.backtrace.push(address),
             },
             Record::Stats(json) => self.stats = Some(json),
-            // The session keeps it for whoever takes the region out.
+            // The session keeps it for the code that takes the region out.
             Record::Trace { .. } => {}
             Record::Unknown(_) => {}
         }

@@ -89,7 +89,7 @@ impl Paused {
     }
 }
 
-/// Whether the table of TCP connections shows bytes from the console that nobody has read yet.
+/// Whether the table of TCP connections shows bytes from the console that have not been read yet.
 fn under_way(table: &str, Connection { ours, theirs }: Connection) -> bool {
     // Fields: number, local address, remote address, state, length of the queues `sending:receiving`.
     let queues = |local: SocketAddr, remote: SocketAddr| {
@@ -187,7 +187,7 @@ pub(super) struct Debugger {
 }
 
 impl Debugger {
-    /// A debugger of so many CPUs, and what listens to it.
+    /// A debugger of this number of CPUs, and its listener.
     pub(super) fn new(cpus: u8, bochs: Pid, commands: ChildStdin, console: Connection) -> (Self, Talk) {
         let (sender, answers) = std::sync::mpsc::channel();
         let commands = Arc::new(Mutex::new(commands));

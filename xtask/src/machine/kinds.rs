@@ -31,7 +31,7 @@ impl Kind {
 }
 
 impl Machine {
-    /// The packages that it takes; an error says why there is no such machine with so many CPUs.
+    /// The packages that it takes; an error says why there is no such machine with that number of CPUs.
     pub(crate) fn uses(&self, cpus: u8) -> Result<&'static [Use]> {
         match self.kind() {
             Kind::Bochs => {

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::notes::note;
 
-/// Who plays the machine, and how it is started.
+/// The emulator, and how it is started.
 pub(crate) enum Player {
     /// QEMU, with these arguments without its channels.
     Qemu(Vec<OsString>),
@@ -42,7 +42,7 @@ pub(crate) enum Player {
 
 /// A machine that was started.
 pub(super) struct Launched {
-    /// Who plays it.
+    /// The emulator.
     pub(super) child: Child,
     /// The console.
     pub(super) input: Box<dyn Write + Send>,

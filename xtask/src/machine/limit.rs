@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long nobody need look: what threads have waited meanwhile is known afterwards.
+/// The time between two looks: how long threads have waited meanwhile is known afterwards.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long each thread has waited for a CPU so far.

@@ -27,7 +27,7 @@ const COUNTED: &str = "tcg,thread=single";
 /// MiB of memory below which OVMF does not come to the boot loader (it hangs with 32).
 const UEFI_MEMORY: u32 = 64;
 
-/// QEMU's arguments for a machine of so many CPUs that boots `iso`. The channels are yet to be added: character
+/// QEMU's arguments for a machine with `cpus` CPUs that boots `iso`. The channels are yet to be added: character
 /// devices `console` and `log`.
 pub(crate) fn arguments(machine: &Machine, cpus: u8, iso: &Path) -> Result<Vec<OsString>> {
     let exit = format!("isa-debug-exit,iobase={QEMU_EXIT_PORT:#x},iosize=4");

@@ -61,7 +61,7 @@ pub(crate) struct Region {
 
 /// What is to be run, and how.
 pub(crate) struct Session<'a> {
-    /// Who plays the machine.
+    /// The emulator.
     pub(crate) player: Player,
     /// The kernel with its debug information.
     pub(crate) symbols: &'a Path,
@@ -142,7 +142,7 @@ impl Session<'_> {
         let limit = self.timeout.map(|timeout| Limit::new(child.id(), timeout));
         let end = learnt.listen(&queue, limit, &mut begin);
         let cpus = match end {
-            // Who sends ^C may wonder what the machine is doing.
+            // A user who sends ^C may wonder what the machine is doing.
             Ok(End::TimedOut | End::Signal(SIGINT)) => probe.cpus().unwrap_or_default(),
             _ => Vec::new(),
         };

@@ -53,7 +53,7 @@ impl Drop for Raw {
 struct Guard(Child);
 
 impl Guard {
-    /// Nobody, if the terminal's settings cannot be had as text.
+    /// None, if the terminal's settings cannot be had as text.
     fn new() -> Option<Self> {
         let settings = Command::new("stty").arg("-g").stdin(Stdio::inherit()).output().ok()?;
         let settings = String::from_utf8(settings.stdout).ok().filter(|_| settings.status.success())?;

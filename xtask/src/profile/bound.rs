@@ -80,7 +80,7 @@ mod tests {
         near(Bound::of(8, 64_000, 36_000, 100, 100_000).unwrap().ceiling, 1.0 / 0.36);
     }
 
-    /// The model's states: so many customers at the server. Their probabilities follow from balance.
+    /// The model's states: the number of customers at the server. Their probabilities follow from balance.
     fn by_balance(customers: usize, think: f64, service: f64) -> f64 {
         let mut weights = vec![1.0];
         for waiting in 0..customers {

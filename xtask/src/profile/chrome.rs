@@ -2,7 +2,7 @@
 //!
 //! A track for each CPU, its events in the order of their times. Complete events (`X`) on a track nest: a state, within
 //! the kernel what interrupted it. Flow arrows lead from a release of the lock to the acquisition that waited for it.
-//! All times are whole nanoseconds, as those who show them count: what touches does not overlap by a rounding.
+//! All times are whole nanoseconds, the unit of the viewers, so that adjacent spans do not overlap by a rounding.
 
 use std::{cmp::Reverse, fmt::Write};
 
@@ -55,12 +55,12 @@ struct Placed {
     event: Value,
 }
 
-/// Whole nanoseconds of so many cycles.
+/// The whole nanoseconds of a number of cycles.
 fn ns(cycles: u64, hz: u64) -> u64 {
     (u128::from(cycles) * 1_000_000_000 / u128::from(hz.max(1))) as u64
 }
 
-/// A moment in microseconds. Who reads it may cut off what is below a nanosecond, and 0.289, being no binary fraction,
+/// A moment in microseconds. Its reader may cut off digits below a nanosecond, and 0.289, being no binary fraction,
 /// would lose one: a tenth more keeps it.
 fn moment(ns: u64) -> f64 {
     (ns as f64 + 0.1) / 1000.0

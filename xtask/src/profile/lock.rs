@@ -1,4 +1,4 @@
-//! The giant lock: who held it, who waited, and who made whom wait.
+//! The giant lock: its holders, the waits, and which holder caused which wait.
 
 use std::collections::BTreeMap;
 
@@ -59,16 +59,16 @@ pub(crate) struct Longest {
     pub(crate) cpu: usize,
     pub(crate) who: String,
     pub(crate) cause: String,
-    /// Of a wait: who had the lock for the most of it.
+    /// Of a wait: the holder of the lock for most of it.
     pub(crate) holder: Option<String>,
 }
 
-/// Who made whom wait: cycles of waiting while the other had the lock.
+/// Which holder caused which wait: cycles of waiting while the holder had the lock.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub(crate) struct Blame {
     pub(crate) causes: Vec<Pair<String>>,
     pub(crate) cpus: Vec<Pair<usize>>,
-    /// Cycles in which nobody had it: from a release to the next acquisition.
+    /// Cycles in which no CPU had it: from a release to the next acquisition.
     pub(crate) hand_over: u64,
 }
 

@@ -193,7 +193,7 @@ fn requests_answered_without_the_lock_are_the_kernels_time() {
     let report = Profile::new(Trace { tsc_hz: 1, streams: vec![stream(&events)], ..Trace::default() }).report;
     assert_eq!([report.total.user, report.total.kernel, report.total.spin, report.total.idle], [30, 55, 0, 15]);
     assert_eq!((report.counts.answered_outside_the_lock, report.counts.system_calls), (2, 2));
-    // They are no visits: nobody had to wait for them.
+    // They are no visits: no CPU had to wait for them.
     assert_eq!((report.lock.all.hold.total, report.counts.interrupts), (30, 0));
 }
 

@@ -182,7 +182,7 @@ fn names(trace: &Trace) -> BTreeMap<u32, String> {
     bytes.into_iter().map(|(process, name)| (process, text(&name))).collect()
 }
 
-/// When recording was on. It ends for all when the first ring is full, since nobody knows what that CPU
+/// When recording was on. It ends for all when the first ring is full, since it is unknown what that CPU
 /// did then.
 fn windows(trace: &Trace, moments: &[Vec<(u64, Event)>]) -> Vec<(u64, u64)> {
     let last = |line: &Vec<(u64, Event)>| line.last().map(|moment| moment.0);

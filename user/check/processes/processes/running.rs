@@ -62,7 +62,7 @@ pub(crate) fn run(path: &CStr, words: &[&str]) -> i32 {
 
 pub(crate) const ME: &CStr = c"/proc/self/exe";
 
-/// The same for this program.
+/// Starts this program in that way.
 pub(crate) fn run_as(words: &[&str]) -> i32 {
     run(ME, words)
 }
