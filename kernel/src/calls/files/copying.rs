@@ -1,6 +1,7 @@
 //! Copying from file to file inside the kernel.
 
-use super::io::{BYTES_MAX, Outcome, written};
+use super::buffers::Outcome;
+use super::io::{BYTES_MAX, written};
 use super::transfer::{COPY_MAX, Step, Transfer};
 use super::{file_size, opened};
 use crate::calls::argument::{Fd, Pointer};

@@ -1,8 +1,9 @@
 //! Reading, writing and seeking: this module combines buffers, offsets and waiting; [`super::transfer`] moves the bytes
 //! of one buffer. For example, `readv` with two buffers calls it twice, and stops early if the first is not filled.
 
+use super::buffers::{Outcome, each};
 use super::pipes::{self, End};
-use super::transfer::{Buffer, Step, Transfer};
+use super::transfer::{Buffer, Transfer};
 use super::{opened, resources, too_long};
 use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, Reply, bad_address, jobs, preempt_at, restart, settle_remains, value};
@@ -18,7 +19,7 @@ use ::files::tty::LocalModes;
 use ::files::{Errno, OpenFlags, Source};
 use alloc::vec;
 use alloc::vec::Vec;
-use containers::{Budget, Channel, Point, Wait};
+use containers::{Channel, Wait};
 use core::ops::ControlFlow::{Break, Continue};
 use zerocopy::IntoBytes;
 
@@ -321,74 +322,6 @@ pub fn written(caller: &Caller, tasks: &mut Tasks, outcome: Outcome, ends_for_ha
         (None, Some(error)) if done == 0 => Err(error),
         _ => value(done),
     }
-}
-
-/// The result of moving a call's buffers.
-pub struct Outcome {
-    /// Bytes moved, in this call and when it was made before.
-    pub done: u64,
-    /// The event that the call has to wait for to go on.
-    pub wait: Option<Wait>,
-    /// The error for which the call cannot go on.
-    pub error: Option<Errno>,
-    /// Whether the call has done as much as one visit may.
-    pub unfinished: bool,
-}
-
-impl Outcome {
-    /// How far the call has come.
-    fn point(&self, ends_for_handlers: bool) -> Point {
-        Point { progress: self.done, place: 0, ends_for_handlers }
-    }
-}
-
-/// Instructions that a buffer costs besides its bytes, roughly.
-const COST_OF_A_BUFFER: u64 = 500;
-
-/// Bytes that there is room for in buffers; saturating.
-pub fn total(buffers: &[Buffer]) -> u64 {
-    buffers.iter().fold(0, |total, buffer| total.saturating_add(buffer.length))
-}
-
-/// Passes each buffer to `transfer`, with the number of bytes done before it, until one is not moved whole or the visit
-/// has done enough; a byte costs a given number of instructions. The first `progress` bytes have been moved by earlier
-/// visits.
-#[inline(always)]
-pub fn each(
-    buffers: &[Buffer],
-    progress: u64,
-    cost: u64,
-    mut transfer: impl FnMut(Buffer, u64) -> Result<Step, Errno>,
-) -> Outcome {
-    let mut budget = Budget::of_a_visit();
-    let mut done = progress;
-    let mut skip = progress;
-    for buffer in buffers {
-        let skipped = skip.min(buffer.length);
-        skip -= skipped;
-        let length = (buffer.length - skipped).min(BYTES_MAX.saturating_sub(done));
-        if length == 0 {
-            continue;
-        }
-        let most = budget.left().checked_div(cost).map_or(length, |bytes| bytes.min(length));
-        if most == 0 {
-            return Outcome { done, wait: None, error: None, unfinished: true };
-        }
-        match transfer(Buffer { address: buffer.address.wrapping_add(skipped), length: most }, done) {
-            Ok(step) => {
-                done += step.done;
-                if step.done < most {
-                    return Outcome { done, wait: step.wait, error: None, unfinished: false };
-                }
-            }
-            Err(error) => return Outcome { done, wait: None, error: Some(error), unfinished: false },
-        }
-        if most < length {
-            return Outcome { done, wait: None, error: None, unfinished: true };
-        }
-        budget.spend(most * cost + COST_OF_A_BUFFER);
-    }
-    Outcome { done, wait: None, error: None, unfinished: false }
 }
 
 /// `lseek(fd, offset, whence)`

@@ -5,6 +5,7 @@
 //! `openat(fd, "a/b", …)` with a bad `fd` and a bad flag is `EBADF`.
 
 mod attributes;
+mod buffers;
 mod copying;
 mod descriptors;
 mod devices;
@@ -13,6 +14,7 @@ mod listing;
 mod locking;
 mod names;
 mod opening;
+mod patience;
 mod pipes;
 mod polling;
 mod readiness;

@@ -6,7 +6,8 @@
 //! For example, thread A waits in `read` of 4096 bytes and thread B writes 10: B copies them to A's buffer, sets A's
 //! result to 10 and makes A runnable.
 
-use super::io::{Outcome, each, total, written};
+use super::buffers::{Outcome, each, total};
+use super::io::written;
 use super::transfer::{Buffer, Step, failed, pipe_wait};
 use crate::calls::{Answer, Caller, Reply, restart, value};
 use crate::core::files::Files;

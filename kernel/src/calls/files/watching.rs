@@ -2,7 +2,8 @@
 //!
 //! A call looks only at the watched files in the `epoll`'s ready list, not at all of them: see [`::files::watch`].
 
-use super::polling::{Mask, Patience, Timeout, end, prepare};
+use super::patience::{Mask, Patience, Timeout};
+use super::polling::{end, prepare};
 use super::readiness::{ERROR, HANG_UP, state};
 use super::{opened, resources_mut};
 use crate::calls::argument::{Fd, Pointer};
