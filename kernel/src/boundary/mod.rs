@@ -48,50 +48,76 @@ unsafe impl Send for Kernel {}
 /// The kernel's state.
 static KERNEL: Guarded<Kernel> = Guarded::new();
 
-/// Raises the level from 0 to 1, asks the strategy to let this CPU in, and returns the proof that opens the kernel.
-/// `Err`: other CPUs come first, and the caller must [`wait`].
-///
-/// Asking and waiting are two calls, so that an entry need keep nothing in registers over the wait: what it does after
-/// a wait stands in a function of its own, and a CPU that need not wait saves no registers for it.
-///
-/// # Safety
-/// Called by the entry functions below and nowhere else, once per visit; the proof must not be kept beyond
-/// [`fall`].
-#[inline(always)]
-unsafe fn rise(cpu: &InKernel, class: Class) -> Result<AtLevel1, Turn> {
-    LEVEL.get(cpu).set(1);
-    // System calls are counted by number, where they are found.
-    if class != Class::SystemCall {
-        count(&COUNTS.get(cpu).traps[class as usize - 1]);
-    }
-    Chosen::enter(cpu)?;
-    if cfg!(feature = "smp") {
-        trace::record(cpu, Event::Acquired { depth: 1, contended: false });
-    }
-    // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy keeps other CPUs out. The boot
-    // has put the kernel's state in place before the first entry.
-    Ok(unsafe { AtLevel1::new() })
+/// A visit to the kernel, by the kind of its entry.
+trait Visit: Copy {
+    /// What brought the CPU in.
+    const CLASS: Class;
+    /// What the entry code goes on with.
+    type End;
+
+    /// The proof that this CPU is in the kernel.
+    fn cpu(&self) -> &InKernel;
+
+    /// Does what the CPU has come for, and lowers the level again.
+    fn work(self, level: AtLevel1) -> Self::End;
+
+    /// Lowers the level when another CPU has ended or stopped the thread that ran here while this CPU waited. The registers
+    /// that it entered with belong to no thread then, and the CPU [leaves](exit_kernel) by choosing another thread.
+    fn gone(self, level: AtLevel1) -> Self::End;
 }
 
-/// Waits until the strategy lets this CPU in, and returns the proof. `Err`: the proof too, but another CPU has ended or
-/// stopped the thread that ran here in the meantime. The registers that it entered with belong to no thread then, and
-/// the CPU [leaves](exit_kernel) by choosing another thread.
+/// Raises the level from 0 to 1, waits until the strategy lets this CPU in, and makes the visit.
+///
+/// A visit that has to wait goes on in a function of its own. So an entry keeps nothing in registers over the wait, and a
+/// CPU that need not wait saves no registers for it.
 ///
 /// # Safety
-/// Called once per visit, by an entry function to which [`rise`] has given the `turn`; the proof must not be kept
-/// beyond [`fall`].
+/// Called by the entry functions below and nowhere else, once per visit, at level 0. The visit keeps the proof no longer
+/// than until it calls [`fall`].
 #[inline(always)]
-unsafe fn wait(cpu: &InKernel, turn: Turn, class: Class) -> Result<AtLevel1, AtLevel1> {
-    let waited = Chosen::wait(cpu, turn, class);
+unsafe fn enter<V: Visit>(visit: V) -> V::End {
+    let cpu = visit.cpu();
+    LEVEL.get(cpu).set(1);
+    // System calls are counted by number, where they are found.
+    if V::CLASS != Class::SystemCall {
+        count(&COUNTS.get(cpu).traps[V::CLASS as usize - 1]);
+    }
+    match Chosen::enter(cpu) {
+        Ok(()) => {
+            if cfg!(feature = "smp") {
+                trace::record(cpu, Event::Acquired { depth: 1, contended: false });
+            }
+            // SAFETY: the level was 0, so there is no other proof on this CPU, and the strategy has let this CPU in and
+            // keeps other CPUs out. The boot has put the kernel's state in place before the first entry.
+            visit.work(unsafe { AtLevel1::new() })
+        }
+        // SAFETY: the caller's promise, and the turn is this visit's.
+        Err(turn) => unsafe { enter_after_wait(visit, turn) },
+    }
+}
+
+/// The rest of [`enter`] on a CPU that must wait to be let in.
+///
+/// # Safety
+/// As for [`enter`], which has got the `turn`.
+#[cold]
+#[inline(never)]
+unsafe fn enter_after_wait<V: Visit>(visit: V, turn: Turn) -> V::End {
+    let cpu = visit.cpu();
+    let waited = Chosen::wait(cpu, turn, V::CLASS);
     trace::record(cpu, Event::Acquired { depth: 1, contended: true });
-    // SAFETY: as in `rise`.
+    // SAFETY: this visit has no other proof, and the strategy has let this CPU in by now and keeps other CPUs out.
     let mut level = unsafe { AtLevel1::new() };
     // An interrupt may have been the very request to stop running this thread; it has left a note to look.
     debug_assert!(
-        waited == Waited::Disturbed || class == Class::Interrupt || !schedule::is_gone(KERNEL.get(&mut level), cpu),
+        waited == Waited::Disturbed || V::CLASS == Class::Interrupt || !schedule::is_gone(KERNEL.get(&mut level), cpu),
         "a thread ended under a CPU unasked"
     );
-    if waited == Waited::Undisturbed || still_runs(KERNEL.get(&mut level), cpu) { Ok(level) } else { Err(level) }
+    if waited == Waited::Undisturbed || still_runs(KERNEL.get(&mut level), cpu) {
+        visit.work(level)
+    } else {
+        visit.gone(level)
+    }
 }
 
 /// Whether the current thread, if there is one, may still run here; asked after a wait that was disturbed. If it may
@@ -217,27 +243,29 @@ pub fn start_further(cpu: &InKernel) -> ! {
 /// else [`finish_system_call`] goes on from there. The entry code keeps the time.
 pub extern "C" fn enter_system_call(call: &SystemCall) -> Progress {
     trace::entry(&call.cpu, Class::SystemCall, call.number, From::User);
-    // SAFETY: this is an entry.
-    match unsafe { rise(&call.cpu, Class::SystemCall) } {
-        Ok(level) => system_call(call, level),
-        Err(turn) => enter_system_call_later(call, turn),
-    }
+    // SAFETY: a system call comes from user mode, which is level 0.
+    unsafe { enter(call) }
 }
 
-/// The rest of [`enter_system_call`] on a CPU that must wait to be let in.
-#[cold]
-#[inline(never)]
-fn enter_system_call_later(call: &SystemCall, turn: Turn) -> Progress {
-    // SAFETY: this is an entry.
-    match unsafe { wait(&call.cpu, turn, Class::SystemCall) } {
-        Ok(level) => system_call(call, level),
-        Err(mut level) => {
-            calls::enter(&call.cpu, call.number);
-            let registers = exit_kernel(KERNEL.get(&mut level), &call.cpu, Class::SystemCall);
-            // SAFETY: these are the registers of the thread just chosen, and interrupts are off: no call has been made
-            // that switches them on. The thread that called is gone, and nothing of its visit is needed.
-            unsafe { entry::return_to_user(registers) }
-        }
+impl Visit for &SystemCall {
+    const CLASS: Class = Class::SystemCall;
+    type End = Progress;
+
+    fn cpu(&self) -> &InKernel {
+        &self.cpu
+    }
+
+    #[inline(always)]
+    fn work(self, level: AtLevel1) -> Progress {
+        system_call(self, level)
+    }
+
+    fn gone(self, mut level: AtLevel1) -> Progress {
+        calls::enter(&self.cpu, self.number);
+        let registers = exit_kernel(KERNEL.get(&mut level), &self.cpu, Class::SystemCall);
+        // SAFETY: these are the registers of the thread just chosen, and interrupts are off: no call has been made that
+        // switches them on. The thread that called is gone, and nothing of its visit is needed.
+        unsafe { entry::return_to_user(registers) }
     }
 }
 
@@ -301,18 +329,15 @@ fn set_result(kernel: &mut Kernel, cpu: &InKernel, result: u64) {
 
 /// Handles an exception or interrupt that came in user mode.
 pub extern "C" fn enter_trap() -> *const Registers {
-    // SAFETY: only the entry code calls this, on the kernel stack of this CPU.
+    // SAFETY: only the entry code calls this, on the kernel stack of this CPU, with CPU-local data mapped.
     let cpu = unsafe { InKernel::new() };
     let now = end(USER_TIME.get(&cpu));
     let (vector, _) = frame::cause(&cpu);
     if vector < EXCEPTIONS {
         trap_began(&cpu, Class::Exception, now);
         trace::entry(&cpu, Class::Exception, vector, From::User);
-        // SAFETY: this is an entry.
-        match unsafe { rise(&cpu, Class::Exception) } {
-            Ok(level) => exception(&cpu, level),
-            Err(turn) => exception_later(&cpu, turn),
-        }
+        // SAFETY: the exception came in user mode, which is level 0.
+        unsafe { enter(Exception(&cpu)) }
     } else {
         interrupt_from_user(&cpu, vector, now)
     }
@@ -330,30 +355,59 @@ fn interrupt_from_user(cpu: &InKernel, vector: u64, now: u64) -> *const Register
     interrupt(cpu, vector, From::User)
 }
 
-/// Handles an exception of the current thread. Vector and error code are in the thread's registers, and a page fault's
-/// address is still in CR2, because the kernel itself never faults.
-#[inline(always)]
-fn exception(cpu: &InKernel, mut level: AtLevel1) -> *const Registers {
-    let kernel = KERNEL.get(&mut level);
-    let (vector, code) = frame::cause(cpu);
-    trap::exception(kernel, cpu, vector, code, trap::fault_address());
-    exit_kernel(kernel, cpu, Class::Exception)
+/// An exception of the current thread.
+#[derive(Clone, Copy)]
+struct Exception<'a>(&'a InKernel);
+
+impl Visit for Exception<'_> {
+    const CLASS: Class = Class::Exception;
+    type End = *const Registers;
+
+    fn cpu(&self) -> &InKernel {
+        self.0
+    }
+
+    /// Handles the exception. Vector and error code are in the thread's registers, and a page fault's address is still in
+    /// CR2, because the kernel itself never faults.
+    #[inline(always)]
+    fn work(self, mut level: AtLevel1) -> *const Registers {
+        let kernel = KERNEL.get(&mut level);
+        let (vector, code) = frame::cause(self.0);
+        trap::exception(kernel, self.0, vector, code, trap::fault_address());
+        exit_kernel(kernel, self.0, Class::Exception)
+    }
+
+    fn gone(self, mut level: AtLevel1) -> *const Registers {
+        exit_kernel(KERNEL.get(&mut level), self.0, Class::Exception)
+    }
 }
 
-/// Handles an exception on a CPU that must wait to be let in.
-#[cold]
-#[inline(never)]
-fn exception_later(cpu: &InKernel, turn: Turn) -> *const Registers {
-    // SAFETY: this is an entry.
-    match unsafe { wait(cpu, turn, Class::Exception) } {
-        Ok(level) => exception(cpu, level),
-        Err(mut level) => exit_kernel(KERNEL.get(&mut level), cpu, Class::Exception),
+/// An interrupt that came at level 0 and has been acknowledged.
+#[derive(Clone, Copy)]
+struct Interrupt<'a>(&'a InKernel);
+
+impl Visit for Interrupt<'_> {
+    const CLASS: Class = Class::Interrupt;
+    type End = *const Registers;
+
+    fn cpu(&self) -> &InKernel {
+        self.0
+    }
+
+    /// Leaves again: the interrupt's note is worked off on the way.
+    #[inline(always)]
+    fn work(self, mut level: AtLevel1) -> *const Registers {
+        exit_kernel(KERNEL.get(&mut level), self.0, Class::Interrupt)
+    }
+
+    fn gone(self, level: AtLevel1) -> *const Registers {
+        self.work(level)
     }
 }
 
 /// Handles an interrupt that ended the idle loop. The interrupted frame is dropped.
 pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
-    // SAFETY: as in `enter_trap`.
+    // SAFETY: only the entry code calls this, on the kernel stack of this CPU, with CPU-local data mapped.
     let cpu = unsafe { InKernel::new() };
     let counts = COUNTS.get(&cpu);
     let now = end(IDLE_TIME.get(&cpu));
@@ -379,20 +433,8 @@ fn interrupt(cpu: &InKernel, vector: u64, from: From) -> *const Registers {
     // Acknowledged before this CPU waits to be let in: if it halts in the wait, its timer must reach it, and while an
     // interrupt is in service, none of the same priority class or a lower one does (SDM volume 3, section 11.8.4).
     deferred::note(cpu, devices::acknowledge(vector as u8));
-    // SAFETY: this is an entry.
-    match unsafe { rise(cpu, Class::Interrupt) } {
-        Ok(mut level) => exit_kernel(KERNEL.get(&mut level), cpu, Class::Interrupt),
-        Err(turn) => interrupt_later(cpu, turn),
-    }
-}
-
-/// Handles an interrupt on a CPU that must wait to be let in.
-#[cold]
-#[inline(never)]
-fn interrupt_later(cpu: &InKernel, turn: Turn) -> *const Registers {
-    // SAFETY: this is an entry.
-    let (Ok(mut level) | Err(mut level)) = unsafe { wait(cpu, turn, Class::Interrupt) };
-    exit_kernel(KERNEL.get(&mut level), cpu, Class::Interrupt)
+    // SAFETY: both callers are entries for interrupts at level 0.
+    unsafe { enter(Interrupt(cpu)) }
 }
 
 /// Handles an interrupt at level 1, which raises the level to 2. The strategy is told as of every rise of the level;
@@ -400,7 +442,8 @@ fn interrupt_later(cpu: &InKernel, turn: Turn) -> *const Registers {
 ///
 /// It must not touch the [`Kernel`]: the code that was interrupted is using it.
 pub extern "C" fn interrupted(registers: &Registers) {
-    // SAFETY: as in `enter_trap`; the proof serves the counters and the notes only.
+    // SAFETY: only the entry code calls this, on the kernel stack of a CPU that is in the kernel; the proof serves the
+    // counters and the notes only.
     let cpu = unsafe { InKernel::new() };
     if Chosen::nested(&cpu, registers.vector) == Nested::Postponed {
         return;
