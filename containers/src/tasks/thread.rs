@@ -1,5 +1,5 @@
 //! Threads: the entities that execute. A [`Thread`] is a control block: the thread's user registers and all that the
-//! kernel keeps for it. For example, a system call finds its arguments in [`Thread::registers`] and stores its result
+//! kernel keeps for it. For example, a system call finds its arguments in [`Thread::context`] and stores its result
 //! there, and a context switch is a change to another control block.
 
 use crate::arena::Id;

@@ -72,7 +72,7 @@ pub fn described<const N: usize>(area: &mut [u8; N]) -> &[u8] {
     &area[..size + 4]
 }
 
-/// Saves the registers into a signal's frame, as [`save`] and [`described`] do, but without a copy in between. Bytes
+/// Saves the registers into a signal's frame, as [`save_at`] and [`described`] do, but without a copy in between. Bytes
 /// that the CPU does not write keep the program's values.
 ///
 /// # Panics
@@ -105,7 +105,7 @@ unsafe fn put_words<const N: usize>(to: *mut u8, words: [u64; N]) {
 }
 
 /// Copies a state that a program wrote from a frame into an area. Only components that are present are copied, since
-/// [`restore`] reads no others.
+/// [`hardware::fpu::restore`] reads no others.
 pub fn take<const N: usize>(frames: &Frames, (frame, offset): (Frame, usize), area: &mut [u8; N]) {
     let from = frames.bytes(frame, offset..offset + size());
     let copy = |part: Range<usize>, area: &mut [u8; N]| {

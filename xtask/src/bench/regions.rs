@@ -1,8 +1,10 @@
 //! Tables of results in other pages: a page names one between marks, and what stands there is written by the command.
 //!
-//!     <!-- results: TITLE -->
-//!     …
-//!     <!-- end of results -->
+//! ```text
+//! <!-- results: TITLE -->
+//! …
+//! <!-- end of results -->
+//! ```
 
 const BEGIN: &str = "<!-- results: ";
 const TITLE_END: &str = " -->";

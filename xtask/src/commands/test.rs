@@ -178,7 +178,7 @@ impl Test {
     }
 }
 
-/// Format and lints, each with its name.
+/// Format, lints and the links of comments, each with its name.
 fn checks() -> Vec<(String, Command)> {
     let mut format = project::cargo("fmt");
     format.args(["--all", "--check"]);
@@ -190,7 +190,22 @@ fn checks() -> Vec<(String, Command)> {
         command.args(["--", "-D", "warnings"]);
         all.push((format!("clippy: {name}"), command));
     }
+    all.extend(links().map(|(name, command)| (format!("links in comments: {name}"), command)));
     all
+}
+
+/// A link in a comment names something that is there: a rename may have left another one behind.
+fn links() -> [(String, Command); 2] {
+    let mut host = project::cargo("doc");
+    host.args(["--quiet", "--workspace"]);
+    exclude_guests(&mut host);
+    let host = ("what runs on the host".to_owned(), host);
+    let [_, giant] = build::IN_ALL_FLAVOURS;
+    [host, kernel("doc", giant, true)].map(|(name, mut command)| {
+        command.args(["--no-deps", "--document-private-items"]);
+        command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
+        (name, command)
+    })
 }
 
 fn build_all() -> Result<Outcome> {
