@@ -40,7 +40,7 @@ fn main(argument: u64) -> i32 {
 }
 
 fn measure() {
-    // Whoever is started here runs here.
+    // A process that is started here runs here.
     system::set_affinity(0, 1 << system::cpu()).expect("the CPU it is on");
     figure("start", || {
         for _ in 0..COUNT {

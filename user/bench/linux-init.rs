@@ -109,7 +109,7 @@ fn mount(kind: &CStr, at: &CStr) {
 
 /// Ends the machine when all that was written has left it.
 fn switch_off() -> ! {
-    // SAFETY: nothing here touches memory; the port is nobody else's.
+    // SAFETY: nothing here touches memory; no other program uses the port.
     unsafe {
         libc::tcdrain(1);
         if libc::ioperm(POWER.into(), 1, 1) == 0 {

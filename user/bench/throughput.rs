@@ -101,7 +101,7 @@ fn main() {
         eprintln!("throughput: only on Jotun");
         exit(1);
     }
-    // When its time has come this thread runs, whoever computes.
+    // When its time has come this thread runs, whatever other threads compute.
     sys!(abi::native::PRIORITY, 0, 1).expect("a priority");
     let hz = cpus::statistic("tsc_hz").expect("the counter's frequency");
     let window = Duration::from_nanos((u128::from(ticks) * 1_000_000_000 / u128::from(hz)) as u64);
@@ -123,7 +123,7 @@ fn measure(point: &Point, window: Duration) -> (u64, [u64; TOLD.len()]) {
     // To ask takes the kernel long, and other kernels longer. What lies between two questions has that in it once,
     // so it is known from two that follow each other, and taken off.
     let (asked, before) = (snapshot(), snapshot());
-    // Where the kernel records, it records the window; elsewhere nobody hears this.
+    // Where the kernel records, it records the window; elsewhere this has no effect.
     let _ = sys!(abi::native::TRACE, abi::native::TRACE_BEGIN, 0);
     match point.place {
         Place::Moved => (1..=window.as_nanos().div_ceil(SLICE.as_nanos()) as usize).for_each(|turn| {

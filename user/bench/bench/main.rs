@@ -18,7 +18,7 @@ mod threads;
 use std::arch::{asm, x86_64::_rdtsc};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// What one operation came to: ticks for so many of them, or why it cannot be done.
+/// What one operation came to: ticks for this number of them, or why it cannot be done.
 type Ticks = Result<u64, String>;
 
 /// An operation: its name, how many are made in a round, and what makes them.

@@ -89,7 +89,7 @@ pub(crate) fn futex(count: u64) -> Ticks {
 pub(crate) fn ends() -> Result<[File; 2], String> {
     let mut ends = [0i32; 2];
     sys!(SYS_pipe2, &mut ends, libc::O_CLOEXEC).map_err(errno)?;
-    // SAFETY: they are new, and nobody else's.
+    // SAFETY: they are new, and no other code has them.
     Ok(ends.map(|end| unsafe { File::from_raw_fd(end) }))
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn pipe_on_two(count: u64) -> Ticks {
 /// Rounds of a loop that each thread of [`compute`] makes.
 const ROUNDS: u64 = 5_000_000;
 
-/// So many threads compute, all at the same time: from the moment when all are there to the end of the last. Each has
+/// This number of threads compute, all at the same time: from the moment when all are there to the end of the last. Each has
 /// a CPU of its own: where they come to be otherwise is another question than what they lose there.
 pub(crate) fn compute(threads: usize) -> Ticks {
     let (arrived, last) = (AtomicUsize::new(0), AtomicU64::new(0));

@@ -6,7 +6,7 @@ use programs::sys;
 
 const PAGE: u64 = 4096;
 
-/// Starts so many processes, none of them a child of the caller, of which each waits for a pipe of its own.
+/// Starts this number of processes, none of them a child of the caller, of which each waits for a pipe of its own.
 fn elsewhere(count: usize) -> Result<(), String> {
     let mut ready = [0_i32; 2];
     sys!(SYS_pipe2, &mut ready, 0).map_err(errno)?;
@@ -68,7 +68,7 @@ pub(crate) fn load_average(count: usize) -> Figure {
     })
 }
 
-/// A file opened and closed by who has so many open already.
+/// A file opened and closed by a process that has this number open already.
 pub(crate) fn open(count: usize) -> Figure {
     for _ in 0..count {
         sys!(SYS_dup, 0).map_err(errno)?;
@@ -84,7 +84,7 @@ fn map(rights: i32) -> Result<u64, i32> {
     sys!(SYS_mmap, 0, 2 * PAGE, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
 }
 
-/// So many regions with a page free between each two.
+/// This number of regions with a page free between each two.
 fn regions(count: usize) -> Result<(), String> {
     for _ in 0..count {
         let at = map(PROT_READ).map_err(errno)?;

@@ -22,7 +22,8 @@ use std::io::Write;
 /// Median, least and most ticks of an operation, in hundredths; or why it cannot be done.
 type Figure = Result<[u64; 3], String>;
 
-/// An operation: its name, the most strangers that it is timed among, and what makes so many of them and times it.
+/// An operation: its name, the most strangers that it is timed among, and the function that makes a number of them and
+/// times it.
 type Operation = (&'static str, usize, fn(usize) -> Figure);
 
 const OPERATIONS: [Operation; 15] = [
@@ -92,7 +93,7 @@ fn end_group() -> ! {
     }
 }
 
-/// Starts so many processes that do this.
+/// Starts this number of processes that do this.
 fn strangers(count: usize, act: impl Fn()) -> Result<(), String> {
     for _ in 0..count {
         if sys!(SYS_fork).map_err(errno)? == 0 {
@@ -103,7 +104,7 @@ fn strangers(count: usize, act: impl Fn()) -> Result<(), String> {
     Ok(())
 }
 
-/// Times an operation: in each round it is done so many times between two readings of the time-stamp counter.
+/// Times an operation: in each round it is done this number of times between two readings of the time-stamp counter.
 fn times(count: u64, mut operation: impl FnMut() -> Result<(), i32>) -> Figure {
     let mut round = |count: u64| {
         let before = now();
@@ -117,7 +118,7 @@ fn times(count: u64, mut operation: impl FnMut() -> Result<(), i32>) -> Figure {
     Ok([each[ROUNDS / 2], each[0], each[ROUNDS - 1]])
 }
 
-/// A figure for each of so many parts of the operation.
+/// A figure for each of this number of parts of the operation.
 fn for_each(parts: usize, figure: Figure) -> Figure {
     figure.map(|ticks| ticks.map(|ticks| ticks / parts as u64))
 }

@@ -13,7 +13,7 @@ fn pipe() -> Result<[u64; 2], String> {
     Ok(fds.map(|fd| fd as u64))
 }
 
-/// An `epoll` that watches so many descriptors of a pipe in which nothing is.
+/// An `epoll` that watches this number of descriptors of an empty pipe.
 fn watching(count: usize) -> Result<u64, String> {
     let epoll = sys!(SYS_epoll_create1, 0).map_err(errno)?;
     let [output, _] = pipe()?;
@@ -29,7 +29,7 @@ fn watch(epoll: u64, fd: u64) -> Result<(), String> {
     sys!(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event).map(drop).map_err(errno)
 }
 
-/// What `epoll_wait` has to say at once: so many events.
+/// The number of events that `epoll_wait` reports at once.
 fn expect(epoll: u64, count: u64) -> Result<(), i32> {
     let mut events = [epoll_event { events: 0, u64: 0 }; 8];
     let told = sys!(SYS_epoll_wait, epoll, &mut events, 8, 0)?;
@@ -130,7 +130,7 @@ fn pass_on(from: u64, to: u64) -> Result<(), i32> {
     sys!(SYS_write, to, &byte, 1).map(drop)
 }
 
-/// `FUTEX_WAKE` of a word for which nobody waits, while other threads wait for theirs.
+/// `FUTEX_WAKE` of a word for which no thread waits, while other threads wait for theirs.
 pub(crate) fn futex_wake(count: usize) -> Figure {
     static WAITING: AtomicUsize = AtomicUsize::new(0);
     let words: &[AtomicU32] = (0..=count).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak();

@@ -17,7 +17,7 @@ struct Transform {
     turns: Vec<[f64; 2]>,
 }
 
-/// Transforms so many points, an even power of two.
+/// Transforms this number of points, an even power of two.
 pub(crate) fn run(size: usize) -> Result<Ticks, String> {
     let side = size.isqrt();
     if side * side != size || !side.is_power_of_two() || side < 2 {

@@ -19,7 +19,7 @@ struct Matrix {
     numbers: Shared,
 }
 
-/// Takes a matrix of so many rows apart.
+/// Factorises a matrix with this number of rows.
 pub(crate) fn run(size: usize) -> Result<Ticks, String> {
     if size == 0 || !size.is_multiple_of(BLOCK) {
         return Err(format!("{size} rows are no blocks of {BLOCK}"));

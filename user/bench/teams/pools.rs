@@ -22,12 +22,12 @@ const JOBS: usize = 8;
 /// Times that a process sleeps and works.
 const NAPS: u64 = 16;
 
-/// Computes for so many thousandths of [`MILLION`].
+/// Computes for this number of thousandths of [`MILLION`].
 fn compute(thousandths: u64) {
     (0..MILLION * thousandths / 1000).for_each(|round| _ = black_box(round));
 }
 
-/// Runs a workload on so many threads or processes, and tells how long it took, and on how many CPUs threads worked.
+/// Runs a workload on this number of threads or processes; returns how long it took, and on how many CPUs threads worked.
 pub(crate) fn run(name: &str, threads: usize) -> Result<(), String> {
     let before = now();
     let worked_on = match name {

@@ -28,7 +28,7 @@ struct Sort {
     sums: [AtomicU32; THREADS],
 }
 
-/// Sorts so many keys.
+/// Sorts this number of keys.
 pub(crate) fn run(size: usize) -> Result<Ticks, String> {
     if size < THREADS || u32::try_from(size).is_err() {
         return Err(format!("{size} keys are too few or too many"));

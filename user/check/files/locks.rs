@@ -26,7 +26,7 @@ fn lock(fd: i32, command: c_int, kind: c_int, start: i64, len: i64) -> Result<()
     fcntl(fd, command, &mut request(kind, start, len))
 }
 
-/// Who is in the way: kind, start, length, process.
+/// The conflicting lock: kind, start, length, process.
 fn obstacle(fd: i32, command: c_int, kind: c_int, start: i64, len: i64) -> Option<(c_int, i64, i64, i32)> {
     let mut request = request(kind, start, len);
     fcntl(fd, command, &mut request).expect("an answer");

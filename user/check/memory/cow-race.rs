@@ -24,7 +24,7 @@ const OLD: u64 = 0x0101_0101_0101_0101;
 #[repr(C, align(4096))]
 struct Page([AtomicU64; WORDS]);
 
-/// Pages of the image's data, shared with everybody who runs this program until they are stored to.
+/// Pages of the image's data, shared with all processes of this program until they are stored to.
 const IMAGE_PAGES: usize = 16;
 static IMAGE: [Page; IMAGE_PAGES] = [const { Page([const { AtomicU64::new(OLD) }; WORDS]) }; IMAGE_PAGES];
 

@@ -55,7 +55,7 @@ fn crowd(mut more: impl FnMut(usize) -> bool) -> u64 {
     }
     let most = count("heap_pages");
     for &pid in &pids {
-        // SAFETY: a child that nobody has waited for.
+        // SAFETY: a child that has not been waited for.
         assert_eq!(unsafe { kill(pid, SIGKILL) }, 0);
     }
     for pid in pids {
@@ -67,7 +67,7 @@ fn crowd(mut more: impl FnMut(usize) -> bool) -> u64 {
 /// Children with many regions each, until an eighth of memory is left.
 fn regions() -> u64 {
     let length = (2 * REGIONS + 1) * PAGE;
-    // SAFETY: asks for pages of its own, which nobody else uses.
+    // SAFETY: asks for pages of its own, which no other code uses.
     let start = unsafe { mmap(ptr::null_mut(), length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) };
     assert_ne!(start, MAP_FAILED);
     for n in 0..REGIONS {

@@ -34,7 +34,7 @@ fn address(slot: usize, page: usize) -> usize {
 /// Adds one to a word of each page of a slot; what the words were before.
 fn touch(slot: usize) -> Vec<u64> {
     let word = |page| {
-        // SAFETY: `map` has made these pages, and everybody reaches them as atomics.
+        // SAFETY: `map` has made these pages, and all threads reach them as atomics.
         unsafe { &*with_exposed_provenance::<AtomicU64>(address(slot, page)) }
     };
     (0..PAGES).map(|page| word(page).fetch_add(1, SeqCst)).collect()
@@ -102,7 +102,7 @@ fn main() {
     }
     let spurious = faults.grown();
     println!("{slots} new slots touched by each of {cpus} CPUs: {} spurious faults", shown(spurious));
-    // The owner's directory is the container's own, which has an entry as soon as anybody has it.
+    // The owner's directory is the container's own, which has an entry as soon as any CPU has it.
     let owner_first = (0..slots as u64).filter(|slot| slot % cpus == 0).count() as u64;
     let expected = owner_first * (cpus - 1) + (slots as u64 - owner_first) * cpus.saturating_sub(2);
     expect(spurious, expected, "one for each slot and each CPU that had a copy without it");

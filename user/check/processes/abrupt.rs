@@ -89,7 +89,7 @@ fn ends_itself(number: u64) -> bool {
     !number.is_multiple_of(3)
 }
 
-/// A short time of work, as long as nobody can tell.
+/// A short time of work, of unpredictable length.
 fn pause(random: &mut Random) {
     (0..random.below(20_000)).for_each(|_| hint::spin_loop());
 }

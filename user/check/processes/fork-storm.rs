@@ -77,7 +77,7 @@ fn hammer(rounds: usize) {
                         match fork_raw().expect("a child") {
                             0 => {
                                 let whole = pages.iter().all(Page::is_whole);
-                                // Nobody else is here: what is written stays.
+                                // No other thread is here: what is written stays.
                                 pages.iter().for_each(|page| page.write(7));
                                 let mine = pages.iter().all(|page| page.0.iter().all(|word| word.load(SeqCst) == 7));
                                 leave(i32::from(!whole) | i32::from(!mine) << 1);
@@ -159,7 +159,7 @@ fn bomb(limit: u64) {
     // Without a limit even the first may be one for whose own page there was no memory left.
     let end = end_of(bomber);
     assert!(end == End::Exited(0) || limit == 0 && end == End::Killed(SIGKILL), "{end:?}");
-    // Those whose parents have ended first are nobody's.
+    // A child whose parent has ended first has no parent.
     cpus::spin_until(|| counts() == before);
     let _ = sys!(SYS_close, ends[0]);
     println!("bomb: {most} processes, then errors, and all is back");

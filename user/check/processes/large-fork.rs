@@ -25,7 +25,7 @@ fn main() {
 fn touched(bytes: usize) -> &'static [AtomicU64] {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS;
     let area = sys!(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, flags, -1, 0).expect("memory");
-    // SAFETY: it stays there, and whoever writes to it does so with atomic accesses.
+    // SAFETY: it stays there, and all code writes to it with atomic accesses.
     let words = unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(area as usize), bytes / 8) };
     fill(words);
     words

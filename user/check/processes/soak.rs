@@ -168,7 +168,7 @@ fn make_child(random: &mut Random, depth: u64) {
     }
 }
 
-/// The process stops until a child makes it go on. Who has made the child waits for it, so nobody kills it before.
+/// The process stops until a child makes it go on. Its own parent waits for it, so no process kills it before.
 fn stop_for_a_while() {
     let me = sys!(SYS_getpid).unwrap_or(0);
     match fork_raw() {
@@ -203,7 +203,7 @@ fn look_around(random: &mut Random) {
     }
     if random.below(4) > 0 {
         let _ = sys!(SYS_close, ends[0]);
-        // Nobody reads any more: a signal, perhaps the end.
+        // There is no reader any more: a signal, perhaps the end.
         let _ = sys!(SYS_write, ends[1], &text, 1);
         let _ = sys!(SYS_close, ends[1]);
     }
@@ -256,7 +256,7 @@ fn process(seed: u64, depth: u64) -> i32 {
     11
 }
 
-/// Makes so many rounds.
+/// Makes this number of rounds.
 fn soak(rounds: u64, seed: u64) {
     let mut random = Random::new(seed);
     for _ in 0..rounds {

@@ -20,7 +20,7 @@ use std::{env, ptr, slice, thread};
 /// What is written everywhere.
 const MARK: u8 = 0xa7;
 
-/// So many of it in a row are no accident.
+/// This number of them in a row is no accident.
 const RUN: usize = 6;
 
 /// Bytes that are filled and looked at, of each kind of memory.
@@ -88,7 +88,7 @@ fn runs(bytes: &[u8]) -> usize {
     bytes.chunk_by(|a, b| a == b).filter(|run| run.len() >= RUN && run[0] == MARK).count()
 }
 
-/// Memory that nobody has touched.
+/// Memory that no program has touched.
 fn pages() -> &'static mut [u8] {
     // SAFETY: a new mapping, which stays.
     unsafe {

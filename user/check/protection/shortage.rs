@@ -53,7 +53,7 @@ fn write_on(fd: u64, piece: usize) -> (u64, i32) {
     }
 }
 
-/// Writes to each of so many pages.
+/// Writes to each of this number of pages.
 fn touch(area: *mut u8, count: usize) {
     // SAFETY: the caller's new mapping.
     (0..count).for_each(|page| unsafe { area.add(page * PAGE).write_volatile(1) });
@@ -84,7 +84,7 @@ fn files() {
     assert_eq!(sys!(SYS_pwrite64, hole, b"y".as_ptr(), 1, PAGE), Err(ENOSPC));
     assert_eq!(sys!(SYS_fallocate, hole, 0, 0, PAGE), Err(ENOSPC));
     let store = || {
-        // SAFETY: the mapping is new, and nobody else has it.
+        // SAFETY: the mapping is new, and no other code has it.
         unsafe { map_shared(hole, 2 * PAGE).write_volatile(1) };
         0
     };

@@ -31,7 +31,7 @@ fn main(_: u64) -> i32 {
     }
     crowd(cpus);
     one_cpu(mask);
-    // Who has been joined has done its work, and may still be on its way out: nobody is to be taken out of user mode.
+    // A joined thread has done its work, and may still be on its way out: no thread may be taken out of user mode.
     while calls::container(0).expect("a container has a usage").threads > 1 {
         let _ = calls::receive(&mut [0; 8], MILLISECOND);
     }
@@ -97,7 +97,7 @@ fn crowd(cpus: usize) {
     let threads: [Option<Thread>; 2 * MOST] = core::array::from_fn(|index| {
         (index < busy).then(|| spawn(count, index as u64, NORMAL_PRIORITY).expect("a thread can start"))
     });
-    // It hangs if somebody never has a turn.
+    // It hangs if a thread never has a turn.
     while ROUNDS[..busy].iter().any(|rounds| rounds.load(SeqCst) < 1000) {
         let _ = calls::receive(&mut [0; 8], 5 * MILLISECOND);
     }

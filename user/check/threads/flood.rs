@@ -97,7 +97,7 @@ fn flood(_: i32) -> i32 {
     }
 }
 
-/// Receives for ever; nobody sends.
+/// Receives for ever; no message is sent.
 #[unsafe(naked)]
 extern "C" fn wait() -> ! {
     naked_asm!(

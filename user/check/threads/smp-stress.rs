@@ -98,7 +98,7 @@ fn ring(threads: usize, _: u64) {
     assert_eq!(turn.into_inner().expect("nobody panicked"), LAPS * threads);
 }
 
-/// Makers and takers at a short queue: who finds it full or empty sleeps, and one is woken at a time.
+/// Makers and takers at a short queue: a thread that finds it full or empty sleeps, and one is woken at a time.
 fn bounded_queue(threads: usize, _: u64) {
     const EACH: u64 = 300;
     const ROOM: usize = 4;
@@ -123,7 +123,7 @@ fn bounded_queue(threads: usize, _: u64) {
     assert_eq!(sum.into_inner(), pairs as u64 * EACH * (EACH + 1) / 2, "everything arrived once");
 }
 
-/// Everybody sends to everybody; each sender's messages arrive in their order.
+/// Every thread sends to every thread; each sender's messages arrive in their order.
 fn channels(threads: usize, _: u64) {
     const EACH: u32 = 20;
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel::<(usize, u32)>()).unzip();
@@ -167,7 +167,7 @@ fn rendezvous(threads: usize, _: u64) {
     });
 }
 
-/// Nobody goes on before all have arrived.
+/// No thread goes on before all have arrived.
 fn barrier(threads: usize, _: u64) {
     const TURNS: u64 = 30;
     let barrier = Barrier::new(threads);
@@ -217,7 +217,7 @@ fn parking(threads: usize, _: u64) {
     assert_eq!(turns[0].load(SeqCst), LAPS + 1, "the token's laps");
 }
 
-/// Time-outs that race with wake-ups: whichever comes first, nothing is lost and nobody wakes early.
+/// Time-outs that race with wake-ups: whichever comes first, nothing is lost and no thread wakes early.
 fn time_outs(threads: usize, seed: u64) {
     const TURNS: u64 = 20;
     let pairs = threads.div_ceil(2);

@@ -39,7 +39,7 @@ impl FarPage {
     pub fn word(&self, index: usize) -> &AtomicU64 {
         assert!(index < PAGE as usize / size_of::<AtomicU64>() && self.mapped.load(SeqCst), "a word of a mapped page");
         let word = ptr::with_exposed_provenance::<AtomicU64>(self.address as usize).wrapping_add(index);
-        // SAFETY: `map` has made the page, nobody unmaps it, and all reach it through this function.
+        // SAFETY: `map` has made the page, no code unmaps it, and all reach it through this function.
         unsafe { &*word }
     }
 }

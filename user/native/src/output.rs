@@ -42,7 +42,7 @@ impl Write for Buffer {
     }
 }
 
-/// Formats to a descriptor; there is nobody to tell of an error.
+/// Formats to a descriptor; an error cannot be reported anywhere.
 pub fn print(descriptor: u64, text: fmt::Arguments<'_>) {
     let mut buffer = Buffer { descriptor, bytes: [0; 256], used: 0 };
     let _ = buffer.write_fmt(text);

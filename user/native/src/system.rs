@@ -114,7 +114,7 @@ pub fn wait(word: &AtomicU32, seen: u32) {
     let _ = plain(number::FUTEX, [word.as_ptr() as u64, WAIT_PRIVATE, seen.into(), 0, 0, 0]);
 }
 
-/// Wakes everybody who waits at `word`.
+/// Wakes all threads that wait at `word`.
 pub fn wake(word: &AtomicU32) {
     const WAKE_PRIVATE: u64 = 129;
     let _ = plain(number::FUTEX, [word.as_ptr() as u64, WAKE_PRIVATE, i32::MAX as u64, 0, 0, 0]);

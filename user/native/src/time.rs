@@ -17,7 +17,7 @@ pub fn cycles() -> u64 {
 /// A millisecond in the unit of time-outs.
 pub const MILLISECOND: u64 = 1_000_000;
 
-/// Executes so many instructions, rounded down to an even number: a loop of two.
+/// Executes this number of instructions, rounded down to an even number: a loop of two.
 pub fn spend(instructions: u64) {
     if let rounds @ 1.. = instructions / 2 {
         // SAFETY: counts a register down to zero.

@@ -239,7 +239,7 @@ fn nothing_lost() -> Result<(), String> {
     Ok(())
 }
 
-/// What the whole tour has cost, and whom.
+/// The cost of the whole tour, and which CPU paid it.
 fn balance(start: &Moment, took: Duration) -> Result<(), String> {
     let now = Moment::now()?;
     let grown = |name| now.since(start, name);

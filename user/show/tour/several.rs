@@ -15,7 +15,7 @@ fn for_several(now: &Moment) -> bool {
     now.has("lock_contended")
 }
 
-/// Who is up, and what each CPU has of its own.
+/// The CPUs that are up, and what each of them has of its own.
 pub(super) fn cpus() -> Result<(), String> {
     let now = Moment::now()?;
     if !for_several(&now) {

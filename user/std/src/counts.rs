@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What must be the same when all that has been made since is gone.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Counts {
-    /// Processes, the ended ones that nobody has waited for included.
+    /// Processes, including ended ones that are still to be waited for.
     pub processes: u64,
     /// Threads of all processes.
     pub threads: u64,
@@ -61,7 +61,7 @@ pub fn heap() -> u64 {
     crate::cpus::statistic("heap_bytes").expect("the kernel's statistics")
 }
 
-/// Sleeps for so many microseconds.
+/// Sleeps for this number of microseconds.
 pub fn nap(microseconds: u64) {
     let _ = sys!(libc::SYS_nanosleep, &[0, 1000 * microseconds], 0);
 }

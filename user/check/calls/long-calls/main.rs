@@ -159,7 +159,7 @@ extern "C" fn alarmed(_: i32) {
     assert!(sys!(SYS_getpid).is_ok());
 }
 
-/// Has a handler run every so many microseconds; 0: no more.
+/// Makes a handler run at this interval in microseconds; 0: no more.
 fn count_alarms(microseconds: i64) {
     // SAFETY: the handler counts, and makes one call.
     unsafe { signal(SIGALRM, alarmed as *const () as usize) };

@@ -58,7 +58,7 @@ pub(super) fn moves() {
     unmap(&[area + LENGTH as u64], PAGE);
 }
 
-/// Pages that are made before anybody touches them, and locked.
+/// Pages that are made before the first access, and locked.
 pub(super) fn ahead() {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
     let area = sys!(SYS_mmap, 0, LENGTH, PROT_READ | PROT_WRITE, flags, -1, 0).expect("memory");

@@ -170,7 +170,7 @@ fn refused() {
     [file, event, epoll].into_iter().for_each(close);
 }
 
-/// Who waits is woken by what comes, however it waits.
+/// A thread that waits is woken by an event, however it waits.
 fn waiting() {
     let epoll = sys!(SYS_epoll_create1, 0).expect("an epoll");
     let event = counter(0, 0);
@@ -187,7 +187,7 @@ fn waiting() {
         assert_eq!(read(event), Ok(n));
         other.join().expect("it ends");
     }
-    // One that watches nothing yet is given something while somebody waits.
+    // One that watches nothing yet is given something while a thread waits.
     let empty = sys!(SYS_epoll_create1, 0).expect("an epoll");
     let other = thread::spawn(move || wait(empty, 8, -1));
     assert_eq!((write(event, 1), control(empty, EPOLL_CTL_ADD, event, EPOLLIN)), (Ok(8), Ok(0)));

@@ -1,4 +1,4 @@
-//! Who is told what of the files that an `epoll` watches: in turn, alone, through another `epoll`, and until when.
+//! Which thread an `epoll` tells of which of its files: in turn, alone, through another `epoll`, and until when.
 
 use super::{close, control, counter, pipe, read, wait, write};
 use libc::*;

@@ -1,4 +1,4 @@
-//! Threads at the two ends: who waits, who wakes whom, and what a signal does to it.
+//! Threads at the two ends: which one waits, which one wakes it, and what a signal does to the wait.
 
 use super::*;
 use programs::system::{PAGE, pages};
@@ -58,7 +58,7 @@ fn whatever_the_buffer() {
         assert_eq!(write(input, b""), Ok(0), "nothing is not the end");
         assert_eq!(write(input, &written), Ok(4));
         let count = reader.join().expect("it ends").expect("bytes") as usize;
-        // SAFETY: as above, and nobody writes to them any more.
+        // SAFETY: as above, and no code writes to them any more.
         let bytes = unsafe { std::slice::from_raw_parts(buffer.add(offset), count) };
         assert_eq!(bytes, &written[..room.min(4)], "{room} bytes at {offset}");
         assert_eq!(read(output, 4 - count), Ok(written[count..].to_vec()), "the rest");
@@ -143,7 +143,7 @@ fn long_write() {
     }
     assert_eq!(seen, LENGTH);
     writer.join().expect("the writer ends");
-    // The same of several buffers.
+    // A write from several buffers.
     let [output, again] = pipe(0);
     let writer = thread::spawn(move || {
         let bytes = pattern(0, LENGTH);
@@ -191,14 +191,14 @@ fn atomic_writes() {
 }
 
 fn closed_meanwhile() {
-    // The last writer goes: who waits for bytes gets the end.
+    // The last writer goes: a reader that waits gets the end.
     let [output, input] = pipe(0);
     let readers: Vec<_> = (0..3).map(|_| thread::spawn(move || read(output, 1))).collect();
     thread::sleep(Duration::from_millis(20));
     close(input);
     readers.into_iter().for_each(|reader| assert_eq!(reader.join().expect("it ends"), Ok(Vec::new())));
     close(output);
-    // The last reader goes: who waits for room returns what has gone in, and then EPIPE.
+    // The last reader goes: a writer that waits returns what has gone in, and then EPIPE.
     let [output, input] = pipe(0);
     catch(SIGPIPE, 0);
     let writer = thread::spawn(move || (write(input, &pattern(0, 200_000)), write(input, b"x")));

@@ -36,7 +36,7 @@ fn main() {
     println!("ok pipes");
 }
 
-/// What is left to itself: to write where nobody reads kills.
+/// By default, writing to a pipe without a reader kills.
 fn broken() {
     // SAFETY: nothing is called.
     assert_ne!(unsafe { signal(SIGPIPE, SIG_DFL) }, SIG_ERR);

@@ -71,7 +71,7 @@ fn woken() {
         thread::sleep(Duration::from_millis(10));
         deed(output, input);
         let revents = waiter.join().expect("it ends");
-        // A full pipe whose reader has gone: whether there is room in it does not matter to anybody.
+        // A full pipe whose reader has gone: whether there is room in it does not matter any more.
         assert_eq!(if n == 3 { revents | POLLOUT } else { revents }, expected, "deed {n}");
         // One may be closed already.
         _ = (sys!(SYS_close, output), sys!(SYS_close, input));

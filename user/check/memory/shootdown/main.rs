@@ -34,7 +34,7 @@ fn main() {
     probe::catch_faults();
     let areas: Vec<_> = (0..owners).map(|_| Area::new(touchers)).collect();
     let before = cpus::statistic("shootdowns");
-    // Nobody may map anything at an address of the kernel's choosing while there are holes.
+    // No thread may map anything at an address of the kernel's choosing while there are holes.
     let start = Barrier::new(touchers + owners);
     let accesses = thread::scope(|scope| {
         let areas = &areas[..];

@@ -1,4 +1,4 @@
-//! Who takes the pages away.
+//! The thread that takes the pages away.
 
 use super::area::{Area, Kind, PAGES, State, word};
 use libc::*;
@@ -144,7 +144,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// After the pages were taken: the frames may be used again, and nobody else may reach them.
+    /// After the pages were taken: the frames may be used again, and no CPU may reach them by the old translations.
     fn canary(&mut self, length: usize) {
         let place = sys!(SYS_mmap, self.canaries, length, RW, ANONYMOUS | MAP_FIXED, -1, 0);
         assert_eq!(place, Ok(self.canaries as u64));

@@ -1,4 +1,4 @@
-//! Who uses the pages.
+//! The threads that use the pages.
 
 use super::area::{Area, Kind, PAGES, State, word};
 use programs::cpus;

@@ -141,7 +141,7 @@ fn set_handler(signal: i32, handler: usize, flags: i32) {
     }
 }
 
-/// Children that nobody wants to know of leave nothing, and who waits is told when there are no more.
+/// Children whose ends are ignored leave nothing, and a parent that waits is told when there are no more.
 fn ignored() {
     for (handler, flags) in [(SIG_IGN, 0), (SIG_DFL, SA_NOCLDWAIT)] {
         set_handler(SIGCHLD, handler, flags);

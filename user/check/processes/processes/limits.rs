@@ -83,7 +83,7 @@ fn address_space() {
     assert_eq!(end_of(pid), End::Exited(0));
 }
 
-/// Goes down the stack by so many pages.
+/// Goes down the stack by this number of pages.
 fn descend(pages: usize) -> usize {
     let mut page = [0u8; PAGE];
     std::hint::black_box(&mut page);

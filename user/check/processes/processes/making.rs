@@ -180,7 +180,7 @@ fn interrupted() {
             assert_eq!(end_of(pid), End::Exited(0));
         }
         close_all(&[lent.ready[1], lent.go[1]]);
-        // When the grandchild has ended nobody is left who could write, and there was one.
+        // When the grandchild has ended no writer is left, and there was one.
         assert_eq!(take(lent.ready[0]), None);
         close_all(&[lent.ready[0], lent.go[0]]);
     }

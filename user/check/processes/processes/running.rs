@@ -166,7 +166,7 @@ fn close_on_exec() {
         100
     });
     assert_eq!(end_of(pid), End::Exited(0b100001));
-    // What is closed so is news to who waits for it.
+    // Closing it is an event for a thread that waits for it.
     let [output, input] = pipe_ends();
     let (still, go) = (pipe_ends(), pipe_ends());
     let pid = child(|| {
@@ -296,7 +296,7 @@ fn refused() {
     open.write_all(b"").unwrap();
     assert_eq!(run(&path, words), ETXTBSY);
     drop(open);
-    // Mapped by somebody who can write to it, now or later.
+    // Mapped by a process that can write to it, now or later.
     let map = |flags| {
         let fd = sys!(SYS_open, &*path, flags).unwrap() as i32;
         let rights = if flags == O_RDWR { PROT_READ | PROT_WRITE } else { PROT_READ };
@@ -319,7 +319,7 @@ fn refused() {
     assert_eq!(sys!(SYS_munmap, reader, PAGE), Ok(0));
     let pid = child(|| run(&path, &["me", "as:exit", "8"]));
     assert_eq!(end_of(pid), End::Exited(8));
-    // And nobody writes to it while it runs.
+    // And no process writes to it while it runs.
     let (told, go) = (pipe_ends(), pipe_ends());
     let numbers = [told[1], go[0]].map(|end| sys!(SYS_dup, end).unwrap().to_string());
     let pid = child(|| run(&path, &["me", "as:wait", &numbers[0], &numbers[1]]));

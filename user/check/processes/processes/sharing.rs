@@ -21,7 +21,7 @@ const COUNT: usize = 32;
 
 fn fill(area: *mut u8, byte: u8) {
     for page in 0..COUNT {
-        // SAFETY: the area has so many pages.
+        // SAFETY: the area has this number of pages.
         unsafe { area.add(page * PAGE + page).write_volatile(byte) };
     }
 }
@@ -116,7 +116,7 @@ fn futex() {
     sys!(SYS_munmap, map, PAGE).unwrap();
 }
 
-/// What a thread holds when its process ends, by itself or killed, is given to who waits for it.
+/// A robust futex that a thread holds when its process ends, by itself or killed, passes to a thread that waits for it.
 fn robust() {
     const WAITERS: u32 = 1 << 31;
     const OWNER_DIED: u32 = 1 << 30;
@@ -179,7 +179,7 @@ fn protections() {
     unmap(area);
 }
 
-/// Who has a page alone again writes to it without a copy; untouched pages are never copied.
+/// The last process that has a page writes to it without a copy; untouched pages are never copied.
 fn no_needless_copies() {
     let area = pages(COUNT);
     fill(area, 1);

@@ -26,7 +26,7 @@ use victim::Shared;
 const CHILDREN: usize = 4;
 /// How long one lives; then it is killed, if it has not been yet.
 const LIFE: Duration = Duration::from_millis(700);
-/// After so many seconds all that descends from them is killed, so that nothing piles up.
+/// After this number of seconds all that descends from them is killed, so that nothing piles up.
 const SWEEP: Duration = Duration::from_secs(4);
 
 fn main() {

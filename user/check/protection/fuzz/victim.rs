@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) known: [AtomicU32; NUMBERS],
 }
 
-/// Who must not be harmed: the first process.
+/// The process that must not be harmed: the first one.
 static PARENT: AtomicU32 = AtomicU32::new(0);
 static SHARED: AtomicU64 = AtomicU64::new(0);
 static NAMES: AtomicU64 = AtomicU64::new(0);
@@ -214,7 +214,7 @@ impl Victim {
     fn restrain(&self, random: &mut Random, places: &Places, number: u64, arguments: &mut [u64; 6]) -> bool {
         let parent = u64::from(PARENT.load(Relaxed));
         if parent == 0 {
-            // Its variables are gone, and it knows nobody to spare.
+            // Its variables are gone, and it knows no process to spare.
             let _ = sys!(SYS_exit_group, 0);
         }
         let me = self.process;
@@ -302,7 +302,7 @@ impl Victim {
                     }
                     true
                 }
-                // Nobody comes before the first process.
+                // No process comes before the first one.
                 native::PRIORITY => {
                     arguments[0] = 0;
                     if arguments[1] < native::NORMAL_PRIORITY {
@@ -360,8 +360,8 @@ impl Victim {
         let seed = random.below(u64::MAX) & !7 | (self.depth + 1);
         let [a, b, c, d, e, f] = arguments;
         let result: i64;
-        // SAFETY: who was cloned never comes back; it has a stack of its own, a copy of this one, or this one
-        // while nobody else uses it, and takes what lies below what is in use here.
+        // SAFETY: the clone never comes back; it has a stack of its own, a copy of this one, or this one
+        // while no other thread uses it, and takes what lies below what is in use here.
         unsafe {
             asm!(
                 "syscall",
@@ -436,6 +436,6 @@ const COMMON: [i64; 44] = [
 /// Writes a word. If the memory has been unmapped, that ends the process, which begins anew with all of it.
 fn poke(at: u64, value: u64) {
     let to = std::ptr::with_exposed_provenance_mut::<u64>(at as usize);
-    // SAFETY: nobody in this process looks at this memory but by system calls.
+    // SAFETY: this process looks at this memory by system calls alone.
     unsafe { to.write_volatile(value) };
 }

@@ -1,5 +1,5 @@
 //! Deeds that must kill the program. Inline assembly throughout, so that the compiler presumes
-//! nothing; none of it is sound, and the kernel is to see to it that nobody else is harmed.
+//! nothing; none of it is sound, and the kernel must make sure that no other program is harmed.
 
 use libc::*;
 use programs::sys;

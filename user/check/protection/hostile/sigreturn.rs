@@ -85,7 +85,7 @@ pub(super) fn mxcsr() {
 pub(super) fn component() {
     raise_with(|context| {
         let state = state_pointer(context);
-        // SAFETY: the frame's own vector state, its size with the mark behind it at byte 468, and a page that nobody else has.
+        // SAFETY: the frame's own vector state, its size with the mark behind it at byte 468, and a page of its own.
         unsafe {
             let size = (*state).add(117).read() as usize;
             let last = pages(1).add(PAGE - size.next_multiple_of(64)).cast::<u32>();

@@ -108,7 +108,7 @@ fn stands_still(counters: &[AtomicU64]) {
 
 /// Sets the action on a signal, in the calling process.
 fn set_action(signal: i32, what: usize, flags: i32) {
-    // SAFETY: zeroes are a valid `sigaction`; who passes a handler for SA_SIGINFO says so.
+    // SAFETY: zeroes are a valid `sigaction`; a caller with a handler for SA_SIGINFO says so.
     unsafe {
         let mut action: sigaction = std::mem::zeroed();
         action.sa_sigaction = what;

@@ -12,7 +12,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("nobody to go on", orphans),
 ];
 
-/// A child that counts with so many threads.
+/// A child that counts with this number of threads.
 fn counting(counters: &'static [AtomicU64]) -> i32 {
     let count = |counter: &AtomicU64| {
         loop {

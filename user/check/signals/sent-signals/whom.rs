@@ -1,4 +1,4 @@
-//! To whom signals go, and what they say.
+//! The targets of signals, and the information that they carry.
 
 use crate::*;
 use programs::cpus;
