@@ -74,7 +74,7 @@ fn refused() {
     ] {
         assert_eq!(result, Err(error));
     }
-    // The leader of a group cannot make a session, even when it has left the group and another process is in it.
+    // The leader of a group is not the leader of a session: it may leave its group, even while another process is in it.
     assert_eq!(join(two, one), Ok(0));
     assert_eq!(join(one, me), Ok(0));
     end(&[one, two]);

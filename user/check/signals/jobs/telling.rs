@@ -66,7 +66,7 @@ fn by_id() {
     send(pid, SIGCONT);
     assert_eq!(ask(pid, WSTOPPED | WNOHANG), Ok(nothing));
     assert_eq!(ask(pid, WCONTINUED), Ok((SIGCHLD, CLD_CONTINUED, pid, SIGCONT)));
-    // A stop that no process has asked for is not reported when it is over.
+    // A stop that the parent has not waited for is not reported when it is over.
     send(pid, SIGSTOP);
     assert_eq!(ask(pid, WSTOPPED | WNOWAIT), Ok(stopped));
     send(pid, SIGCONT);
