@@ -122,3 +122,23 @@ impl<T> Argument for Option<Pointer<T>> {
         if register == 0 { None } else { Some(Pointer::to(register)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_what_c_passes() {
+        assert!(Fd::of(0x5a5a_ffff_ff9c) == Fd::HERE);
+        assert_eq!((i32::of(0x5a_ffff_fffe), u32::of(0x5a_ffff_fffe)), (-2, 0xffff_fffe));
+        assert_eq!((i64::of(u64::MAX), u64::of(u64::MAX)), (-1, u64::MAX));
+        assert_eq!(OpenFlags::of(0x5a_8000_0002).bits(), 0x8000_0002, "unknown flags are for the call to refuse");
+    }
+
+    #[test]
+    fn a_pointer_to_nothing_is_none() {
+        assert!(<Option<Pointer<u32>>>::of(0).is_none());
+        let pointer = <Option<Pointer<u32>>>::of(u64::MAX).expect("an address");
+        assert_eq!(pointer.nth(2).address, 7, "addresses wrap, and lead nowhere");
+    }
+}

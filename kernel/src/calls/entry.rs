@@ -236,3 +236,18 @@ pub(super) fn log_once(statistics: &mut Statistics, tasks: &Tasks, caller: &Call
         log::info!("{program}: system call {} {name} {what}", caller.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_slot() {
+        assert_eq!([0, LINUX as u64 - 1].map(slot), [0, LINUX - 1]);
+        assert_eq!([own::FIRST, own::LAST].map(slot), [LINUX, NONE - 1]);
+        assert_eq!([LINUX as u64, own::FIRST - 1, own::LAST + 1, u64::MAX].map(slot), [NONE; 4]);
+        let is_there = |number: u64| !find(number).is(ABSENT);
+        assert!((own::FIRST..=own::LAST).all(is_there));
+        assert!(is_there(Sysno::read as u64) && !is_there(Sysno::reboot as u64) && !is_there(u64::MAX));
+    }
+}

@@ -201,7 +201,7 @@ pub fn times(
     cpu: &InKernel,
     times: Option<Pointer<[[u64; 2]; 2]>>,
 ) -> Answer {
-    const TICK: u64 = time::SECOND / 100;
+    const TICK: u64 = time::SECOND / linux::USER_HZ;
     let now = schedule::charge(tasks, cpu);
     if let Some(times) = times {
         let own = tasks.run_time(caller.process);

@@ -8,6 +8,9 @@ pub const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
 /// `close_range` marks the descriptors, to be closed by the next `execve`.
 pub const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
 
+/// Ticks in a second, the unit of `times` and of `/proc`.
+pub const USER_HZ: u64 = 100;
+
 /// `arch_prctl` sets the GS base.
 pub const ARCH_SET_GS: u32 = 0x1001;
 /// `arch_prctl` tells the FS base.

@@ -6,6 +6,7 @@ use crate::arch;
 use crate::core::elf::{self, Program};
 use crate::core::files::Files;
 use crate::core::kernel::{Kernel, Memory};
+use crate::core::linux::USER_HZ;
 use crate::core::process::{COMMAND_LINE, Invocation, Limits, Name, Resources};
 use crate::core::schedule;
 use ::files::{Errno, InodeId};
@@ -175,8 +176,6 @@ fn map_segments(
 fn auxiliary(program: &Program, base: u64) -> [(u32, u64); 14] {
     /// Bytes of a program header.
     const HEADER: u64 = 56;
-    /// Ticks of `times` in a second.
-    const TICKS: u64 = 100;
     let headers = if program.headers == 0 { 0 } else { program.headers + base };
     [
         (auxvec::AT_PHDR, headers),
@@ -191,7 +190,7 @@ fn auxiliary(program: &Program, base: u64) -> [(u32, u64); 14] {
         (auxvec::AT_GID, 0),
         (auxvec::AT_EGID, 0),
         (auxvec::AT_HWCAP, hardware::cpu::hardware_capabilities()),
-        (auxvec::AT_CLKTCK, TICKS),
+        (auxvec::AT_CLKTCK, USER_HZ),
         (auxvec::AT_SECURE, 0),
     ]
 }

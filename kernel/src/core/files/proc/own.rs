@@ -2,6 +2,7 @@
 
 use super::Text;
 use crate::arch::accounts;
+use crate::core::linux::USER_HZ;
 use crate::core::process::{Resources, Tasks};
 use containers::directory::USER_END;
 use containers::{
@@ -9,11 +10,8 @@ use containers::{
 };
 use core::fmt::{self, Write};
 
-/// Clock ticks per second in these files (`USER_HZ`).
-const TICKS: u64 = 100;
-
 /// Nanoseconds per tick.
-const TICK: u64 = 1_000_000_000 / TICKS;
+const TICK: u64 = 1_000_000_000 / USER_HZ;
 
 /// Where the name of a mapping begins in a line of `maps`.
 const NAME_COLUMN: usize = 73;

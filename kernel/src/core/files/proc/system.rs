@@ -2,6 +2,7 @@
 
 use super::Text;
 use crate::arch::accounts;
+use crate::core::linux::USER_HZ;
 use crate::core::process::Tasks;
 use containers::{Cpu, PAGE_SIZE};
 use core::fmt::{self, Write};
@@ -10,11 +11,8 @@ use hardware::clock;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Clock ticks per second in these files.
-const TICKS: u64 = 100;
-
 /// Nanoseconds per tick.
-const TICK: u64 = SECOND / TICKS;
+const TICK: u64 = SECOND / USER_HZ;
 
 /// `/proc/meminfo`. There is no swap and no cache: files are memory.
 pub(super) fn memory(out: &mut Text) -> fmt::Result {
@@ -40,7 +38,7 @@ fn times(cpus: Range<usize>) -> [u64; 3] {
 /// `/proc/uptime`: idle is the time of all CPUs together.
 pub(super) fn uptime(out: &mut Text) -> fmt::Result {
     let [.., idle] = times(0..out.memory.cpu_count());
-    let [up, idle] = [clock::nanoseconds() / TICK, idle].map(|ticks| (ticks / TICKS, ticks % TICKS));
+    let [up, idle] = [clock::nanoseconds() / TICK, idle].map(|ticks| (ticks / USER_HZ, ticks % USER_HZ));
     writeln!(out, "{}.{:02} {}.{:02}", up.0, up.1, idle.0, idle.1)
 }
 
