@@ -15,7 +15,7 @@ impl CpuSet {
     /// No CPU.
     pub const NONE: CpuSet = CpuSet(0);
 
-    /// That CPU alone.
+    /// The set of one CPU.
     #[inline]
     pub const fn only(cpu: Cpu) -> CpuSet {
         CpuSet(1 << cpu.0)
@@ -27,7 +27,7 @@ impl CpuSet {
         if n < 64 { CpuSet((1 << n) - 1) } else { CpuSet(u64::MAX) }
     }
 
-    /// Whether the CPU is in it.
+    /// Whether the set contains a CPU.
     #[inline]
     pub const fn contains(self, cpu: Cpu) -> bool {
         self.0 & CpuSet::only(cpu).0 != 0
@@ -39,55 +39,55 @@ impl CpuSet {
         self.0 |= CpuSet::only(cpu).0;
     }
 
-    /// Takes a CPU out.
+    /// Removes a CPU.
     #[inline]
     pub const fn remove(&mut self, cpu: Cpu) {
         self.0 &= !CpuSet::only(cpu).0;
     }
 
-    /// The others.
+    /// The set without one CPU.
     #[inline]
     pub const fn without(self, cpu: Cpu) -> CpuSet {
         CpuSet(self.0 & !CpuSet::only(cpu).0)
     }
 
-    /// Those in both.
+    /// The CPUs in both sets.
     #[inline]
     pub const fn intersection(self, other: CpuSet) -> CpuSet {
         CpuSet(self.0 & other.0)
     }
 
-    /// Those in either.
+    /// The CPUs in either set.
     #[inline]
     pub const fn union(self, other: CpuSet) -> CpuSet {
         CpuSet(self.0 | other.0)
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether there is more than one.
+    /// Whether the set has more than one CPU.
     #[inline]
     pub const fn is_several(self) -> bool {
         self.0 & self.0.wrapping_sub(1) != 0
     }
 
-    /// How many there are.
+    /// The number of CPUs in the set.
     #[inline]
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }
 
-    /// The one with the lowest number.
+    /// The CPU with the lowest number.
     #[inline]
     pub const fn lowest(self) -> Option<Cpu> {
         if self.0 == 0 { None } else { Some(Cpu(self.0.trailing_zeros() as u8)) }
     }
 
-    /// All of them by number.
+    /// The CPUs in the set, by number.
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = Cpu> {
         let mut left = self;

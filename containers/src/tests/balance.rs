@@ -121,7 +121,7 @@ impl Machine {
 fn an_idle_cpu_takes_what_has_waited_for_longer_than_a_migration() {
     let mut machine = Machine::new(2);
     let (runs, waits) = (machine.running(SOON - 1), machine.parked_beside());
-    // Who runs there has not waited soon, this time.
+    // The thread that runs there is expected to give its CPU up soon, but this time it does not.
     assert_eq!(machine.wake(waits), (Cpu(0), CpuSet(0b11)));
     machine.look(0, 0);
     assert_eq!((machine.look(1, 0), machine.alarm(1)), (None, Some(machine.now + MIGRATION)));

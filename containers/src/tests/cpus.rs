@@ -71,7 +71,7 @@ fn a_second_cpu_costs_one_page() {
         assert_eq!((usage.pages, usage.tables), (alone.pages + more, alone.tables + more));
         assert_eq!(free - memory.physical.free_frames(), usage.pages as usize);
     }
-    // Who comes again finds its copy.
+    // A CPU that comes again finds its copy.
     run(&mut memory, Cpu(0), id);
     assert_eq!((memory.counts.copies_made, memory.counts.copies_live, memory.counts.directories_live), (2, 2, 1));
     memory.destroy_container(id, Cpu(0));

@@ -1,4 +1,4 @@
-//! Who runs where, with several CPUs.
+//! Which thread runs on which CPU, with several CPUs.
 
 use super::scheduling::{goes_on, take_ready};
 use crate::ids::ThreadId;
@@ -60,7 +60,7 @@ fn new_threads_spread_over_idle_cpus_and_stay() {
         let cpu = Cpu(n as u8);
         assert_eq!((cpu_of(&tasks, *id), take_ready(&mut tasks, cpu)), (Some(cpu), Some(*id)));
     }
-    // Nobody is idle: it goes to one of those with the fewest threads, and begins where one is idle first.
+    // No CPU is idle: the thread goes to one of those with the fewest threads, and begins where one is idle first.
     let late = ready(&mut tasks, 5);
     assert_eq!(cpu_of(&tasks, late), Some(Cpu(0)));
     tasks.park(threads[1], Wait::restart(Channel::Locks, None));

@@ -67,7 +67,7 @@ fn an_interrupted_slice_goes_on_first_a_used_up_one_last() {
     tasks.thread_mut(a).unwrap().slice = 0;
     assert!(!goes_on(&mut tasks, CPU, a));
     assert_eq!((take_ready(&mut tasks, CPU), tasks.thread(a).unwrap().slice), (Some(b), SLICE));
-    // Nobody to leave the CPU to: another slice.
+    // No other thread is ready: another slice.
     tasks.end_thread(a);
     tasks.thread_mut(b).unwrap().slice = 0;
     assert_eq!((goes_on(&mut tasks, CPU, b), tasks.thread(b).unwrap().slice), (true, SLICE));

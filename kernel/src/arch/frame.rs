@@ -47,7 +47,7 @@ impl Progress {
     /// The number of [`Progress::Returns`], for which the entry code looks.
     pub const RETURNS: u64 = 0;
 
-    /// The same call, whose thread the kernel does not let return yet.
+    /// The progress of a call whose thread the kernel does not let return yet.
     pub fn held(self) -> Progress {
         match self {
             Progress::Returns(value) => Progress::Held(value),

@@ -51,7 +51,7 @@ argument::flags!(CloneFlags);
 
 /// The thread or process that `clone` is to make.
 pub struct Child {
-    /// What it shares, and what is told to whom.
+    /// The parts of the caller that it shares, and the processes that are told of it.
     pub flags: CloneFlags,
     /// The top of its stack; 0: the caller's.
     pub stack: u64,

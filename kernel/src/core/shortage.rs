@@ -55,7 +55,8 @@ fn who(kernel: &Kernel, id: ProcessId) -> Who {
     Who(kernel.tasks.process(id).map(|process| process.resources.name).unwrap_or_default(), id.number())
 }
 
-/// After so many nanoseconds without a fault that found no frame, a search begins anew: there was memory meanwhile.
+/// After this number of nanoseconds without a fault that found no frame, a search begins anew: there was memory
+/// meanwhile.
 const STALE: u64 = 10_000_000_000;
 
 /// Kills the process whose end gives back most, which may be the asking thread's own: the thread needs a frame, and

@@ -14,7 +14,7 @@ fn what_a_call_answers_does_not_depend_on_the_cpu() {
         let mut make = |number: Sysno, arguments| call(kernel, cpu, thread, number as usize, arguments);
         let number = make(Sysno::getpid, [0; 6]).expect("a number");
         assert_eq!(make(Sysno::gettid, [0; 6]), Some(number));
-        // Pages that nobody has touched.
+        // Pages that no program has touched.
         let mapped = make(Sysno::mmap, [0, 0x3000, 3, 0x22, u64::MAX, 0]).expect("an address") as u64;
         let answers = [
             make(Sysno::uname, [mapped + 0x1ff0, 0, 0, 0, 0, 0]),

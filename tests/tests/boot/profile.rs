@@ -118,7 +118,7 @@ fn holds_are_exact_to_the_instruction() {
     }
 }
 
-/// Runs a program to its last words, and looks at the longest visit of each of so many causes at least.
+/// Runs a program to its last words, and looks at the longest visit of each of at least `causes_at_least` causes.
 fn visits_are_short(options: &[&str], program: &[&str], last: &str, causes_at_least: usize) {
     const MOST: u64 = 200_000;
     let _alone = alone();

@@ -23,7 +23,7 @@ pub(super) struct Patience {
 /// How long a call may wait, as the program has said it.
 #[derive(Clone, Copy)]
 pub enum Timeout {
-    /// So many milliseconds; a negative number is no deadline.
+    /// A number of milliseconds; a negative number is no deadline.
     Milliseconds(i32),
     /// A number of seconds and microseconds; none is no deadline.
     Microseconds(Option<Pointer<[i64; 2]>>),
