@@ -117,7 +117,10 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         let micros = clock::nanoseconds() / 1000;
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        let target = record.target().trim_start_matches("kernel::").trim_start_matches("arch::");
+        // A module is named without its crate and its layer.
+        let prefixes = ["kernel::", "hardware::", "arch::"];
+        let target =
+            prefixes.iter().fold(record.target(), |target, prefix| target.strip_prefix(prefix).unwrap_or(target));
         locked(|| {
             let _ = write!(Port, "[{seconds}.{micros:06}] {} {target}: {}", record.level(), record.args());
             Port::send(b"\n");
