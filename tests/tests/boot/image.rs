@@ -98,7 +98,7 @@ fn all_of_it_is_code() {
         let bad = with(&functions, |instruction| instruction.code() == Code::INVALID);
         assert!(bad.is_empty(), "{kernel}: not decoded: {bad:?}");
         let called = |part: &str| functions.iter().any(|function| function.name.contains(part));
-        for part in ["boundary::enter_system_call", "boundary::enter_trap", "boundary::choose", "entry::common"] {
+        for part in ["boundary::enter_system_call", "boundary::enter_trap", "boundary::exit_work", "entry::common"] {
             assert!(called(part), "{kernel}: {part}");
         }
     }
