@@ -82,6 +82,26 @@ impl CpuSpace {
         }
     }
 
+    /// Loads a container's page tables on this CPU, `cpu`. Returns the container that it has left.
+    #[inline(always)]
+    fn load(
+        &mut self,
+        (id, container): (ContainerId, &mut Container),
+        cpu: Cpu,
+        Prepared(directory): Prepared,
+        physical: &mut (impl PhysicalMemory + Translation),
+        counts: &mut Counts,
+    ) -> Option<ContainerId> {
+        container.active.insert(cpu);
+        if directory.is_none() && self.window != container.window {
+            counts.window_switches += 1;
+            self.set_window(physical, container.window);
+        }
+        self.loaded = directory.unwrap_or(self.global.pml4);
+        physical.load(self.loaded);
+        self.container.replace(id).filter(|before| *before != id)
+    }
+
     /// Whether the CPU runs this container in its global directory.
     pub(crate) fn runs_in_window(&self, id: ContainerId) -> bool {
         self.container == Some(id) && self.loaded == self.global.pml4
@@ -353,9 +373,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if self.cpus[usize::from(cpu.0)].container != Some(id) { self.switch(id, cpu) } else { Ok(()) }
     }
 
+    /// [Prepares](Memory::prepare) and [loads](Memory::load), with one search for the container.
     pub(crate) fn switch(&mut self, id: ContainerId, cpu: Cpu) -> Result<(), OutOfFrames> {
-        let prepared = self.prepare(id, cpu)?;
-        self.load(id, cpu, prepared);
+        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+        let space = &mut self.cpus[usize::from(cpu.0)];
+        let prepared = prepare(container, cpu, space.global.pml4, &mut self.physical, &mut self.counts)?;
+        let before = space.load((id, container), cpu, prepared, &mut self.physical, &mut self.counts);
+        self.is_left(before, cpu);
         Ok(())
     }
 
@@ -363,31 +387,27 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     ///
     /// A second CPU needs a frame for its copy of the directory, from the kernel's reserve. If there is none, the
     /// container's threads cannot run on that CPU.
-    #[inline]
     pub fn prepare(&mut self, id: ContainerId, cpu: Cpu) -> Result<Prepared, OutOfFrames> {
         let Some(container) = self.containers.get_mut(id) else { return Ok(Prepared(None)) };
         let global = self.cpus[usize::from(cpu.0)].global.pml4;
-        directory_on(container, cpu, global, &mut self.physical, &mut self.counts).map(Prepared)
+        prepare(container, cpu, global, &mut self.physical, &mut self.counts)
     }
 
     /// Loads a container's page tables on this CPU, `cpu`, for which they are prepared: the page directory that the CPU
     /// has for the container or, while the container has none, the CPU's global directory, whose window then points at
     /// the container's page table.
-    #[inline]
-    pub fn load(&mut self, id: ContainerId, cpu: Cpu, Prepared(directory): Prepared) {
+    pub fn load(&mut self, id: ContainerId, cpu: Cpu, prepared: Prepared) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let space = &mut self.cpus[usize::from(cpu.0)];
-        container.active.insert(cpu);
-        if directory.is_none() && space.window != container.window {
-            self.counts.window_switches += 1;
-            space.set_window(&mut self.physical, container.window);
-        }
-        space.loaded = directory.unwrap_or(space.global.pml4);
-        self.physical.load(space.loaded);
-        if let Some(before) = space.container.replace(id).filter(|before| *before != id)
-            && let Some(before) = self.containers.get_mut(before)
-        {
-            before.active.remove(cpu);
+        let before = space.load((id, container), cpu, prepared, &mut self.physical, &mut self.counts);
+        self.is_left(before, cpu);
+    }
+
+    /// Notes that a CPU has left a container.
+    #[inline(always)]
+    fn is_left(&mut self, container: Option<ContainerId>, cpu: Cpu) {
+        if let Some(container) = container.and_then(|id| self.containers.get_mut(id)) {
+            container.active.remove(cpu);
         }
     }
 
@@ -483,26 +503,26 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 #[must_use = "page tables that are prepared are to be loaded"]
 pub struct Prepared(Option<Frame>);
 
-/// The page directory on which a CPU, whose global one is `global`, runs a container; `None` while the container is in
-/// the window. The owner uses the container's directory, any other CPU a copy, which is made at its first visit.
+/// Makes ready the page directory on which a CPU, whose global one is `global`, runs a container. The owner uses the
+/// container's directory, any other CPU a copy, which is made at its first visit.
 #[inline]
-fn directory_on(
+fn prepare(
     container: &mut Container,
     cpu: Cpu,
     global: Frame,
     physical: &mut impl PhysicalMemory,
     counts: &mut Counts,
-) -> Result<Option<Frame>, OutOfFrames> {
-    let Some(directory) = &mut container.directory else { return Ok(None) };
+) -> Result<Prepared, OutOfFrames> {
+    let Some(directory) = &mut container.directory else { return Ok(Prepared(None)) };
     if directory.owner.is_none() && directory.kernel_half != cpu {
         directory::copy_kernel_half(physical, global, directory.pml4);
         directory.kernel_half = cpu;
     }
     if *directory.owner.get_or_insert(cpu) == cpu {
-        return Ok(Some(directory.pml4));
+        return Ok(Prepared(Some(directory.pml4)));
     }
     if let Some(copy) = directory.copy_of(cpu) {
-        return Ok(Some(copy));
+        return Ok(Prepared(Some(copy)));
     }
     directory.copies.try_reserve(1).map_err(|_| OutOfFrames)?;
     let copy = directory::copy_for(physical, directory.pml4, global)?;
@@ -511,5 +531,5 @@ fn directory_on(
     container.tables += 1;
     counts.copies_made += 1;
     counts.copies_live += 1;
-    Ok(Some(copy))
+    Ok(Prepared(Some(copy)))
 }
