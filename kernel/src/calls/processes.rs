@@ -32,8 +32,8 @@ pub fn execve(
     kernel: &mut Kernel,
     cpu: &InKernel,
     path: UserPath,
-    arguments: u64,
-    environment: u64,
+    arguments: Pointer<u64>,
+    environment: Pointer<u64>,
 ) -> Answer {
     execveat(
         caller,
@@ -49,10 +49,10 @@ pub struct Program {
     pub directory: Fd,
     /// The path of the executable file.
     pub path: UserPath,
-    /// The address of the program's arguments.
-    pub arguments: u64,
-    /// The address of its environment.
-    pub environment: u64,
+    /// The first of the pointers to the program's arguments.
+    pub arguments: Pointer<u64>,
+    /// The first of the pointers to its environment.
+    pub environment: Pointer<u64>,
     /// How to find the file.
     pub flags: AtFlags,
 }
@@ -65,8 +65,8 @@ pub fn execveat(caller: &Caller, kernel: &mut Kernel, cpu: &InKernel, program: P
     let (mut inode, mut executable) = find_program(caller, &kernel.tasks, &mut kernel.files, directory, &path, flags)?;
     let name: Box<[u8]> =
         if path.is_empty() { alloc::format!("/dev/fd/{directory}").into_bytes().into() } else { (*path).into() };
-    let mut arguments = Strings::at(caller.space, arguments);
-    let environment = Strings::at(caller.space, environment);
+    let mut arguments = Strings::at(caller.space, arguments.address);
+    let environment = Strings::at(caller.space, environment.address);
     if arguments.is_empty(memory)? {
         // Programs rely on having a name.
         arguments = Strings::of(&[b""]);

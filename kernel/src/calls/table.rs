@@ -63,9 +63,9 @@ calls! {
         => threads::clone(Child { flags, stack, parent_tid, child_tid, tls }),
     fork() uses memory, tasks, files, statistics: WITH_INTERRUPTS | SAVED_REGISTERS => forking::fork,
     vfork() uses memory, tasks, files, statistics: WITH_INTERRUPTS | SAVED_REGISTERS => forking::vfork,
-    execve(path: UserPath, arguments: u64, environment: u64) uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
-        => processes::execve,
-    execveat(directory: Fd, path: UserPath, arguments: u64, environment: u64, flags: AtFlags)
+    execve(path: UserPath, arguments: Pointer<u64>, environment: Pointer<u64>)
+        uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS => processes::execve,
+    execveat(directory: Fd, path: UserPath, arguments: Pointer<u64>, environment: Pointer<u64>, flags: AtFlags)
         uses all, cpu: WITH_INTERRUPTS | SAVED_REGISTERS
         => processes::execveat(Program { directory, path, arguments, environment, flags }),
     wait4(which: i32, status: Option<Pointer<u32>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
