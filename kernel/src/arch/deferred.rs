@@ -18,8 +18,8 @@ bitflags::bitflags! {
         const SERIAL = 2;
         /// This CPU is to reschedule.
         const LOOK = 4;
-        /// Remains of an ended process are to be taken apart.
-        const REMAINS = 8;
+        /// An ended process has left memory that is to be torn down.
+        const TEARDOWN = 8;
     }
 }
 

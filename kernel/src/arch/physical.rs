@@ -416,7 +416,7 @@ impl Translation for Frames {
 
     fn note_teardown_work(&mut self) {
         // Interrupts are on in the calls that may be long.
-        hardware::interrupts::without(|| deferred::note(&in_kernel(), Notes::REMAINS));
+        hardware::interrupts::without(|| deferred::note(&in_kernel(), Notes::TEARDOWN));
     }
 
     fn vacate(&mut self, cpus: CpuSet) {

@@ -29,7 +29,7 @@ const FREE_EACH: usize = 16;
 const FREE_ANYWAY: usize = 256;
 const FREE_SHARE: usize = 32;
 
-/// Ensures that there are frames for one process more: `ENOMEM`. If the remains of ended processes may be enough, the
+/// Ensures that there are frames for one process more: `ENOMEM`. If the memory that ended processes have left may be enough, the
 /// call is to be made again.
 fn find_frames(caller: &Caller, memory: &mut Memory, tasks: &mut Tasks) -> Result<(), Answer> {
     let wanted = FREE_ANYWAY + FREE_EACH * tasks.processes_live() as usize;

@@ -143,17 +143,17 @@ pub fn make(call: &SystemCall, kernel: &mut Kernel, entry: Entry) -> Progress {
     result
 }
 
-/// Whether there is room for the heap's reserve once some of the remains of ended processes have been taken apart.
+/// Whether there is room for the heap's reserve once some of the memory of ended processes has been torn down.
 #[cold]
 fn has_room_after_all(memory: &mut Memory) -> bool {
-    let wanted = memory.physical.free() + REMAINS_FOR_THE_HEAP;
+    let wanted = memory.physical.free() + TEARDOWN_FOR_THE_HEAP;
     memory.has_teardown_work()
         && memory.make_room(wanted, &mut Budget::of_a_visit())
         && memory.physical.has_room_for_bookkeeping()
 }
 
-/// How many frames are taken from remains for the heap at a time.
-const REMAINS_FOR_THE_HEAP: usize = 256;
+/// How many frames are torn down for the heap at a time.
+const TEARDOWN_FOR_THE_HEAP: usize = 256;
 
 /// Refuses a call because the kernel's heap has no reserve: the call may not begin, or not go on after a preemption
 /// point.
@@ -226,7 +226,7 @@ pub fn preempt(tasks: &mut Tasks, caller: &Caller, place: u64) -> Answer {
     preempt_at(tasks, caller, Point { progress: 0, place, ends_for_handlers: false })
 }
 
-/// Takes apart the remains of ended processes, before a call reports how much memory is free. If one visit is not
+/// Tears down the memory of ended processes, before a call reports how much memory is free. If one visit is not
 /// enough, the call is made again and continues here.
 pub fn settle_remains(memory: &mut Memory, tasks: &mut Tasks, caller: &Caller) -> Result<(), Answer> {
     if memory.has_teardown_work() {

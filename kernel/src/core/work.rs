@@ -11,7 +11,7 @@ use containers::{Budget, Channel};
 use cpulocal::InKernel;
 use hardware::{clock, serial};
 
-/// Takes some of the remains of ended processes apart. For the rest this CPU comes back after programs have had as much
+/// Tears down some of the memory of ended processes. For the rest this CPU comes back after programs have had as much
 /// time as this took.
 fn tear_down(kernel: &mut Kernel, cpu: &InKernel, now: u64) {
     // Half a visit's budget: the visit may have done other work before.
@@ -32,7 +32,7 @@ pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
             signals::send_to_process(&mut kernel.tasks, process, signals::from_kernel(SIGALRM));
         }
     }
-    if kernel.memory.has_teardown_work() && notes.intersects(Notes::TIMER | Notes::REMAINS) {
+    if kernel.memory.has_teardown_work() && notes.intersects(Notes::TIMER | Notes::TEARDOWN) {
         tear_down(kernel, cpu, now);
     }
     if notes.contains(Notes::SERIAL) {
