@@ -1,9 +1,9 @@
 //! Arguments of system calls: how what a register holds becomes a value of a type.
 //!
-//! The [table](super::table) names the type of every argument, and nothing else decodes registers. For example, `fd: Fd`
-//! takes the register's lower half, as C passes an `int`, and `old: Option<Pointer<Limit>>` makes of address 0 `None`.
-//! Decoding never fails: whether a value is valid is for the call to say, since Linux checks arguments in an order of its
-//! own.
+//! The [table](super::table) names the type of every argument, and nothing else decodes registers. For example,
+//! `fd: Fd` takes the register's lower half, as C passes an `int`, and `old: Option<Pointer<Limit>>` makes of address 0
+//! `None`. Decoding never fails: whether a value is valid is for the call to say, since Linux checks arguments in an
+//! order of its own.
 
 use crate::core::linux;
 use ::files::OpenFlags;

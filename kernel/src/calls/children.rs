@@ -1,8 +1,8 @@
 //! Calls that wait for a child: `wait4` and `waitid`.
 //!
-//! A thread that waits is not woken to look for itself: whatever changes a child completes the calls of the threads that
-//! wait for that. For example, a shell waits in `wait4(-1, …)` and its child exits: [`child_ended`] writes the status to
-//! the shell's memory, removes the child and makes the shell runnable with the child's number as the result.
+//! A thread that waits is not woken to look for itself: whatever changes a child completes the calls of the threads
+//! that wait for that. For example, a shell waits in `wait4(-1, …)` and its child exits: [`child_ended`] writes the
+//! status to the shell's memory, removes the child and makes the shell runnable with the child's number as the result.
 
 use super::argument::{self, Argument, Pointer};
 use super::processes::Usage;

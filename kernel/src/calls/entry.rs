@@ -27,8 +27,8 @@ pub struct Entry {
     flags: u8,
 }
 
-/// The call is made even when the kernel's heap has no reserve: it uses none, or gives memory back, or gives back before
-/// it ends the little that it has used. Where it may keep some after all, it asks for the reserve itself.
+/// The call is made even when the kernel's heap has no reserve: it uses none, or gives memory back, or gives back
+/// before it ends the little that it has used. Where it may keep some after all, it asks for the reserve itself.
 pub(super) const WITHOUT_RESERVE: u8 = 1 << 0;
 /// The call can take long enough for devices to notice, so interrupts are let in.
 pub(super) const WITH_INTERRUPTS: u8 = 1 << 1;
@@ -61,8 +61,8 @@ impl Entry {
     }
 }
 
-/// All calls. What an entry consists of lies in two arrays, so that a Linux number is their index as it is: that saves two
-/// instructions of every system call.
+/// All calls. What an entry consists of lies in two arrays, so that a Linux number is their index as it is: that saves
+/// two instructions of every system call.
 pub(super) struct Table {
     make: [Make; SLOTS],
     flags: [u8; SLOTS],
@@ -110,8 +110,8 @@ macro_rules! calls {
 }
 pub(super) use calls;
 
-/// The answer of a call's function, which takes the caller, the parts of the kernel that the call uses, and values: those
-/// that the line gives, or else the arguments.
+/// The answer of a call's function, which takes the caller, the parts of the kernel that the call uses, and values:
+/// those that the line gives, or else the arguments.
 macro_rules! answer {
     ({$($function:tt)+} {$($before:tt)*} {$($argument:tt)*}) => { $($function)+($($before)* $($argument)*) };
     ({$($function:tt)+} {$($before:tt)*} {$($argument:tt)*} {$($value:tt)*}) => { $($function)+($($before)* $($value)*) };
@@ -156,7 +156,8 @@ static CALLS: Table = {
 };
 
 cpu_local! {
-    /// How often programs have made the call in each slot on this CPU. The sum is the number of its system-call entries.
+    /// How often programs have made the call in each slot on this CPU. The sum is the number of its system-call
+    /// entries.
     static MADE: [Cell<u64>; SLOTS] = [const { Cell::new(0) }; SLOTS];
 }
 

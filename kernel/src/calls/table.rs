@@ -3,15 +3,21 @@
 //! A line is `names(arguments) uses parts: flags => function(values)`:
 //! - **names** of the calls, with `|` between them, if several do one thing;
 //! - **arguments** in the order of their registers, each with its [type](super::argument), which decodes the register;
-//! - **parts** of the kernel that the call uses, as fields of [`Kernel`](crate::core::kernel::Kernel): `all` is the whole
-//!   kernel, `cpu` the proof that this code runs in the kernel on this CPU;
+//! - **parts** of the kernel that the call uses, as fields of [`Kernel`](crate::core::kernel::Kernel): `all` is the
+//!   whole kernel, `cpu` the proof that this code runs in the kernel on this CPU;
 //! - **flags** say how the call is made: see [`super::entry`];
-//! - the **function** makes the call. It takes the caller, the parts and the arguments, or instead of these the values that the
-//!   line gives.
+//! - the **function** makes the call. It takes the caller, the parts and the arguments, or instead of these the values
+//!   that the line gives.
 //!
-//! For example, `getrandom(buffer: Pointer<u8>, length: u64, flags: u32) uses memory, tasks, random: WITH_INTERRUPTS =>
-//! system::getrandom` lets interrupts in and calls `system::getrandom(caller, memory, tasks, random, buffer, length, flags)`.
-//! `getpgrp() uses tasks: WITHOUT_RESERVE => jobs::getpgid(0)` is `getpgid` of process 0, which is the caller's.
+//! For example:
+//!
+//! ```text
+//! getrandom(buffer: Pointer<u8>, length: u64, flags: u32) uses memory, tasks, random: WITH_INTERRUPTS => system::getrandom,
+//! getpgrp() uses tasks: WITHOUT_RESERVE => jobs::getpgid(0),
+//! ```
+//!
+//! The first line lets interrupts in and calls `system::getrandom` with the caller, `memory`, `tasks`, `random`, `buffer`,
+//! `length` and `flags`. The second is `getpgid` of process 0, which is the caller's.
 //!
 //! No other code decodes the registers of a call that is being made. Where a thread completes another thread's call, it
 //! reads that thread's registers by these types: `children::child_ended`, `pipes::hand_over`, `native::hand_over`,
@@ -49,7 +55,8 @@ calls! {
         => mapping::mmap(Mapping { address, length, protection, flags, fd, offset }),
     munmap(address: u64, length: u64) uses memory, tasks: WITHOUT_RESERVE | WITH_INTERRUPTS => memory::munmap,
     mprotect(address: u64, length: u64, protection: Protection) uses memory, tasks: WITH_INTERRUPTS => memory::mprotect,
-    mremap(address: u64, old_length: u64, length: u64, flags: RemapFlags, target: u64) uses memory, tasks: WITH_INTERRUPTS
+    mremap(address: u64, old_length: u64, length: u64, flags: RemapFlags, target: u64)
+        uses memory, tasks: WITH_INTERRUPTS
         => mapping::mremap(Remapping { address, old_length, length, flags, target }),
     brk(end: u64) uses memory, tasks: WITH_INTERRUPTS => memory::brk,
     madvise(address: u64, length: u64, advice: u32) uses memory, tasks: WITH_INTERRUPTS => advice::madvise,
@@ -70,7 +77,9 @@ calls! {
         => processes::execveat(Program { directory, path, arguments, environment, flags }),
     wait4(which: i32, status: Option<Pointer<u32>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
         uses memory, tasks, files: WITHOUT_RESERVE => children::wait4(Wait4 { which, status, options, usage }),
-    waitid(kind: u32, number: i32, info: Option<Pointer<ChildInfo>>, options: WaitOptions, usage: Option<Pointer<Usage>>)
+    waitid(
+        kind: u32, number: i32, info: Option<Pointer<ChildInfo>>, options: WaitOptions, usage: Option<Pointer<Usage>>
+    )
         uses memory, tasks, files: WITHOUT_RESERVE => children::waitid(WaitId { kind, number, info, options, usage }),
     getrusage(who: i32, usage: Pointer<Usage>) uses memory, tasks, cpu => processes::getrusage,
     times(times: Option<Pointer<[[u64; 2]; 2]>>) uses memory, tasks, cpu => processes::times,

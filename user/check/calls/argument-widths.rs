@@ -100,8 +100,8 @@ fn processes() {
     assert_eq!(sys!(SYS_rt_sigprocmask, wide(SIG_BLOCK), 0, &mut before, 8), Ok(0));
 }
 
-/// The order of Linux's checks: a limit that is given is read before the resource is looked at, one that is asked for is
-/// written last.
+/// The order of Linux's checks: a limit that is given is read before the resource is looked at, one that is asked for
+/// is written last.
 fn limits() {
     let mut limit = [0_u64; 2];
     assert_eq!(sys!(SYS_getrlimit, wide(RLIMIT_NOFILE), &mut limit), Ok(0));

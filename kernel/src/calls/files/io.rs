@@ -44,8 +44,8 @@ impl At {
         u64::try_from(position).map(At::Position).map_err(|_| Errno::EINVAL)
     }
 
-    /// The place that a call with flags gives: the position −1 is the offset. The flags accepted here make no difference
-    /// to a file in memory.
+    /// The place that a call with flags gives: the position −1 is the offset. The flags accepted here make no
+    /// difference to a file in memory.
     pub fn position_with_flags(position: i64, flags: u32) -> Result<At, Errno> {
         match position {
             _ if flags & !(linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC | linux::RWF_NOWAIT) != 0 => {

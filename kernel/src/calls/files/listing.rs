@@ -115,9 +115,9 @@ fn reveal_processes(
 /// In a place of [`point_descriptors`]: the rest is a descriptor, and not an offset in the listing.
 const DESCRIPTOR: u64 = 1 << 63;
 
-/// Lets the links of a process's descriptors lead to their files: first those that are listed already, since they may have
-/// been closed or be other files now, by their offsets in the listing; then all by number. Begins at a place and returns
-/// the place at which to go on if the budget is spent.
+/// Lets the links of a process's descriptors lead to their files: first those that are listed already, since they may
+/// have been closed or be other files now, by their offsets in the listing; then all by number. Begins at a place and
+/// returns the place at which to go on if the budget is spent.
 fn point_descriptors(
     memory: &mut Memory,
     tasks: &Tasks,

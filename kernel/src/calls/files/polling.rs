@@ -1,11 +1,11 @@
 //! `poll` and `select`: waiting until one of several files is ready.
 //!
 //! Only the console, pipes, event counters and `epoll`s are ever not ready. A call that finds no file ready takes an
-//! entry in the poll queue of each file that it asks about ([`containers::poll`]), parks, and is made again at the first
-//! event there, with its old deadline. The signal masks of `ppoll` and `pselect6` are in place while it waits.
+//! entry in the poll queue of each file that it asks about ([`containers::poll`]), parks, and is made again at the
+//! first event there, with its old deadline. The signal masks of `ppoll` and `pselect6` are in place while it waits.
 //!
-//! For example, a shell polls its terminal and a pipe: the call takes two entries; a write to the pipe wakes the thread,
-//! whose call finds the pipe ready, gives up both entries and returns 1.
+//! For example, a shell polls its terminal and a pipe: the call takes two entries; a write to the pipe wakes the
+//! thread, whose call finds the pipe ready, gives up both entries and returns 1.
 
 use super::patience::{Mask, Patience, Timeout};
 use super::readiness::{ALWAYS, ERROR, HANG_UP, IN, INVALID, OUT, readiness};

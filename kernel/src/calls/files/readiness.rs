@@ -1,7 +1,7 @@
 //! For which events an open file is ready.
 //!
-//! Only the console, pipes, event counters and `epoll`s are ever not ready. For example, the reading end of an empty pipe
-//! that has writers is ready for nothing, and once the last writer has closed it, for [`HANG_UP`].
+//! Only the console, pipes, event counters and `epoll`s are ever not ready. For example, the reading end of an empty
+//! pipe that has writers is ready for nothing, and once the last writer has closed it, for [`HANG_UP`].
 
 use super::watching;
 use crate::core::console::Console;

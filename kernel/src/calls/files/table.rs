@@ -93,7 +93,8 @@ calls! {
     ) uses memory, tasks, files, console
         => watching::wait(epoll, events, most, Timeout::Milliseconds(milliseconds), Mask { set, size }),
     epoll_pwait2(
-        epoll: Fd, events: Pointer<Event>, most: i32, time: Option<Pointer<Timespec>>, set: Option<Pointer<u64>>, size: u64
+        epoll: Fd, events: Pointer<Event>, most: i32, time: Option<Pointer<Timespec>>, set: Option<Pointer<u64>>,
+        size: u64
     ) uses memory, tasks, files, console
         => watching::wait(epoll, events, most, Timeout::Time(time), Mask { set, size }),
 
