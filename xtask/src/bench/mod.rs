@@ -9,6 +9,7 @@ mod entry;
 mod figures;
 mod growth;
 mod guide;
+mod history;
 mod lab;
 mod linux;
 mod locks;
@@ -241,12 +242,14 @@ fn charts(report: &Report, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the report as the document of results, its charts beside the other pictures, and its tables into the pages that
+/// Writes the report as the document of results, with the figures of the page that it takes the place of, its charts beside the other pictures, and its tables into the pages that
 /// show them.
 pub(crate) fn write_document(report: &Report, docs: &Path) -> Result<()> {
     let write =
         |path: &Path, text: &str| fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
-    write(&docs.join("results.md"), &report.markdown("images/bench"))?;
+    let results = docs.join("results.md");
+    let earlier = fs::read_to_string(&results).unwrap_or_default();
+    write(&results, &history::with_earlier(&report.markdown("images/bench"), &earlier))?;
     let entries = fs::read_dir(docs).with_context(|| format!("cannot read {}", docs.display()))?;
     let entries: Vec<_> = entries.collect::<Result<_, _>>().context("cannot read an entry")?;
     let pages = entries.into_iter().map(|entry| entry.path()).chain(docs.parent().map(|root| root.join("README.md")));
