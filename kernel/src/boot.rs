@@ -6,7 +6,7 @@
 //! 1. keeps the two words it got (eax: magic, ebx: boot information),
 //! 2. checks that the CPU has long mode and no-execute pages, or says so and halts,
 //! 3. maps the first 4 GiB three times with 2 MiB pages: where they are (this code runs there), at
-//!    [`DIRECT_MAP`](crate::arch::physical::DIRECT_MAP), and the first of them at the kernel's own addresses,
+//!    [`DIRECT_MAP`](crate::arch::layout::DIRECT_MAP), and the first of them at the kernel's own addresses,
 //! 4. enters long mode and calls `crate::kernel_main(magic, information)` on the boot stack.
 //!
 //! These tables allow every access; [`crate::arch::paging`] replaces them by tables with rights.

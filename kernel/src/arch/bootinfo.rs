@@ -7,7 +7,7 @@
 //! boot information and the modules stay where they are; the memory they occupy is never free.
 
 use super::image;
-use super::physical::{DIRECT_MAP, MEMORY_END};
+use super::layout::{DIRECT_MAP, MEMORY_END};
 use super::ranges::Ranges;
 use core::fmt;
 use core::ops::Range;

@@ -4,7 +4,8 @@
 //! write there.
 
 use super::image;
-use super::paging::{self, CONSTANT, COPIES};
+use super::layout::COPIES;
+use super::paging::{self, CONSTANT};
 use super::physical::Frames;
 use containers::directory::span;
 use containers::{Cpu, Frame, OutOfFrames, PAGE_SIZE, PhysicalMemory};

@@ -1,10 +1,8 @@
 //! The symbols of `linker/kernel.ld` as addresses and ranges.
 
+use super::layout::KERNEL_BASE;
 use core::ops::Range;
 use x86_64::PhysAddr;
-
-/// Distance from a kernel address to the physical address behind it.
-pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 
 macro_rules! symbols {
     ($($(#[$meta:meta])* $name:ident = $start:ident .. $end:ident;)*) => {$(

@@ -16,6 +16,7 @@ pub mod gdt;
 pub mod heap;
 pub mod idt;
 pub mod image;
+pub mod layout;
 pub mod paging;
 #[cfg(feature = "smp")]
 pub mod patience;

@@ -21,7 +21,8 @@
 
 use super::bootinfo::BootInfo;
 use super::image;
-use super::physical::{DIRECT_MAP, Frames};
+use super::layout::{COPIES, DEVICES, DIRECT_MAP, HEAP, KERNEL_BASE, STACKS};
+use super::physical::Frames;
 use containers::directory::{self, PACKAGES_SLOT, Root, TABLE, WINDOW, WINDOW_SLOT, slot, span};
 use containers::{Frame, GlobalDirectory, OutOfFrames, PhysicalMemory, Translation};
 use core::ops::Range;
@@ -30,19 +31,6 @@ use hardware::devices::{Devices, Kind, NoMemory};
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::PageTableEntry;
 use x86_64::{PhysAddr, VirtAddr};
-
-/// The addresses of the kernel heap's large pieces.
-pub const HEAP: Range<u64> = 0xffff_ff00_0000_0000..0xffff_ff40_0000_0000;
-
-/// Kernel stacks, a guard page below each.
-pub const STACKS: Range<u64> = 0xffff_ff40_0000_0000..0xffff_ff50_0000_0000;
-
-/// Device registers and firmware tables: this plus their physical address.
-pub const DEVICES: Range<u64> = 0xffff_ff60_0000_0000..0xffff_ff80_0000_0000;
-
-/// The addresses at which every CPU can read each CPU's copy of the CPU-local section: one after the other, each with
-/// the addresses of a last-level page table to itself.
-pub const COPIES: Range<u64> = 0xffff_ff50_0000_0000..0xffff_ff60_0000_0000;
 
 /// An entry of the kernel's half that points to a further table.
 const KERNEL_TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE);
@@ -62,7 +50,7 @@ const REGISTERS: Flags = DATA.union(Flags::NO_CACHE).union(Flags::WRITE_THROUGH)
 /// Makes the global page directory, loads it on this CPU, and adds the memory that only it maps.
 pub fn build(frames: &mut Frames, info: &BootInfo) -> Result<GlobalDirectory, OutOfFrames> {
     let pml4 = frames.allocate()?;
-    for slot in [slot(HEAP.start, 4), slot(image::KERNEL_BASE, 4)] {
+    for slot in [slot(HEAP.start, 4), slot(KERNEL_BASE, 4)] {
         let third = frames.allocate()?;
         directory::set(frames, pml4, slot, third, KERNEL_TABLE);
     }
@@ -109,7 +97,7 @@ fn make_window(frames: &mut Frames, pml4: Frame) -> Result<Frame, OutOfFrames> {
 pub fn build_further(frames: &mut Frames) -> Result<GlobalDirectory, OutOfFrames> {
     let boot = frames.kernel_directory();
     let pml4 = directory::copy_of_global(frames, boot)?;
-    let image_slot = slot(image::KERNEL_BASE, 4);
+    let image_slot = slot(KERNEL_BASE, 4);
     let shared = directory::target(&frames.entry(boot, image_slot)).expect("the kernel image is mapped");
     let third = frames.allocate()?;
     frames.copy((shared, 0), (third, 0), containers::PAGE_SIZE);

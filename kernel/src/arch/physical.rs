@@ -10,6 +10,7 @@
 use super::bootinfo::{BootInfo, Module};
 use super::deferred::{self, Notes};
 use super::heap;
+use super::layout::{DIRECT_MAP, MEMORY_END};
 use super::ranges::Ranges;
 use containers::frames::{FrameInfo, GROUP};
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
@@ -26,16 +27,6 @@ use zerocopy::FromBytes;
 
 /// The memory subsystem on this machine.
 pub type Memory = containers::Memory<Frames>;
-
-/// The virtual address of physical address zero, where the direct map begins.
-#[cfg(not(test))]
-pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
-/// The tests on a host have their memory here.
-#[cfg(test)]
-pub const DIRECT_MAP: u64 = 0x1000_0000_0000;
-
-/// Physical memory from this address on has no frame number (32 bits) and is left out.
-pub const MEMORY_END: u64 = 16 << 40;
 
 /// The end of the memory that the boot's first page tables map; no more can be used until the final ones are loaded.
 const EARLY_END: u64 = 4 << 30;

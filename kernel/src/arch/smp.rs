@@ -1,7 +1,8 @@
 //! The kernel's part in the start of the further CPUs: a page directory, a CPU-local section and stacks for each, and the
 //! first steps of a CPU that comes up.
 
-use super::physical::{DIRECT_MAP, Frames};
+use super::layout::DIRECT_MAP;
+use super::physical::Frames;
 use super::{cpulocal, gdt, idt, paging, remote, stack};
 use ::cpulocal::{InKernel, MAX_CPUS};
 use alloc::{vec, vec::Vec};

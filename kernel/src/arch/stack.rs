@@ -4,7 +4,8 @@
 //! overwrite; and as the page fault finds no stack either, it becomes a double fault, on a stack of its own.
 
 use super::image;
-use super::paging::{self, DATA, STACKS};
+use super::layout::STACKS;
+use super::paging::{self, DATA};
 use super::physical::Frames;
 use containers::{Cpu, OutOfFrames, PAGE_SIZE, PhysicalMemory};
 use core::cell::Cell;

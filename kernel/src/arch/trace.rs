@@ -9,7 +9,7 @@
 
 use super::bootinfo::BootInfo;
 use super::cpulocal;
-use super::physical::DIRECT_MAP;
+use super::layout::DIRECT_MAP;
 use ::cpulocal::{InKernel, cpu_local};
 use abi::channel::{TRACE, TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD};
 use core::cell::Cell;

@@ -1,7 +1,8 @@
 //! A machine of two CPUs for the tests: memory, a kernel on it, and processes without programs.
 
 use crate::arch::frame::{Progress, SystemCall};
-use crate::arch::physical::{DIRECT_MAP, Frames};
+use crate::arch::layout::DIRECT_MAP;
+use crate::arch::physical::Frames;
 use crate::arch::{cpulocal, extended, paging};
 use crate::calls;
 use crate::core::kernel::Kernel;

@@ -15,8 +15,8 @@
 //! nothing of an entry that is not present. Unmapping does need one, so a piece that is given back stays mapped until
 //! [`Large::vacate`] is called, between two system calls, with one shootdown for many slots.
 
+use crate::arch::layout::DIRECT_MAP;
 use crate::arch::paging::DATA;
-use crate::arch::physical::DIRECT_MAP;
 use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
 use slabs::{PAGE_SIZE, Slabs};

@@ -32,8 +32,8 @@
 
 mod large;
 
-use super::paging::HEAP;
-use super::physical::{DIRECT_MAP, Frames};
+use super::layout::{DIRECT_MAP, HEAP};
+use super::physical::Frames;
 use containers::directory::{slot, target};
 use containers::{Frame, PhysicalMemory};
 use core::alloc::{GlobalAlloc, Layout};
