@@ -110,6 +110,9 @@ pub const ASLR_ON: &str = "on";
 /// Value of [`ASLR_WORD`]: every program finds its parts in the same places.
 pub const ASLR_OFF: &str = "off";
 
+/// Kernel command line: processes may load extensions of the kernel.
+pub const EXTENSIONS_WORD: &str = "extensions";
+
 /// Kernel command line of a kernel for several CPUs: how firmly a thread is bound to the CPU that it ran on.
 pub const AFFINITY_WORD: &str = "affinity=";
 

@@ -7,6 +7,7 @@
 #![no_std]
 
 pub mod channel;
+pub mod extension;
 pub mod layout;
 pub mod native;
 pub mod random;

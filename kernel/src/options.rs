@@ -24,6 +24,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Whether the parts of Linux programs go to fixed addresses.
     pub fixed_places: bool,
+    /// Whether processes may load extensions.
+    pub extensions: bool,
     /// How a thread is tied to the CPU that it ran on.
     pub affinity: Affinity,
 }
@@ -81,6 +83,7 @@ impl Options {
                 let kinds = [(channel::AFFINITY_SOFT, Affinity::Soft), (channel::AFFINITY_STRICT, Affinity::Strict)];
                 self.affinity = one_of(value, kinds)?;
             }
+            channel::EXTENSIONS_WORD => self.extensions = value.is_empty().then_some(true)?,
             channel::STATS_WORD => self.statistics = value.is_empty().then_some(true)?,
             // The recorder has read its own words long before; the strategy has been checked.
             _ => {}

@@ -35,8 +35,10 @@ pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Opt
     let cpu = unsafe { InKernel::new() };
     let tasks = Tasks::new(globals.len(), options.affinity);
     let mut memory = Memory::new(physical, globals);
+    let mut files = Files::new(&mut memory);
+    files.extensions.allowed = options.extensions;
     let kernel = Kernel {
-        files: Files::new(&mut memory),
+        files,
         memory,
         tasks,
         console: Console::new(options.console, options.size),

@@ -4,6 +4,9 @@
 use crate::ids::InodeId;
 use crate::tree::inode::{Inode, Kind, ProcFile};
 
+/// The major number of extensions' devices: the first that Linux gives to a module that asks for none in particular.
+const EXTENSION_MAJOR: u32 = 254;
+
 /// The file type bits of a mode; `stat` and cpio archives have equal ones.
 pub mod file_type {
     use linux_raw_sys::general as linux;
@@ -68,6 +71,7 @@ impl Attributes {
                 Kind::Directory(directory) => 20 * (directory.len() as u64 + 2),
                 Kind::Symlink(to) => to.len() as u64,
                 Kind::Device(_)
+                | Kind::Extension(_)
                 | Kind::Pipe { .. }
                 | Kind::Counter(..)
                 | Kind::Epoll(_)
@@ -76,6 +80,7 @@ impl Attributes {
             },
             device: match inode.kind {
                 Kind::Device(device) => device.numbers(),
+                Kind::Extension(number) => (EXTENSION_MAJOR, number),
                 _ => (0, 0),
             },
             atime: inode.atime,
@@ -90,7 +95,7 @@ impl Attributes {
             Kind::Regular { .. } => file_type::REGULAR,
             Kind::Directory(_) => file_type::DIRECTORY,
             Kind::Symlink(_) | Kind::Magic(..) | Kind::Proc(ProcFile::SelfLink, _) => file_type::SYMLINK,
-            Kind::Device(_) => file_type::CHARACTER,
+            Kind::Device(_) | Kind::Extension(_) => file_type::CHARACTER,
             Kind::Pipe { .. } => file_type::FIFO,
             Kind::Counter(..) | Kind::Epoll(_) => 0,
             Kind::Proc(..) => file_type::REGULAR,

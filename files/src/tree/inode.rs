@@ -51,6 +51,8 @@ pub enum Kind<C> {
     Symlink(Box<[u8]>),
     /// A character device.
     Device(Device),
+    /// A character device of an extension of the kernel, by the number that the kernel has given it.
+    Extension(u32),
     /// A pipe. It has no name, only open files.
     Pipe {
         /// The kernel's handle of the ring.
@@ -147,6 +149,8 @@ pub enum ProcFile {
     Uptime,
     /// `/proc/loadavg`.
     Loadavg,
+    /// `/proc/modules`.
+    Modules,
     /// `/proc/mounts`.
     Mounts,
     /// `/proc/version`.

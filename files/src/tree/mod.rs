@@ -60,6 +60,8 @@ pub enum New<'a, C> {
     Symlink(&'a [u8]),
     /// A device.
     Device(Device),
+    /// An extension's device, by its number.
+    Extension(u32),
     /// A link to an inode itself, see [`Kind::Magic`].
     Magic(InodeId, &'a [u8]),
     /// A file of `/proc`, see [`Kind::Proc`].
@@ -169,6 +171,7 @@ impl<C: Copy> Tree<C> {
             New::Symlink(to) if to.len() >= PATH_MAX => return Err(Errno::ENAMETOOLONG),
             New::Symlink(to) => (Kind::Symlink(to.into()), 0o777),
             New::Device(device) => (Kind::Device(device), mode),
+            New::Extension(number) => (Kind::Extension(number), mode),
             New::Magic(to, name) => (Kind::Magic(to, name.into()), mode),
             New::Proc(file, process) => (Kind::Proc(file, process), mode),
         };

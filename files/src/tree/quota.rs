@@ -43,7 +43,7 @@ impl<C> Kind<C> {
     /// The units that a file of this kind takes with its first name.
     pub(crate) fn quota_units(&self) -> usize {
         match self {
-            Kind::Regular { .. } | Kind::Device(_) | Kind::Proc(..) => 1,
+            Kind::Regular { .. } | Kind::Device(_) | Kind::Extension(_) | Kind::Proc(..) => 1,
             Kind::Directory(_) => OF_DIRECTORY,
             Kind::Symlink(to) | Kind::Magic(_, to) => of_link(to),
             Kind::Pipe { .. } | Kind::Counter(..) | Kind::Epoll(_) => 0,

@@ -6,6 +6,7 @@
 //! | `ffff_ff00_0000_0000` | the kernel heap's large pieces |
 //! | `ffff_ff40_0000_0000` | kernel stacks |
 //! | `ffff_ff50_0000_0000` | all copies of CPU-local data |
+//! | `ffff_ff58_0000_0000` | extensions |
 //! | `ffff_ff60_0000_0000` | device registers and firmware tables |
 //! | `ffff_ffff_8000_0000` | the image, with the CPU-local section |
 
@@ -32,7 +33,10 @@ pub const DEVICES: Range<u64> = 0xffff_ff60_0000_0000..0xffff_ff80_0000_0000;
 
 /// The addresses at which every CPU can read each CPU's copy of the CPU-local section: one after the other, each with
 /// the addresses of a last-level page table to itself.
-pub const COPIES: Range<u64> = 0xffff_ff50_0000_0000..0xffff_ff60_0000_0000;
+pub const COPIES: Range<u64> = 0xffff_ff50_0000_0000..0xffff_ff58_0000_0000;
+
+/// Extensions: each has the addresses of a last-level page table to itself.
+pub const EXTENSIONS: Range<u64> = 0xffff_ff58_0000_0000..0xffff_ff60_0000_0000;
 
 /// Distance from a kernel address to the physical address behind it.
 pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;

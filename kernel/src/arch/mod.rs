@@ -10,6 +10,7 @@ pub mod cpulocal;
 pub mod deferred;
 pub mod devices;
 pub mod extended;
+pub mod extension;
 pub mod fault;
 pub mod frame;
 pub mod gdt;

@@ -12,7 +12,7 @@
 //! | 127 | the window; its tables end at the page directory | no |
 //! | 128 | resident code packages | yes |
 //! | 256… | direct map of memory | yes |
-//! | 510 | kernel heap, kernel stacks, device registers, all copies of CPU-local data | yes |
+//! | 510 | kernel heap, kernel stacks, device registers, extensions, all copies of CPU-local data | yes |
 //! | 511 | kernel image, CPU-local section | no: the image yes, the section's tables are each CPU's own |
 //!
 //! **All upper slots get their third-level tables here, before the first copy of the directory is made**, so that the
@@ -21,7 +21,7 @@
 
 use super::bootinfo::BootInfo;
 use super::image;
-use super::layout::{COPIES, DEVICES, DIRECT_MAP, HEAP, KERNEL_BASE, STACKS};
+use super::layout::{COPIES, DEVICES, DIRECT_MAP, EXTENSIONS, HEAP, KERNEL_BASE, STACKS};
 use super::physical::Frames;
 use containers::directory::{self, PACKAGES_SLOT, Root, TABLE, WINDOW, WINDOW_SLOT, slot, span};
 use containers::{Frame, GlobalDirectory, OutOfFrames, PhysicalMemory, Translation};
@@ -42,7 +42,7 @@ pub const DATA: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::NO_EX
 pub const CONSTANT: Flags = Flags::PRESENT.union(Flags::NO_EXECUTE);
 
 /// Rights of code: read and execute.
-const CODE: Flags = Flags::PRESENT;
+pub const CODE: Flags = Flags::PRESENT;
 
 /// Rights of a device's registers: read and write, not cached.
 const REGISTERS: Flags = DATA.union(Flags::NO_CACHE).union(Flags::WRITE_THROUGH);
@@ -163,6 +163,15 @@ fn set_entry_in(
     to: PhysAddr,
     flags: Flags,
 ) -> Result<(), OutOfFrames> {
+    let table = table_for(frames, directory, address, level)?;
+    let mut entry = PageTableEntry::new();
+    entry.set_addr(to, flags | global());
+    frames.set_entry(table, slot(address, level), entry);
+    Ok(())
+}
+
+/// The table of a level for an address in a given page directory, made if it is missing, with the tables above it.
+fn table_for(frames: &mut Frames, directory: Frame, address: u64, level: u8) -> Result<Frame, OutOfFrames> {
     let mut table = directory;
     for above in (level + 1..=4).rev() {
         let index = slot(address, above);
@@ -177,10 +186,7 @@ fn set_entry_in(
             }
         };
     }
-    let mut entry = PageTableEntry::new();
-    entry.set_addr(to, flags | global());
-    frames.set_entry(table, slot(address, level), entry);
-    Ok(())
+    Ok(table)
 }
 
 fn global() -> Flags {
@@ -197,6 +203,28 @@ pub fn map_kernel(frames: &mut Frames, page: VirtAddr, frame: Frame, rights: Fla
         "{address:#x} is not an address where kernel pages are put"
     );
     set_entry(frames, address, 1, frame.address(), rights)
+}
+
+/// Maps a page of [`EXTENSIONS`] to a frame. It can be unmapped, so its translations are not global.
+pub fn map_extension(frames: &mut Frames, page: u64, frame: Frame, rights: Flags) -> Result<(), OutOfFrames> {
+    assert!(EXTENSIONS.contains(&page), "{page:#x} is not an address of extensions");
+    let table = table_for(frames, frames.kernel_directory(), page, 1)?;
+    let mut entry = PageTableEntry::new();
+    entry.set_addr(frame.address(), rights);
+    frames.set_entry(table, slot(page, 1), entry);
+    Ok(())
+}
+
+/// Unmaps the pages of a range of [`EXTENSIONS`] and makes all CPUs forget them. The page tables stay for the next
+/// extension.
+pub fn unmap_extension(frames: &mut Frames, pages: Range<u64>) {
+    let root = Root { table: frames.kernel_directory(), level: 4 };
+    for page in pages.clone().step_by(span(1) as usize) {
+        if let Some(table) = directory::last(frames, root, page) {
+            frames.set_entry(table, slot(page, 1), PageTableEntry::new());
+        }
+    }
+    frames.forget_everywhere(pages);
 }
 
 /// The frame behind a page that [`map_kernel`] has mapped.

@@ -17,6 +17,7 @@ pub mod advice;
 pub mod argument;
 pub mod children;
 mod entry;
+pub mod extensions;
 pub mod files;
 pub mod forking;
 pub mod futex;

@@ -37,7 +37,7 @@ use super::system::{Names, Sysinfo};
 use super::threads::{Child, CloneFlags};
 use super::time::{Interval, Timespec};
 use super::{
-    advice, children, forking, futex, jobs, mapping, memory, native, processes, signals, system, threads,
+    advice, children, extensions, forking, futex, jobs, mapping, memory, native, processes, signals, system, threads,
     time as clocks,
 };
 use crate::core::delivery::frame::{Info, StackT};
@@ -137,6 +137,12 @@ calls! {
         uses memory, tasks => clocks::setitimer,
     getitimer(which: u32, interval: Pointer<Interval>) uses memory, tasks => clocks::getitimer,
     alarm(seconds: u32) uses tasks: WITHOUT_RESERVE => clocks::alarm,
+
+    init_module(image: u64, length: u64, parameters: UserPath) uses memory, files: WITH_INTERRUPTS
+        => extensions::init_module,
+    finit_module(fd: Fd, parameters: UserPath, flags: u32) uses memory, tasks, files: WITH_INTERRUPTS
+        => extensions::finit_module,
+    delete_module(name: UserPath) uses memory, files: WITH_INTERRUPTS => extensions::delete_module,
 
     uname(names: Pointer<Names>) uses memory => system::uname,
     sysinfo(info: Pointer<Sysinfo>) uses memory, tasks => system::sysinfo,

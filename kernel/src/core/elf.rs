@@ -3,10 +3,11 @@
 //! The layouts are the crate `object`'s. A file's bytes lie in frames all over memory, so the headers
 //! are copied out first: the file header and one table of at most [`MOST_SEGMENTS`] program headers.
 
+use crate::arch::physical::Memory;
 use ::files::Errno;
 use alloc::vec::Vec;
 use containers::directory::PACKAGES;
-use containers::{PAGE_SIZE, Rights};
+use containers::{Frame, ObjectId, OutOfFrames, PAGE_SIZE, PhysicalMemory, Rights};
 use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::endian::LittleEndian;
 use object::pod;
@@ -31,6 +32,19 @@ pub struct Segment {
     pub offset: u64,
     /// Bytes from the first page's start that come from the file.
     pub length: u64,
+}
+
+impl Segment {
+    /// A frame with a copy of one of its pages, `page` bytes behind its first. Past the file's bytes it is zero, where the
+    /// file's own last page may hold other bytes.
+    pub fn copy_of_page(&self, memory: &mut Memory, file: ObjectId, page: u64) -> Result<Frame, OutOfFrames> {
+        let frame = memory.physical.allocate()?;
+        let length = self.length.saturating_sub(page).min(PAGE) as usize;
+        if let Some(from) = memory.object_page(file, (self.offset + page) / PAGE).filter(|_| length > 0) {
+            memory.physical.copy((from, 0), (frame, 0), length);
+        }
+        Ok(frame)
+    }
 }
 
 /// A range of addresses on page boundaries.
@@ -72,38 +86,57 @@ impl Program {
     }
 }
 
+/// A file's header and its program headers, as they are in the file.
+pub struct Headers {
+    file: FileHeader,
+    table: Vec<u8>,
+}
+
+impl Headers {
+    /// Reads the headers of an x86-64 program: `ENOEXEC`.
+    pub fn read(read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Headers, Errno> {
+        let mut bytes = [0; size_of::<FileHeader>()];
+        if read(0, &mut bytes) != bytes.len() {
+            return Err(Errno::ENOEXEC);
+        }
+        let (&file, _) = pod::from_bytes::<FileHeader>(&bytes).map_err(|()| Errno::ENOEXEC)?;
+        let ident = &file.e_ident;
+        let native = ident.magic == elf::ELFMAG
+            && ident.class == elf::ELFCLASS64
+            && ident.data == elf::ELFDATA2LSB
+            && file.e_machine.get(E) == elf::EM_X86_64
+            && matches!(file.e_type.get(E), elf::ET_EXEC | elf::ET_DYN);
+        let count = usize::from(file.e_phnum.get(E));
+        let entry_size = usize::from(file.e_phentsize.get(E));
+        if !native || count == 0 || count > MOST_SEGMENTS || entry_size != size_of::<ProgramHeader>() {
+            return Err(Errno::ENOEXEC);
+        }
+        let mut table = alloc::vec![0; count * entry_size];
+        if read(file.e_phoff.get(E), &mut table) != table.len() {
+            return Err(Errno::ENOEXEC);
+        }
+        Ok(Headers { file, table })
+    }
+
+    /// The program headers.
+    pub fn segments(&self) -> &[ProgramHeader] {
+        let count = self.table.len() / size_of::<ProgramHeader>();
+        pod::slice_from_bytes(&self.table, count).map_or(&[], |(segments, _)| segments)
+    }
+}
+
 /// Reads the headers of a file of `size` bytes; `read` copies bytes from the file and returns how many there were.
 ///
 /// # Errors
 /// `ENOEXEC` for a file that is not a static x86-64 program that could run.
 pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Program, Errno> {
-    let mut bytes = [0; size_of::<FileHeader>()];
-    if read(0, &mut bytes) != bytes.len() {
-        return Err(Errno::ENOEXEC);
-    }
-    let (header, _) = pod::from_bytes::<FileHeader>(&bytes).map_err(|()| Errno::ENOEXEC)?;
-    let ident = &header.e_ident;
-    let kind = header.e_type.get(E);
-    let native = ident.magic == elf::ELFMAG
-        && ident.class == elf::ELFCLASS64
-        && ident.data == elf::ELFDATA2LSB
-        && header.e_machine.get(E) == elf::EM_X86_64
-        && matches!(kind, elf::ET_EXEC | elf::ET_DYN);
-    let count = usize::from(header.e_phnum.get(E));
-    let entry_size = usize::from(header.e_phentsize.get(E));
-    if !native || count == 0 || count > MOST_SEGMENTS || entry_size != size_of::<ProgramHeader>() {
-        return Err(Errno::ENOEXEC);
-    }
-    let mut table = alloc::vec![0; count * entry_size];
-    if read(header.e_phoff.get(E), &mut table) != table.len() {
-        return Err(Errno::ENOEXEC);
-    }
-    let (headers, _) = pod::slice_from_bytes::<ProgramHeader>(&table, count).map_err(|()| Errno::ENOEXEC)?;
+    let found = Headers::read(read)?;
+    let (header, headers) = (&found.file, found.segments());
     let mut program = Program {
         entry: header.e_entry.get(E),
         headers: 0,
-        header_count: count as u64,
-        relocatable: kind == elf::ET_DYN,
+        header_count: headers.len() as u64,
+        relocatable: header.e_type.get(E) == elf::ET_DYN,
         alignment: PAGE,
         stack: Rights::READ | Rights::WRITE,
         segments: Vec::new(),
@@ -123,7 +156,7 @@ pub fn parse(size: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Progra
         }
     }
     let table_at = header.e_phoff.get(E);
-    let table_end = table_at + (count * entry_size) as u64;
+    let table_end = table_at + size_of_val(headers) as u64;
     let holder = program.segments().find(|s| s.offset <= table_at && table_end <= s.offset + s.length);
     program.headers = holder.map_or(0, |s| s.pages.start + (table_at - s.offset));
     let entered = |segment: Segment| {

@@ -9,26 +9,28 @@
 //! 3. `process`: the resources of a process
 //! 4. `signals`: sending signals, and masks
 //! 5. `console`: the terminal
-//! 6. `files`: names, open files, `/proc`
-//! 7. `messages`: messages between processes
-//! 8. `random`: random numbers
-//! 9. `elf`: programs as files
-//! 10. `packages`: resident native programs
-//! 11. `statistics`: counts without a better home
-//! 12. `search`: the search for the process to kill when memory ends, as far as it has come
-//! 13. `kernel`: the kernel's state, all of the above in one object
-//! 14. `schedule`: the scheduler: chooses the thread that a CPU runs
-//! 15. `work`: deferred work of interrupts
-//! 16. `program`: starting programs
-//! 17. `lifecycle`: ends of threads and processes
-//! 18. `delivery`: delivering signals to a thread
-//! 19. `shortage`: out of memory: which process is killed
-//! 20. `trap`: exceptions of programs
+//! 6. `elf`: programs as files
+//! 7. `extensions`: parts of the kernel that are loaded later
+//! 8. `files`: names, open files, `/proc`
+//! 9. `messages`: messages between processes
+//! 10. `random`: random numbers
+//! 11. `packages`: resident native programs
+//! 12. `statistics`: counts without a better home
+//! 13. `search`: the search for the process to kill when memory ends, as far as it has come
+//! 14. `kernel`: the kernel's state, all of the above in one object
+//! 15. `schedule`: the scheduler: chooses the thread that a CPU runs
+//! 16. `work`: deferred work of interrupts
+//! 17. `program`: starting programs
+//! 18. `lifecycle`: ends of threads and processes
+//! 19. `delivery`: delivering signals to a thread
+//! 20. `shortage`: out of memory: which process is killed
+//! 21. `trap`: exceptions of programs
 
 pub mod actions;
 pub mod console;
 pub mod delivery;
 pub mod elf;
+pub mod extensions;
 pub mod files;
 pub mod kernel;
 pub mod lifecycle;

@@ -118,13 +118,7 @@ fn map_code(memory: &mut Memory, shared: Frame, segment: &elf::Segment, object: 
     let mut flags = Flags::PRESENT | Flags::USER_ACCESSIBLE | Flags::GLOBAL;
     flags.set(Flags::NO_EXECUTE, !segment.rights.contains(Rights::EXECUTE));
     for page in (segment.pages.start..segment.pages.end).step_by(PAGE_SIZE) {
-        let into = page - segment.pages.start;
-        // Past the file's bytes the object's last page may hold other bytes: it is copied, not shared.
-        let frame = memory.physical.allocate().map_err(|_| Errno::ENOMEM)?;
-        let length = segment.length.saturating_sub(into).min(PAGE) as usize;
-        if let Some(from) = memory.object_page(object, (segment.offset + into) / PAGE).filter(|_| length > 0) {
-            memory.physical.copy((from, 0), (frame, 0), length);
-        }
+        let frame = segment.copy_of_page(memory, object, page - segment.pages.start).map_err(|_| Errno::ENOMEM)?;
         let (table, _) = directory::last_table(&mut memory.physical, root, page).map_err(|_| Errno::ENOMEM)?;
         if !memory.physical.entry(table, slot(page, 1)).is_unused() {
             return Err(Errno::EEXIST);

@@ -4,4 +4,5 @@
 //! segment bases or a timer, for example. What passes here touches nothing of the CPU that it runs on.
 
 mod evicted;
+mod extensions;
 mod machine;

@@ -2,7 +2,7 @@
 
 use super::{opened, resources_mut};
 use crate::calls::argument::{Fd, Pointer};
-use crate::calls::{Answer, Caller, DONE, jobs};
+use crate::calls::{Answer, Caller, DONE, jobs, value};
 use crate::core::console::Console;
 use crate::core::files::{Bytes, Files};
 use crate::core::kernel::{Memory, Tasks};
@@ -49,6 +49,9 @@ pub fn ioctl(
                 _ => return Err(Errno::ENOTTY),
             };
             caller.write(memory, Pointer::to(argument), &i32::try_from(available).unwrap_or(i32::MAX)).and(DONE)
+        }
+        _ if matches!(opened.bytes, Bytes::Extension(_)) => {
+            value(files.device_request(memory, caller.space, opened.id, (request, argument))?)
         }
         request if opened.bytes.is_console() && console.is_terminal() => {
             terminal(caller, memory, tasks, console, request, argument)

@@ -137,7 +137,7 @@ fn resources_mut<'a>(caller: &Caller, tasks: &'a mut Tasks) -> Result<&'a mut Re
 }
 
 /// The open file of a descriptor.
-fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: Fd) -> Result<Opened, Errno> {
+pub(super) fn opened(caller: &Caller, tasks: &Tasks, files: &Files, fd: Fd) -> Result<Opened, Errno> {
     files.opened(&resources(caller, tasks)?.descriptors, fd.0)
 }
 

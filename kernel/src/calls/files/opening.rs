@@ -38,6 +38,9 @@ pub fn openat(
     let checked = match files.tree.get(opened.inode)?.kind {
         // The controlling terminal of the process that opens it.
         Kind::Device(Device::Tty) => jobs::terminal_owner(caller, tasks, console).map(drop).map_err(|_| Errno::ENXIO),
+        Kind::Extension(device) if !flags.contains(OpenFlags::PATH) => {
+            return open_device(caller, memory, tasks, files, (fd, file), device);
+        }
         Kind::Regular { content, .. } if (flags.writable() || opened.truncate) && memory.is_program(content) => {
             Err(Errno::ETXTBSY)
         }
@@ -48,6 +51,28 @@ pub fn openat(
     ready.inspect_err(|_| _ = files.give_back(memory, &file))?;
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
     value(files.install_at(memory, descriptors, fd, file, flags.contains(OpenFlags::CLOSE_ON_EXEC))?)
+}
+
+/// The rest of `openat` for an extension's device: asks the extension, and then gives the open file its descriptor.
+#[cold]
+fn open_device(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    (fd, file): (u32, OpenFile),
+    device: u32,
+) -> Answer {
+    let opened = files.extensions.open(memory, caller.space, device);
+    // No thread waits yet for a file that has just been opened, so there is no event to tell.
+    let name = opened.inspect_err(|_| _ = files.give_back(memory, &file))?;
+    let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
+    let installed = files
+        .install_at(memory, descriptors, fd, file, file.flags.contains(OpenFlags::CLOSE_ON_EXEC))
+        .and_then(|fd| Ok((fd, descriptors.get(fd)?)));
+    let (fd, id) = installed.inspect_err(|_| files.extensions.close(memory, device, name))?;
+    files.keep_device(id, device, name);
+    value(fd)
 }
 
 /// `pipe2(fds, flags)`. Packets (`O_DIRECT`) are not separated.

@@ -149,7 +149,7 @@ impl Transfer<'_> {
             Bytes::Counter => return self.read_counter(opened.file.inode, to, nonblocking),
             Bytes::Directory => return Err(Errno::EISDIR),
             // `super::pipes` moves the bytes of a pipe.
-            Bytes::Pipe(_) | Bytes::Epoll => return Err(Errno::EINVAL),
+            Bytes::Pipe(_) | Bytes::Epoll | Bytes::Extension(_) => return Err(Errno::EINVAL),
             Bytes::Proc(..) | Bytes::Nowhere => return Err(Errno::EBADF),
         };
         Step::done(count)
@@ -239,7 +239,7 @@ impl Transfer<'_> {
             Bytes::Device(Device::Console | Device::Tty) => return self.write_console(from, nonblocking),
             Bytes::Counter => return self.write_counter(opened.file.inode, from, nonblocking),
             // `super::pipes` moves the bytes of a pipe.
-            Bytes::Pipe(_) | Bytes::Epoll => return Err(Errno::EINVAL),
+            Bytes::Pipe(_) | Bytes::Epoll | Bytes::Extension(_) => return Err(Errno::EINVAL),
             Bytes::Device(Device::Full) => return Err(Errno::ENOSPC),
             Bytes::Device(_) => from.length,
             Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => return Err(Errno::EBADF),
@@ -334,7 +334,7 @@ impl Transfer<'_> {
                 }
             }
             Bytes::Device(Device::Console | Device::Tty) => Ok(self.console.write(bytes)),
-            Bytes::Counter | Bytes::Epoll => Err(Errno::EINVAL),
+            Bytes::Counter | Bytes::Epoll | Bytes::Extension(_) => Err(Errno::EINVAL),
             Bytes::Device(Device::Full) => Err(Errno::ENOSPC),
             Bytes::Device(_) => Ok(bytes.len()),
             Bytes::Directory | Bytes::Proc(..) | Bytes::WrittenOut(_) | Bytes::Nowhere => Err(Errno::EBADF),

@@ -8,6 +8,7 @@
 //! gives back is released. Files of `/proc` are written out into an object of their own when they are
 //! read ([`proc`]). Nothing here waits, and nothing here reaches user memory.
 
+mod devices;
 pub mod proc;
 mod setup;
 
@@ -15,6 +16,7 @@ pub use ::files::Descriptors;
 use proc::Writing;
 pub use setup::UnpackError;
 
+use super::extensions::Extensions;
 pub use super::process::SIZE_MAX;
 use super::process::Tasks;
 use crate::arch::physical::Memory;
@@ -47,11 +49,22 @@ pub struct Files {
     pub locks: Locks,
     /// Descriptors 0, 1 and 2 on the console, for processes that are given no others.
     standard: Descriptors,
-    /// The texts of the open files of `/proc`, written out when each was last read from the start.
-    written_out: BTreeMap<OpenFileId, Writing>,
+    /// What some open files keep until they are closed; most keep nothing.
+    kept: BTreeMap<OpenFileId, Kept>,
+    /// Extensions of the kernel, which have devices.
+    pub extensions: Extensions,
     /// The processes that have a directory in `/proc`, by number, with that directory and the directory of the
     /// process's descriptors. A process gets them when a program first looks for it.
     revealed: BTreeMap<u32, [InodeId; 2]>,
+}
+
+/// What an open file keeps until it is closed.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// A file of `/proc`: the text, written out when it was last read from the start.
+    Text(Writing),
+    /// A device of an extension: the device's number, and the extension's name for the open file.
+    Device(u32, u64),
 }
 
 /// The place of an open file's bytes.
@@ -70,6 +83,8 @@ pub enum Bytes {
     Counter,
     /// In a device.
     Device(Device),
+    /// In a device of an extension, by its number.
+    Extension(u32),
     /// Nowhere: an `epoll`.
     Epoll,
     /// Nowhere: a directory.
@@ -97,6 +112,7 @@ impl Opened {
             Kind::Regular { content, .. } => Bytes::Regular(*content),
             Kind::Directory(_) => Bytes::Directory,
             Kind::Device(device) => Bytes::Device(*device),
+            Kind::Extension(number) => Bytes::Extension(*number),
             Kind::Pipe { content, .. } => Bytes::Pipe(*content),
             Kind::Counter(..) => Bytes::Counter,
             Kind::Epoll(_) => Bytes::Epoll,
@@ -253,10 +269,10 @@ impl Files {
             unlocked |= self.locks.release(file.inode, Owner::OpenFile(id));
             unlocked |= self.locks.release(file.inode, Owner::Whole(id));
         }
-        if !self.written_out.is_empty()
-            && let Some(written) = self.written_out.remove(&id)
+        if !self.kept.is_empty()
+            && let Some(kept) = self.kept.remove(&id)
         {
-            memory.release_object(written.object);
+            self.give_up_kept(memory, kept);
         }
         FileEvents { unlocked, ..self.close_file(memory, &file, Some(id)) }
     }
@@ -434,21 +450,21 @@ impl Files {
         (id, file): (OpenFileId, ProcFile),
         position: u64,
     ) -> Result<Option<ObjectId>, Errno> {
-        let mut writing = match self.written_out.remove(&id) {
-            Some(writing) if position > 0 => writing,
+        let mut writing = match self.kept.remove(&id) {
+            Some(Kept::Text(writing)) if position > 0 => writing,
             old => {
-                old.into_iter().for_each(|old| memory.release_object(old.object));
+                old.into_iter().for_each(|old| self.give_up_kept(memory, old));
                 proc::begin(memory)?
             }
         };
         if position >= memory.object_size(writing.object)
-            && let Err(error) = proc::go_on(&mut writing, file, memory, tasks, process)
+            && let Err(error) = proc::go_on(&mut writing, file, memory, (tasks, &self.extensions), process)
         {
             // Part of a portion may have been written already, so the next read begins anew.
             memory.release_object(writing.object);
             return Err(error);
         }
-        self.written_out.insert(id, writing);
+        self.kept.insert(id, Kept::Text(writing));
         let is_there = writing.goes_on.is_none() || position < memory.object_size(writing.object);
         Ok(is_there.then_some(writing.object))
     }

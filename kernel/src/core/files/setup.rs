@@ -3,6 +3,7 @@
 use super::{Bytes, Descriptors, Files, OPEN_FILES_MAX, Opened, now};
 use crate::arch::heap;
 use crate::arch::physical::Memory;
+use crate::core::extensions::Extensions;
 use crate::core::process::{Invocation, Resources};
 use ::files::cpio::Reader;
 use ::files::inode::Kind;
@@ -74,7 +75,8 @@ impl Files {
             open: OpenFiles::new(OPEN_FILES_MAX),
             locks: Locks::default(),
             standard: Descriptors::new(super::DESCRIPTORS),
-            written_out: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            extensions: Extensions::default(),
             revealed: BTreeMap::new(),
         };
         files.furnish().expect("an empty tree has room for devices");
@@ -101,6 +103,7 @@ impl Files {
                 (b"stat", ProcFile::Stat),
                 (b"uptime", ProcFile::Uptime),
                 (b"loadavg", ProcFile::Loadavg),
+                (b"modules", ProcFile::Modules),
                 (b"mounts", ProcFile::Mounts),
                 (b"version", ProcFile::Version),
             ],
@@ -225,6 +228,7 @@ impl Files {
                 let name = Device::ALL.iter().find(|(_, other)| *other == device).map_or("", |(name, _)| name);
                 format!("/dev/{name}").into_bytes()
             }
+            Bytes::Extension(device) => self.device_path(device),
             Bytes::Directory => self.tree.path_of(self.root(), opened.file.inode).unwrap_or_default(),
             Bytes::Pipe(_) => format!("pipe:[{number}]").into_bytes(),
             Bytes::Counter => b"anon_inode:[eventfd]".to_vec(),

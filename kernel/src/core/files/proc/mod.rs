@@ -11,6 +11,7 @@ mod system;
 
 use crate::arch::heap;
 use crate::arch::physical::Memory;
+use crate::core::extensions::Extensions;
 use crate::core::process::Tasks;
 use ::files::{Errno, ProcFile};
 use containers::{ObjectId, ProcessId, Purpose};
@@ -39,7 +40,7 @@ pub fn go_on(
     writing: &mut Writing,
     file: ProcFile,
     memory: &mut Memory,
-    tasks: &Tasks,
+    (tasks, extensions): (&Tasks, &Extensions),
     reader: ProcessId,
 ) -> Result<(), Errno> {
     let Writing { object, goes_on: Some(from) } = *writing else { return Ok(()) };
@@ -58,6 +59,7 @@ pub fn go_on(
         ProcFile::Stat => whole(system::stat(&mut out, tasks)),
         ProcFile::Uptime => whole(system::uptime(&mut out)),
         ProcFile::Loadavg => whole(system::load(&mut out, tasks)),
+        ProcFile::Modules => whole(extensions.list(&mut out)),
         ProcFile::Mounts => whole(out.write_str("jotun / tmpfs rw 0 0\nproc /proc proc ro 0 0\n")),
         ProcFile::Version => whole(system::version(&mut out)),
     };
