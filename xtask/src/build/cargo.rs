@@ -18,6 +18,10 @@ use crate::{options::Variant, project};
 pub(crate) const NATIVE_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
      ['-Crelocation-model=pic','-Ccode-model=small','-Cforce-frame-pointers=yes']";
 
+/// Extensions of the kernel: position-independent programs, which the kernel relocates.
+pub(crate) const EXTENSION_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
+     ['-Crelocation-model=pie','-Ccode-model=small','-Cforce-frame-pointers=yes']";
+
 /// Programs go into the image without debug information and symbols: they would be most of the image.
 const NO_DEBUG: [&str; 4] = ["--config", "profile.release.debug=false", "--config", "profile.release.strip='symbols'"];
 
@@ -46,6 +50,14 @@ pub(super) fn native() -> Result<Vec<(String, PathBuf)>> {
     let mut cargo = project::cargo("build");
     cargo.args(["--package", "native", "--release", "--target", BARE]).args(NO_DEBUG);
     cargo.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
+    executables(&mut cargo)
+}
+
+/// Builds the extensions of the kernel: name and file of each.
+pub(super) fn extensions() -> Result<Vec<(String, PathBuf)>> {
+    let mut cargo = project::cargo("build");
+    cargo.args(["--package", "extension", "--release", "--target", BARE]).args(NO_DEBUG);
+    cargo.args(["--config", EXTENSION_FLAGS]).arg("--target-dir").arg(project::target().join("extension"));
     executables(&mut cargo)
 }
 

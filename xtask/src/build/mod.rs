@@ -24,12 +24,12 @@ use crate::{
     project,
 };
 
-pub(crate) use cargo::NATIVE_FLAGS;
+pub(crate) use cargo::{EXTENSION_FLAGS, NATIVE_FLAGS};
 pub(crate) use programs::{C_DIRECTORY, Named, c_programs};
 pub(crate) use targets::has as has_target;
 
 /// Packages of the workspace that are not built for the host.
-pub(crate) const GUEST_PACKAGES: [&str; 3] = ["kernel", "native", "programs"];
+pub(crate) const GUEST_PACKAGES: [&str; 4] = ["extension", "kernel", "native", "programs"];
 
 /// The kernel's target, and the native packages'.
 pub(crate) const BARE: &str = "x86_64-unknown-none";

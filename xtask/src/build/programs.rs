@@ -33,6 +33,9 @@ pub(super) fn base(stage: &Path) -> Result<(Archive, Vec<Named>)> {
     for (name, file) in cargo::native()? {
         archive.program(&format!("pkg/{name}"), &file)?;
     }
+    for (name, file) in cargo::extensions()? {
+        archive.program(&format!("lib/{name}.ko"), &file)?;
+    }
     let mut all = cargo::programs()?;
     all.extend(c_programs("cc", "", &stage.join(C_DIRECTORY))?);
     let mut others = Vec::new();

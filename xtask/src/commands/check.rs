@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
-    build::{BARE, GUEST_PACKAGES, IN_ALL_FLAVOURS, MUSL, NATIVE_FLAGS, TRACE},
+    build::{BARE, EXTENSION_FLAGS, GUEST_PACKAGES, IN_ALL_FLAVOURS, MUSL, NATIVE_FLAGS, TRACE},
     options::Variant,
     project,
 };
@@ -43,15 +43,18 @@ impl Check {
 }
 
 /// A check of each package but the kernel for its own target, by `check` or by `clippy`, and what it is called.
-pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 3] {
+pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 4] {
     let mut host = quiet(subcommand, &["--workspace", "--all-targets"]);
     exclude_guests(&mut host);
     let mut native = quiet(subcommand, &["--package", "native", "--release", "--target", BARE]);
     native.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
+    let mut extensions = quiet(subcommand, &["--package", "extension", "--release", "--target", BARE]);
+    extensions.args(["--config", EXTENSION_FLAGS]).arg("--target-dir").arg(project::target().join("extension"));
     let programs = quiet(subcommand, &["--package", "programs", "--release", "--target", MUSL]);
     [
         ("what runs on the host".to_owned(), host),
         ("native packages".to_owned(), native),
+        ("extensions of the kernel".to_owned(), extensions),
         ("std programs".to_owned(), programs),
     ]
 }
