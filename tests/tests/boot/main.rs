@@ -6,6 +6,7 @@ mod bochs;
 mod busybox;
 mod checked;
 mod command;
+mod extensions;
 mod foreign;
 mod fuzz;
 mod hostile;
