@@ -151,7 +151,7 @@ fn map_range(frames: &mut Frames, start: u64, physical: Range<PhysAddr>, rights:
 
 /// Sets the entry for an address of the kernel's half at a level, making the tables above it.
 fn set_entry(frames: &mut Frames, address: u64, level: u8, to: PhysAddr, flags: Flags) -> Result<(), OutOfFrames> {
-    set_entry_in(frames, frames.kernel_directory(), address, level, to, flags)
+    set_entry_in(frames, frames.kernel_directory(), address, level, to, flags | global())
 }
 
 /// Sets the entry for an address at a level in a given page directory, making the tables above it.
@@ -163,15 +163,6 @@ fn set_entry_in(
     to: PhysAddr,
     flags: Flags,
 ) -> Result<(), OutOfFrames> {
-    let table = table_for(frames, directory, address, level)?;
-    let mut entry = PageTableEntry::new();
-    entry.set_addr(to, flags | global());
-    frames.set_entry(table, slot(address, level), entry);
-    Ok(())
-}
-
-/// The table of a level for an address in a given page directory, made if it is missing, with the tables above it.
-fn table_for(frames: &mut Frames, directory: Frame, address: u64, level: u8) -> Result<Frame, OutOfFrames> {
     let mut table = directory;
     for above in (level + 1..=4).rev() {
         let index = slot(address, above);
@@ -186,7 +177,10 @@ fn table_for(frames: &mut Frames, directory: Frame, address: u64, level: u8) -> 
             }
         };
     }
-    Ok(table)
+    let mut entry = PageTableEntry::new();
+    entry.set_addr(to, flags);
+    frames.set_entry(table, slot(address, level), entry);
+    Ok(())
 }
 
 fn global() -> Flags {
@@ -208,21 +202,15 @@ pub fn map_kernel(frames: &mut Frames, page: VirtAddr, frame: Frame, rights: Fla
 /// Maps a page of [`EXTENSIONS`] to a frame. It can be unmapped, so its translations are not global.
 pub fn map_extension(frames: &mut Frames, page: u64, frame: Frame, rights: Flags) -> Result<(), OutOfFrames> {
     assert!(EXTENSIONS.contains(&page), "{page:#x} is not an address of extensions");
-    let table = table_for(frames, frames.kernel_directory(), page, 1)?;
-    let mut entry = PageTableEntry::new();
-    entry.set_addr(frame.address(), rights);
-    frames.set_entry(table, slot(page, 1), entry);
-    Ok(())
+    set_entry_in(frames, frames.kernel_directory(), page, 1, frame.address(), rights)
 }
 
 /// Unmaps the pages of a range of [`EXTENSIONS`] and makes all CPUs forget them. The page tables stay for the next
 /// extension.
 pub fn unmap_extension(frames: &mut Frames, pages: Range<u64>) {
-    let root = Root { table: frames.kernel_directory(), level: 4 };
     for page in pages.clone().step_by(span(1) as usize) {
-        if let Some(table) = directory::last(frames, root, page) {
-            frames.set_entry(table, slot(page, 1), PageTableEntry::new());
-        }
+        // Where there is no page table, and no frame for one, no page is mapped.
+        let _ = set_entry_in(frames, frames.kernel_directory(), page, 1, PhysAddr::zero(), Flags::empty());
     }
     frames.forget_everywhere(pages);
 }
@@ -234,9 +222,9 @@ pub fn kernel_frame(frames: &Frames, address: u64) -> Option<Frame> {
 }
 
 /// Maps a page of the CPU-local section in one CPU's global page directory.
-pub fn map_cpulocal(frames: &mut Frames, global: Frame, page: VirtAddr, frame: Frame) -> Result<(), OutOfFrames> {
+pub fn map_cpulocal(frames: &mut Frames, pml4: Frame, page: VirtAddr, frame: Frame) -> Result<(), OutOfFrames> {
     assert!(image::cpulocal().contains(&page.as_u64()), "{page:#x} is not in the CPU-local section");
-    set_entry_in(frames, global, page.as_u64(), 1, frame.address(), DATA)
+    set_entry_in(frames, pml4, page.as_u64(), 1, frame.address(), DATA | global())
 }
 
 /// The ranges of devices and firmware tables are mapped at their physical address in [`DEVICES`].

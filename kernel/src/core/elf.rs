@@ -94,6 +94,7 @@ pub struct Headers {
 
 impl Headers {
     /// Reads the headers of an x86-64 program: `ENOEXEC`.
+    #[inline]
     pub fn read(read: impl Fn(u64, &mut [u8]) -> usize) -> Result<Headers, Errno> {
         let mut bytes = [0; size_of::<FileHeader>()];
         if read(0, &mut bytes) != bytes.len() {

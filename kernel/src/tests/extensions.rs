@@ -4,7 +4,7 @@ use super::machine::machine;
 use crate::arch::extension::Page;
 use crate::arch::heap;
 use crate::arch::paging::{CODE, CONSTANT, DATA};
-use crate::core::extensions::image::Image;
+use crate::core::extensions::image::{Image, NO_MEMORY};
 use crate::core::kernel::{Kernel, Memory};
 use abi::extension::{NAME_ROOM, NOTE_KIND, NOTE_OWNER, NOTE_OWNER_LENGTH, VERSION, padded};
 use abi::random::Random;
@@ -114,4 +114,24 @@ fn a_file_with_mistakes_is_refused_or_stays_within_its_pages() {
     }
     assert!(loaded > 1000 && refused > 1000, "{loaded} loaded, {refused} refused");
     assert_eq!(frames(memory), before);
+}
+
+#[test]
+fn a_file_for_which_there_is_no_memory_leaves_none_behind() {
+    let Kernel { memory, .. } = &mut *machine();
+    assert!(heap::reserve_bytes(&mut memory.physical, heap::RESERVE + (64 << 10)));
+    let object = memory.make_object(Purpose::Buffer).expect("an object");
+    assert_eq!(memory.write_object(object, 0, &file()), Ok(END as usize));
+    let image = Image::read(memory, object).expect("an extension");
+    let mut taken: Vec<_> = core::iter::from_fn(|| memory.physical.allocate().ok()).collect();
+    // It has five pages.
+    for free in 0..7 {
+        let loaded = image.load(memory, object, START);
+        assert_eq!(loaded.as_ref().err().copied(), (free < 5).then_some(NO_MEMORY), "{free} frames");
+        loaded.unwrap_or_default().iter().for_each(|page| memory.physical.release(page.frame));
+        assert_eq!(memory.physical.free(), free);
+        memory.physical.release(taken.pop().expect("all memory"));
+    }
+    taken.into_iter().for_each(|frame| memory.physical.release(frame));
+    memory.release_object(object);
 }

@@ -1,6 +1,6 @@
 //! Opening and closing.
 
-use super::{Path, at, resources, resources_mut};
+use super::{Path, at, opened, resources, resources_mut};
 use crate::arch::heap;
 use crate::calls::argument::{self, Fd, Pointer, UserPath};
 use crate::calls::{Answer, Caller, DONE, jobs, place, preempt, value};
@@ -63,14 +63,14 @@ fn open_device(
     (fd, file): (u32, OpenFile),
     device: u32,
 ) -> Answer {
-    let opened = files.extensions.open(memory, caller.space, device);
+    let name = files.extensions.open(memory, caller.space, device);
     // No thread waits yet for a file that has just been opened, so there is no event to tell.
-    let name = opened.inspect_err(|_| _ = files.give_back(memory, &file))?;
+    let name = name.inspect_err(|_| _ = files.give_back(memory, &file))?;
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
-    let installed = files
-        .install_at(memory, descriptors, fd, file, file.flags.contains(OpenFlags::CLOSE_ON_EXEC))
-        .and_then(|fd| Ok((fd, descriptors.get(fd)?)));
-    let (fd, id) = installed.inspect_err(|_| files.extensions.close(memory, device, name))?;
+    let close_on_exec = file.flags.contains(OpenFlags::CLOSE_ON_EXEC);
+    let installed = files.install_at(memory, descriptors, fd, file, close_on_exec);
+    installed.inspect_err(|_| files.extensions.close(memory, device, name))?;
+    let id = opened(caller, tasks, files, Fd(fd.cast_signed()))?.id;
     files.keep_device(id, device, name);
     value(fd)
 }

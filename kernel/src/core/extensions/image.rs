@@ -38,7 +38,7 @@ const THREADS: Refusal = Refusal(Errno::ENOEXEC, "it has thread-local data");
 const NO_NOTE: Refusal = Refusal(Errno::ENOEXEC, "it has no note that makes it an extension");
 const OTHER_VERSION: Refusal = Refusal(Errno::ENOEXEC, "it is made for another version of the interface");
 const NO_NAME: Refusal = Refusal(Errno::ENOEXEC, "its name is not one");
-const OVERLAP: Refusal = Refusal(Errno::ENOEXEC, "its segments overlap");
+const OVERLAP: Refusal = Refusal(Errno::ENOEXEC, "its segments overlap, or are not in order");
 const WRITTEN_CODE: Refusal = Refusal(Errno::ENOEXEC, "one of its segments can be both written and executed");
 const DYNAMIC: Refusal = Refusal(Errno::ENOEXEC, "its dynamic section asks for more than relative relocations");
 const RELOCATIONS: Refusal =
@@ -63,8 +63,7 @@ impl Image {
         let (size, read) = (memory.object_size(file), |at, to: &mut [u8]| memory.read_object(file, at, to));
         let program = elf::parse(size, read).map_err(|_| NOT_A_PROGRAM)?;
         let headers = Headers::read(read).map_err(|_| NOT_A_PROGRAM)?;
-        let mut segments: Vec<Segment> = program.segments().collect();
-        segments.sort_unstable_by_key(|segment| segment.pages.start);
+        let segments: Vec<Segment> = program.segments().collect();
         check_segments(&segments)?;
         let of_kind = |kind| headers.segments().iter().filter(move |header| header.p_type.get(E) == kind);
         if !program.relocatable {
@@ -151,9 +150,9 @@ impl Image {
     }
 }
 
-/// Checks segments in the order of their addresses.
+/// Checks segments, which ELF demands in the order of their addresses.
 fn check_segments(segments: &[Segment]) -> Result<(), Refusal> {
-    if segments.last().is_some_and(|segment| segment.pages.end > LARGEST) {
+    if segments.iter().any(|segment| segment.pages.end > LARGEST) {
         return Err(TOO_LARGE);
     }
     if segments.iter().any(|segment| segment.rights.contains(Rights::WRITE | Rights::EXECUTE)) {
