@@ -302,6 +302,7 @@ impl PhysicalMemory for Frames {
         !unused
     }
 
+    #[inline]
     fn set_entry(&mut self, table: Frame, slot: usize, entry: PageTableEntry) {
         self.table.note_entry(table, slot);
         // SAFETY: a frame in use and one of its 512 slots, or there would have been a panic. CPUs may walk the table
