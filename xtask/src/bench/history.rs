@@ -7,29 +7,32 @@ use std::collections::BTreeMap;
 const TABLE: &str = "### Instructions for one operation\n";
 
 /// The columns that are compared. Pages of before the strategies had names say `smp`.
-const COLUMNS: [(&str, &str); 2] = [("up", "up"), ("giant:1", "smp:1")];
+const COLUMNS: [(&str, &str); 3] = [("up", "up"), ("giant:1", "smp:1"), ("giant:2", "smp:2")];
 
 /// The page with a section about what has changed since the earlier one, in front of its first measurements. Without a common
 /// operation it stays as it is.
 pub(super) fn with_earlier(page: &str, earlier: &str) -> String {
     let (before, now) = (operations(earlier), operations(page));
-    let rows: String = order(page).filter_map(|name| Some(row(&name, before.get(&name)?, now.get(&name)?))).collect();
+    let rows: String = order(page).filter_map(|name| row(&name, before.get(&name)?, now.get(&name)?)).collect();
     let targets = page.find("\n## Targets\n");
     let place = targets.and_then(|targets| Some(targets + 1 + page[targets + 1..].find("\n## ")?));
     match (commit(earlier), place) {
         (Some(commit), Some(place)) if !rows.is_empty() => {
             let (front, back) = page.split_at(place);
+            let head = COLUMNS.map(|(own, _)| format!(" `{own}`, {commit} | `{own}` | change |")).concat();
+            let rule = " ---: |".repeat(3 * COLUMNS.len());
             format!(
                 "{front}\n## Since {commit}\n\nSingle operations as the page of that commit had them, and now.\n\n\
-                 | operation | `up`, {commit} | `up` | change | `giant:1`, {commit} | `giant:1` | change |\n\
-                 | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n{rows}{back}"
+                 | operation |{head}\n| --- |{rule}\n{rows}{back}"
             )
         }
         _ => page.to_owned(),
     }
 }
 
-fn row(name: &str, before: &[Option<f64>], now: &[Option<f64>]) -> String {
+/// A row of the section; `None` if both pages have no column in common.
+fn row(name: &str, before: &[Option<f64>], now: &[Option<f64>]) -> Option<String> {
+    before.iter().zip(now).find(|(before, now)| before.is_some() && now.is_some())?;
     let count = |value: Option<f64>| value.map_or("–".to_owned(), |value| crate::profile::grouped(value as u64));
     let change = |(before, now): (&Option<f64>, &Option<f64>)| {
         let cells = match before.zip(*now) {
@@ -38,7 +41,7 @@ fn row(name: &str, before: &[Option<f64>], now: &[Option<f64>]) -> String {
         };
         format!(" {} | {} | {cells} |", count(*before), count(*now))
     };
-    format!("| {name} |{}\n", before.iter().zip(now).map(change).collect::<String>())
+    Some(format!("| {name} |{}\n", before.iter().zip(now).map(change).collect::<String>()))
 }
 
 /// The commit that a page is of.
@@ -95,10 +98,11 @@ mod tests {
         let now = page("def5678", "giant:1", "100", "| new: not there before | 7 | 8 | 9 |\n");
         let both = with_earlier(&now, &before);
         let expected = "\n## Since abc1234\n\nSingle operations as the page of that commit had them, and now.\n\n\
-                        | operation | `up`, abc1234 | `up` | change | `giant:1`, abc1234 | `giant:1` | change |\n\
-                        | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n\
-                        | null | 60 | 60 | +0.0 % | 80 | 100 | +25.0 % |\n\
-                        | start | 5,000 | 5,000 | +0.0 % | – | – | – |\n\n## Operations\n";
+                        | operation | `up`, abc1234 | `up` | change | `giant:1`, abc1234 | `giant:1` | change | \
+                        `giant:2`, abc1234 | `giant:2` | change |\n\
+                        | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n\
+                        | null | 60 | 60 | +0.0 % | 80 | 100 | +25.0 % | – | – | – |\n\
+                        | start | 5,000 | 5,000 | +0.0 % | – | – | – | – | – | – |\n\n## Operations\n";
         assert!(both.contains(expected), "{both}");
         assert_eq!(both.replace(expected, "\n## Operations\n"), now);
     }
