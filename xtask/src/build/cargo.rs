@@ -25,22 +25,13 @@ pub(crate) const EXTENSION_FLAGS: &str = "target.x86_64-unknown-none.rustflags=\
 /// Programs go into the image without debug information and symbols: they would be most of the image.
 const NO_DEBUG: [&str; 4] = ["--config", "profile.release.debug=false", "--config", "profile.release.strip='symbols'"];
 
-/// The kernel and its crates are optimised as one: their functions are small and call each other.
-const AS_ONE: &str = "profile.release.lto='fat'";
-
 /// Builds a kernel; where Cargo leaves all that it builds with this profile.
 pub(super) fn kernel(variant: Variant, flavour: Flavour) -> Result<PathBuf> {
-    let (profile, feature) = match flavour {
-        Flavour::Plain => ("release", ""),
-        Flavour::Traced => ("release", TRACE),
-        Flavour::Checked => ("checked", ""),
-    };
+    let profile = flavour.profile();
     let mut cargo = project::cargo("build");
-    let features = [&variant.features(), feature].join(",");
+    let recording = if flavour == Flavour::Traced { TRACE } else { "" };
+    let features = [variant.features().as_str(), recording].join(",");
     cargo.args(["--package", "kernel", "--profile", profile, "--target", BARE, "--features", &features]);
-    if profile == "release" {
-        cargo.args(["--config", AS_ONE]);
-    }
     executables(&mut cargo)?;
     Ok(project::target().join(BARE).join(profile).join("kernel"))
 }

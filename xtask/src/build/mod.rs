@@ -12,8 +12,10 @@ mod targets;
 
 use std::{
     fs::{self, File},
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -43,7 +45,8 @@ pub(crate) const TRACE: &str = "trace";
 /// The kernels that tests have in every [`Flavour`].
 pub(crate) const IN_ALL_FLAVOURS: [Variant; 2] = [Variant::UP, Variant::giant(Lock::Ticket)];
 
-/// What a kernel does besides its work.
+/// What a kernel does besides its work. Each has a profile of Cargo, so a directory of its own: kernels of two flavours
+/// can be built at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flavour {
     /// Nothing.
@@ -52,6 +55,17 @@ pub(crate) enum Flavour {
     Traced,
     /// It checks its arithmetic and its debug assertions: Cargo's profile `checked`.
     Checked,
+}
+
+impl Flavour {
+    /// Cargo's profile.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Plain => "kernel",
+            Self::Traced => "traced",
+            Self::Checked => "checked",
+        }
+    }
 }
 
 /// What a machine boots.
@@ -107,21 +121,40 @@ fn name(variant: Variant, flavour: Flavour) -> String {
     [variant.name(), suffix].concat()
 }
 
-/// Builds these kernels, the programs and the base archive.
+/// Builds these kernels of one flavour, the programs and the base archive.
 pub(crate) fn build_variants(variants: &[Variant], flavour: Flavour) -> Result<()> {
-    let stage = project::stage()?;
+    build_flavours(&[(variants, flavour)])
+}
+
+/// Builds these kernels, one flavour beside another, then the programs and the base archive.
+pub(crate) fn build_flavours(flavours: &[(&[Variant], Flavour)]) -> Result<()> {
+    let stage = &project::stage()?;
     targets::ensure(&[BARE, MUSL])?;
+    thread::scope(|scope| {
+        let one = |&(variants, flavour)| scope.spawn(move || build_kernels(stage, variants, flavour));
+        let builds: Vec<_> = flavours.iter().map(one).collect();
+        builds.into_iter().try_for_each(|build| build.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })?;
+    build_programs(stage)
+}
+
+/// Optimising a kernel as one keeps a single core busy.
+fn build_kernels(stage: &Path, variants: &[Variant], flavour: Flavour) -> Result<()> {
     // From Cargo's name for all variants to the variant's own no other build may come between.
-    let turn = File::create(stage.join("build.lock")).and_then(|file| file.lock().map(|()| file));
-    let turn = turn.context("cannot wait for another build")?;
+    let turn = File::create(stage.join(format!("{}.lock", flavour.profile())));
+    let _turn = turn.and_then(|file| file.lock().map(|()| file)).context("cannot wait for another build")?;
     for &variant in variants {
         let made = cargo::kernel(variant, flavour)?;
         let kernel = stage.join(format!("kernel-{}", name(variant, flavour)));
         keep(&made, &symbols(&kernel), |new| fs::copy(&made, new).map(drop).context("cannot copy the kernel"))?;
         keep(&made, &kernel, |new| strip(&made, new))?;
     }
-    drop(turn);
-    let (archive, named) = programs::base(&stage)?;
+    Ok(())
+}
+
+/// Builds the programs and the base archive.
+fn build_programs(stage: &Path) -> Result<()> {
+    let (archive, named) = programs::base(stage)?;
     archive.write(&stage.join("base.cpio"))?;
     let names: Vec<&str> = archive.paths().collect();
     // Files are named from the target directory on, which may be copied.

@@ -122,8 +122,7 @@ impl Bench {
         packages::ensure(&[Use::Boot, Use::Bochs])?;
         if !self.no_build {
             let kernels = bench::kernels(&benchmarks);
-            build::build_variants(&kernels.plain, Flavour::Plain)?;
-            build::build_variants(&kernels.recording, Flavour::Traced)?;
+            build::build_flavours(&[(&kernels.plain, Flavour::Plain), (&kernels.recording, Flavour::Traced)])?;
         }
         let stop = Arc::new(AtomicBool::new(false));
         flag::register(SIGINT, stop.clone()).context("cannot watch for signals")?;

@@ -209,9 +209,8 @@ fn links() -> [(String, Command); 2] {
 }
 
 fn build_all() -> Result<Outcome> {
-    build::build_variants(&Variant::all(), Flavour::Plain)?;
-    build::build_variants(&build::IN_ALL_FLAVOURS, Flavour::Traced)?;
-    build::build_variants(&build::IN_ALL_FLAVOURS, Flavour::Checked)?;
+    let (all, some) = (Variant::all(), build::IN_ALL_FLAVOURS);
+    build::build_flavours(&[(&all, Flavour::Plain), (&some, Flavour::Traced), (&some, Flavour::Checked)])?;
     if tool("musl-gcc").is_some() {
         // Not part of the image: what the image holds must not depend on this compiler being here.
         build::c_programs("musl-gcc", "-musl", &project::stage()?.join(build::C_DIRECTORY))?;
