@@ -81,10 +81,13 @@ pub fn restore<const N: usize>(area: &[u8; N]) {
 /// Writes the state with which a program starts: all registers empty, exceptions masked, round to nearest.
 ///
 /// The XSAVE header says that no component is present, so `xrstor` puts each into its initial state. It takes MXCSR
-/// from the area all the same (SDM volume 1, 13.8), and reads nothing else of it.
+/// from the area all the same (SDM volume 1, 13.8), and reads nothing else of it. The x87 unit's last instruction is
+/// cleared too, because AMD's CPUs write it only while an exception is pending, and the area may have been another
+/// thread's.
 pub fn initial<const N: usize>(area: &mut [u8; N]) {
     check(area.as_ptr(), N);
     if has_header() {
+        area[..CONTROLS_END].fill(0);
         area[HEADER..HEADER + 64].fill(0);
     } else {
         area[..HEADER].fill(0);
@@ -110,27 +113,11 @@ pub const fn set_controls<const N: usize>(area: &mut [u8; N]) {
     [area[24], area[25], area[26], area[27]] = 0x1f80u32.to_le_bytes();
 }
 
-/// Clears the bytes that [`save`] may leave as they are, because a signal handler of the area's next thread sees all of
-/// them.
-///
-/// A program writes these bytes through the frame of a signal that it returns from. The CPU writes neither the
-/// reserved bytes of the legacy region nor those behind each x87 register (SDM volume 1, 13.4.1 and 10.5.1), and
-/// AMD's CPUs write the last instruction's opcode and addresses only while an exception is pending.
-pub fn clear_unwritten<const N: usize>(area: &mut [u8; N]) {
-    area[..CONTROLS_END].fill(0);
-    // The upper half of a register's slot is its sign and exponent, which are always written, and six reserved bytes.
-    for slot in area[X87_REGISTERS].chunks_exact_mut(X87_SLOT) {
-        slot[X87_SLOT / 2..].fill(0);
-    }
-    area[RESERVED..HEADER].fill(0);
-}
-
 /// Where the x87 unit's controls, status and last instruction end.
 pub const CONTROLS_END: usize = 24;
 
 /// Where the x87 unit's registers are, each in a slot of its own (SDM volume 1, table 10-2).
 pub const X87_REGISTERS: Range<usize> = 32..160;
-const X87_SLOT: usize = 16;
 
 /// Where the CPU's part of the legacy region ends (SDM volume 1, 13.4.1).
 pub const RESERVED: usize = 416;

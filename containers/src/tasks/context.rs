@@ -73,17 +73,23 @@ impl Registers {
 
 /// Bytes of the extended state: the legacy area, the XSAVE header and the upper halves of AVX, and behind them room for
 /// what a signal frame adds.
-pub const EXTENDED_STATE: usize = 512 + 64 + 256 + 64;
+pub const EXTENDED_STATE: usize = 512 + 64 + 256 + 8;
 
 /// A thread's x87, SSE and AVX state as `xsave` or `fxsave` stores it; opaque here.
 #[repr(C, align(64))]
 #[derive(Clone, Debug)]
-pub struct ExtendedState(pub [u8; EXTENDED_STATE]);
+pub struct ExtendedState {
+    /// What the CPU saves and loads.
+    pub area: [u8; EXTENDED_STATE],
+    /// Whether a program has written the area, by returning from a signal handler. Then it may hold the program's bytes
+    /// where the CPU never writes, and is to be cleared before another program gets it.
+    pub is_from_program: bool,
+}
 
 impl ExtendedState {
     /// A state of zeroes. It has an allocation of its own, so that a control block is cheap to move.
     pub fn zero() -> Box<ExtendedState> {
-        Box::new(ExtendedState([0; EXTENDED_STATE]))
+        Box::new(ExtendedState { area: [0; EXTENDED_STATE], is_from_program: false })
     }
 }
 

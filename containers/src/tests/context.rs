@@ -21,9 +21,9 @@ fn a_context_is_stored_once_and_where_it_is() {
     context.set_resident(Cpu(1));
     assert!(context.is_resident(Cpu(1)) && !context.is_resident(Cpu(0)));
     context.evict(Cpu(0), |_| panic!("another CPU has nothing of it"));
-    context.evict(Cpu(1), |state| state.0[0] = 7);
+    context.evict(Cpu(1), |state| state.area[0] = 7);
     context.evict(Cpu(1), |_| panic!("evicted already"));
-    assert_eq!(context.extended.0[0], 7);
+    assert_eq!(context.extended.area[0], 7);
 }
 
 /// A thread waits on CPU 0, and CPU 1 ends its call: it writes to the thread's memory and gives the result, but loads

@@ -8,8 +8,8 @@ use alloc::boxed::Box;
 use containers::{ExtendedState, Frame};
 use core::ops::Range;
 use hardware::fpu::{
-    AREA_SIZE, CONTROLS_END, HEADER, RESERVED, X87_REGISTERS, clear_unwritten, components, has_header, initial,
-    save_at, set_controls, size,
+    AREA_SIZE, CONTROLS_END, HEADER, RESERVED, X87_REGISTERS, components, has_header, initial, save_at, set_controls,
+    size,
 };
 use zerocopy::IntoBytes;
 
@@ -19,13 +19,15 @@ use zerocopy::IntoBytes;
 pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     match spare {
         Some(mut state) => {
-            clear_unwritten(&mut state.0);
-            initial(&mut state.0);
+            if core::mem::take(&mut state.is_from_program) {
+                state.area.fill(0);
+            }
+            initial(&mut state.area);
             state
         }
         None => {
             let mut state = ExtendedState::zero();
-            set_controls(&mut state.0);
+            set_controls(&mut state.area);
             state
         }
     }
@@ -35,7 +37,7 @@ pub fn fresh(spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
 #[inline]
 pub fn copy(state: &ExtendedState, spare: Option<Box<ExtendedState>>) -> Box<ExtendedState> {
     let Some(mut copy) = spare else { return Box::new(state.clone()) };
-    copy.0 = state.0;
+    (*copy).clone_from(state);
     copy
 }
 

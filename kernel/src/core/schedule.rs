@@ -245,7 +245,7 @@ fn record_switch(kernel: &Kernel, cpu: &InKernel, id: ThreadId) {
 /// the entry code.
 fn load(thread: &mut Thread, cpu: &InKernel) {
     let context = &mut thread.context;
-    fpu::restore(&context.extended.0);
+    fpu::restore(&context.extended.area);
     hardware::cpu::set_user_bases(context.fs_base, context.gs_base);
     frame::set_frame(cpu, &mut context.registers);
     context.set_resident(this_cpu(cpu));
@@ -253,14 +253,14 @@ fn load(thread: &mut Thread, cpu: &InKernel) {
 
 /// Evicts a thread's context from this CPU, `cpu`, if it is resident here: any CPU may work for the thread now.
 fn evict(thread: &mut Thread, cpu: Cpu) {
-    thread.context.evict(cpu, |state| fpu::save(&mut state.0));
+    thread.context.evict(cpu, |state| fpu::save(&mut state.area));
 }
 
 /// Brings the extended state in a thread's control block up to date, whether it is resident on this CPU, `cpu`, or
 /// evicted.
 pub fn store(thread: &mut Thread, cpu: Cpu) {
     if thread.context.is_resident(cpu) {
-        fpu::save(&mut thread.context.extended.0);
+        fpu::save(&mut thread.context.extended.area);
     }
 }
 
@@ -268,7 +268,7 @@ pub fn store(thread: &mut Thread, cpu: Cpu) {
 /// `cpu`, or evicted.
 pub fn reload_extended(thread: &Thread, cpu: Cpu) {
     if thread.context.is_resident(cpu) {
-        fpu::restore(&thread.context.extended.0);
+        fpu::restore(&thread.context.extended.area);
     }
 }
 
@@ -277,7 +277,7 @@ pub fn clear_extended(thread: &mut Thread, cpu: Cpu) {
     if thread.context.is_resident(cpu) {
         fpu::restore_initial();
     } else {
-        fpu::initial(&mut thread.context.extended.0);
+        fpu::initial(&mut thread.context.extended.area);
     }
 }
 

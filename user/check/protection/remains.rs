@@ -1,8 +1,9 @@
 //! No data of a process gets to another one: `remains [fill | look]`.
 //!
 //! `remains fill` writes one byte wherever a program can leave any: pages, stack, pipes, files, all registers, and
-//! the bytes of the extended state that belong to no register. `remains look`, the next process, looks for runs of
-//! this byte in everything that the kernel hands out. Without a word the program runs the two in turn.
+//! the bytes of the extended state that belong to no register. `remains look`, the next program of this process and
+//! the next process, looks for runs of this byte in everything that the kernel hands out. Without a word the program
+//! runs the two in turn.
 //!
 //! Run by: `tests/tests/boot/programs.rs`.
 
@@ -13,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::{env, ptr, slice, thread};
@@ -37,7 +39,10 @@ static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 fn main() {
     match env::args().nth(1).as_deref() {
-        Some("fill") => fill(),
+        Some("fill") => {
+            fill();
+            panic!("{}", Command::new(env::current_exe().expect("a path")).arg("look").exec());
+        }
         Some("look") => look(),
         _ => {
             let me = env::current_exe().expect("a path");
@@ -50,7 +55,7 @@ fn main() {
     }
 }
 
-/// Leaves the mark everywhere, and ends.
+/// Leaves the mark everywhere.
 fn fill() {
     pages().fill(MARK);
     deep(|stack| stack.fill(MARK));
@@ -65,8 +70,10 @@ fn fill() {
     let _ = fs::read_link(name);
     let threads: Vec<_> = (0..4).map(|_| thread::spawn(registers)).collect();
     threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
-    signal_with(mark_state);
+    signal_with(mark_state, 0);
     registers();
+    // A thread that ends leaves its extended state to the next program.
+    thread::spawn(|| signal_across_pages(mark_state)).join().expect("it ends");
 }
 
 /// Looks at all that the kernel gives a new process.
@@ -74,9 +81,10 @@ fn look() {
     let mut places: Vec<(&str, usize)> = vec![("the stack", deep(|stack| runs(stack))), ("new pages", runs(pages()))];
     places.push(("a file's pages", file_pages()));
     places.push(("what calls write", structures()));
-    signal_with(look_at_state);
+    signal_across_pages(look_at_state);
+    signal_with(look_at_state, 0);
     places.push(("a signal's frame", FOUND.load(Relaxed)));
-    let threads: Vec<_> = (0..4).map(|_| thread::spawn(|| signal_with(look_at_state))).collect();
+    let threads: Vec<_> = (0..4).map(|_| thread::spawn(|| signal_with(look_at_state, 0))).collect();
     threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
     places.push(("a thread's signal frame", FOUND.load(Relaxed)));
     places.retain(|(_, found)| *found > 0);
@@ -182,12 +190,25 @@ fn registers() {
     }
 }
 
+/// What takes a signal.
+type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+
+/// Sends this thread a signal in whose frame the extended state lies on both sides of a page's end: then the kernel
+/// copies the state that it has in the control block.
+fn signal_across_pages(handler: Handler) {
+    let stack = &mut pages()[..4 * PAGE + LEGACY / 2];
+    let stack = stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
+    // SAFETY: memory that is used for nothing else, and stays.
+    assert_eq!(unsafe { sigaltstack(&stack, ptr::null_mut()) }, 0);
+    signal_with(handler, SA_ONSTACK);
+}
+
 /// Sends this thread a signal that `handler` takes.
-fn signal_with(handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void)) {
+fn signal_with(handler: Handler, flags: c_int) {
     // SAFETY: an action that is whole; the handler touches its own frame only.
     unsafe {
         let mut action: sigaction = MaybeUninit::zeroed().assume_init();
-        (action.sa_sigaction, action.sa_flags) = (handler as usize, SA_SIGINFO);
+        (action.sa_sigaction, action.sa_flags) = (handler as usize, SA_SIGINFO | flags);
         assert_eq!(sigaction(SIGUSR1, &action, ptr::null_mut()), 0);
         assert_eq!(raise(SIGUSR1), 0);
     }

@@ -15,11 +15,11 @@ use crate::core::kernel::{Kernel, Memory};
 use crate::core::linux;
 use crate::core::schedule;
 use ::files::Errno;
-use containers::context::EXTENDED_STATE;
 use containers::directory::USER_END;
 use containers::thread::SignalStack;
 use containers::{
-    Fault, Frame as Page, PAGE_SIZE, PhysicalMemory, Registers, Rights, SignalInfo, Space, Thread, ThreadId,
+    ExtendedState, Fault, Frame as Page, PAGE_SIZE, PhysicalMemory, Registers, Rights, SignalInfo, Space, Thread,
+    ThreadId,
 };
 use cpulocal::InKernel;
 use hardware::fpu;
@@ -211,7 +211,7 @@ pub fn push(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, signal: &Signal, 
         }
         _ => {
             schedule::store(thread, space.cpu);
-            kernel.memory.copy_out(space, state_at, extended::described(&mut thread.context.extended.0))?;
+            kernel.memory.copy_out(space, state_at, extended::described(&mut thread.context.extended.area))?;
             kernel.memory.copy_out(space, at, frame(&thread.context.registers).as_bytes())?;
         }
     }
@@ -291,21 +291,21 @@ pub fn pop(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> Result<u64, Fau
     let from = &context.registers;
     let [cs, _, _, ss] = from.segments.map(u64::from);
     take_general(&mut thread.context.registers, from);
-    let state = &mut thread.context.extended.0;
+    let state = &mut thread.context.extended;
     let taken = match from.extended {
         0 => {
-            fpu::initial(state);
+            fpu::initial(&mut state.area);
             true
         }
         at => {
             // In most cases the state lies in the page in which the context has been found.
             let near = place.filter(|_| at / PAGE_SIZE as u64 == context_at / PAGE_SIZE as u64).map(|(page, _)| page);
-            take_extended(&mut kernel.memory, space, (at, near), state).is_ok() && fpu::is_acceptable(state)
+            take_extended(&mut kernel.memory, space, (at, near), state).is_ok() && fpu::is_acceptable(&state.area)
         }
     };
     if !taken {
         // Even a thread that is about to end must not keep a state that the CPU does not accept.
-        fpu::initial(state);
+        fpu::initial(&mut state.area);
     }
     schedule::reload_extended(thread, space.cpu);
     let is_whole = taken && from.rip < USER_END && cs == Registers::USER_CODE && ss == Registers::USER_DATA;
@@ -323,14 +323,15 @@ fn take_extended(
     memory: &mut Memory,
     space: Space,
     (at, page): (u64, Option<Page>),
-    state: &mut [u8; EXTENDED_STATE],
+    state: &mut ExtendedState,
 ) -> Result<(), Fault> {
+    state.is_from_program = true;
     let offset = at as usize % PAGE_SIZE;
     if offset + fpu::size() > PAGE_SIZE {
-        return memory.copy_in(space, at, &mut state[..fpu::size()]);
+        return memory.copy_in(space, at, &mut state.area[..fpu::size()]);
     }
     let page = page.map_or_else(|| memory.user_frame(space, at, Rights::READ), Ok)?;
-    extended::take(&memory.physical, (page, offset), state);
+    extended::take(&memory.physical, (page, offset), &mut state.area);
     Ok(())
 }
 
