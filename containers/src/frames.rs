@@ -20,7 +20,7 @@ impl Frame {
     ///
     /// Addresses above 16 TiB have no frame number here; the boot leaves such memory out.
     #[inline]
-    pub fn containing(address: PhysAddr) -> Frame {
+    pub const fn containing(address: PhysAddr) -> Frame {
         Frame((address.as_u64() >> 12) as u32)
     }
 

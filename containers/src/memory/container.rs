@@ -8,6 +8,7 @@ use crate::memory::directory::{self, Root, WINDOW};
 use crate::memory::fork::PartialFork;
 use crate::memory::object::ObjectId;
 use crate::memory::region::Regions;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use cpulocal::{Cpu, CpuSet};
@@ -35,8 +36,9 @@ pub struct Container {
     pub(crate) table_cache: TableCache,
     /// The CPUs on which it is active, in whichever page directory.
     pub(crate) active: CpuSet,
-    /// The regions of the address space.
-    pub regions: Regions,
+    /// The regions of the address space. Containers that are made from the same package share them, until a container
+    /// changes its regions ([`Container::regions_mut`]).
+    pub regions: Rc<Regions>,
     /// Frames that the container uses: pages, page tables and page directories.
     pub(crate) pages: u32,
     /// Of these, page tables and page directories.
@@ -94,6 +96,12 @@ pub(crate) struct TableCache {
 }
 
 impl TableCache {
+    /// An empty cache: no user address has this number.
+    pub(crate) const EMPTY: TableCache = TableCache {
+        numbers: [u32::MAX; TableCache::SLOTS],
+        tables: [Frame::containing(PhysAddr::zero()); TableCache::SLOTS],
+    };
+
     /// Slots; each number belongs to one of them (direct mapped).
     const SLOTS: usize = 8;
 
@@ -121,16 +129,6 @@ impl TableCache {
     /// Empties the cache: to be called when tables have been released.
     pub(crate) fn forget(&mut self) {
         self.numbers = [u32::MAX; TableCache::SLOTS];
-    }
-}
-
-impl Default for TableCache {
-    /// An empty cache: no user address has this number.
-    fn default() -> Self {
-        TableCache {
-            numbers: [u32::MAX; TableCache::SLOTS],
-            tables: [Frame::containing(PhysAddr::zero()); TableCache::SLOTS],
-        }
     }
 }
 
@@ -173,10 +171,17 @@ impl Container {
         self.root_for(range.start).filter(|_| !range.is_empty()).map(|root| (root, range))
     }
 
+    /// The regions, to be changed: others that share them keep them as they are.
+    #[inline]
+    pub fn regions_mut(&mut self) -> &mut Regions {
+        Rc::make_mut(&mut self.regions)
+    }
+
     /// The start of the highest free range of `length` bytes, a multiple of the page size, for a mapping that does not
     /// ask for an address.
     pub fn room_for(&mut self, length: u64) -> Option<u64> {
-        self.regions.gap_below(directory::PACKAGES.end..self.mappings_end, length)
+        let end = self.mappings_end;
+        self.regions_mut().gap_below(directory::PACKAGES.end..end, length)
     }
 
     /// The address to which a mapping of `length` bytes at `from` can move. A mapping of at least 2 MiB gets, if

@@ -182,14 +182,20 @@ impl Walk {
     /// A walk through the entries for `range`, which is not empty and spanned by this one table.
     pub(super) fn new(memory: &impl PhysicalMemory, root: Root, range: Range<u64>) -> Walk {
         let slots = slot(range.start, root.level)..slot(range.end - 1, root.level) + 1;
-        let groups = u32::MAX << (slots.start / GROUP) & u32::MAX >> (31 - (slots.end - 1) / GROUP);
         let base = range.start & !(512 * span(root.level) - 1);
-        Walk { root, base, range, slots, groups: memory.groups(root.table) & groups, first: 0, entries: 0 }
+        Walk::over(memory, root, base, range, slots)
     }
 
-    /// A walk through all entries for user addresses.
+    /// A walk through all entries for user addresses: of a page directory, those of its lower half.
     fn all(memory: &impl PhysicalMemory, root: Root) -> Walk {
-        Walk::new(memory, root, 0..USER_END.min(512 * span(root.level)))
+        let (slots, end) = if root.level == 4 { (KERNEL_SLOT, USER_END) } else { (512, 512 * span(root.level)) };
+        Walk::over(memory, root, 0, 0..end, 0..slots)
+    }
+
+    #[inline(always)]
+    fn over(memory: &impl PhysicalMemory, root: Root, base: u64, range: Range<u64>, slots: Range<usize>) -> Walk {
+        let groups = u32::MAX << (slots.start / GROUP) & u32::MAX >> (31 - (slots.end - 1) / GROUP);
+        Walk { root, base, range, slots, groups: memory.groups(root.table) & groups, first: 0, entries: 0 }
     }
 
     #[inline(always)]

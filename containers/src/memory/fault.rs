@@ -138,7 +138,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             return Err(Fault::NoRegion);
         }
         let begun = container.partial_fork;
-        container.regions.insert(Region { start, end: above.start, ..above }).map_err(|_| Fault::OutOfMemory)?;
+        container.regions_mut().insert(Region { start, end: above.start, ..above }).map_err(|_| Fault::OutOfMemory)?;
         // The child of an incomplete fork may have got the region as it was.
         begun.map_or(Ok(()), |begun| self.grow(begun.child, address).or(Ok(())))
     }

@@ -20,6 +20,7 @@ use crate::memory::directory::{Found, OBJECT, Root, USER_END, Walk, next_table};
 use crate::memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::memory::region::{COST_OF_A_LOOK, Region, Regions, Traits};
 use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
+use alloc::rc::Rc;
 use core::ops::Range;
 use cpulocal::Cpu;
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -94,7 +95,10 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let container = self.containers.get(parent).ok_or(NoMemory::Limit)?;
         let (heap, mappings_end, growth) = (container.heap, container.mappings_end, container.growth);
         let child = match container.directory {
-            None => self.make_window(Regions::default(), 0)?.0,
+            None => {
+                self.leave_reserve(0)?;
+                self.make_window(Rc::default(), 0)?.0
+            }
             Some(_) => self.make_container_with_directory(cpu)?,
         };
         if let Some(container) = self.containers.get_mut(child) {
@@ -122,7 +126,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             self.leave_reserve(0)?;
             let inherited = || run.iter().filter(|region| !region.traits.contains(Traits::NOT_FORKED));
             inherited().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
-            let to = &mut self.containers.get_mut(begun.child).ok_or(NoMemory::Limit)?.regions;
+            let to = &mut self.containers.get_mut(begun.child).ok_or(NoMemory::Limit)?.regions_mut();
             if run.iter().any(|region| region.traits.intersects(Traits::NOT_FORKED | Traits::LOCKED)) {
                 let unlocked = |region: &Region| Region { traits: region.traits - Traits::LOCKED, ..*region };
                 inherited().try_for_each(|region| to.insert(unlocked(region)))?;

@@ -93,7 +93,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// be inserted afterwards.
     pub(super) fn cut(&mut self, id: ContainerId, range: Range<u64>, more: usize) -> Result<Option<Region>, NoMemory> {
         let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
-        let Some((part, rests)) = container.regions.cut(range, more)? else { return Ok(None) };
+        let Some((part, rests)) = container.regions_mut().cut(range, more)? else { return Ok(None) };
         self.share_with_rests(&part, rests);
         Ok(Some(part))
     }
@@ -107,7 +107,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Inserts a part that was cut out and changed.
     pub(super) fn put(&mut self, id: ContainerId, part: Region) -> Result<(), NoMemory> {
-        Ok(self.containers.get_mut(id).ok_or(NoMemory::Limit)?.regions.insert(part)?)
+        Ok(self.containers.get_mut(id).ok_or(NoMemory::Limit)?.regions_mut().insert(part)?)
     }
 
     /// Drops the pages of a range and keeps its regions: the next access finds new pages (`madvise`).
@@ -168,7 +168,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         let mut at = range.start;
         while at < range.end {
             let container = self.containers.get_mut(id).ok_or(NoMemory::Limit)?;
-            let Some((part, rests)) = container.regions.alter(at..range.end, &change)? else { break };
+            let Some((part, rests)) = container.regions_mut().alter(at..range.end, &change)? else { break };
             at = part.end;
             self.share_with_rests(&part, rests);
             let rights = change(part).rights;

@@ -29,6 +29,7 @@ use crate::memory::object::{Account, Object};
 use crate::memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 use crate::memory::region::Regions;
 use crate::memory::teardown::TeardownQueue;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use cpulocal::{Cpu, CpuSet};
@@ -239,9 +240,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     /// Makes a container of two frames: the window's page table and the writable page at the window's top, the first of
     /// its stack. Its regions are `regions`, shared with their other owners until it changes them; it takes references
     /// to their objects.
-    pub fn make_container(&mut self, regions: &Regions) -> Result<ContainerId, NoMemory> {
+    pub fn make_container(&mut self, regions: &Rc<Regions>) -> Result<ContainerId, NoMemory> {
         let stack = self.allocate_user(0)?;
-        let (id, table) = self.make_window(regions.clone(), 1).inspect_err(|_| self.physical.release(stack))?;
+        let (id, table) = self.make_window(Rc::clone(regions), 1).inspect_err(|_| self.physical.release(stack))?;
         let flags = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE | Flags::NO_EXECUTE;
         directory::set(&mut self.physical, table, 511, stack, flags);
         regions.iter().filter_map(|region| region.backing.object()).for_each(|object| self.share_object(object));
@@ -249,10 +250,11 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Makes a container with a page table for the window, which it returns too, and counts `pages`, which the caller
-    /// enters in the table. The regions have their references already.
+    /// enters in the table. The regions have their references already. Like every page table, this one may come out of
+    /// the kernel's reserve, so the caller has checked that user pages have left it ([`Memory::leave_reserve`]).
     #[inline]
-    pub(crate) fn make_window(&mut self, regions: Regions, pages: u32) -> Result<(ContainerId, Frame), NoMemory> {
-        let table = self.allocate_user(0)?;
+    pub(crate) fn make_window(&mut self, regions: Rc<Regions>, pages: u32) -> Result<(ContainerId, Frame), NoMemory> {
+        let table = self.physical.allocate()?;
         let made = self.insert_container(Some(table), 1 + pages, regions);
         made.map(|id| (id, table)).inspect_err(|_| self.physical.release(table))
     }
@@ -263,7 +265,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         if self.physical.free_frames() <= KERNEL_RESERVE {
             return Err(NoMemory::Frames);
         }
-        let id = self.insert_container(None, 0, Regions::default())?;
+        let id = self.insert_container(None, 0, Rc::default())?;
         match self.make_directory(id, cpu) {
             Ok(()) => Ok(id),
             Err(error) => {
@@ -278,12 +280,12 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         &mut self,
         window: Option<Frame>,
         pages: u32,
-        regions: Regions,
+        regions: Rc<Regions>,
     ) -> Result<ContainerId, NoMemory> {
-        let container = Container {
+        let id = self.containers.insert_named(|_| Container {
             window,
             directory: None,
-            table_cache: TableCache::default(),
+            table_cache: TableCache::EMPTY,
             active: CpuSet::NONE,
             regions,
             pages,
@@ -297,8 +299,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             partial_fork: None,
             is_gone: false,
             next_teardown: None,
-        };
-        let id = self.containers.insert(container)?;
+        })?;
         self.counts.containers_made += 1;
         Ok(id)
     }
@@ -480,9 +481,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         for space in self.cpus.iter_mut().filter(|space| window.is_some() && space.window == window) {
             space.set_window(&mut self.physical, None);
         }
-        self.set_program(id, None);
         let Some(container) = self.containers.get_mut(id) else { return };
         container.is_gone = true;
+        object::set_program(&mut self.objects, container, None);
         let Usage { pages, tables, directories, .. } = container.usage();
         let [programs, of_tables, of_directories] = &mut self.counts.used_at_end;
         *programs += u64::from(pages - tables);

@@ -8,7 +8,7 @@
 //! nowhere else, where an object gets a page and where it loses one. So a full file system, or pipes that hold too
 //! much, leave memory for the rest.
 
-use crate::arena::{Full, Id};
+use crate::arena::{Arena, Full, Id};
 use crate::budget::Budget;
 use crate::frames::{Frame, PAGE_SIZE};
 use crate::memory::container::{Container, ContainerId};
@@ -219,13 +219,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
 
     /// Sets the program that a container runs: until its end, whatever happens to the program's regions.
     pub fn set_program(&mut self, id: ContainerId, program: Option<ObjectId>) {
-        let Some(container) = self.containers.get_mut(id) else { return };
-        let before = core::mem::replace(&mut container.program, program);
-        if let Some(object) = before.and_then(|before| self.objects.get_mut(before)) {
-            object.runs -= 1;
-        }
-        if let Some(object) = program.and_then(|program| self.objects.get_mut(program)) {
-            object.runs += 1;
+        if let Some(container) = self.containers.get_mut(id) {
+            set_program(&mut self.objects, container, program);
         }
     }
 
@@ -462,6 +457,18 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             self.physical.write(frame, at, &ZEROES[..length]);
             at += length;
         }
+    }
+}
+
+/// Sets the program that a container runs, and counts in the objects the containers that run them.
+#[inline]
+pub(crate) fn set_program(objects: &mut Arena<Object>, container: &mut Container, program: Option<ObjectId>) {
+    let before = core::mem::replace(&mut container.program, program);
+    if let Some(object) = before.and_then(|before| objects.get_mut(before)) {
+        object.runs -= 1;
+    }
+    if let Some(object) = program.and_then(|program| objects.get_mut(program)) {
+        object.runs += 1;
     }
 }
 

@@ -6,7 +6,6 @@ use crate::budget::Budget;
 use crate::frames::PAGE_SIZE;
 use crate::memory::max_tree::MaxTree;
 use crate::memory::object::ObjectId;
-use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -173,11 +172,9 @@ const FIRST_RUN: usize = 16;
 /// run and the list of runs, and no allocation is large.
 ///
 /// Room for a new region is found without looking at all runs ([`Regions::gap_below`]).
-///
-/// A clone costs nothing until it changes; then all of it is copied, so only small sets of regions should be cloned.
 #[derive(Clone, Default)]
 pub struct Regions {
-    pub(crate) runs: Rc<Vec<Vec<Region>>>,
+    pub(crate) runs: Vec<Vec<Region>>,
     /// For each run an upper bound of the gaps in it. Empty while there is at most one run.
     pub(crate) bounds: MaxTree,
     len: usize,
@@ -211,10 +208,9 @@ impl Regions {
         runs.enumerate().map(move |(n, run)| if n == 0 { &run[index..] } else { run })
     }
 
-    /// Removes any run of regions that are being torn down; `None` if there is none left, or if a clone still shares
-    /// them.
+    /// Removes any run of regions that are being torn down; `None` if there is none left.
     pub(crate) fn take_run(&mut self) -> Option<Vec<Region>> {
-        let run = Rc::get_mut(&mut self.runs)?.pop()?;
+        let run = self.runs.pop()?;
         self.len -= run.len();
         self.bytes -= run.iter().map(|region| region.end - region.start).sum::<u64>();
         Some(run)
@@ -224,7 +220,7 @@ impl Regions {
     pub(crate) fn append(&mut self, run: &[Region]) {
         self.len += run.len();
         self.bytes += run.iter().map(|region| region.end - region.start).sum::<u64>();
-        self.runs_mut().push(run.to_vec());
+        self.runs.push(run.to_vec());
         self.run_added(self.runs.len() - 1);
     }
 
@@ -420,16 +416,10 @@ impl Regions {
         self.normalized(Place { index: place.index + 1, ..place })
     }
 
-    /// The runs, to be changed; clones get a copy of their own.
-    #[inline]
-    fn runs_mut(&mut self) -> &mut Vec<Vec<Region>> {
-        Rc::make_mut(&mut self.runs)
-    }
-
     /// Changes a region in place.
     #[inline]
     fn change(&mut self, place: Place, change: impl FnOnce(&mut Region)) {
-        change(&mut self.runs_mut()[place.run][place.index]);
+        change(&mut self.runs[place.run][place.index]);
         self.note(place);
     }
 
@@ -440,7 +430,7 @@ impl Regions {
         let after = self.get(place).filter(|after| region.continues(after)).map(|after| after.end);
         match (before, after) {
             (Some(before), Some(end)) => {
-                self.runs_mut()[before.run][before.index].end = end;
+                self.runs[before.run][before.index].end = end;
                 self.remove(place);
             }
             (Some(before), None) => self.change(before, |before| before.end = region.end),
@@ -457,7 +447,7 @@ impl Regions {
             run -= 1;
             index = self.runs[run].len();
         }
-        let runs = self.runs_mut();
+        let runs = &mut self.runs;
         match runs.get_mut(run) {
             None => runs.push(Vec::with_capacity(FIRST_RUN)),
             Some(full) if full.len() == RUN => {
@@ -471,7 +461,7 @@ impl Regions {
             }
             Some(_) => {}
         }
-        self.runs_mut()[run].insert(index, region);
+        self.runs[run].insert(index, region);
         self.len += 1;
         self.note(Place { run, index });
         Place { run, index }
@@ -484,7 +474,7 @@ impl Regions {
     fn remove(&mut self, place: Place) -> Place {
         let Place { mut run, mut index } = place;
         self.len -= 1;
-        let runs = self.runs_mut();
+        let runs = &mut self.runs;
         runs[run].remove(index);
         let length = |run: Option<&Vec<Region>>| run.map_or(RUN, Vec::len);
         let own = runs[run].len();

@@ -13,11 +13,11 @@
 
 use crate::budget::Budget;
 use crate::memory::Memory;
-use crate::memory::container::ContainerId;
+use crate::memory::container::{Container, ContainerId};
 use crate::memory::directory;
 use crate::memory::object::ObjectId;
 use crate::memory::physical::{PhysicalMemory, Translation};
-use crate::memory::region::Regions;
+use alloc::rc::Rc;
 
 /// A container with at most these numbers of frames and regions is torn down at once.
 const FEW_PAGES: u32 = 256;
@@ -111,7 +111,8 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             (container.directory, container.window) = (None, None);
         }
         debug_assert_eq!(container.pages, 0, "frames of a container");
-        while let Some(run) = self.containers.get_mut(id).and_then(|container| container.regions.take_run()) {
+        let own = |container: &mut Container| Rc::get_mut(&mut container.regions)?.take_run();
+        while let Some(run) = self.containers.get_mut(id).and_then(own) {
             for object in run.iter().filter_map(|region| region.backing.object()) {
                 self.drop_reference(object);
             }
@@ -120,10 +121,9 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
                 return false;
             }
         }
-        // Regions that clones share are few.
-        let left = self.containers.remove(id).map(|container| container.regions);
-        for object in left.iter().flat_map(Regions::iter).filter_map(|region| region.backing.object()) {
-            self.drop_reference(object);
+        // Regions that containers share are few.
+        if let Some(Container { regions, .. }) = self.containers.remove(id) {
+            regions.iter().filter_map(|region| region.backing.object()).for_each(|object| self.drop_reference(object));
         }
         true
     }

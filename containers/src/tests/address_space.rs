@@ -5,11 +5,12 @@ use crate::memory::directory::{PACKAGES, WINDOW, span};
 use crate::memory::fault::Fault;
 use crate::memory::object::Purpose;
 use crate::memory::physical::PhysicalMemory;
-use crate::memory::region::{Backing, MAX_REGIONS, Region, Regions, Rights};
+use crate::memory::region::{Backing, MAX_REGIONS, Region, Rights};
 use crate::memory::user::Space;
 use crate::memory::{KERNEL_RESERVE, Memory};
 use crate::testing::Machine;
 use crate::{Budget, ContainerId, ObjectId};
+use alloc::rc::Rc;
 use cpulocal::{Cpu, CpuSet};
 
 const CPU: Cpu = Cpu(0);
@@ -23,7 +24,7 @@ fn region(start: u64, pages: u64, rights: Rights, backing: Backing) -> Region {
 
 /// A native container with its stack region.
 fn native(memory: &mut Memory<Machine>) -> ContainerId {
-    let id = memory.make_container(&Regions::default()).unwrap();
+    let id = memory.make_container(&Rc::default()).unwrap();
     memory.map_fresh(id, region(WINDOW.end - 64 * PAGE, 64, RW, Backing::Zero)).unwrap();
     id
 }

@@ -7,9 +7,10 @@ use crate::memory::directory::{PACKAGES, USER_END, WINDOW, change_entries};
 use crate::memory::fault::Fault;
 use crate::memory::object::Purpose;
 use crate::memory::physical::{OutOfFrames, PhysicalMemory};
-use crate::memory::region::{Backing, Region, Regions, Rights};
+use crate::memory::region::{Backing, Region, Rights};
 use crate::memory::user::Space;
 use crate::testing::Machine;
+use alloc::rc::Rc;
 use cpulocal::{Cpu, CpuSet};
 use proptest::prelude::*;
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -24,7 +25,7 @@ pub(super) fn region(start: u64, pages: u64, rights: Rights) -> Region {
 }
 
 pub(super) fn native(memory: &mut Memory<Machine>) -> ContainerId {
-    let id = memory.make_container(&Regions::default()).unwrap();
+    let id = memory.make_container(&Rc::default()).unwrap();
     memory.map_fresh(id, region(WINDOW.end - 64 * PAGE, 64, RW)).unwrap();
     id
 }

@@ -3,7 +3,6 @@
 use super::scheduling::{goes_on, take_ready};
 use crate::ids::ThreadId;
 use crate::memory::container::ContainerId;
-use crate::memory::region::Regions;
 use crate::tasks::Tasks;
 use crate::tasks::affinity::Affinity;
 use crate::tasks::context::ExtendedState;
@@ -11,11 +10,12 @@ use crate::tasks::scheduling::SLICE;
 use crate::tasks::thread::{State, Thread};
 use crate::tasks::wait::{Channel, Wait};
 use crate::testing::Machine;
+use alloc::rc::Rc;
 use cpulocal::{Cpu, CpuSet};
 use proptest::prelude::*;
 
 fn container() -> ContainerId {
-    Machine::memory(200).make_container(&Regions::default()).unwrap()
+    Machine::memory(200).make_container(&Rc::default()).unwrap()
 }
 
 /// Tasks on this number of CPUs, with strict affinity.

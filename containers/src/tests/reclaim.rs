@@ -7,9 +7,10 @@ use crate::memory::container::ContainerId;
 use crate::memory::directory::WINDOW;
 use crate::memory::object::{ObjectId, Purpose};
 use crate::memory::physical::PhysicalMemory;
-use crate::memory::region::{Backing, Region, Regions, Rights};
+use crate::memory::region::{Backing, Region, Rights};
 use crate::memory::user::Space;
 use crate::testing::Machine;
+use alloc::rc::Rc;
 use cpulocal::Cpu;
 
 const CPU: Cpu = Cpu(0);
@@ -58,7 +59,7 @@ fn object(memory: &mut Memory<Machine>, purpose: Purpose, pages: u64) -> ObjectI
 #[test]
 fn a_container_in_the_window_gives_back_all_that_it_has() {
     let mut memory = Machine::memory(400);
-    let id = memory.make_container(&Regions::default()).unwrap();
+    let id = memory.make_container(&Rc::default()).unwrap();
     map(&mut memory, id, WINDOW.start, 20, Backing::Zero);
     touch(&mut memory, id, WINDOW.start, 15);
     // The stack page of its start is in no region here, and so it is not foretold.

@@ -2,7 +2,6 @@
 
 use crate::ids::ThreadId;
 use crate::memory::container::ContainerId;
-use crate::memory::region::Regions;
 use crate::tasks::Tasks;
 use crate::tasks::affinity::Affinity;
 use crate::tasks::context::{ExtendedState, Registers};
@@ -11,6 +10,7 @@ use crate::tasks::scheduling::SLICE;
 use crate::tasks::thread::{AfterHandler, Restart, State, Thread, Times};
 use crate::tasks::wait::{Channel, Resume, Wait};
 use crate::testing::Machine;
+use alloc::rc::Rc;
 use cpulocal::{Cpu, CpuSet};
 
 const CPU: Cpu = Cpu(0);
@@ -26,7 +26,7 @@ pub(crate) fn goes_on(tasks: &mut Tasks<()>, cpu: Cpu, id: ThreadId) -> bool {
 }
 
 pub(crate) fn container() -> ContainerId {
-    Machine::memory(200).make_container(&Regions::default()).unwrap()
+    Machine::memory(200).make_container(&Rc::default()).unwrap()
 }
 
 fn process(tasks: &mut Tasks<()>, priority: u8) -> ThreadId {

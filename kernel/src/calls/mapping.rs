@@ -237,7 +237,7 @@ fn room(caller: &Caller, memory: &mut Memory, hint: u64, length: u64, flags: Map
         return Ok(wanted.start);
     }
     let room = match flags.contains(MapFlags::LOW) {
-        true => container.regions.gap_below(LOW_MAPPINGS, length),
+        true => container.regions_mut().gap_below(LOW_MAPPINGS, length),
         false => container.room_for(length),
     };
     room.ok_or(Errno::ENOMEM)

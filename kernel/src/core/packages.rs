@@ -39,7 +39,7 @@ pub struct Package {
     /// The memory object with the program's file.
     pub object: ObjectId,
     /// The regions with which each of its containers starts: data in the window, if it has any, heap and stack.
-    pub regions: Regions,
+    pub regions: Rc<Regions>,
 }
 
 /// All resident programs.
@@ -103,7 +103,7 @@ impl Packages {
             invocation,
             entry: program.entry,
             object,
-            regions,
+            regions: Rc::new(regions),
         });
         Ok(())
     }
