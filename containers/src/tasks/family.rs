@@ -65,6 +65,11 @@ impl Groups {
         *self.by_number.entry(number).or_insert_with(make)
     }
 
+    /// Lets a process join a group. Returns the link of the new member, which the caller stores and attaches.
+    fn join(&mut self, group: Id<Group>, member: ProcessId) -> Link<ProcessId> {
+        self.all.get_mut(group).map_or(Link::default(), |group| group.members.join(member, false))
+    }
+
     /// Removes a group that has no member any more.
     fn remove(&mut self, id: Id<Group>) {
         if let Some(group) = self.all.remove(id) {
@@ -154,23 +159,36 @@ impl<R> Tasks<R> {
     /// own.
     #[inline]
     pub(crate) fn join_family(&mut self, id: ProcessId, parent: Option<ProcessId>) {
-        let Some(parent) = parent.and_then(|parent| self.process_mut(parent)) else {
-            let group = self.groups.get_or_make(id.number());
-            return self.join_group(id, group);
+        let (siblings, group) = match parent.and_then(|parent| self.process_mut(parent)) {
+            Some(parent) => (parent.family.children.join(id, false), parent.family.group),
+            None => (Link::default(), self.groups.get_or_make(id.number())),
         };
-        let (link, group) = (parent.family.children.join(id, false), parent.family.group);
+        let mates = self.groups.join(group, id);
         if let Some(process) = self.process_mut(id) {
-            process.family.siblings = link;
+            process.family = Family { siblings, group, mates, ..Family::default() };
         }
-        link.attach(&mut Siblings(&mut self.threads.processes), id);
-        self.join_group(id, group);
+        siblings.attach(&mut Siblings(&mut self.threads.processes), id);
+        mates.attach(&mut Mates(&mut self.threads.processes), id);
+    }
+
+    /// Takes a process that is about to be removed out of its parent's children and out of its group.
+    pub(crate) fn leave_family(&mut self, id: ProcessId) {
+        let Some(process) = self.process(id) else { return };
+        let (parent, Family { siblings, group, mates, .. }) = (process.parent, &process.family);
+        let (siblings, group, mates) = (*siblings, *group, *mates);
+        self.leave_siblings(parent, siblings);
+        self.leave_mates(group, mates);
     }
 
     /// Separates a process from its parent, which is gone: no process will wait for it.
     pub fn disown(&mut self, id: ProcessId) {
         let Some(process) = self.process_mut(id) else { return };
         process.parent_number = 1;
-        let (parent, link) = (process.parent.take(), process.family.siblings);
+        let (parent, siblings) = (process.parent.take(), process.family.siblings);
+        self.leave_siblings(parent, siblings);
+    }
+
+    fn leave_siblings(&mut self, parent: Option<ProcessId>, link: Link<ProcessId>) {
         let Some((parent, of)) = parent.and_then(|id| Some((self.process(id)?, id))) else { return };
         let mut children = parent.family.children;
         children.remove(&mut Siblings(&mut self.threads.processes), link);
@@ -179,28 +197,22 @@ impl<R> Tasks<R> {
 
     /// Moves a process to another group, or to a new one.
     pub fn set_group(&mut self, id: ProcessId, number: u32) {
-        self.leave_group(id);
-        let group = self.groups.get_or_make(number);
-        self.join_group(id, group);
-        self.process_mut(id).into_iter().for_each(|process| process.group = number);
-    }
-
-    #[inline]
-    fn join_group(&mut self, id: ProcessId, group: Id<Group>) {
-        let Some(of) = self.groups.all.get_mut(group) else { return };
-        let link = of.members.join(id, false);
-        if let Some(process) = self.process_mut(id) {
-            (process.family.group, process.family.mates) = (group, link);
-        }
-        link.attach(&mut Mates(&mut self.threads.processes), id);
-    }
-
-    /// Takes a process out of its group; the last member's leaving ends the group.
-    pub(crate) fn leave_group(&mut self, id: ProcessId) {
         let Some(Family { group, mates, .. }) = self.process(id).map(|process| &process.family) else { return };
         let (group, mates) = (*group, *mates);
+        self.leave_mates(group, mates);
+        let group = self.groups.get_or_make(number);
+        let mates = self.groups.join(group, id);
+        if let Some(process) = self.process_mut(id) {
+            process.group = number;
+            (process.family.group, process.family.mates) = (group, mates);
+        }
+        mates.attach(&mut Mates(&mut self.threads.processes), id);
+    }
+
+    /// Takes the process with this link out of its group; the last member's leaving ends the group.
+    fn leave_mates(&mut self, group: Id<Group>, link: Link<ProcessId>) {
         let Some(of) = self.groups.all.get_mut(group) else { return };
-        of.members.remove(&mut Mates(&mut self.threads.processes), mates);
+        of.members.remove(&mut Mates(&mut self.threads.processes), link);
         if of.members.is_empty() {
             self.groups.remove(group);
         }

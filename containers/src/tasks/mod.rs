@@ -554,8 +554,7 @@ impl<R> Tasks<R> {
 
     /// Removes an ended process.
     pub fn remove_process(&mut self, id: ProcessId) {
-        self.disown(id);
-        self.leave_group(id);
+        self.leave_family(id);
         if self.has_return_work() {
             self.forget_signals(id);
         }
