@@ -535,8 +535,8 @@ impl<R> Tasks<R> {
         }
         if self.has_return_work() {
             self.has_come_to_end(id);
+            self.discard_of(Target::Process(id), u64::MAX);
         }
-        self.discard_of(Target::Process(id), u64::MAX);
     }
 
     /// Gives a process whose threads have all ended a new main thread, which is not ready yet (`execve`). From now on

@@ -13,6 +13,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The task subsystem with this kernel's resources.
 pub type Tasks = containers::Tasks<Resources>;
 
+/// A process with this kernel's resources.
+pub type Process = containers::Process<Resources>;
+
 /// Largest size of a file: as many pages as the page numbers of a memory object can count.
 pub const SIZE_MAX: u64 = containers::object::MAX_OBJECT - PAGE_SIZE as u64;
 

@@ -11,6 +11,7 @@ pub mod joining;
 use crate::arch;
 use crate::core::files::{Descriptors, Files};
 use crate::core::kernel::{Kernel, Tasks};
+use crate::core::process::Process;
 use crate::core::schedule;
 use crate::core::signals::{self, SIGCHLD, SIGKILL};
 use alloc::rc::Rc;
@@ -58,17 +59,13 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     if kernel.first == Some(id) {
         end_run(kernel, cpu, how);
     }
-    let group = kernel.tasks.process(id).filter(|_| links(kernel, id, parent)).map(|process| process.group);
-    tell_parent(kernel, cpu, id, parent, how);
-    group.into_iter().for_each(|group| signals::hang_up_orphans(&mut kernel.tasks, group));
+    tell_family(kernel, cpu, id, parent, how);
 }
 
-/// Whether a process's parent can continue the process's group: the parent is in another group of the process's
+/// The group of a process, if the process's parent can continue it: the parent is in another group of the process's
 /// session.
-fn links(kernel: &Kernel, id: ProcessId, parent: Option<ProcessId>) -> bool {
-    let find = |id| kernel.tasks.process(id);
-    let both = find(id).zip(parent.and_then(find));
-    both.is_some_and(|(process, parent)| process.session == parent.session && process.group != parent.group)
+fn linked_group(process: &Process, parent: &Process) -> Option<u32> {
+    (process.session == parent.session && process.group != parent.group).then_some(process.group)
 }
 
 /// Ends all threads of a process, wherever they run.
@@ -141,11 +138,15 @@ pub fn leave_container(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, conta
     kernel.tasks.wake_all(Channel::Leaving(id));
 }
 
-/// Tells the parent of a process that has ended. The process stays a zombie until the parent has waited for it; without
-/// a parent, or if the parent ignores its children's ends, nothing is left of it.
-fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Option<ProcessId>, how: Ending) {
-    let signal = kernel.tasks.process(id).map_or(0, |process| process.exit_signal);
-    let action = parent.and_then(|parent| kernel.tasks.process(parent)).map(|it| it.resources.handlers.get(SIGCHLD));
+/// Tells the parent of a process that has ended, and the process's group if it was the last one that linked the group to
+/// its session. The process stays a zombie until the parent has waited for it; without a parent, or if the parent
+/// ignores its children's ends, nothing is left of it.
+fn tell_family(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Option<ProcessId>, how: Ending) {
+    let find = |id| kernel.tasks.process(id);
+    let Some(process) = find(id) else { return };
+    let (signal, living) = (process.exit_signal, parent.and_then(find));
+    let group = living.and_then(|parent| linked_group(process, parent));
+    let action = living.map(|parent| parent.resources.handlers.get(SIGCHLD));
     if action.is_none_or(|action| signal == SIGCHLD && action.leaves_no_zombies()) {
         forget(&mut kernel.tasks, &mut kernel.files, id);
     }
@@ -156,6 +157,7 @@ fn tell_parent(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, parent: Optio
             signals::send_to_process(&mut kernel.tasks, parent, info);
         }
     }
+    group.into_iter().for_each(|group| signals::hang_up_orphans(&mut kernel.tasks, group));
 }
 
 /// Removes a zombie: what is left of an ended process.
@@ -177,8 +179,8 @@ pub fn disown_some(kernel: &mut Kernel, parent: ProcessId, budget: &mut Budget) 
             match kernel.tasks.process(child).is_some_and(|process| process.ended.is_some()) {
                 true => forget(&mut kernel.tasks, &mut kernel.files, child),
                 false => {
-                    let group = kernel.tasks.process(child).filter(|_| links(kernel, child, Some(parent)));
-                    let group = group.map(|child| child.group);
+                    let both = kernel.tasks.process(child).zip(kernel.tasks.process(parent));
+                    let group = both.and_then(|(child, parent)| linked_group(child, parent));
                     kernel.tasks.disown(child);
                     group.into_iter().for_each(|group| signals::hang_up_orphans(&mut kernel.tasks, group));
                 }
