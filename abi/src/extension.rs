@@ -3,17 +3,19 @@
 //!
 //! An extension is a position-independent program for the kernel's level of privilege. Its note ([`Note`]) names it and
 //! the version of this interface. The kernel calls its entry point with [`START`], later with [`END`], and in between the
-//! functions of the devices that it has registered. Each call hands over the [`Services`] of the kernel, which are valid
-//! until the call returns. For example, `/dev/hello`'s `ioctl` reads its argument with [`Services::read_user`].
+//! functions of the devices that it has registered and the handlers of its interrupts. Each call hands over the [`Services`]
+//! of the kernel, which are valid until the call returns. For example, `/dev/hello`'s `ioctl` reads its argument with
+//! [`Functions::read_user`].
 //!
-//! **Every call happens at level 1**: one CPU at a time is in the kernel, on the thread's kernel stack (of which an extension
-//! may use a page), and interrupts may be let in but never call an extension. An extension does not wait, does not use the
-//! registers of the floating-point unit, and touches no service outside a call.
+//! **Every call happens at level 1**: one CPU at a time is in the kernel, on the CPU's kernel stack (of which an extension
+//! may use a page). An interrupt that comes meanwhile leaves a note, and its handler is called once the call is over. An
+//! extension does not sleep in a call, does not use the registers of the floating-point unit, and touches no service outside
+//! a call.
 
 use core::ffi::c_void;
 
 /// The version of this interface; an extension of another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The owner of an extension's note, padded to whole words.
 pub const NOTE_OWNER: [u8; 8] = *b"Jotun\0\0\0";
@@ -88,28 +90,96 @@ pub const END: u32 = 1;
 /// The entry point: services, task, and the parameters of `insmod` with their length.
 pub type Entry = unsafe extern "C" fn(&Services, u32, *const u8, usize) -> i64;
 
-/// The kernel's functions for an extension. Each takes `context` first. Addresses and lengths must be those of memory that
-/// the extension may read, or write where the kernel writes there.
+/// What an `ioctl` returns that waits: the result of [`Functions::wait`].
+pub const WAIT: i64 = i64::MIN;
+
+/// The kernel, for one call of an extension.
 #[repr(C)]
 pub struct Services {
-    /// What the functions need of the kernel.
+    /// What the functions need of the kernel: their first argument.
     pub context: *mut c_void,
     /// The virtual address of physical address 0: all of memory is mapped from there on.
     pub direct_map: u64,
+    /// The kernel's functions.
+    pub functions: &'static Functions,
+}
+
+/// A device's `ioctl`: see [`Device::ioctl`].
+pub type Ioctl = unsafe extern "C" fn(&Services, u64, u64, u32, u64) -> i64;
+
+/// A handler of an interrupt: services, and the value given to [`Functions::take_interrupt`].
+pub type Handler = unsafe extern "C" fn(&Services, u64);
+
+/// The kernel's functions for an extension. Each takes [`Services::context`] first. Addresses and lengths must be those of
+/// memory that the extension may read, or write where the kernel writes there. A negative result is a negative error number.
+///
+/// Functions that speak of *the caller* mean the thread whose call has led to the extension. There is one in a device's `open`
+/// and `ioctl`.
+#[repr(C)]
+pub struct Functions {
     /// Writes a line to the kernel's log: UTF-8, and its length.
     pub log: unsafe extern "C" fn(*mut c_void, *const u8, usize),
-    /// Allocates a frame of 4 KiB, zeroed: returns its physical address, or 0. The extension owes [`Services::release_frame`].
+    /// Allocates a frame of 4 KiB, zeroed: returns its physical address, or 0. The extension owes
+    /// [`Functions::release_frame`].
     pub allocate_frame: unsafe extern "C" fn(*mut c_void) -> u64,
-    /// Gives back a frame from [`Services::allocate_frame`].
+    /// Gives back a frame from [`Functions::allocate_frame`] or [`Functions::hold_page`].
     pub release_frame: unsafe extern "C" fn(*mut c_void, u64),
-    /// Copies from the memory of the process that makes the call (`to`, `from`, length): 0, or the negative `EFAULT`, which
-    /// it always is where no process makes a call.
+    /// Copies from the caller's memory (`to`, `from`, length): 0, or `EFAULT`, also if there is no caller.
     pub read_user: unsafe extern "C" fn(*mut c_void, *mut u8, u64, usize) -> i64,
-    /// Copies to the memory of the process that makes the call (`to`, `from`, length): results as above.
+    /// Copies to the caller's memory (`to`, `from`, length): results as above.
     pub write_user: unsafe extern "C" fn(*mut c_void, u64, *const u8, usize) -> i64,
-    /// Registers a device, during [`START`] only: 0, or a negative error number. The device is there once `START` has
-    /// succeeded, until [`END`].
+    /// Registers a device, during [`START`] only: 0, `EINVAL`, `EEXIST`, or `ENOSPC` beyond [`MOST_DEVICES`]. The device is
+    /// there once `START` has succeeded, until [`END`].
     pub register_device: unsafe extern "C" fn(*mut c_void, &Device) -> i64,
+    /// Maps a device's registers, a physical address and a size, uncached: returns the virtual address, or 0 without memory
+    /// or for a range beyond 128 GiB. A range that is mapped already is at its place; mappings stay.
+    pub map_registers: unsafe extern "C" fn(*mut c_void, u64, u64) -> u64,
+    /// Takes an interrupt vector, during [`START`] only: returns the vector, or `ENOSPC` if none is free. When the interrupt
+    /// has come, on any CPU that runs the kernel, the handler is called with the value: at once if the CPU was outside the
+    /// kernel, else before it leaves. Interrupts that come before the handler is called are handled by one call. The kernel
+    /// has ended them at the local APIC by then, so they must be edges or messages. [`END`] gives the vector back; the
+    /// extension sees to it that its devices are silent by then.
+    pub take_interrupt: unsafe extern "C" fn(*mut c_void, Handler, u64) -> i64,
+    /// Makes the caller's page at a user address present and writable and holds the frame behind it: returns the frame's
+    /// physical address, `EFAULT`, or `ENOMEM` where there is no memory for the page. The frame stays allocated until
+    /// [`Functions::release_frame`], whatever the process does; but it is the process's page only as long as the process
+    /// keeps it. After a fork, for example, the first of parent and child to write to the page gets a copy, and the holder
+    /// keeps the older frame. Hold pages of shared mappings where that matters.
+    pub hold_page: unsafe extern "C" fn(*mut c_void, u64) -> i64,
+    /// Has the caller wait for a number, in an `ioctl` only: returns [`WAIT`], which the `ioctl` then returns, or `EINVAL`.
+    /// [`Functions::wake`] with the same number makes the caller make its call again from the start; so does a signal, unless
+    /// its handler ends the call (`EINTR`, without `SA_RESTART`). Numbers of different extensions have nothing in common.
+    pub wait: unsafe extern "C" fn(*mut c_void, u32) -> i64,
+    /// Wakes up the threads that wait for a number: returns how many, or `EINVAL` in a device's `close`, in [`START`] and in
+    /// [`END`], where the kernel cannot.
+    pub wake: unsafe extern "C" fn(*mut c_void, u32) -> i64,
+    /// The caller's numbers, as `getpid` and `gettid` return them: the process's times 2³² plus the thread's; 0 if there is no
+    /// caller.
+    pub caller: unsafe extern "C" fn(*mut c_void) -> u64,
+    /// Whether another thread is runnable on this CPU: 1 or 0.
+    pub others_runnable: unsafe extern "C" fn(*mut c_void) -> u64,
+    /// The physical address of [`LOW_PAGES`] contiguous pages below 1 MiB, mapped like other memory, where CPUs can begin in
+    /// real mode; 0 if there are none, or they have been handed out. They are handed out once and not given back.
+    pub low_pages: unsafe extern "C" fn(*mut c_void) -> u64,
+    /// The number of the local APIC of a CPU of the machine, counted from 0 as the firmware lists them; -1 behind the last.
+    pub cpu_id: unsafe extern "C" fn(*mut c_void, u64) -> i64,
+    /// The kernel's clock.
+    pub clock: unsafe extern "C" fn(*mut c_void, &mut Clock),
+}
+
+/// How many pages [`Functions::low_pages`] hands out.
+pub const LOW_PAGES: u64 = 4;
+
+/// A clock: the time-stamp counter, and where it stood at boot.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Clock {
+    /// Ticks in a second.
+    pub hz: u64,
+    /// The counter at boot.
+    pub start: u64,
+    /// Nanoseconds from 1970 to boot.
+    pub epoch: u64,
 }
 
 /// A character device of an extension, `/dev/NAME`. All results below zero are negative error numbers.
@@ -122,9 +192,9 @@ pub struct Device {
     pub data: u64,
     /// The device is opened: services and `data`. The result is the extension's name for the open file.
     pub open: unsafe extern "C" fn(&Services, u64) -> i64,
-    /// `ioctl`: services, `data`, the open file, request and argument. The result is that of the call.
-    pub ioctl: unsafe extern "C" fn(&Services, u64, u64, u32, u64) -> i64,
+    /// `ioctl`: services, `data`, the open file, request and argument. The result is that of the call, or [`WAIT`].
+    pub ioctl: Ioctl,
     /// The last descriptor of an open file is closed: services, `data`, the open file. A process that ends does this too, so
-    /// there may be none whose memory could be read.
+    /// there may be none whose memory could be read. A thread that waits in an `ioctl` of the file meanwhile goes on waiting.
     pub close: unsafe extern "C" fn(&Services, u64, u64),
 }

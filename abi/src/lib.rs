@@ -10,6 +10,7 @@ pub mod channel;
 pub mod extension;
 pub mod layout;
 pub mod native;
+pub mod probe;
 pub mod random;
 pub mod strategies;
 pub mod vectors;

@@ -1,10 +1,15 @@
 //! Interrupt vectors, which also appear in traces.
 
+use core::ops::Range;
+
 /// The local APIC's timer.
 pub const TIMER: u8 = 0x40;
 
 /// The serial line.
 pub const SERIAL: u8 = 0x44;
+
+/// Those that extensions of the kernel can take.
+pub const EXTENSIONS: Range<u8> = 0x50..0x58;
 
 /// Another CPU asks this one to reschedule.
 pub const RESCHEDULE: u8 = 0x48;
@@ -19,6 +24,7 @@ pub fn name(vector: u8) -> Option<&'static str> {
         SERIAL => Some("serial"),
         RESCHEDULE => Some("reschedule"),
         REQUEST => Some("request"),
+        _ if EXTENSIONS.contains(&vector) => Some("extension"),
         _ => None,
     }
 }

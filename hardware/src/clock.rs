@@ -8,6 +8,7 @@ pub use crate::tsc::rdtsc;
 #[cfg(feature = "smp")]
 pub use crate::tsc::rdtsc_ordered;
 use crate::{legacy, rtc};
+use abi::extension::Clock;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use raw_cpuid::CpuId;
 
@@ -65,9 +66,25 @@ pub fn init() {
         (None, Some(hz)) => (hz, "told by CPUID"),
         (None, None) => (UNKNOWN_HZ, "unknown, assumed"),
     };
+    set_frequency(hz);
+    log::info!("time-stamp counter: {}.{:03} MHz ({source})", hz / 1_000_000, hz / 1000 % 1000);
+}
+
+fn set_frequency(hz: u64) {
     HZ.store(hz, Relaxed);
     MULTIPLIER.store((1_000_000_000 << SHIFT) / hz.max(4_000_000), Relaxed);
-    log::info!("time-stamp counter: {}.{:03} MHz ({source})", hz / 1_000_000, hz / 1000 % 1000);
+}
+
+/// The clock, for another kernel of the same machine.
+pub fn settings() -> Clock {
+    Clock { hz: tsc_hz(), start: START.load(Relaxed), epoch: EPOCH.load(Relaxed) }
+}
+
+/// Takes over the clock of another kernel of the same machine.
+pub fn adopt(clock: Clock) {
+    set_frequency(clock.hz);
+    START.store(clock.start, Relaxed);
+    EPOCH.store(clock.epoch, Relaxed);
 }
 
 /// Reads the day and time of day.

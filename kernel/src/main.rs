@@ -32,6 +32,7 @@ mod strategies;
 mod tests;
 
 use abi::vectors;
+use arch::extension::Supply;
 use arch::physical::Frames;
 use arch::{bootinfo::BootInfo, cpulocal, gdt, heap, idt, paging, stack, trace};
 use containers::{Cpu, GlobalDirectory};
@@ -72,8 +73,9 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     #[cfg(not(feature = "smp"))]
     let globals = alloc::vec![global];
     #[cfg(feature = "smp")]
-    let globals = arch::smp::start(&mut frames, global, &platform, info.trampoline, boundary::start_further); // the other CPUs, up and idle
-    let (mut kernel, cpu) = start::kernel(frames, globals, &options); // all subsystems, still empty
+    let globals = arch::smp::start(&mut frames, global, &platform, info.low_pages, boundary::start_further); // the other CPUs, up and idle
+    let supply = Supply::new(platform.cpus, info.low_pages); // for extensions
+    let (mut kernel, cpu) = start::kernel(frames, globals, &options, supply); // all subsystems, still empty
     start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
     start::bound(&mut kernel, options.file_system); // bounds on files and names
     start::make_resident(&mut kernel, &global); // the native programs

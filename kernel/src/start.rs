@@ -1,6 +1,7 @@
 //! The last part of the boot: on a machine that works, it makes the kernel's state and starts the first process.
 
 use crate::arch::bootinfo::{BootInfo, Module};
+use crate::arch::extension::Supply;
 use crate::arch::heap;
 use crate::arch::physical::Frames;
 use crate::core::console::{Console, TerminalControl};
@@ -25,7 +26,12 @@ use cpulocal::InKernel;
 use hardware::{clock, exit};
 
 /// Makes the kernel's state and the proof that this CPU is in the kernel.
-pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Options) -> (Kernel, InKernel) {
+pub fn kernel(
+    mut physical: Frames,
+    globals: Vec<GlobalDirectory>,
+    options: &Options,
+    supply: Supply,
+) -> (Kernel, InKernel) {
     if !heap::reserve_bytes(&mut physical, heap::RESERVE + Tasks::size_for(globals.len())) {
         exit::fatal("no memory for the queues of all CPUs");
     }
@@ -36,7 +42,7 @@ pub fn kernel(mut physical: Frames, globals: Vec<GlobalDirectory>, options: &Opt
     let tasks = Tasks::new(globals.len(), options.affinity);
     let mut memory = Memory::new(physical, globals);
     let mut files = Files::new(&mut memory);
-    files.extensions.allowed = options.extensions;
+    (files.extensions.allowed, files.extensions.supply) = (options.extensions, supply);
     let kernel = Kernel {
         files,
         memory,

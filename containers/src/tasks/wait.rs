@@ -46,6 +46,8 @@ pub enum Channel {
     Forking(ContainerId),
     /// Nothing: pending signals are delivered first, then the call is made again.
     Again,
+    /// What an extension of the kernel wakes it for: the extension's number, times 2³², and a number of the extension's.
+    Extension(u64),
 }
 
 impl Channel {
@@ -64,7 +66,7 @@ impl Channel {
             Channel::Leaving(process) => 32 + process.index() as usize,
             Channel::Pipe(number) => 24 + number as usize,
             Channel::Poll(_) => return BUCKETS + 3,
-            Channel::Epoll(number) => 48 + number as usize,
+            Channel::Epoll(number) | Channel::Extension(number) => 48 + number as usize,
             Channel::Locks => return BUCKETS + 4,
             Channel::Signal(_) | Channel::Again => return BUCKETS + 5,
             Channel::Container(container) | Channel::Forking(container) => 48 + container.index() as usize,

@@ -9,6 +9,7 @@
 use super::image;
 use super::layout::{DIRECT_MAP, MEMORY_END};
 use super::ranges::Ranges;
+use abi::extension::LOW_PAGES;
 use core::fmt;
 use core::ops::Range;
 use hardware::acpi::AcpiRoot;
@@ -58,9 +59,8 @@ pub struct BootInfo {
     pub command_line: &'static str,
     /// ACPI, if the firmware has it.
     pub acpi: Option<AcpiRoot>,
-    /// An unused page below 1 MiB, on which further CPUs begin.
-    #[cfg(feature = "smp")]
-    pub trampoline: Option<u64>,
+    /// [`LOW_PAGES`] unused pages below 1 MiB, on which further CPUs begin.
+    pub low_pages: Option<u64>,
     modules: [Option<Module>; MAX_MODULES],
 }
 
@@ -128,23 +128,14 @@ impl BootInfo {
         let information = u64::from(information);
         let information = whole_pages(&(information..information + tags.total_size() as u64));
         free.remove(&information);
-        #[cfg(feature = "smp")]
-        let trampoline = low_page(&free);
+        let low_pages = low_pages(&free);
         // Low memory is removed last, because small modules may lie there.
         free.remove(&(0..LOW_MEMORY));
         if free.total() < NEEDED {
             return Err(BootError::TooLittleMemory(NEEDED, free.total()));
         }
         let command_line = tags.command_line_tag().and_then(|tag| command_line(tag)).unwrap_or("");
-        Ok(BootInfo {
-            memory,
-            free,
-            command_line,
-            acpi: acpi_root(&tags),
-            #[cfg(feature = "smp")]
-            trampoline,
-            modules,
-        })
+        Ok(BootInfo { memory, free, command_line, acpi: acpi_root(&tags), low_pages, modules })
     }
 
     /// Takes the module with a name out, if there is one.
@@ -173,11 +164,11 @@ fn memory(tags: &BootInformation<'_>) -> Result<Ranges, BootError> {
     Ok(memory)
 }
 
-/// The first free page that real mode can begin in; page 0 holds the BIOS's data.
-#[cfg(feature = "smp")]
-fn low_page(free: &Ranges) -> Option<u64> {
+/// The first free pages that real mode can begin in; page 0 holds the BIOS's data.
+fn low_pages(free: &Ranges) -> Option<u64> {
     let starts = free.iter().map(|range| (range.start.max(0x1000), range.end));
-    starts.filter(|(start, end)| start + 0x1000 <= (*end).min(LOW_MEMORY)).map(|(start, _)| start).min()
+    let fits = |(start, end): &(u64, u64)| start + LOW_PAGES * 0x1000 <= (*end).min(LOW_MEMORY);
+    starts.filter(fits).map(|(start, _)| start).min()
 }
 
 fn modules(tags: &BootInformation<'_>, free: &mut Ranges) -> Result<[Option<Module>; MAX_MODULES], BootError> {

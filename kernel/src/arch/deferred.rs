@@ -5,6 +5,7 @@
 //! interrupts off, so plain loads and stores suffice. For example, the timer interrupt only leaves [`Notes::TIMER`];
 //! `core::work` wakes the threads whose time has come.
 
+use abi::vectors;
 use core::cell::Cell;
 use cpulocal::{InKernel, cpu_local};
 
@@ -20,6 +21,24 @@ bitflags::bitflags! {
         const LOOK = 4;
         /// An ended process has left memory that is to be torn down.
         const TEARDOWN = 8;
+        /// Interrupts of extensions have come: a bit for each of their vectors.
+        const EXTENSIONS = 0xff << FIRST_OF_EXTENSIONS;
+    }
+}
+
+/// The number of the bit for the first vector of extensions.
+const FIRST_OF_EXTENSIONS: usize = 8;
+const _: () = assert!(vectors::EXTENSIONS.end - vectors::EXTENSIONS.start == 8, "a bit for each");
+
+impl Notes {
+    /// The note for an interrupt of an extension.
+    pub fn of_extension(vector: u8) -> Notes {
+        Notes::from_bits_truncate(1 << (FIRST_OF_EXTENSIONS + usize::from(vector - vectors::EXTENSIONS.start)))
+    }
+
+    /// The vectors of extensions whose interrupts have come.
+    pub fn extensions(self) -> impl Iterator<Item = u8> {
+        vectors::EXTENSIONS.filter(move |vector| self.contains(Notes::of_extension(*vector)))
     }
 }
 

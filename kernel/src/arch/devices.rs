@@ -35,6 +35,7 @@ pub fn acknowledge(vector: u8) -> Notes {
         // does no harm.
         #[cfg(feature = "smp")]
         vectors::REQUEST => Notes::empty(),
+        _ if vectors::EXTENSIONS.contains(&vector) => Notes::of_extension(vector),
         _ => {
             log::warn!("interrupt {vector:#x} from nobody known");
             Notes::empty()

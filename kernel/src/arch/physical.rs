@@ -379,7 +379,7 @@ pub fn invalidate_here(range: Range<u64>) {
 }
 
 /// The proof that page tables are changed inside the kernel: a CPU that has the frames is at level 1, or boots.
-fn in_kernel() -> InKernel {
+pub(super) fn in_kernel() -> InKernel {
     // SAFETY: the frames are part of the kernel's state, which a CPU reaches at level 1 only; the proof does not
     // outlive the calling function.
     unsafe { InKernel::new() }

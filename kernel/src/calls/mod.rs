@@ -33,7 +33,7 @@ pub mod threads;
 pub mod time;
 
 use crate::arch::frame::{Progress, SystemCall};
-use crate::arch::{deferred, heap};
+use crate::arch::{deferred, extension, heap};
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::changing;
 use crate::core::schedule::{self, Running};
@@ -103,6 +103,11 @@ impl Caller {
         let Running { thread, process, space, resumed } =
             schedule::running(&call.cpu).expect("a CPU goes to user mode only with a current thread");
         Caller { thread, process, space, resumed, number: call.number }
+    }
+
+    /// The caller as extensions know it.
+    pub fn for_extension(&self) -> extension::Caller {
+        extension::Caller { thread: self.thread, process: self.process, space: self.space }
     }
 
     /// Reads a structure from user memory.

@@ -35,6 +35,15 @@ pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
     if kernel.memory.has_teardown_work() && notes.intersects(Notes::TIMER | Notes::TEARDOWN) {
         tear_down(kernel, cpu, now);
     }
+    if notes.intersects(Notes::SERIAL | Notes::EXTENSIONS) {
+        serve_devices(kernel, notes);
+    }
+}
+
+/// Does the work that devices other than the timer have left.
+fn serve_devices(kernel: &mut Kernel, notes: Notes) {
+    let Kernel { files, memory, tasks, .. } = kernel;
+    notes.extensions().for_each(|vector| files.extensions.interrupted(memory, tasks, vector));
     if notes.contains(Notes::SERIAL) {
         // The interrupt may have been acknowledged only, and the device not served yet.
         serial::interrupt();

@@ -1,5 +1,6 @@
 //! A machine of two CPUs for the tests: memory, a kernel on it, and processes without programs.
 
+use crate::arch::extension::Supply;
 use crate::arch::frame::{Progress, SystemCall};
 use crate::arch::layout::DIRECT_MAP;
 use crate::arch::physical::Frames;
@@ -47,8 +48,12 @@ pub(super) fn machine() -> Machine {
         assert_eq!(at as u64, DIRECT_MAP, "memory for the machine");
         let mut frames = Frames::over(FRAMES);
         let globals = paging::build_for_tests(&mut frames, 2);
-        let (kernel, _) =
-            start::kernel(frames, globals, &Options { size: (24, 80), seed: Some(1), ..Options::default() });
+        let (kernel, _) = start::kernel(
+            frames,
+            globals,
+            &Options { size: (24, 80), seed: Some(1), ..Options::default() },
+            Supply::default(),
+        );
         Mutex::new(kernel)
     });
     let mut machine = Machine(machine.lock().unwrap_or_else(|failed| failed.into_inner()));

@@ -36,3 +36,11 @@ fn busyboxs_tools_load_list_and_end_an_extension() {
     assert_eq!(first, ["Module", "hello", "/dev/hello", "ls:", "Module"], "{outcome}");
     outcome.expect_log_lines(1, &["hello: good morning, kernel"]);
 }
+
+#[test]
+fn an_extension_is_served_by_the_kernel() {
+    on_up_and_smp(4, |jotun| {
+        let outcome = jotun.append("extensions").args(["/bin/extension-services"]).run().expect(0);
+        outcome.expect_output("ok extension-services\n").expect_calm_log();
+    });
+}

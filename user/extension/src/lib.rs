@@ -18,13 +18,15 @@
 #![no_std]
 
 pub use abi;
-use abi::extension::{Device, START, Services};
+use abi::extension::{Clock, Device, Handler, START, Services};
 use core::ptr::NonNull;
 
-/// Linux's `EFAULT`, `EINVAL`, `ENOMEM` and `ENOTTY`.
+/// Linux's `EFAULT`, `EINVAL`, `ENOENT`, `ENOMEM` and `ENOTTY`.
 pub const EFAULT: i32 = 14;
 /// See [`EFAULT`].
 pub const EINVAL: i32 = 22;
+/// See [`EFAULT`].
+pub const ENOENT: i32 = 2;
 /// See [`EFAULT`].
 pub const ENOMEM: i32 = 12;
 /// See [`EFAULT`].
@@ -58,46 +60,122 @@ impl<'a> Kernel<'a> {
 
     /// Writes a line to the kernel's log.
     pub fn log(&self, text: &str) {
-        // SAFETY: the services' own context, and the bytes of a text.
-        unsafe { (self.0.log)(self.0.context, text.as_ptr(), text.len()) }
+        // SAFETY: the services' own context, here and below; and the bytes of a text.
+        unsafe { (self.0.functions.log)(self.0.context, text.as_ptr(), text.len()) }
     }
 
     /// Allocates a frame of zeros: `None` if memory is short. [`Kernel::release`] gives it back.
     pub fn allocate(&self) -> Option<Frame> {
-        // SAFETY: the services' own context.
-        let physical = unsafe { (self.0.allocate_frame)(self.0.context) };
-        let start = NonNull::new((self.0.direct_map + physical) as *mut u64).filter(|_| physical != 0)?;
-        Some(Frame { physical, start })
+        // SAFETY: as above.
+        let physical = unsafe { (self.0.functions.allocate_frame)(self.0.context) };
+        self.frame(physical).filter(|_| physical != 0)
     }
 
     /// Gives a frame back.
     pub fn release(&self, frame: Frame) {
-        // SAFETY: the services' own context; the frame comes from them, and nothing refers to it any more.
-        unsafe { (self.0.release_frame)(self.0.context, frame.physical) }
+        // SAFETY: as above; the frame comes from the kernel, and nothing refers to it any more.
+        unsafe { (self.0.functions.release_frame)(self.0.context, frame.physical) }
     }
 
-    /// Reads a word from the memory of the process that makes the call.
+    /// Reads a word from the caller's memory.
     pub fn read_word(&self, from: u64) -> Result<u64, i32> {
         let mut bytes = [0; 8];
-        // SAFETY: the services' own context, and bytes that can be written.
-        let result = unsafe { (self.0.read_user)(self.0.context, bytes.as_mut_ptr(), from, bytes.len()) };
-        if result < 0 { Err(EFAULT) } else { Ok(u64::from_le_bytes(bytes)) }
+        // SAFETY: as above; and bytes that can be written.
+        outcome(unsafe { (self.0.functions.read_user)(self.0.context, bytes.as_mut_ptr(), from, bytes.len()) })?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Writes a word to the memory of the process that makes the call.
+    /// Writes a word to the caller's memory.
     pub fn write_word(&self, to: u64, word: u64) -> Result<(), i32> {
         let bytes = word.to_le_bytes();
-        // SAFETY: the services' own context, and bytes that can be read.
-        let result = unsafe { (self.0.write_user)(self.0.context, to, bytes.as_ptr(), bytes.len()) };
-        if result < 0 { Err(EFAULT) } else { Ok(()) }
+        // SAFETY: as above; and bytes that can be read.
+        outcome(unsafe { (self.0.functions.write_user)(self.0.context, to, bytes.as_ptr(), bytes.len()) }).map(drop)
     }
 
     /// Registers a device, when the extension starts.
     pub fn register(&self, device: &Device) -> Result<(), i32> {
-        // SAFETY: the services' own context.
-        let result = unsafe { (self.0.register_device)(self.0.context, device) };
-        if result < 0 { Err(-result as i32) } else { Ok(()) }
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.register_device)(self.0.context, device) }).map(drop)
     }
+
+    /// Maps a device's registers: their address, or `None` if memory is short.
+    pub fn map_registers(&self, physical: u64, size: u64) -> Option<NonNull<u32>> {
+        // SAFETY: as above.
+        NonNull::new(unsafe { (self.0.functions.map_registers)(self.0.context, physical, size) } as *mut u32)
+    }
+
+    /// Takes an interrupt vector, when the extension starts.
+    pub fn take_interrupt(&self, handler: Handler, data: u64) -> Result<u8, i32> {
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.take_interrupt)(self.0.context, handler, data) }).map(|vector| vector as u8)
+    }
+
+    /// Holds the frame behind a page of the caller's, present and writable. [`Kernel::release`] gives it back.
+    pub fn hold(&self, address: u64) -> Result<Frame, i32> {
+        // SAFETY: as above.
+        let physical = outcome(unsafe { (self.0.functions.hold_page)(self.0.context, address) })?;
+        self.frame(physical).ok_or(EFAULT)
+    }
+
+    /// Has the caller wait for a number: the result is that of the `ioctl`.
+    pub fn wait(&self, number: u32) -> i64 {
+        // SAFETY: as above.
+        unsafe { (self.0.functions.wait)(self.0.context, number) }
+    }
+
+    /// Wakes up the threads that wait for a number; returns how many.
+    pub fn wake(&self, number: u32) -> Result<u64, i32> {
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.wake)(self.0.context, number) })
+    }
+
+    /// The numbers of the calling process and thread, if there is a caller.
+    pub fn caller(&self) -> Option<(u32, u32)> {
+        // SAFETY: as above.
+        let numbers = unsafe { (self.0.functions.caller)(self.0.context) };
+        (numbers != 0).then_some(((numbers >> 32) as u32, numbers as u32))
+    }
+
+    /// Whether another thread is runnable on this CPU.
+    pub fn others_runnable(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.0.functions.others_runnable)(self.0.context) != 0 }
+    }
+
+    /// The physical address of the pages below 1 MiB in which CPUs can begin; they are handed out once.
+    pub fn low_pages(&self) -> Option<u64> {
+        // SAFETY: as above.
+        Some(unsafe { (self.0.functions.low_pages)(self.0.context) }).filter(|physical| *physical != 0)
+    }
+
+    /// The numbers of the local APICs of the machine's CPUs, as the firmware lists them.
+    pub fn cpu_ids(&self) -> impl Iterator<Item = u32> {
+        // SAFETY: as above.
+        (0..).map_while(|index| u32::try_from(unsafe { (self.0.functions.cpu_id)(self.0.context, index) }).ok())
+    }
+
+    /// The kernel's clock.
+    pub fn clock(&self) -> Clock {
+        let mut clock = Clock::default();
+        // SAFETY: as above.
+        unsafe { (self.0.functions.clock)(self.0.context, &mut clock) };
+        clock
+    }
+
+    /// Where memory with a physical address is mapped.
+    pub fn physical(&self, address: u64) -> Option<NonNull<u64>> {
+        NonNull::new((self.0.direct_map + address) as *mut u64)
+    }
+
+    /// The frame with an address.
+    fn frame(&self, physical: u64) -> Option<Frame> {
+        Some(Frame { physical, start: self.physical(physical)? })
+    }
+}
+
+/// A function's result: a value, or an error number.
+fn outcome(result: i64) -> Result<u64, i32> {
+    u64::try_from(result).map_err(|_| -result as i32)
 }
 
 /// What a function that the kernel calls returns: a value, or an error number.

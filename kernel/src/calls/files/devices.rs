@@ -2,13 +2,15 @@
 
 use super::{opened, resources_mut};
 use crate::calls::argument::{Fd, Pointer};
-use crate::calls::{Answer, Caller, DONE, jobs, value};
+use crate::calls::{Answer, Caller, DONE, Reply, jobs, value};
 use crate::core::console::Console;
+use crate::core::extensions::Outcome;
 use crate::core::files::{Bytes, Files};
 use crate::core::kernel::{Memory, Tasks};
 use crate::core::signals::{self, SIGTTOU, SIGWINCH, from_kernel};
 use ::files::tty::{Termios, WindowSize};
 use ::files::{Errno, OpenFlags};
+use containers::Wait;
 use linux_raw_sys::general::{TCIFLUSH, TCIOFLUSH, TCOFLUSH};
 use linux_raw_sys::ioctl::{
     FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, TCFLSH, TCGETS, TCGETS2, TCSBRK, TCSETS, TCSETS2, TCSETSF, TCSETSF2, TCSETSW,
@@ -51,7 +53,13 @@ pub fn ioctl(
             caller.write(memory, Pointer::to(argument), &i32::try_from(available).unwrap_or(i32::MAX)).and(DONE)
         }
         _ if matches!(opened.bytes, Bytes::Extension(_)) => {
-            value(files.device_request(memory, caller.space, opened.id, (request, argument))?)
+            match files.device_request(memory, tasks, caller.for_extension(), opened.id, (request, argument))? {
+                Outcome::Value(result) => value(result),
+                Outcome::Waits(channel) => {
+                    tasks.park(caller.thread, Wait::restart(channel, None));
+                    Ok(Reply::Parked)
+                }
+            }
         }
         request if opened.bytes.is_console() && console.is_terminal() => {
             terminal(caller, memory, tasks, console, request, argument)

@@ -63,7 +63,7 @@ fn open_device(
     (fd, file): (u32, OpenFile),
     device: u32,
 ) -> Answer {
-    let name = files.extensions.open(memory, caller.space, device);
+    let name = files.extensions.open(memory, tasks, caller.for_extension(), device);
     // No thread waits yet for a file that has just been opened, so there is no event to tell.
     let name = name.inspect_err(|_| _ = files.give_back(memory, &file))?;
     let descriptors = &mut resources_mut(caller, tasks)?.descriptors;

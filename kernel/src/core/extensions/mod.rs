@@ -7,14 +7,16 @@
 
 pub mod image;
 
-use crate::arch::extension::{self, Held, Loan, Mapped};
+use super::process::Tasks;
+use crate::arch::extension::{self, Caller, Held, Loan, Mapped, Purpose, Supply};
 use crate::arch::heap;
 use crate::arch::physical::Memory;
 use ::files::Errno;
-use abi::extension::{Device, END, MOST_DEVICES, START};
+use abi::extension::{END, MOST_DEVICES, START, WAIT};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use containers::{ObjectId, PhysicalMemory, Space};
+use containers::{Channel, ObjectId, PhysicalMemory};
+use core::cmp::Reverse;
 use core::fmt;
 use core::ops::Range;
 use image::{Image, NO_MEMORY, Refusal};
@@ -30,7 +32,7 @@ struct Extension {
     name: Box<str>,
     mapped: Mapped,
     held: Held,
-    /// The number of its first device; the others follow.
+    /// The number of its first device, which is also its own; the other devices follow.
     first: u32,
     /// How many open files its devices have.
     users: u32,
@@ -41,9 +43,32 @@ struct Extension {
 pub struct Extensions {
     /// Whether processes may load any.
     pub allowed: bool,
-    list: Vec<Extension>,
-    /// The number of the next device.
-    next: u32,
+    /// What the machine has for them.
+    pub supply: Supply,
+    /// The extensions by their places in memory.
+    list: [Option<Extension>; MOST],
+    /// How many have been loaded.
+    loaded: u32,
+}
+
+/// How a request of a device ends.
+pub enum Outcome {
+    /// With a value.
+    Value(u64),
+    /// The caller is to wait, and then to make the request again.
+    Waits(Channel),
+}
+
+/// The number of the first device of an extension: the lower bits of a device's number are its index and the extension's
+/// place, the rest counts the extensions that have been loaded, so that no number is given twice.
+fn first_number(loaded: u32, place: usize) -> Option<u32> {
+    let number = loaded.checked_mul(MOST as u32)? | place as u32;
+    number.checked_mul(MOST_DEVICES as u32)
+}
+
+/// The index of a device among those of its extension.
+fn index(device: u32) -> usize {
+    device as usize % MOST_DEVICES
 }
 
 impl Extensions {
@@ -62,68 +87,78 @@ impl Extensions {
             return Err(NO_MEMORY);
         }
         let image = Image::read(memory, file)?;
-        if self.list.iter().any(|extension| extension.name == image.name) {
+        if self.named(&image.name).is_some() {
             return Err(Refusal(Errno::EEXIST, "there is one of this name"));
         }
-        let is_free = |place: &usize| self.list.iter().all(|extension| extension.mapped.place() != *place);
-        let place = (0..MOST).find(is_free).ok_or(Refusal(Errno::ENOMEM, "there are too many"))?;
-        let next = self.next.checked_add(MOST_DEVICES as u32).ok_or(NO_MEMORY)?;
+        let place = self.list.iter().position(Option::is_none).ok_or(Refusal(Errno::ENOMEM, "there are too many"))?;
+        let first = first_number(self.loaded, place).ok_or(NO_MEMORY)?;
         let pages = image.load(memory, file, extension::start(place))?;
         let mapped = Mapped::new(&mut memory.physical, place, pages, image.entry).map_err(|pages| {
             pages.iter().for_each(|page| memory.physical.release(page.frame));
             NO_MEMORY
         })?;
-        let mut extension = Extension { name: image.name, mapped, held: Held::default(), first: self.next, users: 0 };
-        let started = extension.enter(memory, START, parameters);
+        let mut extension = Extension { name: image.name, mapped, held: Held::default(), first, users: 0 };
+        let started = extension.enter(&mut self.supply, memory, START, parameters);
         if started < 0 {
-            extension.unmap(memory);
+            extension.unmap(&mut self.supply, memory);
             return Err(Refusal(errno(started), "it ends at once"));
         }
-        self.next = next;
+        self.loaded += 1;
         let name = extension.name.clone();
         log::info!("{name}: an extension of {} KiB", extension.mapped.size() >> 10);
-        self.list.push(extension);
+        self.list[place] = Some(extension);
         Ok(name)
     }
 
     /// Ends an extension none of whose devices is open, and gives back its memory.
     pub fn unload(&mut self, memory: &mut Memory, name: &str) {
-        let Some(place) = self.list.iter().position(|extension| *extension.name == *name) else { return };
-        let mut extension = self.list.remove(place);
-        extension.enter(memory, END, &[]);
+        let is_meant = |extension: &Extension| *extension.name == *name;
+        let place = self.list.iter_mut().find(|place| place.as_ref().is_some_and(is_meant));
+        let Some(mut extension) = place.and_then(Option::take) else { return };
+        extension.enter(&mut self.supply, memory, END, &[]);
         log::info!("{name}: the extension has ended");
-        extension.unmap(memory);
+        extension.unmap(&mut self.supply, memory);
+    }
+
+    /// The extension with a name.
+    fn named(&self, name: &str) -> Option<&Extension> {
+        self.list.iter().flatten().find(|extension| *extension.name == *name)
     }
 
     /// The numbers of an extension's devices: `ENOENT`
     pub fn devices(&self, name: &str) -> Result<Range<u32>, Errno> {
-        let extension = self.list.iter().find(|extension| *extension.name == *name).ok_or(Errno::ENOENT)?;
+        let extension = self.named(name).ok_or(Errno::ENOENT)?;
         Ok(extension.first..extension.first + extension.held.devices.len() as u32)
     }
 
     /// Whether an extension has devices that are open.
     pub fn is_used(&self, name: &str) -> bool {
-        self.list.iter().any(|extension| *extension.name == *name && extension.users > 0)
+        self.named(name).is_some_and(|extension| extension.users > 0)
     }
 
     /// Writes a line about each extension, the newest first: name, bytes, how many open files its devices have, the extensions
     /// that need it (none), state, address.
     pub fn list(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        self.list.iter().rev().try_for_each(|Extension { name, mapped, users, .. }| {
+        let mut extensions: Vec<_> = self.list.iter().flatten().collect();
+        extensions.sort_unstable_by_key(|extension| Reverse(extension.first));
+        extensions.iter().try_for_each(|Extension { name, mapped, users, .. }| {
             writeln!(out, "{name} {} {users} - Live {:#x}", mapped.size(), extension::start(mapped.place()))
         })
     }
 
     /// The name of a device.
     pub fn device_name(&self, number: u32) -> Option<&str> {
-        let (extension, device) = self.list.iter().find_map(|extension| Some((extension, extension.index(number)?)))?;
-        abi::extension::name(&extension.held.devices[device].name)
+        let place = &self.list[number as usize / MOST_DEVICES % MOST];
+        let extension = place.as_ref().filter(|extension| extension.has(number))?;
+        abi::extension::name(&extension.held.devices[index(number)].name)
     }
 
     /// Opens a device, for a process whose memory the extension may reach: returns the extension's name for the open file.
-    pub fn open(&mut self, memory: &mut Memory, space: Space, device: u32) -> Result<u64, Errno> {
-        let (extension, device) = self.find(device)?;
-        let file = result(extension.loan(memory, Some(space)).open(&device))?;
+    pub fn open(&mut self, memory: &mut Memory, tasks: &mut Tasks, caller: Caller, device: u32) -> Result<u64, Errno> {
+        let (extension, supply) = self.find(device)?;
+        let opened = extension.held.devices[index(device)];
+        let mut loan = Loan { threads: Some(tasks), caller: Some(caller), ..extension.loan(supply, memory) };
+        let file = result(loan.open(opened))?;
         extension.users += 1;
         Ok(file)
     }
@@ -132,53 +167,88 @@ impl Extensions {
     pub fn ioctl(
         &mut self,
         memory: &mut Memory,
-        space: Space,
+        tasks: &mut Tasks,
+        caller: Caller,
         (device, file): (u32, u64),
         (request, argument): (u32, u64),
-    ) -> Result<u64, Errno> {
-        let (extension, device) = self.find(device)?;
-        result(extension.loan(memory, Some(space)).ioctl(&device, file, request, argument))
+    ) -> Result<Outcome, Errno> {
+        let (extension, supply) = self.find(device)?;
+        let asked = &extension.held.devices[index(device)];
+        let function = (asked.ioctl, asked.data);
+        let (caller, purpose) = (Some(caller), Purpose::Ioctl);
+        let mut loan = Loan { threads: Some(tasks), caller, purpose, ..extension.loan(supply, memory) };
+        match (loan.ioctl(function, file, request, argument), loan.wait) {
+            (WAIT, Some(channel)) => Ok(Outcome::Waits(channel)),
+            (value, _) => result(value).map(Outcome::Value),
+        }
     }
 
     /// Closes an open file of a device.
     pub fn close(&mut self, memory: &mut Memory, device: u32, file: u64) {
         // An extension does not end while one of its devices is open.
-        if let Ok((extension, device)) = self.find(device) {
-            extension.loan(memory, None).close(&device, file);
+        if let Ok((extension, supply)) = self.find(device) {
+            let closed = extension.held.devices[index(device)];
+            extension.loan(supply, memory).close(closed, file);
             extension.users -= 1;
         }
     }
 
-    /// The extension that has a device, and the device: `ENXIO` if it has ended.
-    fn find(&mut self, number: u32) -> Result<(&mut Extension, Device), Errno> {
-        let found = self.list.iter_mut().find_map(|extension| extension.index(number).map(|index| (extension, index)));
-        let (extension, index) = found.ok_or(Errno::ENXIO)?;
-        let device = extension.held.devices[index];
-        Ok((extension, device))
+    /// Calls the handler of an interrupt that has come.
+    pub fn interrupted(&mut self, memory: &mut Memory, tasks: &mut Tasks, vector: u8) {
+        let Extensions { list, supply, .. } = self;
+        let taken =
+            list.iter_mut().flatten().find_map(|extension| Some((extension.held.interrupt(vector)?, extension)));
+        match taken {
+            Some((interrupt, extension)) => {
+                Loan { threads: Some(tasks), ..extension.loan(supply, memory) }.handle(interrupt);
+            }
+            None => log::warn!("interrupt {vector:#x}, which no extension has taken"),
+        }
+    }
+
+    /// The extension that has a device: `ENXIO` if it has ended.
+    #[inline]
+    fn find(&mut self, number: u32) -> Result<(&mut Extension, &mut Supply), Errno> {
+        let place = &mut self.list[number as usize / MOST_DEVICES % MOST];
+        let extension = place.as_mut().filter(|extension| extension.has(number)).ok_or(Errno::ENXIO)?;
+        Ok((extension, &mut self.supply))
     }
 }
 
 impl Extension {
-    /// The index of a device of its, by number.
-    fn index(&self, number: u32) -> Option<usize> {
-        let index = number.checked_sub(self.first)? as usize;
-        Some(index).filter(|index| *index < self.held.devices.len())
+    /// Whether a device is its own, by number.
+    fn has(&self, number: u32) -> bool {
+        number - index(number) as u32 == self.first && index(number) < self.held.devices.len()
     }
 
-    fn loan<'a>(&'a mut self, memory: &'a mut Memory, space: Option<Space>) -> Loan<'a> {
-        Loan { name: &self.name, held: &mut self.held, memory, space, starts: false }
+    /// What every call of the extension is lent.
+    #[inline]
+    fn loan<'a>(&'a mut self, supply: &'a mut Supply, memory: &'a mut Memory) -> Loan<'a> {
+        Loan {
+            name: &self.name,
+            number: self.first,
+            held: &mut self.held,
+            supply,
+            memory,
+            threads: None,
+            caller: None,
+            purpose: Purpose::Other,
+            wait: None,
+        }
     }
 
-    fn enter(&mut self, memory: &mut Memory, task: u32, parameters: &[u8]) -> i64 {
-        let Extension { name, mapped, held, .. } = self;
-        mapped.enter(&mut Loan { name, held, memory, space: None, starts: task == START }, task, parameters)
+    fn enter(&mut self, supply: &mut Supply, memory: &mut Memory, task: u32, parameters: &[u8]) -> i64 {
+        let entry = self.mapped.entry();
+        let purpose = if task == START { Purpose::Start } else { Purpose::Other };
+        Loan { purpose, ..self.loan(supply, memory) }.enter(entry, task, parameters)
     }
 
     /// Takes it out of memory.
-    fn unmap(self, memory: &mut Memory) {
+    fn unmap(self, supply: &mut Supply, memory: &mut Memory) {
         if self.held.frames > 0 {
             log::warn!("{}: the extension has kept {} frames", self.name, self.held.frames);
         }
+        supply.take_back(&self.held);
         let pages = self.mapped.unmap(&mut memory.physical);
         pages.iter().for_each(|page| memory.physical.release(page.frame));
     }

@@ -4,12 +4,15 @@
 //! number. Opening it calls the extension, whose name for the open file is kept until the open file is closed.
 
 use super::{Files, Kept, now};
+use crate::arch::extension::Caller;
 use crate::arch::physical::Memory;
+use crate::core::extensions::Outcome;
+use crate::core::process::Tasks;
 use ::files::inode::Kind;
 use ::files::{Errno, New, OpenFileId};
 use alloc::format;
 use alloc::vec::Vec;
-use containers::{ObjectId, Space};
+use containers::ObjectId;
 
 impl Files {
     /// Loads an extension and gives its devices names: errors of [`Extensions::load`](crate::core::extensions::Extensions::load),
@@ -73,12 +76,13 @@ impl Files {
     pub fn device_request(
         &mut self,
         memory: &mut Memory,
-        space: Space,
+        tasks: &mut Tasks,
+        caller: Caller,
         id: OpenFileId,
         request: (u32, u64),
-    ) -> Result<u64, Errno> {
+    ) -> Result<Outcome, Errno> {
         match self.kept.get(&id) {
-            Some(&Kept::Device(device, file)) => self.extensions.ioctl(memory, space, (device, file), request),
+            Some(&Kept::Device(device, file)) => self.extensions.ioctl(memory, tasks, caller, (device, file), request),
             _ => Err(Errno::ENXIO),
         }
     }

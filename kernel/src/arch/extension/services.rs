@@ -1,0 +1,210 @@
+//! The functions that extensions call.
+//!
+//! Each gets the context of the call of the extension in which it is called: the [`Loan`] with the parts of the kernel that it
+//! works on. `abi::extension::Functions` says what each does. For example, `wait` notes in the loan what the caller is to wait
+//! for; the caller is parked when the extension's `ioctl` has returned [`WAIT`].
+
+use super::{Interrupt, Loan, Purpose, bit};
+use crate::arch::cpulocal;
+use crate::arch::layout::DEVICES;
+use crate::arch::physical::in_kernel;
+use ::files::Errno;
+use abi::extension::{Clock, Device, Functions, Handler, MOST_DEVICES, WAIT};
+use abi::vectors;
+use containers::{Fault, Frame, PhysicalMemory, Rights};
+use core::ffi::c_void;
+use core::slice;
+use hardware::clock;
+use hardware::devices::{Devices, Kind};
+use x86_64::PhysAddr;
+
+/// All of them.
+pub(super) static FUNCTIONS: Functions = Functions {
+    log,
+    allocate_frame,
+    release_frame,
+    read_user,
+    write_user,
+    register_device,
+    map_registers,
+    take_interrupt,
+    hold_page,
+    wait,
+    wake,
+    caller,
+    others_runnable,
+    low_pages,
+    cpu_id,
+    clock: clock_settings,
+};
+
+/// A result as an extension gets it: a value, or a negative error number.
+fn result(result: Result<u64, Errno>) -> i64 {
+    result.map_or_else(|errno| -i64::from(errno.into_raw()), u64::cast_signed)
+}
+
+/// The loan behind a function's context.
+///
+/// # Safety
+/// The context is that of the services of a call that has not returned, and no other reference to the loan is in use.
+unsafe fn loan<'a>(context: *mut c_void) -> &'a mut Loan<'a> {
+    // SAFETY: `Loan::lend` has made the context of a loan, which it keeps borrowed until the call returns.
+    unsafe { &mut *context.cast() }
+}
+
+/// [`Functions::log`]
+unsafe extern "C" fn log(context: *mut c_void, text: *const u8, length: usize) {
+    // SAFETY: the context of a call, as the interface demands; and readable bytes.
+    let (loan, text) = unsafe { (loan(context), slice::from_raw_parts(text, length)) };
+    log::info!("{}: {}", loan.name, core::str::from_utf8(text).unwrap_or("(not UTF-8)"));
+}
+
+/// [`Functions::allocate_frame`]
+unsafe extern "C" fn allocate_frame(context: *mut c_void) -> u64 {
+    // SAFETY: the context of a call.
+    let loan = unsafe { loan(context) };
+    let physical = &mut loan.memory.physical;
+    if !physical.has_room_for_bookkeeping() {
+        return 0;
+    }
+    physical.allocate().map_or(0, |frame| {
+        loan.held.frames += 1;
+        frame.address().as_u64()
+    })
+}
+
+/// [`Functions::release_frame`]
+unsafe extern "C" fn release_frame(context: *mut c_void, frame: u64) {
+    // SAFETY: the context of a call.
+    let loan = unsafe { loan(context) };
+    loan.memory.physical.release(Frame::containing(PhysAddr::new_truncate(frame)));
+    loan.held.frames = loan.held.frames.saturating_sub(1);
+}
+
+/// [`Functions::read_user`]
+unsafe extern "C" fn read_user(context: *mut c_void, to: *mut u8, from: u64, length: usize) -> i64 {
+    // SAFETY: the context of a call; and bytes that the extension may write.
+    let (loan, to) = unsafe { (loan(context), slice::from_raw_parts_mut(to, length)) };
+    let copied = loan.caller.is_some_and(|caller| loan.memory.copy_in(caller.space, from, to).is_ok());
+    result(if copied { Ok(0) } else { Err(Errno::EFAULT) })
+}
+
+/// [`Functions::write_user`]
+unsafe extern "C" fn write_user(context: *mut c_void, to: u64, from: *const u8, length: usize) -> i64 {
+    // SAFETY: the context of a call; and bytes that the extension may read.
+    let (loan, from) = unsafe { (loan(context), slice::from_raw_parts(from, length)) };
+    let copied = loan.caller.is_some_and(|caller| loan.memory.copy_out(caller.space, to, from).is_ok());
+    result(if copied { Ok(0) } else { Err(Errno::EFAULT) })
+}
+
+/// [`Functions::register_device`]
+unsafe extern "C" fn register_device(context: *mut c_void, device: &Device) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { held, purpose, .. } = unsafe { loan(context) };
+    let name = abi::extension::name(&device.name);
+    result(if *purpose != Purpose::Start || name.is_none() {
+        Err(Errno::EINVAL)
+    } else if held.devices.iter().any(|other| other.name == device.name) {
+        Err(Errno::EEXIST)
+    } else if held.devices.len() == MOST_DEVICES {
+        Err(Errno::ENOSPC)
+    } else {
+        held.devices.push(*device);
+        Ok(0)
+    })
+}
+
+/// [`Functions::map_registers`]
+unsafe extern "C" fn map_registers(context: *mut c_void, at: u64, size: u64) -> u64 {
+    // SAFETY: the context of a call.
+    let loan = unsafe { loan(context) };
+    if at.checked_add(size).is_none_or(|end| end > DEVICES.end - DEVICES.start) {
+        return 0;
+    }
+    let mapped = loan.memory.physical.map(PhysAddr::new_truncate(at), size, Kind::Registers);
+    mapped.map_or(0, |address| address.as_u64())
+}
+
+/// [`Functions::take_interrupt`]
+unsafe extern "C" fn take_interrupt(context: *mut c_void, handler: Handler, data: u64) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { held, supply, purpose, .. } = unsafe { loan(context) };
+    let free =
+        vectors::EXTENSIONS.filter(|_| *purpose == Purpose::Start).find(|vector| supply.taken & bit(*vector) == 0);
+    result(
+        free.map(|vector| {
+            supply.taken |= bit(vector);
+            held.interrupts.push(Interrupt { vector, handler, data });
+            u64::from(vector)
+        })
+        .ok_or(Errno::ENOSPC),
+    )
+}
+
+/// [`Functions::hold_page`]
+unsafe extern "C" fn hold_page(context: *mut c_void, address: u64) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { memory, held, caller, .. } = unsafe { loan(context) };
+    let Some(caller) = caller else { return result(Err(Errno::EFAULT)) };
+    let frame = memory.user_frame(caller.space, address, Rights::WRITE);
+    result(frame.map_err(|fault| if fault == Fault::OutOfMemory { Errno::ENOMEM } else { Errno::EFAULT }).map(
+        |frame| {
+            memory.physical.share(frame);
+            held.frames += 1;
+            frame.address().as_u64()
+        },
+    ))
+}
+
+/// [`Functions::wait`]
+unsafe extern "C" fn wait(context: *mut c_void, number: u32) -> i64 {
+    // SAFETY: the context of a call.
+    let loan = unsafe { loan(context) };
+    if loan.purpose != Purpose::Ioctl {
+        return result(Err(Errno::EINVAL));
+    }
+    loan.wait = Some(loan.channel(number));
+    WAIT
+}
+
+/// [`Functions::wake`]
+unsafe extern "C" fn wake(context: *mut c_void, number: u32) -> i64 {
+    // SAFETY: the context of a call.
+    let loan = unsafe { loan(context) };
+    let channel = loan.channel(number);
+    let woken = loan.threads.as_mut().map(|threads| threads.wake_up(channel) as u64);
+    result(woken.ok_or(Errno::EINVAL))
+}
+
+/// [`Functions::caller`]
+unsafe extern "C" fn caller(context: *mut c_void) -> u64 {
+    // SAFETY: the context of a call.
+    let Loan { threads, caller, .. } = unsafe { loan(context) };
+    let (Some(threads), Some(caller)) = (threads, caller) else { return 0 };
+    u64::from(caller.process.number()) << 32 | u64::from(threads.number(caller.thread))
+}
+
+/// [`Functions::others_runnable`]
+unsafe extern "C" fn others_runnable(context: *mut c_void) -> u64 {
+    // SAFETY: the context of a call.
+    let Loan { threads, .. } = unsafe { loan(context) };
+    u64::from(threads.as_ref().is_some_and(|threads| threads.any_ready(cpulocal::number(&in_kernel()))))
+}
+
+/// [`Functions::low_pages`]
+unsafe extern "C" fn low_pages(context: *mut c_void) -> u64 {
+    // SAFETY: the context of a call.
+    unsafe { loan(context) }.supply.low_pages.take().unwrap_or(0)
+}
+
+/// [`Functions::cpu_id`]
+unsafe extern "C" fn cpu_id(context: *mut c_void, index: u64) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { supply, .. } = unsafe { loan(context) };
+    supply.cpus.get(index as usize).map_or(-1, |id| i64::from(*id))
+}
+
+/// [`Functions::clock`]
+unsafe extern "C" fn clock_settings(_: *mut c_void, settings: &mut Clock) {
+    *settings = clock::settings();
+}

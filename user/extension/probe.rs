@@ -1,0 +1,144 @@
+//! An extension for tests: `/dev/probe` calls the kernel's services as its requests say.
+//!
+//! Run by: `user/check/files/extension-services.rs`.
+#![no_std]
+#![no_main]
+
+use abi::extension::{Device, LOW_PAGES, Services, padded};
+use abi::probe;
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+use extension::{EINVAL, ENOENT, ENOMEM, ENOTTY, Frame, Kernel, answer};
+
+extension::extension!("probe", start, end);
+
+/// The registers of each CPU's local APIC, and among them the lower half of the command register, in words.
+const APIC: u64 = 0xfee0_0000;
+const COMMAND: usize = 0x300 / 4;
+
+/// The command that sends an interrupt to the CPU itself.
+const TO_ITSELF: u32 = 1 << 18;
+
+/// What the extension keeps.
+struct State {
+    /// The frame that it holds.
+    held: Option<Frame>,
+    /// The vector that it has taken.
+    vector: u8,
+    registers: Option<NonNull<u32>>,
+    /// Interrupts that have been handled and not been waited for.
+    interrupts: u64,
+    /// How often a caller has been told to wait.
+    waits: u64,
+}
+
+/// The state, which only one CPU at a time reaches.
+struct Global(UnsafeCell<State>);
+
+// SAFETY: the kernel calls an extension on one CPU at a time, and no function here calls the kernel with the state borrowed
+// in a way that could come back to it.
+unsafe impl Sync for Global {}
+
+static STATE: Global =
+    Global(UnsafeCell::new(State { held: None, vector: 0, registers: None, interrupts: 0, waits: 0 }));
+
+fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
+    // SAFETY: as above.
+    work(unsafe { &mut *STATE.0.get() })
+}
+
+fn start(kernel: &Kernel, _parameters: &str) -> Result<(), i32> {
+    kernel.register(&Device { name: padded("probe"), data: 0, open, ioctl, close })?;
+    let vector = kernel.take_interrupt(handle, 1)?;
+    let registers = kernel.map_registers(APIC, 4096).ok_or(ENOMEM)?;
+    if kernel.map_registers(1 << 40, 4096).is_some() || kernel.map_registers(u64::MAX, 2).is_some() {
+        return Err(EINVAL);
+    }
+    with(|state| (state.vector, state.registers) = (vector, Some(registers)));
+    Ok(())
+}
+
+fn end(kernel: &Kernel) {
+    let _ = release(kernel);
+}
+
+unsafe extern "C" fn handle(services: &Services, data: u64) {
+    with(|state| state.interrupts += data);
+    let _ = Kernel::new(services).wake(probe::WAIT);
+}
+
+unsafe extern "C" fn open(_: &Services, _data: u64) -> i64 {
+    0
+}
+
+unsafe extern "C" fn close(_: &Services, _data: u64, _file: u64) {}
+
+unsafe extern "C" fn ioctl(services: &Services, _data: u64, _file: u64, request: u32, argument: u64) -> i64 {
+    let kernel = Kernel::new(services);
+    answer(match request {
+        probe::NOTHING => Ok(0),
+        probe::HOLD => hold(&kernel, argument),
+        probe::WORD => with(|state| Ok(state.held.as_mut().ok_or(ENOENT)?.words()[0])),
+        probe::RELEASE => release(&kernel),
+        probe::FIRE => fire(),
+        probe::WAIT => match with(|state| core::mem::take(&mut state.interrupts)) {
+            0 => {
+                with(|state| state.waits += 1);
+                return kernel.wait(probe::WAIT);
+            }
+            interrupts => Ok(interrupts),
+        },
+        probe::WAITS => Ok(with(|state| state.waits)),
+        probe::CALLER => {
+            kernel.caller().map(|(process, thread)| u64::from(process) << 32 | u64::from(thread)).ok_or(ENOENT)
+        }
+        probe::OTHERS => Ok(kernel.others_runnable().into()),
+        probe::CPUS => Ok(kernel.cpu_ids().count() as u64),
+        probe::LOW => low_pages(&kernel),
+        probe::TIME => Ok(time(&kernel)),
+        probe::LATE => kernel.take_interrupt(handle, 1).map(u64::from),
+        _ => Err(ENOTTY),
+    })
+}
+
+/// Holds the caller's page at an address, instead of the one held before.
+fn hold(kernel: &Kernel, address: u64) -> Result<u64, i32> {
+    let frame = kernel.hold(address)?;
+    if let Some(old) = with(|state| state.held.replace(frame)) {
+        kernel.release(old);
+    }
+    Ok(0)
+}
+
+fn release(kernel: &Kernel) -> Result<u64, i32> {
+    kernel.release(with(|state| state.held.take()).ok_or(ENOENT)?);
+    Ok(0)
+}
+
+/// Sends the interrupt to this CPU.
+fn fire() -> Result<u64, i32> {
+    let (registers, vector) = with(|state| (state.registers, state.vector));
+    // SAFETY: the registers are mapped, and the vector is the extension's.
+    unsafe { registers.ok_or(ENOENT)?.add(COMMAND).write_volatile(TO_ITSELF | u32::from(vector)) };
+    Ok(0)
+}
+
+/// The address of the pages below 1 MiB, to which it writes.
+fn low_pages(kernel: &Kernel) -> Result<u64, i32> {
+    let physical = kernel.low_pages().ok_or(ENOENT)?;
+    for page in 0..LOW_PAGES {
+        kernel.physical(physical + page * 4096).map(|start| {
+            // SAFETY: the pages are the extension's, and mapped.
+            unsafe { start.write_volatile(page) }
+        });
+    }
+    Ok(physical)
+}
+
+/// Nanoseconds since boot.
+fn time(kernel: &Kernel) -> u64 {
+    let clock = kernel.clock();
+    // SAFETY: the instruction only reads a counter.
+    let ticks = unsafe { core::arch::x86_64::_rdtsc() } - clock.start;
+    (u128::from(ticks) * 1_000_000_000 / u128::from(clock.hz)) as u64
+}
