@@ -152,7 +152,7 @@ fn play(machine: &Machine, cpus: u8, dir: &Path, timeout: Duration) -> Result<bo
             plan.write(&format!("mode=file, dev={CONSOLE}"), bochs::GO)?;
             plan.command()
         }
-        Player::Qemu(arguments) => {
+        Player::Qemu(arguments) | Player::Counter(arguments) => {
             let mut command = Command::new(qemu::PROGRAM);
             command.args(arguments).args(["-chardev", "null,id=log"]);
             command.arg("-chardev").arg(qemu::file_option("file,id=console,path=", &dir.join(CONSOLE)));

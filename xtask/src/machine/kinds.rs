@@ -53,7 +53,8 @@ impl Machine {
     pub(crate) fn player(&self, cpus: u8, dir: &Path, iso: &'static str) -> Result<Player> {
         Ok(match self.kind() {
             Kind::Bochs => Player::Bochs(Plan::new(self, cpus, dir.to_owned(), iso)),
-            Kind::Icount | Kind::Qemu => Player::Qemu(qemu::arguments(self, cpus, &dir.join(iso))?),
+            Kind::Icount => Player::Counter(qemu::arguments(self, cpus, &dir.join(iso))?),
+            Kind::Qemu => Player::Qemu(qemu::arguments(self, cpus, &dir.join(iso))?),
         })
     }
 }

@@ -1,12 +1,12 @@
 //! Starts a machine with its channels.
 //!
-//! QEMU has the console on its standard input and output, log and monitor on file descriptors that it
-//! inherits. Bochs can have a console in both directions without loss in one way only, a TCP connection
-//! that it makes; log and debugger share its standard streams.
+//! QEMU has the console on its standard input and output, log and monitor on file descriptors that it inherits, and
+//! where it counts instructions also the console's output. Bochs can have a console in both directions without loss in
+//! one way only, a TCP connection that it makes; log and debugger share its standard streams.
 
 use std::{
     ffi::OsString,
-    io::{self, Read, Write},
+    io::{self, PipeReader, PipeWriter, Read, Write},
     net::{TcpListener, TcpStream},
     os::{
         fd::{AsFd, AsRawFd},
@@ -32,10 +32,19 @@ use super::{
 };
 use crate::notes::note;
 
+/// QEMU's console. While a reader is slow, the serial line's transmitter stays full and the machine runs on.
+const CONSOLE: &str = "stdio,id=console,signal=off";
+
+/// The console where instructions are counted: its output goes to QEMU's log of it, because there QEMU stops the
+/// machine with all clocks until the reader has room. QEMU's standard output, where it would not, goes nowhere.
+const COUNTED_CONSOLE: &str = "stdio,id=console,signal=off,logfile=/dev/fdset/2,logappend=on";
+
 /// The emulator, and how it is started.
 pub(crate) enum Player {
     /// QEMU, with these arguments without its channels.
     Qemu(Vec<OsString>),
+    /// Likewise, as a counter of instructions.
+    Counter(Vec<OsString>),
     /// Bochs.
     Bochs(Plan),
 }
@@ -84,7 +93,7 @@ impl Player {
     /// As the user knows it.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Qemu(_) => "QEMU",
+            Self::Qemu(_) | Self::Counter(_) => "QEMU",
             Self::Bochs(_) => "Bochs",
         }
     }
@@ -92,34 +101,46 @@ impl Player {
     /// Starts it; with `print` it shows the command first.
     pub(super) fn launch(&self, print: bool) -> Result<Launched> {
         match self {
-            Self::Qemu(arguments) => launch_qemu(arguments, print),
+            Self::Qemu(arguments) => launch_qemu(arguments, false, print),
+            Self::Counter(arguments) => launch_qemu(arguments, true, print),
             Self::Bochs(plan) => launch_bochs(plan, print),
         }
     }
 }
 
-fn launch_qemu(arguments: &[OsString], print: bool) -> Result<Launched> {
-    let (log, log_end) = io::pipe().context("cannot make a pipe")?;
-    let number = log_end.as_raw_fd();
+fn launch_qemu(arguments: &[OsString], counts: bool, print: bool) -> Result<Launched> {
     let mut command = Command::new(qemu::PROGRAM);
     command.args(arguments);
-    command.args(["-chardev", "stdio,id=console,signal=off"]);
+    let (log, log_end) = channel(&mut command, 1)?;
     // Appending, since QEMU would otherwise cut the file, and a pipe cannot be cut.
-    command.args(["-add-fd", &format!("fd={number},set=1")]);
     command.args(["-chardev", "file,id=log,path=/dev/fdset/1,append=on"]);
+    let counted = counts.then(|| channel(&mut command, 2)).transpose()?;
+    command.args(["-chardev", if counts { COUNTED_CONSOLE } else { CONSOLE }]);
     if print {
         // A shell can run this line as it is: without the monitor, the log on standard error.
         let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
-        note(format_args!("{} {number}>&2", qemu::shell_line(qemu::PROGRAM, &words)));
+        let output = counted.as_ref().map(|(_, end)| format!(" {}>&1 >/dev/null", end.as_raw_fd()));
+        let (line, output) = (qemu::shell_line(qemu::PROGRAM, &words), output.unwrap_or_default());
+        note(format_args!("{line} {}>&2{output}", log_end.as_raw_fd()));
     }
     let (monitor, socket) = Monitor::new()?;
     command.args(Monitor::arguments(&socket));
-    inherit(&log_end)?;
     inherit(&socket)?;
-    let mut child = spawn(command, qemu::PROGRAM)?;
-    let (input, output) = (child.stdin.take().context("no input")?, child.stdout.take().context("no output")?);
-    let (input, output) = (Box::new(input), Box::new(output));
+    let mut child = spawn(command, qemu::PROGRAM, if counts { Stdio::null() } else { Stdio::piped() })?;
+    let input = Box::new(child.stdin.take().context("no input")?);
+    let output: Box<dyn Read + Send> = match counted {
+        Some((output, _)) => Box::new(output),
+        None => Box::new(child.stdout.take().context("no output")?),
+    };
     Ok(Launched { child, input, output, log: Box::new(log), talk: None, probe: Probe::Qemu(monitor) })
+}
+
+/// A pipe whose writing end QEMU inherits, as a set of file descriptors with this number.
+fn channel(command: &mut Command, set: u32) -> Result<(PipeReader, PipeWriter)> {
+    let (ours, theirs) = io::pipe().context("cannot make a pipe")?;
+    command.args(["-add-fd", &format!("fd={},set={set}", theirs.as_raw_fd())]);
+    inherit(&theirs)?;
+    Ok((ours, theirs))
 }
 
 fn launch_bochs(plan: &Plan, print: bool) -> Result<Launched> {
@@ -133,7 +154,7 @@ fn launch_bochs(plan: &Plan, print: bool) -> Result<Launched> {
         let line = qemu::shell_line(bochs::PROGRAM, &words);
         note(format_args!("cd {} && TZ=UTC TERM=xterm {line}", plan.dir.display()));
     }
-    let mut child = spawn(command, bochs::PROGRAM)?;
+    let mut child = spawn(command, bochs::PROGRAM, Stdio::piped())?;
     let Some(console) = accept(&listener, &mut child)? else {
         let words = child.stderr.take().map(streams::errors).and_then(|thread| thread.join().ok());
         bail!("Bochs did not start the machine:\n{}", bochs::reason(&words.unwrap_or_default()));
@@ -168,8 +189,8 @@ fn accept(listener: &TcpListener, bochs: &mut Child) -> Result<Option<TcpStream>
     }
 }
 
-fn spawn(mut command: Command, program: &str) -> Result<Child> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+fn spawn(mut command: Command, program: &str, output: Stdio) -> Result<Child> {
+    command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
     // A group of its own: ^C is for us, and we end the machine.
     command.process_group(0);
     die_with_us(&mut command);

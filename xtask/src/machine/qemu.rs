@@ -53,6 +53,8 @@ pub(crate) fn arguments(machine: &Machine, cpus: u8, iso: &Path) -> Result<Vec<O
     if machine.kind() == Kind::Icount {
         // A tick is an instruction, and where the machine has nothing to do, time goes on to the next event at once.
         all.extend(["-icount", "shift=0,sleep=off"].map(OsString::from));
+        // The date is Bochs', and the CPU's random numbers are the same in every run.
+        all.extend(["-rtc", "base=2026-01-01,clock=vm", "-seed", "1"].map(OsString::from));
     }
     if machine.uefi {
         if machine.memory < UEFI_MEMORY {
@@ -144,5 +146,14 @@ mod tests {
              -device isa-debug-exit,iobase=0xf4,iosize=4 -serial chardev:console \
              -device isa-debugcon,iobase=0xe9,chardev=log -nodefaults -no-reboot -cdrom '/a b/x.iso' -S"
         );
+    }
+
+    #[test]
+    fn a_counter_knows_neither_the_hosts_clock_nor_its_random_numbers() {
+        let line = arguments(&Machine::of(Kind::Icount), 1, Path::new("x.iso")).unwrap();
+        let line = shell_line(PROGRAM, &line);
+        for part in ["-icount shift=0,sleep=off", "-rtc base=2026-01-01,clock=vm", "-seed 1"] {
+            assert!(line.contains(part), "{line}");
+        }
     }
 }
