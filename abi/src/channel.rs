@@ -144,6 +144,9 @@ pub const BASE_MODULE: &str = "base";
 /// Boot module with what a run adds, laid over [`BASE_MODULE`]. Optional.
 pub const RUN_MODULE: &str = "run";
 
+/// Boot module with the first input of the console, as it would come from the serial line. Optional.
+pub const INPUT_MODULE: &str = "input";
+
 /// What to run: NUL-terminated strings, the program's path in the image, then `argv[0]`, `argv[1]`, …
 pub const ARGV_FILE: &str = "/etc/jotun/argv";
 

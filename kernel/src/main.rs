@@ -77,6 +77,7 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     let supply = Supply::new(platform.cpus, info.low_pages); // for extensions
     let (mut kernel, cpu) = start::kernel(frames, globals, &options, supply); // all subsystems, still empty
     start::unpack(&mut kernel, &mut info).unwrap_or_else(|error| exit::fatal(error)); // the file system
+    start::begin_input(&mut kernel, &mut info); // what the console has before the serial line brings more
     start::bound(&mut kernel, options.file_system); // bounds on files and names
     start::make_resident(&mut kernel, &global); // the native programs
     start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| start::refuse(error)); // the first process

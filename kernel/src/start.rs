@@ -18,6 +18,7 @@ use crate::{calls, statistics};
 use ::files::Errno;
 use ::files::size::Size;
 use ::files::tree::INODES_MAX;
+use abi::channel::INPUT_MODULE;
 use alloc::vec::Vec;
 use containers::directory::{PACKAGES_SLOT, target};
 use containers::{GlobalDirectory, PAGE_SIZE, PhysicalMemory, Purpose};
@@ -92,6 +93,13 @@ pub fn unpack(kernel: &mut Kernel, info: &mut BootInfo) -> Result<(), StartError
     }
     kernel.files.keep_devices();
     Ok(())
+}
+
+/// Gives the console the input that the boot loader has brought, if any.
+pub fn begin_input(kernel: &mut Kernel, info: &mut BootInfo) {
+    if let Some(input) = info.take_module(INPUT_MODULE) {
+        kernel.console.begin_with(input.into_bytes());
+    }
 }
 
 fn unpack_module(kernel: &mut Kernel, name: &'static str, module: Module) -> Result<(), StartError> {

@@ -22,7 +22,7 @@ const NEEDED: u64 = 8 << 20;
 /// Memory below this address is not used: it holds the firmware's data, and the page on which further CPUs begin.
 const LOW_MEMORY: u64 = 1 << 20;
 
-/// The most modules that are looked at; Jotun has two.
+/// The most modules that are looked at; Jotun has three.
 const MAX_MODULES: usize = 8;
 
 /// A module's memory. Not `Clone`: its owner may read it, and gives it back only once.
@@ -39,6 +39,13 @@ impl Module {
         // SAFETY: `read` has checked that the module lies in memory, which the direct map reaches, and has taken that
         // memory out of the free ranges.
         unsafe { core::slice::from_raw_parts((DIRECT_MAP + self.physical.start) as *const u8, length) }
+    }
+
+    /// The module's bytes for ever: nothing can give their memory back any more.
+    pub fn into_bytes(self) -> &'static [u8] {
+        let bytes: *const [u8] = self.bytes();
+        // SAFETY: only the module's owner could give the memory back, and the module is gone after this.
+        unsafe { &*bytes }
     }
 
     /// The pages that are the module's alone and can be given back: pages at its edges may hold other data too, and low

@@ -27,6 +27,8 @@ pub struct Console {
     tty: Tty,
     /// Takes the host's framing off the input, if there is a host.
     framing: Option<Framing>,
+    /// Input that was in memory when the machine started; what the port receives comes after it.
+    ahead: &'static [u8],
     /// Whether a thread has found no room for output.
     starved: bool,
     /// The session whose controlling terminal this is, and its group in the foreground.
@@ -73,9 +75,16 @@ impl Console {
         Console {
             tty: Tty::new(mode != Some(ConsoleMode::Pipe), window),
             framing: mode.map(|_| Framing::new()),
+            ahead: &[],
             starved: false,
             control: None,
         }
+    }
+
+    /// Begins the input with these bytes, before any program reads.
+    pub fn begin_with(&mut self, ahead: &'static [u8]) {
+        self.ahead = ahead;
+        self.take_input();
     }
 
     /// The group in the foreground.
@@ -91,14 +100,14 @@ impl Console {
         Events { readable: self.tty.readable(), writable, signal }
     }
 
-    /// Moves received bytes to the line discipline; returns the last signal among them. A terminal takes all bytes and
-    /// drops those that do not fit; a pipe leaves them in the port.
+    /// Moves bytes that wait to the line discipline; returns the last signal among them. A terminal takes all bytes and
+    /// drops those that do not fit; a pipe leaves them where they are.
     fn take_input(&mut self) -> Option<u8> {
         let mut bytes = [0; 64];
         let mut signal = None;
         loop {
             let room = if self.is_terminal() { bytes.len() } else { self.tty.room().min(bytes.len()) };
-            let count = serial::read(&mut bytes[..room]);
+            let count = self.receive(&mut bytes[..room]);
             if count == 0 {
                 return signal;
             }
@@ -106,6 +115,17 @@ impl Console {
                 signal = self.input(*byte).or(signal);
             }
         }
+    }
+
+    /// Takes the next bytes that wait; returns how many.
+    fn receive(&mut self, to: &mut [u8]) -> usize {
+        if self.ahead.is_empty() {
+            return serial::read(to);
+        }
+        let (now, later) = self.ahead.split_at(to.len().min(self.ahead.len()));
+        to[..now.len()].copy_from_slice(now);
+        self.ahead = later;
+        now.len()
     }
 
     fn input(&mut self, byte: u8) -> Option<u8> {

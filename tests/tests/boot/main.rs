@@ -6,6 +6,7 @@ mod bochs;
 mod busybox;
 mod checked;
 mod command;
+mod counted;
 mod extensions;
 mod foreign;
 mod fuzz;

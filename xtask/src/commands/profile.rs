@@ -136,7 +136,8 @@ impl ProfileCommand {
         // The rings are no memory that the program would have otherwise.
         machine.memory += (u32::from(cpus) * records).div_ceil((1 << 20) / RECORD_BYTES as u32) + 1;
         let terminal = machine::is_terminal();
-        let modules = Modules::prepare(&self.payload, &built, dir.path(), terminal)?;
+        let mut modules = Modules::prepare(&self.payload, &built, dir.path(), terminal)?;
+        let input_ended = !terminal && machine.kind().has_input_ahead() && modules.take_input(dir.path())?;
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
@@ -158,6 +159,7 @@ impl ProfileCommand {
             player: machine.player(cpus, dir.path(), ISO)?,
             symbols: &built.symbols,
             terminal,
+            input_ended,
             timeout: self.timeout,
             log: LogSink::File(LineWriter::new(create(&out.join("kernel.log"))?)),
             stats: StatsSink::File(create(&stats)?),

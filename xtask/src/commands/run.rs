@@ -104,7 +104,8 @@ impl Run {
         let built = build::build(&self.build, if self.checked { Flavour::Checked } else { Flavour::Plain })?;
 
         let mut dir = RunDir::new()?;
-        let modules = Modules::prepare(&self.payload, &built, dir.path(), terminal)?;
+        let mut modules = Modules::prepare(&self.payload, &built, dir.path(), terminal)?;
+        let input_ended = !terminal && self.machine.kind().has_input_ahead() && modules.take_input(dir.path())?;
         modules.fit(self.machine.memory)?;
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
@@ -120,6 +121,7 @@ impl Run {
             player: self.machine.player(cpus, dir.path(), ISO)?,
             symbols: &built.symbols,
             terminal,
+            input_ended,
             timeout: self.timeout,
             log,
             stats,

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use abi::channel::{BASE_MODULE, RUN_MODULE};
+use abi::channel::{BASE_MODULE, INPUT_MODULE, RUN_MODULE};
 use anyhow::{Context, Result, bail};
 
 use super::Modules;
@@ -39,7 +39,10 @@ pub(crate) fn make(
     place(kernel, &boot.join("kernel"))?;
     place(&modules.base, &boot.join("base.cpio"))?;
     place(&modules.run, &boot.join("run.cpio"))?;
-    let script = script(style, words);
+    if let Some(input) = &modules.input {
+        place(input, &boot.join("input"))?;
+    }
+    let script = script(style, words, modules.input.is_some());
     fs::write(boot.join("grub/grub.cfg"), script).context("cannot write grub.cfg")?;
     rescue(&tree, iso)
 }
@@ -76,13 +79,14 @@ fn place(file: &Path, to: &Path) -> Result<()> {
     linked.with_context(|| format!("cannot put {} into the image", file.display()))
 }
 
-fn script(style: Style, words: &[String]) -> String {
+fn script(style: Style, words: &[String], input: bool) -> String {
     let words: String = words.iter().map(|word| format!(" {}", quoted(word))).collect();
-    let loading = [
+    let mut loading = vec![
         format!("multiboot2 /boot/kernel{words}"),
         format!("module2 /boot/base.cpio {BASE_MODULE}"),
         format!("module2 /boot/run.cpio {RUN_MODULE}"),
     ];
+    loading.extend(input.then(|| format!("module2 /boot/input {INPUT_MODULE}")));
     // GRUB's shell has no `&&`.
     let tests: String = loading.iter().map(|command| format!("if {command}; then ")).collect();
     let load = format!("{tests}boot; {}", "fi; ".repeat(loading.len()));
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn words_of_the_command_line_stay_words() {
         let words = ["console=pipe".to_owned(), "x='$y;".to_owned()];
-        let script = script(Style::Run, &words);
+        let script = script(Style::Run, &words, false);
         assert!(
             script.contains(
                 r"if multiboot2 /boot/kernel 'console=pipe' 'x='\''$y;'; then if module2 /boot/base.cpio base; then if module2 /boot/run.cpio run; then boot; fi; fi; fi;"
@@ -114,8 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn input_is_loaded_where_there_is_some() {
+        assert!(script(Style::Run, &[], true).contains("then if module2 /boot/input input; then boot;"));
+        assert!(!script(Style::Run, &[], false).contains("input"));
+    }
+
+    #[test]
     fn a_disc_has_a_menu_and_a_run_has_none() {
-        assert!(script(Style::Disc, &[]).contains("menuentry"));
-        assert!(!script(Style::Run, &[]).contains("menuentry"));
+        assert!(script(Style::Disc, &[], false).contains("menuentry"));
+        assert!(!script(Style::Run, &[], false).contains("menuentry"));
     }
 }

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use archive::Archive;
 use lookup::Program;
 
-use crate::{build::Built, notes::note, options};
+use crate::{build::Built, machine::Ahead, notes::note, options};
 
 /// The archives of one image.
 pub(crate) struct Modules {
@@ -25,6 +25,8 @@ pub(crate) struct Modules {
     pub(crate) base: PathBuf,
     /// What this one adds: the program, its arguments and environment at least.
     pub(crate) run: PathBuf,
+    /// The console's first input, if the image has it.
+    pub(crate) input: Option<PathBuf>,
 }
 
 impl Modules {
@@ -56,7 +58,16 @@ impl Modules {
         archive.bytes(inside(channel::ENV_FILE), environment(&payload.environment, terminal)?);
         let run = dir.join("run.cpio");
         archive.write(&run)?;
-        Ok(Self { base, run })
+        Ok(Self { base, run, input: None })
+    }
+
+    /// Takes the input that is there into the image; whether that is all that will ever come.
+    pub(crate) fn take_input(&mut self, dir: &Path) -> Result<bool> {
+        let ahead = Ahead::read();
+        let input = dir.join("input");
+        fs::write(&input, &ahead.bytes).with_context(|| format!("cannot write {}", input.display()))?;
+        self.input = (!ahead.bytes.is_empty()).then_some(input);
+        Ok(ahead.ended)
     }
 
     /// Refuses what cannot fit: at boot each archive lies in memory beside what is unpacked from it.

@@ -28,6 +28,12 @@ impl Kind {
     pub(crate) fn counts_instructions(self) -> bool {
         matches!(self, Self::Icount | Self::Bochs)
     }
+
+    /// Whether the image has the input that is there before the run. Bochs stops where the kernel looks for input the
+    /// first time, which is later: what is there then comes at the same instruction in each run.
+    pub(crate) fn has_input_ahead(self) -> bool {
+        self == Self::Icount
+    }
 }
 
 impl Machine {

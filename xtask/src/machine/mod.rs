@@ -1,5 +1,6 @@
 //! One run of a machine: how QEMU or Bochs is started, the channels to it, and what it came to.
 
+mod ahead;
 pub(crate) mod bochs;
 pub(crate) mod console;
 pub(crate) mod control;
@@ -13,5 +14,6 @@ pub(crate) mod session;
 mod streams;
 mod terminal;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use launch::{Player, die_with_us};
 pub(crate) use terminal::{is_terminal, size as terminal_size};

@@ -8,6 +8,7 @@ use std::{
     cell::Cell,
     fs::File,
     io::{self, Write},
+    mem,
     path::{Path, PathBuf},
     process::ExitStatus,
     rc::Rc,
@@ -67,6 +68,8 @@ pub(crate) struct Session<'a> {
     pub(crate) symbols: &'a Path,
     /// The console is the user's terminal.
     pub(crate) terminal: bool,
+    /// All input is in the image.
+    pub(crate) input_ended: bool,
     /// When to give up.
     pub(crate) timeout: Option<Duration>,
     /// Where the kernel log goes.
@@ -136,6 +139,11 @@ impl Session<'_> {
             // From now on keys are the guest's; until here ^C was still ours.
             if self.terminal {
                 raw = Some(Raw::new()?);
+            }
+            if self.input_ended {
+                // Its end would be an event for the machine.
+                mem::forget(input);
+                return Ok(());
             }
             streams::input(input, self.terminal, paused, events.clone())
         };

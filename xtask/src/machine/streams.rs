@@ -16,13 +16,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-};
+use rustix::io::Errno;
 use signal_hook::{consts, iterator::Signals};
 
 use super::{
+    ahead::is_ready,
     console::{self, PreambleFilter},
     control::{self, Line, Record},
     debugger::{Heard, Paused, Talk},
@@ -212,13 +210,6 @@ fn sizes(to: Arc<Mutex<impl Write + Send + 'static>>) -> Result<()> {
         }
     });
     Ok(())
-}
-
-/// Whether standard input can be read without waiting.
-fn is_ready() -> bool {
-    let stdin = io::stdin();
-    let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
-    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// The player's own words, for the case that it fails.
