@@ -7,7 +7,7 @@ use crate::memory::object::Purpose;
 use crate::memory::physical::PhysicalMemory;
 use crate::memory::region::{Backing, MAX_REGIONS, Region, Rights};
 use crate::memory::user::Space;
-use crate::memory::{KERNEL_RESERVE, Memory};
+use crate::memory::{KERNEL_RESERVE, Memory, NoMemory};
 use crate::testing::Machine;
 use crate::{Budget, ContainerId, ObjectId};
 use alloc::rc::Rc;
@@ -421,6 +421,9 @@ fn user_pages_leave_the_kernel_its_reserve() {
     assert_eq!(full, Some(Fault::OutOfMemory));
     assert!(memory.physical.free_frames() + 4 >= KERNEL_RESERVE);
     memory.destroy_container(id, CPU);
+    let full = (0..200).find_map(|_| memory.make_container(&Rc::default()).err());
+    assert_eq!(full, Some(NoMemory::Frames));
+    assert!(memory.physical.free_frames() + 1 >= KERNEL_RESERVE);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use super::*;
 use crate::frames::PAGE_SIZE;
 use crate::memory::container::Usage;
+use crate::memory::directory::WINDOW;
 use crate::memory::object::Purpose;
-use crate::memory::region::{Backing, Region, Rights};
+use crate::memory::region::{Backing, Region, Regions, Rights};
 use crate::memory::user::Space;
 use crate::testing::Machine;
 use cpulocal::Cpu;
@@ -33,6 +34,25 @@ fn in_pieces(memory: &mut Memory<Machine>, instructions: u64) -> usize {
         there
     });
     pieces.count()
+}
+
+#[test]
+fn containers_of_one_package_share_its_regions_until_they_change_them() {
+    let mut memory = Machine::memory(400);
+    let object = memory.make_object(Purpose::File).unwrap();
+    let data = WINDOW.start..WINDOW.start + 4 * PAGE;
+    let mut regions = Regions::default();
+    let backing = Backing::Image { object, offset: 0, length: 2 * PAGE };
+    regions.insert(Region::new(data.clone(), RW, backing)).unwrap();
+    let package = Rc::new(regions);
+    let [same, changed] = [(); 2].map(|()| memory.make_container(&package).unwrap());
+    assert_eq!((memory.object_usage(object).1, Rc::strong_count(&package)), (3, 3));
+    memory.unmap(changed, data.start + PAGE..data.start + 2 * PAGE).unwrap();
+    assert_eq!((memory.object_usage(object).1, Rc::strong_count(&package)), (4, 2));
+    assert!(memory.container(same).unwrap().regions.covers(data.clone()) && package.covers(data.clone()));
+    assert!(!memory.container(changed).unwrap().regions.covers(data));
+    [changed, same].into_iter().for_each(|id| memory.destroy_container(id, CPU));
+    assert_eq!((memory.object_usage(object).1, Rc::strong_count(&package)), (1, 1));
 }
 
 #[test]
