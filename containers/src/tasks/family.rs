@@ -28,6 +28,13 @@ pub(crate) struct Family {
     mates: Link<ProcessId>,
 }
 
+impl Family {
+    /// Whether there are children that have not been waited for.
+    pub(crate) fn has_children(&self) -> bool {
+        self.children.first().is_some()
+    }
+}
+
 impl Default for Family {
     fn default() -> Family {
         Family {
@@ -165,7 +172,8 @@ impl<R> Tasks<R> {
         };
         let mates = self.groups.join(group, id);
         if let Some(process) = self.process_mut(id) {
-            process.family = Family { siblings, group, mates, ..Family::default() };
+            let family = &mut process.family;
+            (family.siblings, family.group, family.mates) = (siblings, group, mates);
         }
         siblings.attach(&mut Siblings(&mut self.threads.processes), id);
         mates.attach(&mut Mates(&mut self.threads.processes), id);

@@ -45,6 +45,13 @@ pub struct Process<R> {
     pub resources: R,
 }
 
+impl<R> Process<R> {
+    /// Whether it has children that have not been waited for.
+    pub fn has_children(&self) -> bool {
+        self.family.has_children()
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {

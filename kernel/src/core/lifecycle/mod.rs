@@ -45,6 +45,7 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     kernel.tasks.end_process(id, how);
     let Some(process) = kernel.tasks.process_mut(id) else { return };
     let (container, parent, directory) = (process.container, process.parent, process.resources.directory);
+    let has_children = process.has_children();
     let descriptors = core::mem::replace(&mut process.resources.descriptors, Descriptors::new(0));
     process.resources.handlers = Default::default();
     let invocation = process.resources.invocation.take().and_then(Rc::into_inner);
@@ -55,7 +56,9 @@ pub fn end_process(kernel: &mut Kernel, cpu: &InKernel, id: ProcessId, how: Endi
     kernel.messages.forget(id);
     leave_container(kernel, cpu, id, container);
     kernel.console.hang_up(&mut kernel.tasks, id);
-    disown_some(kernel, id, &mut Budget::unlimited());
+    if has_children {
+        disown_some(kernel, id, &mut Budget::unlimited());
+    }
     if kernel.first == Some(id) {
         end_run(kernel, cpu, how);
     }

@@ -4,7 +4,7 @@
 //! the first stack page), the code is there already.
 
 use crate::arch;
-use crate::core::kernel::Kernel;
+use crate::core::kernel::{Kernel, Memory};
 use crate::core::packages::DATA;
 use crate::core::process::{Resources, check_room};
 use crate::core::schedule;
@@ -36,19 +36,18 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
         check_room(&kernel.tasks, parent)?;
     }
     let package = kernel.packages.find(request.name).ok_or(Errno::ENOENT)?;
-    let (name, invocation, entry) = (package.name, package.invocation.clone(), package.entry);
-    let object = package.object;
     let (container, stack) = match request.container {
         None => {
             let made = kernel.memory.make_container(&package.regions).map_err(|_| Errno::ENOMEM)?;
-            kernel.memory.set_program(made, Some(object));
+            kernel.memory.set_program(made, Some(package.object));
             (made, WINDOW.end - 16)
         }
-        Some(shared) => (shared, make_stack(kernel, cpu, shared)?),
+        Some(shared) => (shared, make_stack(&mut kernel.memory, cpu, shared)?),
     };
-    let resources = Resources::new(kernel.files.standard_descriptors(), kernel.files.root(), name, invocation);
+    let (descriptors, directory) = (kernel.files.standard_descriptors(), kernel.files.root());
+    let resources = Resources::new(descriptors, directory, package.name, package.invocation.clone());
     let mut main = Thread::new(container, arch::extended::fresh(kernel.tasks.spare.take()));
-    main.context.registers = Registers { rdi: request.argument, ..Registers::for_user(entry, stack) };
+    main.context.registers = Registers { rdi: request.argument, ..Registers::for_user(package.entry, stack) };
     main.priority = request.priority.unwrap_or(main.priority);
     main.affinity = request.affinity;
     let process = match kernel.tasks.make_process(main, request.parent, resources) {
@@ -69,12 +68,12 @@ pub fn start(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Resu
 
 /// A stack for a further process in a container, with an unmapped page below it. It lies outside the
 /// window, so the container gets its page directory.
-fn make_stack(kernel: &mut Kernel, cpu: &InKernel, id: ContainerId) -> Result<u64, Errno> {
-    let container = kernel.memory.container_mut(id).ok_or(Errno::ESRCH)?;
+fn make_stack(memory: &mut Memory, cpu: &InKernel, id: ContainerId) -> Result<u64, Errno> {
+    let container = memory.container_mut(id).ok_or(Errno::ESRCH)?;
     let room = MAIN_STACK + PAGE_SIZE as u64;
     let guard = container.room_for(room).ok_or(Errno::ENOMEM)?;
     let (start, end) = (guard + PAGE_SIZE as u64, guard + room);
-    kernel.memory.leave_window(id, schedule::this_cpu(cpu)).map_err(|_| Errno::ENOMEM)?;
-    kernel.memory.map(id, Region::new(start..end, DATA, Backing::Zero)).map_err(|_| Errno::ENOMEM)?;
+    memory.leave_window(id, schedule::this_cpu(cpu)).map_err(|_| Errno::ENOMEM)?;
+    memory.map(id, Region::new(start..end, DATA, Backing::Zero)).map_err(|_| Errno::ENOMEM)?;
     Ok(end - 16)
 }
