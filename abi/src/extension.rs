@@ -165,6 +165,39 @@ pub struct Functions {
     pub cpu_id: unsafe extern "C" fn(*mut c_void, u64) -> i64,
     /// The kernel's clock.
     pub clock: unsafe extern "C" fn(*mut c_void, &mut Clock),
+    /// Registers the functions of an extension that accompanies threads, during [`START`] only: 0, `EINVAL`, or `EBUSY` if
+    /// another extension does so; only one at a time can. [`END`] takes them back.
+    pub register_companions: unsafe extern "C" fn(*mut c_void, &Companions) -> i64,
+    /// Accompanies the caller from now on, in an `ioctl` only: returns the physical address of the page directory of the
+    /// caller's address space, which stays the same until [`Companions::left`]. The value is handed to the functions of
+    /// [`Companions`]. `EINVAL` if the extension has none, `EEXIST` if the thread is accompanied already, `ENOMEM`. An extension
+    /// that accompanies a thread cannot be unloaded (`EBUSY`).
+    pub accompany: unsafe extern "C" fn(*mut c_void, u64) -> i64,
+}
+
+/// What the kernel tells an extension of the threads that it accompanies.
+///
+/// It is meant for an extension that lets further CPUs, which the kernel does not know, run in the address spaces of processes.
+/// For example, the extension keeps for each thread such a CPU at work; [`Companions::left`] takes the CPU off the address space
+/// before that goes. The page directory's kernel half is that of one of the kernel's CPUs, and everything of the extension's is
+/// there.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Companions {
+    /// A value of the extension's, handed to each of the functions.
+    pub data: u64,
+    /// An accompanied thread ends, or its process begins another program (`execve`): services, `data`, and the thread's value.
+    /// The thread's address space and its contents are still there. Nothing more is told of this thread.
+    pub left: unsafe extern "C" fn(&Services, u64, u64),
+    /// The process of an accompanied thread stops (1) or continues (0), as job control has it: services, `data`, the thread's
+    /// value, which of both. A stopped thread that leaves is not told to continue.
+    pub stopped: unsafe extern "C" fn(&Services, u64, u64, u32),
+    /// Rights have been taken from an address space that an accompanied thread has had, in any of its threads' calls or faults:
+    /// `data`, and the physical address of its page directory. Entries of its page tables have changed, and the frames and
+    /// tables behind them are released when the function returns: **no further CPU may use an older translation of the
+    /// directory then**. There are no services, because the kernel is about to change memory. It is called more often than
+    /// needed, and until the address space goes, also when no thread in it is accompanied any more.
+    pub rights_taken: unsafe extern "C" fn(u64, u64),
 }
 
 /// How many pages [`Functions::low_pages`] hands out.

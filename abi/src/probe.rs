@@ -26,3 +26,16 @@ pub const LOW: u32 = 11;
 pub const TIME: u32 = 12;
 /// Takes an interrupt, which is too late.
 pub const LATE: u32 = 13;
+/// Accompanies the caller; the argument is the address of a word in its memory.
+pub const ACCOMPANY: u32 = 14;
+/// How many accompanied threads have left.
+pub const LEFT: u32 = 15;
+/// The sum of the accompanied threads' words, each when its thread left.
+pub const LEFT_WORDS: u32 = 16;
+/// How many accompanied threads are stopped.
+pub const STOPPED: u32 = 17;
+/// How often rights have been taken from an accompanied address space.
+pub const TAKEN: u32 = 18;
+/// The lowest two bits of the page-table entry for the word of the thread that was accompanied last, when rights were taken
+/// last: present, and writable.
+pub const RIGHTS: u32 = 19;

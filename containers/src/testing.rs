@@ -28,6 +28,7 @@ pub(crate) struct Machine {
     pub(crate) mmus: Vec<Mmu>,
     /// Ranges that had to be forgotten, with the CPUs that had to forget them.
     pub(crate) invalidated: Vec<(CpuSet, Range<u64>)>,
+    pub(crate) companions_invalidated: Vec<Frame>,
     /// CPUs that had to leave user mode.
     pub(crate) vacated: Vec<CpuSet>,
     /// So often there is room for bookkeeping.
@@ -69,7 +70,8 @@ impl Machine {
         let tables = (0..=frames).map(|_| None).collect();
         let bytes = vec![[0; PAGE_SIZE]; frames + 1];
         let (here, mmus, invalidated, vacated) = (Cpu(0), Vec::new(), Vec::new(), Vec::new());
-        Machine { frames: table, tables, bytes, here, mmus, invalidated, vacated, bookkeeping: usize::MAX }
+        let (companions_invalidated, bookkeeping) = (Vec::new(), usize::MAX);
+        Machine { frames: table, tables, bytes, here, mmus, invalidated, companions_invalidated, vacated, bookkeeping }
     }
 
     /// A memory subsystem on a machine with one CPU.
@@ -281,6 +283,11 @@ impl Translation for Machine {
             mmu.tables.clear();
         }
         self.invalidated.push((cpus, range));
+    }
+
+    fn invalidate_companions(&mut self, pml4: Frame) {
+        self.check(pml4);
+        self.companions_invalidated.push(pml4);
     }
 
     fn note_teardown_work(&mut self) {}

@@ -1,14 +1,14 @@
 //! An extension for tests: `/dev/probe` calls the kernel's services as its requests say.
 //!
-//! Run by: `user/check/files/extension-services.rs`.
+//! Run by: `user/check/files/extension-services/main.rs`.
 #![no_std]
 #![no_main]
 
-use abi::extension::{Device, LOW_PAGES, Services, padded};
+use abi::extension::{Companions, Device, LOW_PAGES, Services, padded};
 use abi::probe;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use extension::{EINVAL, ENOENT, ENOMEM, ENOTTY, Frame, Kernel, answer};
+use extension::{EBUSY, EINVAL, ENOENT, ENOMEM, ENOTTY, Frame, Kernel, PageTable, answer};
 
 extension::extension!("probe", start, end);
 
@@ -30,6 +30,31 @@ struct State {
     interrupts: u64,
     /// How often a caller has been told to wait.
     waits: u64,
+    /// The address space in which a thread was accompanied last, and the address of the thread's word.
+    last: Option<(PageTable, u64)>,
+    /// Accompanied threads that have left, and the sum of their words.
+    left: u64,
+    left_words: u64,
+    stopped: u64,
+    /// How often rights have been taken, and which were left for the word.
+    taken: u64,
+    rights: u64,
+}
+
+impl State {
+    const NEW: State = State {
+        held: None,
+        vector: 0,
+        registers: None,
+        interrupts: 0,
+        waits: 0,
+        last: None,
+        left: 0,
+        left_words: 0,
+        stopped: 0,
+        taken: 0,
+        rights: 0,
+    };
 }
 
 /// The state, which only one CPU at a time reaches.
@@ -39,8 +64,7 @@ struct Global(UnsafeCell<State>);
 // in a way that could come back to it.
 unsafe impl Sync for Global {}
 
-static STATE: Global =
-    Global(UnsafeCell::new(State { held: None, vector: 0, registers: None, interrupts: 0, waits: 0 }));
+static STATE: Global = Global(UnsafeCell::new(State::NEW));
 
 fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
     // SAFETY: as above.
@@ -49,6 +73,10 @@ fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
 
 fn start(kernel: &Kernel, _parameters: &str) -> Result<(), i32> {
     kernel.register(&Device { name: padded("probe"), data: 0, open, ioctl, close })?;
+    kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken })?;
+    if kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken }) != Err(EBUSY) {
+        return Err(EINVAL);
+    }
     let vector = kernel.take_interrupt(handle, 1)?;
     let registers = kernel.map_registers(APIC, 4096).ok_or(ENOMEM)?;
     if kernel.map_registers(1 << 40, 4096).is_some() || kernel.map_registers(u64::MAX, 2).is_some() {
@@ -65,6 +93,30 @@ fn end(kernel: &Kernel) {
 unsafe extern "C" fn handle(services: &Services, data: u64) {
     with(|state| state.interrupts += data);
     let _ = Kernel::new(services).wake(probe::WAIT);
+}
+
+unsafe extern "C" fn left(_: &Services, _data: u64, address: u64) {
+    with(|state| {
+        state.left += 1;
+        // The thread may be one of another process than that which was accompanied last.
+        state.left_words += state.last.and_then(|(directory, _)| directory.user_word(address)).unwrap_or(0);
+    });
+}
+
+unsafe extern "C" fn stopped(_: &Services, _data: u64, _value: u64, is_stopped: u32) {
+    with(|state| match is_stopped {
+        0 => state.stopped -= 1,
+        _ => state.stopped += 1,
+    });
+}
+
+unsafe extern "C" fn rights_taken(_data: u64, directory: u64) {
+    with(|state| {
+        state.taken += 1;
+        if let Some((last, address)) = state.last.filter(|(last, _)| last.is_at(directory)) {
+            state.rights = last.entry(address).unwrap_or(0) & 3;
+        }
+    });
 }
 
 unsafe extern "C" fn open(_: &Services, _data: u64) -> i64 {
@@ -96,6 +148,12 @@ unsafe extern "C" fn ioctl(services: &Services, _data: u64, _file: u64, request:
         probe::CPUS => Ok(kernel.cpu_ids().count() as u64),
         probe::LOW => low_pages(&kernel),
         probe::TIME => Ok(time(&kernel)),
+        probe::ACCOMPANY => accompany(&kernel, argument),
+        probe::LEFT => Ok(with(|state| state.left)),
+        probe::LEFT_WORDS => Ok(with(|state| state.left_words)),
+        probe::STOPPED => Ok(with(|state| state.stopped)),
+        probe::TAKEN => Ok(with(|state| state.taken)),
+        probe::RIGHTS => Ok(with(|state| state.rights)),
         probe::LATE => kernel.take_interrupt(handle, 1).map(u64::from),
         _ => Err(ENOTTY),
     })
@@ -120,6 +178,15 @@ fn fire() -> Result<u64, i32> {
     let (registers, vector) = with(|state| (state.registers, state.vector));
     // SAFETY: the registers are mapped, and the vector is the extension's.
     unsafe { registers.ok_or(ENOENT)?.add(COMMAND).write_volatile(TO_ITSELF | u32::from(vector)) };
+    Ok(0)
+}
+
+/// Accompanies the caller, whose word is at an address.
+fn accompany(kernel: &Kernel, address: u64) -> Result<u64, i32> {
+    let directory = kernel.accompany(address)?;
+    // SAFETY: it is looked at while the thread is accompanied, and when the kernel says that rights are taken from it.
+    let directory = unsafe { kernel.page_table(directory) };
+    with(|state| state.last = Some((directory, address)));
     Ok(0)
 }
 

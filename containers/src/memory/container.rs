@@ -58,6 +58,8 @@ pub struct Container {
     pub changed_by: Option<ThreadId>,
     /// The child of a fork that is not complete yet.
     pub(crate) partial_fork: Option<PartialFork>,
+    /// Whether CPUs that the kernel does not know may run in its page directory.
+    pub(crate) is_accompanied: bool,
     /// Whether the container has ended and is being torn down.
     pub(crate) is_gone: bool,
     /// The next container in the teardown queue.

@@ -297,6 +297,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
             growth: Growth::default(),
             changed_by: None,
             partial_fork: None,
+            is_accompanied: false,
             is_gone: false,
             next_teardown: None,
         })?;
@@ -454,10 +455,25 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.counts.shootdown_cpus += u64::from(cpus.len());
     }
 
+    /// Lets CPUs that the kernel does not know run in a container, until it ends: from now on they are made to forget
+    /// translations too. Returns the container's page directory, which it gets if it has none.
+    pub fn accompany(&mut self, id: ContainerId, cpu: Cpu) -> Result<Frame, OutOfFrames> {
+        self.leave_window(id, cpu)?;
+        let container = self.containers.get_mut(id).ok_or(OutOfFrames)?;
+        container.is_accompanied = true;
+        container.directory.as_ref().map(|directory| directory.pml4).ok_or(OutOfFrames)
+    }
+
     /// Makes the CPUs that run a container forget translations (a TLB shootdown); returns when all have. The caller
     /// works for the container on one of them, if there are any; the rest are interrupted.
     pub(crate) fn forget(&mut self, id: ContainerId, range: Range<u64>) {
-        let active = self.containers.get(id).map_or(CpuSet::NONE, |container| container.active);
+        let Some(container) = self.containers.get(id) else { return };
+        let active = container.active;
+        if container.is_accompanied
+            && let Some(directory) = &container.directory
+        {
+            self.physical.invalidate_companions(directory.pml4);
+        }
         if active.is_empty() {
             return;
         }

@@ -92,6 +92,12 @@ pub trait Translation {
     /// directory that it runs on, and of the tables above; returns when all have done so.
     fn invalidate(&mut self, cpus: CpuSet, range: Range<u64>);
 
+    /// Makes CPUs that the kernel does not know forget all their translations of an [accompanied] container's page directory;
+    /// returns when all have done so.
+    ///
+    /// [accompanied]: crate::Memory::accompany
+    fn invalidate_companions(&mut self, pml4: Frame);
+
     /// Notes that there is teardown work: this CPU does some of it before it leaves the kernel, and returns for the
     /// rest.
     fn note_teardown_work(&mut self);

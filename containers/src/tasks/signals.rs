@@ -108,6 +108,8 @@ pub struct Control {
     ending: Option<Ending>,
     /// Whether the process still has to close descriptors of the program that it ran before `execve`.
     sheds: bool,
+    /// Whether an extension of the kernel accompanies threads of it, which is to be told of its stops.
+    pub(crate) is_accompanied: bool,
 }
 
 /// The part of signals that all processes share: the `siginfo` queue in the order of arrival, and the interval timers
@@ -117,13 +119,15 @@ pub(crate) struct Signals {
     timers: BTreeSet<(u64, ProcessId)>,
     /// The number of reasons why a thread may have to work before it returns to user mode: threads with a pending
     /// signal or with a call at a preemption point in this visit; processes with a pending signal, that are stopped,
-    /// about to end or closing descriptors; and forks at a preemption point.
+    /// about to end or closing descriptors; forks at a preemption point; and a change that companions are to be told.
     return_work: u32,
+    /// Whether an accompanied process has stopped or continued.
+    pub(crate) job_change: bool,
 }
 
 impl Default for Signals {
     fn default() -> Signals {
-        Signals { infos: Vec::with_capacity(INFOS), timers: BTreeSet::new(), return_work: 0 }
+        Signals { infos: Vec::with_capacity(INFOS), timers: BTreeSet::new(), return_work: 0, job_change: false }
     }
 }
 
@@ -307,6 +311,7 @@ impl<R> Tasks<R> {
         };
         if self.change_control(id, begin) == Some(true) {
             running.iter().for_each(|cpu: Cpu| self.needs_reschedule.insert(cpu));
+            self.note_job_change(id);
         }
     }
 
@@ -331,6 +336,30 @@ impl<R> Tasks<R> {
     /// its threads returns to user mode.
     pub fn set_shedding(&mut self, id: ProcessId, sheds: bool) {
         self.change_control(id, |control| control.sheds = sheds);
+    }
+
+    /// Has stops and continuations of a process noted from now on, for [`Tasks::take_job_change`].
+    pub fn accompany(&mut self, id: ProcessId) {
+        self.change_control(id, |control| control.is_accompanied = true);
+        if self.is_stopped(id) {
+            self.note_job_change(id);
+        }
+    }
+
+    /// Notes that a process has stopped or continued, if it is accompanied, and makes a CPU look.
+    fn note_job_change(&mut self, id: ProcessId) {
+        if self.process(id).is_some_and(|process| process.control.is_accompanied) {
+            self.signals.recount(self.signals.job_change, true);
+            self.signals.job_change = true;
+            self.needs_reschedule.insert(Cpu(0));
+        }
+    }
+
+    /// Whether an accompanied process has stopped or continued since this was asked last. A CPU asks before it leaves the
+    /// kernel; until then there is [return work](Tasks::has_return_work).
+    pub fn take_job_change(&mut self) -> bool {
+        self.signals.recount(self.signals.job_change, false);
+        core::mem::take(&mut self.signals.job_change)
     }
 
     /// Notes that a fork has come to its first preemption point. No other thread of the container is in user mode now,
@@ -372,6 +401,7 @@ impl<R> Tasks<R> {
             process.control.change = Some(Change::Continued);
         }
         if before != Job::Runs {
+            self.note_job_change(id);
             self.wake_all(Channel::Stopped(id));
         }
         stopped

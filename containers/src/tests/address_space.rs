@@ -301,6 +301,33 @@ fn unmapped_frames_are_released_only_after_translations_are_gone() {
 }
 
 #[test]
+fn companions_forget_what_is_taken_from_an_accompanied_container() {
+    let mut memory = Machine::memory(400);
+    let [id, other] = [native(&mut memory), native(&mut memory)];
+    let pml4 = memory.accompany(id, CPU).unwrap();
+    assert_eq!(memory.container(id).unwrap().usage().directories, 1, "they need a directory of its own");
+    assert_eq!(memory.accompany(id, CPU), Ok(pml4));
+    let page = WINDOW.end - 2 * PAGE..WINDOW.end - PAGE;
+    for id in [id, other] {
+        memory.copy_out(space(id), page.start, &[1]).unwrap();
+    }
+    assert_eq!(memory.physical.companions_invalidated, [], "nothing is taken yet");
+    memory.unmap(other, page.clone()).unwrap();
+    assert_eq!(memory.physical.companions_invalidated, [], "it is not accompanied");
+    // It is active on no CPU of the kernel's.
+    let child = memory.fork_at_once(id, CPU).unwrap();
+    assert_eq!(memory.physical.companions_invalidated.len(), 1, "pages became read-only");
+    memory.copy_out(space(id), page.start, &[2]).unwrap();
+    assert_eq!(memory.physical.companions_invalidated.len(), 2, "a page was copied");
+    memory.protect(id, page.clone(), Rights::READ).unwrap();
+    assert_eq!(memory.physical.companions_invalidated.len(), 3, "a page became read-only");
+    memory.unmap(id, page.clone()).unwrap();
+    assert_eq!(memory.physical.companions_invalidated, [pml4; 4], "a page is gone");
+    memory.unmap(child, page).unwrap();
+    assert_eq!(memory.physical.companions_invalidated.len(), 4, "the child is not accompanied");
+}
+
+#[test]
 fn a_region_cut_in_two_keeps_a_reference_for_each_rest() {
     let mut memory = Machine::memory(400);
     let free = memory.physical.free_frames();

@@ -5,6 +5,7 @@ use crate::memory::container::ContainerId;
 use crate::tasks::context::ExtendedState;
 use crate::tasks::process::Ending;
 use crate::tests::scheduling::container;
+use alloc::collections::BTreeMap;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -16,6 +17,10 @@ enum Step {
     Discard(usize, u64),
     Stop(usize),
     GoOn(usize),
+    /// Stops and continuations are noted.
+    Accompany(usize),
+    /// A CPU is about to leave the kernel.
+    Tell,
     /// A thread ends.
     Leave(usize),
     /// All threads end, and another program begins with what was pending for the first.
@@ -35,6 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (n(), set()).prop_map(|(n, set)| Step::Discard(n, set)),
         2 => n().prop_map(Step::Stop),
         2 => n().prop_map(Step::GoOn),
+        2 => n().prop_map(Step::Accompany),
+        2 => Just(Step::Tell),
         2 => n().prop_map(Step::Leave),
         1 => n().prop_map(Step::Execute),
         2 => n().prop_map(Step::End),
@@ -67,6 +74,8 @@ fn make(tasks: &mut Tasks<()>, container: ContainerId, step: Step) {
             tasks.has_stopped(id);
         }),
         Step::GoOn(n) => _ = process(n).map(|id| tasks.go_on(id)),
+        Step::Accompany(n) => process(n).into_iter().for_each(|id| tasks.accompany(id)),
+        Step::Tell => {}
         Step::Leave(n) => _ = thread(n).map(|id| tasks.end_thread(id)),
         Step::Execute(n) => process(n).into_iter().for_each(|id| {
             let mut main = Thread::new(container, ExtendedState::zero());
@@ -86,13 +95,23 @@ proptest! {
     #[test]
     fn signals_are_known_to_have_nothing_to_say(steps in prop::collection::vec(step(), 1..60)) {
         let (mut tasks, container) = (Tasks::default(), container());
+        let mut told = BTreeMap::new();
         for step in steps {
+            let tells = matches!(step, Step::Tell);
             make(&mut tasks, container, step);
+            let accompanied = |id: &ProcessId| tasks.process(*id).is_some_and(|process| process.control.is_accompanied);
+            let jobs: BTreeMap<_, _> = tasks.processes().filter(accompanied).map(|id| (id, tasks.is_stopped(id))).collect();
+            if tells && tasks.take_job_change() {
+                told = jobs.clone();
+            }
+            let untold = jobs.iter().any(|(id, is_stopped)| told.get(id).unwrap_or(&false) != is_stopped);
+            prop_assert!(!untold || tasks.signals.job_change);
             let main_ones = tasks.processes().map(ThreadId::main);
             let further = tasks.threads.further.ids().map(ThreadId::further);
             let threads = main_ones.chain(further).filter(|id| tasks.thread(*id).is_some_and(|thread| thread.pending != 0));
             let control = |id: &ProcessId| tasks.process(*id).is_some_and(|process| process.control.has_return_work());
-            let return_work = threads.count() + tasks.processes().filter(control).count();
+            let change = usize::from(tasks.signals.job_change);
+            let return_work = threads.count() + tasks.processes().filter(control).count() + change;
             prop_assert_eq!(tasks.signals.return_work as usize, return_work);
             prop_assert_eq!(!tasks.has_return_work(), return_work == 0);
         }

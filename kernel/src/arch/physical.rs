@@ -12,6 +12,7 @@ use super::deferred::{self, Notes};
 use super::heap;
 use super::layout::{DIRECT_MAP, MEMORY_END};
 use super::ranges::Ranges;
+use abi::extension::Companions;
 use containers::frames::{FrameInfo, GROUP};
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::mem::MaybeUninit;
@@ -41,6 +42,8 @@ pub struct Frames {
     kernel: Option<Frame>,
     /// Free memory above 4 GiB, which is added once the final page tables reach it.
     late: Ranges,
+    /// What an extension is to be told when an accompanied container loses rights.
+    pub(super) companions: Option<Companions>,
 }
 
 impl Frames {
@@ -71,7 +74,8 @@ impl Frames {
             core::slice::from_raw_parts_mut(first, elements)
         };
 
-        let mut frames = Frames { table: FrameTable::new(table), kernel: None, late: info.free.clone() };
+        let mut frames =
+            Frames { table: FrameTable::new(table), kernel: None, late: info.free.clone(), companions: None };
         frames.late.remove(&(0..EARLY_END));
         info.free.iter().map(early).for_each(|range| frames.add(range));
         frames
@@ -82,7 +86,7 @@ impl Frames {
     pub fn over(frames: usize) -> Frames {
         let end = (frames + 1) * PAGE_SIZE;
         let table = FrameTable::new(alloc::vec![FrameInfo::HOLE; frames + 1].leak());
-        let mut frames = Frames { table, kernel: None, late: Ranges::new() };
+        let mut frames = Frames { table, kernel: None, late: Ranges::new(), companions: None };
         frames.add(PAGE_SIZE as u64..end as u64);
         frames
     }
@@ -403,6 +407,13 @@ impl Translation for Frames {
         }
         if cpus.contains(here) {
             invalidate_here(range);
+        }
+    }
+
+    #[cold]
+    fn invalidate_companions(&mut self, pml4: Frame) {
+        if let Some(companions) = self.companions {
+            super::extension::rights_taken(companions, pml4);
         }
     }
 

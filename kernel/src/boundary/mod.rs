@@ -184,7 +184,10 @@ fn exit_work(kernel: &mut Kernel, cpu: &InKernel) {
         }
         let goes_on = match schedule::choose(kernel, cpu) {
             Choice::Runs(chosen) => delivery::deliver(kernel, cpu, &chosen),
-            Choice::Idle => true,
+            Choice::Idle => {
+                delivery::tell_companions(kernel);
+                true
+            }
             Choice::LacksDirectory(thread) => {
                 shortage::relieve_directory(kernel, cpu, thread);
                 false

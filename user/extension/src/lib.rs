@@ -18,13 +18,15 @@
 #![no_std]
 
 pub use abi;
-use abi::extension::{Clock, Device, Handler, START, Services};
+use abi::extension::{Clock, Companions, Device, Handler, START, Services};
 use core::ptr::NonNull;
 
-/// Linux's `EFAULT`, `EINVAL`, `ENOENT`, `ENOMEM` and `ENOTTY`.
+/// Linux's `EFAULT`, `EBUSY`, `EINVAL`, `ENOENT`, `ENOMEM` and `ENOTTY`.
 pub const EFAULT: i32 = 14;
 /// See [`EFAULT`].
 pub const EINVAL: i32 = 22;
+/// See [`EFAULT`].
+pub const EBUSY: i32 = 16;
 /// See [`EFAULT`].
 pub const ENOENT: i32 = 2;
 /// See [`EFAULT`].
@@ -49,6 +51,46 @@ impl Frame {
     pub fn words(&mut self) -> &mut [u64; WORDS] {
         // SAFETY: the frame is this value's alone, and mapped as long as it exists.
         unsafe { self.start.cast().as_mut() }
+    }
+}
+
+/// A page table of a process, by its physical address, read as the process's CPUs walk it.
+#[derive(Clone, Copy)]
+pub struct PageTable {
+    physical: u64,
+    direct_map: u64,
+}
+
+impl PageTable {
+    /// Whether this is the one at a physical address.
+    pub fn is_at(self, physical: u64) -> bool {
+        self.physical == physical
+    }
+
+    /// The last-level entry for an address below this page directory: `None` if there is no table for it.
+    pub fn entry(self, address: u64) -> Option<u64> {
+        let mut table = self.physical;
+        for level in (0..4).rev() {
+            let slot = address >> (12 + 9 * level) & 0x1ff;
+            let entry = PageTable { physical: table, ..self }.word(slot * 8);
+            match level {
+                0 => return Some(entry),
+                _ if entry & 1 == 0 => return None,
+                _ => table = entry & 0x000f_ffff_ffff_f000,
+            }
+        }
+        None
+    }
+
+    /// The word at an address below this page directory, as far as it is present.
+    pub fn user_word(self, address: u64) -> Option<u64> {
+        let entry = self.entry(address).filter(|entry| entry & 1 != 0)?;
+        Some(PageTable { physical: entry & 0x000f_ffff_ffff_f000, ..self }.word(address & 0xfff))
+    }
+
+    fn word(self, offset: u64) -> u64 {
+        // SAFETY: the caller of `Kernel::page_table` has promised that the tables are there, and memory is mapped.
+        unsafe { ((self.direct_map + self.physical + offset) as *const u64).read_volatile() }
     }
 }
 
@@ -154,6 +196,18 @@ impl<'a> Kernel<'a> {
         (0..).map_while(|index| u32::try_from(unsafe { (self.0.functions.cpu_id)(self.0.context, index) }).ok())
     }
 
+    /// Registers the functions by which the extension is told of threads that it accompanies, when it starts.
+    pub fn register_companions(&self, companions: &Companions) -> Result<(), i32> {
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.register_companions)(self.0.context, companions) }).map(drop)
+    }
+
+    /// Accompanies the caller; returns the physical address of its page directory.
+    pub fn accompany(&self, value: u64) -> Result<u64, i32> {
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.accompany)(self.0.context, value) })
+    }
+
     /// The kernel's clock.
     pub fn clock(&self) -> Clock {
         let mut clock = Clock::default();
@@ -165,6 +219,14 @@ impl<'a> Kernel<'a> {
     /// Where memory with a physical address is mapped.
     pub fn physical(&self, address: u64) -> Option<NonNull<u64>> {
         NonNull::new((self.0.direct_map + address) as *mut u64)
+    }
+
+    /// The page tables below a page directory.
+    ///
+    /// # Safety
+    /// They are looked at only while the address space is there.
+    pub unsafe fn page_table(&self, physical: u64) -> PageTable {
+        PageTable { physical, direct_map: self.0.direct_map }
     }
 
     /// The frame with an address.

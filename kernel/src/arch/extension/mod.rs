@@ -10,8 +10,9 @@ mod services;
 use super::layout::{DIRECT_MAP, EXTENSIONS};
 use super::paging;
 use super::physical::{Frames, Memory};
-use abi::extension::{Device, Entry, Handler, Ioctl, LARGEST, Services};
+use abi::extension::{Companions, Device, Entry, Handler, Ioctl, LARGEST, Services};
 use abi::vectors;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use containers::{Channel, Cpu, Frame, OutOfFrames, PAGE_SIZE, ProcessId, Space, Tasks, ThreadId};
 use core::ops::Range;
@@ -109,6 +110,8 @@ pub struct Held {
     pub devices: Vec<Device>,
     /// The interrupts that it has taken.
     interrupts: Vec<Interrupt>,
+    /// The functions by which it is told of threads that it accompanies.
+    pub companions: Option<Companions>,
 }
 
 impl Held {
@@ -127,18 +130,38 @@ pub struct Supply {
     low_pages: Option<u64>,
     /// The vectors that extensions have taken, a bit each.
     taken: u8,
+    /// The threads that are accompanied.
+    pub companions: BTreeMap<ThreadId, Companion>,
+}
+
+/// What an extension has for a thread that it accompanies.
+#[derive(Clone, Copy)]
+pub struct Companion {
+    /// The extension's value for the thread.
+    pub value: u64,
+    /// Whether it has been told that the thread's process stops.
+    pub is_stopped: bool,
 }
 
 impl Supply {
     /// What the firmware has told.
     pub fn new(cpus: Vec<u32>, low_pages: Option<u64>) -> Supply {
-        Supply { cpus, low_pages, taken: 0 }
+        Supply { cpus, low_pages, ..Supply::default() }
     }
 
     /// Takes back what an extension held.
-    pub fn take_back(&mut self, held: &Held) {
+    pub fn take_back(&mut self, held: &Held, frames: &mut Frames) {
         held.interrupts.iter().for_each(|interrupt| self.taken &= !bit(interrupt.vector));
+        if held.companions.is_some() {
+            frames.companions = None;
+        }
     }
+}
+
+/// Tells an extension that rights have been taken from an accompanied container with this page directory.
+pub fn rights_taken(companions: Companions, pml4: Frame) {
+    // SAFETY: the function is of an extension that is still mapped, since the functions are taken back before that goes.
+    unsafe { (companions.rights_taken)(companions.data, pml4.address().as_u64()) }
 }
 
 /// The bit of a vector among those that extensions can take.
@@ -176,6 +199,8 @@ pub trait Threads {
     fn any_ready(&self, cpu: Cpu) -> bool;
     /// Wakes up the threads that wait on a channel; returns how many.
     fn wake_up(&mut self, channel: Channel) -> usize;
+    /// Has stops of a process noted.
+    fn accompany(&mut self, process: ProcessId);
 }
 
 impl<R> Threads for Tasks<R> {
@@ -189,6 +214,10 @@ impl<R> Threads for Tasks<R> {
 
     fn wake_up(&mut self, channel: Channel) -> usize {
         self.wake(channel, usize::MAX, u32::MAX)
+    }
+
+    fn accompany(&mut self, process: ProcessId) {
+        self.accompany(process);
     }
 }
 
@@ -249,6 +278,24 @@ impl Loan<'_> {
         // SAFETY: as above.
         self.lend(|services| unsafe {
             (device.close)(services, device.data, file);
+            0
+        });
+    }
+
+    /// Tells the extension that a thread that it accompanies leaves.
+    pub fn left(&mut self, companions: Companions, value: u64) {
+        // SAFETY: as above.
+        self.lend(|services| unsafe {
+            (companions.left)(services, companions.data, value);
+            0
+        });
+    }
+
+    /// Tells the extension that the process of a thread that it accompanies stops or continues.
+    pub fn stopped(&mut self, companions: Companions, Companion { value, is_stopped }: Companion) {
+        // SAFETY: as above.
+        self.lend(|services| unsafe {
+            (companions.stopped)(services, companions.data, value, is_stopped.into());
             0
         });
     }

@@ -4,12 +4,12 @@
 //! works on. `abi::extension::Functions` says what each does. For example, `wait` notes in the loan what the caller is to wait
 //! for; the caller is parked when the extension's `ioctl` has returned [`WAIT`].
 
-use super::{Interrupt, Loan, Purpose, bit};
+use super::{Caller, Companion, Interrupt, Loan, Purpose, bit};
 use crate::arch::cpulocal;
 use crate::arch::layout::DEVICES;
 use crate::arch::physical::in_kernel;
 use ::files::Errno;
-use abi::extension::{Clock, Device, Functions, Handler, MOST_DEVICES, WAIT};
+use abi::extension::{Clock, Companions, Device, Functions, Handler, MOST_DEVICES, WAIT};
 use abi::vectors;
 use containers::{Fault, Frame, PhysicalMemory, Rights};
 use core::ffi::c_void;
@@ -36,6 +36,8 @@ pub(super) static FUNCTIONS: Functions = Functions {
     low_pages,
     cpu_id,
     clock: clock_settings,
+    register_companions,
+    accompany,
 };
 
 /// A result as an extension gets it: a value, or a negative error number.
@@ -207,4 +209,41 @@ unsafe extern "C" fn cpu_id(context: *mut c_void, index: u64) -> i64 {
 /// [`Functions::clock`]
 unsafe extern "C" fn clock_settings(_: *mut c_void, settings: &mut Clock) {
     *settings = clock::settings();
+}
+
+/// [`Functions::register_companions`]
+unsafe extern "C" fn register_companions(context: *mut c_void, companions: &Companions) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { held, memory, purpose, .. } = unsafe { loan(context) };
+    result(if *purpose != Purpose::Start {
+        Err(Errno::EINVAL)
+    } else if memory.physical.companions.is_some() {
+        Err(Errno::EBUSY)
+    } else {
+        (held.companions, memory.physical.companions) = (Some(*companions), Some(*companions));
+        Ok(0)
+    })
+}
+
+/// [`Functions::accompany`]
+unsafe extern "C" fn accompany(context: *mut c_void, value: u64) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { held, memory, supply, threads, caller, purpose, .. } = unsafe { loan(context) };
+    let (Some(Caller { thread, process, space }), Some(threads), Purpose::Ioctl, Some(_)) =
+        (*caller, threads, *purpose, held.companions)
+    else {
+        return result(Err(Errno::EINVAL));
+    };
+    if supply.companions.contains_key(&thread) {
+        return result(Err(Errno::EEXIST));
+    }
+    if !memory.physical.has_room_for_bookkeeping() {
+        return result(Err(Errno::ENOMEM));
+    }
+    let directory = memory.accompany(space.container, space.cpu).map_err(|_| Errno::ENOMEM);
+    result(directory.map(|directory| {
+        threads.accompany(process);
+        supply.companions.insert(thread, Companion { value, is_stopped: false });
+        directory.address().as_u64()
+    }))
 }

@@ -1,6 +1,6 @@
 //! `ioctl`: the terminal's settings, and the few requests that all open files understand.
 
-use super::{opened, resources_mut};
+use super::{opened, resources, resources_mut};
 use crate::calls::argument::{Fd, Pointer};
 use crate::calls::{Answer, Caller, DONE, Reply, jobs, value};
 use crate::core::console::Console;
@@ -31,6 +31,11 @@ pub fn ioctl(
     request: u32,
     argument: u64,
 ) -> Answer {
+    if !matches!(request, FIOCLEX | FIONCLEX | FIONBIO | FIONREAD)
+        && let Some(device) = files.device(&resources(caller, tasks)?.descriptors, fd.0)
+    {
+        return ask_extension(caller, memory, tasks, files, device, (request, argument));
+    }
     let opened = opened(caller, tasks, files, fd)?;
     match request {
         _ if opened.bytes == Bytes::Nowhere => Err(Errno::EBADF),
@@ -52,19 +57,29 @@ pub fn ioctl(
             };
             caller.write(memory, Pointer::to(argument), &i32::try_from(available).unwrap_or(i32::MAX)).and(DONE)
         }
-        _ if matches!(opened.bytes, Bytes::Extension(_)) => {
-            match files.device_request(memory, tasks, caller.for_extension(), opened.id, (request, argument))? {
-                Outcome::Value(result) => value(result),
-                Outcome::Waits(channel) => {
-                    tasks.park(caller.thread, Wait::restart(channel, None));
-                    Ok(Reply::Parked)
-                }
-            }
-        }
         request if opened.bytes.is_console() && console.is_terminal() => {
             terminal(caller, memory, tasks, console, request, argument)
         }
         _ => Err(Errno::ENOTTY),
+    }
+}
+
+/// A request that an extension's device understands.
+#[inline]
+fn ask_extension(
+    caller: &Caller,
+    memory: &mut Memory,
+    tasks: &mut Tasks,
+    files: &mut Files,
+    device: (u32, u64),
+    request: (u32, u64),
+) -> Answer {
+    match files.extensions.ioctl(memory, tasks, caller.for_extension(), device, request)? {
+        Outcome::Value(result) => value(result),
+        Outcome::Waits(channel) => {
+            tasks.park(caller.thread, Wait::restart(channel, None));
+            Ok(Reply::Parked)
+        }
     }
 }
 

@@ -71,7 +71,7 @@ fn open_device(
     let installed = files.install_at(memory, descriptors, fd, file, close_on_exec);
     installed.inspect_err(|_| files.extensions.close(memory, device, name))?;
     let id = opened(caller, tasks, files, Fd(fd.cast_signed()))?.id;
-    files.keep_device(id, device, name);
+    files.keep_device(id, device, name)?;
     value(fd)
 }
 

@@ -111,10 +111,18 @@ pub fn deliver(kernel: &mut Kernel, cpu: &InKernel, chosen: &Running) -> bool {
     !chosen.resumed && !kernel.tasks.has_return_work() || deliver_to(kernel, cpu, chosen.thread)
 }
 
+/// Tells the extension that accompanies threads of a process, if one does, that the process has stopped or continues.
+pub fn tell_companions(kernel: &mut Kernel) {
+    if kernel.tasks.take_job_change() {
+        kernel.files.extensions.tell_job_changes(&mut kernel.memory, &mut kernel.tasks);
+    }
+}
+
 /// Delivers signals to a thread, and makes it stop, wait for a fork or go on ending its process, when some thread or
 /// process has such business pending.
 #[inline(never)]
 fn deliver_to(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId) -> bool {
+    tell_companions(kernel);
     while let Some(thread) = kernel.tasks.thread(id).filter(|thread| thread.state == State::Running) {
         // In most cases a handler is to run now, and nothing else is pending.
         if thread.saved_mask.is_none() && !kernel.tasks.has_return_work() {

@@ -8,17 +8,17 @@
 pub mod image;
 
 use super::process::Tasks;
-use crate::arch::extension::{self, Caller, Held, Loan, Mapped, Purpose, Supply};
+use crate::arch::extension::{self, Caller, Companion, Held, Loan, Mapped, Purpose, Supply};
 use crate::arch::heap;
 use crate::arch::physical::Memory;
 use ::files::Errno;
-use abi::extension::{END, MOST_DEVICES, START, WAIT};
+use abi::extension::{Companions, END, MOST_DEVICES, START, WAIT};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use containers::{Channel, ObjectId, PhysicalMemory};
+use containers::{Channel, ObjectId, PhysicalMemory, ThreadId};
 use core::cmp::Reverse;
 use core::fmt;
-use core::ops::Range;
+use core::ops::{Bound, Range};
 use image::{Image, NO_MEMORY, Refusal};
 
 /// The most extensions at a time.
@@ -131,9 +131,47 @@ impl Extensions {
         Ok(extension.first..extension.first + extension.held.devices.len() as u32)
     }
 
-    /// Whether an extension has devices that are open.
+    /// Whether an extension has devices that are open, or accompanies threads.
     pub fn is_used(&self, name: &str) -> bool {
-        self.named(name).is_some_and(|extension| extension.users > 0)
+        let accompanies = |extension: &Extension| self.accompany() && extension.held.companions.is_some();
+        self.named(name).is_some_and(|extension| extension.users > 0 || accompanies(extension))
+    }
+
+    /// Whether threads are accompanied.
+    #[inline]
+    pub fn accompany(&self) -> bool {
+        !self.supply.companions.is_empty()
+    }
+
+    /// Tells the extension that accompanies a thread, if one does, that the thread ends or leaves its container.
+    #[cold]
+    pub fn left(&mut self, memory: &mut Memory, tasks: &mut Tasks, thread: ThreadId) {
+        let Some(Companion { value, .. }) = self.supply.companions.remove(&thread) else { return };
+        self.tell(memory, tasks, |loan, companions| loan.left(companions, value));
+    }
+
+    /// Tells the extension that accompanies threads which of their processes have stopped or continued.
+    #[cold]
+    pub fn tell_job_changes(&mut self, memory: &mut Memory, tasks: &mut Tasks) {
+        let mut next = Bound::Unbounded;
+        while let Some((thread, companion)) = self.supply.companions.range_mut((next, Bound::Unbounded)).next() {
+            next = Bound::Excluded(*thread);
+            let is_stopped = tasks.thread(*thread).is_some_and(|thread| tasks.is_stopped(thread.process));
+            if companion.is_stopped != is_stopped {
+                companion.is_stopped = is_stopped;
+                let companion = *companion;
+                self.tell(memory, tasks, |loan, companions| loan.stopped(companions, companion));
+            }
+        }
+    }
+
+    /// Calls the extension that accompanies threads.
+    fn tell(&mut self, memory: &mut Memory, tasks: &mut Tasks, call: impl FnOnce(&mut Loan, Companions)) {
+        let Extensions { list, supply, .. } = self;
+        let found = list.iter_mut().flatten().find_map(|extension| Some((extension.held.companions?, extension)));
+        if let Some((companions, extension)) = found {
+            call(&mut Loan { threads: Some(tasks), ..extension.loan(supply, memory) }, companions);
+        }
     }
 
     /// Writes a line about each extension, the newest first: name, bytes, how many open files its devices have, the extensions
@@ -248,7 +286,7 @@ impl Extension {
         if self.held.frames > 0 {
             log::warn!("{}: the extension has kept {} frames", self.name, self.held.frames);
         }
-        supply.take_back(&self.held);
+        supply.take_back(&self.held, &mut memory.physical);
         let pages = self.mapped.unmap(&mut memory.physical);
         pages.iter().for_each(|page| memory.physical.release(page.frame));
     }

@@ -3,13 +3,10 @@
 //! For example, `insmod` loads an extension that registers `hello`: the file `/dev/hello` appears, an inode with the device's
 //! number. Opening it calls the extension, whose name for the open file is kept until the open file is closed.
 
-use super::{Files, Kept, now};
-use crate::arch::extension::Caller;
+use super::{Descriptors, Files, Kept, now};
 use crate::arch::physical::Memory;
-use crate::core::extensions::Outcome;
-use crate::core::process::Tasks;
 use ::files::inode::Kind;
-use ::files::{Errno, New, OpenFileId};
+use ::files::{Errno, New, OpenFileId, OpenFlags};
 use alloc::format;
 use alloc::vec::Vec;
 use containers::ObjectId;
@@ -67,23 +64,21 @@ impl Files {
         format!("/dev/{}", self.extensions.device_name(number).unwrap_or_default()).into_bytes()
     }
 
-    /// Keeps an extension's name for an open file of one of its devices until that is closed.
-    pub fn keep_device(&mut self, id: OpenFileId, device: u32, file: u64) {
-        self.kept.insert(id, Kept::Device(device, file));
+    /// Keeps an extension's name for an open file of one of its devices until that is closed. The name takes the place of the
+    /// position, which no call moves in such a file, and so a request finds it without a search.
+    pub fn keep_device(&mut self, id: OpenFileId, device: u32, name: u64) -> Result<(), Errno> {
+        self.open.get_mut(id)?.offset = name;
+        self.kept.insert(id, Kept::Device(device, name));
+        Ok(())
     }
 
-    /// Makes a request of an extension's device: `ENXIO` if the open file has none.
-    pub fn device_request(
-        &mut self,
-        memory: &mut Memory,
-        tasks: &mut Tasks,
-        caller: Caller,
-        id: OpenFileId,
-        request: (u32, u64),
-    ) -> Result<Outcome, Errno> {
-        match self.kept.get(&id) {
-            Some(&Kept::Device(device, file)) => self.extensions.ioctl(memory, tasks, caller, (device, file), request),
-            _ => Err(Errno::ENXIO),
+    /// The device of an extension in which a descriptor is open, and the extension's name for the open file.
+    #[inline]
+    pub fn device(&self, descriptors: &Descriptors, fd: i32) -> Option<(u32, u64)> {
+        let (_, file, inode) = self.find(descriptors, fd).ok()?;
+        match inode.kind {
+            Kind::Extension(device) if !file.flags.contains(OpenFlags::PATH) => Some((device, file.offset)),
+            _ => None,
         }
     }
 

@@ -27,12 +27,21 @@ pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending
     if kernel.tasks.process(process).is_none_or(|process| process.threads == 1) {
         return ending::end_process(kernel, cpu, process, id, how);
     }
+    tell_companion(kernel, id);
     joining::release_robust(&mut kernel.memory, &mut kernel.tasks, space, id, &mut { joining::ROBUST });
     joining::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, id);
     kernel.tasks.end_thread(id);
     // The thread may have been the one that was to take a signal, or the last one that had not stopped yet.
     signals::find_takers(&mut kernel.tasks, process);
     signals::settle_stop(&mut kernel.tasks, process);
+}
+
+/// Tells the extension that accompanies a thread, if one does, that the thread ends.
+#[inline]
+fn tell_companion(kernel: &mut Kernel, thread: ThreadId) {
+    if kernel.files.extensions.accompany() {
+        kernel.files.extensions.left(&mut kernel.memory, &mut kernel.tasks, thread);
+    }
 }
 
 /// Ends a process with all its threads and gives back what it held. A zombie remains for its parent to wait for;
@@ -98,6 +107,7 @@ pub fn end_some_threads(
     let shared = kernel.memory.container(container).is_some_and(|container| container.processes > 1);
     let mut robust = joining::ROBUST;
     let mut end = |kernel: &mut Kernel, thread| {
+        tell_companion(kernel, thread);
         joining::release_robust(&mut kernel.memory, &mut kernel.tasks, space, thread, &mut robust);
         if shared {
             joining::tell_joiner(&mut kernel.memory, &mut kernel.tasks, space, thread);

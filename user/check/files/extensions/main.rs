@@ -105,6 +105,8 @@ fn requests() {
     assert!(metadata.file_type().is_char_device() && metadata.rdev() >> 8 == 254, "{:#x}", metadata.rdev());
     let (first, second) = (open(DEVICE).expect("opened"), open(DEVICE).expect("opened again"));
     assert_eq!([ioctl(&first, NAME, 0), ioctl(&second, NAME, 0)], [Ok(1), Ok(2)], "the open files' own names");
+    assert_eq!(sys!(libc::SYS_lseek, first.as_raw_fd(), 5, libc::SEEK_SET), Ok(0), "it has no position");
+    assert_eq!(ioctl(&first, NAME, 0), Ok(1));
     assert_eq!(ioctl(&first, COUNT, 0), Ok(2));
     let duplicate = first.try_clone().expect("a further descriptor");
     drop(second);

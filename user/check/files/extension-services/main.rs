@@ -4,6 +4,8 @@
 //! an `ioctl`, and another one has the extension send itself an interrupt, whose handler wakes the first.
 //! Run by: `tests/tests/boot/extensions.rs`.
 
+mod companions;
+
 use abi::probe::{CALLER, CPUS, FIRE, HOLD, LATE, LOW, NOTHING, OTHERS, RELEASE, TIME, WAIT, WAITS, WORD};
 use libc::{
     EBUSY, EFAULT, EINTR, ENOENT, ENOSPC, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, SA_RESTART,
@@ -35,7 +37,18 @@ fn main() {
 fn by_child() {
     let file = File::open("/lib/probe.ko").expect("the extension");
     sys!(SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0).expect("loaded");
-    for part in [machine, callers, held_pages, waiting, interrupted_waits, ended_waits] {
+    for part in [
+        machine,
+        callers,
+        held_pages,
+        waiting,
+        interrupted_waits,
+        ended_waits,
+        companions::ends,
+        companions::ends_of_threads,
+        companions::rights,
+        companions::stops,
+    ] {
         let child = children::child(|| {
             let device = File::options().read(true).write(true).open("/dev/probe").expect("the device");
             part(&device);
@@ -43,6 +56,7 @@ fn by_child() {
         });
         assert_eq!(children::end_of(child), End::Exited(0));
     }
+    companions::stay();
     assert_eq!(end_extension(), Ok(()));
 }
 

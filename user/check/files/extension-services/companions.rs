@@ -1,0 +1,185 @@
+//! Threads that an extension accompanies: it is told when they leave, when their process stops, and when rights are taken from
+//! their address space.
+
+use super::{PAGE, ask, end_extension, map, store, until_one_waits};
+use abi::probe::{ACCOMPANY, LEFT, LEFT_WORDS, RIGHTS, STOPPED, TAKEN, WAIT, WAITS};
+use libc::{
+    EBUSY, EEXIST, MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, SIGCONT, SIGKILL, SIGSTOP, SYS_execve, SYS_exit,
+    SYS_exit_group, SYS_getpid, SYS_kill, SYS_madvise, SYS_mprotect, SYS_munmap, WCONTINUED, WUNTRACED,
+};
+use programs::children::{self, End};
+use programs::{cpus, sys};
+use std::fs::File;
+use std::process::Command;
+use std::ptr::null;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+/// The word of an accompanied thread, by which the extension shows that it can still read the thread's memory.
+const WORD: u64 = 7;
+
+/// Accompanies the calling thread; returns its word's page.
+fn accompany(device: &File) -> *mut u64 {
+    let page = map(PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    store(page, WORD);
+    assert_eq!(ask(device, ACCOMPANY, page as u64), Ok(0));
+    page
+}
+
+fn number(device: &File, request: u32) -> u64 {
+    ask(device, request, 0).expect("a number")
+}
+
+/// Begins another program, which ends with the status 0.
+fn execute() {
+    let arguments = [c"exit-code".as_ptr(), c"0".as_ptr(), null()];
+    let _ = sys!(SYS_execve, c"/bin/exit-code".as_ptr(), arguments.as_ptr(), [null::<u8>()].as_ptr());
+}
+
+/// Accompanies a further thread, which then stays.
+fn with_thread(device: &File) {
+    let device = device.try_clone().expect("a descriptor");
+    let ready: &AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+    thread::spawn(move || {
+        accompany(&device);
+        ready.store(true, SeqCst);
+        loop {
+            let _ = sys!(libc::SYS_pause);
+        }
+    });
+    cpus::spin_until(|| ready.load(SeqCst));
+}
+
+/// However a thread ends, the extension is told once, while the thread's memory is still there.
+pub(super) fn ends(device: &File) {
+    type Part<'a> = (&'a str, End, fn(&File), fn());
+    let main = |device: &File| _ = accompany(device);
+    let exit = || _ = sys!(SYS_exit, 0);
+    let exit_group = || _ = sys!(SYS_exit_group, 0);
+    let kill = || _ = sys!(SYS_kill, sys!(SYS_getpid).unwrap_or(0), SIGKILL);
+    let fault = || store(8 as *mut u64, 1);
+    let parts: [Part; 9] = [
+        ("exit", End::Exited(0), main, exit),
+        ("exit_group", End::Exited(0), main, exit_group),
+        ("a signal", End::Killed(SIGKILL), main, kill),
+        ("a fault", End::Killed(libc::SIGSEGV), main, fault),
+        ("execve", End::Exited(0), main, execute),
+        ("exit_group of another thread", End::Exited(0), with_thread, exit_group),
+        ("a signal with another thread", End::Killed(SIGKILL), with_thread, kill),
+        ("a fault of another thread", End::Killed(libc::SIGSEGV), with_thread, fault),
+        ("execve of another thread", End::Exited(0), with_thread, execute),
+    ];
+    for (why, how, begin, end) in parts {
+        let [left, words] = [LEFT, LEFT_WORDS].map(|request| number(device, request));
+        let child = children::child(|| {
+            begin(device);
+            assert_eq!(number(device, LEFT), left, "{why}: not yet");
+            end();
+            1
+        });
+        assert_eq!(children::end_of(child), how, "{why}");
+        let now = [LEFT, LEFT_WORDS].map(|request| number(device, request));
+        assert_eq!(now, [left + 1, words + WORD], "{why}");
+    }
+}
+
+/// A thread that ends by itself has left; the children that an accompanied thread makes are not accompanied.
+pub(super) fn ends_of_threads(device: &File) {
+    let left = number(device, LEFT);
+    for round in 1..=20 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let page = accompany(device);
+                assert_eq!(ask(device, ACCOMPANY, page as u64), Err(EEXIST));
+                assert!(Command::new("/bin/exit-code").arg("0").status().is_ok_and(|status| status.success()));
+            });
+        });
+        assert_eq!(number(device, LEFT), left + round);
+    }
+}
+
+/// Each call that takes rights from the address space is told before memory is given back.
+pub(super) fn rights(device: &File) {
+    let page = accompany(device);
+    let mut taken = number(device, TAKEN);
+    let mut expect = |rights, why: &str| {
+        let now = number(device, TAKEN);
+        assert!(now > taken, "{why}: {now} times");
+        assert_eq!(number(device, RIGHTS), rights, "{why}");
+        taken = now;
+    };
+    let [wait, go] = children::pipe_ends();
+    let child = children::child(|| {
+        sys!(libc::SYS_close, go).ok();
+        i32::from(children::take(wait).is_some())
+    });
+    expect(1, "fork makes pages read-only");
+    store(page, WORD);
+    expect(0, "a frame is replaced by copy on write");
+    children::close_all(&[go]);
+    assert_eq!(children::end_of(child), End::Exited(0));
+    sys!(SYS_mprotect, page, PAGE, PROT_READ).expect("protected");
+    expect(1, "mprotect");
+    sys!(SYS_mprotect, page, PAGE, PROT_READ | PROT_WRITE).expect("not protected");
+    store(page, WORD);
+    sys!(SYS_madvise, page, PAGE, MADV_DONTNEED).expect("discarded");
+    expect(0, "madvise");
+    store(page, WORD);
+    let at = page as u64;
+    thread::scope(|scope| {
+        scope.spawn(|| sys!(SYS_munmap, at, PAGE).expect("unmapped"));
+    });
+    expect(0, "munmap of another thread");
+}
+
+/// Stops and continuations are told, whether the thread runs or waits.
+pub(super) fn stops(device: &File) {
+    for waits in [true, false] {
+        let before = number(device, WAITS);
+        let [told, tell] = children::pipe_ends();
+        let child = children::child(|| {
+            accompany(device);
+            children::give(tell, 0);
+            loop {
+                if waits {
+                    let _ = ask(device, WAIT, 0);
+                }
+            }
+        });
+        assert_eq!(children::take(told), Some(0));
+        if waits {
+            until_one_waits(device, before);
+        }
+        let stopped = number(device, STOPPED);
+        for _ in 0..20 {
+            sys!(SYS_kill, child, SIGSTOP).expect("sent");
+            children::wait_for(child, WUNTRACED).expect("it stops");
+            assert_eq!(number(device, STOPPED), stopped + 1, "stopped");
+            sys!(SYS_kill, child, SIGCONT).expect("sent");
+            children::wait_for(child, WCONTINUED).expect("it continues");
+            assert_eq!(number(device, STOPPED), stopped, "continued");
+        }
+        sys!(SYS_kill, child, SIGKILL).expect("killed");
+        assert_eq!(children::end_of(child), End::Killed(SIGKILL));
+        children::close_all(&[told, tell]);
+    }
+}
+
+/// An extension cannot be unloaded while it accompanies a thread, also if the thread has no descriptor of its.
+pub(super) fn stay() {
+    let [told, tell] = children::pipe_ends();
+    let child = children::child(|| {
+        let device = File::options().read(true).write(true).open("/dev/probe").expect("the device");
+        accompany(&device);
+        drop(device);
+        children::give(tell, 0);
+        loop {
+            let _ = sys!(libc::SYS_pause);
+        }
+    });
+    assert_eq!(children::take(told), Some(0));
+    assert_eq!(end_extension(), Err(EBUSY));
+    sys!(SYS_kill, child, SIGKILL).expect("killed");
+    assert_eq!(children::end_of(child), End::Killed(SIGKILL));
+    children::close_all(&[told, tell]);
+}
