@@ -37,5 +37,5 @@ pub const STOPPED: u32 = 17;
 /// How often rights have been taken from an accompanied address space.
 pub const TAKEN: u32 = 18;
 /// The lowest two bits of the page-table entry for the word of the thread that was accompanied last, when rights were taken
-/// last: present, and writable.
+/// last: present, and writable; 0 if it is not present.
 pub const RIGHTS: u32 = 19;

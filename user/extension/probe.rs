@@ -114,7 +114,7 @@ unsafe extern "C" fn rights_taken(_data: u64, directory: u64) {
     with(|state| {
         state.taken += 1;
         if let Some((last, address)) = state.last.filter(|(last, _)| last.is_at(directory)) {
-            state.rights = last.entry(address).unwrap_or(0) & 3;
+            state.rights = last.entry(address).filter(|entry| entry & 1 != 0).unwrap_or(0) & 3;
         }
     });
 }
