@@ -1,6 +1,7 @@
 //! Files that are no extensions: the good one, with a mistake in each.
 
 use super::{FILE, delete, init};
+use abi::extension::VERSION;
 use libc::{ENOEXEC, ENOMEM};
 use std::fs;
 
@@ -130,7 +131,7 @@ fn segments(good: &Image) {
 fn notes(good: &Image) {
     let header = good.header(NOTE);
     let note = good.word(header + OFFSET) as usize;
-    good.with(note + 20, &[2]).is_refused(ENOEXEC); // another version of the interface
+    good.with(note + 20, &[VERSION as u8 + 1]).is_refused(ENOEXEC); // another version of the interface
     good.with(note + 20, &[0]).is_refused(ENOEXEC);
     good.with(note + 4, &[35]).is_refused(ENOEXEC); // of another length
     good.with(note + 8, &[9]).is_refused(ENOEXEC); // of another type
