@@ -190,7 +190,8 @@ pub struct Companions {
     /// The thread's address space and its contents are still there. Nothing more is told of this thread.
     pub left: unsafe extern "C" fn(&Services, u64, u64),
     /// The process of an accompanied thread stops (1) or continues (0), as job control has it: services, `data`, the thread's
-    /// value, which of both. A stopped thread that leaves is not told to continue.
+    /// value, which of both. A CPU that leaves the kernel tells it, before a program runs there. A stopped thread that leaves is
+    /// not told to continue.
     pub stopped: unsafe extern "C" fn(&Services, u64, u64, u32),
     /// Rights have been taken from an address space that an accompanied thread has had, in any of its threads' calls or faults:
     /// `data`, and the physical address of its page directory. Entries of its page tables have changed, and the frames and

@@ -1,6 +1,7 @@
 //! Reading an extension's file: one that is right, and very many that are nearly right.
 
 use super::machine::machine;
+use crate::arch::deferred::Notes;
 use crate::arch::extension::Page;
 use crate::arch::heap;
 use crate::arch::paging::{CODE, CONSTANT, DATA};
@@ -8,6 +9,7 @@ use crate::core::extensions::image::{Image, NO_MEMORY};
 use crate::core::kernel::{Kernel, Memory};
 use abi::extension::{NAME_ROOM, NOTE_KIND, NOTE_OWNER, NOTE_OWNER_LENGTH, VERSION, padded};
 use abi::random::Random;
+use abi::vectors;
 use alloc::vec::Vec;
 use containers::{PhysicalMemory, Purpose};
 
@@ -134,4 +136,17 @@ fn a_file_for_which_there_is_no_memory_leaves_none_behind() {
     }
     taken.into_iter().for_each(|frame| memory.physical.release(frame));
     memory.release_object(object);
+}
+
+#[test]
+fn each_vector_of_extensions_leaves_a_note_of_its_own() {
+    let mut all = Notes::empty();
+    for vector in vectors::EXTENSIONS {
+        let note = Notes::of_extension(vector);
+        assert!(!all.intersects(note) && Notes::EXTENSIONS.contains(note), "{vector:#x}");
+        assert_eq!((note | Notes::TIMER | Notes::TEARDOWN).extensions().collect::<Vec<_>>(), [vector]);
+        all |= note;
+    }
+    assert_eq!(all, Notes::EXTENSIONS);
+    assert!(!Notes::EXTENSIONS.intersects(Notes::TIMER | Notes::SERIAL | Notes::LOOK | Notes::TEARDOWN));
 }

@@ -12,6 +12,7 @@ use super::paging;
 use super::physical::{Frames, Memory};
 use abi::extension::{Companions, Device, Entry, Handler, Ioctl, LARGEST, Services};
 use abi::vectors;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use containers::{Channel, Cpu, Frame, OutOfFrames, PAGE_SIZE, ProcessId, Space, Tasks, ThreadId};
@@ -101,9 +102,13 @@ pub struct Interrupt {
     data: u64,
 }
 
-/// What an extension holds.
+/// What an extension is called, and what it holds.
 #[derive(Default)]
 pub struct Held {
+    /// The extension's name.
+    pub name: Box<str>,
+    /// The number of its first device, which is also its own; the other devices follow.
+    pub number: u32,
     /// How many frames it has allocated or holds, and has not given back.
     pub frames: u64,
     /// The devices that it has registered.
@@ -115,6 +120,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// What an extension with a name and a number has at first.
+    pub fn new(name: Box<str>, number: u32) -> Held {
+        Held { name, number, ..Held::default() }
+    }
+
     /// The interrupt with a vector, if the extension has taken that.
     pub fn interrupt(&self, vector: u8) -> Option<Interrupt> {
         self.interrupts.iter().find(|interrupt| interrupt.vector == vector).copied()
@@ -223,11 +233,7 @@ impl<R> Threads for Tasks<R> {
 
 /// The parts of the kernel that a call lends to an extension.
 pub struct Loan<'a> {
-    /// The extension's name.
-    pub name: &'a str,
-    /// The extension's number: waits are its own.
-    pub number: u32,
-    /// What it holds.
+    /// What the extension is called, and what it holds.
     pub held: &'a mut Held,
     /// What there is for all extensions.
     pub supply: &'a mut Supply,
@@ -245,7 +251,7 @@ pub struct Loan<'a> {
 impl Loan<'_> {
     /// The channel on which threads wait for a number of the extension's.
     fn channel(&self, number: u32) -> Channel {
-        Channel::Extension(u64::from(self.number) << 32 | u64::from(number))
+        Channel::Extension(u64::from(self.held.number) << 32 | u64::from(number))
     }
 
     /// Makes a call with the services.

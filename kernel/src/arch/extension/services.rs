@@ -58,7 +58,7 @@ unsafe fn loan<'a>(context: *mut c_void) -> &'a mut Loan<'a> {
 unsafe extern "C" fn log(context: *mut c_void, text: *const u8, length: usize) {
     // SAFETY: the context of a call, as the interface demands; and readable bytes.
     let (loan, text) = unsafe { (loan(context), slice::from_raw_parts(text, length)) };
-    log::info!("{}: {}", loan.name, core::str::from_utf8(text).unwrap_or("(not UTF-8)"));
+    log::info!("{}: {}", loan.held.name, core::str::from_utf8(text).unwrap_or("(not UTF-8)"));
 }
 
 /// [`Functions::allocate_frame`]

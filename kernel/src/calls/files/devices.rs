@@ -10,7 +10,7 @@ use crate::core::kernel::{Memory, Tasks};
 use crate::core::signals::{self, SIGTTOU, SIGWINCH, from_kernel};
 use ::files::tty::{Termios, WindowSize};
 use ::files::{Errno, OpenFlags};
-use containers::Wait;
+use containers::{PhysicalMemory, Wait};
 use linux_raw_sys::general::{TCIFLUSH, TCIOFLUSH, TCOFLUSH};
 use linux_raw_sys::ioctl::{
     FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, TCFLSH, TCGETS, TCGETS2, TCSBRK, TCSETS, TCSETS2, TCSETSF, TCSETSF2, TCSETSW,
@@ -40,6 +40,10 @@ pub fn ioctl(
     match request {
         _ if opened.bytes == Bytes::Nowhere => Err(Errno::EBADF),
         request @ (FIOCLEX | FIONCLEX) => {
+            // A table of descriptors that a fork has shared is copied.
+            if !memory.physical.has_room_for_bookkeeping() {
+                return Err(Errno::ENOMEM);
+            }
             let descriptors = &mut resources_mut(caller, tasks)?.descriptors;
             descriptors.set_close_on_exec(fd.index(), request == FIOCLEX, &mut files.open).and(DONE)
         }

@@ -98,7 +98,7 @@ calls! {
     ) uses memory, tasks, files, console
         => watching::wait(epoll, events, most, Timeout::Time(time), Mask { set, size }),
 
-    ioctl(fd: Fd, request: u32, argument: u64) uses memory, tasks, files, console => devices::ioctl,
+    ioctl(fd: Fd, request: u32, argument: u64) uses memory, tasks, files, console: WITHOUT_RESERVE => devices::ioctl,
 
     // Calls that open, make, move and remove names.
     open(path: UserPath, flags: OpenFlags, mode: u32) uses memory, tasks, files, console: WITH_INTERRUPTS

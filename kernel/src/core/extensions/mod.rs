@@ -29,11 +29,8 @@ const HEAP: usize = 64 << 10;
 
 /// An extension.
 struct Extension {
-    name: Box<str>,
     mapped: Mapped,
     held: Held,
-    /// The number of its first device, which is also its own; the other devices follow.
-    first: u32,
     /// How many open files its devices have.
     users: u32,
 }
@@ -97,14 +94,14 @@ impl Extensions {
             pages.iter().for_each(|page| memory.physical.release(page.frame));
             NO_MEMORY
         })?;
-        let mut extension = Extension { name: image.name, mapped, held: Held::default(), first, users: 0 };
+        let mut extension = Extension { mapped, held: Held::new(image.name, first), users: 0 };
         let started = extension.enter(&mut self.supply, memory, START, parameters);
         if started < 0 {
             extension.unmap(&mut self.supply, memory);
             return Err(Refusal(errno(started), "it ends at once"));
         }
         self.loaded += 1;
-        let name = extension.name.clone();
+        let name = extension.held.name.clone();
         log::info!("{name}: an extension of {} KiB", extension.mapped.size() >> 10);
         self.list[place] = Some(extension);
         Ok(name)
@@ -112,7 +109,7 @@ impl Extensions {
 
     /// Ends an extension none of whose devices is open, and gives back its memory.
     pub fn unload(&mut self, memory: &mut Memory, name: &str) {
-        let is_meant = |extension: &Extension| *extension.name == *name;
+        let is_meant = |extension: &Extension| *extension.held.name == *name;
         let place = self.list.iter_mut().find(|place| place.as_ref().is_some_and(is_meant));
         let Some(mut extension) = place.and_then(Option::take) else { return };
         extension.enter(&mut self.supply, memory, END, &[]);
@@ -122,13 +119,13 @@ impl Extensions {
 
     /// The extension with a name.
     fn named(&self, name: &str) -> Option<&Extension> {
-        self.list.iter().flatten().find(|extension| *extension.name == *name)
+        self.list.iter().flatten().find(|extension| *extension.held.name == *name)
     }
 
     /// The numbers of an extension's devices: `ENOENT`
     pub fn devices(&self, name: &str) -> Result<Range<u32>, Errno> {
         let extension = self.named(name).ok_or(Errno::ENOENT)?;
-        Ok(extension.first..extension.first + extension.held.devices.len() as u32)
+        Ok(extension.held.number..extension.held.number + extension.held.devices.len() as u32)
     }
 
     /// Whether an extension has devices that are open, or accompanies threads.
@@ -178,9 +175,9 @@ impl Extensions {
     /// that need it (none), state, address.
     pub fn list(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let mut extensions: Vec<_> = self.list.iter().flatten().collect();
-        extensions.sort_unstable_by_key(|extension| Reverse(extension.first));
-        extensions.iter().try_for_each(|Extension { name, mapped, users, .. }| {
-            writeln!(out, "{name} {} {users} - Live {:#x}", mapped.size(), extension::start(mapped.place()))
+        extensions.sort_unstable_by_key(|extension| Reverse(extension.held.number));
+        extensions.iter().try_for_each(|Extension { held, mapped, users }| {
+            writeln!(out, "{} {} {users} - Live {:#x}", held.name, mapped.size(), extension::start(mapped.place()))
         })
     }
 
@@ -256,23 +253,13 @@ impl Extensions {
 impl Extension {
     /// Whether a device is its own, by number.
     fn has(&self, number: u32) -> bool {
-        number - index(number) as u32 == self.first && index(number) < self.held.devices.len()
+        number - index(number) as u32 == self.held.number && index(number) < self.held.devices.len()
     }
 
     /// What every call of the extension is lent.
     #[inline]
     fn loan<'a>(&'a mut self, supply: &'a mut Supply, memory: &'a mut Memory) -> Loan<'a> {
-        Loan {
-            name: &self.name,
-            number: self.first,
-            held: &mut self.held,
-            supply,
-            memory,
-            threads: None,
-            caller: None,
-            purpose: Purpose::Other,
-            wait: None,
-        }
+        Loan { held: &mut self.held, supply, memory, threads: None, caller: None, purpose: Purpose::Other, wait: None }
     }
 
     fn enter(&mut self, supply: &mut Supply, memory: &mut Memory, task: u32, parameters: &[u8]) -> i64 {
@@ -284,7 +271,7 @@ impl Extension {
     /// Takes it out of memory.
     fn unmap(self, supply: &mut Supply, memory: &mut Memory) {
         if self.held.frames > 0 {
-            log::warn!("{}: the extension has kept {} frames", self.name, self.held.frames);
+            log::warn!("{}: the extension has kept {} frames", self.held.name, self.held.frames);
         }
         supply.take_back(&self.held, &mut memory.physical);
         let pages = self.mapped.unmap(&mut memory.physical);

@@ -94,7 +94,8 @@ pub(super) fn ends_of_threads(device: &File) {
                 assert!(Command::new("/bin/exit-code").arg("0").status().is_ok_and(|status| status.success()));
             });
         });
-        assert_eq!(number(device, LEFT), left + round);
+        // The scope is over when the thread's work is, perhaps before the thread has ended.
+        cpus::spin_until(|| number(device, LEFT) == left + round);
     }
 }
 
@@ -105,7 +106,7 @@ pub(super) fn rights(device: &File) {
     let mut expect = |rights, why: &str| {
         let now = number(device, TAKEN);
         assert!(now > taken, "{why}: {now} times");
-        assert_eq!(number(device, RIGHTS) % 2, rights, "{why}");
+        assert_eq!(number(device, RIGHTS), rights, "{why}");
         taken = now;
     };
     let [wait, go] = children::pipe_ends();
@@ -154,15 +155,23 @@ pub(super) fn stops(device: &File) {
         for _ in 0..20 {
             sys!(SYS_kill, child, SIGSTOP).expect("sent");
             children::wait_for(child, WUNTRACED).expect("it stops");
-            assert_eq!(number(device, STOPPED), stopped + 1, "stopped");
+            has_told(device, stopped + 1);
             sys!(SYS_kill, child, SIGCONT).expect("sent");
             children::wait_for(child, WCONTINUED).expect("it continues");
-            assert_eq!(number(device, STOPPED), stopped, "continued");
+            has_told(device, stopped);
         }
         sys!(SYS_kill, child, SIGKILL).expect("killed");
         assert_eq!(children::end_of(child), End::Killed(SIGKILL));
         children::close_all(&[told, tell]);
     }
+}
+
+/// With one CPU the extension knows of a stop before any program can; with several the CPU that tells it may be another one.
+fn has_told(device: &File, stopped: u64) {
+    if cpus::allowed().len() == 1 {
+        assert_eq!(number(device, STOPPED), stopped);
+    }
+    cpus::spin_until(|| number(device, STOPPED) == stopped);
 }
 
 /// An extension cannot be unloaded while it accompanies a thread, also if the thread has no descriptor of its.
