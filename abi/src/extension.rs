@@ -144,7 +144,8 @@ pub struct Functions {
     /// physical address, `EFAULT`, or `ENOMEM` where there is no memory for the page. The frame stays allocated until
     /// [`Functions::release_frame`], whatever the process does; but it is the process's page only as long as the process
     /// keeps it. After a fork, for example, parent and child get copies when they write to the page, and the holder keeps the
-    /// older frame. A page of a shared mapping stays the same.
+    /// older frame; so too after `mprotect` has taken the right to write and given it back. A page of a shared mapping stays the
+    /// same.
     pub hold_page: unsafe extern "C" fn(*mut c_void, u64) -> i64,
     /// Has the caller wait for a number, in an `ioctl` only: returns [`WAIT`], which the `ioctl` then returns, or `EINVAL`.
     /// [`Functions::wake`] with the same number makes the caller make its call again from the start; so does a signal, unless

@@ -194,10 +194,10 @@ fn accompany(kernel: &Kernel, address: u64) -> Result<u64, i32> {
 fn low_pages(kernel: &Kernel) -> Result<u64, i32> {
     let physical = kernel.low_pages().ok_or(ENOENT)?;
     for page in 0..LOW_PAGES {
-        kernel.physical(physical + page * 4096).map(|start| {
+        if let Some(start) = kernel.physical(physical + page * 4096) {
             // SAFETY: the pages are the extension's, and mapped.
             unsafe { start.write_volatile(page) }
-        });
+        }
     }
     Ok(physical)
 }

@@ -14,10 +14,13 @@ use hardware::clock;
 
 /// The channel of a futex. Unless the program says that the futex is private, there must be memory at its address:
 /// `EFAULT`
+#[inline]
 fn futex_at(memory: &Memory, space: Space, address: u64, private: bool) -> Result<Channel, Errno> {
-    if private {
-        return Ok(Channel::Futex(space.container, address));
-    }
+    if private { Ok(Channel::Futex(space.container, address)) } else { public_futex_at(memory, space, address) }
+}
+
+/// The channel of a futex that other processes may use too.
+fn public_futex_at(memory: &Memory, space: Space, address: u64) -> Result<Channel, Errno> {
     let region = memory.container(space.container).and_then(|container| container.regions.at(address));
     // As on Linux, memory that no process can write holds no futex.
     let holds = |region: &Region| match region.backing {

@@ -50,36 +50,44 @@ fn with_thread(device: &File) {
     cpus::spin_until(|| ready.load(SeqCst));
 }
 
+/// More threads than the kernel ends in one visit.
+const MANY: u64 = 150;
+
 /// However a thread ends, the extension is told once, while the thread's memory is still there.
 pub(super) fn ends(device: &File) {
-    type Part<'a> = (&'a str, End, fn(&File), fn());
-    let main = |device: &File| _ = accompany(device);
+    type Part<'a> = (&'a str, End, u64, fn());
     let exit = || _ = sys!(SYS_exit, 0);
     let exit_group = || _ = sys!(SYS_exit_group, 0);
     let kill = || _ = sys!(SYS_kill, sys!(SYS_getpid).unwrap_or(0), SIGKILL);
-    let fault = || store(8 as *mut u64, 1);
-    let parts: [Part; 9] = [
-        ("exit", End::Exited(0), main, exit),
-        ("exit_group", End::Exited(0), main, exit_group),
-        ("a signal", End::Killed(SIGKILL), main, kill),
-        ("a fault", End::Killed(libc::SIGSEGV), main, fault),
-        ("execve", End::Exited(0), main, execute),
-        ("exit_group of another thread", End::Exited(0), with_thread, exit_group),
-        ("a signal with another thread", End::Killed(SIGKILL), with_thread, kill),
-        ("a fault of another thread", End::Killed(libc::SIGSEGV), with_thread, fault),
-        ("execve of another thread", End::Exited(0), with_thread, execute),
+    let fault = || store(std::ptr::without_provenance_mut(8), 1);
+    // How many further threads are accompanied; 0: the main thread is.
+    let parts: [Part; 11] = [
+        ("exit", End::Exited(0), 0, exit),
+        ("exit_group", End::Exited(0), 0, exit_group),
+        ("a signal", End::Killed(SIGKILL), 0, kill),
+        ("a fault", End::Killed(libc::SIGSEGV), 0, fault),
+        ("execve", End::Exited(0), 0, execute),
+        ("exit_group of another thread", End::Exited(0), 1, exit_group),
+        ("a signal with another thread", End::Killed(SIGKILL), 1, kill),
+        ("a fault of another thread", End::Killed(libc::SIGSEGV), 1, fault),
+        ("execve of another thread", End::Exited(0), 1, execute),
+        ("a signal with many threads", End::Killed(SIGKILL), MANY, kill),
+        ("execve with many threads", End::Exited(0), MANY, execute),
     ];
-    for (why, how, begin, end) in parts {
+    for (why, how, further, end) in parts {
         let [left, words] = [LEFT, LEFT_WORDS].map(|request| number(device, request));
         let child = children::child(|| {
-            begin(device);
+            if further == 0 {
+                accompany(device);
+            }
+            (0..further).for_each(|_| with_thread(device));
             assert_eq!(number(device, LEFT), left, "{why}: not yet");
             end();
             1
         });
         assert_eq!(children::end_of(child), how, "{why}");
-        let now = [LEFT, LEFT_WORDS].map(|request| number(device, request));
-        assert_eq!(now, [left + 1, words + WORD], "{why}");
+        let (many, now) = (further.max(1), [LEFT, LEFT_WORDS].map(|request| number(device, request)));
+        assert_eq!(now, [left + many, words + many * WORD], "{why}");
     }
 }
 

@@ -107,7 +107,11 @@ fn callers(device: &File) {
     }
     // The parent waits, and the thread ends soon.
     cpus::spin_until(|| ask(device, OTHERS, 0) == Ok(0));
-    let child = children::child(|| loop {});
+    let child = children::child(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    });
     assert_eq!(ask(device, OTHERS, 0), Ok(1), "the child can run");
     sys!(SYS_kill, child, SIGKILL).expect("killed");
     assert_eq!(children::end_of(child), End::Killed(SIGKILL));
