@@ -5,6 +5,7 @@
 //! switch on CPU 1 calls [`Memory::activate`], which loads the page directory that CPU 1 has for the thread's
 //! container. The subsystem is generic over the machine, so all of it runs on the host.
 
+mod companions;
 pub mod container;
 pub mod directory;
 pub mod fault;
@@ -455,24 +456,13 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
         self.counts.shootdown_cpus += u64::from(cpus.len());
     }
 
-    /// Lets CPUs that the kernel does not know run in a container, until it ends: from now on they are made to forget
-    /// translations too. Returns the container's page directory, which it gets if it has none.
-    pub fn accompany(&mut self, id: ContainerId, cpu: Cpu) -> Result<Frame, OutOfFrames> {
-        self.leave_window(id, cpu)?;
-        let container = self.containers.get_mut(id).ok_or(OutOfFrames)?;
-        container.is_accompanied = true;
-        container.directory.as_ref().map(|directory| directory.pml4).ok_or(OutOfFrames)
-    }
-
     /// Makes the CPUs that run a container forget translations (a TLB shootdown); returns when all have. The caller
     /// works for the container on one of them, if there are any; the rest are interrupted.
     pub(crate) fn forget(&mut self, id: ContainerId, range: Range<u64>) {
         let Some(container) = self.containers.get(id) else { return };
         let active = container.active;
-        if container.is_accompanied
-            && let Some(directory) = &container.directory
-        {
-            self.physical.invalidate_companions(directory.pml4);
+        if container.is_accompanied {
+            self.forget_accompanied(id);
         }
         if active.is_empty() {
             return;
