@@ -134,7 +134,7 @@ pub struct Functions {
     /// Maps a device's registers, a physical address and a size, uncached: returns the virtual address, or 0 without memory
     /// or for a range beyond 128 GiB. A range that is mapped already is at its place; mappings stay.
     pub map_registers: unsafe extern "C" fn(*mut c_void, u64, u64) -> u64,
-    /// Takes an interrupt vector, during [`START`] only: returns the vector, or `ENOSPC` if none is free. When the interrupt
+    /// Takes an interrupt vector, during [`START`] only: returns the vector, `EINVAL`, or `ENOSPC` if none is free. When the interrupt
     /// has come, on any CPU that runs the kernel, the handler is called with the value: at once if the CPU was outside the
     /// kernel, else before it leaves. Interrupts that come before the handler is called are handled by one call. The kernel
     /// has ended them at the local APIC by then, so they must be edges or messages. [`END`] gives the vector back; the

@@ -6,3 +6,4 @@
 mod evicted;
 mod extensions;
 mod machine;
+mod services;

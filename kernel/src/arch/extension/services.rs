@@ -131,16 +131,15 @@ unsafe extern "C" fn map_registers(context: *mut c_void, at: u64, size: u64) -> 
 unsafe extern "C" fn take_interrupt(context: *mut c_void, handler: Handler, data: u64) -> i64 {
     // SAFETY: the context of a call.
     let Loan { held, supply, purpose, .. } = unsafe { loan(context) };
-    let free =
-        vectors::EXTENSIONS.filter(|_| *purpose == Purpose::Start).find(|vector| supply.taken & bit(*vector) == 0);
-    result(
-        free.map(|vector| {
-            supply.taken |= bit(vector);
-            held.interrupts.push(Interrupt { vector, handler, data });
-            u64::from(vector)
-        })
-        .ok_or(Errno::ENOSPC),
-    )
+    if *purpose != Purpose::Start {
+        return result(Err(Errno::EINVAL));
+    }
+    let free = vectors::EXTENSIONS.clone().find(|vector| supply.taken & bit(*vector) == 0);
+    result(free.ok_or(Errno::ENOSPC).map(|vector| {
+        supply.taken |= bit(vector);
+        held.interrupts.push(Interrupt { vector, handler, data });
+        u64::from(vector)
+    }))
 }
 
 /// [`Functions::hold_page`]
