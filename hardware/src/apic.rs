@@ -103,18 +103,37 @@ pub fn init(devices: &mut dyn Devices) -> Result<(), NoMemory> {
     Ok(())
 }
 
+/// Maps the registers of this CPU's local APIC, which another kernel has enabled and uses: for a kernel beside it, whose CPUs
+/// call [`init_further`]. Changes nothing but the timer of the CPUs to come, whose frequency the first of them measures.
+#[cfg(feature = "smp")]
+pub fn join(devices: &mut dyn Devices) -> Result<(), NoMemory> {
+    // SAFETY: every CPU with an APIC has the register, and it is only read.
+    let base = unsafe { Msr::new(APIC_BASE).read() };
+    if base & BASE_X2APIC == 0 {
+        let registers = devices.map(PhysAddr::new_truncate(base & !0xfff), 4096, Kind::Registers)?;
+        REGISTERS_AT.store(registers.as_u64(), Relaxed);
+    }
+    DEADLINE.store(features().contains(Features::TSC_DEADLINE), Relaxed);
+    Ok(())
+}
+
 /// Enables a further CPU's local APIC as [`init`] did the boot CPU's.
 #[cfg(feature = "smp")]
 pub fn init_further() {
     enable();
     mask_all();
+    if !DEADLINE.load(Relaxed) && RATIO.load(Relaxed) == 0 {
+        measure_timer();
+    }
     set_timer_mode();
 }
 
 /// Enables this CPU's local APIC in the mode that all CPUs use; returns the value of its base register.
 fn enable() -> u64 {
     let mut register = Msr::new(APIC_BASE);
-    let wants_x2apic = cfg!(feature = "smp") && features().contains(Features::X2APIC);
+    // Registers in memory: another CPU is in that mode already.
+    let in_memory = REGISTERS_AT.load(Relaxed) != 0;
+    let wants_x2apic = cfg!(feature = "smp") && features().contains(Features::X2APIC) && !in_memory;
     // SAFETY: every CPU with an APIC has the register. Only the mode changes, and never back; it goes to
     // x2APIC by way of xAPIC (SDM volume 3, section 11.12.5).
     unsafe {

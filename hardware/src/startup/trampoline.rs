@@ -17,10 +17,12 @@ use crate::cpu::{BOOT_CR0, BOOT_CR4, BOOT_EFER};
 use core::arch::global_asm;
 use core::ptr;
 
-// The code for the page, with its segment in cs, and the part in the kernel's half.
+// The code for the page, with its segment in cs, and the part in the kernel's half. The names are global, because the compiler may put
+// the functions that use them into another object file.
 global_asm!(
     r#"
 .section .rodata.trampoline, "a"
+.globl trampoline_start, trampoline_long, trampoline_end, further_high
 .code16
 .balign 8
 trampoline_start:
