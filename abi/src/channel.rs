@@ -113,6 +113,9 @@ pub const ASLR_OFF: &str = "off";
 /// Kernel command line: processes may load extensions of the kernel.
 pub const EXTENSIONS_WORD: &str = "extensions";
 
+/// The boot loads an extension: its path, and behind colons its parameters.
+pub const LOAD_WORD: &str = "load=";
+
 /// Kernel command line of a kernel for several CPUs: how firmly a thread is bound to the CPU that it ran on.
 pub const AFFINITY_WORD: &str = "affinity=";
 

@@ -174,6 +174,11 @@ pub struct Functions {
     /// [`Companions`]. `EINVAL` if the extension has none, `EEXIST` if the thread is accompanied already, `ENOMEM`. An extension
     /// that accompanies a thread cannot be unloaded (`EBUSY`).
     pub accompany: unsafe extern "C" fn(*mut c_void, u64) -> i64,
+    /// Names a file (path and length), during [`START`] only: 0, or `EINVAL`. The first extension that has named one counts. From
+    /// then until [`END`] every program that `execve` starts gets this one mapped beside it and is entered through it, as a
+    /// dynamic program is through its `ld.so`: a static position-independent ELF file, which finds the program's entry
+    /// point in the auxiliary vector (`AT_ENTRY`). `AT_BASE` is zero: a static program that relocates itself may take it for its own.
+    pub interpret: unsafe extern "C" fn(*mut c_void, *const u8, usize) -> i64,
 }
 
 /// What the kernel tells an extension of the threads that it accompanies.

@@ -1,8 +1,8 @@
 //! The words of the kernel's command line, for its parser and its documents: for example, `size=64m`.
 
 use crate::channel::{
-    AFFINITY_WORD, ASLR_WORD, COLUMNS_WORD, CONSOLE_WORD, EXTENSIONS_WORD, PATIENCE_WORD, ROWS_WORD, SEED_WORD,
-    SIZE_WORD, STATS_WORD, STRATEGY_WORD, TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD,
+    AFFINITY_WORD, ASLR_WORD, COLUMNS_WORD, CONSOLE_WORD, EXTENSIONS_WORD, LOAD_WORD, PATIENCE_WORD, ROWS_WORD,
+    SEED_WORD, SIZE_WORD, STATS_WORD, STRATEGY_WORD, TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD,
 };
 
 /// A word of the command line.
@@ -20,7 +20,7 @@ const fn word(begin: &'static str, value: &'static str, about: &'static str) -> 
 }
 
 /// All words.
-pub const WORDS: [Word; 14] = [
+pub const WORDS: [Word; 15] = [
     word(
         SIZE_WORD,
         "a number with k, m or g behind it, or a percentage with %",
@@ -29,6 +29,7 @@ pub const WORDS: [Word; 14] = [
     word(SEED_WORD, "a number below 2^64", "the seed of all random numbers, so that a run can be repeated"),
     word(ASLR_WORD, "on or off", "whether the parts of programs have random addresses; on"),
     word(EXTENSIONS_WORD, "nothing", "processes may load extensions of the kernel; they may not"),
+    word(LOAD_WORD, "a path, and parameters behind colons", "the boot loads this extension; none"),
     word(PATIENCE_WORD, "a number of milliseconds", "how long a CPU waits for another before that is reported; 10000"),
     word(AFFINITY_WORD, "soft or strict", "whether threads leave the CPU that they started on; soft"),
     word(STRATEGY_WORD, "a strategy's name", "the strategy that is expected; with another one the kernel stops"),

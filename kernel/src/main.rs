@@ -80,6 +80,7 @@ fn kernel_continue((mut info, mut frames, global): (BootInfo, Frames, GlobalDire
     start::begin_input(&mut kernel, &mut info); // what the console has before the serial line brings more
     start::bound(&mut kernel, options.file_system); // bounds on files and names
     start::make_resident(&mut kernel, &global); // the native programs
+    options.load.into_iter().for_each(|load| start::load_extension(&mut kernel, load)); // an extension from the start
     start::first_program(&mut kernel, &cpu).unwrap_or_else(|error| start::refuse(error)); // the first process
     boundary::start(kernel, cpu) // to user mode, for good
 }

@@ -26,6 +26,8 @@ pub struct Options {
     pub fixed_places: bool,
     /// Whether processes may load extensions.
     pub extensions: bool,
+    /// The extension that the boot loads: its path, and behind colons its parameters.
+    pub load: Option<&'static str>,
     /// How a thread is tied to the CPU that it ran on.
     pub affinity: Affinity,
 }
@@ -37,7 +39,7 @@ impl Options {
     /// Reads the command line. A word that is unknown, or does not concern this kernel, is logged and otherwise
     /// ignored. A strategy that the kernel does not have ends the run, which would otherwise show another strategy than
     /// the user asked for.
-    pub fn read(command_line: &str) -> Options {
+    pub fn read(command_line: &'static str) -> Options {
         let mut options = Options { size: (24, 80), ..Options::default() };
         for word in command_line.split_ascii_whitespace() {
             match WORDS.iter().find_map(|known| Some((known, word.strip_prefix(known.begin)?))) {
@@ -58,7 +60,7 @@ impl Options {
 
     /// Takes an option, given the beginning of its word and its value. `None`: the value is none that the option may
     /// have.
-    fn take(&mut self, begin: &str, value: &str) -> Option<()> {
+    fn take(&mut self, begin: &str, value: &'static str) -> Option<()> {
         match begin {
             channel::CONSOLE_WORD => {
                 let modes = [(channel::CONSOLE_PIPE, ConsoleMode::Pipe), (channel::CONSOLE_TTY, ConsoleMode::Terminal)];
@@ -84,6 +86,7 @@ impl Options {
                 self.affinity = one_of(value, kinds)?;
             }
             channel::EXTENSIONS_WORD => self.extensions = value.is_empty().then_some(true)?,
+            channel::LOAD_WORD => self.load = Some(value),
             channel::STATS_WORD => self.statistics = value.is_empty().then_some(true)?,
             // The recorder has read its own words long before; the strategy has been checked.
             _ => {}

@@ -142,6 +142,16 @@ pub fn make_resident(kernel: &mut Kernel, global: &GlobalDirectory) {
     log::info!("{} native packages are resident", kernel.packages.len());
 }
 
+/// Loads the extension that the command line asks for. Without it the run would not be what the user wants.
+pub fn load_extension(kernel: &mut Kernel, load: &str) {
+    let (path, parameters) = load.split_once(':').unwrap_or((load, ""));
+    let Kernel { files, memory, .. } = kernel;
+    let content = files.lookup(path.as_bytes()).and_then(|inode| files.content(inode).ok_or(Errno::EACCES));
+    let parameters = parameters.replace(':', " ");
+    let loaded = content.and_then(|(file, ..)| files.load_extension(memory, file, parameters.as_bytes()));
+    loaded.unwrap_or_else(|why| exit::fatal(format_args!("the extension {path} cannot be loaded: {why}")));
+}
+
 /// Starts the program that the run is for.
 pub fn first_program(kernel: &mut Kernel, cpu: &InKernel) -> Result<(), FirstError> {
     kernel.statistics.frames_free_at_start = kernel.memory.physical.free() as u64;

@@ -47,6 +47,16 @@ pub struct Frame {
 pub const WORDS: usize = 512;
 
 impl Frame {
+    /// Its physical address.
+    pub fn physical(&self) -> u64 {
+        self.physical
+    }
+
+    /// Where it is mapped.
+    pub fn start(&self) -> NonNull<u64> {
+        self.start
+    }
+
     /// The frame's words.
     pub fn words(&mut self) -> &mut [u64; WORDS] {
         // SAFETY: the frame is this value's alone, and mapped as long as it exists.
@@ -117,6 +127,18 @@ impl<'a> Kernel<'a> {
     pub fn release(&self, frame: Frame) {
         // SAFETY: as above; the frame comes from the kernel, and nothing refers to it any more.
         unsafe { (self.0.functions.release_frame)(self.0.context, frame.physical) }
+    }
+
+    /// Reads bytes from the caller's memory.
+    pub fn read(&self, from: u64, to: &mut [u8]) -> Result<(), i32> {
+        // SAFETY: as above; and bytes that can be written.
+        outcome(unsafe { (self.0.functions.read_user)(self.0.context, to.as_mut_ptr(), from, to.len()) }).map(drop)
+    }
+
+    /// Writes bytes to the caller's memory.
+    pub fn write(&self, to: u64, bytes: &[u8]) -> Result<(), i32> {
+        // SAFETY: as above; and bytes that can be read.
+        outcome(unsafe { (self.0.functions.write_user)(self.0.context, to, bytes.as_ptr(), bytes.len()) }).map(drop)
     }
 
     /// Reads a word from the caller's memory.
@@ -206,6 +228,12 @@ impl<'a> Kernel<'a> {
     pub fn accompany(&self, value: u64) -> Result<u64, i32> {
         // SAFETY: as above.
         outcome(unsafe { (self.0.functions.accompany)(self.0.context, value) })
+    }
+
+    /// Has every program entered through the one at this path, from the extension's start on.
+    pub fn interpret(&self, path: &str) -> Result<(), i32> {
+        // SAFETY: as above; and readable bytes.
+        outcome(unsafe { (self.0.functions.interpret)(self.0.context, path.as_ptr(), path.len()) }).map(drop)
     }
 
     /// The kernel's clock.

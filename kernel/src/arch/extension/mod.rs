@@ -117,6 +117,8 @@ pub struct Held {
     interrupts: Vec<Interrupt>,
     /// The functions by which it is told of threads that it accompanies.
     pub companions: Option<Companions>,
+    /// The program through which all others are entered: its path.
+    pub interpreter: Option<Box<[u8]>>,
 }
 
 impl Held {

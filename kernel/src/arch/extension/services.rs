@@ -38,6 +38,7 @@ pub(super) static FUNCTIONS: Functions = Functions {
     clock: clock_settings,
     register_companions,
     accompany,
+    interpret,
 };
 
 /// A result as an extension gets it: a value, or a negative error number.
@@ -245,4 +246,15 @@ unsafe extern "C" fn accompany(context: *mut c_void, value: u64) -> i64 {
         supply.companions.insert(thread, Companion { value, is_stopped: false });
         directory.address().as_u64()
     }))
+}
+
+/// [`Functions::interpret`]
+unsafe extern "C" fn interpret(context: *mut c_void, path: *const u8, length: usize) -> i64 {
+    // SAFETY: the context of a call; and readable bytes.
+    let (loan, path) = unsafe { (loan(context), slice::from_raw_parts(path, length)) };
+    if !matches!(loan.purpose, Purpose::Start) || path.is_empty() {
+        return result(Err(Errno::EINVAL));
+    }
+    loan.held.interpreter = Some(path.into());
+    0
 }

@@ -117,6 +117,11 @@ impl Extensions {
         extension.unmap(&mut self.supply, memory);
     }
 
+    /// The path of the program through which all others are entered, if an extension has named one.
+    pub fn interpreter(&self) -> Option<&[u8]> {
+        self.list.iter().flatten().find_map(|extension| extension.held.interpreter.as_deref())
+    }
+
     /// The extension with a name.
     fn named(&self, name: &str) -> Option<&Extension> {
         self.list.iter().flatten().find(|extension| *extension.held.name == *name)

@@ -59,3 +59,8 @@ impl Layout {
         }
     }
 }
+
+/// Chooses the place of a program's interpreter, of this size: far above the program and its heap.
+pub fn interpreter(random: &mut Random, size: u64, alignment: u64) -> u64 {
+    (PROGRAMS_END - size - random.distance(PROGRAM_BITS)) & !(alignment - 1)
+}

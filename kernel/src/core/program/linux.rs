@@ -1,6 +1,6 @@
 //! Linux programs: static ELF files, put into a container as `execve` finds them.
 
-use super::layout::{LOWEST, Layout, PROGRAMS_END, STACK};
+use super::layout::{self, LOWEST, Layout, PROGRAMS_END, STACK};
 use super::strings::Strings;
 use crate::arch;
 use crate::core::elf::{self, Program};
@@ -86,11 +86,11 @@ pub fn start(
 
 /// Puts a program into a container of its own: `EACCES`, `ENOEXEC`, `E2BIG`, `EFAULT`, `ENOMEM`.
 pub fn load(kernel: &mut Kernel, cpu: &InKernel, request: &Request<'_>) -> Result<Loaded, Errno> {
-    let (object, size) = executable(&kernel.files, request.inode)?;
-    let program = elf::parse(size, |at, to| kernel.memory.read_object(object, at, to))?;
+    let program = File::open(kernel, request.inode)?;
+    let interpreter = interpreter(kernel)?;
     let cpu = schedule::this_cpu(cpu);
     let container = kernel.memory.make_container_with_directory(cpu).map_err(|_| Errno::ENOMEM)?;
-    fill(kernel, Space { container, cpu }, request, &program, object)
+    fill(kernel, Space { container, cpu }, request, &program, interpreter.as_ref())
         .inspect_err(|_| kernel.memory.destroy_container(container, cpu))
 }
 
@@ -100,13 +100,34 @@ pub fn executable(files: &Files, inode: InodeId) -> Result<(ObjectId, u64), Errn
     if executable { Ok((object, size)) } else { Err(Errno::EACCES) }
 }
 
-/// Maps a program and its stack into a fresh container.
+/// A program and its bytes.
+struct File {
+    program: Program,
+    object: ObjectId,
+}
+
+impl File {
+    fn open(kernel: &Kernel, inode: InodeId) -> Result<File, Errno> {
+        let (object, size) = executable(&kernel.files, inode)?;
+        let program = elf::parse(size, |at, to| kernel.memory.read_object(object, at, to))?;
+        Ok(File { program, object })
+    }
+}
+
+/// The program through which an extension has all others entered.
+fn interpreter(kernel: &Kernel) -> Result<Option<File>, Errno> {
+    let Some(path) = kernel.files.extensions.interpreter() else { return Ok(None) };
+    let file = File::open(kernel, kernel.files.lookup(path)?)?;
+    if file.program.relocatable { Ok(Some(file)) } else { Err(Errno::ENOEXEC) }
+}
+
+/// Maps a program, its stack and its interpreter into a fresh container.
 fn fill(
     kernel: &mut Kernel,
     space: Space,
     request: &Request<'_>,
-    program: &Program,
-    object: ObjectId,
+    &File { ref program, object }: &File,
+    interpreter: Option<&File>,
 ) -> Result<Loaded, Errno> {
     let memory = &mut kernel.memory;
     let limit = request.limits.stack.soft;
@@ -133,12 +154,16 @@ fn fill(
         return Err(Errno::ENOMEM);
     }
     let random = [kernel.random.next(), kernel.random.next()];
+    let mut start = program.entry + base;
+    if let Some(File { program, object }) = interpreter {
+        let base = layout::interpreter(&mut kernel.random, program.extent().end, program.alignment);
+        start = program.entry + map_segments(memory, space, program, *object, base)?;
+    }
     let auxiliary = auxiliary(program, base);
     let (stack, first) = initial_stack(memory, space, top, request, [arguments, environment], &auxiliary, random)?;
     let mut command_line = alloc::vec![0; arguments.1.min(COMMAND_LINE) as usize];
     memory.copy_in(space, first, &mut command_line).map_err(|_| Errno::ENOMEM)?;
-    let start = (program.entry + base, stack);
-    Ok(Loaded { container: space.container, start, command_line: command_line.into() })
+    Ok(Loaded { container: space.container, start: (start, stack), command_line: command_line.into() })
 }
 
 /// Maps the segments, moved by `base` if the program can go anywhere; returns by how much they were moved.
