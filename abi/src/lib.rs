@@ -6,6 +6,7 @@
 //! structures are not here: they are those of `linux/x86_64`, unchanged.
 #![no_std]
 
+pub mod application;
 pub mod channel;
 pub mod extension;
 pub mod layout;

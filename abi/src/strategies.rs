@@ -8,6 +8,9 @@ pub const GIANT: &str = "giant";
 /// The baton, a strategy as an example.
 pub const BATON: &str = "baton";
 
+/// The application kernel of papers/000.
+pub const APPLICATION: &str = "application";
+
 /// A strategy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Strategy {
@@ -19,18 +22,21 @@ pub struct Strategy {
     pub several: bool,
     /// Whether its lock has several queue algorithms to choose from.
     pub locks: bool,
+    /// The extension of the kernel that it is, if it is one: the kernel is then that of [`UP`].
+    pub load: Option<&'static str>,
     /// What it is.
     pub about: &'static str,
 }
 
 /// All strategies.
-pub const STRATEGIES: [Strategy; 3] = [
-    Strategy { name: UP, features: "", several: false, locks: false, about: "one CPU" },
+pub const STRATEGIES: [Strategy; 4] = [
+    Strategy { name: UP, features: "", several: false, locks: false, load: None, about: "one CPU" },
     Strategy {
         name: GIANT,
         features: "smp",
         several: true,
         locks: true,
+        load: None,
         about: "one CPU at a time in the kernel (papers/001)",
     },
     Strategy {
@@ -38,7 +44,16 @@ pub const STRATEGIES: [Strategy; 3] = [
         features: "smp,baton",
         several: true,
         locks: false,
+        load: None,
         about: "the same with the simplest lock, for show",
+    },
+    Strategy {
+        name: APPLICATION,
+        features: "",
+        several: true,
+        locks: false,
+        load: Some("/lib/apkern.ko"),
+        about: "the uniprocessor kernel on one CPU, programs on the others (papers/000)",
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use abi::strategies::{GIANT, STRATEGIES, Strategy};
+use abi::strategies::{GIANT, STRATEGIES, Strategy, UP};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
@@ -82,13 +82,13 @@ impl Variant {
         Self { strategy: &STRATEGIES[1], lock }
     }
 
-    /// All there are.
+    /// All kernels that there are: an extension is none.
     pub(crate) fn all() -> Vec<Self> {
         let of = |strategy: &'static Strategy| {
             let locks = if strategy.locks { Lock::value_variants() } else { &[Lock::Ticket] };
             locks.iter().map(move |&lock| Self { strategy, lock })
         };
-        STRATEGIES.iter().flat_map(of).collect()
+        STRATEGIES.iter().filter(|strategy| strategy.load.is_none()).flat_map(of).collect()
     }
 
     /// The name that its files bear.
@@ -98,6 +98,7 @@ impl Variant {
             (GIANT, Lock::Mcs) => "giant-mcs",
             (GIANT, Lock::Clh) => "giant-clh",
             (GIANT, Lock::Tas) => "giant-tas",
+            _ if self.strategy.load.is_some() => UP,
             (name, _) => name,
         }
     }

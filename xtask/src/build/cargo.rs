@@ -44,10 +44,15 @@ pub(super) fn native() -> Result<Vec<(String, PathBuf)>> {
     executables(&mut cargo)
 }
 
-/// Builds the extensions of the kernel: name and file of each.
+/// Packages of extensions of the kernel, and of the program that one of them puts beside every other program: all are
+/// relocated where they run.
+pub(crate) const EXTENSION_PACKAGES: [&str; 8] =
+    ["--package", "extension", "--package", "application", "--package", "bootstrap", "--features", "application/image"];
+
+/// Builds the extensions of the kernel and what belongs to them: name and file of each.
 pub(super) fn extensions() -> Result<Vec<(String, PathBuf)>> {
     let mut cargo = project::cargo("build");
-    cargo.args(["--package", "extension", "--release", "--target", BARE]).args(NO_DEBUG);
+    cargo.args(EXTENSION_PACKAGES).args(["--bins", "--release", "--target", BARE]).args(NO_DEBUG);
     cargo.args(["--config", EXTENSION_FLAGS]).arg("--target-dir").arg(project::target().join("extension"));
     executables(&mut cargo)
 }

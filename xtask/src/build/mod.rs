@@ -26,12 +26,12 @@ use crate::{
     project,
 };
 
-pub(crate) use cargo::{EXTENSION_FLAGS, NATIVE_FLAGS};
+pub(crate) use cargo::{EXTENSION_FLAGS, EXTENSION_PACKAGES, NATIVE_FLAGS};
 pub(crate) use programs::{C_DIRECTORY, Named, c_programs};
 pub(crate) use targets::has as has_target;
 
 /// Packages of the workspace that are not built for the host.
-pub(crate) const GUEST_PACKAGES: [&str; 4] = ["extension", "kernel", "native", "programs"];
+pub(crate) const GUEST_PACKAGES: [&str; 5] = ["bootstrap", "extension", "kernel", "native", "programs"];
 
 /// The kernel's target, and the native packages'.
 pub(crate) const BARE: &str = "x86_64-unknown-none";

@@ -34,7 +34,8 @@ pub(super) fn base(stage: &Path) -> Result<(Archive, Vec<Named>)> {
         archive.program(&format!("pkg/{name}"), &file)?;
     }
     for (name, file) in cargo::extensions()? {
-        archive.program(&format!("lib/{name}.ko"), &file)?;
+        let suffix = if name == LAUNCHER { "" } else { ".ko" };
+        archive.program(&format!("lib/{name}{suffix}"), &file)?;
     }
     let mut all = cargo::programs()?;
     all.extend(c_programs("cc", "", &stage.join(C_DIRECTORY))?);
@@ -50,6 +51,9 @@ pub(super) fn base(stage: &Path) -> Result<(Archive, Vec<Named>)> {
     tools(&mut archive)?;
     Ok((archive, others))
 }
+
+/// The program that the application kernel puts beside every other program.
+const LAUNCHER: &str = "bootstrap";
 
 /// Puts busybox into `/bin` under the names of all its tools, but those that are programs of ours.
 fn tools(archive: &mut Archive) -> Result<()> {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
-    build::{BARE, EXTENSION_FLAGS, GUEST_PACKAGES, IN_ALL_FLAVOURS, MUSL, NATIVE_FLAGS, TRACE},
+    build::{BARE, EXTENSION_FLAGS, EXTENSION_PACKAGES, GUEST_PACKAGES, IN_ALL_FLAVOURS, MUSL, NATIVE_FLAGS, TRACE},
     options::Variant,
     project,
 };
@@ -48,7 +48,8 @@ pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 4] {
     exclude_guests(&mut host);
     let mut native = quiet(subcommand, &["--package", "native", "--release", "--target", BARE]);
     native.args(["--config", NATIVE_FLAGS]).arg("--target-dir").arg(project::target().join("native"));
-    let mut extensions = quiet(subcommand, &["--package", "extension", "--release", "--target", BARE]);
+    let mut extensions = quiet(subcommand, &EXTENSION_PACKAGES);
+    extensions.args(["--bins", "--release", "--target", BARE]);
     extensions.args(["--config", EXTENSION_FLAGS]).arg("--target-dir").arg(project::target().join("extension"));
     let programs = quiet(subcommand, &["--package", "programs", "--release", "--target", MUSL]);
     [

@@ -11,8 +11,8 @@ pub(crate) mod run;
 pub(crate) mod test;
 
 use abi::channel::{
-    AFFINITY_STRICT, AFFINITY_WORD, COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, ROWS_WORD, SEED_WORD,
-    STATS_WORD, STRATEGY_WORD,
+    AFFINITY_STRICT, AFFINITY_WORD, COLUMNS_WORD, CONSOLE_PIPE, CONSOLE_TTY, CONSOLE_WORD, EXTENSIONS_WORD, LOAD_WORD,
+    ROWS_WORD, SEED_WORD, STATS_WORD, STRATEGY_WORD,
 };
 
 use crate::options::{Affinity, Build, Kind, Payload};
@@ -38,7 +38,10 @@ pub(crate) fn kernel_words(
 ) -> Vec<String> {
     let mut words = Vec::new();
     let strategy = build.variant().strategy;
-    words.extend(strategy.several.then(|| format!("{STRATEGY_WORD}{}", strategy.name)));
+    match strategy.load {
+        None => words.extend(strategy.several.then(|| format!("{STRATEGY_WORD}{}", strategy.name))),
+        Some(extension) => words.extend([EXTENSIONS_WORD.to_owned(), format!("{LOAD_WORD}{extension}")]),
+    }
     words.extend((build.affinity == Affinity::Strict).then(|| format!("{AFFINITY_WORD}{AFFINITY_STRICT}")));
     match console {
         Console::Plain => {}

@@ -1,0 +1,339 @@
+//! Application threads: their control blocks, by number.
+//!
+//! A control block is a frame of its own. Whoever has the thread, as `application::scheduler` says, has its context: the CPU
+//! that runs it, or the boot CPU while it is blocked. For example, `Call::GetRegs` of a held thread reads the registers that its CPU has
+//! stored on the way in.
+
+use abi::application::{Context, EXTENDED, Message};
+use application::mailbox::Mailbox;
+use application::scheduler::{Number, Scheduler};
+use core::cell::{Cell, UnsafeCell};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use extension::Frame;
+use hardware::fpu;
+
+/// The most application threads.
+pub const MOST: usize = 8192;
+
+/// Where they are.
+pub static SCHEDULER: Scheduler<MOST> = Scheduler::new();
+
+/// Their control blocks.
+static BLOCKS: [AtomicPtr<Block>; MOST] = [const { AtomicPtr::new(ptr::null_mut()) }; MOST];
+
+/// The end of user addresses: the last page of the lower half stays unmapped (see `containers::directory`).
+pub const USER_END: u64 = 0x7fff_ffff_f000;
+
+/// A thread's registers, in the order in which the entry code stores them.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Registers {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    /// What brought the thread in: a vector, or [`Registers::SYSTEM_CALL`].
+    pub vector: u64,
+    /// The exception's error code, or the number of the system call.
+    pub code: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+impl Registers {
+    /// The value of `vector` after a system call: the thread may return by `sysret`.
+    pub const SYSTEM_CALL: u64 = 0x100;
+    /// The value of `vector` when the registers have been set: all count, so the thread returns by `iret`.
+    pub const SET: u64 = 0x101;
+    /// Selector of user code.
+    pub const USER_CODE: u64 = 0x23;
+    /// Selector of user data.
+    pub const USER_DATA: u64 = 0x1b;
+}
+
+/// What a thread has on a CPU.
+pub struct State {
+    pub registers: Registers,
+    pub fs_base: u64,
+    pub gs_base: u64,
+}
+
+/// The extended state, where `xsave` wants it.
+#[repr(C, align(64))]
+struct Extended(UnsafeCell<[u8; EXTENDED]>);
+
+/// A control block.
+#[repr(C, align(64))]
+pub struct Block {
+    state: UnsafeCell<State>,
+    extended: Extended,
+    /// The CPU whose extended state and bases are this thread's, unless another thread has been loaded there since.
+    resident: AtomicU8,
+    /// The thread's number.
+    pub number: Number,
+    /// A name that no other thread ever gets.
+    pub name: u64,
+    /// The open file through which it was made.
+    pub file: u32,
+    /// The next thread of that file.
+    pub next: AtomicU32,
+    /// The numbers of its process and bootstrap thread.
+    pub process: u32,
+    pub thread: u32,
+    /// The page directory of its process, a physical address.
+    pub directory: u64,
+    /// Whether it is held by [`Call::Hold`](abi::application::Call), or has never been started; and whether it has.
+    pub hold: Cell<bool>,
+    pub started: Cell<bool>,
+    /// Its message, in the direct map.
+    message: *mut Message,
+    /// The page of the message.
+    page: Frame,
+    /// The frame of this control block.
+    frame: Frame,
+    /// Whether its bootstrap thread sleeps.
+    pub mailbox: Mailbox,
+    /// Whether it has trapped and a message is under way: from before the message is there until the thread is dispatched.
+    pub has_message: AtomicBool,
+    /// The result of its call, while `answered` is set.
+    result: AtomicU64,
+    answered: AtomicBool,
+}
+
+const _: () = assert!(size_of::<Block>() <= 4096, "a control block is a frame");
+
+/// On no CPU.
+const NOWHERE: u8 = u8::MAX;
+
+// SAFETY: the state and the extended state are reached by whoever has the thread, as the scheduler says; the cells by the boot
+// CPU; the message, which is shared with a program, by volatile accesses and as an atomic.
+unsafe impl Sync for Block {}
+
+/// What a new thread is made of.
+pub struct New {
+    pub name: u64,
+    pub file: u32,
+    /// The next thread of the file.
+    pub next: u32,
+    pub process: u32,
+    pub thread: u32,
+    pub directory: u64,
+    /// The page of its message, and where in it the message begins.
+    pub page: Frame,
+    pub offset: usize,
+}
+
+impl Block {
+    /// Puts a new thread's control block into a frame, from where [`find`] gets it.
+    pub fn install(frame: Frame, number: Number, new: New) -> &'static Block {
+        let place = frame.start().cast::<Block>();
+        let block = Block {
+            state: UnsafeCell::new(State { registers: Registers::default(), fs_base: 0, gs_base: 0 }),
+            extended: Extended(UnsafeCell::new([0; EXTENDED])),
+            resident: AtomicU8::new(NOWHERE),
+            number,
+            name: new.name,
+            file: new.file,
+            next: AtomicU32::new(new.next),
+            process: new.process,
+            thread: new.thread,
+            directory: new.directory,
+            hold: Cell::new(true),
+            started: Cell::new(false),
+            // SAFETY: the message is within its page, as its alignment and size say.
+            message: unsafe { new.page.start().cast::<u8>().add(new.offset) }.cast().as_ptr(),
+            page: new.page,
+            frame,
+            mailbox: Mailbox::new(),
+            has_message: AtomicBool::new(false),
+            result: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+        };
+        // SAFETY: the frame is this thread's from now on, large enough, and mapped in the direct map.
+        unsafe { place.write(block) };
+        BLOCKS[usize::from(number)].store(place.as_ptr(), Relaxed);
+        // SAFETY: written just now; `uninstall` ends it only when nothing runs or refers to the thread.
+        let block = unsafe { place.as_ref() };
+        // SAFETY: the thread is new.
+        fpu::initial(unsafe { &mut *block.extended.0.get() });
+        block
+    }
+
+    /// Takes the control block of a removed thread away: the frames that it had, its own among them.
+    ///
+    /// # Safety
+    /// The thread is held, runs nowhere, and its block is not used afterwards.
+    pub unsafe fn uninstall(&self) -> [Frame; 2] {
+        BLOCKS[usize::from(self.number)].store(ptr::null_mut(), Relaxed);
+        // SAFETY: the caller has the last reference to the block, and does not use it again.
+        unsafe { [ptr::read(&raw const self.page), ptr::read(&raw const self.frame)] }
+    }
+
+    /// The thread's state.
+    ///
+    /// # Safety
+    /// The caller has the thread: it runs on this CPU, or it is blocked and this is the boot CPU. No other reference is in use.
+    #[expect(clippy::mut_from_ref, reason = "the scheduler says whose it is")]
+    #[inline(always)]
+    pub unsafe fn state(&self) -> &mut State {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.state.get() }
+    }
+
+    /// The address behind the registers, where a CPU begins to store them.
+    pub fn frame_end(&self) -> u64 {
+        self.state.get().addr() as u64 + size_of::<Registers>() as u64
+    }
+
+    /// Notes the result of the thread's call, for the CPU that runs it next. The scheduler's lock orders the two.
+    pub fn set_result(&self, result: u64) {
+        self.result.store(result, Relaxed);
+        self.answered.store(true, Relaxed);
+    }
+
+    /// The result of the thread's call, which this CPU is to put into rax.
+    #[inline(always)]
+    pub fn take_result(&self) -> Option<u64> {
+        let answered = self.answered.load(Relaxed);
+        answered.then(|| {
+            self.answered.store(false, Relaxed);
+            self.result.load(Relaxed)
+        })
+    }
+
+    /// The thread's message.
+    pub fn message(&self) -> *mut Message {
+        self.message
+    }
+
+    /// Saves the extended state of the thread, which this CPU runs.
+    #[inline(always)]
+    pub fn save_extended(&self) {
+        // SAFETY: the area is large enough and aligned, and this CPU's as long as the thread runs here.
+        unsafe { fpu::save_at(self.extended.0.get().cast()) };
+    }
+
+    /// Loads the extended state on this CPU, which is to run the thread.
+    pub fn restore_extended(&self) {
+        // SAFETY: as above.
+        fpu::restore(unsafe { &*self.extended.0.get() });
+    }
+
+    /// Whether this CPU still has the thread's extended state and bases.
+    #[inline(always)]
+    pub fn is_resident(&self, cpu: u8) -> bool {
+        self.resident.load(Relaxed) == cpu
+    }
+
+    /// Notes which CPU has them.
+    pub fn set_resident(&self, cpu: u8) {
+        self.resident.store(cpu, Relaxed);
+    }
+
+    /// Copies the registers to a context.
+    ///
+    /// # Safety
+    /// As for [`Block::state`].
+    pub unsafe fn read(&self, to: &mut Context) {
+        // SAFETY: the caller's promise.
+        let (state, extended) = unsafe { (self.state(), &*self.extended.0.get()) };
+        let registers = &state.registers;
+        *to = Context {
+            r15: registers.r15,
+            r14: registers.r14,
+            r13: registers.r13,
+            r12: registers.r12,
+            rbp: registers.rbp,
+            rbx: registers.rbx,
+            r11: registers.r11,
+            r10: registers.r10,
+            r9: registers.r9,
+            r8: registers.r8,
+            rax: registers.rax,
+            rcx: registers.rcx,
+            rdx: registers.rdx,
+            rsi: registers.rsi,
+            rdi: registers.rdi,
+            rip: registers.rip,
+            rflags: registers.rflags,
+            rsp: registers.rsp,
+            fs_base: state.fs_base,
+            gs_base: state.gs_base,
+            with_extended: 1,
+            reserved: [0; 3],
+            extended: *extended,
+        };
+    }
+
+    /// Sets the registers from a context; false if the CPU would not take them.
+    ///
+    /// # Safety
+    /// As for [`Block::state`].
+    pub unsafe fn write(&self, from: &Context) -> bool {
+        // The flags that a program may have: arithmetic, direction, trap, alignment check, identification; and interrupts are on.
+        const FLAGS: u64 = 0x24_0dd5;
+        const ALWAYS: u64 = 0x202;
+        let addresses = [from.rip, from.fs_base, from.gs_base];
+        if addresses.iter().any(|address| *address >= USER_END)
+            || from.with_extended != 0 && !fpu::is_acceptable(&from.extended)
+        {
+            return false;
+        }
+        // SAFETY: the caller's promise.
+        let state = unsafe { self.state() };
+        (state.fs_base, state.gs_base) = (from.fs_base, from.gs_base);
+        state.registers = Registers {
+            r15: from.r15,
+            r14: from.r14,
+            r13: from.r13,
+            r12: from.r12,
+            rbp: from.rbp,
+            rbx: from.rbx,
+            r11: from.r11,
+            r10: from.r10,
+            r9: from.r9,
+            r8: from.r8,
+            rax: from.rax,
+            rcx: from.rcx,
+            rdx: from.rdx,
+            rsi: from.rsi,
+            rdi: from.rdi,
+            vector: Registers::SET,
+            code: 0,
+            rip: from.rip,
+            cs: Registers::USER_CODE,
+            rflags: from.rflags & FLAGS | ALWAYS,
+            rsp: from.rsp,
+            ss: Registers::USER_DATA,
+        };
+        if from.with_extended != 0 {
+            // SAFETY: the caller's promise.
+            unsafe { *self.extended.0.get() = from.extended };
+        }
+        self.set_resident(NOWHERE);
+        true
+    }
+}
+
+/// The control block of a thread.
+#[inline(always)]
+pub fn find(number: Number) -> Option<&'static Block> {
+    let block = BLOCKS.get(usize::from(number))?.load(Relaxed);
+    // SAFETY: `install` has written it, and `uninstall` takes it out of the table before it ends.
+    unsafe { block.as_ref() }
+}

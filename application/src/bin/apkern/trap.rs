@@ -1,0 +1,204 @@
+//! What an application processor does when a thread traps, and which thread it runs next.
+//!
+//! A system call, a page fault or another exception becomes a message to the thread's bootstrap thread; the thread is blocked, and the
+//! CPU runs another one or idles. Interrupts are few: the end of a time slice, and the boot CPU's requests. For example, a program
+//! writes to a page that it shares with its parent since `fork`: the CPU posts the fault, the bootstrap thread touches
+//! the page, which makes the copy, and activates the thread, whose instruction is executed again.
+
+use super::cpu::{Cpu, NEUTRAL};
+use super::local::{self, Answer};
+use super::thread::{self, Block, Registers, SCHEDULER};
+use super::{bell, cpu};
+use abi::application::{EXCEPTION, SYSTEM_CALL};
+use abi::vectors::TIMER;
+use application::scheduler;
+use core::ptr;
+use core::sync::atomic::Ordering::Relaxed;
+use hardware::{apic, clock, exit, interrupts};
+use x86_64::VirtAddr;
+use x86_64::registers::model_specific::{FsBase, KernelGsBase};
+
+/// Vectors below are exceptions.
+const EXCEPTIONS: u64 = 32;
+const PAGE_FAULT: u64 = 14;
+const FLOATING_POINT: [u64; 2] = [16, 19];
+
+/// A time slice, in nanoseconds: as long as one of the bootstrap kernel.
+const SLICE: u64 = 10_000_000;
+
+/// How often an idle CPU looks for a thread before it halts: a call that the boot CPU answers at once takes less.
+const LOOKS: u32 = 2_000;
+
+/// A thread has come in; its registers are in its control block. Returns the registers to go on with.
+pub extern "C" fn trapped(cpu: &'static Cpu) -> *const Registers {
+    let block = cpu.current.get().expect("a trap from user mode is a thread's");
+    // SAFETY: the thread runs on this CPU.
+    let state = unsafe { block.state() };
+    match state.registers.vector {
+        Registers::SYSTEM_CALL => match local::answer(block, state) {
+            Answer::Is(result) => {
+                state.registers.rax = result;
+                return &raw const state.registers;
+            }
+            Answer::Yields => {
+                state.registers.rax = 0;
+                preempt(cpu, block);
+            }
+            Answer::Forwarded => post(cpu, block, SYSTEM_CALL, &state.registers),
+        },
+        vector if vector < EXCEPTIONS => post(cpu, block, EXCEPTION, &state.registers),
+        vector => {
+            if !interrupt(cpu, block, vector) {
+                return &raw const state.registers;
+            }
+        }
+    }
+    dispatch(cpu)
+}
+
+/// Handles an interrupt that came while a thread ran; whether the thread has left the CPU.
+fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64) -> bool {
+    if vector == u64::from(apic::SPURIOUS) {
+        return false;
+    }
+    apic::end_of_interrupt();
+    let ends = if vector == u64::from(TIMER) {
+        cpu.armed.set(false);
+        SCHEDULER.ready() > 0
+    } else {
+        SCHEDULER.is_held(block.number)
+    };
+    if ends {
+        preempt(cpu, block);
+    } else {
+        arm(cpu);
+    }
+    cpu.answer();
+    ends
+}
+
+/// An interrupt in the idle loop, which goes on afterwards; or an exception in the application kernel, a fault of its.
+pub extern "C" fn interrupted(registers: &Registers) {
+    if registers.vector < EXCEPTIONS {
+        let at = registers.rip;
+        exit::fatal(format_args!(
+            "the application kernel: exception {} (code {:#x}, address {:#x}) at {at:#x}",
+            registers.vector,
+            registers.code,
+            hardware::cpu::fault_address()
+        ));
+    }
+    if registers.vector == u64::from(TIMER) {
+        // SAFETY: in the idle loop GS is this CPU's.
+        unsafe { Cpu::this() }.armed.set(false);
+    }
+    if registers.vector != u64::from(apic::SPURIOUS) {
+        apic::end_of_interrupt();
+    }
+}
+
+/// A double fault, an NMI or a machine check.
+pub extern "C" fn special(vector: u32) -> ! {
+    exit::fatal(format_args!("the application kernel: exception {vector}"))
+}
+
+/// Leaves a thread's context and address space, before the scheduler gives the thread to another CPU or lets it be removed: the address
+/// space may go then.
+fn evict(cpu: &'static Cpu, block: &'static Block) {
+    block.save_extended();
+    cpu.load_directory(NEUTRAL.load(Relaxed));
+    cpu.current.set(None);
+}
+
+/// Lets other threads run before this one.
+fn preempt(cpu: &'static Cpu, block: &'static Block) {
+    evict(cpu, block);
+    cpu::wake(SCHEDULER.preempt(block.number));
+}
+
+/// Writes a thread's message, blocks the thread, and wakes its bootstrap thread if that sleeps.
+fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &Registers) {
+    evict(cpu, block);
+    block.has_message.store(true, Relaxed);
+    let message = block.message();
+    // SAFETY: the message lies in a page that the thread holds, in the direct map. The program may write it at the same time, which
+    // harms the program alone: the accesses are volatile, and nothing is read back.
+    let posted = unsafe {
+        ptr::write_volatile(&raw mut (*message).kind, kind);
+        let (number, address) = match kind {
+            SYSTEM_CALL => (registers.code, 0),
+            _ if registers.vector == PAGE_FAULT => (registers.vector, hardware::cpu::fault_address()),
+            _ if FLOATING_POINT.contains(&registers.vector) => {
+                (registers.vector, hardware::fpu::cause(registers.vector) as u64)
+            }
+            _ => (registers.vector, 0),
+        };
+        ptr::write_volatile(&raw mut (*message).number, number);
+        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+        ptr::write_volatile(&raw mut (*message).arguments, arguments);
+        ptr::write_volatile(&raw mut (*message).address, address);
+        ptr::write_volatile(&raw mut (*message).code, registers.code);
+        ptr::write_volatile(&raw mut (*message).rip, registers.rip);
+        ptr::write_volatile(&raw mut (*message).rsp, registers.rsp);
+        &(*message).posted
+    };
+    if block.mailbox.post(posted) && SCHEDULER.ring(block.number) {
+        bell::ring();
+    }
+    // Now another CPU may run the thread, or the boot CPU remove it.
+    cpu::wake(SCHEDULER.block(block.number));
+}
+
+/// Chooses the thread that this CPU runs next, waits for one if there is none, and loads it: its registers.
+pub fn dispatch(cpu: &'static Cpu) -> *const Registers {
+    let number = SCHEDULER.next(cpu.number).unwrap_or_else(|| idle(cpu));
+    let block = thread::find(number).expect("a ready thread has a control block");
+    cpu.load_directory(block.directory);
+    // SAFETY: the thread runs on this CPU from now on.
+    let state = unsafe { block.state() };
+    block.has_message.store(false, Relaxed);
+    if let Some(result) = block.take_result() {
+        state.registers.rax = result;
+    }
+    if !(ptr::eq(cpu.resident.get(), block) && block.is_resident(cpu.number)) {
+        block.restore_extended();
+        FsBase::write(VirtAddr::new_truncate(state.fs_base));
+        KernelGsBase::write(VirtAddr::new_truncate(state.gs_base));
+        cpu.resident.set(block);
+        block.set_resident(cpu.number);
+    }
+    cpu.set_frame(block);
+    cpu.current.set(Some(block));
+    arm(cpu);
+    &raw const state.registers
+}
+
+/// Arms the timer, unless it is armed.
+fn arm(cpu: &Cpu) {
+    if !cpu.armed.replace(true) {
+        apic::arm(clock::ticks(SLICE));
+    }
+}
+
+/// Waits for a thread: spins for some time, then halts until there may be one.
+fn idle(cpu: &'static Cpu) -> scheduler::Number {
+    cpu.answer();
+    SCHEDULER.spin();
+    loop {
+        for _ in 0..LOOKS {
+            if SCHEDULER.ready() > 0
+                && let Some(number) = SCHEDULER.next(cpu.number)
+            {
+                SCHEDULER.end_spin();
+                return number;
+            }
+            cpu.answer();
+            core::hint::spin_loop();
+        }
+        if SCHEDULER.halt(cpu.number) {
+            interrupts::wait();
+            SCHEDULER.end_halt(cpu.number);
+            cpu.answer();
+        }
+    }
+}

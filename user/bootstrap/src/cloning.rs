@@ -1,0 +1,118 @@
+//! New threads and processes, and the end of a thread.
+//!
+//! `clone` and `fork` are split in two, as in papers/000, figure 5: the bootstrap thread clones itself, and the new bootstrap thread makes
+//! the new application thread, with the registers of the old one. A thread gets a new pair and the stack of that; a child process goes on with
+//! its copy. For example, `pthread_create` on CPU 3 makes a bootstrap thread on the boot CPU, which activates a thread that may begin on
+//! CPU 1.
+
+use crate::call::own;
+use crate::pair::{self, PAGE, Pair, REGION};
+use crate::signals;
+use crate::start;
+use core::arch::{asm, naked_asm};
+use linux_raw_sys::errno::ENOMEM;
+use linux_raw_sys::general::*;
+
+/// `clone`, `fork` or `vfork`.
+pub fn clone(pair: &'static Pair, number: u32, arguments: &[u64; 6]) -> i64 {
+    let [flags, stack, parent_id, child_id, tls, _] = match number {
+        __NR_fork => [u64::from(SIGCHLD), 0, 0, 0, 0, 0],
+        __NR_vfork => [u64::from(CLONE_VM | CLONE_VFORK | SIGCHLD), 0, 0, 0, 0, 0],
+        _ => *arguments,
+    };
+    let has = |flag: u32| flags & u64::from(flag) != 0;
+    let mask = signals::block();
+    let mut context = *pair.get();
+    context.rax = 0;
+    if stack != 0 {
+        context.rsp = stack;
+    }
+    if has(CLONE_SETTLS) {
+        context.fs_base = tls;
+    }
+    let child = if has(CLONE_VM) { companion(pair, has(CLONE_SIGHAND)) } else { Some(pair) };
+    let Some(child) = child else {
+        signals::unblock(mask);
+        return -i64::from(ENOMEM);
+    };
+    *child.context() = context;
+    child.mask.set(mask);
+    child.opens.set(!has(CLONE_FILES));
+    child.shares.set(has(CLONE_VM));
+    if !has(CLONE_VM) || has(CLONE_VFORK) {
+        child.alternate.set(pair.alternate.get());
+    }
+    let (stack, base) = if has(CLONE_VM) { (child.stack(), CLONE_SETTLS) } else { (0, 0) };
+    let flags = flags & !u64::from(CLONE_SETTLS) | u64::from(base);
+    // SAFETY: the stack, if there is one, is the child's own, and its FS base is the pair's address.
+    let result = unsafe { spawn(flags, stack, parent_id, child_id, child) };
+    signals::unblock(mask);
+    if has(CLONE_VM) && (result < 0 || has(CLONE_VFORK)) {
+        // There is no child, or it has another program by now, or has ended.
+        child.release(!has(CLONE_SIGHAND));
+    }
+    result
+}
+
+/// A new pair in the same memory.
+fn companion(pair: &Pair, same_actions: bool) -> Option<&'static Pair> {
+    // SAFETY: a process lives as long as its threads.
+    let process = if same_actions { pair.process } else { unsafe { &*pair.process }.copy()? };
+    Pair::new(pair.device.get(), process)
+}
+
+/// The call `clone`: a child goes on in [`child`].
+#[unsafe(naked)]
+unsafe extern "C" fn spawn(flags: u64, stack: u64, parent_id: u64, child_id: u64, pair: &'static Pair) -> i64 {
+    naked_asm!(
+        "push rbx",
+        "mov rbx, r8",
+        "mov r10, rcx",
+        "mov eax, {clone}",
+        "syscall",
+        "test rax, rax",
+        "jnz 2f",
+        "xor ebp, ebp",
+        "mov rdi, rbx",
+        "and rsp, -16",
+        "call {child}",
+        "2: pop rbx",
+        "ret",
+        clone = const __NR_clone,
+        child = sym child,
+    )
+}
+
+/// The new bootstrap thread.
+extern "C" fn child(pair: &'static Pair) -> ! {
+    if pair.opens.get() {
+        // The parent's open file is the parent's: its threads end with it.
+        own!(__NR_close, pair.device.get());
+        pair.device.set(start::open().unwrap_or(u64::MAX));
+    }
+    // In a copy of the memory the page is still the parent's.
+    if !(pair.shares.get() || pair.renew()) || !pair.create() {
+        // As if there had been no memory for the child's first page.
+        signals::die(SIGKILL);
+    }
+    signals::unblock(pair.mask.get());
+    pair::run(pair)
+}
+
+/// `exit`: ends the thread, whose pair goes too. The application thread, which waits for the answer, ends with its bootstrap thread.
+pub fn exit(pair: &Pair, status: u64) -> ! {
+    signals::block();
+    own!(__NR_munmap, pair.message.get().addr(), PAGE);
+    // SAFETY: without a stack from the first call on; signals are blocked.
+    unsafe {
+        asm!(
+            "syscall",
+            "mov edi, r12d",
+            "mov eax, {exit}",
+            "syscall",
+            exit = const __NR_exit,
+            in("rax") u64::from(__NR_munmap), in("rdi") pair.itself, in("rsi") REGION, in("r12") status,
+            options(noreturn),
+        )
+    }
+}
