@@ -309,7 +309,9 @@ fn what_cannot_be_is_refused_first() {
         let words = ["compare", "--no-build", "--out", out.to_str().unwrap(), "--variants", variants];
         Told::of(command(&words).output().expect("xtask starts"))
     };
-    compare("up,giant:2/futex").expect(2).says("a variant is `up`, `STRATEGY:N` with one of giant, baton and");
+    compare("up,giant:2/futex")
+        .expect(2)
+        .says("a variant is `up`, `STRATEGY:N` with one of giant, baton, application and");
     compare("up,giant:2,up").expect(125).says("names `up` twice");
     compare("giant:2,giant:2/ticket").expect(125).says("names `giant:2` twice");
 }

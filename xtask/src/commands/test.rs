@@ -10,12 +10,12 @@ use std::{
 
 use abi::strategies::{GIANT, Strategy};
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::check::{all_but_kernels, exclude_guests, kernel};
 use crate::{
     build::{self, Flavour},
-    options::{self, Variant},
+    options::{self, Lock, Variant},
     packages::{self, Use, tool},
     project,
 };
@@ -34,6 +34,7 @@ Examples:
   cargo xtask test --host                       nothing that boots a machine
   cargo xtask test --boot uefi                  the boot tests with `uefi` in their name
   cargo xtask test --boot --strategy baton      the boot tests, those of several CPUs with another strategy
+  cargo xtask test --every-lock                 all queue algorithms of the giant lock
   cargo xtask test --miri                       undefined behaviour looked for in the host tests")]
 pub(crate) struct Test {
     /// Only what runs on the host: format, lints, host tests
@@ -51,6 +52,10 @@ pub(crate) struct Test {
     /// The strategy of the boot tests that have several CPUs
     #[arg(long, value_name = "NAME", default_value = GIANT, value_parser = options::strategy, conflicts_with_all = ["host", "miri"])]
     strategy: &'static Strategy,
+
+    /// Build and boot the giant lock's kernels of all queue algorithms, not only the first and the last
+    #[arg(long, conflicts_with_all = ["host", "miri"])]
+    every_lock: bool,
 
     /// Only tests with this text in their name, no format, no lints
     #[arg(value_name = "FILTER")]
@@ -108,7 +113,7 @@ impl Test {
                     steps.push(step(out, "the kernel's calls on the host", |out| tests(out, self.kernel_tests())));
                 }
                 if boot {
-                    steps.push(step(out, "build of what boots", |_| build_all()));
+                    steps.push(step(out, "build of what boots", |_| build_all(&self.kernels())));
                     ready = steps.last().is_some_and(|built| built.outcome.failed == 0);
                 }
                 steps
@@ -123,6 +128,13 @@ impl Test {
             ));
         }
         Ok(summary(&steps))
+    }
+
+    /// The kernels that are booted. A kernel takes most of a minute to build, so those of two queue algorithms stand for all,
+    /// whose code is tested on the host and by lints here.
+    fn kernels(&self) -> Vec<Variant> {
+        let stands_for_all = |variant: &Variant| matches!(variant.lock, Lock::Ticket | Lock::Tas);
+        Variant::all().into_iter().filter(|variant| self.every_lock || stands_for_all(variant)).collect()
     }
 
     fn host_tests(&self) -> Command {
@@ -166,12 +178,19 @@ impl Test {
         Ok(rustup)
     }
 
+    /// The queue algorithms of the kernels that are booted.
+    fn locks(&self) -> Vec<String> {
+        let giants = self.kernels().into_iter().filter(|variant| variant.strategy.locks);
+        giants.filter_map(|variant| Some(variant.lock.to_possible_value()?.get_name().to_owned())).collect()
+    }
+
     /// The boot tests of these targets.
     fn boot_tests(&self, targets: &[&str]) -> Result<Command> {
         let mut cargo = project::cargo("test");
         cargo.args(["--package", BOOT_TESTS, "--no-fail-fast"]).args(targets).args(&self.filter);
         cargo
             .env("JOTUN_STRATEGY", self.strategy.name)
+            .env("JOTUN_LOCKS", self.locks().join(" "))
             .env("JOTUN_XTASK", project::xtask()?)
             .env("JOTUN_TARGET", project::target());
         Ok(cargo)
@@ -208,9 +227,9 @@ fn links() -> [(String, Command); 2] {
     })
 }
 
-fn build_all() -> Result<Outcome> {
-    let (all, some) = (Variant::all(), build::IN_ALL_FLAVOURS);
-    build::build_flavours(&[(&all, Flavour::Plain), (&some, Flavour::Traced), (&some, Flavour::Checked)])?;
+fn build_all(kernels: &[Variant]) -> Result<Outcome> {
+    let some = build::IN_ALL_FLAVOURS;
+    build::build_flavours(&[(kernels, Flavour::Plain), (&some, Flavour::Traced), (&some, Flavour::Checked)])?;
     if tool("musl-gcc").is_some() {
         // Not part of the image: what the image holds must not depend on this compiler being here.
         build::c_programs("musl-gcc", "-musl", &project::stage()?.join(build::C_DIRECTORY))?;
