@@ -160,7 +160,8 @@ pub struct Functions {
     /// Whether another thread is runnable on this CPU: 1 or 0.
     pub others_runnable: unsafe extern "C" fn(*mut c_void) -> u64,
     /// The physical address of [`LOW_PAGES`] contiguous pages below 1 MiB, mapped like other memory, where CPUs can begin in
-    /// real mode; 0 if there are none, or they have been handed out. They are handed out once and not given back.
+    /// real mode; 0 if there are none, or they have been handed out. [`END`] gives them back, with
+    /// CPUs that halt there and stay as they are when the pages are overwritten.
     pub low_pages: unsafe extern "C" fn(*mut c_void) -> u64,
     /// The number of the local APIC of a CPU of the machine, counted from 0 as the firmware lists them; -1 behind the last.
     pub cpu_id: unsafe extern "C" fn(*mut c_void, u64) -> i64,

@@ -257,8 +257,8 @@ impl<'a> Kernel<'a> {
         PageTable { physical, direct_map: self.0.direct_map }
     }
 
-    /// The frame with an address.
-    fn frame(&self, physical: u64) -> Option<Frame> {
+    /// The frame with an address: one that the extension has.
+    pub fn frame(&self, physical: u64) -> Option<Frame> {
         Some(Frame { physical, start: self.physical(physical)? })
     }
 }

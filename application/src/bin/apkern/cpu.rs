@@ -57,6 +57,8 @@ pub struct Cpu {
     answered: AtomicU64,
     tss: Tss,
     table: Cell<Option<gdt::Table>>,
+    /// The frames of this value and of the stack.
+    frames: [Frame; 2],
 }
 
 // SAFETY: the cells are the CPU's own, which reaches them with interrupts off; the rest is atomic.
@@ -90,6 +92,7 @@ impl Cpu {
             answered: AtomicU64::new(0),
             tss: Tss::new(),
             table: Cell::new(None),
+            frames: [frame, stack],
         };
         let top = cpu.stack;
         // SAFETY: the frame is this CPU's from now on, large enough, and mapped in the direct map.
@@ -196,6 +199,15 @@ pub fn find(number: scheduler::Cpu) -> Option<&'static Cpu> {
 /// All application processors that are up.
 pub fn all() -> impl Iterator<Item = &'static Cpu> {
     (1..MAX_CPUS as u8).map_while(find).filter(|cpu| cpu.is_up())
+}
+
+/// Takes all application processors away, which do nothing any more: the frames that they had.
+pub fn take_all() -> impl Iterator<Item = [Frame; 2]> {
+    CPUS.iter().filter_map(|cpu| {
+        let cpu = cpu.swap(ptr::null_mut(), Relaxed);
+        // SAFETY: `install` has written the value, and nothing uses it any more.
+        (!cpu.is_null()).then(|| unsafe { ptr::read(&raw const (*cpu).frames) })
+    })
 }
 
 /// Asks a CPU, and returns when it has answered. The boot CPU calls it.

@@ -62,7 +62,9 @@ fn start(kernel: &Kernel, parameters: &str) -> Result<(), i32> {
     Ok(())
 }
 
-fn end(_: &Kernel) {}
+fn end(kernel: &Kernel) {
+    processors::end(kernel);
+}
 
 /// The bell's interrupt.
 unsafe extern "C" fn rung(services: &Services, _: u64) {

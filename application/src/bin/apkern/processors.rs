@@ -7,7 +7,7 @@
 use super::cpu::{self, Cpu, NEUTRAL};
 use super::{entry, trap};
 use core::ptr;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use extension::Kernel;
 use hardware::devices::{Devices, Kind, NoMemory};
 use hardware::startup::{self, Newcomers, Place, Trampoline};
@@ -18,6 +18,9 @@ use x86_64::{PhysAddr, VirtAddr};
 
 /// The interrupt descriptor table of all application processors.
 static GATES: Once<idt::Table> = Once::new();
+
+/// The low pages.
+static PAGES: AtomicU64 = AtomicU64::new(0);
 
 /// Linux's errors.
 const ENODEV: i32 = 19;
@@ -68,13 +71,71 @@ pub fn start(kernel: &Kernel) -> Result<usize, i32> {
     }
     let pages = kernel.low_pages().filter(|_| count > 0).ok_or(ENODEV)?;
     let neutral = kernel.allocate().ok_or(extension::ENOMEM)?;
-    let trampoline = trampoline(kernel, pages, neutral);
+    let trampoline = trampoline(kernel, pages, &mut { neutral });
     startup::start(&trampoline, &ids[..count], &mut Hall(kernel), main);
-    Ok(cpu::all().count())
+    match cpu::all().count() {
+        0 => {
+            end(kernel);
+            Err(ENODEV)
+        }
+        up => Ok(up),
+    }
+}
+
+/// Where in the first of the low pages a parked processor counts itself, and the code that it executes there from then on, behind the
+/// trampoline: `lock inc dword ptr [rdi]`, `cli`, and `hlt` in a loop.
+const PARKED: u64 = 4088;
+const PARK: u64 = 2048;
+const PARK_CODE: [u8; 7] = [0xf0, 0xff, 0x07, 0xfa, 0xf4, 0xeb, 0xfd];
+
+/// The low pages, once the processors are to park there.
+static PARK_AT: AtomicU64 = AtomicU64::new(0);
+
+/// Parks all processors, which have no thread any more, in the low pages, and gives back what they had. They halt there until they are started
+/// again.
+pub fn end(kernel: &Kernel) {
+    let pages = PAGES.load(Relaxed);
+    let low = kernel.physical(pages).expect("all of memory is mapped").cast::<u8>();
+    // SAFETY: the pages are the application kernel's, and no processor is in the trampoline any more.
+    let parked = unsafe {
+        low.add(PARK as usize).copy_from_nonoverlapping(ptr::NonNull::from_ref(&PARK_CODE).cast(), PARK_CODE.len());
+        let parked = low.add(PARKED as usize).cast::<AtomicU32>().as_ref();
+        parked.store(0, Relaxed);
+        parked
+    };
+    PARK_AT.store(pages, Release);
+    cpu::all().for_each(Cpu::interrupt);
+    while parked.load(Acquire) as usize != cpu::all().count() {
+        core::hint::spin_loop();
+    }
+    cpu::take_all().flatten().for_each(|frame| kernel.release(frame));
+    if let Some(neutral) = kernel.frame(NEUTRAL.load(Relaxed)) {
+        kernel.release(neutral);
+    }
+}
+
+/// Parks this processor, if all are to: it has no thread.
+pub fn park_if_asked() {
+    let pages = PARK_AT.load(Acquire);
+    if pages == 0 {
+        return;
+    }
+    // SAFETY: the low pages have page tables that map the first 2 MiB where they are and the kernel's half, and the code there needs
+    // no stack.
+    unsafe {
+        core::arch::asm!(
+            "mov cr3, {tables}",
+            "jmp {code}",
+            tables = in(reg) pages + 4096,
+            code = in(reg) pages + PARK,
+            in("rdi") pages + PARKED,
+            options(noreturn)
+        )
+    }
 }
 
 /// Writes the first page tables of the processors and the neutral directory.
-fn trampoline(kernel: &Kernel, pages: u64, mut neutral: extension::Frame) -> Trampoline {
+fn trampoline(kernel: &Kernel, pages: u64, neutral: &mut extension::Frame) -> Trampoline {
     let mapped = |physical| kernel.physical(physical).expect("all of memory is mapped").as_ptr();
     let physical = |page: u64| pages + page * 4096;
     let place = |page: u64| mapped(physical(page));
@@ -98,6 +159,7 @@ fn trampoline(kernel: &Kernel, pages: u64, mut neutral: extension::Frame) -> Tra
         ptr::copy_nonoverlapping(words.as_ptr().add(KERNEL_HALF), place(1).add(KERNEL_HALF), ENTRIES - KERNEL_HALF)
     };
     NEUTRAL.store(neutral.physical(), Relaxed);
+    PAGES.store(pages, Relaxed);
     // SAFETY: the pages are below 1 MiB, mapped, and used for nothing else; the tables have just been written as they must be.
     unsafe { Trampoline::new(pages, place(0).cast(), physical(1) as u32) }
 }

@@ -8,7 +8,7 @@
 use super::cpu::{Cpu, NEUTRAL};
 use super::local::{self, Answer};
 use super::thread::{self, Block, Registers, SCHEDULER};
-use super::{bell, cpu};
+use super::{bell, cpu, processors};
 use abi::application::{EXCEPTION, SYSTEM_CALL};
 use abi::vectors::TIMER;
 use application::scheduler;
@@ -193,6 +193,7 @@ fn idle(cpu: &'static Cpu) -> scheduler::Number {
                 return number;
             }
             cpu.answer();
+            processors::park_if_asked();
             core::hint::spin_loop();
         }
         if SCHEDULER.halt(cpu.number) {

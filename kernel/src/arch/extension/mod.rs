@@ -117,6 +117,8 @@ pub struct Held {
     interrupts: Vec<Interrupt>,
     /// The functions by which it is told of threads that it accompanies.
     pub companions: Option<Companions>,
+    /// The pages below 1 MiB, if it has got them.
+    low_pages: Option<u64>,
     /// The program through which all others are entered: its path.
     pub interpreter: Option<Box<[u8]>>,
 }
@@ -167,6 +169,7 @@ impl Supply {
         if held.companions.is_some() {
             frames.companions = None;
         }
+        self.low_pages = self.low_pages.or(held.low_pages);
     }
 }
 

@@ -196,7 +196,10 @@ unsafe extern "C" fn others_runnable(context: *mut c_void) -> u64 {
 /// [`Functions::low_pages`]
 unsafe extern "C" fn low_pages(context: *mut c_void) -> u64 {
     // SAFETY: the context of a call.
-    unsafe { loan(context) }.supply.low_pages.take().unwrap_or(0)
+    let loan = unsafe { loan(context) };
+    let pages = loan.supply.low_pages.take();
+    loan.held.low_pages = loan.held.low_pages.or(pages);
+    pages.unwrap_or(0)
 }
 
 /// [`Functions::cpu_id`]
