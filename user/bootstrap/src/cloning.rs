@@ -5,10 +5,10 @@
 //! its copy. For example, `pthread_create` on CPU 3 makes a bootstrap thread on the boot CPU, which activates a thread that may begin on
 //! CPU 1.
 
-use crate::call::own;
+use crate::call::{AGAIN, own};
+use crate::device;
 use crate::pair::{self, PAGE, Pair, REGION};
 use crate::signals;
-use crate::start;
 use core::arch::{asm, naked_asm};
 use linux_raw_sys::errno::ENOMEM;
 use linux_raw_sys::general::*;
@@ -21,7 +21,12 @@ pub fn clone(pair: &'static Pair, number: u32, arguments: &[u64; 6]) -> i64 {
         _ => *arguments,
     };
     let has = |flag: u32| flags & u64::from(flag) != 0;
-    let mask = signals::block();
+    // A signal that kills comes while the child has its parent's memory, one with a handler afterwards.
+    let mask = signals::block_handled(pair);
+    if pair.pending.get() {
+        signals::unblock(mask);
+        return AGAIN;
+    }
     let mut context = *pair.get();
     context.rax = 0;
     if stack != 0 {
@@ -35,10 +40,18 @@ pub fn clone(pair: &'static Pair, number: u32, arguments: &[u64; 6]) -> i64 {
         signals::unblock(mask);
         return -i64::from(ENOMEM);
     };
+    if has(CLONE_VM) {
+        child.lent.set(has(CLONE_VFORK));
+    }
+    if has(CLONE_FILES) {
+        pair.note_companions();
+    }
     *child.context() = context;
     child.mask.set(mask);
     child.opens.set(!has(CLONE_FILES));
     child.shares.set(has(CLONE_VM));
+    child.is_alone.set(!has(CLONE_SIGHAND));
+    child.affinity.set(pair.affinity.get());
     if !has(CLONE_VM) || has(CLONE_VFORK) {
         child.alternate.set(pair.alternate.get());
     }
@@ -88,11 +101,14 @@ extern "C" fn child(pair: &'static Pair) -> ! {
     if pair.opens.get() {
         // The parent's open file is the parent's: its threads end with it.
         own!(__NR_close, pair.device.get());
-        pair.device.set(start::open().unwrap_or(u64::MAX));
+        pair.device.set(device::open_at(pair.device.get()).unwrap_or(u64::MAX));
     }
     // In a copy of the memory the page is still the parent's.
     if !(pair.shares.get() || pair.renew()) || !pair.create() {
-        // As if there had been no memory for the child's first page.
+        if pair.is_alone.get() {
+            signals::leave_for_good(pair);
+        }
+        // As if there had been no memory for its first page: signals reach a thread as they reach the others of its process.
         signals::die(SIGKILL);
     }
     signals::unblock(pair.mask.get());
@@ -102,6 +118,10 @@ extern "C" fn child(pair: &'static Pair) -> ! {
 /// `exit`: ends the thread, whose pair goes too. The application thread, which waits for the answer, ends with its bootstrap thread.
 pub fn exit(pair: &Pair, status: u64) -> ! {
     signals::block();
+    if pair.lent.get() {
+        // The pair's memory is the parent's, which waits for this, to give it back.
+        own!(__NR_exit, status);
+    }
     own!(__NR_munmap, pair.message.get().addr(), PAGE);
     // SAFETY: without a stack from the first call on; signals are blocked.
     unsafe {

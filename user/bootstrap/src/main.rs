@@ -9,8 +9,10 @@
 #![expect(unreachable_pub, reason = "in a binary `pub` says what a module offers the others")]
 #![expect(non_upper_case_globals, reason = "Linux's names of calls, in patterns")]
 
+mod affinity;
 mod call;
 mod cloning;
+mod device;
 mod pair;
 mod signals;
 mod start;

@@ -2,14 +2,14 @@
 //!
 //! The bootstrap thread waits for a message from its application thread, makes the call on the boot CPU, and activates the
 //! application thread with the result (papers/000, figure 2; papers/004, figure 4). Page faults are made by touching the page. A few calls
-//! are about the pair itself: those go to [`cloning`](crate::cloning) and [`signals`](crate::signals). For example, `write(1, …)` is made as it is; of
-//! `close(1000)`, which would close the device, the program is told that there is no such file.
+//! are about the pair itself: those go to [`cloning`](crate::cloning) and [`signals`](crate::signals). For example, `write(1, …)` is made as it is; a `close`
+//! of the device's descriptor the program is told that there is no such file ([`device`](crate::device)).
 //!
 //! The pair lies at the start of its bootstrap thread's stack; the FS base points to it.
 
 use crate::call::{AGAIN, call, own, touch};
-use crate::cloning;
 use crate::signals::{self, Process, Saved, StackT};
+use crate::{affinity, cloning, device};
 use abi::application::{Call, Context, EXCEPTION, Message, request};
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
@@ -31,6 +31,7 @@ const PRESENT: u64 = 1;
 const WRITE: u64 = 2;
 const FETCH: u64 = 16;
 
+const EINTR: i64 = -4;
 const EBADF: i64 = -9;
 
 /// A thread pair.
@@ -54,13 +55,20 @@ pub struct Pair {
     pub saved: UnsafeCell<Saved>,
     /// Whether a fault while memory is touched is of no consequence: see `signals::is_there`.
     pub probes: Cell<bool>,
+    /// The mask during the call that a signal has ended, if that is not the program's.
+    pub waited_with: Cell<Option<u64>>,
     /// Signals that have come while one was pending.
     pub late: Cell<u64>,
     /// For a child's bootstrap thread: the signals that it blocks, and whether it is to open the device anew.
     pub mask: Cell<u64>,
     pub opens: Cell<bool>,
-    /// Whether it is in its parent's memory.
+    /// Whether it is in its parent's memory, and whether the parent waits for it, to give the pair's memory back.
     pub shares: Cell<bool>,
+    pub lent: Cell<bool>,
+    /// Whether it began with signal actions of its own.
+    pub is_alone: Cell<bool>,
+    /// The CPUs that the program has chosen for the thread, if not zero.
+    pub affinity: Cell<u64>,
     /// The application thread's registers, when they are looked at.
     pub context: UnsafeCell<Context>,
 }
@@ -81,6 +89,7 @@ impl Pair {
             (*place).device.set(device);
             (*place).process = process;
             (*place).alternate.set(StackT::NONE);
+            (*place).waited_with.set(None);
             let pair = &*place;
             pair.renew().then_some(pair)
         }
@@ -102,6 +111,18 @@ impl Pair {
             own!(__NR_munmap, self.process.addr(), size_of::<Process>());
         }
         own!(__NR_munmap, self.itself.addr(), REGION);
+    }
+
+    /// Notes that there is another thread with these descriptors.
+    pub fn note_companions(&self) {
+        // SAFETY: a process lives as long as its threads.
+        unsafe { &*self.process }.has_threads.store(true, Relaxed);
+    }
+
+    /// Whether there has been another thread with these descriptors.
+    pub fn has_companions(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { &*self.process }.has_threads.load(Relaxed)
     }
 
     /// The top of the bootstrap thread's stack.
@@ -142,7 +163,10 @@ impl Pair {
 
     /// Lets the application thread go on with the registers of [`Pair::context`]; its message has been dealt with.
     fn resume(&self) {
-        self.ask(Call::ExRegs, self.context.get().addr() as u64);
+        if self.ask(Call::ExRegs, self.context.get().addr() as u64) < 0 {
+            // The CPU would not take them.
+            signals::die(SIGSEGV);
+        }
         self.ask(Call::Start, 0);
     }
 }
@@ -218,8 +242,7 @@ fn deliver(pair: &Pair) {
     }
     pair.get();
     signals::enter(pair);
-    pair.ask(Call::ExRegs, pair.context.get().addr() as u64);
-    pair.ask(Call::Start, 0);
+    pair.resume();
 }
 
 /// Has the application thread make its call again, or execute the faulting instruction again; before that, a handler.
@@ -250,7 +273,6 @@ pub fn finish(pair: &Pair, result: i64) {
 /// Makes the application thread's call.
 fn system_call(pair: &'static Pair, message: &Message) {
     let (number, arguments) = (message.number as u32, message.arguments);
-    let device = pair.device.get();
     let result = match number {
         _ if message.number > u64::from(u32::MAX) => -i64::from(linux_raw_sys::errno::ENOSYS),
         __NR_rt_sigaction => signals::action(pair, &arguments),
@@ -261,12 +283,19 @@ fn system_call(pair: &'static Pair, message: &Message) {
         }
         __NR_clone | __NR_fork | __NR_vfork => cloning::clone(pair, number, &arguments),
         __NR_exit => cloning::exit(pair, arguments[0]),
-        __NR_close if arguments[0] == device => EBADF,
-        __NR_dup2 | __NR_dup3 if arguments[1] == device => EBADF,
+        __NR_close if device::is(pair, arguments[0]) => EBADF,
+        __NR_close_range => device::close_range(pair, &arguments),
+        __NR_dup2 | __NR_dup3 if device::is(pair, arguments[1]) && !device::makes_way(pair) => EBADF,
+        __NR_sched_getaffinity => affinity::get(pair, &arguments),
+        __NR_getcpu => affinity::getcpu(pair, &arguments),
+        __NR_sched_setaffinity => affinity::set(pair, &arguments),
         __NR_arch_prctl => base(pair, &arguments),
         // SAFETY: the program's own call.
         _ => unsafe { call(number.into(), &arguments) },
     };
+    if result == EINTR && pair.pending.get() {
+        pair.waited_with.set(signals::mask_of_wait(pair, number, &arguments));
+    }
     finish(pair, result);
 }
 
@@ -287,7 +316,7 @@ fn base(pair: &Pair, &[code, address, ..]: &[u64; 6]) -> i64 {
 fn exception(pair: &Pair, message: &Message) {
     let &Message { number, address, code, rip, .. } = message;
     if number != PAGE_FAULT || code & (PRESENT | FETCH) == PRESENT | FETCH {
-        signals::raise(number, rip, address);
+        signals::raise_exception(pair, number, rip, address);
         return again(pair);
     }
     // SAFETY: a read, or a write of what is there already: what the program itself was about to do.

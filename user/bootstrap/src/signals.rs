@@ -49,6 +49,8 @@ pub struct Action {
 #[repr(C)]
 pub struct Process {
     locked: AtomicBool,
+    /// Whether there has been another thread with these descriptors.
+    pub has_threads: AtomicBool,
     actions: UnsafeCell<[Action; SIGNALS]>,
 }
 
@@ -78,7 +80,7 @@ impl Process {
 
 /// `stack_t`
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct StackT {
     base: u64,
     flags: u32,
@@ -86,17 +88,26 @@ pub struct StackT {
 }
 
 impl StackT {
+    /// What a thread with this stack pointer is told.
+    fn seen_from(self, rsp: u64) -> StackT {
+        StackT { flags: if self.has(rsp) { SS_ONSTACK } else { self.flags }, ..self }
+    }
+
     /// No alternate stack.
     pub const NONE: StackT = StackT { base: 0, flags: SS_DISABLE, size: 0 };
 
     fn has(&self, rsp: u64) -> bool {
-        self.size != 0 && rsp > self.base && rsp - self.base <= self.size
+        self.flags & SS_AUTODISARM == 0 && self.spans(rsp)
+    }
+
+    fn spans(&self, rsp: u64) -> bool {
+        rsp > self.base && rsp - self.base <= self.size
     }
 }
 
 /// The general registers in a signal's frame, in Linux's order.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Frame {
     restorer: u64,
     flags: u64,
@@ -122,6 +133,31 @@ struct Frame {
     reserved: [u64; 8],
     mask: u64,
     info: [u64; 16],
+}
+
+impl Frame {
+    /// The selectors of a program's code and data.
+    const SEGMENTS: u64 = 0x23 | 0x1b << 48;
+    const CS_AND_SS: u64 = 0xffff_0000_0000_ffff;
+
+    /// This frame with the general registers of a context.
+    fn with(self, context: &Context) -> Frame {
+        let &Context { r8, r9, r10, r11, r12, r13, r14, r15, .. } = context;
+        Frame {
+            r8_to_r15: [r8, r9, r10, r11, r12, r13, r14, r15],
+            rdi: context.rdi,
+            rsi: context.rsi,
+            rbp: context.rbp,
+            rbx: context.rbx,
+            rdx: context.rdx,
+            rax: context.rax,
+            rcx: context.rcx,
+            rsp: context.rsp,
+            rip: context.rip,
+            rflags: context.rflags,
+            ..self
+        }
+    }
 }
 
 /// Bytes of the extended state in a frame: behind it stands a word that closes it.
@@ -182,6 +218,10 @@ unsafe extern "C" fn handler(signal: u32, _: *const u8, context: *mut u8) {
         }
     }
     if pair.pending.get() {
+        if frame.info[1] as i32 > 0 {
+            // Again a fault of this program's own: the program has taken its memory away.
+            die(signal);
+        }
         // A process has sent it just now.
         pair.late.set(pair.late.get() | 1 << (signal - 1));
         return;
@@ -197,6 +237,13 @@ unsafe extern "C" fn handler(signal: u32, _: *const u8, context: *mut u8) {
     frame.mask = ALL_BUT_FAULTS;
 }
 
+/// Whether the kernel ignores a signal, as the program wants or the one that it has taken the place of.
+fn is_ignored(signal: u32) -> bool {
+    let mut action = Action::default();
+    own!(__NR_rt_sigaction, signal, 0, (&raw mut action).addr(), SET);
+    action.handler == IGNORED
+}
+
 /// `rt_sigaction`
 pub fn action(pair: &Pair, &[signal, new, old, size, ..]: &[u64; 6]) -> i64 {
     if size != SET || !(1..=SIGNALS as u64).contains(&signal) {
@@ -210,7 +257,11 @@ pub fn action(pair: &Pair, &[signal, new, old, size, ..]: &[u64; 6]) -> i64 {
     let process = unsafe { &*pair.process };
     let before = process.with(|actions| {
         let action = &mut actions[signal as usize - 1];
-        let before = *action;
+        let mut before = *action;
+        if is_ignored(signal as u32) {
+            // Perhaps since before `execve`.
+            before.handler = IGNORED;
+        }
         if let Some(Some(wanted)) = wanted {
             let result = install(signal as u32, &wanted);
             if result < 0 {
@@ -240,15 +291,15 @@ pub fn alternate_stack(pair: &Pair, message: &Message) -> i64 {
     let on_it = before.has(message.rsp);
     if new != 0 {
         let Some(wanted) = get::<StackT>(pair, new) else { return -i64::from(EFAULT) };
-        match wanted.flags {
+        match wanted.flags & !SS_AUTODISARM {
             _ if on_it => return -i64::from(EPERM),
             SS_DISABLE => pair.alternate.set(StackT::NONE),
             0 | SS_ONSTACK if wanted.size < MINSIGSTKSZ.into() => return -i64::from(ENOMEM),
-            0 | SS_ONSTACK => pair.alternate.set(StackT { flags: 0, ..wanted }),
+            0 | SS_ONSTACK => pair.alternate.set(StackT { flags: wanted.flags & SS_AUTODISARM, ..wanted }),
             _ => return -i64::from(EINVAL),
         }
     }
-    if old == 0 { 0 } else { put(pair, old, StackT { flags: if on_it { SS_ONSTACK } else { before.flags }, ..before }) }
+    if old == 0 { 0 } else { put(pair, old, before.seen_from(message.rsp)) }
 }
 
 /// Has the application thread's registers, in [`Pair::context`], go to the handlers of the signals that have come.
@@ -281,7 +332,7 @@ pub fn enter(pair: &Pair) {
             continue;
         }
         let own_bit = if action.flags & u64::from(SA_NODEFER) == 0 { 1 << (signal - 1) } else { 0 };
-        let mask = saved.frame.mask | action.mask | own_bit;
+        let mask = pair.waited_with.take().unwrap_or(saved.frame.mask) | action.mask | own_bit;
         pair.pending.set(false);
         set_mask(mask);
         for signal in (1..=SIGNALS as u32).filter(|signal| pair.late.get() >> (signal - 1) & 1 != 0) {
@@ -297,41 +348,28 @@ fn write(pair: &Pair, saved: &mut Saved, action: &Action) -> bool {
     let context = pair.context();
     let alternate = pair.alternate.get();
     let switches = action.flags & u64::from(SA_ONSTACK) != 0 && alternate.size != 0 && !alternate.has(context.rsp);
-    let top = if switches { alternate.base + alternate.size } else { context.rsp - RED_ZONE };
-    let extended = (top - EXTENDED_IN_FRAME as u64) & !63;
+    let top = if switches { alternate.base.wrapping_add(alternate.size) } else { context.rsp.wrapping_sub(RED_ZONE) };
+    let extended = top.wrapping_sub(EXTENDED_IN_FRAME as u64) & !63;
     // Where a handler begins, rsp + 8 is a multiple of 16.
-    let rsp = ((extended - size_of::<Frame>() as u64) & !15) - 8;
+    let rsp = (extended.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
+    if (switches || alternate.has(context.rsp)) && !alternate.spans(rsp) {
+        // What lies below the alternate stack is not the handler's.
+        return false;
+    }
     let frame = Frame {
         restorer: action.restorer,
-        stack: StackT { flags: if alternate.has(context.rsp) { SS_ONSTACK } else { alternate.flags }, ..alternate },
-        r8_to_r15: [
-            context.r8,
-            context.r9,
-            context.r10,
-            context.r11,
-            context.r12,
-            context.r13,
-            context.r14,
-            context.r15,
-        ],
-        rdi: context.rdi,
-        rsi: context.rsi,
-        rbp: context.rbp,
-        rbx: context.rbx,
-        rdx: context.rdx,
-        rax: context.rax,
-        rcx: context.rcx,
-        rsp: context.rsp,
-        rip: context.rip,
-        rflags: context.rflags,
+        stack: alternate.seen_from(context.rsp),
         extended,
-        ..saved.frame
+        ..saved.frame.with(context)
     };
     let says: [u8; SAYS.end - SAYS.start] = saved.extended[SAYS].try_into().expect("as many bytes");
     saved.extended[..EXTENDED].copy_from_slice(&context.extended);
     saved.extended[SAYS].copy_from_slice(&says);
     if put(pair, extended, saved.extended) != 0 || put(pair, rsp, frame) != 0 {
         return false;
+    }
+    if alternate.flags & SS_AUTODISARM != 0 {
+        pair.alternate.set(StackT::NONE);
     }
     let info = rsp + offset_of!(Frame, info) as u64;
     let flags = rsp + offset_of!(Frame, flags) as u64;
@@ -343,10 +381,52 @@ fn write(pair: &Pair, saved: &mut Saved, action: &Action) -> bool {
     true
 }
 
-/// `rt_sigreturn`: sets the registers in [`Pair::context`] from the frame, whose restorer's address has been popped.
+/// `rt_sigreturn`: sets the registers in [`Pair::context`] from the frame, whose restorer's address has been popped. Without a frame there
+/// is a fault.
 pub fn leave(pair: &Pair, rsp: u64) {
-    let Some(frame) = get::<Frame>(pair, rsp - 8) else { die(SIGSEGV) };
     let context = pair.get();
+    if restore(pair, context, rsp.wrapping_sub(8)).is_none() {
+        raise(pair, SIGSEGV, SI_KERNEL, 0);
+    }
+    enter(pair);
+}
+
+/// Has the bootstrap thread itself go on with the registers of [`Pair::context`], on the boot CPU, as if there were no application kernel. Its
+/// process has no other threads.
+pub fn leave_for_good(pair: &Pair) -> ! {
+    const ARCH_SET_GS: u64 = 0x1001;
+    const ARCH_SET_FS: u64 = 0x1002;
+    block();
+    // SAFETY: a process lives as long as its threads.
+    unsafe { &*pair.process }.with(|actions| {
+        for (action, signal) in actions.iter().zip(1..) {
+            if !is_ignored(signal) {
+                own!(__NR_rt_sigaction, signal, ptr::from_ref(action).addr(), 0, SET);
+            }
+        }
+    });
+    let context = pair.context();
+    let frame = Frame {
+        stack: pair.alternate.get(),
+        segments: Frame::SEGMENTS,
+        mask: pair.mask.get(),
+        extended: context.extended.as_ptr().addr() as u64,
+        ..Frame::default().with(context)
+    };
+    own!(__NR_arch_prctl, ARCH_SET_GS, context.gs_base);
+    own!(__NR_arch_prctl, ARCH_SET_FS, context.fs_base);
+    // SAFETY: the frame is that of a handler that returns; signals are blocked until then.
+    unsafe {
+        core::arch::asm!("mov rsp, {}", "syscall", in(reg) &raw const frame.flags, in("eax") __NR_rt_sigreturn, options(noreturn))
+    }
+}
+
+fn restore(pair: &Pair, context: &mut Context, rsp: u64) -> Option<()> {
+    let frame = get::<Frame>(pair, rsp).filter(|frame| (frame.segments ^ Frame::SEGMENTS) & Frame::CS_AND_SS == 0)?;
+    let extended = match frame.extended {
+        0 => None,
+        address => Some(get::<[u8; EXTENDED]>(pair, address)?),
+    };
     let [r8, r9, r10, r11, r12, r13, r14, r15] = frame.r8_to_r15;
     *context = Context {
         r8,
@@ -367,19 +447,25 @@ pub fn leave(pair: &Pair, rsp: u64) {
         rsp: frame.rsp,
         rip: frame.rip,
         rflags: frame.rflags,
+        with_extended: extended.is_some().into(),
+        extended: extended.unwrap_or(context.extended),
         ..*context
     };
-    context.with_extended = 0;
-    if frame.extended != 0 {
-        match get::<[u8; EXTENDED]>(pair, frame.extended) {
-            Some(extended) => (context.extended, context.with_extended) = (extended, 1),
-            None => die(SIGSEGV),
-        }
+    pair.alternate.set(StackT { flags: frame.stack.flags & !SS_ONSTACK, ..frame.stack });
+    change_mask(pair, frame.mask);
+    Some(())
+}
+
+/// Sets the program's mask: if a signal is pending, the one after its handler.
+fn change_mask(pair: &Pair, mask: u64) {
+    let before = block();
+    if pair.pending.get() {
+        // SAFETY: all signals are blocked.
+        unsafe { &mut *pair.saved.get() }.frame.mask = mask;
+        set_mask(before);
+    } else {
+        set_mask(mask);
     }
-    let on_it = frame.stack.flags == SS_ONSTACK;
-    pair.alternate.set(StackT { flags: if on_it { 0 } else { frame.stack.flags }, ..frame.stack });
-    set_mask(frame.mask);
-    enter(pair);
 }
 
 fn set_mask(mask: u64) {
@@ -393,7 +479,19 @@ pub fn block() -> u64 {
     before
 }
 
-/// Takes [`block`] back.
+/// Blocks the signals that the program handles; the mask before.
+pub fn block_handled(pair: &Pair) -> u64 {
+    // SAFETY: a process lives as long as its threads.
+    let handled = unsafe { &*pair.process }.with(|actions| {
+        let handles = |signal: &usize| !matches!(actions[*signal].handler, DEFAULT | IGNORED);
+        (0..SIGNALS).filter(handles).fold(0, |set, signal| set | 1_u64 << signal)
+    });
+    let mut before = 0_u64;
+    own!(__NR_rt_sigprocmask, SIG_BLOCK, (&raw const handled).addr(), (&raw mut before).addr(), SET);
+    before
+}
+
+/// Takes [`block`] and [`block_handled`] back.
 pub fn unblock(mask: u64) {
     set_mask(mask);
 }
@@ -411,7 +509,7 @@ pub fn die(signal: u32) -> ! {
 }
 
 /// Sends this thread the signal of an exception that its application thread has had.
-pub fn raise(vector: u64, rip: u64, address: u64) {
+pub fn raise_exception(pair: &Pair, vector: u64, rip: u64, address: u64) {
     const ILL_ILLOPN: i32 = 2;
     const FPE_INTDIV: i32 = 1;
     const SEGV_ACCERR: i32 = 2;
@@ -426,19 +524,34 @@ pub fn raise(vector: u64, rip: u64, address: u64) {
         17 => (SIGBUS, 1, 0),
         _ => (SIGSEGV, SI_KERNEL, 0),
     };
-    let mut info = [0_u64; 16];
-    info[0] = signal.into();
-    info[1] = code as u32 as u64;
-    info[2] = address;
-    let process = own!(__NR_getpid);
-    let thread = own!(__NR_gettid);
-    // A blocked signal of an exception ends the program.
-    let mut mask = 0_u64;
-    own!(__NR_rt_sigprocmask, SIG_BLOCK, 0, (&raw mut mask).addr(), SET);
-    if mask >> (signal - 1) & 1 != 0 {
-        die(signal);
+    raise(pair, signal, code, address);
+}
+
+/// Sends this thread a signal that its application thread has caused; it ends the program if that blocks or ignores it. If a signal is pending,
+/// the application thread causes this one again after the handler.
+fn raise(pair: &Pair, signal: u32, code: i32, address: u64) {
+    let mask = block();
+    if !pair.pending.get() {
+        let mut info = [0_u64; 16];
+        (info[0], info[1], info[2]) = (signal.into(), code as u32 as u64, address);
+        if mask >> (signal - 1) & 1 != 0 || is_ignored(signal) {
+            die(signal);
+        }
+        own!(__NR_rt_tgsigqueueinfo, own!(__NR_getpid), own!(__NR_gettid), signal, info.as_ptr().addr());
     }
-    own!(__NR_rt_tgsigqueueinfo, process, thread, signal, info.as_ptr().addr());
+    unblock(mask);
+}
+
+/// The mask that a call sets while it waits, which is the one that a handler begins with.
+pub fn mask_of_wait(pair: &Pair, number: u32, arguments: &[u64; 6]) -> Option<u64> {
+    let address = match number {
+        __NR_rt_sigsuspend => arguments[0],
+        __NR_ppoll => arguments[3],
+        __NR_epoll_pwait | __NR_epoll_pwait2 => arguments[4],
+        __NR_pselect6 => get::<u64>(pair, arguments[5])?,
+        _ => 0,
+    };
+    if address == 0 { None } else { get(pair, address) }
 }
 
 /// Whether the program has this memory, for reading or for writing. At most two pages.
@@ -452,7 +565,7 @@ fn is_there(pair: &Pair, address: u64, length: usize, write: bool) -> bool {
 }
 
 /// Reads a value of the program's: `None` where it has no memory.
-fn get<T: Copy>(pair: &Pair, address: u64) -> Option<T> {
+pub fn get<T: Copy>(pair: &Pair, address: u64) -> Option<T> {
     // SAFETY: the memory is there unless the program takes it away meanwhile, which harms the program alone; and any bytes are
     // a value of the types above.
     is_there(pair, address, size_of::<T>(), false).then(|| unsafe { ptr::read_unaligned(address as *const T) })

@@ -1,17 +1,13 @@
 //! The entry of the launcher: relocates itself, decides, and starts the program.
 
-use crate::call::own;
+use crate::device;
 use crate::pair::{self, Pair};
-use abi::application::{Context, DEVICE};
+use abi::application::Context;
 use core::arch::{asm, naked_asm};
 use linux_raw_sys::auxvec::{AT_ENTRY, AT_NULL};
-use linux_raw_sys::general::{__NR_close, __NR_fcntl, __NR_open, F_DUPFD_CLOEXEC, O_CLOEXEC, O_RDWR};
 
 /// The variable that keeps a program on the boot CPU.
 const KEEPS: &[u8] = b"NOAPPKERN=";
-
-/// The device's descriptor is at least this number: programs expect the low ones.
-const DESCRIPTOR: u64 = 1000;
 
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
@@ -100,19 +96,8 @@ extern "C" fn main(top: *const u64, base: u64, dynamic: *const [u64; 2]) -> ! {
         relocate(base, dynamic);
         Stack::read(top)
     };
-    let Some(device) = open().filter(|_| !stack.stays) else { stack.enter() };
+    let Some(device) = device::open().filter(|_| !stack.stays) else { stack.enter() };
     let Some(pair) = Pair::first(device) else { stack.enter() };
     let context = Context { rip: stack.entry, rsp: top.addr() as u64, rflags: 0x202, ..Context::ZERO };
     pair::begin(pair, &context, || stack.enter())
-}
-
-/// Opens the device, at a descriptor out of the program's way.
-pub fn open() -> Option<u64> {
-    let mut path = [0_u8; 16];
-    path[..DEVICE.len()].copy_from_slice(DEVICE.as_bytes());
-    let opened = own!(__NR_open, path.as_ptr().addr(), O_RDWR | O_CLOEXEC);
-    let low = u64::try_from(opened).ok()?;
-    let high = own!(__NR_fcntl, low, F_DUPFD_CLOEXEC, DESCRIPTOR);
-    own!(__NR_close, low);
-    u64::try_from(high).ok()
 }

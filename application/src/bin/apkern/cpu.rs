@@ -6,7 +6,6 @@
 
 use super::entry;
 use super::thread::Block;
-use application::requests::Requests;
 use application::scheduler;
 use core::cell::Cell;
 use core::ptr;
@@ -53,8 +52,9 @@ pub struct Cpu {
     id: AtomicU64,
     /// The page directory that it runs on.
     loaded: AtomicU64,
-    /// What the boot CPU asks of it.
-    pub requests: Requests,
+    /// How often it has been asked, and the last request that it has answered.
+    asked: AtomicU64,
+    answered: AtomicU64,
     tss: Tss,
     table: Cell<Option<gdt::Table>>,
     /// The frames of this value and of the stack.
@@ -88,7 +88,8 @@ impl Cpu {
             number,
             id: AtomicU64::new(NO_ID),
             loaded: AtomicU64::new(NEUTRAL.load(Relaxed)),
-            requests: Requests::new(),
+            asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             tss: Tss::new(),
             table: Cell::new(None),
             frames: [frame, stack],
@@ -166,19 +167,25 @@ impl Cpu {
         unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new_truncate(directory)), Cr3Flags::empty()) };
     }
 
-    /// Answers a request of the boot CPU's, on this CPU, which has done what there was to do for a held thread since it has seen the request.
-    pub fn answer(&self, request: Option<u64>) {
-        if let Some(request) = request {
+    /// Answers what the boot CPU has asked, on this CPU, which has done what there was to do for a held thread.
+    pub fn answer(&self) {
+        let asked = self.asked.load(Acquire);
+        if self.answered.load(Relaxed) != asked {
             self.load_directory(self.loaded.load(Relaxed));
-            self.requests.answer(request);
+            self.answered.store(asked, Release);
         }
     }
 
-    /// Asks this CPU, from the boot CPU: the request's number.
+    /// Asks this CPU, from the boot CPU: returns what [`Cpu::has_answered`] is to be asked.
     fn ask(&self) -> u64 {
-        let request = self.requests.ask();
+        let request = self.asked.load(Relaxed) + 1;
+        self.asked.store(request, Release);
         self.interrupt();
         request
+    }
+
+    fn has_answered(&self, request: u64) -> bool {
+        self.answered.load(Acquire) >= request
     }
 }
 
@@ -207,7 +214,7 @@ pub fn take_all() -> impl Iterator<Item = [Frame; 2]> {
 pub fn ask(number: scheduler::Cpu) {
     let Some(cpu) = find(number) else { return };
     let request = cpu.ask();
-    while !cpu.requests.has_answered(request) {
+    while !cpu.has_answered(request) {
         core::hint::spin_loop();
     }
 }
@@ -223,7 +230,7 @@ pub fn forget(directory: u64) {
         }
     }
     for (cpu, request) in asked.into_iter().flatten() {
-        while !cpu.requests.has_answered(request) {
+        while !cpu.has_answered(request) {
             core::hint::spin_loop();
         }
     }

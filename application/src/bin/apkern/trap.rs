@@ -62,19 +62,18 @@ fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64) -> bool {
         return false;
     }
     apic::end_of_interrupt();
-    let slice_ends = vector == u64::from(TIMER);
-    if slice_ends {
+    let ends = if vector == u64::from(TIMER) {
         cpu.armed.set(false);
-    }
-    // Before the look at the thread, whatever has interrupted: see `application::requests`.
-    let request = cpu.requests.pending();
-    let ends = SCHEDULER.is_held(block.number) || slice_ends && SCHEDULER.ready() > 0;
+        SCHEDULER.ready() > 0
+    } else {
+        SCHEDULER.is_held(block.number)
+    };
     if ends {
         preempt(cpu, block);
     } else {
         arm(cpu);
     }
-    cpu.answer(request);
+    cpu.answer();
     ends
 }
 
@@ -183,23 +182,24 @@ fn arm(cpu: &Cpu) {
 
 /// Waits for a thread: spins for some time, then halts until there may be one.
 fn idle(cpu: &'static Cpu) -> scheduler::Number {
-    cpu.answer(cpu.requests.pending());
+    cpu.answer();
     SCHEDULER.spin();
     loop {
         for _ in 0..LOOKS {
             if SCHEDULER.ready() > 0
-                && let Some(number) = SCHEDULER.end_spin(cpu.number)
+                && let Some(number) = SCHEDULER.next(cpu.number)
             {
+                SCHEDULER.end_spin();
                 return number;
             }
-            cpu.answer(cpu.requests.pending());
+            cpu.answer();
             processors::park_if_asked();
             core::hint::spin_loop();
         }
         if SCHEDULER.halt(cpu.number) {
             interrupts::wait();
             SCHEDULER.end_halt(cpu.number);
-            cpu.answer(cpu.requests.pending());
+            cpu.answer();
         }
     }
 }
