@@ -1,5 +1,6 @@
 //! The application kernel (papers/000): what of it needs no hardware. The scheduler of application threads is
-//! [`scheduler`], the hand-over of a message to a bootstrap thread is [`mailbox`]. The image, `/lib/apkern.ko`, is the
+//! [`scheduler`], the hand-over of a message to a bootstrap thread is [`mailbox`], what the boot CPU asks of the others is
+//! [`requests`]. The image, `/lib/apkern.ko`, is the
 //! program beside this library.
 //!
 //! For example, an application thread calls `getpid`: its CPU writes a message, takes the thread out of
@@ -9,5 +10,6 @@
 #![forbid(unsafe_code)]
 
 pub mod mailbox;
+pub mod requests;
 pub mod scheduler;
 mod sync;

@@ -164,22 +164,15 @@ impl<const N: usize> Scheduler<N> {
 
     /// The thread that this CPU is to run, at the head of the ready queue.
     pub fn next(&self, cpu: Cpu) -> Option<Number> {
-        self.state.with(|state| {
-            let number = Some(state.first).filter(|first| *first != NONE)?;
-            self.take(state, number);
-            state.node(number).place = Place::Running(cpu);
-            Some(number)
-        })
+        self.state.with(|state| self.take_first(state, cpu))
     }
 
     /// Blocks the thread that this CPU runs and that has posted a message; the answer may have come already. The CPU
     /// does not touch the thread afterwards.
     pub fn block(&self, number: Number) -> Wake {
         self.state.with(|state| {
-            let node = state.node(number);
-            node.place = Place::Blocked;
-            let ready = node.holds == 0 && core::mem::take(&mut node.wants);
-            if ready { self.append(state, number) } else { None }
+            state.node(number).place = Place::Blocked;
+            self.settle(state, number)
         })
     }
 
@@ -220,8 +213,7 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| {
             let node = state.node(number);
             node.holds = node.holds.checked_sub(1).expect("a thread that is held");
-            let ready = node.holds == 0 && core::mem::take(&mut node.wants);
-            if ready { self.append(state, number) } else { None }
+            self.settle(state, number)
         })
     }
 
@@ -246,9 +238,14 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| state.spinning += 1);
     }
 
-    /// A CPU no longer spins, because there seems to be a thread for it.
-    pub fn end_spin(&self) {
-        self.state.with(|state| state.spinning -= 1);
+    /// The thread that this CPU, which spins, is to run, if there is one: then it no longer spins. In one step, or a thread that
+    /// becomes ready in between would be left to a CPU that has found its own.
+    pub fn end_spin(&self, cpu: Cpu) -> Option<Number> {
+        self.state.with(|state| {
+            let number = self.take_first(state, cpu)?;
+            state.spinning -= 1;
+            Some(number)
+        })
     }
 
     /// A CPU that has spun is about to halt: whether it may. From then on it is interrupted when there is a thread for it.
@@ -300,6 +297,13 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| state.node(number).place)
     }
 
+    /// Makes a thread ready if it wants to be and nothing is in the way: it is held no more, and no CPU has still to block it.
+    fn settle(&self, state: &mut State<N>, number: Number) -> Wake {
+        let node = state.node(number);
+        let ready = node.place == Place::Blocked && node.holds == 0 && core::mem::take(&mut node.wants);
+        if ready { self.append(state, number) } else { None }
+    }
+
     /// Appends a thread to the ready queue; the CPU to wake, unless enough CPUs look at the queue by themselves.
     fn append(&self, state: &mut State<N>, number: Number) -> Wake {
         let last = core::mem::replace(&mut state.last, number);
@@ -317,6 +321,14 @@ impl<const N: usize> Scheduler<N> {
         // Its interrupt is on the way, and it takes one thread.
         state.halted &= !(1 << cpu);
         Some(cpu)
+    }
+
+    /// Gives the thread at the head of the ready queue to a CPU.
+    fn take_first(&self, state: &mut State<N>, cpu: Cpu) -> Option<Number> {
+        let number = Some(state.first).filter(|first| *first != NONE)?;
+        self.take(state, number);
+        state.node(number).place = Place::Running(cpu);
+        Some(number)
     }
 
     /// Takes a thread out of the ready queue.

@@ -2,7 +2,7 @@
 
 #[cfg(not(loom))]
 mod real {
-    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
     /// A spin lock. Its holder never waits, and on an application processor interrupts are off.
     pub(crate) struct Lock<T>(spin::Mutex<T>);
@@ -20,7 +20,7 @@ mod real {
 
 #[cfg(loom)]
 mod real {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
     /// Loom's lock.
     pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
@@ -36,4 +36,4 @@ mod real {
     }
 }
 
-pub(crate) use real::{AtomicBool, AtomicU32, Lock, Ordering, fence};
+pub(crate) use real::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering, fence};

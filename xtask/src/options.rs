@@ -45,9 +45,12 @@ impl Build {
 
     /// Refuses what no kernel can do.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let Variant { strategy: Strategy { name, several, locks, .. }, lock } = self.variant();
+        let Variant { strategy: Strategy { name, several, locks, load, .. }, lock } = self.variant();
         if !several && self.cpus() != 1 {
             bail!("the strategy `{name}` is for one CPU: leave --smp out, or take another strategy");
+        }
+        if load.is_some() && self.cpus() == 1 {
+            bail!("the strategy `{name}` needs a CPU beside the boot CPU: take --smp 2 or more");
         }
         if !locks && lock != Lock::Ticket {
             bail!("the strategy `{name}` has one lock: --lock is for `{GIANT}`");

@@ -118,7 +118,7 @@ impl Test {
                 }
                 steps
             },
-            |out| host.then(|| step(out, "models of the giant lock", |out| tests(out, self.models()))),
+            |out| host.then(|| step(out, "models", |out| tests(out, self.models()))),
         ));
         if ready {
             // A machine with several CPUs has the host's to itself but for those with one, so it goes on for long.
@@ -152,11 +152,12 @@ impl Test {
         cargo
     }
 
-    /// The models of the giant lock, for loom, with fewer preemptions than a run without the bound explores. They are
-    /// built with another cfg, so in a place of their own.
+    /// The models of the giant lock and of the application kernel, for loom, with fewer preemptions than a run without the
+    /// bound explores. They are built with another cfg, so in a place of their own.
     fn models(&self) -> Command {
         let mut cargo = project::cargo("test");
-        cargo.args(["--package", "giantlock", "--release", "--test", "loom"]).args(&self.filter);
+        cargo.args(["--package", "giantlock", "--package", "application", "--release", "--test", "loom"]);
+        cargo.args(&self.filter);
         cargo.env("LOOM_MAX_PREEMPTIONS", "2");
         cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", project::target().join("loom"));
         cargo

@@ -6,6 +6,7 @@
 
 use super::entry;
 use super::thread::Block;
+use application::requests::Requests;
 use application::scheduler;
 use core::cell::Cell;
 use core::ptr;
@@ -52,9 +53,8 @@ pub struct Cpu {
     id: AtomicU64,
     /// The page directory that it runs on.
     loaded: AtomicU64,
-    /// How often it has been asked, and the last request that it has answered.
-    asked: AtomicU64,
-    answered: AtomicU64,
+    /// What the boot CPU asks of it.
+    pub requests: Requests,
     tss: Tss,
     table: Cell<Option<gdt::Table>>,
     /// The frames of this value and of the stack.
@@ -88,8 +88,7 @@ impl Cpu {
             number,
             id: AtomicU64::new(NO_ID),
             loaded: AtomicU64::new(NEUTRAL.load(Relaxed)),
-            asked: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            requests: Requests::new(),
             tss: Tss::new(),
             table: Cell::new(None),
             frames: [frame, stack],
@@ -167,25 +166,19 @@ impl Cpu {
         unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new_truncate(directory)), Cr3Flags::empty()) };
     }
 
-    /// Answers what the boot CPU has asked, on this CPU, which has done what there was to do for a held thread.
-    pub fn answer(&self) {
-        let asked = self.asked.load(Acquire);
-        if self.answered.load(Relaxed) != asked {
+    /// Answers a request of the boot CPU's, on this CPU, which has done what there was to do for a held thread since it has seen the request.
+    pub fn answer(&self, request: Option<u64>) {
+        if let Some(request) = request {
             self.load_directory(self.loaded.load(Relaxed));
-            self.answered.store(asked, Release);
+            self.requests.answer(request);
         }
     }
 
-    /// Asks this CPU, from the boot CPU: returns what [`Cpu::has_answered`] is to be asked.
+    /// Asks this CPU, from the boot CPU: the request's number.
     fn ask(&self) -> u64 {
-        let request = self.asked.load(Relaxed) + 1;
-        self.asked.store(request, Release);
+        let request = self.requests.ask();
         self.interrupt();
         request
-    }
-
-    fn has_answered(&self, request: u64) -> bool {
-        self.answered.load(Acquire) >= request
     }
 }
 
@@ -214,7 +207,7 @@ pub fn take_all() -> impl Iterator<Item = [Frame; 2]> {
 pub fn ask(number: scheduler::Cpu) {
     let Some(cpu) = find(number) else { return };
     let request = cpu.ask();
-    while !cpu.has_answered(request) {
+    while !cpu.requests.has_answered(request) {
         core::hint::spin_loop();
     }
 }
@@ -230,7 +223,7 @@ pub fn forget(directory: u64) {
         }
     }
     for (cpu, request) in asked.into_iter().flatten() {
-        while !cpu.has_answered(request) {
+        while !cpu.requests.has_answered(request) {
             core::hint::spin_loop();
         }
     }

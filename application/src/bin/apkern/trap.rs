@@ -62,18 +62,19 @@ fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64) -> bool {
         return false;
     }
     apic::end_of_interrupt();
-    let ends = if vector == u64::from(TIMER) {
+    let slice_ends = vector == u64::from(TIMER);
+    if slice_ends {
         cpu.armed.set(false);
-        SCHEDULER.ready() > 0
-    } else {
-        SCHEDULER.is_held(block.number)
-    };
+    }
+    // Before the look at the thread, whatever has interrupted: see `application::requests`.
+    let request = cpu.requests.pending();
+    let ends = SCHEDULER.is_held(block.number) || slice_ends && SCHEDULER.ready() > 0;
     if ends {
         preempt(cpu, block);
     } else {
         arm(cpu);
     }
-    cpu.answer();
+    cpu.answer(request);
     ends
 }
 
@@ -182,24 +183,23 @@ fn arm(cpu: &Cpu) {
 
 /// Waits for a thread: spins for some time, then halts until there may be one.
 fn idle(cpu: &'static Cpu) -> scheduler::Number {
-    cpu.answer();
+    cpu.answer(cpu.requests.pending());
     SCHEDULER.spin();
     loop {
         for _ in 0..LOOKS {
             if SCHEDULER.ready() > 0
-                && let Some(number) = SCHEDULER.next(cpu.number)
+                && let Some(number) = SCHEDULER.end_spin(cpu.number)
             {
-                SCHEDULER.end_spin();
                 return number;
             }
-            cpu.answer();
+            cpu.answer(cpu.requests.pending());
             processors::park_if_asked();
             core::hint::spin_loop();
         }
         if SCHEDULER.halt(cpu.number) {
             interrupts::wait();
             SCHEDULER.end_halt(cpu.number);
-            cpu.answer();
+            cpu.answer(cpu.requests.pending());
         }
     }
 }

@@ -1,0 +1,239 @@
+//! Every interleaving of the boot CPU and application processors, and every stale value that the memory model lets them read, up to
+//! a bound on preemptions. Run with `RUSTFLAGS="--cfg loom" cargo test -p application --release --test loom`.
+//!
+//! What a CPU may touch only while it runs a thread, its registers and its address space, is a cell of loom's, which
+//! reports an access that is not ordered after the last owner's.
+#![cfg(loom)]
+
+use application::mailbox::{EMPTY, Mailbox, POSTED};
+use application::requests::Requests;
+use application::scheduler::{Cpu, Number, Place, Scheduler};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU32, Ordering::*};
+use loom::thread;
+
+/// Explores with a bound on preemptions (`LOOM_MAX_PREEMPTIONS` overrides it).
+fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.check(run);
+}
+
+/// What belongs to whoever has a thread: a message, or a context.
+struct Owned(UnsafeCell<u32>);
+
+// SAFETY: loom ends the test before two could have the value at once.
+unsafe impl Sync for Owned {}
+// SAFETY: nothing in it is bound to a thread.
+unsafe impl Send for Owned {}
+
+impl Owned {
+    fn new() -> Owned {
+        Owned(UnsafeCell::new(0))
+    }
+
+    /// Counts a use up.
+    fn touch(&self) -> u32 {
+        // SAFETY: as above.
+        self.0.with_mut(|value| unsafe {
+            *value += 1;
+            *value
+        })
+    }
+}
+
+/// A machine with two application processors and one application thread, which is ready.
+struct Machine {
+    scheduler: Scheduler<2>,
+    thread: Number,
+    mailbox: Mailbox,
+    posted: AtomicU32,
+    /// The thread's registers and message.
+    context: Owned,
+    requests: [Requests; 2],
+}
+
+impl Machine {
+    fn new() -> Arc<Machine> {
+        let (scheduler, mailbox, posted) = (Scheduler::new(), Mailbox::new(), AtomicU32::new(EMPTY));
+        let thread = scheduler.create().expect("room");
+        assert_eq!(scheduler.activate(thread), None);
+        let requests = [Requests::new(), Requests::new()];
+        Arc::new(Machine { scheduler, thread, mailbox, posted, context: Owned::new(), requests })
+    }
+
+    /// The thread traps: its CPU posts a message and blocks it. Whether the bootstrap thread is to be woken.
+    fn post(&self) -> bool {
+        self.context.touch();
+        let wakes = self.mailbox.post(&self.posted);
+        self.scheduler.block(self.thread);
+        wakes
+    }
+
+    /// A CPU runs the thread if it is ready, is interrupted, and comes to `end` unless that has taken the thread from it. Then it idles.
+    fn turn(&self, cpu: Cpu, end: impl FnOnce(&Machine)) {
+        let requests = &self.requests[usize::from(cpu)];
+        if self.scheduler.next(cpu).is_some() {
+            self.context.touch();
+            let request = requests.pending();
+            let held = self.scheduler.is_held(self.thread);
+            if held {
+                self.scheduler.preempt(self.thread);
+            }
+            // As in `remove`: the boot CPU may hold the thread and ask just now.
+            thread::yield_now();
+            request.into_iter().for_each(|request| requests.answer(request));
+            if !held {
+                end(self);
+            }
+        }
+        requests.pending().into_iter().for_each(|request| requests.answer(request));
+    }
+
+    /// The end of a time slice.
+    fn end_of_slice(&self) {
+        self.context.touch();
+        self.scheduler.preempt(self.thread);
+    }
+
+    /// The boot CPU takes the thread off its CPU and removes it. A CPU that has not answered is waited for to its `end`, after which its
+    /// interrupt would come.
+    fn remove(&self, end: impl FnOnce()) {
+        let asked = self.scheduler.hold(self.thread).map(|cpu| {
+            let requests = &self.requests[usize::from(cpu)];
+            (requests, requests.ask())
+        });
+        // Loom looks at what the CPU does in between only if this yields.
+        let mut looks = (0..2).inspect(|_| thread::yield_now());
+        if asked.is_some_and(|(requests, request)| !looks.any(|_| requests.has_answered(request))) {
+            end();
+        }
+        self.context.touch();
+        self.scheduler.remove(self.thread);
+    }
+}
+
+/// Either the poster sees that the bootstrap thread sleeps, or this sees the message, whole.
+#[test]
+fn no_wake_up_is_lost() {
+    model(250, || {
+        let machine = Machine::new();
+        machine.scheduler.next(0);
+        let poster = thread::spawn({
+            let machine = machine.clone();
+            move || machine.post()
+        });
+        let sleeps = machine.mailbox.sleep(&machine.posted);
+        if !sleeps {
+            machine.context.touch();
+        }
+        let wakes = poster.join().expect("the CPU has ended well");
+        assert!(wakes || !sleeps, "it sleeps beside a message");
+    });
+}
+
+/// The answer may come before the CPU has blocked the thread.
+#[test]
+fn no_activation_is_lost() {
+    model(250, || {
+        let machine = Machine::new();
+        machine.scheduler.next(0);
+        let poster = thread::spawn({
+            let machine = machine.clone();
+            move || machine.post()
+        });
+        let answers = machine.posted.load(Acquire) == POSTED;
+        if answers {
+            machine.context.touch();
+            machine.scheduler.activate(machine.thread);
+        }
+        // Another CPU runs the thread while the first still has it in hand.
+        if machine.scheduler.next(1).is_some() {
+            assert!(answers);
+            machine.context.touch();
+            machine.scheduler.preempt(machine.thread);
+        }
+        poster.join().expect("the CPU has ended well");
+        let expected = if answers { Place::Ready } else { Place::Blocked };
+        assert_eq!(machine.scheduler.place(machine.thread), expected);
+    });
+}
+
+/// A CPU that spins takes a thread or halts: the thread, if it has.
+fn look(scheduler: &Scheduler<2>, cpu: Cpu) -> Option<Number> {
+    loop {
+        if scheduler.ready() > 0
+            && let Some(number) = scheduler.end_spin(cpu)
+        {
+            return Some(number);
+        }
+        if scheduler.halt(cpu) {
+            return None;
+        }
+    }
+}
+
+/// CPU 1 spins and CPU 2 has halted while two threads become ready: no CPU stays halted beside a thread that no other
+/// one looks for.
+#[test]
+fn no_thread_is_left() {
+    model(5, || {
+        let scheduler = Arc::new(Scheduler::<2>::new());
+        let threads = [(); 2].map(|()| scheduler.create().expect("room"));
+        scheduler.spin();
+        assert!(scheduler.halt(2));
+        scheduler.spin();
+        let spinner = thread::spawn({
+            let scheduler = scheduler.clone();
+            move || look(&scheduler, 1)
+        });
+        let mut woken: Vec<_> = threads.iter().filter_map(|thread| scheduler.activate(*thread)).collect();
+        let mut halted = vec![2];
+        if spinner.join().expect("the CPU has ended well").is_none() {
+            halted.push(1);
+        }
+        while let Some(cpu) = woken.pop() {
+            assert!(halted.contains(&cpu), "only what has halted is woken");
+            scheduler.end_halt(cpu);
+            if look(&scheduler, cpu).is_some() {
+                halted.retain(|other| *other != cpu);
+            }
+        }
+        assert!(scheduler.ready() == 0 || halted.is_empty(), "a CPU sleeps while a thread is ready");
+    });
+}
+
+/// Runs a turn of each CPU with `end`, and the removal of the thread on the boot CPU.
+fn removed_beside<const CPUS: u8>(preemptions: usize, end: fn(&Machine)) {
+    model(preemptions, move || {
+        let machine = Machine::new();
+        let cpus = Vec::from_iter((0..CPUS).map(|cpu| {
+            let machine = machine.clone();
+            thread::spawn(move || machine.turn(cpu, end))
+        }));
+        let mut cpus = Some(cpus);
+        let mut join = || {
+            cpus.take().into_iter().flatten().for_each(|cpu| cpu.join().expect("the CPU has ended well"));
+        };
+        machine.remove(&mut join);
+        join();
+        assert_eq!(machine.scheduler.place(machine.thread), Place::Free);
+        assert_eq!(machine.scheduler.ready(), 0);
+    });
+}
+
+#[test]
+fn a_thread_that_posts_is_removed_from_its_cpu() {
+    removed_beside::<1>(250, |machine| _ = machine.post());
+}
+
+#[test]
+fn a_thread_that_computes_is_removed_from_its_cpu() {
+    removed_beside::<1>(250, Machine::end_of_slice);
+}
+
+#[test]
+fn a_thread_that_moves_is_removed_from_its_cpu() {
+    removed_beside::<2>(3, Machine::end_of_slice);
+}
