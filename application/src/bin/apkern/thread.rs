@@ -200,20 +200,19 @@ impl Block {
         self.state.get().addr() as u64 + size_of::<Registers>() as u64
     }
 
-    /// Notes the result of the thread's call, for the CPU that runs it next. The scheduler's lock orders the two.
+    /// Notes the result of the thread's call, for the CPU that runs it next, or the boot CPU if a signal comes before. The scheduler's lock orders the two.
     pub fn set_result(&self, result: u64) {
         self.result.store(result, Relaxed);
         self.answered.store(true, Relaxed);
     }
 
-    /// The result of the thread's call, which this CPU is to put into rax.
+    /// Puts the result of the thread's call, if there is one, into its state.
     #[inline(always)]
-    pub fn take_result(&self) -> Option<u64> {
-        let answered = self.answered.load(Relaxed);
-        answered.then(|| {
+    pub fn return_result(&self, state: &mut State) {
+        if self.answered.load(Relaxed) {
             self.answered.store(false, Relaxed);
-            self.result.load(Relaxed)
-        })
+            state.registers.rax = self.result.load(Relaxed);
+        }
     }
 
     /// The thread's message.
@@ -252,6 +251,8 @@ impl Block {
     pub unsafe fn read(&self, to: &mut Context) {
         // SAFETY: the caller's promise.
         let (state, extended) = unsafe { (self.state(), &*self.extended.0.get()) };
+        // A signal has come before any CPU ran the thread.
+        self.return_result(state);
         let registers = &state.registers;
         *to = Context {
             r15: registers.r15,

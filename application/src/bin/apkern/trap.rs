@@ -158,9 +158,7 @@ pub fn dispatch(cpu: &'static Cpu) -> *const Registers {
     // SAFETY: the thread runs on this CPU from now on.
     let state = unsafe { block.state() };
     block.has_message.store(false, Relaxed);
-    if let Some(result) = block.take_result() {
-        state.registers.rax = result;
-    }
+    block.return_result(state);
     if !(ptr::eq(cpu.resident.get(), block) && block.is_resident(cpu.number)) {
         block.restore_extended();
         FsBase::write(VirtAddr::new_truncate(state.fs_base));
