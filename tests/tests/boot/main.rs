@@ -1,6 +1,7 @@
 //! The boot tests but for those of [`smp`](../smp.rs), which run beside these: one program, so that no
 //! machine waits for the last one of another file.
 
+mod application;
 mod bench;
 mod bochs;
 mod busybox;

@@ -1,0 +1,176 @@
+//! The application kernel: the uniprocessor kernel on CPU 0 and programs on all others (`--strategy application`).
+//!
+//! The programs check themselves, and are the same as under `--up`; what they held must be back.
+
+use std::{fs, process::Command};
+
+use boot_tests::{Jotun, Outcome, Scratch, fuzz, target, xtask};
+
+/// Seconds for one machine. Eight CPUs on two of the host's take their time.
+const PATIENCE: f64 = 120.0;
+
+fn on(cpus: u8) -> Jotun {
+    Jotun::new().strategy("application", cpus).timeout(PATIENCE)
+}
+
+/// Runs a program that checks itself: its last line begins with `ok` and its name, and everything it held is back.
+#[track_caller]
+fn passes(cpus: u8, words: &[&str]) {
+    let outcome = on(cpus).args(words).run().expect(0);
+    let text = outcome.text();
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with(&format!("ok {}", words[0])), "{outcome}");
+    calm(outcome);
+}
+
+/// The kernel had nothing to complain of but programs that were killed on purpose, and everything is back.
+#[track_caller]
+fn calm(outcome: Outcome) {
+    quiet(outcome).expect_all_back();
+}
+
+/// The kernel had nothing to complain of but programs that were killed on purpose.
+#[track_caller]
+fn quiet(outcome: Outcome) -> Outcome {
+    let loud = |line: &&str| line.contains("] WARN ") || line.contains("] ERROR ");
+    let found: Vec<_> =
+        outcome.log.lines().filter(loud).filter(|line| !line.contains(" killed by SIGKILL, ")).collect();
+    assert!(found.is_empty(), "{found:?}\n{outcome}");
+    outcome
+}
+
+/// What a shell's script writes.
+#[track_caller]
+fn script(cpus: u8, script: &str, expected: &str) {
+    calm(on(cpus).args(["busybox", "sh", "-c", script]).run().expect(0).expect_output(expected));
+}
+
+/// Makes a test of each program, on so many CPUs.
+macro_rules! pass {
+    ($($name:ident($cpus:literal): $($word:literal)+;)*) => {
+        $(#[test]
+        fn $name() {
+            passes($cpus, &[$($word),+]);
+        })*
+    };
+}
+
+pass! {
+    // Processes and threads that come and go on all CPUs.
+    a_storm_of_processes(8): "fork-storm" "5";
+    a_soak(8): "soak" "2" "1";
+    threads_of_c_stress(4): "smp-stress" "8" "1";
+    threads_of_c(4): "pthreads";
+    threads_of_rust(2): "threads-std";
+
+    // Signals to a thread that computes, waits, or is just about to.
+    signals(4): "signals";
+    job_control(8): "jobs";
+    a_late_signal(8): "late-signal";
+    a_stopped_process(8): "stopped" "5";
+
+    // Memory: no CPU keeps a translation of what is gone or copied on write.
+    pages_that_go(8): "shootdown" "40";
+    pages_that_are_copied(8): "cow-race" "60";
+    mappings(2): "mappings";
+    memory(2): "mem";
+
+    // Waiting.
+    futexes(4): "futexes";
+    words_beside_the_kernel(8): "wake-op" "2000";
+    pipes(2): "pipes";
+    pollers(4): "pollers" "60";
+    files_about_processes(2): "proc-files";
+}
+
+#[test]
+fn random_calls() {
+    fuzz(on(4), 1);
+}
+
+#[test]
+fn hostile_programs() {
+    for what in ["pointers", "many-mappings"] {
+        let outcome = on(4).args(["hostile", what]).run().expect(0);
+        outcome.expect_in_output(&format!("ok hostile {what}\n")).expect_all_back();
+    }
+}
+
+#[test]
+fn a_shell_starts_ends_and_asks() {
+    let pipes =
+        "echo a b | tr a-z A-Z; (exit 5); echo $?; trap 'echo trapped' USR1; kill -USR1 $$; exit-code 7; echo $?";
+    script(4, pipes, "A B\n5\ntrapped\n7\n");
+}
+
+/// What it starts with the variable runs on the boot CPU, as without the application kernel.
+#[test]
+fn a_program_may_stay_on_the_boot_cpu() {
+    script(2, "NOAPPKERN=1 exit-code 7; echo $?", "7\n");
+}
+
+/// While the shell sends the signals, SIGCHLD comes to it, also between a call's end and its return.
+#[test]
+fn programs_that_compute_are_killed() {
+    let kill = "n=0; while [ $n -lt 12 ]; do n=$((n + 1)); all=; \
+                for i in 1 2 3; do (while :; do :; done) & all=\"$all $!\"; done; \
+                kill -9 $all || echo $?; for i in $all; do wait $i; echo $?; done; done 2>/dev/null";
+    script(4, kill, &"137\n".repeat(36));
+}
+
+#[test]
+fn scripts_are_executed_and_what_is_missing_is_not() {
+    let words = "printf '#!/bin/sh\\necho one $1\\n' > /tmp/script; chmod +x /tmp/script; /tmp/script two; \
+                 /tmp/nothing 2>/dev/null; echo $?; /tmp 2>/dev/null; echo $?; rm /tmp/script";
+    script(4, words, "one two\n127\n126\n");
+}
+
+/// By hand, on a machine whose further CPUs nobody has started.
+#[test]
+fn it_is_loaded_by_hand_and_not_ended_while_used() {
+    let by_hand = Jotun::new().append("extensions").option("--qemu=-smp").option("--qemu=4").timeout(PATIENCE);
+    // Page tables for extensions stay after the first; nothing else does.
+    let words = "for i in 1 2 3; do \
+                 insmod /lib/apkern.ko && exit-code 7; echo $?; rmmod apkern; free=$(grep MemFree /proc/meminfo); \
+                 [ $i = 1 ] || [ \"$free\" = \"$before\" ] || echo $before, now $free; before=$free; done; \
+                 lsmod | grep -c apkern; exit-code 8; echo $?";
+    quiet(by_hand.args(["busybox", "sh", "-c", words]).run().expect(0).expect_output("7\n7\n7\n0\n8\n"));
+    let used = on(4).args(["busybox", "sh", "-c", "rmmod apkern 2>/dev/null; echo $?; lsmod | grep -c apkern"]);
+    calm(used.run().expect(0).expect_output("1\n1\n"));
+}
+
+#[test]
+fn what_cannot_be_loaded_is_named() {
+    let no_file = Jotun::new().append("load=/lib/nothing.ko").args(["exit-code", "0"]).run();
+    let why = "the extension /lib/nothing.ko cannot be loaded: -2 ENOENT";
+    assert!(no_file.stderr.contains(why), "{no_file}");
+    let none = Jotun::new().append("load=/bin/busybox").args(["exit-code", "0"]).run();
+    assert!(none.stderr.contains("the extension /bin/busybox cannot be loaded"), "{none}");
+    let one_cpu = on(1).args(["exit-code", "0"]).run();
+    assert!(one_cpu.stderr.contains("needs a CPU beside the boot CPU"), "{one_cpu}");
+}
+
+/// CPU 0 runs the kernel that `--up` boots, byte for byte: what the application kernel adds is in its extension.
+#[test]
+fn the_boot_cpu_runs_the_uniprocessor_kernel() {
+    let scratch = Scratch::new("application-image");
+    let kernels =
+        [&["--up"][..], &["--strategy", "application", "--smp", "4"]].map(|words| image_kernel(&scratch, words));
+    assert!(kernels[0] == kernels[1], "another kernel for `--strategy application`");
+}
+
+/// The kernel in the bootable image that these words make.
+fn image_kernel(scratch: &Scratch, words: &[&str]) -> Vec<u8> {
+    let [iso, extracted] = ["iso", "kernel"].map(|kind| scratch.path().join(format!("{}.{kind}", words.len())));
+    let mut image = Command::new(xtask());
+    image.args(["image", "--no-build", "--output"]).arg(&iso).args(words).env("CARGO_TARGET_DIR", target());
+    run(&mut image);
+    run(Command::new("osirrox").arg("-indev").arg(&iso).args(["-extract", "/boot/kernel"]).arg(&extracted));
+    fs::read(extracted).expect("a kernel in the image")
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.output().expect("the command starts");
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+}
