@@ -77,7 +77,6 @@ pass! {
 
     // Waiting.
     futexes(4): "futexes";
-    words_beside_the_kernel(8): "wake-op" "2000";
     pipes(2): "pipes";
     pollers(4): "pollers" "60";
     files_about_processes(2): "proc-files";
