@@ -1,6 +1,6 @@
 //! The device's descriptor, which the program is not to find.
 //!
-//! It has the highest free number that the limit allows, and makes way for a file of the program's that is to have that number. For example,
+//! Its number is just above the limit, and it makes way for a file of the program's that is to have that number. For example,
 //! `close_range(3, ~0, 0)`, with which a shell tidies up before `execve`, closes all files but the device.
 
 use crate::call::{call, own};
@@ -9,19 +9,30 @@ use abi::application::DEVICE;
 use linux_raw_sys::errno::EBADF;
 use linux_raw_sys::general::*;
 
-/// Opens the device at the highest free number.
-pub fn open() -> Option<u64> {
+/// The limits of descriptors: the one that counts, and how far the program may raise that.
+fn limits() -> [u64; 2] {
     let mut limits = [0_u64; 2];
     own!(__NR_getrlimit, RLIMIT_NOFILE, limits.as_mut_ptr().addr());
-    open_at(free_below(limits[0])?)
+    limits
 }
 
-/// Opens the device at a free number, or at a low one if the limit has fallen below that.
+/// Opens the device just above the limit, or at the highest free number.
+pub fn open() -> Option<u64> {
+    let [limit, most] = limits();
+    open_at(free_below(most.min(limit.saturating_add(1)))?)
+}
+
+/// Opens the device at a free number, or at a low one if that is impossible. Meanwhile the limit allows the number.
 pub fn open_at(number: u64) -> Option<u64> {
     let mut path = [0_u8; 16];
     path[..DEVICE.len()].copy_from_slice(DEVICE.as_bytes());
     let low = u64::try_from(own!(__NR_open, path.as_ptr().addr(), O_RDWR | O_CLOEXEC)).ok()?;
-    if low == number || own!(__NR_dup3, low, number, O_CLOEXEC) < 0 {
+    let before = limits();
+    let meanwhile = [before[0].max(number + 1), before[1]];
+    own!(__NR_setrlimit, RLIMIT_NOFILE, meanwhile.as_ptr().addr());
+    let moved = low != number && own!(__NR_dup3, low, number, O_CLOEXEC) >= 0;
+    own!(__NR_setrlimit, RLIMIT_NOFILE, before.as_ptr().addr());
+    if !moved {
         return Some(low);
     }
     own!(__NR_close, low);

@@ -422,11 +422,7 @@ pub fn leave_for_good(pair: &Pair) -> ! {
 }
 
 fn restore(pair: &Pair, context: &mut Context, rsp: u64) -> Option<()> {
-    let frame = get::<Frame>(pair, rsp).filter(|frame| (frame.segments ^ Frame::SEGMENTS) & Frame::CS_AND_SS == 0)?;
-    let extended = match frame.extended {
-        0 => None,
-        address => Some(get::<[u8; EXTENDED]>(pair, address)?),
-    };
+    let frame = get::<Frame>(pair, rsp)?;
     let [r8, r9, r10, r11, r12, r13, r14, r15] = frame.r8_to_r15;
     *context = Context {
         r8,
@@ -447,10 +443,16 @@ fn restore(pair: &Pair, context: &mut Context, rsp: u64) -> Option<()> {
         rsp: frame.rsp,
         rip: frame.rip,
         rflags: frame.rflags,
-        with_extended: extended.is_some().into(),
-        extended: extended.unwrap_or(context.extended),
+        with_extended: 0,
         ..*context
     };
+    // As on Linux, a handler of the fault finds these registers.
+    if (frame.segments ^ Frame::SEGMENTS) & Frame::CS_AND_SS != 0 {
+        return None;
+    }
+    if frame.extended != 0 {
+        (context.extended, context.with_extended) = (get(pair, frame.extended)?, 1);
+    }
     pair.alternate.set(StackT { flags: frame.stack.flags & !SS_ONSTACK, ..frame.stack });
     change_mask(pair, frame.mask);
     Some(())
