@@ -1,8 +1,9 @@
-//! The interface between the application kernel (papers/000) and a program's bootstrap threads: the calls of `/dev/apkern`, and
-//! the messages.
+//! The interface between the application kernel (papers/000) and a program's bootstrap threads: the calls of
+//! `/dev/apkern`, and the messages.
 //!
-//! A call is an `ioctl` whose request is a [`Call`] with the number of an application thread above it: see [`request`]. The
-//! results are those of the table; errors are negative as of every `ioctl`, `EINVAL` for a thread that is not of this open file.
+//! A call is an `ioctl` whose request is a [`Call`] with the number of an application thread above it: see [`request`].
+//! The results are those of the table; errors are negative as of every `ioctl`, `EINVAL` for a thread that is not of
+//! this open file.
 //!
 //! | call of papers/000 | here | argument | result |
 //! | --- | --- | --- | --- |
@@ -35,7 +36,8 @@ pub enum Call {
     ExRegs = 3,
     /// Read the registers of such a thread.
     GetRegs = 4,
-    /// Let a thread run with the registers that it has: a new one, one that is held, or one whose message has been dealt with.
+    /// Let a thread run with the registers that it has: a new one, one that is held, or one whose message has been
+    /// dealt with.
     Start = 5,
     /// Let a thread run again whose message has been answered.
     Activate = 6,
@@ -63,8 +65,8 @@ pub fn asked(request: u32) -> Option<(Call, u32)> {
     Some((call, request >> CALL_BITS))
 }
 
-/// A message from an application thread, in the program's memory: all of it in one page. The application kernel writes it and
-/// then [`Message::posted`]; the bootstrap thread clears that word before it answers.
+/// A message from an application thread, in the program's memory: all of it in one page. The application kernel writes
+/// it and then [`Message::posted`]; the bootstrap thread clears that word before it answers.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct Message {

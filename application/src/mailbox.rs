@@ -1,12 +1,12 @@
 //! The hand-over of a message from an application thread to its bootstrap thread, which polls for it or sleeps.
 //!
-//! The message and the word that says that it is there ([`Mailbox::post`]'s `posted`) lie in the program's memory, where the bootstrap
-//! thread polls without a call. Whether it sleeps is noted in the kernel's memory. Each side writes its own word and then
-//! looks at the other's, with a fence in between: so either the poster sees that the bootstrap thread sleeps and
-//! wakes it, or the bootstrap thread sees the message and does not sleep.
+//! The message and the word that says that it is there ([`Mailbox::post`]'s `posted`) lie in the program's memory,
+//! where the bootstrap thread polls without a call. Whether it sleeps is noted in the kernel's memory. Each side writes
+//! its own word and then looks at the other's, with a fence in between: so either the poster sees that the bootstrap
+//! thread sleeps and wakes it, or the bootstrap thread sees the message and does not sleep.
 //!
-//! For example, the bootstrap thread of a shell has nothing to do while the shell computes and sleeps in `ioctl`. The shell calls
-//! `read`; its CPU posts the message, sees the note and interrupts the boot CPU.
+//! For example, the bootstrap thread of a shell has nothing to do while the shell computes and sleeps in `ioctl`. The
+//! shell calls `read`; its CPU posts the message, sees the note and interrupts the boot CPU.
 
 use crate::sync::{
     AtomicBool, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst, fence,

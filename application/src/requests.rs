@@ -1,9 +1,9 @@
-//! What the boot CPU asks of an application processor: to take a held thread off, and to forget translations. It asks, interrupts
-//! the CPU and waits for the answer.
+//! What the boot CPU asks of an application processor: to take a held thread off, and to forget translations. It asks,
+//! interrupts the CPU and waits for the answer.
 //!
-//! **Invariant**: a CPU answers what had been asked *before* it looked whether its thread is held. If it looked first, the boot CPU could
-//! hold the thread and ask right afterwards, would take the answer for one to this request, and would remove a
-//! thread that still runs.
+//! **Invariant**: a CPU answers what had been asked *before* it looked whether its thread is held. If it looked first,
+//! the boot CPU could hold the thread and ask right afterwards, would take the answer for one to this request, and
+//! would remove a thread that still runs.
 
 use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
@@ -27,7 +27,8 @@ impl Requests {
         request
     }
 
-    /// The last request, to the CPU itself, which sees all that the boot CPU did before it asked; `None` if it has answered it.
+    /// The last request, to the CPU itself, which sees all that the boot CPU did before it asked; `None` if it has
+    /// answered it.
     pub fn pending(&self) -> Option<u64> {
         let asked = self.asked.load(Acquire);
         (self.answered.load(Relaxed) != asked).then_some(asked)

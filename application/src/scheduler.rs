@@ -8,10 +8,10 @@
 //! | ready | nobody's: it lies in the control block | activation, the end of a time slice |
 //! | running | that CPU's | [`Scheduler::next`] |
 //!
-//! A thread can be *held*, by the boot CPU: because its process stops, because a signal is to be delivered, or because it
-//! is about to be removed. A held thread does not run. For example, `kill -9` ends a process one of whose threads runs on
-//! CPU 2: [`Scheduler::hold`] answers `Some(2)`, the boot CPU interrupts CPU 2 and waits until [`Scheduler::is_running`] says
-//! no, and only then is the address space taken down.
+//! A thread can be *held*, by the boot CPU: because its process stops, because a signal is to be delivered, or because
+//! it is about to be removed. A held thread does not run. For example, `kill -9` ends a process one of whose threads
+//! runs on CPU 2: [`Scheduler::hold`] answers `Some(2)`, the boot CPU interrupts CPU 2 and waits until
+//! [`Scheduler::is_running`] says no, and only then is the address space taken down.
 
 use crate::sync::{AtomicU32, Lock, Ordering::Relaxed};
 
@@ -148,8 +148,8 @@ impl<const N: usize> Scheduler<N> {
         });
     }
 
-    /// Puts a blocked thread into the ready queue. If it is held, or its CPU is still about to block it, it is there as soon
-    /// as it can be.
+    /// Puts a blocked thread into the ready queue. If it is held, or its CPU is still about to block it, it is there as
+    /// soon as it can be.
     pub fn activate(&self, number: Number) -> Wake {
         self.state.with(|state| {
             let node = state.node(number);
@@ -189,8 +189,8 @@ impl<const N: usize> Scheduler<N> {
         })
     }
 
-    /// Keeps a thread from running until [`Scheduler::release`]: the CPU that still runs it, which is to be interrupted and
-    /// then calls [`Scheduler::preempt`].
+    /// Keeps a thread from running until [`Scheduler::release`]: the CPU that still runs it, which is to be interrupted
+    /// and then calls [`Scheduler::preempt`].
     pub fn hold(&self, number: Number) -> Option<Cpu> {
         self.state.with(|state| {
             let node = state.node(number);
@@ -232,14 +232,14 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| matches!(state.node(number).place, Place::Running(_)))
     }
 
-    /// Notes that a CPU without a thread spins: it looks at [`Scheduler::ready`] until there is one, and halts some time
-    /// later.
+    /// Notes that a CPU without a thread spins: it looks at [`Scheduler::ready`] until there is one, and halts some
+    /// time later.
     pub fn spin(&self) {
         self.state.with(|state| state.spinning += 1);
     }
 
-    /// The thread that this CPU, which spins, is to run, if there is one: then it no longer spins. In one step, or a thread that
-    /// becomes ready in between would be left to a CPU that has found its own.
+    /// The thread that this CPU, which spins, is to run, if there is one: then it no longer spins. In one step, or a
+    /// thread that becomes ready in between would be left to a CPU that has found its own.
     pub fn end_spin(&self, cpu: Cpu) -> Option<Number> {
         self.state.with(|state| {
             let number = self.take_first(state, cpu)?;
@@ -248,7 +248,8 @@ impl<const N: usize> Scheduler<N> {
         })
     }
 
-    /// A CPU that has spun is about to halt: whether it may. From then on it is interrupted when there is a thread for it.
+    /// A CPU that has spun is about to halt: whether it may. From then on it is interrupted when there is a thread for
+    /// it.
     pub fn halt(&self, cpu: Cpu) -> bool {
         self.state.with(|state| {
             if state.first != NONE {
@@ -268,8 +269,8 @@ impl<const N: usize> Scheduler<N> {
         });
     }
 
-    /// Notes that a thread's bootstrap thread is to be woken; whether the boot CPU is to be interrupted, which it is not if
-    /// it has still to look at the list.
+    /// Notes that a thread's bootstrap thread is to be woken; whether the boot CPU is to be interrupted, which it is
+    /// not if it has still to look at the list.
     pub fn ring(&self, number: Number) -> bool {
         self.state.with(|state| {
             let (first, node) = (state.first_rung, state.node(number));
@@ -297,7 +298,8 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| state.node(number).place)
     }
 
-    /// Makes a thread ready if it wants to be and nothing is in the way: it is held no more, and no CPU has still to block it.
+    /// Makes a thread ready if it wants to be and nothing is in the way: it is held no more, and no CPU has still to
+    /// block it.
     fn settle(&self, state: &mut State<N>, number: Number) -> Wake {
         let node = state.node(number);
         let ready = node.place == Place::Blocked && node.holds == 0 && core::mem::take(&mut node.wants);

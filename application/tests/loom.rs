@@ -1,5 +1,6 @@
-//! Every interleaving of the boot CPU and application processors, and every stale value that the memory model lets them read, up to
-//! a bound on preemptions. Run with `RUSTFLAGS="--cfg loom" cargo test -p application --release --test loom`.
+//! Every interleaving of the boot CPU and application processors, and every stale value that the memory model lets them
+//! read, up to a bound on preemptions. Run with `RUSTFLAGS="--cfg loom" cargo test -p application --release --test
+//! loom`.
 //!
 //! What a CPU may touch only while it runs a thread, its registers and its address space, is a cell of loom's, which
 //! reports an access that is not ordered after the last owner's.
@@ -71,7 +72,8 @@ impl Machine {
         wakes
     }
 
-    /// A CPU runs the thread if it is ready, is interrupted, and comes to `end` unless that has taken the thread from it. Then it idles.
+    /// A CPU runs the thread if it is ready, is interrupted, and comes to `end` unless that has taken the thread from
+    /// it. Then it idles.
     fn turn(&self, cpu: Cpu, end: impl FnOnce(&Machine)) {
         let requests = &self.requests[usize::from(cpu)];
         if self.scheduler.next(cpu).is_some() {
@@ -97,8 +99,8 @@ impl Machine {
         self.scheduler.preempt(self.thread);
     }
 
-    /// The boot CPU takes the thread off its CPU and removes it. A CPU that has not answered is waited for to its `end`, after which its
-    /// interrupt would come.
+    /// The boot CPU takes the thread off its CPU and removes it. A CPU that has not answered is waited for to its
+    /// `end`, after which its interrupt would come.
     fn remove(&self, end: impl FnOnce()) {
         let asked = self.scheduler.hold(self.thread).map(|cpu| {
             let requests = &self.requests[usize::from(cpu)];

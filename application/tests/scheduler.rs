@@ -1,4 +1,5 @@
-//! The scheduler of application threads: each way from one place to another, and random operations beside a simple model.
+//! The scheduler of application threads: each way from one place to another, and random operations beside a simple
+//! model.
 #![cfg(not(loom))]
 
 use application::scheduler::{Cpu, Number, Place, Scheduler};

@@ -60,8 +60,8 @@ impl State {
 /// The state, which only one CPU at a time reaches.
 struct Global(UnsafeCell<State>);
 
-// SAFETY: the kernel calls an extension on one CPU at a time, and no function here calls the kernel with the state borrowed
-// in a way that could come back to it.
+// SAFETY: the kernel calls an extension on one CPU at a time, and no function here calls the kernel with the state
+// borrowed in a way that could come back to it.
 unsafe impl Sync for Global {}
 
 static STATE: Global = Global(UnsafeCell::new(State::NEW));

@@ -1,7 +1,8 @@
 //! The CPUs that a program may ask for: those that run application threads, numbered from 0.
 //!
-//! Any of them runs any thread, so a mask is remembered and otherwise without effect. For example, a program that starts a thread for
-//! each of its CPUs makes three of them on a machine of four CPUs: the boot CPU runs no application thread.
+//! Any of them runs any thread, so a mask is remembered and otherwise without effect. For example, a program that
+//! starts a thread for each of its CPUs makes three of them on a machine of four CPUs: the boot CPU runs no application
+//! thread.
 
 use crate::call::own;
 use crate::pair::Pair;

@@ -1,10 +1,10 @@
 //! System calls, and touching memory, so that a signal finds out how far each has come.
 //!
-//! The handler of a signal looks at the instruction that it has interrupted ([`interrupted`]). Before the `syscall`, or on it, which is
-//! where the kernel puts a thread whose call is to be made again, the call does not happen: it returns [`AGAIN`]. Behind
-//! it the call has its result. For example, SIGUSR1 comes while a bootstrap thread waits in `read` for its application
-//! thread. With `SA_RESTART` the kernel would make the call again after the handler; but the program's handler runs on the
-//! application thread first.
+//! The handler of a signal looks at the instruction that it has interrupted ([`interrupted`]). Before the `syscall`, or
+//! on it, which is where the kernel puts a thread whose call is to be made again, the call does not happen: it returns
+//! [`AGAIN`]. Behind it the call has its result. For example, SIGUSR1 comes while a bootstrap thread waits in `read`
+//! for its application thread. With `SA_RESTART` the kernel would make the call again after the handler; but the
+//! program's handler runs on the application thread first.
 
 use crate::pair::Pair;
 use core::arch::{asm, naked_asm};

@@ -1,9 +1,9 @@
 //! New threads and processes, and the end of a thread.
 //!
-//! `clone` and `fork` are split in two, as in papers/000, figure 5: the bootstrap thread clones itself, and the new bootstrap thread makes
-//! the new application thread, with the registers of the old one. A thread gets a new pair and the stack of that; a child process goes on with
-//! its copy. For example, `pthread_create` on CPU 3 makes a bootstrap thread on the boot CPU, which activates a thread that may begin on
-//! CPU 1.
+//! `clone` and `fork` are split in two, as in papers/000, figure 5: the bootstrap thread clones itself, and the new
+//! bootstrap thread makes the new application thread, with the registers of the old one. A thread gets a new pair and
+//! the stack of that; a child process goes on with its copy. For example, `pthread_create` on CPU 3 makes a bootstrap
+//! thread on the boot CPU, which activates a thread that may begin on CPU 1.
 
 use crate::call::{AGAIN, own};
 use crate::device;
@@ -108,14 +108,16 @@ extern "C" fn child(pair: &'static Pair) -> ! {
         if pair.is_alone.get() {
             signals::leave_for_good(pair);
         }
-        // As if there had been no memory for its first page: signals reach a thread as they reach the others of its process.
+        // As if there had been no memory for its first page: signals reach a thread as they reach the others of its
+        // process.
         signals::die(SIGKILL);
     }
     signals::unblock(pair.mask.get());
     pair::run(pair)
 }
 
-/// `exit`: ends the thread, whose pair goes too. The application thread, which waits for the answer, ends with its bootstrap thread.
+/// `exit`: ends the thread, whose pair goes too. The application thread, which waits for the answer, ends with its
+/// bootstrap thread.
 pub fn exit(pair: &Pair, status: u64) -> ! {
     signals::block();
     if pair.lent.get() {

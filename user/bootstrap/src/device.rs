@@ -1,7 +1,7 @@
 //! The device's descriptor, which the program is not to find.
 //!
-//! Its number is just above the limit, and it makes way for a file of the program's that is to have that number. For example,
-//! `close_range(3, ~0, 0)`, with which a shell tidies up before `execve`, closes all files but the device.
+//! Its number is just above the limit, and it makes way for a file of the program's that is to have that number. For
+//! example, `close_range(3, ~0, 0)`, with which a shell tidies up before `execve`, closes all files but the device.
 
 use crate::call::{call, own};
 use crate::pair::Pair;
@@ -48,8 +48,8 @@ pub fn is(pair: &Pair, argument: u64) -> bool {
     u64::from(argument as u32) == pair.device.get()
 }
 
-/// Moves the device to another number, for a file that is to have this one; false if there is none, or if other threads may be
-/// using this one.
+/// Moves the device to another number, for a file that is to have this one; false if there is none, or if other threads
+/// may be using this one.
 pub fn makes_way(pair: &Pair) -> bool {
     let before = pair.device.get();
     let Some(number) = free_below(before).filter(|_| !pair.has_companions()) else { return false };

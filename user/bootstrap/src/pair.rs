@@ -1,9 +1,10 @@
 //! A thread pair: the bootstrap thread's side.
 //!
-//! The bootstrap thread waits for a message from its application thread, makes the call on the boot CPU, and activates the
-//! application thread with the result (papers/000, figure 2; papers/004, figure 4). Page faults are made by touching the page. A few calls
-//! are about the pair itself: those go to [`cloning`](crate::cloning) and [`signals`](crate::signals). For example, `write(1, …)` is made as it is; a `close`
-//! of the device's descriptor the program is told that there is no such file ([`device`](crate::device)).
+//! The bootstrap thread waits for a message from its application thread, makes the call on the boot CPU, and activates
+//! the application thread with the result (papers/000, figure 2; papers/004, figure 4). Page faults are made by
+//! touching the page. A few calls are about the pair itself: those go to [`cloning`](crate::cloning) and
+//! [`signals`](crate::signals). For example, `write(1, …)` is made as it is; a `close` of the device's descriptor the
+//! program is told that there is no such file ([`device`](crate::device)).
 //!
 //! The pair lies at the start of its bootstrap thread's stack; the FS base points to it.
 
@@ -41,7 +42,8 @@ pub struct Pair {
     pub itself: *const Pair,
     /// Whether a signal is to be delivered to the application thread.
     pub pending: Cell<bool>,
-    /// The message, in a page of a shared mapping: after `fork` its frame is still the one that the application kernel holds.
+    /// The message, in a page of a shared mapping: after `fork` its frame is still the one that the application kernel
+    /// holds.
     pub message: Cell<*const Message>,
     /// The device's descriptor.
     pub device: Cell<u64>,
@@ -177,8 +179,8 @@ pub fn map(length: u64, how: u32) -> Option<u64> {
     u64::try_from(mapped).ok()
 }
 
-/// Begins a program: makes its application thread with these registers, and becomes its bootstrap thread. Without room for the
-/// thread it does something else.
+/// Begins a program: makes its application thread with these registers, and becomes its bootstrap thread. Without room
+/// for the thread it does something else.
 pub fn begin(pair: &'static Pair, context: &Context, otherwise: impl FnOnce()) -> ! {
     const ARCH_SET_FS: u64 = 0x1002;
     *pair.context() = *context;

@@ -1,13 +1,14 @@
 //! Signals: they come to the bootstrap thread, and their handlers run on the application thread.
 //!
-//! For each signal that the program handles, the kernel has [`handler`] of this program. That notes what has come, keeps all other
-//! signals away, and has the bootstrap thread look ([`call::interrupted`](crate::call)). The bootstrap thread takes the application thread off its
-//! CPU, writes the frame that Linux would write on the thread's stack, and lets the thread go on in the program's handler
-//! ([`enter`]). `rt_sigreturn` comes as a call like others and takes the frame apart ([`leave`]).
+//! For each signal that the program handles, the kernel has [`handler`] of this program. That notes what has come,
+//! keeps all other signals away, and has the bootstrap thread look ([`call::interrupted`](crate::call)). The bootstrap
+//! thread takes the application thread off its CPU, writes the frame that Linux would write on the thread's stack, and
+//! lets the thread go on in the program's handler ([`enter`]). `rt_sigreturn` comes as a call like others and takes the
+//! frame apart ([`leave`]).
 //!
-//! The bootstrap thread's mask is the program's: blocking signals needs no work here. For example, `kill -USR1` reaches a shell in
-//! `wait4`: the bootstrap thread's call ends with `EINTR`, or is to be made again, as the kernel decides, and the application
-//! thread finds just that when its handler returns.
+//! The bootstrap thread's mask is the program's: blocking signals needs no work here. For example, `kill -USR1` reaches
+//! a shell in `wait4`: the bootstrap thread's call ends with `EINTR`, or is to be made again, as the kernel decides,
+//! and the application thread finds just that when its handler returns.
 
 use crate::call::{self, own, touch};
 use crate::pair::{Pair, map};
@@ -24,7 +25,8 @@ use linux_raw_sys::general::*;
 const SIGNALS: usize = 64;
 /// All of them, blocked.
 const ALL: u64 = u64::MAX;
-/// All but those of faults: what is kept away while a signal is pending, when the program's memory may still be touched.
+/// All but those of faults: what is kept away while a signal is pending, when the program's memory may still be
+/// touched.
 const ALL_BUT_FAULTS: u64 = ALL & !(1 << (SIGSEGV - 1) | 1 << (SIGBUS - 1));
 /// Bytes of a set of signals.
 const SET: u64 = 8;
@@ -342,7 +344,8 @@ pub fn enter(pair: &Pair) {
     }
 }
 
-/// Writes a signal's frame on the application thread's stack, and sets the registers for the handler; false if there is no such memory.
+/// Writes a signal's frame on the application thread's stack, and sets the registers for the handler; false if there is
+/// no such memory.
 fn write(pair: &Pair, saved: &mut Saved, action: &Action) -> bool {
     const RED_ZONE: u64 = 128;
     let context = pair.context();
@@ -381,8 +384,8 @@ fn write(pair: &Pair, saved: &mut Saved, action: &Action) -> bool {
     true
 }
 
-/// `rt_sigreturn`: sets the registers in [`Pair::context`] from the frame, whose restorer's address has been popped. Without a frame there
-/// is a fault.
+/// `rt_sigreturn`: sets the registers in [`Pair::context`] from the frame, whose restorer's address has been popped.
+/// Without a frame there is a fault.
 pub fn leave(pair: &Pair, rsp: u64) {
     let context = pair.get();
     if restore(pair, context, rsp.wrapping_sub(8)).is_none() {
@@ -391,8 +394,8 @@ pub fn leave(pair: &Pair, rsp: u64) {
     enter(pair);
 }
 
-/// Has the bootstrap thread itself go on with the registers of [`Pair::context`], on the boot CPU, as if there were no application kernel. Its
-/// process has no other threads.
+/// Has the bootstrap thread itself go on with the registers of [`Pair::context`], on the boot CPU, as if there were no
+/// application kernel. Its process has no other threads.
 pub fn leave_for_good(pair: &Pair) -> ! {
     const ARCH_SET_GS: u64 = 0x1001;
     const ARCH_SET_FS: u64 = 0x1002;
@@ -529,8 +532,8 @@ pub fn raise_exception(pair: &Pair, vector: u64, rip: u64, address: u64) {
     raise(pair, signal, code, address);
 }
 
-/// Sends this thread a signal that its application thread has caused; it ends the program if that blocks or ignores it. If a signal is pending,
-/// the application thread causes this one again after the handler.
+/// Sends this thread a signal that its application thread has caused; it ends the program if that blocks or ignores it.
+/// If a signal is pending, the application thread causes this one again after the handler.
 fn raise(pair: &Pair, signal: u32, code: i32, address: u64) {
     let mask = block();
     if !pair.pending.get() {
@@ -568,8 +571,8 @@ fn is_there(pair: &Pair, address: u64, length: usize, write: bool) -> bool {
 
 /// Reads a value of the program's: `None` where it has no memory.
 pub fn get<T: Copy>(pair: &Pair, address: u64) -> Option<T> {
-    // SAFETY: the memory is there unless the program takes it away meanwhile, which harms the program alone; and any bytes are
-    // a value of the types above.
+    // SAFETY: the memory is there unless the program takes it away meanwhile, which harms the program alone; and any
+    // bytes are a value of the types above.
     is_there(pair, address, size_of::<T>(), false).then(|| unsafe { ptr::read_unaligned(address as *const T) })
 }
 

@@ -13,8 +13,8 @@
 //! fn end(_: &Kernel) {}
 //! ```
 //!
-//! It is part of the kernel as soon as it runs, with all of the kernel's rights; `abi::extension` says what it owes. A panic
-//! is one of the kernel's: the machine stops.
+//! It is part of the kernel as soon as it runs, with all of the kernel's rights; `abi::extension` says what it owes. A
+//! panic is one of the kernel's: the machine stops.
 #![no_std]
 
 pub use abi;

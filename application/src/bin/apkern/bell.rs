@@ -1,8 +1,8 @@
 //! The bell: wakes bootstrap threads that sleep, by an interrupt of the boot CPU.
 //!
-//! An application processor puts the thread into the scheduler's list and rings; the boot CPU, on its way out of whatever it does, wakes
-//! the bootstrap threads of all threads in the list. For example, two CPUs ring at the same time: one interrupt is
-//! enough, since the second CPU finds the list not empty.
+//! An application processor puts the thread into the scheduler's list and rings; the boot CPU, on its way out of
+//! whatever it does, wakes the bootstrap threads of all threads in the list. For example, two CPUs ring at the same
+//! time: one interrupt is enough, since the second CPU finds the list not empty.
 
 use super::thread::{self, SCHEDULER};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};

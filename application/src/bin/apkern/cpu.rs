@@ -1,8 +1,9 @@
 //! What each application processor has for itself, and what the boot CPU asks of it.
 //!
-//! The boot CPU asks with an interrupt and waits for the answer. There are two things to ask: to forget the translations of a page
-//! directory, and to take a thread that is held off the CPU; the CPU does both whenever it is asked. For example, `munmap` on the boot CPU
-//! asks every CPU that runs the program to load its page directory anew, and releases the pages when they have answered.
+//! The boot CPU asks with an interrupt and waits for the answer. There are two things to ask: to forget the
+//! translations of a page directory, and to take a thread that is held off the CPU; the CPU does both whenever it is
+//! asked. For example, `munmap` on the boot CPU asks every CPU that runs the program to load its page directory anew,
+//! and releases the pages when they have answered.
 
 use super::entry;
 use super::thread::Block;
@@ -159,14 +160,16 @@ impl Cpu {
     /// Loads a page directory on this CPU, which is the calling one, with no stale translation of a user page.
     #[inline(always)]
     pub fn load_directory(&self, directory: u64) {
-        // In this order: a CPU that has changed page tables either finds the directory here and asks, or this CPU loads the directory
-        // after the change. Writing CR3 orders the two on this side.
+        // In this order: a CPU that has changed page tables either finds the directory here and asks, or this CPU loads
+        // the directory after the change. Writing CR3 orders the two on this side.
         self.loaded.store(directory, SeqCst);
-        // SAFETY: the directory is a process's whose thread this CPU has, or the neutral one; all of them have the kernel's half.
+        // SAFETY: the directory is a process's whose thread this CPU has, or the neutral one; all of them have the
+        // kernel's half.
         unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new_truncate(directory)), Cr3Flags::empty()) };
     }
 
-    /// Answers a request of the boot CPU's, on this CPU, which has done what there was to do for a held thread since it has seen the request.
+    /// Answers a request of the boot CPU's, on this CPU, which has done what there was to do for a held thread since it
+    /// has seen the request.
     pub fn answer(&self, request: Option<u64>) {
         if let Some(request) = request {
             self.load_directory(self.loaded.load(Relaxed));
@@ -212,8 +215,8 @@ pub fn ask(number: scheduler::Cpu) {
     }
 }
 
-/// Makes all CPUs that run on a page directory forget its translations; returns when they have. The boot CPU calls it, after
-/// it has changed the tables.
+/// Makes all CPUs that run on a page directory forget its translations; returns when they have. The boot CPU calls it,
+/// after it has changed the tables.
 pub fn forget(directory: u64) {
     core::sync::atomic::fence(SeqCst);
     let mut asked = [None; MAX_CPUS];

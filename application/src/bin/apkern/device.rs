@@ -1,8 +1,8 @@
 //! The device `/dev/apkern`: the calls of papers/000, as `abi::application` lists them.
 //!
-//! Each open file has the threads that were made through it. All of this runs on the boot CPU, at level 1 of its kernel. For
-//! example, the launcher opens the device, makes a thread with `Call::Create`, sets its registers with `Call::ExRegs`, and lets it
-//! run with `Call::Start`.
+//! Each open file has the threads that were made through it. All of this runs on the boot CPU, at level 1 of its
+//! kernel. For example, the launcher opens the device, makes a thread with `Call::Create`, sets its registers with
+//! `Call::ExRegs`, and lets it run with `Call::Start`.
 
 use super::cpu;
 use super::thread::{self, Block, MOST, New, SCHEDULER};
@@ -36,7 +36,8 @@ pub fn open(_: &Kernel) -> Result<u64, i32> {
     Ok(free as u64)
 }
 
-/// Closes an open file: its threads end. A process that has passed the file on, or has unmapped the message, harms itself.
+/// Closes an open file: its threads end. A process that has passed the file on, or has unmapped the message, harms
+/// itself.
 pub fn close(kernel: &Kernel, file: u64) {
     let first = &FILES[file as usize];
     while let Some(block) = find(first.load(Relaxed)) {
@@ -166,8 +167,8 @@ fn set_registers(kernel: &Kernel, block: &Block, address: u64) -> Result<u64, i3
     if unsafe { block.write(&context) } { Ok(0) } else { Err(EINVAL) }
 }
 
-/// A bootstrap thread has ended, or its process has another program: its application thread ends, before the address space can go. It may
-/// be gone already, with its open file.
+/// A bootstrap thread has ended, or its process has another program: its application thread ends, before the address
+/// space can go. It may be gone already, with its open file.
 pub fn left(kernel: &Kernel, name: u64) {
     if let Some(block) = named(name) {
         remove(kernel, block);

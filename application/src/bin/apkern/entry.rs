@@ -1,10 +1,10 @@
-//! How an application processor comes into the application kernel and goes back to user mode: the only code between user
-//! mode and Rust.
+//! How an application processor comes into the application kernel and goes back to user mode: the only code between
+//! user mode and Rust.
 //!
-//! Every way in stores all registers in the control block of the thread that runs, from the end of [`Registers`] towards its
-//! start: an exception or interrupt because `rsp0` of the TSS points there, a system call because the code below does the same
-//! by hand. The CPU finds its own data by GS: `swapgs` on the way in and on the way out. In the application kernel interrupts are off but
-//! in the idle loop, whose interrupts go straight back there.
+//! Every way in stores all registers in the control block of the thread that runs, from the end of [`Registers`]
+//! towards its start: an exception or interrupt because `rsp0` of the TSS points there, a system call because the code
+//! below does the same by hand. The CPU finds its own data by GS: `swapgs` on the way in and on the way out. In the
+//! application kernel interrupts are off but in the idle loop, whose interrupts go straight back there.
 //!
 //! There is one stack for each CPU, empty at each way in.
 
@@ -49,7 +49,8 @@ pub extern "C" fn system_call() {
     )
 }
 
-/// The registers are in the control block: calls Rust on the CPU's stack, and goes back with the registers that it returns.
+/// The registers are in the control block: calls Rust on the CPU's stack, and goes back with the registers that it
+/// returns.
 #[unsafe(naked)]
 extern "C" fn trapped() {
     naked_asm!(
@@ -65,8 +66,8 @@ extern "C" fn trapped() {
     )
 }
 
-/// Returns to user mode with the registers at rax. A thread that entered by `syscall`, and whose registers have not been set since,
-/// returns by `sysret`: its rcx and r11 hold rip and flags. Every other thread returns by `iret`.
+/// Returns to user mode with the registers at rax. A thread that entered by `syscall`, and whose registers have not
+/// been set since, returns by `sysret`: its rcx and r11 hold rip and flags. Every other thread returns by `iret`.
 #[unsafe(naked)]
 extern "C" fn to_user() {
     naked_asm!(
@@ -120,8 +121,8 @@ extern "C" fn common() {
     )
 }
 
-// A stub for each vector: an error code where the CPU pushes none (SDM volume 3, table 6-1), then the vector, then the common
-// part. Double faults, NMIs and machine checks come from anywhere, and no CPU returns from them.
+// A stub for each vector: an error code where the CPU pushes none (SDM volume 3, table 6-1), then the vector, then the
+// common part. Double faults, NMIs and machine checks come from anywhere, and no CPU returns from them.
 global_asm!(
     ".pushsection .text.entry, \"ax\"",
     ".balign {stub}",

@@ -1,8 +1,8 @@
 //! Calls that the application kernel answers by itself.
 //!
-//! The bases of FS and GS are the application thread's, not its bootstrap thread's, so `arch_prctl` is always answered here. The
-//! others are optional (`local=getpid,…` when the extension is loaded): papers/000, "Conclusions". For example, with
-//! `local=getpid` a program that asks for its number costs the boot CPU nothing.
+//! The bases of FS and GS are the application thread's, not its bootstrap thread's, so `arch_prctl` is always answered
+//! here. The others are optional (`local=getpid,…` when the extension is loaded): papers/000, "Conclusions". For
+//! example, with `local=getpid` a program that asks for its number costs the boot CPU nothing.
 
 use super::thread::{Block, State, USER_END};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};

@@ -4,10 +4,11 @@
 //! insmod /lib/apkern.ko local=getpid,gettid
 //! ```
 //!
-//! It starts all other CPUs of the machine, which then run application threads ([`trap`]); the boot CPU's kernel stays as it is, and makes
-//! their calls for their bootstrap threads, which reach the application kernel by `/dev/apkern` ([`device`]). For example, a program on CPU 2
-//! calls `write`: [`trap::trapped`] posts a message, the bootstrap thread of the program makes the call on CPU 0, and its
-//! [`Call::Activate`](abi::application::Call) puts the thread into the ready queue.
+//! It starts all other CPUs of the machine, which then run application threads ([`trap`]); the boot CPU's kernel stays
+//! as it is, and makes their calls for their bootstrap threads, which reach the application kernel by `/dev/apkern`
+//! ([`device`]). For example, a program on CPU 2 calls `write`: [`trap::trapped`] posts a message, the bootstrap thread
+//! of the program makes the call on CPU 0, and its [`Call::Activate`](abi::application::Call) puts the thread into the
+//! ready queue.
 #![no_std]
 #![no_main]
 #![expect(unreachable_pub, reason = "in a binary `pub` says what a module offers the others")]

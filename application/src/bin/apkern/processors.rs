@@ -1,8 +1,9 @@
 //! Starts the application processors, and ends them.
 //!
-//! A processor begins in real mode, in a page below 1 MiB, with page tables of its own there: they map the first 2 MiB where
-//! they are, and the kernel's half as it is. From then on it runs on the neutral directory, which is a copy of the kernel's half, and waits for
-//! threads. For example, with `--smp 4` three processors come up, and `Call::Init` answers 3.
+//! A processor begins in real mode, in a page below 1 MiB, with page tables of its own there: they map the first 2 MiB
+//! where they are, and the kernel's half as it is. From then on it runs on the neutral directory, which is a copy of
+//! the kernel's half, and waits for threads. For example, with `--smp 4` three processors come up, and `Call::Init`
+//! answers 3.
 
 use super::cpu::{self, Cpu, NEUTRAL};
 use super::{entry, trap};
@@ -82,8 +83,8 @@ pub fn start(kernel: &Kernel) -> Result<usize, i32> {
     }
 }
 
-/// Where in the first of the low pages a parked processor counts itself, and the code that it executes there from then on, behind the
-/// trampoline: `lock inc dword ptr [rdi]`, `cli`, and `hlt` in a loop.
+/// Where in the first of the low pages a parked processor counts itself, and the code that it executes there from then
+/// on, behind the trampoline: `lock inc dword ptr [rdi]`, `cli`, and `hlt` in a loop.
 const PARKED: u64 = 4088;
 const PARK: u64 = 2048;
 const PARK_CODE: [u8; 7] = [0xf0, 0xff, 0x07, 0xfa, 0xf4, 0xeb, 0xfd];
@@ -91,8 +92,8 @@ const PARK_CODE: [u8; 7] = [0xf0, 0xff, 0x07, 0xfa, 0xf4, 0xeb, 0xfd];
 /// The low pages, once the processors are to park there.
 static PARK_AT: AtomicU64 = AtomicU64::new(0);
 
-/// Parks all processors, which have no thread any more, in the low pages, and gives back what they had. They halt there until they are started
-/// again.
+/// Parks all processors, which have no thread any more, in the low pages, and gives back what they had. They halt there
+/// until they are started again.
 pub fn end(kernel: &Kernel) {
     let pages = PAGES.load(Relaxed);
     let low = kernel.physical(pages).expect("all of memory is mapped").cast::<u8>();
@@ -120,8 +121,8 @@ pub fn park_if_asked() {
     if pages == 0 {
         return;
     }
-    // SAFETY: the low pages have page tables that map the first 2 MiB where they are and the kernel's half, and the code there needs
-    // no stack.
+    // SAFETY: the low pages have page tables that map the first 2 MiB where they are and the kernel's half, and the
+    // code there needs no stack.
     unsafe {
         core::arch::asm!(
             "mov cr3, {tables}",
@@ -160,7 +161,8 @@ fn trampoline(kernel: &Kernel, pages: u64, neutral: &mut extension::Frame) -> Tr
     };
     NEUTRAL.store(neutral.physical(), Relaxed);
     PAGES.store(pages, Relaxed);
-    // SAFETY: the pages are below 1 MiB, mapped, and used for nothing else; the tables have just been written as they must be.
+    // SAFETY: the pages are below 1 MiB, mapped, and used for nothing else; the tables have just been written as they
+    // must be.
     unsafe { Trampoline::new(pages, place(0).cast(), physical(1) as u32) }
 }
 

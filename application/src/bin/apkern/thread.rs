@@ -1,8 +1,8 @@
 //! Application threads: their control blocks, by number.
 //!
-//! A control block is a frame of its own. Whoever has the thread, as `application::scheduler` says, has its context: the CPU
-//! that runs it, or the boot CPU while it is blocked. For example, `Call::GetRegs` of a held thread reads the registers that its CPU has
-//! stored on the way in.
+//! A control block is a frame of its own. Whoever has the thread, as `application::scheduler` says, has its context:
+//! the CPU that runs it, or the boot CPU while it is blocked. For example, `Call::GetRegs` of a held thread reads the
+//! registers that its CPU has stored on the way in.
 
 use abi::application::{Context, EXTENDED, Message};
 use application::mailbox::Mailbox;
@@ -108,7 +108,8 @@ pub struct Block {
     frame: Frame,
     /// Whether its bootstrap thread sleeps.
     pub mailbox: Mailbox,
-    /// Whether it has trapped and a message is under way: from before the message is there until the thread is dispatched.
+    /// Whether it has trapped and a message is under way: from before the message is there until the thread is
+    /// dispatched.
     pub has_message: AtomicBool,
     /// The result of its call, while `answered` is set.
     result: AtomicU64,
@@ -120,8 +121,8 @@ const _: () = assert!(size_of::<Block>() <= 4096, "a control block is a frame");
 /// On no CPU.
 const NOWHERE: u8 = u8::MAX;
 
-// SAFETY: the state and the extended state are reached by whoever has the thread, as the scheduler says; the cells by the boot
-// CPU; the message, which is shared with a program, by volatile accesses and as an atomic.
+// SAFETY: the state and the extended state are reached by whoever has the thread, as the scheduler says; the cells by
+// the boot CPU; the message, which is shared with a program, by volatile accesses and as an atomic.
 unsafe impl Sync for Block {}
 
 /// What a new thread is made of.
@@ -187,7 +188,8 @@ impl Block {
     /// The thread's state.
     ///
     /// # Safety
-    /// The caller has the thread: it runs on this CPU, or it is blocked and this is the boot CPU. No other reference is in use.
+    /// The caller has the thread: it runs on this CPU, or it is blocked and this is the boot CPU. No other reference is
+    /// in use.
     #[expect(clippy::mut_from_ref, reason = "the scheduler says whose it is")]
     #[inline(always)]
     pub unsafe fn state(&self) -> &mut State {
@@ -200,7 +202,8 @@ impl Block {
         self.state.get().addr() as u64 + size_of::<Registers>() as u64
     }
 
-    /// Notes the result of the thread's call, for the CPU that runs it next, or the boot CPU if a signal comes before. The scheduler's lock orders the two.
+    /// Notes the result of the thread's call, for the CPU that runs it next, or the boot CPU if a signal comes before.
+    /// The scheduler's lock orders the two.
     pub fn set_result(&self, result: u64) {
         self.result.store(result, Relaxed);
         self.answered.store(true, Relaxed);
@@ -286,7 +289,8 @@ impl Block {
     /// # Safety
     /// As for [`Block::state`].
     pub unsafe fn write(&self, from: &Context) -> bool {
-        // The flags that a program may have: arithmetic, direction, trap, alignment check, identification; and interrupts are on.
+        // The flags that a program may have: arithmetic, direction, trap, alignment check, identification; and
+        // interrupts are on.
         const FLAGS: u64 = 0x24_0dd5;
         const ALWAYS: u64 = 0x202;
         let addresses = [from.rip, from.fs_base, from.gs_base];

@@ -1,9 +1,10 @@
 //! What an application processor does when a thread traps, and which thread it runs next.
 //!
-//! A system call, a page fault or another exception becomes a message to the thread's bootstrap thread; the thread is blocked, and the
-//! CPU runs another one or idles. Interrupts are few: the end of a time slice, and the boot CPU's requests. For example, a program
-//! writes to a page that it shares with its parent since `fork`: the CPU posts the fault, the bootstrap thread touches
-//! the page, which makes the copy, and activates the thread, whose instruction is executed again.
+//! A system call, a page fault or another exception becomes a message to the thread's bootstrap thread; the thread is
+//! blocked, and the CPU runs another one or idles. Interrupts are few: the end of a time slice, and the boot CPU's
+//! requests. For example, a program writes to a page that it shares with its parent since `fork`: the CPU posts the
+//! fault, the bootstrap thread touches the page, which makes the copy, and activates the thread, whose instruction is
+//! executed again.
 
 use super::cpu::{Cpu, NEUTRAL};
 use super::local::{self, Answer};
@@ -103,8 +104,8 @@ pub extern "C" fn special(vector: u32) -> ! {
     exit::fatal(format_args!("the application kernel: exception {vector}"))
 }
 
-/// Leaves a thread's context and address space, before the scheduler gives the thread to another CPU or lets it be removed: the address
-/// space may go then.
+/// Leaves a thread's context and address space, before the scheduler gives the thread to another CPU or lets it be
+/// removed: the address space may go then.
 fn evict(cpu: &'static Cpu, block: &'static Block) {
     block.save_extended();
     cpu.load_directory(NEUTRAL.load(Relaxed));
@@ -122,8 +123,8 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &Registe
     evict(cpu, block);
     block.has_message.store(true, Relaxed);
     let message = block.message();
-    // SAFETY: the message lies in a page that the thread holds, in the direct map. The program may write it at the same time, which
-    // harms the program alone: the accesses are volatile, and nothing is read back.
+    // SAFETY: the message lies in a page that the thread holds, in the direct map. The program may write it at the same
+    // time, which harms the program alone: the accesses are volatile, and nothing is read back.
     let posted = unsafe {
         ptr::write_volatile(&raw mut (*message).kind, kind);
         let (number, address) = match kind {

@@ -1,9 +1,10 @@
 //! Extensions at the machine's level: their pages, calls into them, and the functions that they call.
 //!
-//! An extension is part of the kernel once it is loaded: nothing protects the kernel from it, as on Linux. What this module
-//! promises is that a call arrives at the extension's own code, mapped and relocated, and that the services that the extension
-//! calls work on the parts of the kernel that the call has lent it. For example, an `ioctl` lends [`Loan::memory`]; the
-//! extension's `read_user` comes back to [`services`] with the loan's address and copies from the caller's memory.
+//! An extension is part of the kernel once it is loaded: nothing protects the kernel from it, as on Linux. What this
+//! module promises is that a call arrives at the extension's own code, mapped and relocated, and that the services that
+//! the extension calls work on the parts of the kernel that the call has lent it. For example, an `ioctl` lends
+//! [`Loan::memory`]; the extension's `read_user` comes back to [`services`] with the loan's address and copies from the
+//! caller's memory.
 
 mod services;
 
@@ -175,7 +176,8 @@ impl Supply {
 
 /// Tells an extension that rights have been taken from an accompanied container with this page directory.
 pub fn rights_taken(companions: Companions, pml4: Frame) {
-    // SAFETY: the function is of an extension that is still mapped, since the functions are taken back before that goes.
+    // SAFETY: the function is of an extension that is still mapped, since the functions are taken back before that
+    // goes.
     unsafe { (companions.rights_taken)(companions.data, pml4.address().as_u64()) }
 }
 

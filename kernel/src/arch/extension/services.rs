@@ -1,8 +1,8 @@
 //! The functions that extensions call.
 //!
-//! Each gets the context of the call of the extension in which it is called: the [`Loan`] with the parts of the kernel that it
-//! works on. `abi::extension::Functions` says what each does. For example, `wait` notes in the loan what the caller is to wait
-//! for; the caller is parked when the extension's `ioctl` has returned [`WAIT`].
+//! Each gets the context of the call of the extension in which it is called: the [`Loan`] with the parts of the kernel
+//! that it works on. `abi::extension::Functions` says what each does. For example, `wait` notes in the loan what the
+//! caller is to wait for; the caller is parked when the extension's `ioctl` has returned [`WAIT`].
 
 use super::{Caller, Companion, Interrupt, Loan, Purpose, bit};
 use crate::arch::cpulocal;

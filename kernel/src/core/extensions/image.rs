@@ -1,7 +1,7 @@
 //! An extension's file: reads it page by page into frames, and relocates it there. No number in it is trusted.
 //!
-//! The segments are those of a program ([`elf`]); what is demanded besides is said beside each [`Refusal`]. For example, a
-//! file whose note names version 2 of the interface is refused before a frame is allocated for it.
+//! The segments are those of a program ([`elf`]); what is demanded besides is said beside each [`Refusal`]. For
+//! example, a file whose note names version 2 of the interface is refused before a frame is allocated for it.
 
 use crate::arch::extension::Page;
 use crate::arch::paging::{CODE, CONSTANT, DATA};
@@ -80,8 +80,8 @@ impl Image {
         Ok(Image { name, entry: program.entry, segments, dynamic })
     }
 
-    /// Copies the segments from the file into frames, and relocates them for the address at which they are to start. On an
-    /// error there are no frames.
+    /// Copies the segments from the file into frames, and relocates them for the address at which they are to start. On
+    /// an error there are no frames.
     pub fn load(&self, memory: &mut Memory, file: ObjectId, start: u64) -> Result<Vec<Page>, Refusal> {
         let mut pages = Vec::new();
         let loaded = self.fill(memory, file, &mut pages).and_then(|()| self.relocate(memory, &pages, start));
@@ -162,7 +162,8 @@ fn check_segments(segments: &[Segment]) -> Result<(), Refusal> {
     if overlap { Err(OVERLAP) } else { Ok(()) }
 }
 
-/// The page that has the eight bytes at an address, which must be aligned. The pages are in the order of their addresses.
+/// The page that has the eight bytes at an address, which must be aligned. The pages are in the order of their
+/// addresses.
 fn page_of(pages: &[Page], address: u64) -> Option<Page> {
     let at = pages.binary_search_by_key(&(address & !(PAGE - 1)), |page| page.offset).ok()?;
     address.is_multiple_of(8).then_some(pages[at])

@@ -1,9 +1,9 @@
 //! Extensions of the kernel: loading one, ending it, and reaching its devices.
 //!
 //! An extension is a file like a program's ([`image`]), mapped where all page directories have the kernel
-//! ([`crate::arch::extension`]). Nothing else of the kernel knows what an extension does: it is reached through its devices,
-//! by numbers that are never given twice. For example, `/dev/hello` is an inode with number 4; once its extension has ended,
-//! whoever still has the inode gets `ENXIO`.
+//! ([`crate::arch::extension`]). Nothing else of the kernel knows what an extension does: it is reached through its
+//! devices, by numbers that are never given twice. For example, `/dev/hello` is an inode with number 4; once its
+//! extension has ended, whoever still has the inode gets `ENXIO`.
 
 pub mod image;
 
@@ -56,8 +56,8 @@ pub enum Outcome {
     Waits(Channel),
 }
 
-/// The number of the first device of an extension: the lower bits of a device's number are its index and the extension's
-/// place, the rest counts the extensions that have been loaded, so that no number is given twice.
+/// The number of the first device of an extension: the lower bits of a device's number are its index and the
+/// extension's place, the rest counts the extensions that have been loaded, so that no number is given twice.
 fn first_number(loaded: u32, place: usize) -> Option<u32> {
     let number = loaded.checked_mul(MOST as u32)? | place as u32;
     number.checked_mul(MOST_DEVICES as u32)
@@ -69,8 +69,8 @@ fn index(device: u32) -> usize {
 }
 
 impl Extensions {
-    /// Loads an extension from a file and lets it start; returns its name. `EEXIST`, `ENOEXEC`, `ENOMEM`, or the error with
-    /// which it ends at once. On an error nothing is left of it.
+    /// Loads an extension from a file and lets it start; returns its name. `EEXIST`, `ENOEXEC`, `ENOMEM`, or the error
+    /// with which it ends at once. On an error nothing is left of it.
     pub fn load(&mut self, memory: &mut Memory, file: ObjectId, parameters: &[u8]) -> Result<Box<str>, Errno> {
         let loaded = self.try_load(memory, file, parameters);
         loaded.map_err(|Refusal(errno, why)| {
@@ -176,8 +176,8 @@ impl Extensions {
         }
     }
 
-    /// Writes a line about each extension, the newest first: name, bytes, how many open files its devices have, the extensions
-    /// that need it (none), state, address.
+    /// Writes a line about each extension, the newest first: name, bytes, how many open files its devices have, the
+    /// extensions that need it (none), state, address.
     pub fn list(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let mut extensions: Vec<_> = self.list.iter().flatten().collect();
         extensions.sort_unstable_by_key(|extension| Reverse(extension.held.number));
@@ -193,7 +193,8 @@ impl Extensions {
         abi::extension::name(&extension.held.devices[index(number)].name)
     }
 
-    /// Opens a device, for a process whose memory the extension may reach: returns the extension's name for the open file.
+    /// Opens a device, for a process whose memory the extension may reach: returns the extension's name for the open
+    /// file.
     pub fn open(&mut self, memory: &mut Memory, tasks: &mut Tasks, caller: Caller, device: u32) -> Result<u64, Errno> {
         let (extension, supply) = self.find(device)?;
         let opened = extension.held.devices[index(device)];
