@@ -1,6 +1,7 @@
 //! Ends with its first argument as exit status: `exit-code N`, or kills itself: `exit-code abort`, `exit-code panic`.
 //!
-//! Run by: `tests/tests/boot/command.rs`, `tests/tests/boot/counted.rs`, `tests/tests/boot/profile.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/command.rs`, `tests/tests/boot/counted.rs`,
+//! `tests/tests/boot/profile.rs`.
 
 use std::process::{ExitCode, abort};
 

@@ -98,28 +98,32 @@ impl Test {
         if boot {
             packages::ensure(&[Use::Boot, Use::Efi, Use::Ovmf, Use::Test])?;
         }
-        let mut steps = Vec::new();
-        if host && self.filter.is_none() {
-            for (name, command) in checks() {
-                steps.push(step(&mut stdout(), &name, |_| check(command)));
-            }
-        }
         let mut ready = false;
-        steps.extend(beside(
+        // Each of the two keeps one core busy for most of the time.
+        let mut steps = beside(
             |out| {
                 let mut steps = Vec::new();
+                if host && self.filter.is_none() {
+                    steps.extend(checks().into_iter().map(|(name, command)| step(out, &name, |_| check(command))));
+                }
                 if host {
                     steps.push(step(out, "host tests and doctests", |out| tests(out, self.host_tests())));
                     steps.push(step(out, "the kernel's calls on the host", |out| tests(out, self.kernel_tests())));
                 }
+                steps
+            },
+            |out| {
+                let mut steps = Vec::new();
                 if boot {
                     steps.push(step(out, "build of what boots", |_| build_all(&self.kernels())));
                     ready = steps.last().is_some_and(|built| built.outcome.failed == 0);
                 }
+                if host {
+                    steps.push(step(out, "models", |out| tests(out, self.models())));
+                }
                 steps
             },
-            |out| host.then(|| step(out, "models", |out| tests(out, self.models()))),
-        ));
+        );
         if ready {
             // A machine with several CPUs has the host's to itself but for those with one, so it goes on for long.
             steps.extend(beside(

@@ -4,8 +4,8 @@
 //! must kill the program, with the status that the table names. `hostile` alone prints the table. All deeds but those
 //! marked in the table have the same outcome on Linux.
 //!
-//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/hostile.rs`, `tests/tests/boot/machines.rs`,
-//! `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/checked.rs`, `tests/tests/boot/hostile.rs`,
+//! `tests/tests/boot/machines.rs`, `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
 
 mod deadly;
 mod greedy;
