@@ -51,6 +51,12 @@ pub fn kernel(variant: &str) -> PathBuf {
     built("jotun", &format!("kernel-{variant}.debug"))
 }
 
+/// The queue algorithms of the giant lock whose kernels have been built.
+pub fn locks() -> Vec<String> {
+    let locks = env::var("JOTUN_LOCKS").unwrap_or_else(|_| "ticket tas".into());
+    locks.split(' ').map(str::to_owned).collect()
+}
+
 fn built(directory: &str, name: &str) -> PathBuf {
     let path = target().join(directory).join(name);
     assert!(path.exists(), "no {}: run `cargo xtask test --boot`", path.display());

@@ -1,9 +1,8 @@
 //! `cargo xtask run` as a command among others: its output, input, status and options.
 
-use std::env;
 use std::process::{Command, Stdio};
 
-use boot_tests::{Jotun, Scratch, busybox, c_program, on_up_and_smp, target, xtask};
+use boot_tests::{Jotun, Scratch, busybox, c_program, locks, on_up_and_smp, target, xtask};
 
 /// What the host's busybox prints, run the same way.
 fn on_host(arguments: &[&str]) -> Vec<u8> {
@@ -62,10 +61,8 @@ fn strategies_that_cannot_be_are_refused() {
 
 #[test]
 fn each_lock_is_a_kernel_of_its_own() {
-    // Those whose kernels have been built.
-    let locks = env::var("JOTUN_LOCKS").unwrap_or_else(|_| "ticket tas".into());
-    for lock in locks.split(' ') {
-        let jotun = Jotun::new().strategy("giant", 2).option("--lock").option(lock).args(["exit-code", "0"]);
+    for lock in locks() {
+        let jotun = Jotun::new().strategy("giant", 2).option("--lock").option(&lock).args(["exit-code", "0"]);
         jotun.run().expect(0).expect_calm_log();
     }
 }

@@ -30,12 +30,16 @@ const PAGE: u64 = 4096;
 /// Where the image lies, above its physical address.
 const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 
-/// The kernel for one CPU, and those for several.
+/// The kernel for one CPU.
 const UP: &str = "up";
-const SMP: [&str; 4] = ["giant-ticket", "giant-mcs", "giant-clh", "giant-tas"];
 
-fn all() -> impl Iterator<Item = &'static str> {
-    [UP].into_iter().chain(SMP)
+/// The kernels for several CPUs that have been built.
+fn several() -> impl Iterator<Item = String> {
+    boot_tests::locks().into_iter().map(|lock| format!("giant-{lock}"))
+}
+
+fn all() -> impl Iterator<Item = String> {
+    [UP.to_owned()].into_iter().chain(several())
 }
 
 /// A function of the kernel's.
@@ -91,7 +95,7 @@ fn with(functions: &[Function], kind: impl Fn(&Instruction) -> bool) -> BTreeSet
 #[test]
 fn all_of_it_is_code() {
     // Else the tests below would have looked at something else.
-    for kernel in all() {
+    for kernel in &all().collect::<Vec<_>>() {
         let functions = functions(kernel);
         let count: usize = functions.iter().map(|function| function.code.len()).sum();
         assert!(count > 50_000, "{kernel}: {count} instructions");
@@ -106,7 +110,7 @@ fn all_of_it_is_code() {
 
 #[test]
 fn nothing_is_written_and_executed() {
-    for kernel in all() {
+    for kernel in &all().collect::<Vec<_>>() {
         let bytes = bytes(kernel);
         let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
         const EXECUTE: u32 = 1;
@@ -135,7 +139,7 @@ fn nothing_is_written_and_executed() {
 
 #[test]
 fn the_cpu_local_section_is_where_every_cpu_has_it() {
-    for kernel in all() {
+    for kernel in &all().collect::<Vec<_>>() {
         let bytes = bytes(kernel);
         let file = ElfFile64::<object::Endianness>::parse(&*bytes).expect("an ELF file");
         let section = |name| file.section_by_name(name).expect("a section of that name");
@@ -164,7 +168,7 @@ fn local_accesses(function: &Function) -> impl Iterator<Item = &Instruction> {
 
 #[test]
 fn cpu_local_variables_are_reached_by_ordinary_addresses() {
-    for kernel in all() {
+    for kernel in &all().collect::<Vec<_>>() {
         let functions = functions(kernel);
         let users: Vec<&Function> =
             functions.iter().filter(|function| local_accesses(function).next().is_some()).collect();
@@ -212,14 +216,14 @@ fn the_system_call_entry_is_the_same_in_every_kernel() {
     for variable in ["boundary::entry::USER_STACK", "arch::stack::KERNEL_STACK", "arch::frame::USER_TIME"] {
         assert!(used.contains(&*format!("kernel::{variable}")), "{variable}: {used:?}");
     }
-    for kernel in SMP {
+    for kernel in &several().collect::<Vec<_>>() {
         assert_eq!(system_call_entry(kernel), up, "{kernel}");
     }
 }
 
 #[test]
 fn no_swapgs() {
-    for kernel in all() {
+    for kernel in &all().collect::<Vec<_>>() {
         let functions = functions(kernel);
         let swapping = with(&functions, |instruction| instruction.mnemonic() == Mnemonic::Swapgs);
         assert!(swapping.is_empty(), "{kernel}: {swapping:?}");
@@ -245,7 +249,7 @@ fn of_several_cpus(kernel: &str) -> BTreeSet<String> {
 fn the_uniprocessor_kernel_holds_nothing_of_several_cpus() {
     let found = of_several_cpus(UP);
     assert!(found.is_empty(), "{found:#?}");
-    for kernel in SMP {
+    for kernel in &several().collect::<Vec<_>>() {
         let found = of_several_cpus(kernel);
         assert!(found.contains("kernel::strategies::giant::LOCK"), "{kernel}: {found:?}");
     }
@@ -297,7 +301,7 @@ fn the_users_vector_registers_are_left_alone() {
     let vector = |register: Register| {
         register.is_vector_register() || register.is_mm() || register.is_st() || register.is_k() || register.is_tmm()
     };
-    for kernel in all() {
+    for kernel in &all().collect::<Vec<_>>() {
         let functions = functions(kernel);
         let touching = with(&functions, |instruction| {
             let operands = (0..instruction.op_count()).filter(|&n| instruction.op_kind(n) == OpKind::Register);
@@ -319,7 +323,7 @@ fn only_a_kernel_that_records_has_anything_of_it() {
         let names = file.symbols().map(|symbol| demangled(&symbol));
         names.filter(|name| name.contains("arch::trace::")).collect()
     };
-    for kernel in all() {
+    for kernel in &all().collect::<Vec<_>>() {
         let found = of_trace(kernel);
         assert!(found.is_empty(), "{kernel}: {found:?}");
     }
