@@ -95,7 +95,7 @@ fn monotonic() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Who calls, and who else could run.
+/// The numbers of the calling process and thread, and whether another thread is runnable.
 fn callers(device: &File) {
     let me = || sys!(SYS_getpid).expect("a number") << 32 | sys!(SYS_gettid).expect("a number");
     assert_eq!(ask(device, CALLER, 0), Ok(me()));
