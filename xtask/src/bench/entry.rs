@@ -87,15 +87,20 @@ pub(super) fn entry(lab: &Lab) -> Section {
     section
 }
 
+/// The beginnings of the lines of `null-call`: `getpid: 63.00 ticks a call, …` and `page fault: 1025 ticks, …`.
+pub(super) const CALL: &str = "getpid: ";
+pub(super) const FAULT: &str = "page fault: ";
+
+/// The ticks that a line of `null-call` tells.
+pub(super) fn ticks(run: &Run, what: &str) -> Option<f64> {
+    let line = run.output.lines().find_map(|line| line.strip_prefix(what));
+    line?.split(' ').next()?.parse().ok()
+}
+
 /// What the program `null-call` measures: the null call as a whole, and the shortest of its page faults.
 fn whole(lab: &Lab) -> (Table, Vec<String>) {
     let jobs = ["up", "giant:1"].map(|system| Job::new(System::jotun(system), ["null-call"]).quickly());
     let runs = lab.run(&jobs);
-    // `getpid: 63.00 ticks a call, …` and `page fault: 1025 ticks, …`.
-    let ticks = |run: &Run, what: &str| -> Option<f64> {
-        let line = run.output.lines().find_map(|line| line.strip_prefix(what));
-        line?.split(' ').next()?.parse().ok()
-    };
     let row = |name: &str, what: &str| {
         let cells = runs.iter().map(|run| Cell::count(ticks(run, what)));
         std::iter::once(Cell::text(name)).chain(cells).collect()
@@ -104,8 +109,8 @@ fn whole(lab: &Lab) -> (Table, Vec<String>) {
         title: "Into the kernel and back".into(),
         head: head(["instructions", "kernel for one CPU", "kernel for several, ticket lock, no other CPU in the way"]),
         rows: vec![
-            row("`getpid`, from `syscall` to the program's next instruction", "getpid: "),
-            row("the shortest of 256 page faults that deliver an empty page", "page fault: "),
+            row("`getpid`, from `syscall` to the program's next instruction", CALL),
+            row("the shortest of 256 page faults that deliver an empty page", FAULT),
         ],
     };
     (table, runs.into_iter().filter_map(|run| run.failure).collect())

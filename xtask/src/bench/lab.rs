@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use abi::channel::LOAD_WORD;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -61,11 +62,14 @@ pub(crate) struct Job {
     /// Whether the kernel records what happens between the program's own calls of `trace`.
     pub(crate) recorded: bool,
     pub(crate) machine: Kind,
+    /// Parameters of the extension that is the system's strategy, with colons between them.
+    pub(crate) parameters: &'static str,
 }
 
 impl Job {
     pub(crate) fn new(system: System, program: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { system, program: program.into_iter().map(Into::into).collect(), recorded: false, machine: Kind::Bochs }
+        let program = program.into_iter().map(Into::into).collect();
+        Self { system, program, recorded: false, machine: Kind::Bochs, parameters: "" }
     }
 
     /// This job on QEMU instead of Bochs if the system has one CPU: QEMU counts the same instructions much faster.
@@ -77,6 +81,13 @@ impl Job {
     /// This job on a kernel that records.
     pub(crate) fn recorded(self) -> Self {
         Self { recorded: true, ..self }
+    }
+
+    /// What it is and where, for people.
+    fn name(&self) -> String {
+        let parameters = if self.parameters.is_empty() { "" } else { " with " };
+        let program = self.program.first().map_or("", String::as_str);
+        format!("{program} on {}{parameters}{}", self.system.name(), self.parameters)
     }
 }
 
@@ -218,7 +229,7 @@ impl Lab {
     }
 
     fn one(&self, number: usize, job: &Job, boot: usize) -> Run {
-        let name = format!("{} on {}", job.program.first().map_or("", String::as_str), job.system.name());
+        let name = job.name();
         if self.stopped() {
             return Run { failure: Some(format!("{name}: stopped before it began")), ..Run::default() };
         }
@@ -238,6 +249,10 @@ impl Lab {
         let mut options: Vec<OsString> = setup.options().into_iter().map(OsString::from).collect();
         options.push(format!("--machine={}", job.machine.name()).into());
         options.push(format!("--timeout={}", self.timeout.as_secs_f64()).into());
+        if let (Some(extension), false) = (setup.variant.strategy.load, job.parameters.is_empty()) {
+            // The kernel takes the last of several such words.
+            options.push(format!("--append={LOAD_WORD}{extension}:{}", job.parameters).into());
+        }
         let program: Vec<OsString> = job.program.iter().map(OsString::from).collect();
         let place = |what: &str| self.dir.path().join(format!("{what}-{}-{number}", self.place));
         let (run, report) = if job.recorded {

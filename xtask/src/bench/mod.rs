@@ -4,6 +4,7 @@
 //! measured together and makes a [`report::Section`]. [`lab`] runs programs, on Jotun and on Linux; [`report`],
 //! [`chart`] and [`page`] show what came out.
 
+mod application;
 mod chart;
 mod entry;
 mod figures;
@@ -69,10 +70,12 @@ pub(crate) enum Kind {
     Where,
     /// Operations among strangers.
     Growth,
+    /// Calls through the application kernel.
+    Forwarded,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
@@ -87,6 +90,7 @@ impl Kind {
         Self::Mix,
         Self::Pools,
         Self::Locks,
+        Self::Forwarded,
     ];
 
     /// The name by which all of the kind are asked for.
@@ -106,6 +110,7 @@ impl Kind {
             Self::Entry => "entry",
             Self::Where => "where",
             Self::Growth => "growth",
+            Self::Forwarded => "forwarded",
         }
     }
 
@@ -125,6 +130,7 @@ impl Kind {
             Self::Entry => entry::entry(lab),
             Self::Where => entry::places(lab),
             Self::Growth => growth::growth(lab),
+            Self::Forwarded => application::forwarded(lab),
         }
     }
 }
@@ -133,7 +139,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 31] = [
+pub(crate) const BENCHMARKS: [Benchmark; 32] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -169,19 +175,27 @@ pub(crate) const BENCHMARKS: [Benchmark; 31] = [
     (Kind::Mix, "mix", "papers/000: find, grep, gzip, FFT and LU at once"),
     (Kind::Pools, "pools", "threads that wait before they work, with soft and with strict affinity"),
     (Kind::Locks, "locks", "ticket, mcs, clh, tas: hand-over and fairness"),
+    (Kind::Forwarded, "forwarded", "calls, faults and operations through the application kernel (papers/000)"),
 ];
 
-/// The benchmarks of these names, all if there are none; names of kinds stand for all of the kind.
+/// What `application` stands for: the figures of papers/000 and 004.
+const APPLICATION: [Kind; 3] = [Kind::Forwarded, Kind::Parallel, Kind::Mix];
+
+/// Names that stand for several benchmarks.
+const GROUPS: [&str; 3] = ["micro", "native", "application"];
+
+/// The benchmarks of these names, all if there are none; names of groups stand for all in them.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     for name in names {
-        let known = || BENCHMARKS.iter().map(|benchmark| benchmark.1).chain(["micro", "native"]);
+        let known = || BENCHMARKS.iter().map(|benchmark| benchmark.1).chain(GROUPS);
         if !known().any(|known| known == name) {
             let list: Vec<_> = known().collect();
             bail!("there is no benchmark `{name}`.{} There are: {}", did_you_mean(name, known()), list.join(", "));
         }
     }
+    let is_of = |kind: Kind, name: &str| name == kind.name() || name == "application" && APPLICATION.contains(&kind);
     let wanted =
-        |(kind, own, _): &&Benchmark| names.is_empty() || names.iter().any(|name| name == own || name == kind.name());
+        |(kind, own, _): &&Benchmark| names.is_empty() || names.iter().any(|name| name == own || is_of(*kind, name));
     Ok(BENCHMARKS.iter().filter(wanted).copied().collect())
 }
 
@@ -280,6 +294,7 @@ mod tests {
     fn benchmarks_are_chosen_by_name_or_kind() {
         assert_eq!(names(&["pipe", "null"]), ["null", "pipe"]);
         assert_eq!(names(&["native", "sweep"]), ["start", "message", "switch", "sweep"]);
+        assert_eq!(names(&["application"]), ["parallel", "mix", "forwarded"]);
         assert_eq!(names(&[]).len(), BENCHMARKS.len());
     }
 
@@ -290,6 +305,6 @@ mod tests {
             why.starts_with("there is no benchmark `nul`. Did you mean `null`? There are: null, getppid,"),
             "{why}"
         );
-        assert!(why.ends_with("locks, micro, native"), "{why}");
+        assert!(why.ends_with("forwarded, micro, native, application"), "{why}");
     }
 }

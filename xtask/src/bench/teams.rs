@@ -1,5 +1,7 @@
 //! papers/000, section "Performance evaluation": programs of eight threads, and several programs at once.
 
+use abi::strategies::{APPLICATION, GIANT};
+
 use super::{
     figures::{self, Figures},
     lab::{Job, Lab, System},
@@ -62,11 +64,15 @@ pub(super) struct Measured {
     pub(super) failures: Vec<String>,
 }
 
-/// The uniprocessor kernel and the one for several CPUs, with Linux beside them if it is wanted.
+/// The uniprocessor kernel and the strategies for several CPUs, with Linux beside them if it is wanted.
 fn systems(lab: &Lab) -> Vec<System> {
     let mut systems = vec![System::jotun("up")];
     // The slowest first, so that none is left alone in the end.
-    systems.extend(lab.cpus.iter().rev().map(|cpus| System::jotun(&format!("giant:{cpus}"))));
+    for &cpus in lab.cpus.iter().rev() {
+        systems.push(System::jotun(&format!("{GIANT}:{cpus}")));
+        // One CPU is the bootstrap kernel's.
+        systems.extend((cpus > 1).then(|| System::jotun(&format!("{APPLICATION}:{cpus}"))));
+    }
     if lab.linux.is_some() {
         // It boots for long, and with eight CPUs its figures on Bochs differ from boot to boot.
         let further = lab.cpus.iter().copied().filter(|cpus| *cpus == 2);
@@ -100,8 +106,9 @@ impl Measured {
         Some(self.ticks("up", figure)? / self.ticks(system, figure)?)
     }
 
-    fn jotun(&self, figure: &str, cpus: u8) -> Option<f64> {
-        self.speed_up(figure, &format!("giant:{cpus}"))
+    /// Of a strategy against the uniprocessor kernel.
+    fn of(&self, strategy: &str, figure: &str, cpus: u8) -> Option<f64> {
+        self.speed_up(figure, &format!("{strategy}:{cpus}"))
     }
 
     /// Against the same kernel on one CPU.
@@ -168,9 +175,17 @@ pub(super) fn parallel(lab: &Lab) -> Section {
         let (whole, part) = (measured.ticks("up", program.name), measured.ticks("up", &threads));
         let share = whole.zip(part).map_or(Cell::Nothing, |(whole, part)| Cell::Share(part / whole));
         table.rows.push(vec![Cell::text(program.title), Cell::count(whole), Cell::count(part), share]);
-        let (jotun, alone) = (|cpus| measured.jotun(program.name, cpus), |cpus| measured.jotun(&threads, cpus));
+        let giant = |cpus| measured.of(GIANT, program.name, cpus);
+        let giant_alone = |cpus| measured.of(GIANT, &threads, cpus);
+        let application = |cpus| measured.of(APPLICATION, program.name, cpus);
+        let application_alone = |cpus| measured.of(APPLICATION, &threads, cpus);
         let linux = |cpus| measured.linux(program.name, cpus);
-        let mut columns: Vec<Finder> = vec![("Jotun", &jotun), ("Jotun, threads alone", &alone)];
+        let mut columns: Vec<Finder> = vec![
+            (GIANT, &giant),
+            ("giant, threads alone", &giant_alone),
+            (APPLICATION, &application),
+            ("application, threads alone", &application_alone),
+        ];
         columns.extend(lab.linux.iter().map(|_| -> Finder { ("Linux 6.1", &linux) }));
         let (speed_ups, chart) = speed_ups(lab, program, &columns);
         section.tables.push(speed_ups);
@@ -198,10 +213,11 @@ pub(super) fn mix(lab: &Lab) -> Section {
         let share = alone(name).zip(all).map_or(Cell::Nothing, |(own, all)| Cell::Share(own / all));
         table.rows.push(vec![Cell::text(about), Cell::count(alone(name)), share]);
     }
-    let jotun = |cpus| measured.jotun(MIX.name, cpus);
+    let giant = |cpus| measured.of(GIANT, MIX.name, cpus);
+    let application = |cpus| measured.of(APPLICATION, MIX.name, cpus);
     let linux = |cpus| measured.linux(MIX.name, cpus);
     let bound = |cpus: u8| Some(f64::from(cpus).min(all? / longest?));
-    let mut columns: Vec<Finder> = vec![("Jotun", &jotun), ("its bound", &bound)];
+    let mut columns: Vec<Finder> = vec![(GIANT, &giant), ("its bound", &bound), (APPLICATION, &application)];
     columns.extend(lab.linux.iter().map(|_| -> Finder { ("Linux 6.1", &linux) }));
     let (speed_ups, mut chart) = speed_ups(lab, &MIX, &columns);
     chart.series[1].bound = true;
@@ -242,7 +258,7 @@ mod tests {
             figures: vec![figures(300.0), figures(200.0), figures(400.0), figures(250.0)],
             failures: Vec::new(),
         };
-        assert_eq!((measured.jotun("mix", 2), measured.linux("mix", 2)), (Some(1.5), Some(1.6)));
-        assert_eq!((measured.jotun("mix", 3), measured.jotun("fft", 2)), (None, None));
+        assert_eq!((measured.of(GIANT, "mix", 2), measured.linux("mix", 2)), (Some(1.5), Some(1.6)));
+        assert_eq!((measured.of(GIANT, "mix", 3), measured.of(GIANT, "fft", 2)), (None, None));
     }
 }

@@ -56,11 +56,13 @@ Examples:
   cargo xtask bench null pipe thread --against linux   some operations, and on Debian's kernel too
   cargo xtask bench sweep --cpus 1,2,4,8               user share and CPUs, the papers' figures
   cargo xtask bench parallel mix                       programs of eight threads; several programs at once
+  cargo xtask bench application                        the application kernel beside the papers' figures
   cargo xtask bench growth --against linux             what operations cost among 10 to 10,000 strangers
   cargo xtask bench --against linux --write-docs       docs/results.md and its tables in other pages
   cargo xtask bench --list                             their names")]
 pub(crate) struct Bench {
-    /// Which benchmarks; `micro` and `native` are all single operations of the kind
+    /// Which benchmarks; `micro` and `native` are all single operations of the kind, `application` is what the papers
+    /// on the application kernel have measured
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 

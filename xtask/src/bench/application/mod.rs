@@ -1,0 +1,31 @@
+//! The application kernel beside the papers' figures (papers/000, 003, 004).
+//!
+//! [`WAYS`] lists the ways to load it that are measured. For example, `local=getpid` has it answer that call by itself.
+
+mod forwarded;
+
+pub(super) use forwarded::forwarded;
+
+use super::lab::{Job, System};
+
+/// A way to load the application kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Way {
+    /// As tables name it.
+    name: &'static str,
+    /// Its parameters; none are the usual way.
+    parameters: &'static str,
+}
+
+/// The ways that are measured, the usual one first.
+const WAYS: [Way; 2] = [USUAL, Way { name: "`local=getpid`", parameters: "local=getpid" }];
+
+/// As `--strategy application` loads it.
+const USUAL: Way = Way { name: "application", parameters: "" };
+
+impl Way {
+    /// A program on a machine of this number of CPUs, one of which is the boot CPU.
+    fn job(self, cpus: u8, program: impl IntoIterator<Item = impl Into<String>>) -> Job {
+        Job { parameters: self.parameters, ..Job::new(System::jotun(&format!("application:{cpus}")), program) }
+    }
+}
