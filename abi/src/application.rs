@@ -18,7 +18,7 @@
 //!
 //! For example, `ioctl(device, request(Call::Activate, 5), 42)` ends a call of thread 5 with the result 42.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The device's path.
@@ -67,6 +67,9 @@ pub fn asked(request: u32) -> Option<(Call, u32)> {
 
 /// A message from an application thread, in the program's memory: all of it in one page. The application kernel writes
 /// it and then [`Message::posted`]; the bootstrap thread clears that word before it answers.
+///
+/// The answer is [`Message::result`], which counts for a system call alone, and [`Message::answer`]
+/// (`application::reply`) if a CPU watches for it; else [`Call::Activate`] or [`Call::Start`].
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct Message {
@@ -86,6 +89,10 @@ pub struct Message {
     pub rip: u64,
     /// The thread's stack pointer.
     pub rsp: u64,
+    /// The result of a system call.
+    pub result: AtomicU64,
+    /// Whether a CPU watches for the answer, and whether that is there.
+    pub answer: AtomicU32,
 }
 
 /// A system call.

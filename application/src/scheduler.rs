@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | blocked | its bootstrap thread's | a trap that posts a message; creation |
 //! | ready | nobody's: it lies in the control block | activation, the end of a time slice |
-//! | running | that CPU's | [`Scheduler::next`] |
+//! | running | that CPU's | [`Scheduler::end_spin`], or the end of another thread's turn |
 //!
 //! A thread can be *held*, by the boot CPU: because its process stops, because a signal is to be delivered, or because
 //! it is about to be removed. A held thread does not run. For example, `kill -9` ends a process one of whose threads
@@ -84,6 +84,16 @@ pub struct Scheduler<const N: usize> {
 /// A CPU that has halted and has to be interrupted, because there is a thread for it.
 pub type Wake = Option<Cpu>;
 
+/// The end of a thread's turn on a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Turn {
+    /// The thread that the CPU is to run now; without one it spins.
+    pub next: Option<Number>,
+    /// Another CPU to interrupt.
+    pub wake: Wake,
+}
+
 macro_rules! const_fn {
     ($(#[$doc:meta])* $visibility:vis fn $($rest:tt)*) => {
         #[cfg(not(loom))]
@@ -154,38 +164,29 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| {
             let node = state.node(number);
             match node.place {
-                Place::Blocked if node.holds == 0 => return self.append(state, number),
                 Place::Blocked | Place::Running(_) => node.wants = true,
                 Place::Ready | Place::Free => {}
             }
-            None
+            self.settle(state, number);
+            self.wake(state)
         })
-    }
-
-    /// The thread that this CPU is to run, at the head of the ready queue.
-    pub fn next(&self, cpu: Cpu) -> Option<Number> {
-        self.state.with(|state| self.take_first(state, cpu))
     }
 
     /// Blocks the thread that this CPU runs and that has posted a message; the answer may have come already. The CPU
     /// does not touch the thread afterwards.
-    pub fn block(&self, number: Number) -> Wake {
+    pub fn block(&self, cpu: Cpu, number: Number) -> Turn {
         self.state.with(|state| {
             state.node(number).place = Place::Blocked;
-            self.settle(state, number)
+            self.turn(state, cpu, number)
         })
     }
 
     /// Ends the turn of the thread that this CPU runs: it is ready again, behind the others, or blocked if it is held.
-    pub fn preempt(&self, number: Number) -> Wake {
+    pub fn preempt(&self, cpu: Cpu, number: Number) -> Turn {
         self.state.with(|state| {
             let node = state.node(number);
-            node.wants = node.holds > 0;
-            if node.wants {
-                node.place = Place::Blocked;
-                return None;
-            }
-            self.append(state, number)
+            (node.place, node.wants) = (Place::Blocked, true);
+            self.turn(state, cpu, number)
         })
     }
 
@@ -213,7 +214,8 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| {
             let node = state.node(number);
             node.holds = node.holds.checked_sub(1).expect("a thread that is held");
-            self.settle(state, number)
+            self.settle(state, number);
+            self.wake(state)
         })
     }
 
@@ -232,7 +234,7 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| matches!(state.node(number).place, Place::Running(_)))
     }
 
-    /// Notes that a CPU without a thread spins: it looks at [`Scheduler::ready`] until there is one, and halts some
+    /// Notes that a CPU that has come up spins: it looks at [`Scheduler::ready`] until there is a thread, and halts some
     /// time later.
     pub fn spin(&self) {
         self.state.with(|state| state.spinning += 1);
@@ -298,25 +300,37 @@ impl<const N: usize> Scheduler<N> {
         self.state.with(|state| state.node(number).place)
     }
 
-    /// Makes a thread ready if it wants to be and nothing is in the way: it is held no more, and no CPU has still to
-    /// block it.
-    fn settle(&self, state: &mut State<N>, number: Number) -> Wake {
-        let node = state.node(number);
-        let ready = node.place == Place::Blocked && node.holds == 0 && core::mem::take(&mut node.wants);
-        if ready { self.append(state, number) } else { None }
+    /// Gives a CPU the thread to run after this one, whose turn there has ended.
+    fn turn(&self, state: &mut State<N>, cpu: Cpu, ended: Number) -> Turn {
+        self.settle(state, ended);
+        let next = self.take_first(state, cpu);
+        state.spinning += u32::from(next.is_none());
+        Turn { next, wake: self.wake(state) }
     }
 
-    /// Appends a thread to the ready queue; the CPU to wake, unless enough CPUs look at the queue by themselves.
-    fn append(&self, state: &mut State<N>, number: Number) -> Wake {
+    /// Makes a thread ready if it wants to be and nothing is in the way: it is held no more, and no CPU has still to
+    /// block it.
+    fn settle(&self, state: &mut State<N>, number: Number) {
+        let node = state.node(number);
+        if node.place == Place::Blocked && node.holds == 0 && core::mem::take(&mut node.wants) {
+            self.append(state, number);
+        }
+    }
+
+    /// Appends a thread to the ready queue.
+    fn append(&self, state: &mut State<N>, number: Number) {
         let last = core::mem::replace(&mut state.last, number);
         *state.node(number) = Node { place: Place::Ready, next: NONE, previous: last, ..*state.node(number) };
         match last {
             NONE => state.first = number,
             _ => state.node(last).next = number,
         }
-        let ready = self.ready.load(Relaxed) + 1;
-        self.ready.store(ready, Relaxed);
-        if ready <= state.spinning || state.halted == 0 {
+        self.ready.store(self.ready.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// The CPU to wake, unless enough CPUs look at the queue by themselves.
+    fn wake(&self, state: &mut State<N>) -> Wake {
+        if self.ready.load(Relaxed) <= state.spinning || state.halted == 0 {
             return None;
         }
         let cpu = state.halted.trailing_zeros() as Cpu;

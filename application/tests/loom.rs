@@ -7,6 +7,7 @@
 #![cfg(loom)]
 
 use application::mailbox::{EMPTY, Mailbox, POSTED};
+use application::reply;
 use application::requests::Requests;
 use application::scheduler::{Cpu, Number, Place, Scheduler};
 use loom::cell::UnsafeCell;
@@ -50,6 +51,8 @@ struct Machine {
     thread: Number,
     mailbox: Mailbox,
     posted: AtomicU32,
+    /// Whether a CPU watches for the answer.
+    answer: AtomicU32,
     /// The thread's registers and message.
     context: Owned,
     requests: [Requests; 2],
@@ -58,45 +61,78 @@ struct Machine {
 impl Machine {
     fn new() -> Arc<Machine> {
         let (scheduler, mailbox, posted) = (Scheduler::new(), Mailbox::new(), AtomicU32::new(EMPTY));
+        (0..2).for_each(|_| scheduler.spin());
         let thread = scheduler.create().expect("room");
         assert_eq!(scheduler.activate(thread), None);
         let requests = [Requests::new(), Requests::new()];
-        Arc::new(Machine { scheduler, thread, mailbox, posted, context: Owned::new(), requests })
+        let answer = AtomicU32::new(reply::WATCHED);
+        Arc::new(Machine { scheduler, thread, mailbox, posted, answer, context: Owned::new(), requests })
     }
 
-    /// The thread traps: its CPU posts a message and blocks it. Whether the bootstrap thread is to be woken.
-    fn post(&self) -> bool {
+    /// The thread traps: its CPU, number 0, posts a message and blocks it. Whether the bootstrap thread is to be woken, and
+    /// whether the CPU has got the thread back.
+    fn post(&self) -> (bool, bool) {
         self.context.touch();
         let wakes = self.mailbox.post(&self.posted);
-        self.scheduler.block(self.thread);
-        wakes
+        (wakes, self.scheduler.block(0, self.thread).next.is_some())
     }
 
     /// A CPU runs the thread if it is ready, is interrupted, and comes to `end` unless that has taken the thread from
-    /// it. Then it idles.
-    fn turn(&self, cpu: Cpu, end: impl FnOnce(&Machine)) {
-        let requests = &self.requests[usize::from(cpu)];
-        if self.scheduler.next(cpu).is_some() {
+    /// it. Then it idles, or is in user mode if it has got the thread back.
+    fn turn(&self, cpu: Cpu, end: impl FnOnce(&Machine, Cpu) -> bool) {
+        let found = self.scheduler.end_spin(cpu).is_some();
+        if found {
             self.context.touch();
-            let request = requests.pending();
-            let held = self.scheduler.is_held(self.thread);
-            if held {
-                self.scheduler.preempt(self.thread);
-            }
-            // As in `remove`: the boot CPU may hold the thread and ask just now.
-            thread::yield_now();
-            request.into_iter().for_each(|request| requests.answer(request));
-            if !held {
-                end(self);
-            }
         }
-        requests.pending().into_iter().for_each(|request| requests.answer(request));
+        if !(found && self.interrupted(cpu) && end(self, cpu)) {
+            let requests = &self.requests[usize::from(cpu)];
+            requests.pending().into_iter().for_each(|request| requests.answer(request));
+        }
     }
 
-    /// The end of a time slice.
-    fn end_of_slice(&self) {
+    /// A CPU is interrupted while it runs the thread; whether it goes on with it.
+    fn interrupted(&self, cpu: Cpu) -> bool {
+        let requests = &self.requests[usize::from(cpu)];
+        let request = requests.pending();
+        let held = self.scheduler.is_held(self.thread);
+        if held {
+            assert_eq!(self.scheduler.preempt(cpu, self.thread).next, None);
+        }
+        // As in `remove`: the boot CPU may hold the thread and ask just now.
+        thread::yield_now();
+        request.into_iter().for_each(|request| requests.answer(request));
+        !held
+    }
+
+    /// The end of a time slice; whether the CPU has got the thread back.
+    fn end_of_slice(&self, cpu: Cpu) -> bool {
         self.context.touch();
-        self.scheduler.preempt(self.thread);
+        self.scheduler.preempt(cpu, self.thread).next.is_some()
+    }
+
+    /// The thread traps, and its CPU, number 0, watches for the answer before it blocks the thread: whether it has come.
+    fn watch(&self) -> bool {
+        self.context.touch();
+        self.mailbox.post(&self.posted);
+        for _ in 0..2 {
+            if reply::has_come(&self.answer) {
+                break;
+            }
+            if let Some(request) = self.requests[0].pending() {
+                if self.scheduler.is_held(self.thread) {
+                    break;
+                }
+                self.requests[0].answer(request);
+            }
+            thread::yield_now();
+        }
+        let has_come = !reply::give_up(&self.answer);
+        if has_come {
+            self.context.touch();
+        } else {
+            let _ = self.scheduler.block(0, self.thread);
+        }
+        has_come
     }
 
     /// The boot CPU takes the thread off its CPU and removes it. A CPU that has not answered is waited for to its
@@ -111,6 +147,9 @@ impl Machine {
         if asked.is_some_and(|(requests, request)| !looks.any(|_| requests.has_answered(request))) {
             end();
         }
+        if let Place::Running(cpu) = self.scheduler.place(self.thread) {
+            self.interrupted(cpu);
+        }
         self.context.touch();
         self.scheduler.remove(self.thread);
     }
@@ -121,7 +160,7 @@ impl Machine {
 fn no_wake_up_is_lost() {
     model(250, || {
         let machine = Machine::new();
-        machine.scheduler.next(0);
+        machine.scheduler.end_spin(0);
         let poster = thread::spawn({
             let machine = machine.clone();
             move || machine.post()
@@ -130,7 +169,7 @@ fn no_wake_up_is_lost() {
         if !sleeps {
             machine.context.touch();
         }
-        let wakes = poster.join().expect("the CPU has ended well");
+        let (wakes, _) = poster.join().expect("the CPU has ended well");
         assert!(wakes || !sleeps, "it sleeps beside a message");
     });
 }
@@ -140,7 +179,7 @@ fn no_wake_up_is_lost() {
 fn no_activation_is_lost() {
     model(250, || {
         let machine = Machine::new();
-        machine.scheduler.next(0);
+        machine.scheduler.end_spin(0);
         let poster = thread::spawn({
             let machine = machine.clone();
             move || machine.post()
@@ -151,14 +190,45 @@ fn no_activation_is_lost() {
             machine.scheduler.activate(machine.thread);
         }
         // Another CPU runs the thread while the first still has it in hand.
-        if machine.scheduler.next(1).is_some() {
+        let found = machine.scheduler.end_spin(1).is_some();
+        if found {
             assert!(answers);
-            machine.context.touch();
-            machine.scheduler.preempt(machine.thread);
+            machine.end_of_slice(1);
         }
         poster.join().expect("the CPU has ended well");
-        let expected = if answers { Place::Ready } else { Place::Blocked };
-        assert_eq!(machine.scheduler.place(machine.thread), expected);
+        // It may have come back to one of the two at once.
+        let place = machine.scheduler.place(machine.thread);
+        assert_eq!(place != Place::Blocked, answers);
+        assert!(!found || place == Place::Running(1));
+    });
+}
+
+/// The answer comes while the CPU watches, or when it has just given up.
+#[test]
+fn no_answer_is_lost() {
+    model(250, || {
+        let machine = Machine::new();
+        machine.scheduler.end_spin(0);
+        let poster = thread::spawn({
+            let machine = machine.clone();
+            move || machine.watch()
+        });
+        let answers = machine.posted.load(Acquire) == POSTED;
+        if answers {
+            machine.context.touch();
+            if !reply::answer(&machine.answer) {
+                machine.scheduler.activate(machine.thread);
+            }
+        }
+        let taken = poster.join().expect("the CPU has ended well");
+        // Without the answer's taking, the CPU has blocked the thread, and may have got it back at once.
+        let expected: &[Place] = match (taken, answers) {
+            (true, true) => &[Place::Running(0)],
+            (false, true) => &[Place::Running(0), Place::Ready],
+            (false, false) => &[Place::Blocked],
+            (true, false) => panic!("an answer of nobody's"),
+        };
+        assert!(expected.contains(&machine.scheduler.place(machine.thread)));
     });
 }
 
@@ -207,7 +277,7 @@ fn no_thread_is_left() {
 }
 
 /// Runs a turn of each CPU with `end`, and the removal of the thread on the boot CPU.
-fn removed_beside<const CPUS: u8>(preemptions: usize, end: fn(&Machine)) {
+fn removed_beside<const CPUS: u8>(preemptions: usize, end: fn(&Machine, Cpu) -> bool) {
     model(preemptions, move || {
         let machine = Machine::new();
         let cpus = Vec::from_iter((0..CPUS).map(|cpu| {
@@ -227,7 +297,12 @@ fn removed_beside<const CPUS: u8>(preemptions: usize, end: fn(&Machine)) {
 
 #[test]
 fn a_thread_that_posts_is_removed_from_its_cpu() {
-    removed_beside::<1>(250, |machine| _ = machine.post());
+    removed_beside::<1>(250, |machine, _| machine.post().1);
+}
+
+#[test]
+fn a_thread_whose_answer_is_watched_for_is_removed_from_its_cpu() {
+    removed_beside::<1>(250, |machine, _| machine.watch());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! model.
 #![cfg(not(loom))]
 
-use application::scheduler::{Cpu, Number, Place, Scheduler};
+use application::scheduler::{Cpu, Number, Place, Scheduler, Turn};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,15 +18,21 @@ fn with_ready() -> (Scheduler<MOST>, Number) {
     (scheduler, thread)
 }
 
+/// What a CPU that has just come up finds.
+fn next(scheduler: &Scheduler<MOST>, cpu: Cpu) -> Option<Number> {
+    scheduler.spin();
+    scheduler.end_spin(cpu)
+}
+
 #[test]
 fn a_thread_is_made_runs_waits_and_goes() {
     let (scheduler, thread) = with_ready();
     assert_eq!((scheduler.place(thread), scheduler.ready()), (Place::Ready, 1));
-    assert_eq!(scheduler.next(1), Some(thread));
+    assert_eq!(next(&scheduler, 1), Some(thread));
     assert_eq!((scheduler.place(thread), scheduler.ready()), (Place::Running(1), 0));
     assert!(scheduler.is_running(thread));
-    assert_eq!(scheduler.next(2), None);
-    scheduler.block(thread);
+    assert_eq!(next(&scheduler, 2), None);
+    assert_eq!(scheduler.block(1, thread), Turn { next: None, wake: None });
     assert_eq!(scheduler.place(thread), Place::Blocked);
     assert_eq!(scheduler.hold(thread), None);
     scheduler.remove(thread);
@@ -36,14 +42,12 @@ fn a_thread_is_made_runs_waits_and_goes() {
 #[test]
 fn an_answer_before_the_block_is_not_lost() {
     let (scheduler, thread) = with_ready();
-    scheduler.next(1);
+    next(&scheduler, 1);
     scheduler.activate(thread);
     assert_eq!(scheduler.place(thread), Place::Running(1));
-    scheduler.block(thread);
-    assert_eq!(scheduler.place(thread), Place::Ready);
+    assert_eq!(scheduler.block(1, thread).next, Some(thread), "it goes on");
     // It has been used up.
-    scheduler.next(1);
-    scheduler.block(thread);
+    assert_eq!(scheduler.block(1, thread).next, None);
     assert_eq!(scheduler.place(thread), Place::Blocked);
 }
 
@@ -61,15 +65,15 @@ fn a_held_thread_waits_for_its_last_release() {
 #[test]
 fn a_thread_held_on_a_cpu_leaves_it() {
     let (scheduler, thread) = with_ready();
-    scheduler.next(2);
+    next(&scheduler, 2);
     assert_eq!(scheduler.hold(thread), Some(2));
-    scheduler.preempt(thread);
+    assert_eq!(scheduler.preempt(2, thread).next, None);
     assert_eq!((scheduler.place(thread), scheduler.wants_to_run(thread)), (Place::Blocked, true));
     scheduler.release(thread);
     // One that has posted a message meanwhile is not ready before it is activated.
-    scheduler.next(2);
+    assert_eq!(scheduler.end_spin(2), Some(thread));
     scheduler.hold(thread);
-    scheduler.block(thread);
+    assert_eq!(scheduler.block(2, thread).next, None);
     scheduler.release(thread);
     assert_eq!(scheduler.place(thread), Place::Blocked);
 }
@@ -79,9 +83,9 @@ fn the_end_of_a_slice_lets_the_others_run_first() {
     let (scheduler, first) = with_ready();
     let second = scheduler.create().expect("room");
     scheduler.activate(second);
-    assert_eq!(scheduler.next(1), Some(first));
-    scheduler.preempt(first);
-    assert_eq!((scheduler.next(1), scheduler.next(1)), (Some(second), Some(first)));
+    assert_eq!(next(&scheduler, 1), Some(first));
+    assert_eq!(scheduler.preempt(1, first).next, Some(second));
+    assert_eq!(scheduler.preempt(1, second).next, Some(first));
 }
 
 #[test]
@@ -121,8 +125,6 @@ fn a_thread_is_not_left_to_a_cpu_that_has_one() {
 /// What a CPU does in the model.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Doing {
-    /// Nothing yet: it has just left a thread.
-    Chooses,
     Runs(Number),
     Spins,
     /// It has halted; whether its interrupt is on the way.
@@ -148,7 +150,8 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let (scheduler, cpus) = (Scheduler::new(), [Doing::Chooses; CPUS]);
+        let (scheduler, cpus) = (Scheduler::new(), [Doing::Spins; CPUS]);
+        (0..CPUS).for_each(|_| scheduler.spin());
         Pair { scheduler, threads: BTreeMap::new(), queue: VecDeque::new(), rung: Vec::new(), cpus }
     }
 
@@ -240,19 +243,9 @@ impl Pair {
     fn on(&mut self, cpu: Cpu, choice: u8) {
         let index = usize::from(cpu);
         match (self.cpus[index], choice % 2) {
-            (Doing::Chooses | Doing::Spins, 0) => {
-                let spins = self.cpus[index] == Doing::Spins;
-                let found = if spins { self.scheduler.end_spin(cpu) } else { self.scheduler.next(cpu) };
-                assert_eq!(found, self.queue.pop_front());
-                if let Some(number) = found {
-                    assert_eq!(self.thread(number).holds, 0, "a held thread never runs");
-                    self.thread(number).place = Place::Running(cpu);
-                    self.cpus[index] = Doing::Runs(number);
-                }
-            }
-            (Doing::Chooses, _) => {
-                self.scheduler.spin();
-                self.cpus[index] = Doing::Spins;
+            (Doing::Spins, 0) => {
+                let found = self.scheduler.end_spin(cpu);
+                self.runs(cpu, found);
             }
             (Doing::Spins, _) => {
                 let halts = self.scheduler.halt(cpu);
@@ -266,20 +259,30 @@ impl Pair {
                 self.cpus[index] = Doing::Spins;
             }
             (Doing::Runs(number), posts) => {
-                self.cpus[index] = Doing::Chooses;
-                let wake = if posts == 0 {
+                let turn = if posts == 0 {
                     let answered = self.thread(number).wants;
                     self.thread(number).place = Place::Blocked;
                     if answered {
                         self.make_ready(number);
                     }
-                    self.scheduler.block(number)
+                    self.scheduler.block(cpu, number)
                 } else {
                     self.make_ready(number);
-                    self.scheduler.preempt(number)
+                    self.scheduler.preempt(cpu, number)
                 };
-                self.wake(wake);
+                self.runs(cpu, turn.next);
+                self.wake(turn.wake);
             }
+        }
+    }
+
+    /// A CPU without a thread has found this one, which is the first of the queue.
+    fn runs(&mut self, cpu: Cpu, found: Option<Number>) {
+        assert_eq!(found, self.queue.pop_front());
+        self.cpus[usize::from(cpu)] = found.map_or(Doing::Spins, Doing::Runs);
+        if let Some(number) = found {
+            assert_eq!(self.thread(number).holds, 0, "a held thread never runs");
+            self.thread(number).place = Place::Running(cpu);
         }
     }
 

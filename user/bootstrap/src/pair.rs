@@ -12,6 +12,7 @@ use crate::call::{AGAIN, call, own, touch};
 use crate::signals::{self, Process, Saved, StackT};
 use crate::{affinity, cloning, device};
 use abi::application::{Call, Context, EXCEPTION, Message, request};
+use application::reply;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -269,7 +270,11 @@ pub fn finish(pair: &Pair, result: i64) {
         signals::enter(pair);
         return pair.resume();
     }
-    pair.ask(Call::Activate, result as u64);
+    let message = pair.message();
+    message.result.store(result as u64, Relaxed);
+    if !reply::answer(&message.answer) {
+        pair.ask(Call::Activate, result as u64);
+    }
 }
 
 /// Makes the application thread's call.
@@ -326,5 +331,7 @@ fn exception(pair: &Pair, message: &Message) {
     if pair.pending.get() {
         return again(pair);
     }
-    pair.ask(Call::Start, 0);
+    if !reply::answer(&message.answer) {
+        pair.ask(Call::Start, 0);
+    }
 }

@@ -142,8 +142,9 @@ fn wait(kernel: &Kernel, block: &'static Block) -> i64 {
 
 /// Whether a thread's context is here, for the boot CPU to use: not that of a thread that runs.
 fn is_here(block: &Block) -> Result<(), i32> {
-    // Its message may be here already, while the CPU still has to block it, which takes only a moment.
+    // Its message may be here already, while the CPU still has to block it, which takes only a moment then.
     while SCHEDULER.is_running(block.number) && block.has_message.load(Relaxed) {
+        block.is_wanted.store(true, Relaxed);
         core::hint::spin_loop();
     }
     if SCHEDULER.place(block.number) == Place::Blocked { Ok(()) } else { Err(EBUSY) }

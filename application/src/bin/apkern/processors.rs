@@ -6,6 +6,7 @@
 //! answers 3.
 
 use super::cpu::{self, Cpu, NEUTRAL};
+use super::thread::SCHEDULER;
 use super::{entry, trap};
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
@@ -178,7 +179,8 @@ fn main(number: cpulocal::Cpu) -> ! {
     apic::init_further();
     startup::meet();
     cpu.is_here();
-    let registers = trap::dispatch(cpu);
+    SCHEDULER.spin();
+    let registers = trap::dispatch(cpu, None);
     // SAFETY: the registers of the thread that this CPU runs.
     unsafe { entry::return_to_user(registers) }
 }

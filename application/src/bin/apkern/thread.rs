@@ -111,6 +111,8 @@ pub struct Block {
     /// Whether it has trapped and a message is under way: from before the message is there until the thread is
     /// dispatched.
     pub has_message: AtomicBool,
+    /// Whether the boot CPU wants the context of the thread, whose CPU still watches for the answer.
+    pub is_wanted: AtomicBool,
     /// The result of its call, while `answered` is set.
     result: AtomicU64,
     answered: AtomicBool,
@@ -162,6 +164,7 @@ impl Block {
             frame,
             mailbox: Mailbox::new(),
             has_message: AtomicBool::new(false),
+            is_wanted: AtomicBool::new(false),
             result: AtomicU64::new(0),
             answered: AtomicBool::new(false),
         };

@@ -8,13 +8,14 @@
 
 use super::cpu::{Cpu, NEUTRAL};
 use super::local::{self, Answer};
-use super::thread::{self, Block, Registers, SCHEDULER};
+use super::thread::{self, Block, MOST, Registers, SCHEDULER};
 use super::{bell, cpu, processors};
 use abi::application::{EXCEPTION, SYSTEM_CALL};
 use abi::vectors::TIMER;
-use application::scheduler;
+use application::reply;
+use application::scheduler::{self, Number, Scheduler, Turn};
 use core::ptr;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use hardware::{apic, clock, exit, interrupts};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
@@ -27,7 +28,8 @@ const FLOATING_POINT: [u64; 2] = [16, 19];
 /// A time slice, in nanoseconds: as long as one of the bootstrap kernel.
 const SLICE: u64 = 10_000_000;
 
-/// How often an idle CPU looks for a thread before it halts: a call that the boot CPU answers at once takes less.
+/// How often a CPU looks for an answer before it blocks the thread, and for a thread before it halts. A call that the
+/// boot CPU answers at once takes less.
 const LOOKS: u32 = 2_000;
 
 /// A thread has come in; its registers are in its control block. Returns the registers to go on with.
@@ -39,28 +41,23 @@ pub extern "C" fn trapped(cpu: &'static Cpu) -> *const Registers {
         Registers::SYSTEM_CALL => match local::answer(block, state) {
             Answer::Is(result) => {
                 state.registers.rax = result;
-                return &raw const state.registers;
+                &raw const state.registers
             }
             Answer::Yields => {
                 state.registers.rax = 0;
-                preempt(cpu, block);
+                preempt(cpu, block)
             }
-            Answer::Forwarded => post(cpu, block, SYSTEM_CALL, &state.registers),
+            Answer::Forwarded => post(cpu, block, SYSTEM_CALL, &mut state.registers),
         },
-        vector if vector < EXCEPTIONS => post(cpu, block, EXCEPTION, &state.registers),
-        vector => {
-            if !interrupt(cpu, block, vector) {
-                return &raw const state.registers;
-            }
-        }
+        vector if vector < EXCEPTIONS => post(cpu, block, EXCEPTION, &mut state.registers),
+        vector => interrupt(cpu, block, vector, &raw const state.registers),
     }
-    dispatch(cpu)
 }
 
-/// Handles an interrupt that came while a thread ran; whether the thread has left the CPU.
-fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64) -> bool {
+/// Handles an interrupt that came while a thread ran; the registers to go on with, which may be the thread's.
+fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64, interrupted: *const Registers) -> *const Registers {
     if vector == u64::from(apic::SPURIOUS) {
-        return false;
+        return interrupted;
     }
     apic::end_of_interrupt();
     let slice_ends = vector == u64::from(TIMER);
@@ -69,14 +66,14 @@ fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64) -> bool {
     }
     // Before the look at the thread, whatever has interrupted: see `application::requests`.
     let request = cpu.requests.pending();
-    let ends = SCHEDULER.is_held(block.number) || slice_ends && SCHEDULER.ready() > 0;
-    if ends {
-        preempt(cpu, block);
-    } else {
-        arm(cpu);
+    if SCHEDULER.is_held(block.number) || slice_ends && SCHEDULER.ready() > 0 {
+        let turn = evict(cpu, block, Scheduler::preempt);
+        cpu.answer(request);
+        return dispatch(cpu, turn.next);
     }
+    arm(cpu);
     cpu.answer(request);
-    ends
+    interrupted
 }
 
 /// An interrupt in the idle loop, which goes on afterwards; or an exception in the application kernel, a fault of its.
@@ -104,28 +101,50 @@ pub extern "C" fn special(vector: u32) -> ! {
     exit::fatal(format_args!("the application kernel: exception {vector}"))
 }
 
-/// Leaves a thread's context and address space, before the scheduler gives the thread to another CPU or lets it be
-/// removed: the address space may go then.
-fn evict(cpu: &'static Cpu, block: &'static Block) {
+/// Leaves a thread's context and address space, and only then has the scheduler end the thread's turn: from then on
+/// another CPU may run it, or the boot CPU remove it and its address space.
+fn evict(cpu: &'static Cpu, block: &'static Block, end: fn(&Scheduler<MOST>, scheduler::Cpu, Number) -> Turn) -> Turn {
     block.save_extended();
     cpu.load_directory(NEUTRAL.load(Relaxed));
     cpu.current.set(None);
+    let turn = end(&SCHEDULER, cpu.number, block.number);
+    cpu::wake(turn.wake);
+    turn
 }
 
 /// Lets other threads run before this one.
-fn preempt(cpu: &'static Cpu, block: &'static Block) {
-    evict(cpu, block);
-    cpu::wake(SCHEDULER.preempt(block.number));
+fn preempt(cpu: &'static Cpu, block: &'static Block) -> *const Registers {
+    dispatch(cpu, evict(cpu, block, Scheduler::preempt).next)
 }
 
-/// Writes a thread's message, blocks the thread, and wakes its bootstrap thread if that sleeps.
-fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &Registers) {
-    evict(cpu, block);
+/// Writes a thread's message, wakes its bootstrap thread if that sleeps, and watches for the answer. If that does not
+/// come, blocks the thread. The registers to go on with.
+fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Registers) -> *const Registers {
+    // The bootstrap thread may change the address space.
+    cpu.load_directory(NEUTRAL.load(Relaxed));
+    if block.mailbox.post(write(block, kind, registers)) && SCHEDULER.ring(block.number) {
+        bell::ring();
+    }
+    if watch(cpu, block) {
+        block.has_message.store(false, Relaxed);
+        if kind == SYSTEM_CALL {
+            // SAFETY: as in `watch`; a false result harms the program alone.
+            registers.rax = unsafe { &(*block.message()).result }.load(Relaxed);
+        }
+        cpu.load_directory(block.directory);
+        return registers;
+    }
+    dispatch(cpu, evict(cpu, block, Scheduler::block).next)
+}
+
+/// Writes a thread's message: the word that says that it is there.
+fn write(block: &'static Block, kind: u32, registers: &Registers) -> &'static AtomicU32 {
+    block.is_wanted.store(false, Relaxed);
     block.has_message.store(true, Relaxed);
     let message = block.message();
     // SAFETY: the message lies in a page that the thread holds, in the direct map. The program may write it at the same
-    // time, which harms the program alone: the accesses are volatile, and nothing is read back.
-    let posted = unsafe {
+    // time, which harms the program alone: the accesses are volatile or atomic, and nothing is read back.
+    unsafe {
         ptr::write_volatile(&raw mut (*message).kind, kind);
         let (number, address) = match kind {
             SYSTEM_CALL => (registers.code, 0),
@@ -142,18 +161,37 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &Registe
         ptr::write_volatile(&raw mut (*message).code, registers.code);
         ptr::write_volatile(&raw mut (*message).rip, registers.rip);
         ptr::write_volatile(&raw mut (*message).rsp, registers.rsp);
+        reply::watch(&(*message).answer);
         &(*message).posted
-    };
-    if block.mailbox.post(posted) && SCHEDULER.ring(block.number) {
-        bell::ring();
     }
-    // Now another CPU may run the thread, or the boot CPU remove it.
-    cpu::wake(SCHEDULER.block(block.number));
 }
 
-/// Chooses the thread that this CPU runs next, waits for one if there is none, and loads it: its registers.
-pub fn dispatch(cpu: &'static Cpu) -> *const Registers {
-    let number = SCHEDULER.next(cpu.number).unwrap_or_else(|| idle(cpu));
+/// Watches for the answer to a thread's message, as long as this CPU has nothing else to do: whether it has come.
+fn watch(cpu: &'static Cpu, block: &'static Block) -> bool {
+    // SAFETY: the message's page stays; the word is only ever used as an atomic.
+    let answer = unsafe { &(*block.message()).answer };
+    for _ in 0..LOOKS {
+        if reply::has_come(answer) {
+            return true;
+        }
+        if SCHEDULER.ready() > 0 || block.is_wanted.load(Relaxed) {
+            break;
+        }
+        if let Some(request) = cpu.requests.pending() {
+            if SCHEDULER.is_held(block.number) {
+                // This CPU answers once it has left the thread.
+                break;
+            }
+            cpu.answer(Some(request));
+        }
+        core::hint::spin_loop();
+    }
+    !reply::give_up(answer)
+}
+
+/// Runs the thread that the scheduler has given this CPU, or waits for one: its registers.
+pub fn dispatch(cpu: &'static Cpu, next: Option<Number>) -> *const Registers {
+    let number = next.unwrap_or_else(|| idle(cpu));
     let block = thread::find(number).expect("a ready thread has a control block");
     cpu.load_directory(block.directory);
     // SAFETY: the thread runs on this CPU from now on.
@@ -180,10 +218,9 @@ fn arm(cpu: &Cpu) {
     }
 }
 
-/// Waits for a thread: spins for some time, then halts until there may be one.
-fn idle(cpu: &'static Cpu) -> scheduler::Number {
+/// Waits for a thread, on a CPU that the scheduler knows to spin; it halts after some time, until there may be one.
+fn idle(cpu: &'static Cpu) -> Number {
     cpu.answer(cpu.requests.pending());
-    SCHEDULER.spin();
     loop {
         for _ in 0..LOOKS {
             if SCHEDULER.ready() > 0
