@@ -9,9 +9,9 @@
 mod monitor;
 mod outcome;
 mod place;
+mod strategy;
 
 use std::{
-    env,
     ffi::{OsStr, OsString},
     fs,
     io::Write,
@@ -23,6 +23,7 @@ use std::{
 pub use monitor::{Monitor, MonitorSocket};
 pub use outcome::Outcome;
 pub use place::{Scratch, busybox, c_program, kernel, locks, native_package, root, std_program, target, xtask};
+pub use strategy::{kernel_cpus, leaves_out, program_cpus};
 
 /// Seconds after which a run is given up, unless the test says otherwise. What a machine waits for the host's CPUs is not
 /// counted, so that tests do not fail because the host is busy.
@@ -93,8 +94,7 @@ impl Jotun {
     /// The kernel for several CPUs on this number of them: with the giant lock and its ticket lock, or with the
     /// strategy that `cargo xtask test --strategy` names.
     pub fn smp(self, cpus: u8) -> Self {
-        let strategy = env::var("JOTUN_STRATEGY").unwrap_or_else(|_| "giant".into());
-        self.strategy(&strategy, cpus)
+        self.strategy(&strategy::chosen(), cpus)
     }
 
     /// The kernel of a strategy, on this number of CPUs.

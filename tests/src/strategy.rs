@@ -1,0 +1,47 @@
+//! The strategy that the tests for several CPUs are run with, and which of them it has no part in.
+
+use std::env;
+
+/// The strategy that `cargo xtask test --strategy` names, or the giant lock.
+pub(crate) fn chosen() -> String {
+    env::var("JOTUN_STRATEGY").unwrap_or_else(|_| "giant".into())
+}
+
+fn is_application() -> bool {
+    chosen() == "application"
+}
+
+/// How many of a machine's CPUs run the kernel and are counted in its statistics: one under the application kernel.
+#[must_use]
+pub fn kernel_cpus(cpus: u8) -> u8 {
+    if is_application() { 1 } else { cpus }
+}
+
+/// How many CPUs a program is told of: under the application kernel all but the boot CPU.
+#[must_use]
+pub fn program_cpus(cpus: u8) -> u8 {
+    if is_application() { cpus - 1 } else { cpus }
+}
+
+/// The tests that ask for what the application kernel does not promise, and why it does not: words of their names.
+const LEFT_OUT: [(&[&str], &str); 5] = [
+    (&["on_1"], "programs need a CPU beside the boot CPU"),
+    (
+        &["abrupt", "counts", "directories", "flood", "native", "parallel", "traffic"],
+        "native programs run on the boot CPU alone",
+    ),
+    (&["slots", "tour"], "a process has one page directory for all CPUs"),
+    (&["spread", "more_threads_than_cpus", "soft_affinity", "behind_a_barrier"], "any CPU runs any thread"),
+    (&["std_passed_over"], "priorities do not reach the application processors"),
+];
+
+/// Whether a test of several CPUs is left out with the chosen strategy, by its module and name.
+#[must_use]
+pub fn leaves_out(module: &str, test: &str) -> bool {
+    let has = |names: &[&str]| names.iter().any(|name| [module, test].contains(name));
+    let left_out = LEFT_OUT.iter().find(|(names, _)| is_application() && has(names));
+    if let Some((_, reason)) = left_out {
+        println!("{module}::{test} is left out: {reason}");
+    }
+    left_out.is_some()
+}
