@@ -14,7 +14,7 @@
 //! | `apkern_thread_start` | [`Call::Start`] | | 0 |
 //! | `apkern_thread_activate` | [`Call::Activate`] | the value of rax | 0; 1 if another thread waits for the boot CPU |
 //! | | [`Call::Hold`] | | 0 if the thread is between two instructions, 1 if a message of its is under way |
-//! | | [`Call::Wait`] | | 0 once there is a message |
+//! | | [`Call::Wait`] | | 0 once there is a message, or [`YIELD`], or [`LOOK_ON`] |
 //!
 //! For example, `ioctl(device, request(Call::Activate, 5), 42)` ends a call of thread 5 with the result 42.
 
@@ -43,9 +43,14 @@ pub enum Call {
     Activate = 6,
     /// Keep a thread from running until `Start`.
     Hold = 7,
-    /// Sleep until there is a message.
+    /// Sleep until there is a message, if that is better than to look for one.
     Wait = 8,
 }
+
+/// A result of [`Call::Wait`]: other threads wait for the boot CPU, and the caller is to look again after them.
+pub const YIELD: i64 = 1;
+/// A result of [`Call::Wait`]: the boot CPU has nothing else to run, and the caller is to look again for some time.
+pub const LOOK_ON: i64 = 2;
 
 /// Bits of a request below the thread's number.
 pub const CALL_BITS: u32 = 8;

@@ -151,9 +151,9 @@ pub struct Functions {
     /// a shared mapping stays the same.
     pub hold_page: unsafe extern "C" fn(*mut c_void, u64) -> i64,
     /// Has the caller wait for a number, in an `ioctl` only: returns [`WAIT`], which the `ioctl` then returns, or
-    /// `EINVAL`. [`Functions::wake`] with the same number makes the caller make its call again from the start; so does
-    /// a signal, unless its handler ends the call (`EINTR`, without `SA_RESTART`). Numbers of different extensions have
-    /// nothing in common.
+    /// `EINVAL`. [`Functions::wake`] with the same number ends the caller's call with the result 0. A signal ends it with
+    /// `EINTR`, or has the caller make it again from the start: as its action says (`SA_RESTART`), and always if the
+    /// signal has no handler. Numbers of different extensions have nothing in common.
     pub wait: unsafe extern "C" fn(*mut c_void, u32) -> i64,
     /// Wakes up the threads that wait for a number: returns how many, or `EINVAL` in a device's `close`, in [`START`]
     /// and in [`END`], where the kernel cannot.

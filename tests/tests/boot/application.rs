@@ -108,6 +108,18 @@ fn a_program_may_stay_on_the_boot_cpu() {
     script(2, "NOAPPKERN=1 exit-code 7; echo $?", "7\n");
 }
 
+/// Bootstrap threads that never sleep, and such that always do.
+#[test]
+fn bootstrap_threads_are_woken_as_chosen() {
+    for chosen in ["poll", "interrupt"] {
+        for words in [&["pipes"][..], &["signals"], &["smp-stress", "6", "1"]] {
+            let machine = on(4).append(&format!("load=/lib/apkern.ko:wake={chosen}"));
+            let outcome = machine.args(words).run().expect(0);
+            outcome.expect_in_output(&format!("ok {}", words[0]));
+        }
+    }
+}
+
 /// While the shell sends the signals, SIGCHLD comes to it, also between a call's end and its return.
 #[test]
 fn programs_that_compute_are_killed() {
@@ -145,6 +157,8 @@ fn what_cannot_be_loaded_is_named() {
     assert!(no_file.stderr.contains(why), "{no_file}");
     let none = Jotun::new().append("load=/bin/busybox").args(["exit-code", "0"]).run();
     assert!(none.stderr.contains("the extension /bin/busybox cannot be loaded"), "{none}");
+    let no_mode = on(2).append("load=/lib/apkern.ko:wake=never").args(["exit-code", "0"]).run();
+    assert!(no_mode.log.contains("wake=adaptive|poll|interrupt"), "{no_mode}");
     let one_cpu = on(1).args(["exit-code", "0"]).run();
     assert!(one_cpu.stderr.contains("needs a CPU beside the boot CPU"), "{one_cpu}");
 }

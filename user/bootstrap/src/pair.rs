@@ -11,7 +11,7 @@
 use crate::call::{AGAIN, call, own, touch};
 use crate::signals::{self, Process, Saved, StackT};
 use crate::{affinity, cloning, device};
-use abi::application::{Call, Context, EXCEPTION, Message, request};
+use abi::application::{Call, Context, EXCEPTION, LOOK_ON, Message, YIELD, request};
 use application::reply;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
@@ -24,7 +24,8 @@ pub const REGION: u64 = 32 << 10;
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
-/// How often a bootstrap thread looks for a message before it asks the application kernel whether to go on looking.
+/// How often a bootstrap thread looks for a message before it asks the application kernel what to do, as long as the boot
+/// CPU has nothing else to run. Otherwise it looks once.
 const LOOKS: u32 = 64;
 
 /// Exceptions, and bits of a page fault's error code.
@@ -72,6 +73,8 @@ pub struct Pair {
     pub is_alone: Cell<bool>,
     /// The CPUs that the program has chosen for the thread, if not zero.
     pub affinity: Cell<u64>,
+    /// How often it looks for a message before it asks what to do.
+    pub looks: Cell<u32>,
     /// The application thread's registers, when they are looked at.
     pub context: UnsafeCell<Context>,
 }
@@ -93,6 +96,7 @@ impl Pair {
             (*place).process = process;
             (*place).alternate.set(StackT::NONE);
             (*place).waited_with.set(None);
+            (*place).looks.set(1);
             let pair = &*place;
             pair.renew().then_some(pair)
         }
@@ -211,25 +215,33 @@ pub extern "C" fn run(pair: &'static Pair) -> ! {
 
 /// Waits for a message and takes it; delivers signals that come meanwhile.
 fn wait(pair: &Pair) {
-    const YIELD: i64 = 1;
-    let posted = &pair.message().posted;
     loop {
-        for _ in 0..LOOKS {
-            if pair.pending.get() {
-                deliver(pair);
-            }
-            if posted.load(Acquire) != 0 {
-                posted.store(0, Relaxed);
-                return;
-            }
-            core::hint::spin_loop();
+        if (0..pair.looks.get()).any(|_| has_come(pair)) {
+            return;
         }
         let arguments = [pair.device.get(), request(Call::Wait, pair.number.get()).into(), 0, 0, 0, 0];
         // SAFETY: the call waits, and touches no memory.
-        if unsafe { call(__NR_ioctl.into(), &arguments) } == YIELD {
+        let told = unsafe { call(__NR_ioctl.into(), &arguments) };
+        pair.looks.set(if told == LOOK_ON { LOOKS } else { 1 });
+        if told == YIELD {
             own!(__NR_sched_yield);
         }
     }
+}
+
+/// Takes a message if there is one, and delivers a signal that has come.
+fn has_come(pair: &Pair) -> bool {
+    if pair.pending.get() {
+        deliver(pair);
+    }
+    let posted = &pair.message().posted;
+    let has_come = posted.load(Acquire) != 0;
+    if has_come {
+        posted.store(0, Relaxed);
+    } else {
+        core::hint::spin_loop();
+    }
+    has_come
 }
 
 /// Delivers a signal while no message is being dealt with.

@@ -6,7 +6,8 @@
 
 use super::cpu;
 use super::thread::{self, Block, MOST, New, SCHEDULER};
-use abi::application::{Call, Context, Message, asked};
+use super::wake::{self, Wake};
+use abi::application::{Call, Context, LOOK_ON, Message, YIELD, asked};
 use application::scheduler::{Number, Place};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use extension::{EINVAL, ENOTTY, Kernel, answer};
@@ -137,7 +138,12 @@ fn start(block: &Block) -> i64 {
 fn wait(kernel: &Kernel, block: &'static Block) -> i64 {
     // SAFETY: the message lies in a page that the thread holds; the word is only ever used as an atomic.
     let posted = unsafe { &(*block.message()).posted };
-    if block.mailbox.sleep(posted) { kernel.wait(block.number.into()) } else { 0 }
+    match wake::chosen() {
+        Wake::Poll if kernel.others_runnable() => YIELD,
+        Wake::Adaptive | Wake::Poll if !kernel.others_runnable() => LOOK_ON,
+        _ if block.mailbox.sleep(posted) => kernel.wait(block.number.into()),
+        _ => 0,
+    }
 }
 
 /// Whether a thread's context is here, for the boot CPU to use: not that of a thread that runs.

@@ -21,6 +21,7 @@ mod local;
 mod processors;
 mod thread;
 mod trap;
+mod wake;
 
 use abi::extension::{Companions, Device, Services, padded};
 use core::alloc::{GlobalAlloc, Layout};
@@ -48,9 +49,13 @@ static NO_HEAP: NoHeap = NoHeap;
 
 fn start(kernel: &Kernel, parameters: &str) -> Result<(), i32> {
     for parameter in parameters.split_ascii_whitespace() {
-        let chosen = parameter.strip_prefix("local=").ok_or(parameter).and_then(local::choose);
+        let chosen = match parameter.split_once('=') {
+            Some(("local", names)) => local::choose(names),
+            Some(("wake", name)) => wake::choose(name),
+            _ => Err(parameter),
+        };
         if chosen.is_err() {
-            kernel.log("unknown parameter; there is `local=getpid,gettid,sched_yield`");
+            kernel.log("unknown parameter; there are local=getpid,gettid,sched_yield and wake=adaptive|poll|interrupt");
             return Err(EINVAL);
         }
     }

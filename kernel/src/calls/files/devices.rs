@@ -10,7 +10,7 @@ use crate::core::kernel::{Memory, Tasks};
 use crate::core::signals::{self, SIGTTOU, SIGWINCH, from_kernel};
 use ::files::tty::{Termios, WindowSize};
 use ::files::{Errno, OpenFlags};
-use containers::{PhysicalMemory, Wait};
+use containers::{PhysicalMemory, Resume, Wait};
 use linux_raw_sys::general::{TCIFLUSH, TCIOFLUSH, TCOFLUSH};
 use linux_raw_sys::ioctl::{
     FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, TCFLSH, TCGETS, TCGETS2, TCSBRK, TCSETS, TCSETS2, TCSETSF, TCSETSF2, TCSETSW,
@@ -81,7 +81,7 @@ fn ask_extension(
     match files.extensions.ioctl(memory, tasks, caller.for_extension(), device, request)? {
         Outcome::Value(result) => value(result),
         Outcome::Waits(channel) => {
-            tasks.park(caller.thread, Wait::restart(channel, None));
+            tasks.park(caller.thread, Wait { woken: Resume::Return(0), ..Wait::restart(channel, None) });
             Ok(Reply::Parked)
         }
     }

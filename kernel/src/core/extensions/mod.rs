@@ -52,7 +52,7 @@ pub struct Extensions {
 pub enum Outcome {
     /// With a value.
     Value(u64),
-    /// The caller is to wait, and then to make the request again.
+    /// The caller is to wait; woken up, it has the result 0.
     Waits(Channel),
 }
 
