@@ -91,8 +91,10 @@ fn end(kernel: &Kernel) {
 }
 
 unsafe extern "C" fn handle(services: &Services, data: u64) {
-    with(|state| state.interrupts += data);
-    let _ = Kernel::new(services).wake(probe::WAIT);
+    // A caller that waits has it; else the next one that asks.
+    if Kernel::new(services).wake(probe::WAIT) == Ok(0) {
+        with(|state| state.interrupts += data);
+    }
 }
 
 unsafe extern "C" fn left(_: &Services, _data: u64, address: u64) {

@@ -1,8 +1,8 @@
 //! SIGSEGV, SIGFPE, SIGILL and SIGBUS by exceptions: the handler learns where and why, mends the cause, and returns
 //! to the instruction.
 //!
-//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/boot/statistics.rs`,
-//! `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`,
+//! `tests/tests/boot/statistics.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::sys;

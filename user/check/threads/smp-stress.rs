@@ -3,7 +3,7 @@
 //! A wake-up is certain to come for every wait, so a lost one hangs the program, and one too many breaks a count.
 //! Where a wait has a time-out, it races with the wake-up on purpose.
 //!
-//! Run by: `tests/tests/boot/hostile.rs`, `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/hostile.rs`, `tests/tests/smp.rs`.
 
 use programs::cpus::{self, Random};
 use std::collections::VecDeque;

@@ -5,8 +5,8 @@
 //! asked. For example, `munmap` on the boot CPU asks every CPU that runs the program to load its page directory anew,
 //! and releases the pages when they have answered.
 
-use super::entry;
 use super::thread::Block;
+use super::{entry, local};
 use application::requests::Requests;
 use application::scheduler;
 use core::cell::Cell;
@@ -38,6 +38,10 @@ pub struct Cpu {
     pub itself: *const Cpu,
     /// The user's stack pointer, for the few instructions until it is stored.
     pub user_stack: Cell<u64>,
+    /// The call whose result the entry code knows: see [`local::known_call`].
+    pub known_call: u64,
+    /// That result, for the thread that runs.
+    pub known_result: Cell<u64>,
     /// The top of the stack.
     pub stack: u64,
     /// The end of the registers of the thread that runs.
@@ -81,6 +85,8 @@ impl Cpu {
         let cpu = Cpu {
             itself: place.as_ptr(),
             user_stack: Cell::new(0),
+            known_call: local::known_call(),
+            known_result: Cell::new(0),
             stack: end(stack.start().addr().get() as u64),
             frame_end: Cell::new(0),
             current: Cell::new(None),

@@ -35,6 +35,16 @@ pub fn choose(names: &str) -> Result<(), &str> {
     Ok(())
 }
 
+/// No call has this number.
+const NO_CALL: u64 = u64::MAX;
+
+/// The call that the entry code answers, without storing any registers, from
+/// [`Cpu::known_result`](super::cpu::Cpu::known_result): `getpid` if that has been chosen, which is no more than a
+/// number.
+pub fn known_call() -> u64 {
+    if is_chosen(1) { GETPID } else { NO_CALL }
+}
+
 /// What becomes of a call.
 pub enum Answer {
     /// The bootstrap thread makes it.
@@ -49,7 +59,6 @@ pub enum Answer {
 #[inline(always)]
 pub fn answer(block: &Block, state: &mut State) -> Answer {
     match state.registers.code {
-        GETPID if is_chosen(1) => Answer::Is(block.process.into()),
         GETTID if is_chosen(2) => Answer::Is(block.thread.into()),
         SCHED_YIELD if is_chosen(4) => Answer::Yields,
         ARCH_PRCTL => set_base(state),

@@ -206,6 +206,7 @@ pub fn dispatch(cpu: &'static Cpu, next: Option<Number>) -> *const Registers {
         block.set_resident(cpu.number);
     }
     cpu.set_frame(block);
+    cpu.known_result.set(block.process.into());
     cpu.current.set(Some(block));
     arm(cpu);
     &raw const state.registers

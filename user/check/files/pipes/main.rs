@@ -2,7 +2,7 @@
 //!
 //! Everything here is what Linux does: the program passes there as well, with the same output.
 //!
-//! Run by: `tests/tests/boot/pipes.rs`, `tests/tests/boot/programs.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/pipes.rs`, `tests/tests/boot/programs.rs`.
 
 mod blocking;
 mod descriptors;
