@@ -72,10 +72,12 @@ pub(crate) enum Kind {
     Growth,
     /// Calls through the application kernel.
     Forwarded,
+    /// The throughput of the application kernel.
+    Capacity,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
@@ -91,6 +93,7 @@ impl Kind {
         Self::Pools,
         Self::Locks,
         Self::Forwarded,
+        Self::Capacity,
     ];
 
     /// The name by which all of the kind are asked for.
@@ -111,6 +114,7 @@ impl Kind {
             Self::Where => "where",
             Self::Growth => "growth",
             Self::Forwarded => "forwarded",
+            Self::Capacity => "capacity",
         }
     }
 
@@ -131,6 +135,7 @@ impl Kind {
             Self::Where => entry::places(lab),
             Self::Growth => growth::growth(lab),
             Self::Forwarded => application::forwarded(lab),
+            Self::Capacity => application::capacity(lab),
         }
     }
 }
@@ -139,7 +144,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 32] = [
+pub(crate) const BENCHMARKS: [Benchmark; 33] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -176,10 +181,11 @@ pub(crate) const BENCHMARKS: [Benchmark; 32] = [
     (Kind::Pools, "pools", "threads that wait before they work, with soft and with strict affinity"),
     (Kind::Locks, "locks", "ticket, mcs, clh, tas: hand-over and fairness"),
     (Kind::Forwarded, "forwarded", "calls, faults and operations through the application kernel (papers/000)"),
+    (Kind::Capacity, "capacity", "papers/004: throughput of the application kernel, and what its formula allows"),
 ];
 
 /// What `application` stands for: the figures of papers/000 and 004.
-const APPLICATION: [Kind; 3] = [Kind::Forwarded, Kind::Parallel, Kind::Mix];
+const APPLICATION: [Kind; 4] = [Kind::Parallel, Kind::Mix, Kind::Forwarded, Kind::Capacity];
 
 /// Names that stand for several benchmarks.
 const GROUPS: [&str; 3] = ["micro", "native", "application"];
@@ -294,7 +300,7 @@ mod tests {
     fn benchmarks_are_chosen_by_name_or_kind() {
         assert_eq!(names(&["pipe", "null"]), ["null", "pipe"]);
         assert_eq!(names(&["native", "sweep"]), ["start", "message", "switch", "sweep"]);
-        assert_eq!(names(&["application"]), ["parallel", "mix", "forwarded"]);
+        assert_eq!(names(&["application"]), ["parallel", "mix", "forwarded", "capacity"]);
         assert_eq!(names(&[]).len(), BENCHMARKS.len());
     }
 
@@ -305,6 +311,6 @@ mod tests {
             why.starts_with("there is no benchmark `nul`. Did you mean `null`? There are: null, getppid,"),
             "{why}"
         );
-        assert!(why.ends_with("forwarded, micro, native, application"), "{why}");
+        assert!(why.ends_with("forwarded, capacity, micro, native, application"), "{why}");
     }
 }

@@ -57,9 +57,8 @@ impl Count {
         part / (self.user + self.kernel + self.spin + self.idle).max(1.0)
     }
 
-    fn parse(fields: &str) -> Option<Self> {
-        let fields: BTreeMap<_, _> = fields.split(' ').filter_map(|field| field.split_once('=')).collect();
-        let get = |name: &str| fields.get(name)?.parse().ok();
+    fn of(values: &BTreeMap<&str, f64>) -> Option<Self> {
+        let get = |name: &str| values.get(name).copied();
         Some(Self {
             ticks: get("ticks")?,
             user: get("user_cycles")?,
@@ -90,9 +89,17 @@ pub(super) fn measure(
 }
 
 fn counts(run: &Run, points: &[Point]) -> Vec<Option<Count>> {
-    let lines: BTreeMap<_, _> =
-        run.output.lines().filter_map(|line| line.strip_prefix("point ")?.split_once(' ')).collect();
-    points.iter().map(|point| Count::parse(lines.get(point.to_string().as_str())?)).collect()
+    let lines = values(run);
+    points.iter().map(|point| Count::of(lines.get(point.to_string().as_str())?)).collect()
+}
+
+/// What a run tells of its points: lines `point POINT NAME=VALUE…`.
+pub(super) fn values<'a>(run: &'a Run) -> BTreeMap<&'a str, BTreeMap<&'a str, f64>> {
+    let value = |(name, value): (_, &str)| Some((name, value.parse().ok()?));
+    let values =
+        |fields: &'a str| fields.split(' ').filter_map(|field| field.split_once('=')).filter_map(value).collect();
+    let lines = run.output.lines().filter_map(|line| line.strip_prefix("point ")?.split_once(' '));
+    lines.map(|(point, fields)| (point, values(fields))).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
         lab::{Job, Lab, Run, System},
         report::{Cell, Limit, Section, Table, Target, head},
     },
-    USUAL, WAYS, Way,
+    LOCAL, USUAL, WAITS, Way,
 };
 
 /// papers/000, table II: `getpid` on Simics, on Linux 2.4.26 and through the application kernel.
@@ -55,7 +55,8 @@ pub(in crate::bench) fn forwarded(lab: &Lab) -> Section {
 /// A call and a page fault.
 fn single(lab: &Lab) -> (Table, Vec<Target>, Vec<String>) {
     let mut jobs = vec![Job::new(System::jotun("up"), ["null-call"])];
-    jobs.extend(WAYS.map(|way| way.job(2, ["null-call"])));
+    let ways = || WAITS.into_iter().chain([LOCAL]);
+    jobs.extend(ways().map(|way| way.job(2, ["null-call"])));
     let runs = lab.run(&jobs);
     let mut table = Table { title: "A call and a page fault, forwarded".into(), ..Table::default() };
     table.head = head(["", "`getpid`", "papers/000", "page fault"]);
@@ -65,7 +66,7 @@ fn single(lab: &Lab) -> (Table, Vec<Target>, Vec<String>) {
     };
     table.rows.push(row("`up`", Some(PAPER[0]), &runs[0]));
     let mut targets = Vec::new();
-    for (way, run) in WAYS.into_iter().zip(&runs[1..]) {
+    for (way, run) in ways().zip(&runs[1..]) {
         table.rows.push(row(way.name, (way == USUAL).then_some(PAPER[1]), run));
         targets.push(Target {
             what: format!("`getpid` through the application kernel, {}", way.name),

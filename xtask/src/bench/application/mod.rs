@@ -1,9 +1,12 @@
 //! The application kernel beside the papers' figures (papers/000, 003, 004).
 //!
-//! [`WAYS`] lists the ways to load it that are measured. For example, `local=getpid` has it answer that call by itself.
+//! [`WAITS`] and [`LOCAL`] are the ways to load it that are measured. For example, `local=getpid` has it answer that call
+//! by itself.
 
+mod capacity;
 mod forwarded;
 
+pub(super) use capacity::capacity;
 pub(super) use forwarded::forwarded;
 
 use super::lab::{Job, System};
@@ -17,8 +20,11 @@ struct Way {
     parameters: &'static str,
 }
 
-/// The ways that are measured, the usual one first.
-const WAYS: [Way; 2] = [USUAL, Way { name: "`local=getpid`", parameters: "local=getpid" }];
+/// The ways in which a bootstrap thread waits for a message, the usual one first.
+const WAITS: [Way; 1] = [USUAL];
+
+/// The application kernel answers `getpid` by itself.
+const LOCAL: Way = Way { name: "`local=getpid`", parameters: "local=getpid" };
 
 /// As `--strategy application` loads it.
 const USUAL: Way = Way { name: "application", parameters: "" };
