@@ -1,14 +1,16 @@
-//! What entering the kernel and returning costs: `null-call [COUNT]`, or `null-call stop`.
+//! What entering the kernel and returning costs: `null-call [COUNT [GAP]]`, or `null-call stop`.
 //!
 //! The program makes `getpid` calls, which do nothing, between two readings of the time-stamp counter, subtracts the
 //! same loop without the call, and prints the difference per call. On Bochs a tick is an instruction, so the figure
-//! is exact there: the instructions from `syscall`, which counts, to the program's next one. With `stop` the program
+//! is exact there: the instructions from `syscall`, which counts, to the program's next one. With a GAP the program
+//! executes so many instructions between two calls, for example so that a thread that waits for the next one has come to
+//! rest meanwhile. With `stop` the program
 //! makes one call after a few others and stops Bochs' machine before and after it, so that every instruction between
 //! can be listed.
 //!
 //! An exception takes more. The second figure is the shortest of many page faults that deliver an empty page.
 //!
-//! Run by: `tests/tests/boot/bochs.rs`, `xtask/src/bench/entry.rs`.
+//! Run by: `tests/tests/boot/bochs.rs`, `xtask/src/bench/entry.rs`, `xtask/src/bench/application/forwarded.rs`.
 
 use std::arch::{asm, x86_64::_rdtsc};
 use std::hint::black_box;
@@ -26,21 +28,24 @@ const PAGES: usize = 256;
 const GETPID: u64 = 39;
 
 fn main() {
+    let gap = std::env::args().nth(2).map_or(Ok(0), |word| word.parse());
     let count = match std::env::args().nth(1).map(|word| word.parse()) {
         None => COUNT,
-        Some(Ok(count)) if count > 0 => count,
+        Some(Ok(count)) if count > 0 && gap.is_ok() => count,
         Some(Err(_)) if std::env::args().nth(1).is_some_and(|word| word == "stop") => {
-            calls(WARM_UP);
+            calls(WARM_UP, 1);
             stop();
             return;
         }
         Some(_) => {
-            eprintln!("usage: null-call [COUNT | stop]");
+            eprintln!("usage: null-call [COUNT [GAP] | stop]");
             std::process::exit(2);
         }
     };
-    calls(WARM_UP);
-    let (with, without) = (calls(count), no_calls(count));
+    // A loop of two, once at least.
+    let rounds = (gap.unwrap_or(0) / 2).max(1);
+    calls(WARM_UP, rounds);
+    let (with, without) = (calls(count, rounds), no_calls(count, rounds));
     // In hundredths, so that an interrupt that came between shows.
     let each = with.saturating_sub(without) * 100 / count;
     println!("getpid: {}.{:02} ticks a call, {count} calls", each / 100, each % 100);
@@ -64,14 +69,14 @@ fn page_fault() -> u64 {
     with.saturating_sub(without)
 }
 
-/// Ticks that the loop takes with a call in each round.
-fn calls(count: u64) -> u64 {
+/// Ticks that the loop takes with a call in each round, behind `rounds` of an inner loop.
+fn calls(count: u64, rounds: u64) -> u64 {
     let before = now();
     // SAFETY: the call touches no memory; `syscall` changes the registers named.
     unsafe {
         asm!(
-            "2: mov eax, {getpid}", "syscall", "dec {n}", "jnz 2b",
-            getpid = const GETPID, n = inout(reg) count => _,
+            "2: mov r8, r9", "3: dec r8", "jnz 3b", "mov eax, {getpid}", "syscall", "dec {n}", "jnz 2b",
+            getpid = const GETPID, n = inout(reg) count => _, in("r9") rounds, out("r8") _,
             out("rax") _, out("rcx") _, out("r11") _, options(nostack, nomem)
         );
     }
@@ -88,12 +93,13 @@ fn stop() {
 }
 
 /// The loop without the call.
-fn no_calls(count: u64) -> u64 {
+fn no_calls(count: u64, rounds: u64) -> u64 {
     let before = now();
     // SAFETY: counts a register down to zero.
     unsafe {
-        asm!("2: mov eax, {getpid}", "dec {n}", "jnz 2b",
-            getpid = const GETPID, n = inout(reg) count => _, out("rax") _, options(nostack, nomem));
+        asm!("2: mov r8, r9", "3: dec r8", "jnz 3b", "mov eax, {getpid}", "dec {n}", "jnz 2b",
+            getpid = const GETPID, n = inout(reg) count => _, in("r9") rounds, out("r8") _, out("rax") _,
+            options(nostack, nomem));
     }
     now() - before
 }

@@ -21,12 +21,17 @@ struct Way {
 }
 
 /// The ways in which a bootstrap thread waits for a message, the usual one first.
-const WAITS: [Way; 1] = [USUAL];
+const WAITS: [Way; 3] = [
+    USUAL,
+    Way { name: "`wake=poll`", parameters: "wake=poll" },
+    Way { name: "`wake=interrupt`", parameters: INTERRUPT },
+];
+const INTERRUPT: &str = "wake=interrupt";
 
 /// The application kernel answers `getpid` by itself.
 const LOCAL: Way = Way { name: "`local=getpid`", parameters: "local=getpid" };
 
-/// As `--strategy application` loads it.
+/// As `--strategy application` loads it: `wake=adaptive`.
 const USUAL: Way = Way { name: "application", parameters: "" };
 
 impl Way {
