@@ -15,7 +15,7 @@
 use core::ffi::c_void;
 
 /// The version of this interface; an extension of another one is refused.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The owner of an extension's note, padded to whole words.
 pub const NOTE_OWNER: [u8; 8] = *b"Jotun\0\0\0";
@@ -213,6 +213,23 @@ pub struct Companions {
     /// called more often than needed, and until the address space goes, also when no thread in it is accompanied any
     /// more.
     pub rights_taken: unsafe extern "C" fn(u64, u64),
+    /// How is it with an accompanied thread? `data`, the thread's value, and zeros, which stay if nothing is known of it.
+    /// The kernel asks where a program asks the kernel for CPU times or for the state of a process, and before
+    /// [`Companions::left`]. There are no services: the kernel looks at its own state meanwhile.
+    pub report: unsafe extern "C" fn(u64, u64, &mut Report),
+}
+
+/// What an extension reports of a thread that it accompanies.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Report {
+    /// For how long the extension's CPUs have run it in user mode since it has been accompanied, in ticks of the
+    /// [`Clock`]. It never becomes less.
+    pub ticks: u64,
+    /// 1 if it runs on one of these CPUs, or is ready to run.
+    pub runs: u32,
+    /// The CPU on which it runs or ran last, by the extension's numbers.
+    pub cpu: u32,
 }
 
 /// How many pages [`Functions::low_pages`] hands out.

@@ -39,3 +39,8 @@ pub const TAKEN: u32 = 18;
 /// The lowest two bits of the page-table entry for the word of the thread that was accompanied last, when rights were taken
 /// last: present, and writable; 0 if it is not present.
 pub const RIGHTS: u32 = 19;
+
+/// What the extension reports of each accompanied thread: seconds in user mode on a CPU of its own, where the thread runs.
+pub const SECONDS: u64 = 1000;
+/// The number of that CPU.
+pub const CPU: u32 = 5;

@@ -14,3 +14,4 @@ pub mod reply;
 pub mod requests;
 pub mod scheduler;
 mod sync;
+pub mod time;

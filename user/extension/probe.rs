@@ -4,7 +4,7 @@
 #![no_std]
 #![no_main]
 
-use abi::extension::{Companions, Device, LOW_PAGES, Services, padded};
+use abi::extension::{Companions, Device, LOW_PAGES, Report, Services, padded};
 use abi::probe;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -25,6 +25,8 @@ struct State {
     held: Option<Frame>,
     /// The vector that it has taken.
     vector: u8,
+    /// The ticks for which each accompanied thread has run on CPUs of the extension's, as it says.
+    ticks: u64,
     registers: Option<NonNull<u32>>,
     /// Interrupts that have been handled and not been waited for.
     interrupts: u64,
@@ -45,6 +47,7 @@ impl State {
     const NEW: State = State {
         held: None,
         vector: 0,
+        ticks: 0,
         registers: None,
         interrupts: 0,
         waits: 0,
@@ -73,8 +76,8 @@ fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
 
 fn start(kernel: &Kernel, _parameters: &str) -> Result<(), i32> {
     kernel.register(&Device { name: padded("probe"), data: 0, open, ioctl, close })?;
-    kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken })?;
-    if kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken }) != Err(EBUSY) {
+    kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken, report })?;
+    if kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken, report }) != Err(EBUSY) {
         return Err(EINVAL);
     }
     let vector = kernel.take_interrupt(handle, 1)?;
@@ -83,6 +86,7 @@ fn start(kernel: &Kernel, _parameters: &str) -> Result<(), i32> {
         return Err(EINVAL);
     }
     with(|state| (state.vector, state.registers) = (vector, Some(registers)));
+    with(|state| state.ticks = probe::SECONDS * kernel.clock().hz);
     Ok(())
 }
 
@@ -119,6 +123,10 @@ unsafe extern "C" fn rights_taken(_data: u64, directory: u64) {
             state.rights = last.entry(address).filter(|entry| entry & 1 != 0).unwrap_or(0) & 3;
         }
     });
+}
+
+unsafe extern "C" fn report(_data: u64, _value: u64, report: &mut Report) {
+    *report = Report { ticks: with(|state| state.ticks), runs: 1, cpu: probe::CPU };
 }
 
 unsafe extern "C" fn open(_: &Services, _data: u64) -> i64 {

@@ -9,10 +9,10 @@
 
 use super::bootinfo::{BootInfo, Module};
 use super::deferred::{self, Notes};
+use super::extension::Accompanied;
 use super::heap;
 use super::layout::{DIRECT_MAP, MEMORY_END};
 use super::ranges::Ranges;
-use abi::extension::Companions;
 use containers::frames::{FrameInfo, GROUP};
 use containers::{CpuSet, Frame, FrameTable, OutOfFrames, PAGE_SIZE, PhysicalMemory, Translation};
 use core::mem::MaybeUninit;
@@ -42,8 +42,8 @@ pub struct Frames {
     kernel: Option<Frame>,
     /// Free memory above 4 GiB, which is added once the final page tables reach it.
     late: Ranges,
-    /// What an extension is to be told when an accompanied container loses rights.
-    pub(super) companions: Option<Companions>,
+    /// The threads that an extension accompanies, which is to be told when their containers lose rights.
+    pub accompanied: Accompanied,
 }
 
 impl Frames {
@@ -74,8 +74,12 @@ impl Frames {
             core::slice::from_raw_parts_mut(first, elements)
         };
 
-        let mut frames =
-            Frames { table: FrameTable::new(table), kernel: None, late: info.free.clone(), companions: None };
+        let mut frames = Frames {
+            table: FrameTable::new(table),
+            kernel: None,
+            late: info.free.clone(),
+            accompanied: Accompanied::default(),
+        };
         frames.late.remove(&(0..EARLY_END));
         info.free.iter().map(early).for_each(|range| frames.add(range));
         frames
@@ -86,7 +90,7 @@ impl Frames {
     pub fn over(frames: usize) -> Frames {
         let end = (frames + 1) * PAGE_SIZE;
         let table = FrameTable::new(alloc::vec![FrameInfo::HOLE; frames + 1].leak());
-        let mut frames = Frames { table, kernel: None, late: Ranges::new(), companions: None };
+        let mut frames = Frames { table, kernel: None, late: Ranges::new(), accompanied: Accompanied::default() };
         frames.add(PAGE_SIZE as u64..end as u64);
         frames
     }
@@ -412,9 +416,7 @@ impl Translation for Frames {
 
     #[cold]
     fn invalidate_companions(&mut self, pml4: Frame) {
-        if let Some(companions) = self.companions {
-            super::extension::rights_taken(companions, pml4);
-        }
+        self.accompanied.rights_taken(pml4);
     }
 
     fn note_teardown_work(&mut self) {

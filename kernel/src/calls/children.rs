@@ -6,7 +6,7 @@
 
 use super::argument::{self, Argument, Pointer};
 use super::processes::Usage;
-use super::{Answer, Caller, DONE, Reply, native, value};
+use super::{Answer, Caller, DONE, Reply, native, restart, value};
 use crate::core::files::Files;
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle;
@@ -135,6 +135,7 @@ fn total_time(tasks: &Tasks, id: ProcessId) -> Times {
 
 /// Parks the caller until there are news of a child, unless the options say not to wait.
 fn wait(caller: &Caller, tasks: &mut Tasks, options: WaitOptions, answer: Option<u64>) -> Answer {
+    restart(tasks, caller);
     match answer {
         Some(number) => value(number),
         None if options.contains(WaitOptions::NO_HANG) => DONE,

@@ -181,11 +181,12 @@ pub fn getrusage(
     usage: Pointer<Usage>,
 ) -> Answer {
     schedule::charge(tasks, cpu);
+    let accompanied = &memory.physical.accompanied;
     let process = tasks.process(caller.process).ok_or(Errno::ESRCH)?;
     let pages = memory.container(process.container).map_or(0, |container| container.usage().pages);
     let times = match u32::try_from(who) {
-        Ok(linux::RUSAGE_SELF) => tasks.run_time(caller.process),
-        Ok(linux::RUSAGE_THREAD) => tasks.thread(caller.thread).ok_or(Errno::ESRCH)?.run_time,
+        Ok(linux::RUSAGE_SELF) => accompanied.process_time(tasks, caller.process),
+        Ok(linux::RUSAGE_THREAD) => accompanied.thread_time(tasks, caller.thread),
         Err(_) if who == linux::RUSAGE_CHILDREN => process.children_time,
         _ => return Err(Errno::EINVAL),
     };
@@ -204,7 +205,7 @@ pub fn times(
     const TICK: u64 = time::SECOND / linux::USER_HZ;
     let now = schedule::charge(tasks, cpu);
     if let Some(times) = times {
-        let own = tasks.run_time(caller.process);
+        let own = memory.physical.accompanied.process_time(tasks, caller.process);
         let children = tasks.process(caller.process).ok_or(Errno::ESRCH)?.children_time;
         let used = [own, children].map(|times| accounts::shares(times).map(|time| time / TICK));
         caller.write(memory, times, &used)?;

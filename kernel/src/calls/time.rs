@@ -7,7 +7,7 @@ use crate::core::kernel::{Memory, Tasks};
 use crate::core::linux;
 use crate::core::schedule;
 use ::files::Errno;
-use containers::{Channel, ProcessId, Registers, Resume, Space, ThreadId, Timer, Times, Wait};
+use containers::{Channel, ProcessId, Registers, Resume, Space, ThreadId, Timer, Wait};
 use cpulocal::InKernel;
 use hardware::clock;
 use syscalls::Sysno;
@@ -103,14 +103,13 @@ fn find_cpu_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errn
 
 impl Clock {
     /// The clock's reading in nanoseconds.
-    fn read(self, tasks: &Tasks) -> u64 {
+    fn read(self, memory: &Memory, tasks: &Tasks) -> u64 {
+        let accompanied = &memory.physical.accompanied;
         let (times, part) = match self {
             Clock::Wall => return clock::wall_clock(),
             Clock::Boot => return clock::nanoseconds(),
-            Clock::Process(process, part) => (tasks.run_time(process), part),
-            Clock::Thread(thread, part) => {
-                (tasks.thread(thread).map_or(Times::default(), |thread| thread.run_time), part)
-            }
+            Clock::Process(process, part) => (accompanied.process_time(tasks, process), part),
+            Clock::Thread(thread, part) => (accompanied.thread_time(tasks, thread), part),
         };
         match part {
             Part::All => times.total,
@@ -148,7 +147,7 @@ pub fn clock_gettime(
     time: Pointer<Timespec>,
 ) -> Answer {
     charge(caller, tasks, cpu, clock);
-    let now = find_clock(caller, tasks, clock)?.read(tasks);
+    let now = find_clock(caller, tasks, clock)?.read(memory, tasks);
     caller.write(memory, time, &Timespec::new(now)).and(DONE)
 }
 
@@ -231,7 +230,7 @@ pub fn clock_nanosleep(
     }
     let time = caller.read(memory, time)?.total()?;
     let absolute = flags & linux::TIMER_ABSTIME != 0;
-    let reading = clock.read(tasks);
+    let reading = clock.read(memory, tasks);
     match clock {
         Clock::Wall | Clock::Boot => sleep(caller, tasks, if absolute { time.saturating_sub(reading) } else { time }),
         _ => {

@@ -3,7 +3,7 @@
 use super::machine::{MEMORY, machine, process};
 use crate::arch::extension::{Caller, Held, Loan, Purpose, Supply};
 use crate::core::kernel::Kernel;
-use abi::extension::{Companions, Functions, Services, WAIT};
+use abi::extension::{Companions, Functions, Report, Services, WAIT};
 use abi::vectors;
 use alloc::vec::Vec;
 use containers::{Channel, Cpu, Frame, PhysicalMemory, Space, ThreadId};
@@ -32,6 +32,9 @@ unsafe extern "C" fn nothing(_: &Services, _: u64) {}
 unsafe extern "C" fn left(_: &Services, _: u64, _: u64) {}
 unsafe extern "C" fn stopped(_: &Services, _: u64, _: u64, _: u32) {}
 unsafe extern "C" fn rights_taken(_: u64, _: u64) {}
+unsafe extern "C" fn report(_: u64, value: u64, report: &mut Report) {
+    *report = Report { ticks: value * 1000, runs: 1, cpu: 3 };
+}
 
 /// An `ioctl` that asks the kernel for one service.
 unsafe extern "C" fn asks(services: &Services, _: u64, _: u64, request: u32, argument: u64) -> i64 {
@@ -53,7 +56,7 @@ unsafe extern "C" fn asks(services: &Services, _: u64, _: u64, request: u32, arg
             CPU => (functions.cpu_id)(context, argument),
             REGISTERS => (functions.map_registers)(context, argument, 4096) as i64,
             ACCOMPANY => (functions.accompany)(context, argument),
-            _ => (functions.register_companions)(context, &Companions { data: 0, left, stopped, rights_taken }),
+            _ => (functions.register_companions)(context, &Companions { data: 0, left, stopped, rights_taken, report }),
         }
     }
 }
@@ -167,7 +170,10 @@ fn one_extension_at_a_time_accompanies_threads() {
     tester.purpose = Purpose::Ioctl;
     assert!(tester.ask(ACCOMPANY, 5) > 0, "a page directory");
     assert_eq!(tester.ask(ACCOMPANY, 6), EEXIST);
-    assert_eq!(tester.supply.companions.values().map(|companion| companion.value).collect::<Vec<_>>(), [5]);
+    assert_eq!(
+        tester.kernel.memory.physical.accompanied.threads.values().map(|companion| companion.value).collect::<Vec<_>>(),
+        [5]
+    );
     tester.supply.take_back(&tester.held, &mut tester.kernel.memory.physical);
     tester.purpose = Purpose::Start;
     tester.held = Held::new("other".into(), 16);

@@ -75,10 +75,11 @@ pass! {
     mappings(2): "mappings";
     memory(2): "mem";
 
-    // Waiting.
+    // Waiting, and time.
     futexes(4): "futexes";
     pipes(2): "pipes";
     pollers(4): "pollers" "60";
+    times(2): "times";
     files_about_processes(2): "proc-files";
 }
 

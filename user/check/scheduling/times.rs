@@ -1,10 +1,12 @@
-//! Clocks and sleeping: clocks never go backwards and agree with each other, and no sleep is too short.
+//! Clocks and sleeping: clocks never go backwards and agree with each other, and no sleep is too short. What a program
+//! computes is its time in user mode.
 //!
-//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::children::{End, child, end_of};
 use programs::sys;
+use std::hint::black_box;
 use std::time::{Duration, Instant, SystemTime};
 
 fn main() {
@@ -12,6 +14,8 @@ fn main() {
     clocks();
     sleeps();
     cpu_clocks();
+    user_time();
+    state_of_one_that_computes();
     refused();
     println!("ok times");
 }
@@ -66,7 +70,9 @@ fn clocks() {
     let asleep = clock(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     assert!(asleep < Duration::from_millis(40), "CPU time of 50 ms asleep: {asleep:?}");
     let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(50) {}
+    while start.elapsed() < Duration::from_millis(50) {
+        compute(100_000);
+    }
     let busy = clock(CLOCK_PROCESS_CPUTIME_ID) - cpu - asleep;
     assert!(busy > Duration::from_millis(5), "CPU time of 50 ms busy: {busy:?}");
     assert!(clock(CLOCK_THREAD_CPUTIME_ID) <= clock(CLOCK_PROCESS_CPUTIME_ID));
@@ -117,6 +123,78 @@ fn cpu_clocks() {
     ] {
         assert_eq!(sys!(SYS_clock_nanosleep, id, 0, &nothing, 0), Err(error), "clock {id:#x}");
     }
+}
+
+/// Computes for so many rounds, without a call.
+fn compute(rounds: u64) {
+    (0..rounds).for_each(|round| _ = black_box(round));
+}
+
+/// The user time that `getrusage` tells.
+fn user(who: i32) -> Duration {
+    // SAFETY: zeros are a value of it.
+    let mut usage: rusage = unsafe { std::mem::zeroed() };
+    assert_eq!(sys!(SYS_getrusage, who, &mut usage), Ok(0));
+    Duration::new(usage.ru_utime.tv_sec as u64, usage.ru_utime.tv_usec as u32 * 1000)
+}
+
+/// What a thread computes without a call is its time in user mode, and its process's.
+fn user_time() {
+    const ROUNDS: u64 = 1 << 18;
+    let time = |rounds| {
+        let start = Instant::now();
+        compute(rounds);
+        start.elapsed()
+    };
+    // Nothing has disturbed the shortest of many. A machine may be at a third of its speed later.
+    let least = (0..20).map(|_| time(ROUNDS)).min().expect("times") / 4;
+    let before = [RUSAGE_SELF, RUSAGE_THREAD].map(user);
+    let took = time(100 * ROUNDS);
+    for (who, before) in [RUSAGE_SELF, RUSAGE_THREAD].into_iter().zip(before) {
+        let used = user(who) - before;
+        assert!(used >= 100 * least, "{used:?} in user mode, and {least:?} at least for a hundredth");
+        assert!(used < 2 * took + Duration::from_millis(20), "{used:?} in user mode of {took:?}");
+    }
+}
+
+/// A field of `/proc/PID/stat`, proc_pid_stat(5), counted from 1. No name here has a space in it.
+fn stat(process: i32, field: usize) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process's file");
+    text.split_whitespace().nth(field - 1).expect("a field").to_owned()
+}
+
+/// A process that computes runs, on a CPU that is there, and its user time passes; its parent gets the time at its end.
+fn state_of_one_that_computes() {
+    const STATE: usize = 3;
+    const USER: usize = 14;
+    const CPU: usize = 39;
+    let user_time = |process| {
+        // The clock makes the CPU that runs the process enter the kernel, which may charge it no earlier.
+        clock(cpu_clock(process, false));
+        stat(process, USER).parse::<u64>().expect("ticks")
+    };
+    let before = user(RUSAGE_CHILDREN);
+    let child = child(|| {
+        loop {
+            compute(1000);
+        }
+    });
+    while user_time(child) < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(stat(child, STATE), "R");
+    assert!(stat(child, CPU).parse::<usize>().is_ok_and(|cpu| cpu < 64));
+    let status = std::fs::read_to_string(format!("/proc/{child}/status")).expect("a process's file");
+    assert!(status.contains("\nState:\tR (running)\n"), "{status}");
+    let first = user_time(child);
+    while user_time(child) < first + 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let last = user_time(child);
+    assert_eq!(sys!(SYS_kill, child, SIGKILL), Ok(0));
+    assert_eq!(end_of(child), End::Killed(SIGKILL));
+    let all = (user(RUSAGE_CHILDREN) - before).as_millis() as u64 / 10;
+    assert!(all >= last, "{all} ticks in the end, {last} before");
 }
 
 fn sleeps() {

@@ -8,6 +8,7 @@ use super::cpu;
 use super::thread::{self, Block, MOST, New, SCHEDULER};
 use super::wake::{self, Wake};
 use abi::application::{Call, Context, LOOK_ON, Message, YIELD, asked};
+use abi::extension::Report;
 use application::scheduler::{Number, Place};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use extension::{EINVAL, ENOTTY, Kernel, answer};
@@ -189,6 +190,11 @@ pub fn stopped(name: u64, is_stopped: bool) {
         Some(block) => cpu::wake(SCHEDULER.release(block.number)),
         None => {}
     }
+}
+
+/// What the kernel shows of a thread: nothing of one that is gone.
+pub fn report(name: u64) -> Report {
+    named(name).map_or(Report::default(), Block::report)
 }
 
 /// Takes a thread off its CPU and ends it.

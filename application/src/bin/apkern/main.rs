@@ -23,7 +23,7 @@ mod thread;
 mod trap;
 mod wake;
 
-use abi::extension::{Companions, Device, Services, padded};
+use abi::extension::{Companions, Device, Report, Services, padded};
 use core::alloc::{GlobalAlloc, Layout};
 use extension::{EINVAL, Kernel, answer};
 
@@ -61,7 +61,7 @@ fn start(kernel: &Kernel, parameters: &str) -> Result<(), i32> {
     }
     let vector = kernel.take_interrupt(rung, 0)?;
     kernel.register(&Device { name: padded("apkern"), data: 0, open, ioctl, close })?;
-    kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken })?;
+    kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken, report })?;
     kernel.interpret(LAUNCHER)?;
     processors::start(kernel)?;
     bell::hang(vector);
@@ -99,4 +99,8 @@ unsafe extern "C" fn stopped(_: &Services, _: u64, name: u64, is_stopped: u32) {
 
 unsafe extern "C" fn rights_taken(_: u64, directory: u64) {
     cpu::forget(directory);
+}
+
+unsafe extern "C" fn report(_: u64, name: u64, report: &mut Report) {
+    *report = device::report(name);
 }

@@ -5,13 +5,15 @@
 //! registers that its CPU has stored on the way in.
 
 use abi::application::{Context, EXTENDED, Message};
+use abi::extension::Report;
 use application::mailbox::Mailbox;
-use application::scheduler::{Number, Scheduler};
+use application::scheduler::{Number, Place, Scheduler};
+use application::time::Time;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use extension::Frame;
-use hardware::fpu;
+use hardware::{clock, fpu};
 
 /// The most application threads.
 pub const MOST: usize = 8192;
@@ -116,6 +118,8 @@ pub struct Block {
     /// The result of its call, while `answered` is set.
     result: AtomicU64,
     answered: AtomicBool,
+    /// For how long CPUs have run it.
+    pub time: Time,
 }
 
 const _: () = assert!(size_of::<Block>() <= 4096, "a control block is a frame");
@@ -167,6 +171,7 @@ impl Block {
             is_wanted: AtomicBool::new(false),
             result: AtomicU64::new(0),
             answered: AtomicBool::new(false),
+            time: Time::new(),
         };
         // SAFETY: the frame is this thread's from now on, large enough, and mapped in the direct map.
         unsafe { place.write(block) };
@@ -248,6 +253,17 @@ impl Block {
     /// Notes which CPU has them.
     pub fn set_resident(&self, cpu: u8) {
         self.resident.store(cpu, Relaxed);
+    }
+
+    /// What the kernel shows of it.
+    pub fn report(&self) -> Report {
+        let cpu = Some(self.resident.load(Relaxed)).filter(|cpu| *cpu != NOWHERE).unwrap_or(0);
+        let (runs, cpu) = match SCHEDULER.place(self.number) {
+            // While its CPU watches for the answer to its message, it waits.
+            Place::Running(cpu) => (!self.has_message.load(Relaxed), cpu),
+            place => (place == Place::Ready, cpu),
+        };
+        Report { ticks: self.time.until(clock::rdtsc), runs: runs.into(), cpu: cpu.into() }
     }
 
     /// Copies the registers to a context.

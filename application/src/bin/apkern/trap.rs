@@ -67,6 +67,7 @@ fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64, interrupted:
     // Before the look at the thread, whatever has interrupted: see `application::requests`.
     let request = cpu.requests.pending();
     if SCHEDULER.is_held(block.number) || slice_ends && SCHEDULER.ready() > 0 {
+        block.time.end(clock::rdtsc());
         let turn = evict(cpu, block, Scheduler::preempt);
         cpu.answer(request);
         return dispatch(cpu, turn.next);
@@ -114,12 +115,14 @@ fn evict(cpu: &'static Cpu, block: &'static Block, end: fn(&Scheduler<MOST>, sch
 
 /// Lets other threads run before this one.
 fn preempt(cpu: &'static Cpu, block: &'static Block) -> *const Registers {
+    block.time.end(clock::rdtsc());
     dispatch(cpu, evict(cpu, block, Scheduler::preempt).next)
 }
 
 /// Writes a thread's message, wakes its bootstrap thread if that sleeps, and watches for the answer. If that does not
 /// come, blocks the thread. The registers to go on with.
 fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Registers) -> *const Registers {
+    block.time.end(clock::rdtsc());
     // The bootstrap thread may change the address space.
     cpu.load_directory(NEUTRAL.load(Relaxed));
     if block.mailbox.post(write(block, kind, registers)) && SCHEDULER.ring(block.number) {
@@ -132,6 +135,7 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Reg
             registers.rax = unsafe { &(*block.message()).result }.load(Relaxed);
         }
         cpu.load_directory(block.directory);
+        block.time.begin(clock::rdtsc());
         return registers;
     }
     dispatch(cpu, evict(cpu, block, Scheduler::block).next)
@@ -209,6 +213,7 @@ pub fn dispatch(cpu: &'static Cpu, next: Option<Number>) -> *const Registers {
     cpu.known_result.set(block.process.into());
     cpu.current.set(Some(block));
     arm(cpu);
+    block.time.begin(clock::rdtsc());
     &raw const state.registers
 }
 

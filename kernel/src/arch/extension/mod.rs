@@ -11,14 +11,15 @@ mod services;
 use super::layout::{DIRECT_MAP, EXTENSIONS};
 use super::paging;
 use super::physical::{Frames, Memory};
-use abi::extension::{Companions, Device, Entry, Handler, Ioctl, LARGEST, Services};
+use abi::extension::{Companions, Device, Entry, Handler, Ioctl, LARGEST, Report, Services};
 use abi::vectors;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use containers::{Channel, Cpu, Frame, OutOfFrames, PAGE_SIZE, ProcessId, Space, Tasks, ThreadId};
+use containers::{Channel, Cpu, Frame, OutOfFrames, PAGE_SIZE, ProcessId, Space, Tasks, ThreadId, Times};
 use core::ops::Range;
 use core::{mem, ptr};
+use hardware::clock;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// The addresses set aside for one extension: those of a last-level page table. The rest of them is never mapped.
@@ -145,8 +146,6 @@ pub struct Supply {
     low_pages: Option<u64>,
     /// The vectors that extensions have taken, a bit each.
     taken: u8,
-    /// The threads that are accompanied.
-    pub companions: BTreeMap<ThreadId, Companion>,
 }
 
 /// What an extension has for a thread that it accompanies.
@@ -156,6 +155,57 @@ pub struct Companion {
     pub value: u64,
     /// Whether it has been told that the thread's process stops.
     pub is_stopped: bool,
+}
+
+/// The threads that an extension accompanies, and its functions for them.
+#[derive(Default)]
+pub struct Accompanied {
+    functions: Option<Companions>,
+    /// The threads.
+    pub threads: BTreeMap<ThreadId, Companion>,
+}
+
+impl Accompanied {
+    /// Whether there are any.
+    #[inline]
+    pub fn any(&self) -> bool {
+        !self.threads.is_empty()
+    }
+
+    /// Tells the extension that rights have been taken from an accompanied container with this page directory.
+    pub fn rights_taken(&self, pml4: Frame) {
+        if let Some(functions) = self.functions {
+            // SAFETY: the function is of an extension that is still mapped, since the functions are taken back before
+            // that goes.
+            unsafe { (functions.rights_taken)(functions.data, pml4.address().as_u64()) }
+        }
+    }
+
+    /// What the extension reports of a thread that it accompanies.
+    pub fn report(&self, thread: ThreadId) -> Option<Report> {
+        let (functions, companion) = (self.functions?, self.threads.get(&thread)?);
+        let mut report = Report::default();
+        // SAFETY: as above.
+        unsafe { (functions.report)(functions.data, companion.value, &mut report) };
+        Some(report)
+    }
+
+    /// The CPU time of a thread on the extension's CPUs: the thread is charged for it when it leaves.
+    pub fn unpaid(&self, thread: ThreadId) -> Times {
+        let ticks = self.report(thread).map_or(0, |report| report.ticks);
+        Times { total: clock::duration(ticks), user_ticks: ticks }
+    }
+
+    /// The CPU time of a thread, on the extension's CPUs too.
+    pub fn thread_time<R>(&self, tasks: &Tasks<R>, thread: ThreadId) -> Times {
+        self.unpaid(thread) + tasks.thread(thread).map_or(Times::default(), |thread| thread.run_time)
+    }
+
+    /// The CPU time of a process, on the extension's CPUs too.
+    pub fn process_time<R>(&self, tasks: &Tasks<R>, process: ProcessId) -> Times {
+        let accompanied = tasks.threads_of(process).take_while(|_| self.any());
+        accompanied.fold(tasks.run_time(process), |sum, thread| sum + self.unpaid(thread))
+    }
 }
 
 impl Supply {
@@ -168,17 +218,10 @@ impl Supply {
     pub fn take_back(&mut self, held: &Held, frames: &mut Frames) {
         held.interrupts.iter().for_each(|interrupt| self.taken &= !bit(interrupt.vector));
         if held.companions.is_some() {
-            frames.companions = None;
+            frames.accompanied.functions = None;
         }
         self.low_pages = self.low_pages.or(held.low_pages);
     }
-}
-
-/// Tells an extension that rights have been taken from an accompanied container with this page directory.
-pub fn rights_taken(companions: Companions, pml4: Frame) {
-    // SAFETY: the function is of an extension that is still mapped, since the functions are taken back before that
-    // goes.
-    unsafe { (companions.rights_taken)(companions.data, pml4.address().as_u64()) }
 }
 
 /// The bit of a vector among those that extensions can take.

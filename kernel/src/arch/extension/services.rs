@@ -220,10 +220,10 @@ unsafe extern "C" fn register_companions(context: *mut c_void, companions: &Comp
     let Loan { held, memory, purpose, .. } = unsafe { loan(context) };
     result(if *purpose != Purpose::Start {
         Err(Errno::EINVAL)
-    } else if memory.physical.companions.is_some() {
+    } else if memory.physical.accompanied.functions.is_some() {
         Err(Errno::EBUSY)
     } else {
-        (held.companions, memory.physical.companions) = (Some(*companions), Some(*companions));
+        (held.companions, memory.physical.accompanied.functions) = (Some(*companions), Some(*companions));
         Ok(0)
     })
 }
@@ -231,13 +231,13 @@ unsafe extern "C" fn register_companions(context: *mut c_void, companions: &Comp
 /// [`Functions::accompany`]
 unsafe extern "C" fn accompany(context: *mut c_void, value: u64) -> i64 {
     // SAFETY: the context of a call.
-    let Loan { held, memory, supply, threads, caller, purpose, .. } = unsafe { loan(context) };
+    let Loan { held, memory, threads, caller, purpose, .. } = unsafe { loan(context) };
     let (Some(Caller { thread, process, space }), Some(threads), Purpose::Ioctl, Some(_)) =
         (*caller, threads, *purpose, held.companions)
     else {
         return result(Err(Errno::EINVAL));
     };
-    if supply.companions.contains_key(&thread) {
+    if memory.physical.accompanied.threads.contains_key(&thread) {
         return result(Err(Errno::EEXIST));
     }
     if !memory.physical.has_room_for_bookkeeping() {
@@ -246,7 +246,7 @@ unsafe extern "C" fn accompany(context: *mut c_void, value: u64) -> i64 {
     let directory = memory.accompany(space.container, space.cpu).map_err(|_| Errno::ENOMEM);
     result(directory.map(|directory| {
         threads.accompany(process);
-        supply.companions.insert(thread, Companion { value, is_stopped: false });
+        memory.physical.accompanied.threads.insert(thread, Companion { value, is_stopped: false });
         directory.address().as_u64()
     }))
 }

@@ -2,7 +2,7 @@
 
 use super::{opened, resources, resources_mut};
 use crate::calls::argument::{Fd, Pointer};
-use crate::calls::{Answer, Caller, DONE, Reply, jobs, value};
+use crate::calls::{Answer, Caller, DONE, Reply, jobs, restart, value};
 use crate::core::console::Console;
 use crate::core::extensions::Outcome;
 use crate::core::files::{Bytes, Files};
@@ -31,6 +31,7 @@ pub fn ioctl(
     request: u32,
     argument: u64,
 ) -> Answer {
+    restart(tasks, caller);
     if !matches!(request, FIOCLEX | FIONCLEX | FIONBIO | FIONREAD)
         && let Some(device) = files.device(&resources(caller, tasks)?.descriptors, fd.0)
     {

@@ -2,7 +2,7 @@
 
 use super::opened;
 use crate::calls::argument::{Fd, Pointer};
-use crate::calls::{Answer, Caller, DONE, Reply};
+use crate::calls::{Answer, Caller, DONE, Reply, restart};
 use crate::core::files::{Bytes, FileEvents, Files, Opened};
 use crate::core::kernel::{Memory, Tasks};
 use crate::core::linux;
@@ -134,6 +134,7 @@ pub fn flock(caller: &Caller, tasks: &mut Tasks, files: &mut Files, fd: Fd, oper
 
 /// Sets a lock, or waits until a lock has been given up and tries again.
 fn set(caller: &Caller, tasks: &mut Tasks, files: &mut Files, inode: InodeId, lock: Lock, waits: bool) -> Answer {
+    restart(tasks, caller);
     match files.locks.set(inode, lock) {
         Ok(replaced) => {
             FileEvents::of_locks(replaced).notify(tasks, files);

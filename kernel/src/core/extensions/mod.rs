@@ -134,21 +134,20 @@ impl Extensions {
     }
 
     /// Whether an extension has devices that are open, or accompanies threads.
-    pub fn is_used(&self, name: &str) -> bool {
-        let accompanies = |extension: &Extension| self.accompany() && extension.held.companions.is_some();
+    pub fn is_used(&self, memory: &Memory, name: &str) -> bool {
+        let accompanies =
+            |extension: &Extension| memory.physical.accompanied.any() && extension.held.companions.is_some();
         self.named(name).is_some_and(|extension| extension.users > 0 || accompanies(extension))
     }
 
-    /// Whether threads are accompanied.
-    #[inline]
-    pub fn accompany(&self) -> bool {
-        !self.supply.companions.is_empty()
-    }
-
-    /// Tells the extension that accompanies a thread, if one does, that the thread ends or leaves its container.
+    /// Tells the extension that accompanies a thread, if one does, that the thread ends or leaves its container. The
+    /// thread is charged for the time on the extension's CPUs.
     #[cold]
     pub fn left(&mut self, memory: &mut Memory, tasks: &mut Tasks, thread: ThreadId) {
-        let Some(Companion { value, .. }) = self.supply.companions.remove(&thread) else { return };
+        let accompanied = &mut memory.physical.accompanied;
+        let time = accompanied.unpaid(thread);
+        let Some(Companion { value, .. }) = accompanied.threads.remove(&thread) else { return };
+        tasks.thread_mut(thread).into_iter().for_each(|thread| thread.run_time = thread.run_time + time);
         self.tell(memory, tasks, |loan, companions| loan.left(companions, value));
     }
 
@@ -156,7 +155,9 @@ impl Extensions {
     #[cold]
     pub fn tell_job_changes(&mut self, memory: &mut Memory, tasks: &mut Tasks) {
         let mut next = Bound::Unbounded;
-        while let Some((thread, companion)) = self.supply.companions.range_mut((next, Bound::Unbounded)).next() {
+        while let Some((thread, companion)) =
+            memory.physical.accompanied.threads.range_mut((next, Bound::Unbounded)).next()
+        {
             next = Bound::Excluded(*thread);
             let is_stopped = tasks.thread(*thread).is_some_and(|thread| tasks.is_stopped(thread.process));
             if companion.is_stopped != is_stopped {

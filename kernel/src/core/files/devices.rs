@@ -25,7 +25,7 @@ impl Files {
     /// Ends an extension and takes its devices away: `ENOENT`; `EBUSY` while one of them is open.
     pub fn unload_extension(&mut self, memory: &mut Memory, name: &str) -> Result<(), Errno> {
         self.extensions.devices(name)?;
-        if self.extensions.is_used(name) {
+        if self.extensions.is_used(memory, name) {
             return Err(Errno::EBUSY);
         }
         self.end_extension(memory, name);

@@ -39,7 +39,7 @@ pub fn end_thread(kernel: &mut Kernel, cpu: &InKernel, id: ThreadId, how: Ending
 /// Tells the extension that accompanies a thread, if one does, that the thread ends.
 #[inline]
 fn tell_companion(kernel: &mut Kernel, thread: ThreadId) {
-    if kernel.files.extensions.accompany() {
+    if kernel.memory.physical.accompanied.any() {
         kernel.files.extensions.left(&mut kernel.memory, &mut kernel.tasks, thread);
     }
 }

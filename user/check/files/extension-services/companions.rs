@@ -2,14 +2,15 @@
 //! their address space.
 
 use super::{PAGE, ask, end_extension, map, store, until_one_waits};
-use abi::probe::{ACCOMPANY, LEFT, LEFT_WORDS, RIGHTS, STOPPED, TAKEN, WAIT, WAITS};
+use abi::probe::{ACCOMPANY, CPU, LEFT, LEFT_WORDS, RIGHTS, SECONDS, STOPPED, TAKEN, WAIT, WAITS};
 use libc::{
-    EBUSY, EEXIST, MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, SIGCONT, SIGKILL, SIGSTOP, SYS_execve, SYS_exit,
-    SYS_exit_group, SYS_getpid, SYS_kill, SYS_madvise, SYS_mprotect, SYS_munmap, WCONTINUED, WUNTRACED,
+    EBUSY, EEXIST, MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD,
+    SIGCONT, SIGKILL, SIGSTOP, SYS_execve, SYS_exit, SYS_exit_group, SYS_getpid, SYS_getrusage, SYS_kill, SYS_madvise,
+    SYS_mprotect, SYS_munmap, WCONTINUED, WUNTRACED,
 };
 use programs::children::{self, End};
 use programs::{cpus, sys};
-use std::fs::File;
+use std::fs::{File, read_to_string};
 use std::process::Command;
 use std::ptr::null;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -180,6 +181,57 @@ fn has_told(device: &File, stopped: u64) {
         assert_eq!(number(device, STOPPED), stopped);
     }
     cpus::spin_until(|| number(device, STOPPED) == stopped);
+}
+
+/// The numbers and the state in `/proc/PID/stat`.
+fn stat(process: &str) -> Vec<String> {
+    let text = read_to_string(format!("/proc/{process}/stat")).expect("a process's file");
+    text.split_whitespace().map(Into::into).collect()
+}
+
+/// Seconds in user mode by `getrusage`.
+fn user(who: i32) -> u64 {
+    // SAFETY: zeros are a value of it.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    sys!(SYS_getrusage, who, &mut usage).expect("the usage");
+    usage.ru_utime.tv_sec as u64
+}
+
+/// The time for which an accompanied thread has run on the extension's CPUs is its process's, while it runs and when it has
+/// left; it is not its children's. The thread's state is that of one that runs there.
+pub(super) fn times(device: &File) {
+    const HZ: u64 = 100;
+    let is_about = |seconds: u64, times: u64| assert_eq!(seconds / SECONDS, times, "{seconds} seconds");
+    is_about(user(RUSAGE_SELF), 0);
+    let before = user(RUSAGE_CHILDREN);
+    let [told, tell] = children::pipe_ends();
+    let [wait, go] = children::pipe_ends();
+    let child = children::child(|| {
+        accompany(device);
+        with_thread(device);
+        is_about(user(RUSAGE_SELF), 2);
+        is_about(user(RUSAGE_THREAD), 1);
+        let mut clocks = [libc::tms { tms_utime: 0, tms_stime: 0, tms_cutime: 0, tms_cstime: 0 }];
+        sys!(libc::SYS_times, clocks.as_mut_ptr()).expect("times");
+        is_about(clocks[0].tms_utime as u64 / HZ, 2);
+        for (clock, times) in [(libc::CLOCK_PROCESS_CPUTIME_ID, 2), (libc::CLOCK_THREAD_CPUTIME_ID, 1)] {
+            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            sys!(libc::SYS_clock_gettime, clock, &mut time).expect("a clock");
+            is_about(time.tv_sec as u64, times);
+        }
+        children::give(tell, 0);
+        i32::from(children::take(wait).is_none())
+    });
+    assert_eq!(children::take(told), Some(0));
+    let of_child = stat(&child.to_string());
+    assert_eq!((of_child[2].as_str(), of_child[38].parse()), ("R", Ok(CPU)), "it waits on the kernel's CPU");
+    is_about(of_child[13].parse::<u64>().expect("the user time") / HZ, 2);
+    assert!(read_to_string(format!("/proc/{child}/status")).is_ok_and(|text| text.contains("\nState:\tR (running)")));
+    children::give(go, 0);
+    assert_eq!(children::end_of(child), End::Exited(0));
+    is_about(user(RUSAGE_CHILDREN) - before, 2);
+    is_about(user(RUSAGE_SELF), 0);
+    children::close_all(&[told, tell, wait, go]);
 }
 
 /// An extension cannot be unloaded while it accompanies a thread, also if the thread has no descriptor of its.

@@ -51,6 +51,7 @@ fn by_child(all: cpus::Mask) {
         companions::ends_of_threads,
         companions::rights,
         companions::stops,
+        companions::times,
     ] {
         let child = children::child(|| {
             cpus::set_affinity(0, all).expect("all CPUs");

@@ -4,6 +4,7 @@ use super::Text;
 use crate::arch::accounts;
 use crate::core::linux::USER_HZ;
 use crate::core::process::{Resources, Tasks};
+use abi::extension::Report;
 use containers::directory::USER_END;
 use containers::{
     Backing, Budget, ContainerId, CpuSet, Job, Label, PAGE_SIZE, Process, ProcessId, Region, Rights, State, ThreadId,
@@ -23,12 +24,18 @@ fn process(tasks: &Tasks, id: ProcessId) -> Result<&Process<Resources>, fmt::Err
     tasks.process(id).ok_or(fmt::Error)
 }
 
+/// What the extension that accompanies the main thread, if one does, reports of it.
+fn companion(out: &Text, id: ProcessId) -> Option<Report> {
+    out.memory.physical.accompanied.report(ThreadId::main(id)).filter(|companion| companion.runs != 0)
+}
+
 /// The main thread's state, in Linux's letter and word.
-fn state(process: &Process<Resources>) -> (char, &'static str) {
+fn state(process: &Process<Resources>, companion: Option<Report>) -> (char, &'static str) {
     match process.main.state {
         State::Ended => ('Z', "zombie"),
         _ if matches!(process.control.job(), Job::Stopped(_)) => ('T', "stopped"),
         State::Ready | State::Running => ('R', "running"),
+        State::Parked if companion.is_some() => ('R', "running"),
         State::Parked => ('S', "sleeping"),
     }
 }
@@ -111,19 +118,26 @@ pub(super) fn stat(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Result 
     let process = process(tasks, id)?;
     let (pid, parent) = (number(tasks, id), process.parent_number);
     let (bytes, pages) = sizes(out, process.container);
+    let companion = companion(out, id);
     // From its number to its flags; five counts of page faults and flags follow.
-    write!(out, "{pid} ({}) {} {parent} ", process.resources.name, state(process).0)?;
+    write!(out, "{pid} ({}) {} {parent} ", process.resources.name, state(process, companion).0)?;
     write!(out, "{} {} {TERMINAL} {} 0 0 0 0 0 ", process.group, process.session, process.group)?;
     // Times in user mode and in the kernel, its children's, priority, nice, threads, timer, start.
-    let [own, children] = [tasks.run_time(id), process.children_time];
-    for time in [own, children].into_iter().flat_map(accounts::shares) {
+    let own = out.memory.physical.accompanied.process_time(tasks, id);
+    for time in [own, process.children_time].into_iter().flat_map(accounts::shares) {
         write!(out, "{} ", time / TICK)?;
     }
     write!(out, "20 0 {} 0 0 ", process.threads)?;
     write!(out, "{bytes} {pages} {} ", process.resources.limits.address_space.soft)?;
-    // From startcode (26) to exit_code (52); 38 is the signal at its end, SIGCHLD.
+    let ran_on = process.main.ran_on.map_or(0, |cpu| u32::from(cpu.0));
+    // From startcode (26) to exit_code (52); 38 is the signal at its end, SIGCHLD, and 39 the CPU.
     (26..=52).try_for_each(|field| {
-        write!(out, "{}{}", if field == 38 { 17 } else { 0 }, if field == 52 { '\n' } else { ' ' })
+        let value = match field {
+            38 => 17,
+            39 => companion.map_or(ran_on, |companion| companion.cpu),
+            _ => 0,
+        };
+        write!(out, "{value}{}", if field == 52 { '\n' } else { ' ' })
     })
 }
 
@@ -137,7 +151,7 @@ pub(super) fn status(out: &mut Text, tasks: &Tasks, id: ProcessId) -> fmt::Resul
     let main = tasks.thread(ThreadId::main(id)).map_or((0, 0), |main| (main.own_pending(), main.signal_mask));
     writeln!(out, "Name:\t{}", process.resources.name)?;
     writeln!(out, "Umask:\t{:04o}", process.resources.umask)?;
-    let (letter, word) = state(process);
+    let (letter, word) = state(process, companion(out, id));
     writeln!(out, "State:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{parent}\nTracerPid:\t0")?;
     writeln!(out, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t{}", process.resources.descriptors.limit())?;
     writeln!(out, "Groups:\t\nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmLck:\t       0 kB")?;
