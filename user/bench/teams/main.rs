@@ -5,21 +5,24 @@
 //! each has eight threads and barriers between its steps, and checks what it has computed. SIZE is the number of
 //! keys, points or rows. The kernel places the threads; with `bound` each is bound to a CPU in turn, which threads
 //! need that stay on the CPU they started on. `mix` is several programs at once, `alone` the same programs one after
-//! the other. `barrier`, `gathered`, `pool`, `jobs` and `sleepers` are SIZE threads or processes that wait before
+//! the other, `single` programs of one thread in the
+//! same way, one of which is this one with `compile SOURCE CODE`. `barrier`, `gathered`, `pool`, `jobs` and `sleepers` are SIZE threads or processes that wait before
 //! they work; a line `cpus NAME N` tells on how many CPUs they worked.
 //!
 //! A line `figure NAME TICKS TICKS TICKS` tells in hundredths of a tick how long a program took, including the making
 //! of its data, and `figure NAME-threads …` the part of it in which the threads work; `failed NAME: WHY` that it did
 //! not work or computed something wrong.
 //!
-//! Run by: `tests/tests/smp.rs`, `xtask/src/bench/teams.rs`.
+//! Run by: `tests/tests/smp.rs`, `xtask/src/bench/teams.rs`, `xtask/src/bench/application/single.rs`.
 
+mod compiler;
 mod fft;
 mod lu;
 mod mix;
 mod pools;
 mod radix;
 mod shared;
+mod single;
 
 use programs::cpus;
 use std::arch::x86_64::_rdtsc;
@@ -48,8 +51,20 @@ const PROGRAMS: [Program; 3] = [("radix", 1 << 19, radix::run), ("fft", 1 << 16,
 static BOUND: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [compile, source, to] = &words[..]
+        && compile == single::COMPILE
+    {
+        return compiler::compile(source, to).map_or_else(
+            |why| {
+                eprintln!("teams: {why}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let mut code = ExitCode::SUCCESS;
-    for word in std::env::args().skip(1) {
+    for word in words {
         if word == "bound" {
             BOUND.store(true, Relaxed);
             continue;
@@ -74,6 +89,7 @@ fn one(name: &str, size: Option<&str>) -> Result<(), String> {
     match name {
         "mix" => mix::at_once(size.unwrap_or(mix::SIZE)),
         "alone" => mix::alone(size.unwrap_or(mix::SIZE)),
+        "single" => single::run(size.unwrap_or(mix::SIZE)),
         _ => pools::run(name, size.unwrap_or(THREADS)),
     }
 }

@@ -74,10 +74,12 @@ pub(crate) enum Kind {
     Forwarded,
     /// The throughput of the application kernel.
     Capacity,
+    /// Programs of one thread through the application kernel.
+    Single,
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
@@ -94,6 +96,7 @@ impl Kind {
         Self::Locks,
         Self::Forwarded,
         Self::Capacity,
+        Self::Single,
     ];
 
     /// The name by which all of the kind are asked for.
@@ -115,6 +118,7 @@ impl Kind {
             Self::Growth => "growth",
             Self::Forwarded => "forwarded",
             Self::Capacity => "capacity",
+            Self::Single => "single",
         }
     }
 
@@ -136,6 +140,7 @@ impl Kind {
             Self::Growth => growth::growth(lab),
             Self::Forwarded => application::forwarded(lab),
             Self::Capacity => application::capacity(lab),
+            Self::Single => application::single(lab),
         }
     }
 }
@@ -144,7 +149,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 33] = [
+pub(crate) const BENCHMARKS: [Benchmark; 34] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -182,10 +187,11 @@ pub(crate) const BENCHMARKS: [Benchmark; 33] = [
     (Kind::Locks, "locks", "ticket, mcs, clh, tas: hand-over and fairness"),
     (Kind::Forwarded, "forwarded", "calls, faults and operations through the application kernel (papers/000)"),
     (Kind::Capacity, "capacity", "papers/004: throughput of the application kernel, and what its formula allows"),
+    (Kind::Single, "single", "papers/000: find, a compiler and gzip, one at a time through the application kernel"),
 ];
 
 /// What `application` stands for: the figures of papers/000 and 004.
-const APPLICATION: [Kind; 4] = [Kind::Parallel, Kind::Mix, Kind::Forwarded, Kind::Capacity];
+const APPLICATION: [Kind; 5] = [Kind::Parallel, Kind::Mix, Kind::Forwarded, Kind::Capacity, Kind::Single];
 
 /// Names that stand for several benchmarks.
 const GROUPS: [&str; 3] = ["micro", "native", "application"];
@@ -300,7 +306,7 @@ mod tests {
     fn benchmarks_are_chosen_by_name_or_kind() {
         assert_eq!(names(&["pipe", "null"]), ["null", "pipe"]);
         assert_eq!(names(&["native", "sweep"]), ["start", "message", "switch", "sweep"]);
-        assert_eq!(names(&["application"]), ["parallel", "mix", "forwarded", "capacity"]);
+        assert_eq!(names(&["application"]), ["parallel", "mix", "forwarded", "capacity", "single"]);
         assert_eq!(names(&[]).len(), BENCHMARKS.len());
     }
 
@@ -311,6 +317,6 @@ mod tests {
             why.starts_with("there is no benchmark `nul`. Did you mean `null`? There are: null, getppid,"),
             "{why}"
         );
-        assert!(why.ends_with("forwarded, capacity, micro, native, application"), "{why}");
+        assert!(why.ends_with("forwarded, capacity, single, micro, native, application"), "{why}");
     }
 }

@@ -9,7 +9,7 @@ use super::{
         points,
         report::{Cell, Chart, Limit, Section, Series, Table, Target, head},
     },
-    USUAL, WAITS, Way,
+    USUAL, WAITS, WHY, Way,
 };
 
 /// Instructions of a call on the kernel for one CPU, and user shares in thousandths, quick and thorough.
@@ -20,8 +20,9 @@ const PROCESSES: u32 = 20;
 /// Instructions of the call `burn` of a Linux program besides those that it is asked for.
 const COMING_AND_GOING: u32 = 115;
 
-/// So few instructions in user mode that the boot CPU alone decides how many calls there are.
-const FULL: u32 = 40;
+/// Instructions in user mode with which the boot CPU decides how many calls there are, whatever their length: those at 80 %
+/// user beside calls of 151.
+const FULL: u32 = 604;
 
 /// The user share at which 151 instructions leave the boot CPU idle beside one application processor.
 const IDLE: u32 = 950;
@@ -31,8 +32,6 @@ const WINDOWS: [u64; 2] = [2_000_000, 5_000_000];
 
 /// papers/004, section 5.2: from figures 6 to 8.
 const PAPER_OVERHEAD: f64 = 2000.0;
-
-const WHY: &str = "docs/application-figures.md says where they go";
 
 /// Instructions in user mode between two calls.
 fn user(visit: u32, share: u32) -> u32 {
@@ -282,8 +281,8 @@ fn text(lab: &Lab) -> Vec<String> {
         ),
         format!(
             "The paper's formula, drawn broken, says what the boot CPU allows: scps = ips / (ipsc + opsc). Here ipsc is what a \
-             call takes on the kernel for one CPU, and opsc what the boot CPU spends for a call besides, if the processes \
-             do hardly anything else ({FULL} instructions between two calls, on the most CPUs). The application processors set the other \
+             call takes on the kernel for one CPU, and opsc what the boot CPU spends for a call besides where it is full ({FULL} \
+             instructions between two calls, on the most CPUs). The application processors set the other \
              bound: each call costs one of them some instructions too, which are measured where the boot CPU is \
              seldom busy ({VISITS_0} instructions, {IDLE_SHARE} % user, the fewest CPUs). The lower bound counts; where both are nearly the \
              same, within 0.7 and 1.5, is the knee, where a process waits now for the one and now for the other.",
@@ -311,7 +310,7 @@ mod tests {
         let count = |ticks, calls| Count { ticks, user: calls * f64::from(FULL), calls, load: 1.0 };
         let one = |ticks, calls| Measured(VISITS.map(|visit| (point(FULL, visit), count(ticks, calls))).into());
         let sweep =
-            Sweep { shares: &[], cpus: vec![2], up: one(19_000.0, 100.0), application: vec![one(80_000.0, 100.0)] };
+            Sweep { shares: &[], cpus: vec![2], up: one(75_400.0, 100.0), application: vec![one(140_400.0, 100.0)] };
         assert_eq!(sweep.call(151), Some(150.0));
         let (table, least) = added(&sweep, &[(USUAL, &sweep.application[0])]);
         assert_eq!((least, table.rows[1][1].clone()), (Some(650.0), Cell::Count(650.0)));

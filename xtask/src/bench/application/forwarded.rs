@@ -8,7 +8,7 @@ use super::{
         lab::{Job, Lab, Run, System},
         report::{Cell, Limit, Section, Table, Target, head},
     },
-    INTERRUPT, LOCAL, USUAL, WAITS, Way,
+    INTERRUPT, LOCAL, USUAL, WAITS, WHY, Way,
 };
 
 /// papers/000, table II: `getpid` on Simics, on Linux 2.4.26 and through the application kernel.
@@ -33,8 +33,6 @@ fn limit(way: Way) -> f64 {
         _ => 430.0,
     }
 }
-
-const WHY: &str = "docs/application-figures.md has the steps one by one";
 
 /// Calls, page faults and operations beside those of the uniprocessor kernel.
 pub(in crate::bench) fn forwarded(lab: &Lab) -> Section {

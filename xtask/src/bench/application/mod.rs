@@ -5,11 +5,16 @@
 
 mod capacity;
 mod forwarded;
+mod single;
 
 pub(super) use capacity::capacity;
 pub(super) use forwarded::forwarded;
+pub(super) use single::single;
 
 use super::lab::{Job, System};
+
+/// What is said of figures that miss their targets: a page is about them.
+const WHY: &str = "docs/application-figures.md says where the time goes";
 
 /// A way to load the application kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
