@@ -12,7 +12,7 @@
 //! | `apkern_thread_ex_regs` | [`Call::ExRegs`] | address of a [`Context`] | 0 |
 //! | `apkern_thread_get_regs` | [`Call::GetRegs`] | address of a [`Context`] | 0 |
 //! | `apkern_thread_start` | [`Call::Start`] | | 0 |
-//! | `apkern_thread_activate` | [`Call::Activate`] | the value of rax | 0; 1 if another thread waits for the boot CPU |
+//! | `apkern_thread_activate` | [`Call::Activate`] | the value of rax | 0 |
 //! | | [`Call::Hold`] | | 0 if the thread is between two instructions, 1 if a message of its is under way |
 //! | | [`Call::Wait`] | | 0 once there is a message, or [`YIELD`], or [`LOOK_ON`] |
 //!
@@ -63,11 +63,11 @@ pub const fn request(call: Call, thread: u32) -> u32 {
 
 /// What a request asks, and about which thread.
 #[must_use]
-pub fn asked(request: u32) -> Option<(Call, u32)> {
+pub const fn asked(request: u32) -> Option<(Call, u32)> {
     use Call::{Activate, Create, ExRegs, GetRegs, Hold, Init, Start, Wait};
-    let calls = [Init, Create, ExRegs, GetRegs, Start, Activate, Hold, Wait];
-    let call = calls.into_iter().find(|call| *call as u32 == request & ((1 << CALL_BITS) - 1))?;
-    Some((call, request >> CALL_BITS))
+    const CALLS: [Call; 8] = [Init, Create, ExRegs, GetRegs, Start, Activate, Hold, Wait];
+    let call = (request & ((1 << CALL_BITS) - 1)) as usize;
+    if call == 0 || call > CALLS.len() { None } else { Some((CALLS[call - 1], request >> CALL_BITS)) }
 }
 
 /// A message from an application thread, in the program's memory: all of it in one page. The application kernel writes
@@ -94,6 +94,8 @@ pub struct Message {
     pub rip: u64,
     /// The thread's stack pointer.
     pub rsp: u64,
+    /// 1 once another thread waits for the boot CPU, so that the bootstrap thread is not to look for a message for long.
+    pub others: AtomicU32,
     /// The result of a system call.
     pub result: AtomicU64,
     /// Whether a CPU watches for the answer, and whether that is there.

@@ -25,8 +25,12 @@ pub const REGION: u64 = 32 << 10;
 pub const PAGE: u64 = 4096;
 
 /// How often a bootstrap thread looks for a message before it asks the application kernel what to do, as long as the boot
-/// CPU has nothing else to run. Otherwise it looks once.
-const LOOKS: u32 = 64;
+/// CPU has nothing else to run: rounds, and looks in each. Otherwise it looks once.
+const ROUNDS: u32 = 50;
+const LOOKS: u32 = 20;
+
+/// How often it lets other threads run before it asks again.
+const YIELDS: u32 = 16;
 
 /// Exceptions, and bits of a page fault's error code.
 const PAGE_FAULT: u64 = 14;
@@ -73,8 +77,9 @@ pub struct Pair {
     pub is_alone: Cell<bool>,
     /// The CPUs that the program has chosen for the thread, if not zero.
     pub affinity: Cell<u64>,
-    /// How often it looks for a message before it asks what to do.
-    pub looks: Cell<u32>,
+    /// What it has been told to do without a message, and how often it is still to let others run before it asks again.
+    pub told: Cell<i64>,
+    pub yields: Cell<u32>,
     /// The application thread's registers, when they are looked at.
     pub context: UnsafeCell<Context>,
 }
@@ -96,7 +101,6 @@ impl Pair {
             (*place).process = process;
             (*place).alternate.set(StackT::NONE);
             (*place).waited_with.set(None);
-            (*place).looks.set(1);
             let pair = &*place;
             pair.renew().then_some(pair)
         }
@@ -215,17 +219,25 @@ pub extern "C" fn run(pair: &'static Pair) -> ! {
 
 /// Waits for a message and takes it; delivers signals that come meanwhile.
 fn wait(pair: &Pair) {
+    let looks_on = |_: &u32| pair.message().others.load(Relaxed) == 0;
     loop {
-        if (0..pair.looks.get()).any(|_| has_come(pair)) {
+        let found = match pair.told.get() {
+            _ if has_come(pair) => true,
+            LOOK_ON => (0..ROUNDS).take_while(looks_on).any(|_| (0..LOOKS).any(|_| has_come(pair))),
+            YIELD => (0..pair.yields.get()).any(|_| {
+                pair.yields.set(pair.yields.get() - 1);
+                own!(__NR_sched_yield);
+                has_come(pair)
+            }),
+            _ => false,
+        };
+        if found {
             return;
         }
         let arguments = [pair.device.get(), request(Call::Wait, pair.number.get()).into(), 0, 0, 0, 0];
         // SAFETY: the call waits, and touches no memory.
-        let told = unsafe { call(__NR_ioctl.into(), &arguments) };
-        pair.looks.set(if told == LOOK_ON { LOOKS } else { 1 });
-        if told == YIELD {
-            own!(__NR_sched_yield);
-        }
+        pair.told.set(unsafe { call(__NR_ioctl.into(), &arguments) });
+        pair.yields.set(YIELDS);
     }
 }
 

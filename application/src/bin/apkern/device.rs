@@ -4,9 +4,9 @@
 //! kernel. For example, the launcher opens the device, makes a thread with `Call::Create`, sets its registers with
 //! `Call::ExRegs`, and lets it run with `Call::Start`.
 
-use super::cpu;
 use super::thread::{self, Block, MOST, New, SCHEDULER};
 use super::wake::{self, Wake};
+use super::{bell, cpu};
 use abi::application::{Call, Context, LOOK_ON, Message, YIELD, asked};
 use abi::extension::Report;
 use application::scheduler::{Number, Place};
@@ -67,7 +67,7 @@ fn of_thread(kernel: &Kernel, block: &'static Block, call: Call, argument: u64) 
         Call::Activate => {
             block.set_result(argument);
             cpu::wake(SCHEDULER.activate(block.number));
-            kernel.others_runnable().into()
+            0
         }
         Call::Wait => wait(kernel, block),
         Call::Hold => hold(block),
@@ -141,7 +141,10 @@ fn wait(kernel: &Kernel, block: &'static Block) -> i64 {
     let posted = unsafe { &(*block.message()).posted };
     match wake::chosen() {
         Wake::Poll if kernel.others_runnable() => YIELD,
-        Wake::Adaptive | Wake::Poll if !kernel.others_runnable() => LOOK_ON,
+        Wake::Adaptive | Wake::Poll if !kernel.others_runnable() => {
+            bell::looks(block);
+            LOOK_ON
+        }
         _ if block.mailbox.sleep(posted) => kernel.wait(block.number.into()),
         _ => 0,
     }
@@ -203,6 +206,7 @@ fn remove(kernel: &Kernel, block: &'static Block) {
     unlink(block);
     // Its bootstrap thread may wait for a message that does not come.
     let _ = kernel.wake(block.number.into());
+    bell::looks_no_more(block);
     let number = block.number;
     // SAFETY: the thread is held and on no CPU, and its file and the scheduler forget it.
     let frames = unsafe { block.uninstall() };
