@@ -14,7 +14,7 @@
 //! | `apkern_thread_start` | [`Call::Start`] | | 0 |
 //! | `apkern_thread_activate` | [`Call::Activate`] | the value of rax | 0 |
 //! | | [`Call::Hold`] | | 0 if the thread is between two instructions, 1 if a message of its is under way |
-//! | | [`Call::Wait`] | | 0 once there is a message, or [`YIELD`], or [`LOOK_ON`] |
+//! | | [`Call::Wait`] | the last result | 0 once there is a message, or [`YIELD`], or [`LOOK_ON`] |
 //!
 //! For example, `ioctl(device, request(Call::Activate, 5), 42)` ends a call of thread 5 with the result 42.
 

@@ -29,8 +29,8 @@ pub const PAGE: u64 = 4096;
 const ROUNDS: u32 = 50;
 const LOOKS: u32 = 20;
 
-/// How often it lets other threads run before it asks again.
-const YIELDS: u32 = 16;
+/// How often it lets other threads run, without a message, before it asks again.
+const YIELDS: u32 = 2;
 
 /// Exceptions, and bits of a page fault's error code.
 const PAGE_FAULT: u64 = 14;
@@ -77,9 +77,8 @@ pub struct Pair {
     pub is_alone: Cell<bool>,
     /// The CPUs that the program has chosen for the thread, if not zero.
     pub affinity: Cell<u64>,
-    /// What it has been told to do without a message, and how often it is still to let others run before it asks again.
+    /// What it has been told to do without a message.
     pub told: Cell<i64>,
-    pub yields: Cell<u32>,
     /// The application thread's registers, when they are looked at.
     pub context: UnsafeCell<Context>,
 }
@@ -224,8 +223,7 @@ fn wait(pair: &Pair) {
         let found = match pair.told.get() {
             _ if has_come(pair) => true,
             LOOK_ON => (0..ROUNDS).take_while(looks_on).any(|_| (0..LOOKS).any(|_| has_come(pair))),
-            YIELD => (0..pair.yields.get()).any(|_| {
-                pair.yields.set(pair.yields.get() - 1);
+            YIELD => (0..YIELDS).any(|_| {
                 own!(__NR_sched_yield);
                 has_come(pair)
             }),
@@ -234,10 +232,10 @@ fn wait(pair: &Pair) {
         if found {
             return;
         }
-        let arguments = [pair.device.get(), request(Call::Wait, pair.number.get()).into(), 0, 0, 0, 0];
+        let (number, told) = (request(Call::Wait, pair.number.get()), pair.told.get());
         // SAFETY: the call waits, and touches no memory.
-        pair.told.set(unsafe { call(__NR_ioctl.into(), &arguments) });
-        pair.yields.set(YIELDS);
+        let told = unsafe { call(__NR_ioctl.into(), &[pair.device.get(), number.into(), told as u64, 0, 0, 0]) };
+        pair.told.set(told);
     }
 }
 

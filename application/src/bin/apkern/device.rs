@@ -69,7 +69,7 @@ fn of_thread(kernel: &Kernel, block: &'static Block, call: Call, argument: u64) 
             cpu::wake(SCHEDULER.activate(block.number));
             0
         }
-        Call::Wait => wait(kernel, block),
+        Call::Wait => wait(kernel, block, argument),
         Call::Hold => hold(block),
         Call::Start => start(block),
         Call::GetRegs => answer(get_registers(kernel, block, argument)),
@@ -135,16 +135,18 @@ fn start(block: &Block) -> i64 {
     0
 }
 
-/// [`Call::Wait`]
-fn wait(kernel: &Kernel, block: &'static Block) -> i64 {
+/// [`Call::Wait`]; `told` is the last result.
+fn wait(kernel: &Kernel, block: &'static Block, told: u64) -> i64 {
     // SAFETY: the message lies in a page that the thread holds; the word is only ever used as an atomic.
     let posted = unsafe { &(*block.message()).posted };
+    let told_to_yield = told == YIELD as u64;
     match wake::chosen() {
-        Wake::Poll if kernel.others_runnable() => YIELD,
         Wake::Adaptive | Wake::Poll if !kernel.others_runnable() => {
             bell::looks(block);
             LOOK_ON
         }
+        Wake::Poll => YIELD,
+        Wake::Adaptive if !told_to_yield => YIELD,
         _ if block.mailbox.sleep(posted) => kernel.wait(block.number.into()),
         _ => 0,
     }

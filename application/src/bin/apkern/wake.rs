@@ -9,7 +9,8 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 /// What a bootstrap thread without a message does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// It looks on as long as the boot CPU has nothing else to run, and sleeps otherwise.
+    /// It looks on as long as the boot CPU has nothing else to run. Otherwise it lets the others run, and sleeps if there
+    /// is no message then: on a busy boot CPU, where there is one, that is cheaper than to be woken up.
     Adaptive,
     /// It looks on, and lets others run in between.
     Poll,
