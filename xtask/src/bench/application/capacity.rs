@@ -310,7 +310,7 @@ mod tests {
         let count = |ticks, calls| Count { ticks, user: calls * f64::from(FULL), calls, load: 1.0 };
         let one = |ticks, calls| Measured(VISITS.map(|visit| (point(FULL, visit), count(ticks, calls))).into());
         let sweep =
-            Sweep { shares: &[], cpus: vec![2], up: one(75_400.0, 100.0), application: vec![one(140_400.0, 100.0)] };
+            Sweep { shares: &[], cpus: vec![2], up: one(75_400.0, 100.0), application: vec![one(80_000.0, 100.0)] };
         assert_eq!(sweep.call(151), Some(150.0));
         let (table, least) = added(&sweep, &[(USUAL, &sweep.application[0])]);
         assert_eq!((least, table.rows[1][1].clone()), (Some(650.0), Cell::Count(650.0)));
