@@ -215,7 +215,7 @@ fn dependency(about: &str) -> Option<String> {
 }
 
 /// A command's standard output, if it succeeds.
-fn run(command: &mut Command) -> Result<String> {
+pub(super) fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
     if !output.status.success() {

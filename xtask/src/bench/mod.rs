@@ -76,10 +76,12 @@ pub(crate) enum Kind {
     Capacity,
     /// Programs of one thread through the application kernel.
     Single,
+    /// Lines and complexity of the application kernel.
+    Size,
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
@@ -97,6 +99,7 @@ impl Kind {
         Self::Forwarded,
         Self::Capacity,
         Self::Single,
+        Self::Size,
     ];
 
     /// The name by which all of the kind are asked for.
@@ -119,6 +122,7 @@ impl Kind {
             Self::Forwarded => "forwarded",
             Self::Capacity => "capacity",
             Self::Single => "single",
+            Self::Size => "size",
         }
     }
 
@@ -141,6 +145,7 @@ impl Kind {
             Self::Forwarded => application::forwarded(lab),
             Self::Capacity => application::capacity(lab),
             Self::Single => application::single(lab),
+            Self::Size => application::size(lab),
         }
     }
 }
@@ -149,7 +154,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 34] = [
+pub(crate) const BENCHMARKS: [Benchmark; 35] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -188,10 +193,11 @@ pub(crate) const BENCHMARKS: [Benchmark; 34] = [
     (Kind::Forwarded, "forwarded", "calls, faults and operations through the application kernel (papers/000)"),
     (Kind::Capacity, "capacity", "papers/004: throughput of the application kernel, and what its formula allows"),
     (Kind::Single, "single", "papers/000: find, a compiler and gzip, one at a time through the application kernel"),
+    (Kind::Size, "size", "papers/000: lines and cyclomatic complexity of the application kernel"),
 ];
 
 /// What `application` stands for: the figures of papers/000 and 004.
-const APPLICATION: [Kind; 5] = [Kind::Parallel, Kind::Mix, Kind::Forwarded, Kind::Capacity, Kind::Single];
+const APPLICATION: [Kind; 6] = [Kind::Parallel, Kind::Mix, Kind::Forwarded, Kind::Capacity, Kind::Single, Kind::Size];
 
 /// Names that stand for several benchmarks.
 const GROUPS: [&str; 3] = ["micro", "native", "application"];
@@ -306,7 +312,7 @@ mod tests {
     fn benchmarks_are_chosen_by_name_or_kind() {
         assert_eq!(names(&["pipe", "null"]), ["null", "pipe"]);
         assert_eq!(names(&["native", "sweep"]), ["start", "message", "switch", "sweep"]);
-        assert_eq!(names(&["application"]), ["parallel", "mix", "forwarded", "capacity", "single"]);
+        assert_eq!(names(&["application"]), ["parallel", "mix", "forwarded", "capacity", "single", "size"]);
         assert_eq!(names(&[]).len(), BENCHMARKS.len());
     }
 
@@ -317,6 +323,6 @@ mod tests {
             why.starts_with("there is no benchmark `nul`. Did you mean `null`? There are: null, getppid,"),
             "{why}"
         );
-        assert!(why.ends_with("forwarded, capacity, single, micro, native, application"), "{why}");
+        assert!(why.ends_with("forwarded, capacity, single, size, micro, native, application"), "{why}");
     }
 }

@@ -6,10 +6,12 @@
 mod capacity;
 mod forwarded;
 mod single;
+mod size;
 
 pub(super) use capacity::capacity;
 pub(super) use forwarded::forwarded;
 pub(super) use single::single;
+pub(super) use size::size;
 
 use super::lab::{Job, System};
 
