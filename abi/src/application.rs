@@ -15,6 +15,8 @@
 //! | `apkern_thread_activate` | [`Call::Activate`] | the value of rax | 0 |
 //! | | [`Call::Hold`] | | 0 if the thread is between two instructions, 1 if a message of its is under way |
 //! | | [`Call::Wait`] | the last result | 0 once there is a message, or [`YIELD`], or [`LOOK_ON`] |
+//! | | [`Call::Copy`] | address of `[to, from, length]` | 0; `EFAULT` if the bytes are not all the process's |
+//! | | [`Call::Exchange`] | address of `[address, old, new]` | what the 32-bit word was; if that is `old`, it is `new` now |
 //!
 //! For example, `ioctl(device, request(Call::Activate, 5), 42)` ends a call of thread 5 with the result 42.
 
@@ -45,6 +47,10 @@ pub enum Call {
     Hold = 7,
     /// Sleep until there is a message, if that is better than to look for one.
     Wait = 8,
+    /// Copy bytes within the process's memory.
+    Copy = 9,
+    /// Change a word of the process's memory, atomically.
+    Exchange = 10,
 }
 
 /// A result of [`Call::Wait`]: other threads wait for the boot CPU, and the caller is to look again after them.
@@ -64,8 +70,8 @@ pub const fn request(call: Call, thread: u32) -> u32 {
 /// What a request asks, and about which thread.
 #[must_use]
 pub const fn asked(request: u32) -> Option<(Call, u32)> {
-    use Call::{Activate, Create, ExRegs, GetRegs, Hold, Init, Start, Wait};
-    const CALLS: [Call; 8] = [Init, Create, ExRegs, GetRegs, Start, Activate, Hold, Wait];
+    use Call::{Activate, Copy, Create, ExRegs, Exchange, GetRegs, Hold, Init, Start, Wait};
+    const CALLS: [Call; 10] = [Init, Create, ExRegs, GetRegs, Start, Activate, Hold, Wait, Copy, Exchange];
     let call = (request & ((1 << CALL_BITS) - 1)) as usize;
     if call == 0 || call > CALLS.len() { None } else { Some((CALLS[call - 1], request >> CALL_BITS)) }
 }

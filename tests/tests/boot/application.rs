@@ -4,7 +4,7 @@
 
 use std::{fs, process::Command};
 
-use boot_tests::{Jotun, Outcome, Scratch, fuzz, target, xtask};
+use boot_tests::{Jotun, Outcome, Scratch, fuzz, std_program, target, xtask};
 
 /// Seconds for one machine. Eight CPUs on two of the host's take their time.
 const PATIENCE: f64 = 120.0;
@@ -77,6 +77,7 @@ pass! {
 
     // Waiting, and time.
     futexes(4): "futexes";
+    words_that_the_kernel_changes(4): "wake-op" "2000";
     pipes(2): "pipes";
     pollers(4): "pollers" "60";
     times(2): "times";
@@ -94,6 +95,15 @@ fn hostile_programs() {
         let outcome = on(4).args(["hostile", what]).run().expect(0);
         outcome.expect_in_output(&format!("ok hostile {what}\n")).expect_all_back();
     }
+}
+
+/// There are 8,192 application threads, with the shell's and the program's first: then `pthread_create` fails.
+#[test]
+fn a_thread_too_many_is_refused() {
+    let root = Scratch::new("too-many");
+    fs::copy(std_program("hostile"), root.path().join("hostile")).expect("a program");
+    let shell = on(2).memory(512).rootfs(root.path()).args(["busybox", "sh", "-c", "/hostile many-threads; echo $?"]);
+    calm(shell.run().expect(0).expect_output("8190 threads, then errno 11\nok hostile many-threads\n0\n"));
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! thread.
 
 use crate::call::own;
+use crate::memory;
 use crate::pair::Pair;
-use crate::signals;
 use abi::application::Call;
 use linux_raw_sys::errno::{EFAULT, EINVAL};
 use linux_raw_sys::general::{__NR_gettid, __NR_sched_getaffinity};
@@ -19,12 +19,12 @@ pub fn get(pair: &Pair, &[thread, size, mask, ..]: &[u64; 6]) -> i64 {
     let answer = check(thread, size);
     let chosen = if is_own(thread) { pair.affinity.get() } else { 0 };
     let set = if chosen == 0 { all(pair) } else { chosen };
-    if answer >= 0 && signals::put(pair, mask, set) != 0 { -i64::from(EFAULT) } else { answer }
+    if answer >= 0 && memory::put(pair, mask, set) != 0 { -i64::from(EFAULT) } else { answer }
 }
 
 /// `sched_setaffinity`
 pub fn set(pair: &Pair, &[thread, size, mask, ..]: &[u64; 6]) -> i64 {
-    let byte = |at| signals::get::<u8>(pair, mask + at).map(|byte| u64::from(byte) << (8 * at));
+    let byte = |at| memory::get::<u8>(pair, mask + at).map(|byte| u64::from(byte) << (8 * at));
     let Some(wanted) = (0..BYTES.min(u64::from(size as u32))).try_fold(0, |set, at| Some(set | byte(at)?)) else {
         return -i64::from(EFAULT);
     };
@@ -44,7 +44,7 @@ pub fn set(pair: &Pair, &[thread, size, mask, ..]: &[u64; 6]) -> i64 {
 /// `getcpu`: one of the CPUs that the thread has chosen, as it may run on any.
 pub fn getcpu(pair: &Pair, &[cpu, node, ..]: &[u64; 6]) -> i64 {
     let number = if pair.affinity.get() == 0 { 0 } else { pair.affinity.get().trailing_zeros() };
-    let put = |address: u64, value: u32| if address == 0 { 0 } else { signals::put(pair, address, value) };
+    let put = |address: u64, value: u32| if address == 0 { 0 } else { memory::put(pair, address, value) };
     put(cpu, number).min(put(node, 0))
 }
 

@@ -44,27 +44,25 @@ pub unsafe extern "C" fn call(number: u64, arguments: &[u64; 6]) -> i64 {
     )
 }
 
-/// Reads a byte of the program's memory, or writes it as it is; false if a fault's signal has kept it from that.
+/// Reads a byte of the program's memory, or writes it as it is, unless a signal comes first: also that of the fault.
 ///
 /// # Safety
 /// As for [`call`].
 #[unsafe(naked)]
-pub unsafe extern "C" fn touch(address: u64, write: bool) -> bool {
+pub unsafe extern "C" fn touch(address: u64, write: bool) {
     naked_asm!(
-        ".globl touch_start, touch_end, touch_failed",
+        ".globl touch_start, touch_end",
         "touch_start:",
+        "cmp byte ptr fs:[{pending}], 0",
+        "jne touch_end",
         "test sil, sil",
         "jnz 2f",
         "mov al, [rdi]",
-        "mov al, 1",
         "ret",
         "2: lock or byte ptr [rdi], 0",
         "touch_end:",
-        "mov al, 1",
         "ret",
-        "touch_failed:",
-        "xor eax, eax",
-        "ret",
+        pending = const offset_of!(Pair, pending),
     )
 }
 
@@ -74,27 +72,21 @@ unsafe extern "C" {
     static call_again: u8;
     static touch_start: u8;
     static touch_end: u8;
-    static touch_failed: u8;
 }
 
 fn at(symbol: *const u8) -> u64 {
     symbol.addr() as u64
 }
 
-/// Whether a thread that a fault's signal has interrupted at `rip` was touching memory.
-pub fn is_touch(rip: u64) -> bool {
-    (at(&raw const touch_start)..at(&raw const touch_end)).contains(&rip)
-}
-
-/// Where a thread goes on whose touch has failed.
-pub fn failed_touch() -> u64 {
-    at(&raw const touch_failed)
-}
-
 /// Where a thread goes on that a signal has interrupted at `rip`.
 pub fn interrupted(rip: u64) -> u64 {
-    let before = at(&raw const call_start)..=at(&raw const call_syscall);
-    if before.contains(&rip) { at(&raw const call_again) } else { rip }
+    let before_call = at(&raw const call_start)..=at(&raw const call_syscall);
+    let touching = at(&raw const touch_start)..at(&raw const touch_end);
+    match rip {
+        _ if before_call.contains(&rip) => at(&raw const call_again),
+        _ if touching.contains(&rip) => touching.end,
+        _ => rip,
+    }
 }
 
 /// Makes a call of this program's own, which does not wait.

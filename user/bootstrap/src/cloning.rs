@@ -6,11 +6,13 @@
 //! thread on the boot CPU, which activates a thread that may begin on CPU 1.
 
 use crate::call::{AGAIN, own};
-use crate::device;
 use crate::pair::{self, PAGE, Pair, REGION};
 use crate::signals;
+use crate::{device, futex};
 use core::arch::{asm, naked_asm};
-use linux_raw_sys::errno::ENOMEM;
+use core::ptr;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use linux_raw_sys::errno::{EAGAIN, ENOMEM};
 use linux_raw_sys::general::*;
 
 /// `clone`, `fork` or `vfork`.
@@ -50,6 +52,8 @@ pub fn clone(pair: &'static Pair, number: u32, arguments: &[u64; 6]) -> i64 {
     child.mask.set(mask);
     child.opens.set(!has(CLONE_FILES));
     child.shares.set(has(CLONE_VM));
+    child.parent.set(if has(CLONE_THREAD) { pair } else { ptr::null() });
+    pair.verdict.store(NONE, Relaxed);
     child.is_alone.set(!has(CLONE_SIGHAND));
     child.affinity.set(pair.affinity.get());
     if !has(CLONE_VM) || has(CLONE_VFORK) {
@@ -59,12 +63,37 @@ pub fn clone(pair: &'static Pair, number: u32, arguments: &[u64; 6]) -> i64 {
     let flags = flags & !u64::from(CLONE_SETTLS) | u64::from(base);
     // SAFETY: the stack, if there is one, is the child's own, and its FS base is the pair's address.
     let result = unsafe { spawn(flags, stack, parent_id, child_id, child) };
+    let refused = result >= 0 && has(CLONE_THREAD) && wait_for_verdict(pair) == REFUSED;
     signals::unblock(mask);
     if has(CLONE_VM) && (result < 0 || has(CLONE_VFORK)) {
         // There is no child, or it has another program by now, or has ended.
         child.release(!has(CLONE_SIGHAND));
     }
-    result
+    if refused { -i64::from(EAGAIN) } else { result }
+}
+
+/// What a new thread's bootstrap thread tells its parent's: nothing yet; there is an application thread; there is none.
+const NONE: u32 = 0;
+const MADE: u32 = 1;
+const REFUSED: u32 = 2;
+
+/// Waits until the new bootstrap thread has tried to make its application thread.
+fn wait_for_verdict(pair: &Pair) -> u32 {
+    loop {
+        match pair.verdict.load(Acquire) {
+            NONE => own!(__NR_futex, pair.verdict.as_ptr().addr(), FUTEX_WAIT | FUTEX_PRIVATE_FLAG, NONE, 0),
+            verdict => return verdict,
+        };
+    }
+}
+
+/// Tells the parent's bootstrap thread, which waits for it. Afterwards that may end.
+fn tell(parent: *const Pair, verdict: u32) {
+    // SAFETY: the pair stays as long as its bootstrap thread waits.
+    let word = unsafe { &(*parent).verdict };
+    let address = word.as_ptr().addr();
+    word.store(verdict, Release);
+    own!(__NR_futex, address, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
 }
 
 /// A new pair in the same memory.
@@ -103,13 +132,23 @@ extern "C" fn child(pair: &'static Pair) -> ! {
         own!(__NR_close, pair.device.get());
         pair.device.set(device::open_at(pair.device.get()).unwrap_or(u64::MAX));
     }
+    pair.robust.set(0);
     // In a copy of the memory the page is still the parent's.
-    if !(pair.shares.get() || pair.renew()) || !pair.create() {
+    let made = (pair.shares.get() || pair.renew()) && pair.create();
+    let parent = pair.parent.get();
+    if !parent.is_null() {
+        if !made {
+            // Nobody waits for its end.
+            own!(__NR_set_tid_address, 0);
+            tell(parent, REFUSED);
+            exit(pair, 0);
+        }
+        tell(parent, MADE);
+    } else if !made {
         if pair.is_alone.get() {
             signals::leave_for_good(pair);
         }
-        // As if there had been no memory for its first page: signals reach a thread as they reach the others of its
-        // process.
+        // As if there had been no memory for its first page: signals reach it as they reach its parent.
         signals::die(SIGKILL);
     }
     signals::unblock(pair.mask.get());
@@ -119,6 +158,7 @@ extern "C" fn child(pair: &'static Pair) -> ! {
 /// `exit`: ends the thread, whose pair goes too. The application thread, which waits for the answer, ends with its
 /// bootstrap thread.
 pub fn exit(pair: &Pair, status: u64) -> ! {
+    futex::release_robust(pair);
     signals::block();
     if pair.lent.get() {
         // The pair's memory is the parent's, which waits for this, to give it back.

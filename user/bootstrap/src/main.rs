@@ -14,6 +14,8 @@ mod affinity;
 mod call;
 mod cloning;
 mod device;
+mod futex;
+mod memory;
 mod pair;
 mod signals;
 mod start;

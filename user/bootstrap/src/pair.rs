@@ -10,12 +10,12 @@
 
 use crate::call::{AGAIN, call, own, touch};
 use crate::signals::{self, Process, Saved, StackT};
-use crate::{affinity, cloning, device};
+use crate::{affinity, cloning, device, futex, memory};
 use abi::application::{Call, Context, EXCEPTION, LOOK_ON, Message, YIELD, request};
 use application::reply;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed};
 use linux_raw_sys::general::*;
 
 /// Bytes of a pair and its bootstrap thread's stack.
@@ -61,18 +61,19 @@ pub struct Pair {
     pub alternate: Cell<StackT>,
     /// What the signal that is pending has brought.
     pub saved: UnsafeCell<Saved>,
-    /// Whether a fault while memory is touched is of no consequence: see `signals::is_there`.
-    pub probes: Cell<bool>,
     /// The mask during the call that a signal has ended, if that is not the program's.
     pub waited_with: Cell<Option<u64>>,
-    /// Signals that have come while one was pending.
-    pub late: Cell<u64>,
+    /// The head of the application thread's list of robust futexes, if not zero.
+    pub robust: Cell<u64>,
     /// For a child's bootstrap thread: the signals that it blocks, and whether it is to open the device anew.
     pub mask: Cell<u64>,
     pub opens: Cell<bool>,
     /// Whether it is in its parent's memory, and whether the parent waits for it, to give the pair's memory back.
     pub shares: Cell<bool>,
     pub lent: Cell<bool>,
+    /// Its parent's pair, which waits to be told whether there is an application thread; and what its own child tells.
+    pub parent: Cell<*const Pair>,
+    pub verdict: AtomicU32,
     /// Whether it began with signal actions of its own.
     pub is_alone: Cell<bool>,
     /// The CPUs that the program has chosen for the thread, if not zero.
@@ -196,7 +197,6 @@ pub fn begin(pair: &'static Pair, context: &Context, otherwise: impl FnOnce()) -
         otherwise();
     }
     own!(__NR_arch_prctl, ARCH_SET_FS, pair.itself.addr());
-    signals::begin();
     // SAFETY: nothing of the old stack is used afterwards.
     unsafe {
         asm!("mov rsp, {}", "xor ebp, ebp", "call {}", in(reg) pair.stack(), sym run, in("rdi") pair, options(noreturn))
@@ -312,6 +312,11 @@ fn system_call(pair: &'static Pair, message: &Message) {
         }
         __NR_clone | __NR_fork | __NR_vfork => cloning::clone(pair, number, &arguments),
         __NR_exit => cloning::exit(pair, arguments[0]),
+        __NR_exit_group => {
+            futex::release_robust(pair);
+            own!(__NR_exit_group, arguments[0])
+        }
+        __NR_futex if arguments[1] as u32 & !FUTEX_PRIVATE_FLAG == FUTEX_WAKE_OP => futex::wake_op(pair, &arguments),
         __NR_close if device::is(pair, arguments[0]) => EBADF,
         __NR_close_range => device::close_range(pair, &arguments),
         __NR_dup2 | __NR_dup3 if device::is(pair, arguments[1]) && !device::makes_way(pair) => EBADF,
@@ -322,6 +327,9 @@ fn system_call(pair: &'static Pair, message: &Message) {
         // SAFETY: the program's own call.
         _ => unsafe { call(number.into(), &arguments) },
     };
+    if number == __NR_set_robust_list && result == 0 {
+        pair.robust.set(arguments[0]);
+    }
     if result == EINTR && pair.pending.get() {
         pair.waited_with.set(signals::mask_of_wait(pair, number, &arguments));
     }
@@ -338,7 +346,7 @@ fn base(pair: &Pair, &[code, address, ..]: &[u64; 6]) -> i64 {
         ARCH_GET_GS => context.gs_base,
         _ => return -i64::from(linux_raw_sys::errno::EINVAL),
     };
-    signals::put(pair, address, base)
+    memory::put(pair, address, base)
 }
 
 /// Deals with an exception of the application thread: makes the page fault here, or sends the signal.

@@ -10,7 +10,8 @@
 //! a shell in `wait4`: the bootstrap thread's call ends with `EINTR`, or is to be made again, as the kernel decides,
 //! and the application thread finds just that when its handler returns.
 
-use crate::call::{self, own, touch};
+use crate::call::{self, own};
+use crate::memory::{get, put};
 use crate::pair::{Pair, map};
 use abi::application::{Context, EXTENDED, Message};
 use core::arch::naked_asm;
@@ -25,9 +26,6 @@ use linux_raw_sys::general::*;
 const SIGNALS: usize = 64;
 /// All of them, blocked.
 const ALL: u64 = u64::MAX;
-/// All but those of faults: what is kept away while a signal is pending, when the program's memory may still be
-/// touched.
-const ALL_BUT_FAULTS: u64 = ALL & !(1 << (SIGSEGV - 1) | 1 << (SIGBUS - 1));
 /// Bytes of a set of signals.
 const SET: u64 = 8;
 
@@ -175,20 +173,11 @@ pub struct Saved {
     extended: [u8; EXTENDED_IN_FRAME],
 }
 
-/// Has the faults of this program's touches come to it.
-pub fn begin() {
-    for signal in [SIGSEGV, SIGBUS] {
-        install(signal, &Action::default());
-    }
-}
-
-/// Tells the kernel what to do with a signal: this program's handler for those that the program handles, and for the
-/// signals of faults.
+/// Tells the kernel what to do with a signal: this program's handler for those that the program handles.
 fn install(signal: u32, action: &Action) -> i64 {
     const KEPT: u32 = SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT;
     let ours = match action.handler {
-        DEFAULT if !matches!(signal, SIGSEGV | SIGBUS) => *action,
-        IGNORED => *action,
+        DEFAULT | IGNORED => *action,
         _ => Action {
             handler: handler as *const () as u64,
             flags: action.flags & u64::from(KEPT) | u64::from(SA_SIGINFO | SA_RESTORER),
@@ -212,22 +201,6 @@ unsafe extern "C" fn handler(signal: u32, _: *const u8, context: *mut u8) {
     // The frame begins with the restorer's address, just below the context.
     // SAFETY: the kernel has written the frame, and everything up to its end is this thread's.
     let (pair, frame) = unsafe { (&*pair, &mut *context.sub(offset_of!(Frame, flags)).cast::<Frame>()) };
-    // The code of a fault's signal is positive, unlike that of one that a process has sent.
-    if matches!(signal, SIGSEGV | SIGBUS) && frame.info[1] as i32 > 0 && call::is_touch(frame.rip) {
-        frame.rip = call::failed_touch();
-        if pair.probes.get() {
-            return;
-        }
-    }
-    if pair.pending.get() {
-        if frame.info[1] as i32 > 0 {
-            // Again a fault of this program's own: the program has taken its memory away.
-            die(signal);
-        }
-        // A process has sent it just now.
-        pair.late.set(pair.late.get() | 1 << (signal - 1));
-        return;
-    }
     // SAFETY: nothing else uses it while none is pending.
     let saved = unsafe { &mut *pair.saved.get() };
     saved.signal = signal;
@@ -236,7 +209,7 @@ unsafe extern "C" fn handler(signal: u32, _: *const u8, context: *mut u8) {
     saved.extended = unsafe { *(frame.extended as *const [u8; EXTENDED_IN_FRAME]) };
     pair.pending.set(true);
     frame.rip = call::interrupted(frame.rip);
-    frame.mask = ALL_BUT_FAULTS;
+    frame.mask = ALL;
 }
 
 /// Whether the kernel ignores a signal, as the program wants or the one that it has taken the place of.
@@ -337,10 +310,6 @@ pub fn enter(pair: &Pair) {
         let mask = pair.waited_with.take().unwrap_or(saved.frame.mask) | action.mask | own_bit;
         pair.pending.set(false);
         set_mask(mask);
-        for signal in (1..=SIGNALS as u32).filter(|signal| pair.late.get() >> (signal - 1) & 1 != 0) {
-            pair.late.set(pair.late.get() & !(1 << (signal - 1)));
-            own!(__NR_tgkill, own!(__NR_getpid), own!(__NR_gettid), signal);
-        }
     }
 }
 
@@ -380,8 +349,19 @@ fn write(pair: &Pair, saved: &mut Saved, action: &Action) -> bool {
     (context.rip, context.rsp) = (action.handler, rsp);
     const DIRECTION_AND_TRAP: u64 = 0x500;
     context.rflags &= !DIRECTION_AND_TRAP;
-    context.with_extended = 0;
+    (context.extended, context.with_extended) = (fresh(), 1);
     true
+}
+
+/// The extended state with which a handler begins.
+fn fresh() -> [u8; EXTENDED] {
+    // The control words of x87 and SSE: all exceptions masked. The header says that all registers are as after a reset.
+    const CONTROL: [u8; 2] = 0x37f_u16.to_le_bytes();
+    const MXCSR: [u8; 4] = 0x1f80_u32.to_le_bytes();
+    let mut fresh = [0; EXTENDED];
+    fresh[..2].copy_from_slice(&CONTROL);
+    fresh[24..28].copy_from_slice(&MXCSR);
+    fresh
 }
 
 /// `rt_sigreturn`: sets the registers in [`Pair::context`] from the frame, whose restorer's address has been popped.
@@ -557,31 +537,4 @@ pub fn mask_of_wait(pair: &Pair, number: u32, arguments: &[u64; 6]) -> Option<u6
         _ => 0,
     };
     if address == 0 { None } else { get(pair, address) }
-}
-
-/// Whether the program has this memory, for reading or for writing. At most two pages.
-fn is_there(pair: &Pair, address: u64, length: usize, write: bool) -> bool {
-    let last = address.wrapping_add(length as u64 - 1);
-    pair.probes.set(true);
-    // SAFETY: reads, or writes of what is there.
-    let there = unsafe { touch(address, write) && touch(last, write) };
-    pair.probes.set(false);
-    there
-}
-
-/// Reads a value of the program's: `None` where it has no memory.
-pub fn get<T: Copy>(pair: &Pair, address: u64) -> Option<T> {
-    // SAFETY: the memory is there unless the program takes it away meanwhile, which harms the program alone; and any
-    // bytes are a value of the types above.
-    is_there(pair, address, size_of::<T>(), false).then(|| unsafe { ptr::read_unaligned(address as *const T) })
-}
-
-/// Writes a value of the program's: 0, or the negative `EFAULT`.
-pub fn put<T: Copy>(pair: &Pair, address: u64, value: T) -> i64 {
-    if !is_there(pair, address, size_of::<T>(), true) {
-        return -i64::from(EFAULT);
-    }
-    // SAFETY: as above.
-    unsafe { ptr::write_unaligned(address as *mut T, value) };
-    0
 }

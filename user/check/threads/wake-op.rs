@@ -1,13 +1,14 @@
-//! `FUTEX_WAKE_OP` against threads that change the same word themselves: `wake-op [calls]`.
+//! `FUTEX_WAKE_OP`, and the robust futexes of threads that end, against threads that change the same word themselves:
+//! `wake-op [calls]`.
 //!
 //! In the end no change may be missing, neither the kernel's nor a thread's: each is atomic, on whichever CPU it is
 //! made.
 //!
-//! Run by: `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::{cpus, sys};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread;
 
 /// As `linux/futex.h` packs it: an operation with its operand, a comparison with what it compares to.
@@ -56,6 +57,38 @@ fn beside(word: &AtomicU32, allowed: &[u32], mut kernel: impl FnMut()) -> u32 {
     })
 }
 
+/// A thread ends with a robust futex, whose waiters bit another thread flips meanwhile: no flip is lost.
+fn robust(beside: bool) {
+    const WAITERS: u32 = 1 << 31;
+    const OWNER_DIED: u32 = 1 << 30;
+    let word = AtomicU32::new(0);
+    // The head of the list, with one entry, which leads back to the head.
+    let list = [const { AtomicU64::new(0) }; 4];
+    let [head, entry] = [0, 3].map(|index| list[index].as_ptr().addr() as u64);
+    list[3].store(head, SeqCst);
+    list[0].store(entry, SeqCst);
+    list[1].store((word.as_ptr().addr() as u64).wrapping_sub(entry), SeqCst);
+    let flip = || {
+        while word.load(SeqCst) == 0 {}
+        let mut flips = 0_u32;
+        while word.fetch_xor(WAITERS, SeqCst) & OWNER_DIED == 0 {
+            flips += 1;
+        }
+        flips + 1
+    };
+    let flips = thread::scope(|scope| {
+        let flips = beside.then(|| scope.spawn(flip));
+        let ends = scope.spawn(|| {
+            sys!(SYS_set_robust_list, list.as_ptr(), 24).expect("a list");
+            word.store(cpus::thread_number() as u32, SeqCst);
+        });
+        ends.join().expect("it ends");
+        cpus::spin_until(|| word.load(SeqCst) & OWNER_DIED != 0);
+        flips.map_or(0, |thread| thread.join().expect("it ends"))
+    });
+    assert_eq!(word.load(SeqCst), OWNER_DIED | if flips % 2 == 1 { WAITERS } else { 0 }, "{flips} flips");
+}
+
 fn main() {
     let allowed = cpus::allowed();
     let calls = cpus::argument(1, 5000) as u32;
@@ -77,5 +110,6 @@ fn main() {
     let flip = code(XOR | 8, 31, EQUAL, 0);
     let added = beside(&word, &allowed, || (0..2 * calls).for_each(|_| wake_op(&word, flip)));
     assert_eq!(word.load(SeqCst), added, "{} flips of one bit", 2 * calls);
+    (0..calls.min(50)).for_each(|_| robust(allowed.len() > 1));
     println!("ok wake-op: {calls} calls beside {} threads", allowed.len() - 1);
 }

@@ -6,7 +6,7 @@
 
 use super::thread::{self, Block, MOST, New, SCHEDULER};
 use super::wake::{self, Wake};
-use super::{bell, cpu};
+use super::{bell, cpu, memory};
 use abi::application::{Call, Context, LOOK_ON, Message, YIELD, asked};
 use abi::extension::Report;
 use application::scheduler::{Number, Place};
@@ -53,6 +53,8 @@ pub fn ioctl(kernel: &Kernel, file: u64, request: u32, argument: u64) -> i64 {
     match asked(request) {
         Some((Call::Init, _)) => cpu::all().count() as i64,
         Some((Call::Create, _)) => answer(create(kernel, file, argument)),
+        Some((Call::Copy, _)) => answer(memory::copy(kernel, argument)),
+        Some((Call::Exchange, _)) => answer(memory::exchange(kernel, argument)),
         Some((call, number)) => match find(number).filter(|block| u64::from(block.file) == file) {
             Some(block) => of_thread(kernel, block, call, argument),
             None => answer(Err(EINVAL)),
@@ -74,7 +76,7 @@ fn of_thread(kernel: &Kernel, block: &'static Block, call: Call, argument: u64) 
         Call::Start => start(block),
         Call::GetRegs => answer(get_registers(kernel, block, argument)),
         Call::ExRegs => answer(set_registers(kernel, block, argument)),
-        Call::Init | Call::Create => answer(Err(EINVAL)),
+        Call::Init | Call::Create | Call::Copy | Call::Exchange => answer(Err(EINVAL)),
     }
 }
 

@@ -18,6 +18,7 @@ mod cpu;
 mod device;
 mod entry;
 mod local;
+mod memory;
 mod processors;
 mod thread;
 mod trap;

@@ -3,6 +3,7 @@
 use crate::whom::queue;
 use crate::*;
 use programs::children::{End, child, end_of};
+use std::arch::asm;
 
 pub(crate) fn pending_ones() {
     let set = bit(SIGUSR1) | bit(SIGUSR2);
@@ -134,4 +135,50 @@ pub(crate) fn frame() {
         assert_eq!((components & 3, whole), (3, size + 4));
     }
     install(SIGUSR1, 0, 0);
+}
+
+/// The control words of SSE and x87, as the last handler found them.
+static CONTROL: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+extern "C" fn note_control(_: i32) {
+    let (mut sse, mut x87) = (0_u32, 0_u16);
+    // SAFETY: stores the two.
+    unsafe { asm!("stmxcsr [{}]", "fnstcw [{}]", in(reg) &raw mut sse, in(reg) &raw mut x87) };
+    CONTROL.iter().zip([sse, x87.into()]).for_each(|(to, word)| to.store(word.into(), SeqCst));
+}
+
+/// A handler begins with the extended state of a new program, and the one before is back afterwards.
+pub(crate) fn fresh() {
+    set_action(SIGUSR1, note_control as *const () as usize, 0, 0);
+    // Rounding towards zero; and x87 with less precision.
+    const CHANGED: (u32, u16) = (0x7f80, 0x27f);
+    const FRESH: (u32, u16) = (0x1f80, 0x37f);
+    let mut after = (0_u32, 0_u16);
+    // SAFETY: `kill`, around which the two have other values.
+    unsafe {
+        asm!(
+            "ldmxcsr [{sse}]", "fldcw [{x87}]",
+            "syscall",
+            "stmxcsr [{sse_after}]", "fnstcw [{x87_after}]",
+            "ldmxcsr [{fresh_sse}]", "fldcw [{fresh_x87}]",
+            sse = in(reg) &CHANGED.0, x87 = in(reg) &CHANGED.1,
+            fresh_sse = in(reg) &FRESH.0, fresh_x87 = in(reg) &FRESH.1,
+            sse_after = in(reg) &raw mut after.0, x87_after = in(reg) &raw mut after.1,
+            inlateout("rax") SYS_kill => _, in("rdi") pid(), in("rsi") SIGUSR1, out("rcx") _, out("r11") _,
+        );
+    }
+    let found = CONTROL.each_ref().map(|word| word.load(SeqCst));
+    assert_eq!((found, after), ([FRESH.0.into(), FRESH.1.into()], CHANGED));
+    install(SIGUSR1, 0, 0);
+}
+
+/// An address where nothing is makes a call fail, whatever signals are blocked.
+pub(crate) fn nowhere() {
+    let before = mask(SIG_SETMASK, !0);
+    let nothing = 8;
+    assert_eq!(sys!(SYS_rt_sigaction, SIGUSR1, nothing, 0, 8), Err(EFAULT));
+    assert_eq!(sys!(SYS_rt_sigaction, SIGUSR1, 0, nothing, 8), Err(EFAULT));
+    assert_eq!(sys!(SYS_sigaltstack, nothing, 0), Err(EFAULT));
+    assert_eq!(sys!(SYS_sched_getaffinity, 0, 8, nothing), Err(EFAULT));
+    mask(SIG_SETMASK, before);
 }

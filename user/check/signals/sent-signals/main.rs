@@ -140,6 +140,8 @@ fn main() {
         ("ignored", kept::ignored),
         ("flags", kept::flags),
         ("frame", kept::frame),
+        ("fresh", kept::fresh),
+        ("nowhere", kept::nowhere),
         ("anywhere", stacks::anywhere),
         ("unwritable", stacks::unwritable),
         ("disarmed", stacks::disarmed),
