@@ -131,6 +131,16 @@ fn bootstrap_threads_are_woken_as_chosen() {
     }
 }
 
+/// Programs that look at clocks, also where they have no memory, and at their numbers.
+#[test]
+fn calls_are_answered_on_the_spot_where_that_is_chosen() {
+    for words in [&["times"][..], &["mem"], &["futexes"], &["fork-storm", "2"]] {
+        let machine = on(4).append("load=/lib/apkern.ko:local=getpid,gettid,sched_yield,clock_gettime");
+        let outcome = machine.args(words).run().expect(0);
+        outcome.expect_in_output(&format!("ok {}", words[0]));
+    }
+}
+
 /// While the shell sends the signals, SIGCHLD comes to it, also between a call's end and its return.
 #[test]
 fn programs_that_compute_are_killed() {

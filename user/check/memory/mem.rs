@@ -1,7 +1,7 @@
 //! Address spaces: mmap, munmap, mprotect, mremap, brk, madvise, and the errors of each.
 //!
-//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/machines.rs`, `tests/tests/boot/programs.rs`,
-//! `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/checked.rs`, `tests/tests/boot/machines.rs`,
+//! `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::sys;

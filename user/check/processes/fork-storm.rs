@@ -9,7 +9,7 @@
 //!
 //! Without a part it makes a few rounds of the first two. All parts but `bomb` run on Linux.
 //!
-//! Run by: `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::children::{End, end_of, fork_raw, leave};

@@ -1,6 +1,7 @@
 //! The futex call: wait, wake, time-outs, bit sets, requeue, and its errors.
 //!
-//! Run by: `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`, `tests/tests/smp.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/boot/checked.rs`, `tests/tests/boot/programs.rs`,
+//! `tests/tests/smp.rs`.
 
 use libc::*;
 use programs::sys;

@@ -98,6 +98,13 @@ impl PageTable {
         Some(PageTable { physical: entry & 0x000f_ffff_ffff_f000, ..self }.word(address & 0xfff))
     }
 
+    /// Where the word at an address is mapped for the kernel, if the process itself may write it.
+    pub fn writable(self, address: u64) -> Option<NonNull<u64>> {
+        const PRESENT_WRITABLE_USER: u64 = 0b111;
+        let entry = self.entry(address).filter(|entry| entry & PRESENT_WRITABLE_USER == PRESENT_WRITABLE_USER)?;
+        NonNull::new((self.direct_map + (entry & 0x000f_ffff_ffff_f000) + (address & 0xff8)) as *mut u64)
+    }
+
     fn word(self, offset: u64) -> u64 {
         // SAFETY: the caller of `Kernel::page_table` has promised that the tables are there, and memory is mapped.
         unsafe { ((self.direct_map + self.physical + offset) as *const u64).read_volatile() }

@@ -101,8 +101,10 @@ fn create(kernel: &Kernel, file: u64, address: u64) -> Result<u64, i32> {
         return Err(EBUSY);
     };
     let next = FILES[file as usize].swap(number.into(), Relaxed);
-    let block =
-        Block::install(frame, number, New { name, file: file as u32, next, process, thread, directory, page, offset });
+    // SAFETY: the CPU that runs the thread looks at them; the address space is there as long as the thread is.
+    let tables = unsafe { kernel.page_table(directory) };
+    let new = New { name, file: file as u32, next, process, thread, directory, tables, page, offset };
+    let block = Block::install(frame, number, new);
     SCHEDULER.hold(block.number);
     Ok(number.into())
 }

@@ -6,6 +6,7 @@
 
 use super::thread::{Block, State, USER_END};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use hardware::clock;
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
 
@@ -14,6 +15,11 @@ const SCHED_YIELD: u64 = 24;
 const GETPID: u64 = 39;
 const ARCH_PRCTL: u64 = 158;
 const GETTID: u64 = 186;
+const CLOCK_GETTIME: u64 = 228;
+
+/// Linux's numbers of the clocks that run from boot on, and of those that run from 1970 on.
+const SINCE_BOOT: [u64; 4] = [1, 4, 6, 7];
+const SINCE_1970: [u64; 2] = [0, 5];
 
 /// Linux's codes of `arch_prctl`, and its error.
 const ARCH_SET_GS: u64 = 0x1001;
@@ -21,7 +27,12 @@ const ARCH_SET_FS: u64 = 0x1002;
 const EPERM: i64 = -1;
 
 /// The calls that can be answered here, by the names of the option, each with its number and its bit in [`CHOSEN`].
-const OPTIONAL: [(&str, u64, u32); 3] = [("getpid", GETPID, 1), ("gettid", GETTID, 2), ("sched_yield", SCHED_YIELD, 4)];
+const OPTIONAL: [(&str, u64, u32); 4] = [
+    ("getpid", GETPID, 1),
+    ("gettid", GETTID, 2),
+    ("sched_yield", SCHED_YIELD, 4),
+    ("clock_gettime", CLOCK_GETTIME, 8),
+];
 
 /// The calls that are answered here.
 static CHOSEN: AtomicU32 = AtomicU32::new(0);
@@ -61,6 +72,7 @@ pub fn answer(block: &Block, state: &mut State) -> Answer {
     match state.registers.code {
         GETTID if is_chosen(2) => Answer::Is(block.thread.into()),
         SCHED_YIELD if is_chosen(4) => Answer::Yields,
+        CLOCK_GETTIME if is_chosen(8) => clock_gettime(block, state),
         ARCH_PRCTL => set_base(state),
         _ => Answer::Forwarded,
     }
@@ -69,6 +81,28 @@ pub fn answer(block: &Block, state: &mut State) -> Answer {
 #[inline(always)]
 fn is_chosen(bit: u32) -> bool {
     CHOSEN.load(Relaxed) & bit != 0
+}
+
+/// `clock_gettime(clock, time)`, of a clock that needs no counts of a process, where the program has writable memory.
+fn clock_gettime(block: &Block, state: &State) -> Answer {
+    const SECOND: u64 = 1_000_000_000;
+    let (clock, time) = (state.registers.rdi, state.registers.rsi);
+    let now = match clock {
+        _ if !time.is_multiple_of(8) || time > USER_END - 16 => return Answer::Forwarded,
+        _ if SINCE_BOOT.contains(&clock) => clock::nanoseconds(),
+        _ if SINCE_1970.contains(&clock) => clock::wall_clock(),
+        _ => return Answer::Forwarded,
+    };
+    let (Some(seconds), Some(nanoseconds)) = (block.tables.writable(time), block.tables.writable(time + 8)) else {
+        return Answer::Forwarded;
+    };
+    // SAFETY: words of the program's memory. Frames are not released before this CPU, which is on the program's page
+    // directory with interrupts off, has answered.
+    unsafe {
+        seconds.write_volatile(now / SECOND);
+        nanoseconds.write_volatile(now % SECOND);
+    }
+    Answer::Is(0)
 }
 
 /// `arch_prctl(code, address)`, as far as it sets a base.

@@ -56,7 +56,7 @@ fn start(kernel: &Kernel, parameters: &str) -> Result<(), i32> {
             _ => Err(parameter),
         };
         if chosen.is_err() {
-            kernel.log("unknown parameter; there are local=getpid,gettid,sched_yield and wake=adaptive|poll|interrupt");
+            kernel.log("unknown parameter; there are local=getpid,gettid,sched_yield,clock_gettime and wake=adaptive|poll|interrupt");
             return Err(EINVAL);
         }
     }

@@ -12,7 +12,7 @@ use application::time::Time;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use extension::Frame;
+use extension::{Frame, PageTable};
 use hardware::{clock, fpu};
 
 /// The most application threads.
@@ -99,6 +99,8 @@ pub struct Block {
     pub thread: u32,
     /// The page directory of its process, a physical address.
     pub directory: u64,
+    /// The tables below that, which are looked at only by the CPU that runs the thread.
+    pub tables: PageTable,
     /// Whether it is held by [`Call::Hold`](abi::application::Call), or has never been started; and whether it has.
     pub hold: Cell<bool>,
     pub started: Cell<bool>,
@@ -140,6 +142,7 @@ pub struct New {
     pub process: u32,
     pub thread: u32,
     pub directory: u64,
+    pub tables: PageTable,
     /// The page of its message, and where in it the message begins.
     pub page: Frame,
     pub offset: usize,
@@ -160,6 +163,7 @@ impl Block {
             process: new.process,
             thread: new.thread,
             directory: new.directory,
+            tables: new.tables,
             hold: Cell::new(true),
             started: Cell::new(false),
             // SAFETY: the message is within its page, as its alignment and size say.
