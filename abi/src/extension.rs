@@ -32,7 +32,7 @@ pub const NAME_ROOM: usize = 32;
 /// The most bytes of memory that an extension's segments may span.
 pub const LARGEST: u64 = 1 << 20;
 
-/// The most devices that an extension may register.
+/// The most devices, and the most texts, that an extension may register.
 pub const MOST_DEVICES: usize = 4;
 
 /// The note by which an extension is known, in a segment `PT_NOTE`.
@@ -186,7 +186,33 @@ pub struct Functions {
     /// program's entry point in the auxiliary vector (`AT_ENTRY`). `AT_BASE` is zero: a static program that relocates
     /// itself may take it for its own.
     pub interpret: unsafe extern "C" fn(*mut c_void, *const u8, usize) -> i64,
+    /// Registers a text of `/proc`, during [`START`] only: results and life as of [`Functions::register_device`].
+    pub register_text: unsafe extern "C" fn(*mut c_void, &Text) -> i64,
+    /// The physical address of the region with the records of this run, as the crate `trace` lays it out; 0: the run is
+    /// not recorded. The rings that the kernel does not use, those behind the kernel's CPUs, are the extension's.
+    pub trace_region: unsafe extern "C" fn(*mut c_void) -> u64,
 }
+
+/// A text of an extension, `/proc/NAME`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Text {
+    /// Its name in `/proc`: see [`padded`].
+    pub name: [u8; NAME_ROOM],
+    /// A value of the extension's, handed to the function.
+    pub data: u64,
+    /// Writes a portion of the text: `data`, the position, where the bytes go, and how many there is room for, which
+    /// are [`PORTION`] at least. Returns how many have been written. The position, in units of the extension's own, is 0
+    /// at first; the function leaves that of the next portion, or [`LAST`]. There are no services: the kernel looks at
+    /// its own state meanwhile.
+    pub write: unsafe extern "C" fn(u64, &mut u64, *mut u8, usize) -> usize,
+}
+
+/// The least room for a portion of a text, in bytes.
+pub const PORTION: usize = 1024;
+
+/// The position behind the last portion of a text.
+pub const LAST: u64 = u64::MAX;
 
 /// What the kernel tells an extension of the threads that it accompanies.
 ///

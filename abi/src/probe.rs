@@ -40,7 +40,10 @@ pub const TAKEN: u32 = 18;
 /// last: present, and writable; 0 if it is not present.
 pub const RIGHTS: u32 = 19;
 
-/// What the extension reports of each accompanied thread: seconds in user mode on a CPU of its own, where the thread runs.
+/// What the extension reports of each accompanied thread, and a little more: seconds in user mode on a CPU of its own, where
+/// the thread runs.
 pub const SECONDS: u64 = 1000;
 /// The number of that CPU.
 pub const CPU: u32 = 5;
+/// How many lines `/proc/probe` has, which are numbered from 0.
+pub const LINES: u64 = 1000;

@@ -9,6 +9,7 @@
 #![cfg_attr(not(any(test, loom)), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod counts;
 pub mod mailbox;
 pub mod reply;
 pub mod requests;

@@ -4,11 +4,11 @@
 #![no_std]
 #![no_main]
 
-use abi::extension::{Companions, Device, LOW_PAGES, Report, Services, padded};
+use abi::extension::{Companions, Device, LAST, LOW_PAGES, Report, Services, Text, padded};
 use abi::probe;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use extension::{EBUSY, EINVAL, ENOENT, ENOMEM, ENOTTY, Frame, Kernel, PageTable, answer};
+use extension::{EBUSY, EINVAL, ENOENT, ENOMEM, ENOTTY, Frame, Kernel, PageTable, Portion, answer};
 
 extension::extension!("probe", start, end);
 
@@ -76,6 +76,7 @@ fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
 
 fn start(kernel: &Kernel, _parameters: &str) -> Result<(), i32> {
     kernel.register(&Device { name: padded("probe"), data: 0, open, ioctl, close })?;
+    kernel.register_text(&Text { name: padded("probe"), data: probe::LINES, write: write_lines })?;
     kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken, report })?;
     if kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken, report }) != Err(EBUSY) {
         return Err(EINVAL);
@@ -86,7 +87,8 @@ fn start(kernel: &Kernel, _parameters: &str) -> Result<(), i32> {
         return Err(EINVAL);
     }
     with(|state| (state.vector, state.registers) = (vector, Some(registers)));
-    with(|state| state.ticks = probe::SECONDS * kernel.clock().hz);
+    // A little more, because the kernel's clock loses a part of a million.
+    with(|state| state.ticks = (probe::SECONDS + 1) * kernel.clock().hz);
     Ok(())
 }
 
@@ -127,6 +129,19 @@ unsafe extern "C" fn rights_taken(_data: u64, directory: u64) {
 
 unsafe extern "C" fn report(_data: u64, _value: u64, report: &mut Report) {
     *report = Report { ticks: with(|state| state.ticks), runs: 1, cpu: probe::CPU };
+}
+
+/// Writes numbered lines.
+unsafe extern "C" fn write_lines(lines: u64, position: &mut u64, bytes: *mut u8, room: usize) -> usize {
+    // SAFETY: the kernel's bytes.
+    let mut portion = unsafe { Portion::new(bytes, room) };
+    while *position < lines && portion.add(format_args!("line {position}\n")) {
+        *position += 1;
+    }
+    if *position == lines {
+        *position = LAST;
+    }
+    portion.written()
 }
 
 unsafe extern "C" fn open(_: &Services, _data: u64) -> i64 {

@@ -274,8 +274,13 @@ impl<R> Tasks<R> {
 
     /// The CPU time of a process, threads that have ended included.
     pub fn run_time(&self, id: ProcessId) -> Times {
-        let ended = self.process(id).map_or(Times::default(), |process| process.run_time);
-        self.threads_of(id).filter_map(|id| self.thread(id)).fold(ended, |sum, thread| sum + thread.run_time)
+        let threads = self.threads_of(id).filter_map(|id| self.thread(id));
+        threads.fold(self.ended_time(id), |sum, thread| sum + thread.run_time)
+    }
+
+    /// The CPU time of a process's threads that have ended.
+    pub fn ended_time(&self, id: ProcessId) -> Times {
+        self.process(id).map_or(Times::default(), |process| process.run_time)
     }
 
     /// The number of threads that run or are ready.

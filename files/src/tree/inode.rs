@@ -155,6 +155,8 @@ pub enum ProcFile {
     Mounts,
     /// `/proc/version`.
     Version,
+    /// A text of an extension of the kernel, by the number that the kernel has given it.
+    Extension(u32),
 }
 
 impl<C> Kind<C> {

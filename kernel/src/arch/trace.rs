@@ -95,6 +95,14 @@ pub fn reserve(info: &mut BootInfo) {
     debugcon::record(TRACE, format_args!("{:x} {bytes:x}", place.start));
 }
 
+/// The physical address of the region; 0: there is none.
+pub fn region() -> u64 {
+    match REGION.load(Relaxed) {
+        0 => 0,
+        address => address - DIRECT_MAP,
+    }
+}
+
 /// A word of the region's header.
 fn header(index: usize) -> *mut u64 {
     (REGION.load(Relaxed) + index as u64 * 8) as *mut u64

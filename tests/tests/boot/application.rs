@@ -157,6 +157,19 @@ fn scripts_are_executed_and_what_is_missing_is_not() {
     script(4, words, "one two\n127\n126\n");
 }
 
+/// `/proc/apkern` has the threads that run on application processors and what they have forwarded; `ps` shows them beside
+/// those of the boot CPU alone.
+#[test]
+fn what_runs_where_is_shown() {
+    let words = "(while :; do :; done) & p=$!; NOAPPKERN=1 busybox sleep 100 & q=$!; \
+                 until grep -q \"^thread [0-9]* process $p tid $p running [123]$\" /proc/apkern; do :; done; \
+                 grep -c \"process $q \" /proc/apkern; grep -c '^cpu' /proc/apkern; grep -c '^ready' /proc/apkern; \
+                 until ps -o pid,stat | grep -q \"^ *$q S\"; do :; done; ps -o pid,stat | grep -c \"^ *$p R\"; \
+                 kill $p $q; count() { sed -n 's/^call uname //p' /proc/apkern; }; \
+                 uname; before=$(count); uname; uname; uname; echo $(($(count) - before))";
+    script(4, words, "0\n3\n1\n1\nJotun\nJotun\nJotun\nJotun\n3\n");
+}
+
 /// By hand, on a machine whose further CPUs nobody has started.
 #[test]
 fn it_is_loaded_by_hand_and_not_ended_while_used() {

@@ -18,7 +18,8 @@
 #![no_std]
 
 pub use abi;
-use abi::extension::{Clock, Companions, Device, Handler, START, Services};
+use abi::extension::{Clock, Companions, Device, Handler, START, Services, Text};
+use core::fmt::{self, Write};
 use core::ptr::NonNull;
 
 /// Linux's `EFAULT`, `EBUSY`, `EINVAL`, `ENOENT`, `ENOMEM` and `ENOTTY`.
@@ -169,6 +170,18 @@ impl<'a> Kernel<'a> {
         outcome(unsafe { (self.0.functions.register_device)(self.0.context, device) }).map(drop)
     }
 
+    /// Registers a text, when the extension starts.
+    pub fn register_text(&self, text: &Text) -> Result<(), i32> {
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.register_text)(self.0.context, text) }).map(drop)
+    }
+
+    /// The physical address of the region for the records of this run, if it is recorded.
+    pub fn trace_region(&self) -> Option<u64> {
+        // SAFETY: as above.
+        Some(unsafe { (self.0.functions.trace_region)(self.0.context) }).filter(|region| *region != 0)
+    }
+
     /// Maps a device's registers: their address, or `None` if memory is short.
     pub fn map_registers(&self, physical: u64, size: u64) -> Option<NonNull<u32>> {
         // SAFETY: as above.
@@ -267,6 +280,47 @@ impl<'a> Kernel<'a> {
     /// The frame with an address: one that the extension has.
     pub fn frame(&self, physical: u64) -> Option<Frame> {
         Some(Frame { physical, start: self.physical(physical)? })
+    }
+}
+
+/// A portion of a text that is being written.
+pub struct Portion<'a> {
+    bytes: &'a mut [u8],
+    written: usize,
+}
+
+impl Portion<'_> {
+    /// A portion for the bytes that the kernel has given to a text's function.
+    ///
+    /// # Safety
+    /// They are as the kernel has given them, and used for nothing else.
+    pub unsafe fn new(bytes: *mut u8, room: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Portion { bytes: unsafe { core::slice::from_raw_parts_mut(bytes, room) }, written: 0 }
+    }
+
+    /// Adds some text: false, and nothing of it is there, if there is no room for it.
+    pub fn add(&mut self, text: fmt::Arguments) -> bool {
+        let before = self.written;
+        let fits = self.write_fmt(text).is_ok();
+        if !fits {
+            self.written = before;
+        }
+        fits
+    }
+
+    /// How many bytes it has.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+}
+
+impl Write for Portion<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.written..self.written + text.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.written += text.len();
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::thread::Block;
 use super::{entry, local};
+use application::counts::Counts;
 use application::requests::Requests;
 use application::scheduler;
 use core::cell::Cell;
@@ -60,10 +61,12 @@ pub struct Cpu {
     loaded: AtomicU64,
     /// What the boot CPU asks of it.
     pub requests: Requests,
+    /// What it has forwarded.
+    pub counts: &'static Counts,
     tss: Tss,
     table: Cell<Option<gdt::Table>>,
-    /// The frames of this value and of the stack.
-    frames: [Frame; 2],
+    /// The frames of this value, of the stack and of the counters.
+    frames: [Frame; 3],
 }
 
 // SAFETY: the cells are the CPU's own, which reaches them with interrupts off; the rest is atomic.
@@ -78,8 +81,9 @@ const _: () = assert!(size_of::<Cpu>() as u64 + SPECIAL_STACK <= 4096);
 const NO_ID: u64 = u64::MAX;
 
 impl Cpu {
-    /// Makes a CPU's value in a frame, and its stack in another one, which stay with it: the top of the stack.
-    pub fn install(number: u8, frame: Frame, stack: Frame) -> u64 {
+    /// Makes a CPU's value in a frame, its stack and its counters in two others, which stay with it: the top of the stack.
+    pub fn install(number: u8, frames: [Frame; 3]) -> u64 {
+        let [frame, stack, counts] = &frames;
         let place = frame.start().cast::<Cpu>();
         let end = |start: u64| start + 4096;
         let cpu = Cpu {
@@ -96,9 +100,11 @@ impl Cpu {
             id: AtomicU64::new(NO_ID),
             loaded: AtomicU64::new(NEUTRAL.load(Relaxed)),
             requests: Requests::new(),
+            // SAFETY: a frame of zeros, which are counters, and this CPU's.
+            counts: unsafe { counts.start().cast().as_ref() },
             tss: Tss::new(),
             table: Cell::new(None),
-            frames: [frame, stack],
+            frames,
         };
         let top = cpu.stack;
         // SAFETY: the frame is this CPU's from now on, large enough, and mapped in the direct map.
@@ -204,7 +210,7 @@ pub fn all() -> impl Iterator<Item = &'static Cpu> {
 }
 
 /// Takes all application processors away, which do nothing any more: the frames that they had.
-pub fn take_all() -> impl Iterator<Item = [Frame; 2]> {
+pub fn take_all() -> impl Iterator<Item = [Frame; 3]> {
     CPUS.iter().filter_map(|cpu| {
         let cpu = cpu.swap(ptr::null_mut(), Relaxed);
         // SAFETY: `install` has written the value, and nothing uses it any more.

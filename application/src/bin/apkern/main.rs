@@ -20,13 +20,14 @@ mod entry;
 mod local;
 mod memory;
 mod processors;
+mod text;
 mod thread;
 mod trap;
 mod wake;
 
-use abi::extension::{Companions, Device, Report, Services, padded};
+use abi::extension::{Companions, Device, Report, Services, Text, padded};
 use core::alloc::{GlobalAlloc, Layout};
-use extension::{EINVAL, Kernel, answer};
+use extension::{EINVAL, Kernel, Portion, answer};
 
 extension::extension!("apkern", start, end);
 
@@ -62,6 +63,7 @@ fn start(kernel: &Kernel, parameters: &str) -> Result<(), i32> {
     }
     let vector = kernel.take_interrupt(rung, 0)?;
     kernel.register(&Device { name: padded("apkern"), data: 0, open, ioctl, close })?;
+    kernel.register_text(&Text { name: padded("apkern"), data: 0, write })?;
     kernel.register_companions(&Companions { data: 0, left, stopped, rights_taken, report })?;
     kernel.interpret(LAUNCHER)?;
     processors::start(kernel)?;
@@ -104,4 +106,11 @@ unsafe extern "C" fn rights_taken(_: u64, directory: u64) {
 
 unsafe extern "C" fn report(_: u64, name: u64, report: &mut Report) {
     *report = device::report(name);
+}
+
+unsafe extern "C" fn write(_: u64, position: &mut u64, bytes: *mut u8, room: usize) -> usize {
+    // SAFETY: the kernel's bytes.
+    let mut portion = unsafe { Portion::new(bytes, room) };
+    *position = text::write(*position, &mut portion);
+    portion.written()
 }

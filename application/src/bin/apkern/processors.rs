@@ -49,8 +49,8 @@ struct Hall<'a>(&'a Kernel<'a>);
 
 impl Newcomers for Hall<'_> {
     fn place(&mut self, cpu: cpulocal::Cpu) -> Option<Place> {
-        let (frame, stack) = (self.0.allocate()?, self.0.allocate()?);
-        let stack = Cpu::install(cpu.0, frame, stack);
+        let frames = [self.0.allocate()?, self.0.allocate()?, self.0.allocate()?];
+        let stack = Cpu::install(cpu.0, frames);
         Some(Place { directory: NEUTRAL.load(Relaxed), stack })
     }
 

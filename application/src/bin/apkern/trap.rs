@@ -123,6 +123,10 @@ fn preempt(cpu: &'static Cpu, block: &'static Block) -> *const Registers {
 /// come, blocks the thread. The registers to go on with.
 fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Registers) -> *const Registers {
     block.time.end(clock::rdtsc());
+    match kind {
+        SYSTEM_CALL => cpu.counts.call(registers.code),
+        _ => cpu.counts.exception(registers.vector),
+    }
     // The bootstrap thread may change the address space.
     cpu.load_directory(NEUTRAL.load(Relaxed));
     if block.mailbox.post(write(block, kind, registers)) && SCHEDULER.ring(block.number) {

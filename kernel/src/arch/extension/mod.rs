@@ -11,7 +11,7 @@ mod services;
 use super::layout::{DIRECT_MAP, EXTENSIONS};
 use super::paging;
 use super::physical::{Frames, Memory};
-use abi::extension::{Companions, Device, Entry, Handler, Ioctl, LARGEST, Report, Services};
+use abi::extension::{Companions, Device, Entry, Handler, Ioctl, LARGEST, Report, Services, Text};
 use abi::vectors;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -115,6 +115,8 @@ pub struct Held {
     pub frames: u64,
     /// The devices that it has registered.
     pub devices: Vec<Device>,
+    /// The texts that it has registered.
+    pub texts: Vec<Text>,
     /// The interrupts that it has taken.
     interrupts: Vec<Interrupt>,
     /// The functions by which it is told of threads that it accompanies.
@@ -155,6 +157,8 @@ pub struct Companion {
     pub value: u64,
     /// Whether it has been told that the thread's process stops.
     pub is_stopped: bool,
+    /// The thread's time in user mode, in ticks, until it was accompanied.
+    pub before: u64,
 }
 
 /// The threads that an extension accompanies, and its functions for them.
@@ -190,21 +194,24 @@ impl Accompanied {
         Some(report)
     }
 
-    /// The CPU time of a thread on the extension's CPUs: the thread is charged for it when it leaves.
-    pub fn unpaid(&self, thread: ThreadId) -> Times {
-        let ticks = self.report(thread).map_or(0, |report| report.ticks);
-        Times { total: clock::duration(ticks), user_ticks: ticks }
+    /// The CPU time of a thread. That of one that is accompanied is in user mode as far as it is on the extension's CPUs:
+    /// what the thread does on the kernel's is done for it.
+    pub fn thread_time<R>(&self, tasks: &Tasks<R>, id: ThreadId) -> Times {
+        let own = tasks.thread(id).map_or(Times::default(), |thread| thread.run_time);
+        match (self.report(id), self.threads.get(&id)) {
+            (Some(Report { ticks, .. }), Some(Companion { before, .. })) => {
+                Times { total: own.total + clock::duration(ticks), user_ticks: before + ticks }
+            }
+            _ => own,
+        }
     }
 
-    /// The CPU time of a thread, on the extension's CPUs too.
-    pub fn thread_time<R>(&self, tasks: &Tasks<R>, thread: ThreadId) -> Times {
-        self.unpaid(thread) + tasks.thread(thread).map_or(Times::default(), |thread| thread.run_time)
-    }
-
-    /// The CPU time of a process, on the extension's CPUs too.
+    /// The CPU time of a process.
     pub fn process_time<R>(&self, tasks: &Tasks<R>, process: ProcessId) -> Times {
-        let accompanied = tasks.threads_of(process).take_while(|_| self.any());
-        accompanied.fold(tasks.run_time(process), |sum, thread| sum + self.unpaid(thread))
+        if !self.any() {
+            return tasks.run_time(process);
+        }
+        tasks.threads_of(process).fold(tasks.ended_time(process), |sum, thread| sum + self.thread_time(tasks, thread))
     }
 }
 
@@ -222,6 +229,12 @@ impl Supply {
         }
         self.low_pages = self.low_pages.or(held.low_pages);
     }
+}
+
+/// Has an extension write a portion of a text: how many bytes it has written.
+pub fn write_text(text: &Text, position: &mut u64, room: &mut [u8]) -> usize {
+    // SAFETY: the caller has the text of an extension that is mapped; the bytes can be written.
+    unsafe { (text.write)(text.data, position, room.as_mut_ptr(), room.len()) }.min(room.len())
 }
 
 /// The bit of a vector among those that extensions can take.
@@ -259,8 +272,8 @@ pub trait Threads {
     fn any_ready(&self, cpu: Cpu) -> bool;
     /// Wakes up the threads that wait on a channel; returns how many.
     fn wake_up(&mut self, channel: Channel) -> usize;
-    /// Has stops of a process noted.
-    fn accompany(&mut self, process: ProcessId);
+    /// Has stops of a thread's process noted; returns the thread's time in user mode, in ticks.
+    fn accompany(&mut self, thread: ThreadId, process: ProcessId) -> u64;
 }
 
 impl<R> Threads for Tasks<R> {
@@ -276,8 +289,9 @@ impl<R> Threads for Tasks<R> {
         self.wake(channel, usize::MAX, u32::MAX)
     }
 
-    fn accompany(&mut self, process: ProcessId) {
+    fn accompany(&mut self, thread: ThreadId, process: ProcessId) -> u64 {
         self.accompany(process);
+        self.thread(thread).map_or(0, |thread| thread.run_time.user_ticks)
     }
 }
 
@@ -348,7 +362,7 @@ impl Loan<'_> {
     }
 
     /// Tells the extension that the process of a thread that it accompanies stops or continues.
-    pub fn stopped(&mut self, companions: Companions, Companion { value, is_stopped }: Companion) {
+    pub fn stopped(&mut self, companions: Companions, Companion { value, is_stopped, .. }: Companion) {
         // SAFETY: as above.
         self.lend(|services| unsafe {
             (companions.stopped)(services, companions.data, value, is_stopped.into());

@@ -9,8 +9,9 @@ use crate::arch::cpulocal;
 use crate::arch::layout::DEVICES;
 use crate::arch::physical::in_kernel;
 use ::files::Errno;
-use abi::extension::{Clock, Companions, Device, Functions, Handler, MOST_DEVICES, WAIT};
+use abi::extension::{Clock, Companions, Device, Functions, Handler, MOST_DEVICES, NAME_ROOM, Text, WAIT};
 use abi::vectors;
+use alloc::vec::Vec;
 use containers::{Fault, Frame, PhysicalMemory, Rights};
 use core::ffi::c_void;
 use core::slice;
@@ -39,6 +40,8 @@ pub(super) static FUNCTIONS: Functions = Functions {
     register_companions,
     accompany,
     interpret,
+    register_text,
+    trace_region,
 };
 
 /// A result as an extension gets it: a value, or a negative error number.
@@ -104,17 +107,43 @@ unsafe extern "C" fn write_user(context: *mut c_void, to: u64, from: *const u8, 
 unsafe extern "C" fn register_device(context: *mut c_void, device: &Device) -> i64 {
     // SAFETY: the context of a call.
     let Loan { held, purpose, .. } = unsafe { loan(context) };
-    let name = abi::extension::name(&device.name);
-    result(if *purpose != Purpose::Start || name.is_none() {
+    let old: Vec<_> = held.devices.iter().map(|device| &device.name).collect();
+    result(may_register(*purpose, &device.name, &old).map(|()| {
+        held.devices.push(*device);
+        0
+    }))
+}
+
+/// [`Functions::register_text`]
+unsafe extern "C" fn register_text(context: *mut c_void, text: &Text) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { held, purpose, .. } = unsafe { loan(context) };
+    let old: Vec<_> = held.texts.iter().map(|text| &text.name).collect();
+    result(may_register(*purpose, &text.name, &old).map(|()| {
+        held.texts.push(*text);
+        0
+    }))
+}
+
+/// Whether an extension may register something by a name, beside what it has registered.
+fn may_register(purpose: Purpose, new: &[u8; NAME_ROOM], old: &[&[u8; NAME_ROOM]]) -> Result<(), Errno> {
+    if purpose != Purpose::Start || abi::extension::name(new).is_none() {
         Err(Errno::EINVAL)
-    } else if held.devices.iter().any(|other| other.name == device.name) {
+    } else if old.contains(&new) {
         Err(Errno::EEXIST)
-    } else if held.devices.len() == MOST_DEVICES {
+    } else if old.len() == MOST_DEVICES {
         Err(Errno::ENOSPC)
     } else {
-        held.devices.push(*device);
-        Ok(0)
-    })
+        Ok(())
+    }
+}
+
+/// [`Functions::trace_region`]
+unsafe extern "C" fn trace_region(_: *mut c_void) -> u64 {
+    #[cfg(feature = "trace")]
+    return crate::arch::trace::region();
+    #[cfg(not(feature = "trace"))]
+    0
 }
 
 /// [`Functions::map_registers`]
@@ -245,8 +274,8 @@ unsafe extern "C" fn accompany(context: *mut c_void, value: u64) -> i64 {
     }
     let directory = memory.accompany(space.container, space.cpu).map_err(|_| Errno::ENOMEM);
     result(directory.map(|directory| {
-        threads.accompany(process);
-        memory.physical.accompanied.threads.insert(thread, Companion { value, is_stopped: false });
+        let before = threads.accompany(thread, process);
+        memory.physical.accompanied.threads.insert(thread, Companion { value, is_stopped: false, before });
         directory.address().as_u64()
     }))
 }

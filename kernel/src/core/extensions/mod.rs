@@ -12,7 +12,7 @@ use crate::arch::extension::{self, Caller, Companion, Held, Loan, Mapped, Purpos
 use crate::arch::heap;
 use crate::arch::physical::Memory;
 use ::files::Errno;
-use abi::extension::{Companions, END, MOST_DEVICES, START, WAIT};
+use abi::extension::{Companions, END, LAST, MOST_DEVICES, PORTION, START, WAIT};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use containers::{Channel, ObjectId, PhysicalMemory, ThreadId};
@@ -48,6 +48,15 @@ pub struct Extensions {
     loaded: u32,
 }
 
+/// What sort of file an extension has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A device.
+    Device,
+    /// A text of `/proc`.
+    Text,
+}
+
 /// How a request of a device ends.
 pub enum Outcome {
     /// With a value.
@@ -56,16 +65,16 @@ pub enum Outcome {
     Waits(Channel),
 }
 
-/// The number of the first device of an extension: the lower bits of a device's number are its index and the
-/// extension's place, the rest counts the extensions that have been loaded, so that no number is given twice.
+/// The number of an extension's first device, and of its first text: the lower bits of a file's number are its index and
+/// the extension's place, the rest counts the extensions that have been loaded, so that no number is given twice.
 fn first_number(loaded: u32, place: usize) -> Option<u32> {
     let number = loaded.checked_mul(MOST as u32)? | place as u32;
     number.checked_mul(MOST_DEVICES as u32)
 }
 
-/// The index of a device among those of its extension.
-fn index(device: u32) -> usize {
-    device as usize % MOST_DEVICES
+/// The index of a device or text among those of its extension.
+fn index(number: u32) -> usize {
+    number as usize % MOST_DEVICES
 }
 
 impl Extensions {
@@ -127,10 +136,11 @@ impl Extensions {
         self.list.iter().flatten().find(|extension| *extension.held.name == *name)
     }
 
-    /// The numbers of an extension's devices: `ENOENT`
-    pub fn devices(&self, name: &str) -> Result<Range<u32>, Errno> {
-        let extension = self.named(name).ok_or(Errno::ENOENT)?;
-        Ok(extension.held.number..extension.held.number + extension.held.devices.len() as u32)
+    /// The numbers of an extension's files of a sort: `ENOENT`
+    pub fn files(&self, name: &str, sort: Sort) -> Result<Range<u32>, Errno> {
+        let Held { number, devices, texts, .. } = &self.named(name).ok_or(Errno::ENOENT)?.held;
+        let count = if sort == Sort::Device { devices.len() } else { texts.len() };
+        Ok(*number..number + count as u32)
     }
 
     /// Whether an extension has devices that are open, or accompanies threads.
@@ -145,9 +155,9 @@ impl Extensions {
     #[cold]
     pub fn left(&mut self, memory: &mut Memory, tasks: &mut Tasks, thread: ThreadId) {
         let accompanied = &mut memory.physical.accompanied;
-        let time = accompanied.unpaid(thread);
+        let time = accompanied.thread_time(tasks, thread);
         let Some(Companion { value, .. }) = accompanied.threads.remove(&thread) else { return };
-        tasks.thread_mut(thread).into_iter().for_each(|thread| thread.run_time = thread.run_time + time);
+        tasks.thread_mut(thread).into_iter().for_each(|thread| thread.run_time = time);
         self.tell(memory, tasks, |loan, companions| loan.left(companions, value));
     }
 
@@ -187,11 +197,27 @@ impl Extensions {
         })
     }
 
-    /// The name of a device.
-    pub fn device_name(&self, number: u32) -> Option<&str> {
-        let place = &self.list[number as usize / MOST_DEVICES % MOST];
-        let extension = place.as_ref().filter(|extension| extension.has(number))?;
-        abi::extension::name(&extension.held.devices[index(number)].name)
+    /// The name of a file.
+    pub fn file_name(&self, number: u32, sort: Sort) -> Option<&str> {
+        let held = self.held(number)?;
+        abi::extension::name(match sort {
+            Sort::Device => &held.devices.get(index(number))?.name,
+            Sort::Text => &held.texts.get(index(number))?.name,
+        })
+    }
+
+    /// Has an extension write the portion of a text at a position; how many bytes, and the position of the next portion.
+    /// The text of an extension that has ended is empty.
+    pub fn write_text(&self, number: u32, mut position: u64, room: &mut [u8; PORTION]) -> (usize, Option<u64>) {
+        let Some(text) = self.held(number).and_then(|held| held.texts.get(index(number))) else { return (0, None) };
+        let written = extension::write_text(text, &mut position, room);
+        (written, Some(position).filter(|position| *position != LAST))
+    }
+
+    /// What the extension has that a file belongs to.
+    fn held(&self, number: u32) -> Option<&Held> {
+        let extension = self.list[number as usize / MOST_DEVICES % MOST].as_ref();
+        extension.map(|extension| &extension.held).filter(|held| number - index(number) as u32 == held.number)
     }
 
     /// Opens a device, for a process whose memory the extension may reach: returns the extension's name for the open

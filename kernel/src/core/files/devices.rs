@@ -1,30 +1,44 @@
-//! The devices of extensions: their names in `/dev`, and their open files.
+//! The files of extensions: devices in `/dev` with their open files, and texts in `/proc`.
 //!
 //! For example, `insmod` loads an extension that registers `hello`: the file `/dev/hello` appears, an inode with the device's
 //! number. Opening it calls the extension, whose name for the open file is kept until the open file is closed.
 
 use super::{Descriptors, Files, Kept, now};
 use crate::arch::physical::Memory;
+use crate::core::extensions::Sort;
 use ::files::inode::Kind;
-use ::files::{Errno, New, OpenFileId, OpenFlags};
+use ::files::{Errno, New, OpenFileId, OpenFlags, ProcFile};
 use alloc::format;
 use alloc::vec::Vec;
 use containers::ObjectId;
 
+/// The sorts of files that extensions have.
+const SORTS: [Sort; 2] = [Sort::Device, Sort::Text];
+
+impl Sort {
+    /// Where they have their names.
+    fn directory(self) -> &'static [u8] {
+        match self {
+            Sort::Device => b"/dev",
+            Sort::Text => b"/proc",
+        }
+    }
+}
+
 impl Files {
-    /// Loads an extension and gives its devices names: errors of [`Extensions::load`](crate::core::extensions::Extensions::load),
-    /// and `EEXIST` if a device would have the name of another one. On an error nothing is left of the extension.
+    /// Loads an extension and gives its files names: errors of [`Extensions::load`](crate::core::extensions::Extensions::load),
+    /// and `EEXIST` if a file would have the name of another one. On an error nothing is left of the extension.
     pub fn load_extension(&mut self, memory: &mut Memory, file: ObjectId, parameters: &[u8]) -> Result<(), Errno> {
         let name = self.extensions.load(memory, file, parameters)?;
-        self.name_devices(&name).inspect_err(|why| {
-            log::warn!("{name}: its devices get no names: {why}");
+        SORTS.iter().try_for_each(|sort| self.name_files(&name, *sort)).inspect_err(|why| {
+            log::warn!("{name}: its files get no names: {why}");
             self.end_extension(memory, &name);
         })
     }
 
-    /// Ends an extension and takes its devices away: `ENOENT`; `EBUSY` while one of them is open.
+    /// Ends an extension and takes its files away: `ENOENT`; `EBUSY` while one of them is open.
     pub fn unload_extension(&mut self, memory: &mut Memory, name: &str) -> Result<(), Errno> {
-        self.extensions.devices(name)?;
+        self.extensions.files(name, Sort::Device)?;
         if self.extensions.is_used(memory, name) {
             return Err(Errno::EBUSY);
         }
@@ -32,36 +46,46 @@ impl Files {
         Ok(())
     }
 
-    /// Makes the names of an extension's devices in `/dev`, which programs cannot change.
-    fn name_devices(&mut self, extension: &str) -> Result<(), Errno> {
-        let directory = self.lookup(b"/dev")?;
+    /// Makes the names of an extension's files of a sort, which programs cannot change.
+    fn name_files(&mut self, extension: &str, sort: Sort) -> Result<(), Errno> {
+        let directory = self.lookup(sort.directory())?;
         self.tree.unseal(directory)?;
-        let named = self.extensions.devices(extension)?.try_for_each(|number| {
-            let name = self.extensions.device_name(number).ok_or(Errno::EINVAL)?;
-            self.tree.add(directory, name.as_bytes(), New::Extension(number), 0o600, now()).map(drop)
+        let named = self.extensions.files(extension, sort)?.try_for_each(|number| {
+            let name = self.extensions.file_name(number, sort).ok_or(Errno::EINVAL)?;
+            let (new, mode) = match sort {
+                Sort::Device => (New::Extension(number), 0o600),
+                Sort::Text => (New::Proc(ProcFile::Extension(number), 0), 0o444),
+            };
+            self.tree.add(directory, name.as_bytes(), new, mode, now()).map(drop)
         });
         self.tree.seal(directory).and(named)
     }
 
-    /// Ends an extension and removes the names of its devices, as far as they have got them.
-    fn end_extension(&mut self, memory: &mut Memory, extension: &str) {
-        let Ok(directory) = self.lookup(b"/dev") else { return };
+    /// Removes the names of an extension's files of a sort, as far as they have got them.
+    fn remove_names(&mut self, extension: &str, sort: Sort) {
+        let Ok(directory) = self.lookup(sort.directory()) else { return };
         let _ = self.tree.unseal(directory);
-        for number in self.extensions.devices(extension).unwrap_or_default() {
-            let name = self.extensions.device_name(number).unwrap_or_default();
+        for number in self.extensions.files(extension, sort).unwrap_or_default() {
+            let name = self.extensions.file_name(number, sort).unwrap_or_default();
             let inode = self.tree.lookup(directory, name.as_bytes()).and_then(|inode| self.tree.get(inode));
-            if matches!(inode.map(|inode| &inode.kind), Ok(Kind::Extension(of)) if *of == number) {
-                // The name is there, and a device has no content that would be freed.
+            let kind = inode.map(|inode| &inode.kind);
+            if matches!(kind, Ok(Kind::Extension(of) | Kind::Proc(ProcFile::Extension(of), _)) if *of == number) {
+                // The name is there, and such a file has no content that would be freed.
                 let _ = self.tree.unlink(directory, name.as_bytes(), now());
             }
         }
         let _ = self.tree.seal(directory);
+    }
+
+    /// Ends an extension.
+    fn end_extension(&mut self, memory: &mut Memory, extension: &str) {
+        SORTS.iter().for_each(|sort| self.remove_names(extension, *sort));
         self.extensions.unload(memory, extension);
     }
 
     /// The path of an extension's device.
     pub(super) fn device_path(&self, number: u32) -> Vec<u8> {
-        format!("/dev/{}", self.extensions.device_name(number).unwrap_or_default()).into_bytes()
+        format!("/dev/{}", self.extensions.file_name(number, Sort::Device).unwrap_or_default()).into_bytes()
     }
 
     /// Keeps an extension's name for an open file of one of its devices until that is closed. The name takes the place of the

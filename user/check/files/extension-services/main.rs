@@ -6,7 +6,7 @@
 
 mod companions;
 
-use abi::probe::{CALLER, CPUS, FIRE, HOLD, LATE, LOW, NOTHING, OTHERS, RELEASE, TIME, WAIT, WAITS, WORD};
+use abi::probe::{CALLER, CPUS, FIRE, HOLD, LATE, LINES, LOW, NOTHING, OTHERS, RELEASE, TIME, WAIT, WAITS, WORD};
 use libc::{
     EBUSY, EFAULT, EINTR, EINVAL, ENOENT, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, SA_RESTART,
     SIGKILL, SIGUSR1, SYS_delete_module, SYS_finit_module, SYS_getpid, SYS_gettid, SYS_ioctl, SYS_kill, SYS_mmap,
@@ -15,7 +15,8 @@ use libc::{
 use programs::children::{self, End};
 use programs::counts::Counts;
 use programs::{cpus, sys};
-use std::fs::File;
+use std::fs::{File, read_to_string};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::thread;
@@ -42,6 +43,7 @@ fn by_child(all: cpus::Mask) {
     sys!(SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0).expect("loaded");
     for part in [
         machine,
+        text,
         callers,
         held_pages,
         waiting,
@@ -62,7 +64,50 @@ fn by_child(all: cpus::Mask) {
         assert_eq!(children::end_of(child), End::Exited(0));
     }
     companions::stay();
+    end_with_open_text();
+}
+
+/// Ends the extension while a process reads its text, which then has what was written before.
+fn end_with_open_text() {
+    let ([told, tell], [wait, go]) = (children::pipe_ends(), children::pipe_ends());
+    let child = children::child(|| {
+        let mut text = File::open(TEXT).expect("the text");
+        let mut start = [0; 100];
+        text.read_exact(&mut start).expect("its start");
+        children::give(tell, 0);
+        assert_eq!(children::take(wait), Some(0));
+        assert!(File::open(TEXT).is_err(), "its extension has ended");
+        let mut rest = Vec::new();
+        text.read_to_end(&mut rest).expect("what has been written of it");
+        assert!(lines().as_bytes()[start.len()..].starts_with(&rest));
+        assert_eq!(text.rewind().and_then(|()| text.read(&mut start)).ok(), Some(0), "nothing is written any more");
+        0
+    });
+    assert_eq!(children::take(told), Some(0));
     assert_eq!(end_extension(), Ok(()));
+    children::give(go, 0);
+    assert_eq!(children::end_of(child), End::Exited(0));
+    children::close_all(&[told, tell, wait, go]);
+}
+
+/// The extension's text, and what it says.
+const TEXT: &str = "/proc/probe";
+
+fn lines() -> String {
+    (0..LINES).map(|line| format!("line {line}\n")).collect()
+}
+
+/// The text is written in portions, from any place on, and is nobody's to change.
+fn text(_: &File) {
+    let all = lines();
+    assert_eq!(read_to_string(TEXT).expect("the text"), all);
+    let mut file = File::open(TEXT).expect("the text");
+    let middle = all.len() / 2;
+    file.seek(SeekFrom::Start(middle as u64)).expect("sought");
+    let mut rest = String::new();
+    file.read_to_string(&mut rest).expect("the rest");
+    assert_eq!(rest, all[middle..]);
+    assert!(File::options().write(true).open(TEXT).is_err() && std::fs::remove_file(TEXT).is_err());
 }
 
 fn end_extension() -> Result<()> {

@@ -62,6 +62,11 @@ pub fn go_on(
         ProcFile::Modules => whole(extensions.list(&mut out)),
         ProcFile::Mounts => whole(out.write_str("jotun / tmpfs rw 0 0\nproc /proc proc ro 0 0\n")),
         ProcFile::Version => whole(system::version(&mut out)),
+        ProcFile::Extension(number) => {
+            let (written, next) = extensions.write_text(number, from, &mut out.stage);
+            out.staged = written;
+            Ok(next)
+        }
     };
     writing.goes_on = written.and_then(|next| out.flush().map(|()| next)).map_err(|_| Errno::ENOMEM)?;
     Ok(())
