@@ -97,6 +97,13 @@ fn hostile_programs() {
     }
 }
 
+/// What programs do to their own bootstrap threads harms them alone.
+#[test]
+fn programs_that_attack_their_own_pair() {
+    let outcome = on(4).args(["own-pair"]).run().expect(0).expect_in_output("\nok own-pair\n");
+    outcome.expect_log_lines(0, &["] ERROR "]).expect_all_back();
+}
+
 /// There are 8,192 application threads, with the shell's and the program's first: then `pthread_create` fails.
 #[test]
 fn a_thread_too_many_is_refused() {
