@@ -149,6 +149,14 @@ pub enum Event {
         /// The program's argument.
         value: u32,
     },
+    /// The message of the application thread that this CPU runs is about to be posted: from now on the thread waits for the
+    /// boot CPU.
+    Posted,
+    /// The application thread that this CPU runs has been answered.
+    Replied {
+        /// How many cycles ago; saturating.
+        cycles: u32,
+    },
     /// Recording begins, on all CPUs that record.
     Begin,
     /// Recording ends.
@@ -178,6 +186,8 @@ const BEGIN: u64 = 13;
 const END: u64 = 14;
 const NAME: u64 = 15;
 const ANSWERED_OUTSIDE: u64 = 16;
+const POSTED: u64 = 17;
+const REPLIED: u64 = 18;
 
 #[inline(always)]
 const fn word(kind: u64, small: u8, medium: u16, large: u32) -> u64 {
@@ -205,6 +215,8 @@ impl Event {
             Event::AnsweredOutside { cycles } => word(ANSWERED_OUTSIDE, 0, 0, cycles),
             Event::Shootdown { cpus, cycles } => word(SHOOTDOWN, 0, cpus, cycles),
             Event::Mark { value } => word(MARK, 0, 0, value),
+            Event::Posted => POSTED,
+            Event::Replied { cycles } => word(REPLIED, 0, 0, cycles),
             Event::Begin => BEGIN,
             Event::End => END,
             Event::Name { process, part } => word(NAME, part, 0, process),
@@ -257,6 +269,8 @@ impl Event {
             ANSWERED_OUTSIDE => Event::AnsweredOutside { cycles: large },
             SHOOTDOWN => Event::Shootdown { cpus: medium, cycles: large },
             MARK => Event::Mark { value: large },
+            POSTED => Event::Posted,
+            REPLIED => Event::Replied { cycles: large },
             BEGIN => Event::Begin,
             END => Event::End,
             NAME => Event::Name { process: large, part: small },

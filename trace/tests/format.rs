@@ -29,6 +29,8 @@ fn event() -> impl Strategy<Value = Event> {
         (any::<u8>(), any::<u16>()).prop_map(|(vector, to)| Event::IpiSent { vector, to }),
         Just(Event::Answered),
         any::<u32>().prop_map(|cycles| Event::AnsweredOutside { cycles }),
+        Just(Event::Posted),
+        any::<u32>().prop_map(|cycles| Event::Replied { cycles }),
         (any::<u16>(), any::<u32>()).prop_map(|(cpus, cycles)| Event::Shootdown { cpus, cycles }),
         any::<u32>().prop_map(|value| Event::Mark { value }),
         Just(Event::Begin),

@@ -10,7 +10,7 @@
 //!
 //! An exception takes more. The second figure is the shortest of many page faults that deliver an empty page.
 //!
-//! Run by: `tests/tests/boot/bochs.rs`, `xtask/src/bench/entry.rs`, `xtask/src/bench/application/forwarded.rs`.
+//! Run by: `tests/tests/boot/bochs.rs`, `tests/tests/boot/profile.rs`, `xtask/src/bench/entry.rs`, `xtask/src/bench/application/forwarded.rs`.
 
 use std::arch::{asm, x86_64::_rdtsc};
 use std::hint::black_box;

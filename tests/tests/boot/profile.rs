@@ -118,6 +118,35 @@ fn holds_are_exact_to_the_instruction() {
     }
 }
 
+/// Under the application kernel the boot CPU and the application processors are recorded, and each forwarded call is followed
+/// from trap to return: `null-call` makes `getpid` calls and page faults.
+#[test]
+fn application_processors_are_recorded_too() {
+    let _alone = alone();
+    let scratch = Scratch::new("application");
+    let words = ["--strategy", "application", "--smp", "3", "--", "null-call", "300"];
+    profile(scratch.path(), &words).expect(0).says("Forwarded to the boot CPU");
+    let report = report(scratch.path());
+    assert_sums(&report);
+    let cpus = report["cpus"].as_array().expect("CPUs");
+    let names: Vec<_> = cpus.iter().map(|cpu| cpu["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["CPU 0", "CPU 1 (application)", "CPU 2 (application)"]);
+    assert!(cpus[1..].iter().map(|cpu| number(&cpu["user"])).sum::<u64>() > 0, "the program runs there: {report}");
+    assert_eq!(number(&report["cost"]["dropped"]), 0, "{report}");
+    let forwarded = report["forwarded"].as_array().expect("a list");
+    let of = |name| forwarded.iter().find(|of| of["name"] == name).unwrap_or_else(|| panic!("{name} in {forwarded:?}"));
+    // A hundred before the counter is read.
+    assert_eq!(number(&of("getpid")["all"]["count"]), 400);
+    assert!(number(&of("page fault")["all"]["count"]) >= 256);
+    for one in forwarded {
+        let total = |part: &str| number(&one[part]["total"]);
+        assert!(total("made") <= total("waiting") && total("waiting") < total("all"), "{one}");
+    }
+    assert_eq!(number(&of("getpid")["made"]["count"]), 400, "each is found on the boot CPU");
+    let events = fs::read_to_string(scratch.path().join("trace.json")).expect("a timeline");
+    assert!(events.matches("\"message\"").count() >= 4 * 400, "arrows there and back");
+}
+
 /// Runs a program to its last words, and looks at the longest visit of each of at least `causes_at_least` causes.
 fn visits_are_short(options: &[&str], program: &[&str], last: &str, causes_at_least: usize) {
     const MOST: u64 = 200_000;

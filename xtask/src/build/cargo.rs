@@ -57,6 +57,23 @@ pub(super) fn extensions() -> Result<Vec<(String, PathBuf)>> {
     executables(&mut cargo)
 }
 
+/// The package of the extension that is a strategy, in the form that records what it does.
+pub(crate) const RECORDING_PACKAGES: [&str; 4] = ["--package", "application", "--features", "image,trace"];
+
+/// Builds the extension that is a strategy in the form that records what it does: name and file.
+pub(super) fn recording_extension() -> Result<Vec<(String, PathBuf)>> {
+    let mut cargo = project::cargo("build");
+    cargo.args(RECORDING_PACKAGES);
+    cargo.args(["--bins", "--release", "--target", BARE]).args(NO_DEBUG);
+    cargo.args(["--config", EXTENSION_FLAGS]).arg("--target-dir").arg(recording_directory());
+    executables(&mut cargo)
+}
+
+/// Where Cargo leaves it.
+pub(crate) fn recording_directory() -> PathBuf {
+    project::target().join("extension-trace")
+}
+
 /// Builds the `std` programs: name and file of each.
 pub(super) fn programs() -> Result<Vec<(String, PathBuf)>> {
     let mut cargo = project::cargo("build");

@@ -26,8 +26,8 @@ use crate::{
     project,
 };
 
-pub(crate) use cargo::{EXTENSION_FLAGS, EXTENSION_PACKAGES, NATIVE_FLAGS};
-pub(crate) use programs::{C_DIRECTORY, Named, c_programs};
+pub(crate) use cargo::{EXTENSION_FLAGS, EXTENSION_PACKAGES, NATIVE_FLAGS, RECORDING_PACKAGES, recording_directory};
+pub(crate) use programs::{C_DIRECTORY, Named, RECORDING, c_programs};
 pub(crate) use targets::has as has_target;
 
 /// Packages of the workspace that are not built for the host.

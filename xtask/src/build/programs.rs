@@ -37,6 +37,9 @@ pub(super) fn base(stage: &Path) -> Result<(Archive, Vec<Named>)> {
         let suffix = if name == LAUNCHER { "" } else { ".ko" };
         archive.program(&format!("lib/{name}{suffix}"), &file)?;
     }
+    for (name, file) in cargo::recording_extension()? {
+        archive.program(&format!("lib/{name}{RECORDING}"), &file)?;
+    }
     let mut all = cargo::programs()?;
     all.extend(c_programs("cc", "", &stage.join(C_DIRECTORY))?);
     let mut others = Vec::new();
@@ -51,6 +54,9 @@ pub(super) fn base(stage: &Path) -> Result<(Archive, Vec<Named>)> {
     tools(&mut archive)?;
     Ok((archive, others))
 }
+
+/// The end of the name of an extension that records what it does, in place of `.ko`.
+pub(crate) const RECORDING: &str = "-trace.ko";
 
 /// The program that the application kernel puts beside every other program.
 const LAUNCHER: &str = "bootstrap";

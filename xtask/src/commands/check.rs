@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
-    build::{BARE, EXTENSION_FLAGS, EXTENSION_PACKAGES, GUEST_PACKAGES, IN_ALL_FLAVOURS, MUSL, NATIVE_FLAGS, TRACE},
+    build::{
+        BARE, EXTENSION_FLAGS, EXTENSION_PACKAGES, GUEST_PACKAGES, IN_ALL_FLAVOURS, MUSL, NATIVE_FLAGS,
+        RECORDING_PACKAGES, TRACE, recording_directory,
+    },
     options::Variant,
     project,
 };
@@ -43,7 +46,7 @@ impl Check {
 }
 
 /// A check of each package but the kernel for its own target, by `check` or by `clippy`, and what it is called.
-pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 4] {
+pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 5] {
     let mut host = quiet(subcommand, &["--workspace", "--all-targets"]);
     exclude_guests(&mut host);
     let mut native = quiet(subcommand, &["--package", "native", "--release", "--target", BARE]);
@@ -51,11 +54,15 @@ pub(super) fn all_but_kernels(subcommand: &str) -> [(String, Command); 4] {
     let mut extensions = quiet(subcommand, &EXTENSION_PACKAGES);
     extensions.args(["--bins", "--release", "--target", BARE]);
     extensions.args(["--config", EXTENSION_FLAGS]).arg("--target-dir").arg(project::target().join("extension"));
+    let mut recording = quiet(subcommand, &RECORDING_PACKAGES);
+    recording.args(["--bins", "--release", "--target", BARE, "--config", EXTENSION_FLAGS]);
+    recording.arg("--target-dir").arg(recording_directory());
     let programs = quiet(subcommand, &["--package", "programs", "--release", "--target", MUSL]);
     [
         ("what runs on the host".to_owned(), host),
         ("native packages".to_owned(), native),
         ("extensions of the kernel".to_owned(), extensions),
+        ("the extension that records".to_owned(), recording),
         ("std programs".to_owned(), programs),
     ]
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use abi::channel::{TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD};
+use abi::channel::{LOAD_WORD, TRACE_CPU_WORD, TRACE_REGION_WORD, TRACE_WORD};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -26,7 +26,7 @@ use crate::{
     notes::note,
     options::{self, Kind},
     packages,
-    profile::Profile,
+    profile::{Profile, STRATEGY},
     project::{self, RunDir},
 };
 
@@ -115,6 +115,9 @@ impl ProfileCommand {
         if let Some(only) = self.trace_cpu.filter(|only| *only >= cpus) {
             bail!("there is no CPU {only} to record: the machine has {cpus}, from 0 on");
         }
+        if self.trace_cpu.is_some() && self.build.variant().strategy.load.is_some() {
+            bail!("with this strategy all CPUs are recorded: leave --trace-cpu out");
+        }
         // What is wrong is said before anything is installed, built or run.
         prepare(&out)?;
         packages::ensure(self.machine.uses(cpus)?)?;
@@ -142,6 +145,10 @@ impl ProfileCommand {
         let iso = dir.path().join(ISO);
         let console = if terminal { Console::Terminal(machine::terminal_size()) } else { Console::Pipe };
         let mut words = kernel_words(&self.build, machine.kind(), console, true, &self.payload);
+        // What it loads is to record too.
+        words.iter_mut().filter(|word| word.starts_with(LOAD_WORD)).for_each(|word| {
+            *word = word.replacen(".ko", build::RECORDING, 1);
+        });
         words.push(format!("{TRACE_WORD}{cpus}x{records}"));
         words.extend(self.trace_cpu.map(|only| format!("{TRACE_CPU_WORD}{only}")));
         words.extend(self.region.then(|| TRACE_REGION_WORD.to_owned()));
@@ -195,6 +202,7 @@ impl ProfileCommand {
         };
         let mut about = format!("program {}\n", program.join(" ").replace('\n', " "));
         about += &format!("status {status}\nmachine {machine}\ncpus {cpus}\nkernel {}\n", self.build.variant().name());
+        about += &format!("{STRATEGY} {}\n", self.build.variant().strategy.name);
         let strict = self.build.affinity == options::Affinity::Strict;
         about += if strict { "affinity strict\n" } else { "" };
         about += &self.trace_cpu.map_or(String::new(), |only| format!("trace_cpu {only}\n"));

@@ -1,7 +1,8 @@
 //! The trace for <https://ui.perfetto.dev> and chrome://tracing: the JSON format of trace events.
 //!
 //! A track for each CPU, its events in the order of their times. Complete events (`X`) on a track nest: a state, within
-//! the kernel what interrupted it. Flow arrows lead from a release of the lock to the acquisition that waited for it.
+//! the kernel what interrupted it. Flow arrows lead from a release of the lock to the acquisition that waited for it, and from
+//! a message to the boot CPU and back.
 //! All times are whole nanoseconds, the unit of the viewers, so that adjacent spans do not overlap by a rounding.
 
 use std::{cmp::Reverse, fmt::Write};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use trace::{Event, To};
 
 use super::{
-    causes,
+    causes, forwarded,
     lock::HandOver,
     timeline::{Line, State, Timeline, fault_end},
 };
@@ -22,16 +23,18 @@ pub(crate) fn json(timeline: &Timeline, hz: u64, hand_overs: impl Iterator<Item 
     let _ = write!(text, "{name}");
     let mut add = |event: Value| _ = write!(text, ",\n{event}");
     let mut arrows = vec![Vec::new(); timeline.lines.len()];
-    for (id, HandOver { from, to }) in hand_overs.enumerate() {
+    let locks = hand_overs.map(|HandOver { from, to }| ("lock", [from, to]));
+    let messages = forwarded::arrows(&timeline.forwarded).map(|arrow| ("message", arrow));
+    for (id, (name, [from, to])) in locks.chain(messages).enumerate() {
         let (begin, end) = (ns(from.1, hz), ns(to.1, hz));
         // The end of a span is no part of it: the arrow begins within the holder's.
         for (phase, cpu, at) in [("s", from.0, begin.saturating_sub(1)), ("f", to.0, end)] {
-            let arrow = json!({"ph": phase, "bp": "e", "id": id, "pid": 0, "tid": cpu, "ts": moment(at), "name": "lock", "cat": "lock"});
+            let arrow = json!({"ph": phase, "bp": "e", "id": id, "pid": 0, "tid": cpu, "ts": moment(at), "name": name, "cat": name});
             arrows[cpu].push(Placed { at, length: 0, event: arrow });
         }
     }
     for ((cpu, line), mut events) in timeline.lines.iter().enumerate().zip(arrows) {
-        add(json!({"ph": "M", "pid": 0, "tid": cpu, "name": "thread_name", "args": {"name": format!("CPU {cpu}")}}));
+        add(json!({"ph": "M", "pid": 0, "tid": cpu, "name": "thread_name", "args": {"name": line.name(cpu)}}));
         spans(timeline, cpu, line, hz, &mut events);
         events.extend(line.points.iter().filter_map(|point| {
             let ((name, detail), at) = (label(point.event)?, ns(point.at, hz));
@@ -98,6 +101,8 @@ pub(crate) fn label(event: Event) -> Option<(&'static str, String)> {
         Event::AnsweredOutside { cycles } => {
             ("answered", format!("another CPU's request, without the lock, in {cycles} cycles"))
         }
+        Event::Posted => ("message", "posted to the boot CPU".to_owned()),
+        Event::Replied { cycles } => ("answer", format!("{cycles} cycles ago")),
         Event::Answered => ("answered", "another CPU's request, while spinning".to_owned()),
         Event::Shootdown { cpus, cycles } => ("shootdown", format!("{cpus} CPUs answered within {cycles} cycles")),
         Event::Mark { value } => ("mark", format!("{value}")),

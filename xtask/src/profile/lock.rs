@@ -106,9 +106,14 @@ impl Figures {
     }
 }
 
-/// All visits in the order in which they had the kernel.
+/// All visits to the kernel in the order in which they had it; application processors have a kernel of their own.
 pub(crate) fn in_order(timeline: &Timeline) -> Vec<Visit> {
-    let mut visits: Vec<Visit> = timeline.lines.iter().flat_map(|line| line.visits.iter().copied()).collect();
+    let mut visits: Vec<Visit> = timeline
+        .lines
+        .iter()
+        .filter(|line| !line.is_application)
+        .flat_map(|line| line.visits.iter().copied())
+        .collect();
     visits.sort_unstable_by_key(|visit| (visit.start(), visit.leave));
     visits
 }
@@ -128,7 +133,8 @@ impl Lock {
         let named = |name: String, visits: &[Visit]| Named { name, figures: Figures::of(visits.iter()) };
         let mut by_cause: Vec<_> = by_cause.iter().map(|(&cause, of)| named(causes::name(cause), of)).collect();
         by_cause.sort_by_key(|cause| std::cmp::Reverse(cause.figures.hold.total));
-        let by_cpu = timeline.lines.iter().enumerate().filter(|(_, line)| !line.visits.is_empty());
+        let by_cpu =
+            timeline.lines.iter().enumerate().filter(|(_, line)| !line.visits.is_empty() && !line.is_application);
         Self {
             present: visits.iter().any(|visit| visit.acquired.is_some()),
             all: Figures::of(visits.iter()),

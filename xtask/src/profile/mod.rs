@@ -9,6 +9,7 @@ pub(crate) mod causes;
 mod chrome;
 mod distribution;
 mod folded;
+mod forwarded;
 mod lock;
 mod page;
 pub(crate) mod report;
@@ -25,6 +26,7 @@ use anyhow::{Context, Result};
 use trace::Trace;
 
 pub(crate) use self::table::{grouped, percent, table};
+pub(crate) use self::timeline::STRATEGY;
 use self::{report::Report, timeline::Timeline};
 
 /// A trace and all that is made of it.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{
-    causes, chrome,
+    causes, chrome, forwarded,
     lock::{self, HandOver},
     report::Report,
     timeline::{Line, State, Timeline, Visit},
@@ -38,8 +38,10 @@ impl Labels {
 pub(crate) fn html(report: &Report, timeline: &Timeline, visits: &[Visit]) -> Result<String> {
     let mut labels = Labels::default();
     let cpus: Vec<Value> = timeline.lines.iter().map(|line| cpu(timeline, line, &mut labels)).collect();
-    let arrows: Vec<_> =
-        lock::hand_overs(visits).flat_map(|HandOver { from, to }| [from.0 as u64, from.1, to.0 as u64, to.1]).collect();
+    let locks = lock::hand_overs(visits).map(|HandOver { from, to }| [from, to]);
+    let mut arrows: Vec<_> = locks.chain(forwarded::arrows(&timeline.forwarded)).collect();
+    arrows.sort_by_key(|[_, to]| to.1);
+    let arrows: Vec<_> = arrows.into_iter().flatten().flat_map(|(cpu, at)| [cpu as u64, at]).collect();
     let timeline = json!({"end": timeline.end(), "cpus": cpus, "arrows": arrows, "labels": labels.all});
     let report = serde_json::to_string(report).context("cannot write the report as JSON")?;
     // A name of a program must not end the script that it stands in.

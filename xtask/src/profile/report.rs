@@ -5,6 +5,7 @@ use trace::{Stream, Trace, layout::RECORD_BYTES};
 
 use super::{
     bound::Bound,
+    forwarded,
     lock::{self, Counts, Lock, Skew},
     timeline::{Line, State, Timeline},
 };
@@ -24,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) sums_agree: bool,
     pub(crate) lock: Lock,
     pub(crate) bound: Option<Bound>,
+    /// What application processors have forwarded to the boot CPU, by name.
+    pub(crate) forwarded: Vec<forwarded::Figures>,
     pub(crate) counts: Counts,
     /// The CPUs' counters, as the kernel compared them when they came up.
     pub(crate) clocks: Vec<Clock>,
@@ -99,7 +102,7 @@ impl Report {
             None => true,
         };
         let lines = timeline.lines.iter().enumerate().filter(|(cpu, _)| recorded(*cpu));
-        let cpus: Vec<Shares> = lines.map(|(cpu, line)| Shares::of(format!("CPU {cpu}"), line)).collect();
+        let cpus: Vec<Shares> = lines.map(|(cpu, line)| Shares::of(line.name(cpu), line)).collect();
         let mut total = Shares { name: "all".into(), ..Shares::default() };
         for cpu in &cpus {
             total.user += cpu.user;
@@ -116,7 +119,10 @@ impl Report {
             seconds: wall as f64 / trace.tsc_hz.max(1) as f64,
             sums_agree: cpus.iter().all(|cpu| cpu.sum() == wall),
             lock: Lock::of(timeline, &visits),
-            bound: Bound::of(cpus.len(), total.user, total.kernel, visits.len() as u64, wall),
+            // What bounds the speed-up with a lock does not where a kernel is not entered from all CPUs.
+            bound: Bound::of(cpus.len(), total.user, total.kernel, visits.len() as u64, wall)
+                .filter(|_| !timeline.lines.iter().any(|line| line.is_application)),
+            forwarded: forwarded::figures(&timeline.forwarded),
             counts: Counts::of(timeline),
             clocks: clocks(trace),
             skew: lock::skew(&visits),

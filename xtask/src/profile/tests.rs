@@ -384,3 +384,78 @@ fn the_page_holds_the_report_and_nothing_ends_its_script() {
         assert!(!html.contains(network), "{network}");
     }
 }
+
+/// Two calls of `getpid` by thread 7 under the application kernel. The first begins on CPU 1, which gives the thread up at
+/// 200, and ends on CPU 2, 30 cycles after the answer; CPU 2 watches for the answer to the second.
+fn application() -> Trace {
+    let thread = Event::Switch { thread: 7, process: 7 };
+    let boot = [
+        (0, Event::Begin),
+        (0, thread),
+        (180, enter(GETPID, From::User)),
+        (240, leave(To::User)),
+        (420, enter(GETPID, From::User)),
+        (440, leave(To::User)),
+        (1000, Event::End),
+    ];
+    let first = [
+        (5, thread),
+        (10, leave(To::User)),
+        (100, enter(GETPID, From::User)),
+        (150, Event::Posted),
+        (200, leave(To::Idle)),
+    ];
+    let woken = Cause { class: Class::Interrupt, number: u16::from(abi::vectors::REQUEST) };
+    let second = [
+        (280, enter(woken, From::Idle)),
+        (284, thread),
+        (285, Event::Replied { cycles: 15 }),
+        (300, leave(To::User)),
+        (400, enter(GETPID, From::User)),
+        (410, Event::Posted),
+        (450, Event::Replied { cycles: 0 }),
+        (460, leave(To::User)),
+    ];
+    let streams = vec![stream(&boot), stream(&first), stream(&second)];
+    Trace { tsc_hz: 1_000_000_000, streams, about: "strategy application\n".into(), ..Trace::default() }
+}
+
+#[test]
+fn forwarded_calls_are_followed_from_trap_to_return() {
+    let profile = Profile::new(application());
+    let report = &profile.report;
+    let shares: Vec<_> =
+        report.cpus.iter().map(|cpu| (cpu.name.as_str(), [cpu.user, cpu.kernel, cpu.spin, cpu.idle])).collect();
+    let expected = [
+        ("CPU 0", [920, 80, 0, 0]),
+        ("CPU 1 (application)", [90, 60, 50, 800]),
+        ("CPU 2 (application)", [640, 40, 40, 280]),
+    ];
+    assert_eq!(shares, expected);
+    assert!(report.sums_agree && report.bound.is_none());
+    assert_eq!(report.lock.all.hold.count, 2, "visits to the kernel are those of the boot CPU");
+    let [getpid] = &report.forwarded[..] else { panic!("one name: {:?}", report.forwarded) };
+    let totals = [&getpid.all, &getpid.waiting, &getpid.made].map(|of| (of.count, of.total));
+    assert_eq!((getpid.name.as_str(), totals), ("getpid", [(2, 200 + 60), (2, 120 + 40), (2, 60 + 20)]));
+    assert!(profile.text().contains("Forwarded to the boot CPU"));
+    let arrows: Vec<_> = super::forwarded::arrows(&profile.timeline.forwarded).collect();
+    let there_and_back = [[(1, 150), (0, 180)], [(0, 240), (2, 270)], [(2, 410), (0, 420)], [(0, 440), (2, 450)]];
+    assert_eq!(arrows, there_and_back);
+    let json: Value =
+        serde_json::from_str(&chrome::json(&profile.timeline, 1_000_000_000, std::iter::empty())).unwrap();
+    let flows = json["traceEvents"].as_array().unwrap().iter().filter(|event| event["cat"] == "message");
+    assert_eq!(flows.map(|flow| flow["tid"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 0, 0, 0, 1, 2, 2, 2]);
+    page::html(report, &profile.timeline, &[]).expect("a page");
+}
+
+/// A call that has not come back when the recording ends is not counted, nor an exception that no message followed.
+#[test]
+fn what_has_not_come_back_is_left_out() {
+    let mut trace = application();
+    trace.streams[2].records.truncate(6);
+    let profile = Profile::new(trace);
+    assert_eq!(profile.report.forwarded[0].all.count, 1);
+    let mut without = application();
+    without.streams.iter_mut().for_each(|stream| stream.records.retain(|record| record.word != Event::Posted.word()));
+    assert!(Profile::new(without).report.forwarded.is_empty());
+}

@@ -1,6 +1,7 @@
 //! The report for the terminal.
 
 use super::{
+    forwarded,
     lock::{Figures, Longest, Named},
     report::{Report, Shares},
     table::{grouped, percent, row, table},
@@ -21,6 +22,7 @@ pub(crate) fn text(report: &Report) -> String {
     if !report.sums_agree {
         text.push_str("  THE FOUR DO NOT ADD UP TO THE WALL TIME: the trace lacks records\n");
     }
+    text.push_str(&forwarded(report));
     text.push_str(&lock(report));
     if let Some(bound) = &report.bound {
         text.push_str(&format!(
@@ -122,6 +124,31 @@ fn lock(report: &Report) -> String {
         rows.push(vec!["nobody (handing over)".into(), "".into(), "".into(), grouped(lock.blame.hand_over)]);
         text.push_str(&table(&rows));
     }
+    text
+}
+
+/// What application processors have forwarded.
+fn forwarded(report: &Report) -> String {
+    if report.forwarded.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "  kernel of an application CPU: the application kernel; spinning: it watches for the boot CPU's answer\n\
+         \nForwarded to the boot CPU, in cycles\n",
+    );
+    let mut rows =
+        vec![row(["", "times", "trap to return: mean", "median", "99 %", "max", "waiting: mean", "made: mean"])];
+    for forwarded::Figures { name, all, waiting, made } in report.forwarded.iter().take(MOST) {
+        let mut cells = vec![name.clone(), grouped(all.count)];
+        cells.extend([all.mean.round() as u64, all.median, all.p99, all.max].map(grouped));
+        cells.extend([waiting, made].map(|distribution| grouped(distribution.mean.round() as u64)));
+        rows.push(cells);
+    }
+    text.push_str(&table(&rows));
+    if report.forwarded.len() > MOST {
+        text.push_str(&format!("  and {} more in report.json\n", report.forwarded.len() - MOST));
+    }
+    text.push_str("  waiting: from post to answer; made: of that in the boot CPU's kernel for it\n");
     text
 }
 

@@ -8,7 +8,12 @@ use std::collections::BTreeMap;
 
 use trace::{Cause, Class, Event, FaultEnd, From, To, Trace};
 
+use super::forwarded::{self, Forwarded};
 use crate::guest;
+use abi::strategies::APPLICATION;
+
+/// The line of the text about a run that names the strategy.
+pub(crate) const STRATEGY: &str = "strategy";
 
 /// Another CPU's request.
 const REQUEST: Cause = Cause::new(Class::Interrupt, abi::vectors::REQUEST as u64);
@@ -100,11 +105,21 @@ pub(crate) struct Line {
     pub(crate) spans: Vec<Span>,
     pub(crate) visits: Vec<Visit>,
     pub(crate) nested: Vec<Nested>,
+    /// Whether it is an application processor: "the kernel" is then the application kernel, and it spins for an answer of
+    /// the boot CPU.
+    pub(crate) is_application: bool,
     pub(crate) points: Vec<Point>,
     /// How many records it left.
     pub(crate) events: u64,
     /// How many found no room.
     pub(crate) dropped: u64,
+}
+
+impl Line {
+    /// What the CPU is called.
+    pub(crate) fn name(&self, cpu: usize) -> String {
+        format!("CPU {cpu}{}", if self.is_application { " (application)" } else { "" })
+    }
 }
 
 /// All CPUs.
@@ -115,6 +130,8 @@ pub(crate) struct Timeline {
     pub(crate) windows: Vec<(u64, u64)>,
     /// Programs' names by process.
     pub(crate) names: BTreeMap<u32, String>,
+    /// What application processors have forwarded, in the order of their returns.
+    pub(crate) forwarded: Vec<Forwarded>,
     /// The stamp of the beginning.
     pub(crate) origin: u64,
 }
@@ -156,8 +173,10 @@ impl Timeline {
         let mut lines: Vec<Line> = lines.collect();
         for (cpu, line) in lines.iter_mut().enumerate() {
             line.visits.iter_mut().for_each(|visit| visit.cpu = cpu);
+            line.is_application = cpu > 0 && trace.about(STRATEGY) == Some(APPLICATION);
         }
-        Self { lines, windows, names: names(trace), origin }
+        let forwarded = lines.first().map_or(Vec::new(), |boot| forwarded::of(&moments, boot));
+        Self { lines, windows, names: names(trace), forwarded, origin }
     }
 }
 
@@ -288,6 +307,13 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
                     visit.requested = Some(at);
                 }
             }
+            Event::Posted => {
+                if let Some(visit) = &open {
+                    change(&mut since, state, who, at);
+                    state = State::Spin(visit.cause);
+                }
+                line.points.push(Point { at, event, who });
+            }
             Event::Leave { to } => {
                 change(&mut since, state, open.as_ref().map_or(who, |visit| visit.who), at);
                 last = open.as_ref().map(|visit| (visit.cause, visit.who));
@@ -312,6 +338,11 @@ fn line(moments: &[(u64, Event)], windows: &[(u64, u64)]) -> Line {
                 line.points.push(Point { at, event, who });
             }
             _ => {
+                if let (Event::Replied { .. } | Event::Switch { .. }, State::Spin(cause)) = (event, state) {
+                    // The answer has come, or the thread waits for it without a CPU.
+                    change(&mut since, state, who, at);
+                    state = State::Kernel(Some(cause));
+                }
                 if let Event::Switch { thread, process } = event {
                     who = Who { thread, process };
                 }

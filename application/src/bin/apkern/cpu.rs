@@ -5,6 +5,7 @@
 //! asked. For example, `munmap` on the boot CPU asks every CPU that runs the program to load its page directory anew,
 //! and releases the pages when they have answered.
 
+use super::records::Ring;
 use super::thread::Block;
 use super::{entry, local};
 use application::counts::Counts;
@@ -63,6 +64,8 @@ pub struct Cpu {
     pub requests: Requests,
     /// What it has forwarded.
     pub counts: &'static Counts,
+    /// Where it records what it does.
+    pub ring: Ring,
     tss: Tss,
     table: Cell<Option<gdt::Table>>,
     /// The frames of this value, of the stack and of the counters.
@@ -102,6 +105,7 @@ impl Cpu {
             requests: Requests::new(),
             // SAFETY: a frame of zeros, which are counters, and this CPU's.
             counts: unsafe { counts.start().cast().as_ref() },
+            ring: Ring::of(number),
             tss: Tss::new(),
             table: Cell::new(None),
             frames,

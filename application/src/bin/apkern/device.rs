@@ -67,6 +67,7 @@ pub fn ioctl(kernel: &Kernel, file: u64, request: u32, argument: u64) -> i64 {
 fn of_thread(kernel: &Kernel, block: &'static Block, call: Call, argument: u64) -> i64 {
     match call {
         Call::Activate => {
+            block.answered_at.set();
             block.set_result(argument);
             cpu::wake(SCHEDULER.activate(block.number));
             0
@@ -127,6 +128,7 @@ fn hold(block: &Block) -> i64 {
 
 /// [`Call::Start`]
 fn start(block: &Block) -> i64 {
+    block.answered_at.set();
     if block.hold.replace(false) {
         if !block.started.replace(true) {
             // It is held, so this only notes that it is to be ready.

@@ -20,6 +20,7 @@ mod entry;
 mod local;
 mod memory;
 mod processors;
+mod records;
 mod text;
 mod thread;
 mod trap;

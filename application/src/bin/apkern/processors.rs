@@ -7,7 +7,7 @@
 
 use super::cpu::{self, Cpu, NEUTRAL};
 use super::thread::SCHEDULER;
-use super::{entry, trap};
+use super::{entry, records, trap};
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use extension::Kernel;
@@ -74,7 +74,9 @@ pub fn start(kernel: &Kernel) -> Result<usize, i32> {
     let pages = kernel.low_pages().filter(|_| count > 0).ok_or(ENODEV)?;
     let neutral = kernel.allocate().ok_or(extension::ENOMEM)?;
     let trampoline = trampoline(kernel, pages, &mut { neutral });
+    records::find(kernel);
     startup::start(&trampoline, &ids[..count], &mut Hall(kernel), main);
+    records::begin();
     match cpu::all().count() {
         0 => {
             end(kernel);
@@ -181,6 +183,7 @@ fn main(number: cpulocal::Cpu) -> ! {
     cpu.is_here();
     SCHEDULER.spin();
     let registers = trap::dispatch(cpu, None);
+    cpu.ring.returns();
     // SAFETY: the registers of the thread that this CPU runs.
     unsafe { entry::return_to_user(registers) }
 }

@@ -4,6 +4,7 @@
 //! the CPU that runs it, or the boot CPU while it is blocked. For example, `Call::GetRegs` of a held thread reads the
 //! registers that its CPU has stored on the way in.
 
+use super::records::Stamp;
 use abi::application::{Context, EXTENDED, Message};
 use abi::extension::Report;
 use application::mailbox::Mailbox;
@@ -120,6 +121,8 @@ pub struct Block {
     /// The result of its call, while `answered` is set.
     result: AtomicU64,
     answered: AtomicBool,
+    /// When its message was answered, in a run that is recorded.
+    pub answered_at: Stamp,
     /// For how long CPUs have run it.
     pub time: Time,
 }
@@ -175,6 +178,7 @@ impl Block {
             is_wanted: AtomicBool::new(false),
             result: AtomicU64::new(0),
             answered: AtomicBool::new(false),
+            answered_at: Stamp::new(),
             time: Time::new(),
         };
         // SAFETY: the frame is this thread's from now on, large enough, and mapped in the direct map.

@@ -8,7 +8,7 @@
 
 use super::cpu::{Cpu, NEUTRAL};
 use super::local::{self, Answer};
-use super::thread::{self, Block, MOST, Registers, SCHEDULER};
+use super::thread::{self, Block, MOST, Registers, SCHEDULER, State};
 use super::{bell, cpu, processors};
 use abi::application::{EXCEPTION, SYSTEM_CALL};
 use abi::vectors::TIMER;
@@ -37,6 +37,15 @@ pub extern "C" fn trapped(cpu: &'static Cpu) -> *const Registers {
     let block = cpu.current.get().expect("a trap from user mode is a thread's");
     // SAFETY: the thread runs on this CPU.
     let state = unsafe { block.state() };
+    cpu.ring.trapped(&state.registers);
+    let registers = handle(cpu, block, state);
+    cpu.ring.returns();
+    registers
+}
+
+/// Handles a trap of a thread; the registers to go on with.
+#[inline(always)]
+fn handle(cpu: &'static Cpu, block: &'static Block, state: &'static mut State) -> *const Registers {
     match state.registers.vector {
         Registers::SYSTEM_CALL => match local::answer(block, state) {
             Answer::Is(result) => {
@@ -129,10 +138,12 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Reg
     }
     // The bootstrap thread may change the address space.
     cpu.load_directory(NEUTRAL.load(Relaxed));
+    cpu.ring.posted();
     if block.mailbox.post(write(block, kind, registers)) && SCHEDULER.ring(block.number) {
         bell::ring();
     }
     if watch(cpu, block) {
+        cpu.ring.answered();
         block.has_message.store(false, Relaxed);
         if kind == SYSTEM_CALL {
             // SAFETY: as in `watch`; a false result harms the program alone.
@@ -204,6 +215,7 @@ pub fn dispatch(cpu: &'static Cpu, next: Option<Number>) -> *const Registers {
     cpu.load_directory(block.directory);
     // SAFETY: the thread runs on this CPU from now on.
     let state = unsafe { block.state() };
+    cpu.ring.chosen(block);
     block.has_message.store(false, Relaxed);
     block.return_result(state);
     if !(ptr::eq(cpu.resident.get(), block) && block.is_resident(cpu.number)) {
@@ -230,12 +242,14 @@ fn arm(cpu: &Cpu) {
 
 /// Waits for a thread, on a CPU that the scheduler knows to spin; it halts after some time, until there may be one.
 fn idle(cpu: &'static Cpu) -> Number {
+    cpu.ring.idle();
     cpu.answer(cpu.requests.pending());
     loop {
         for _ in 0..LOOKS {
             if SCHEDULER.ready() > 0
                 && let Some(number) = SCHEDULER.end_spin(cpu.number)
             {
+                cpu.ring.woken();
                 return number;
             }
             cpu.answer(cpu.requests.pending());
