@@ -171,10 +171,11 @@ fn what_runs_where_is_shown() {
     let words = "(while :; do :; done) & p=$!; NOAPPKERN=1 busybox sleep 100 & q=$!; \
                  until grep -q \"^thread [0-9]* process $p tid $p running [123]$\" /proc/apkern; do :; done; \
                  grep -c \"process $q \" /proc/apkern; grep -c '^cpu' /proc/apkern; grep -c '^ready' /proc/apkern; \
+                 grep -c '^messages [1-9]' /proc/apkern; \
                  until ps -o pid,stat | grep -q \"^ *$q S\"; do :; done; ps -o pid,stat | grep -c \"^ *$p R\"; \
                  kill $p $q; count() { sed -n 's/^call uname //p' /proc/apkern; }; \
                  uname; before=$(count); uname; uname; uname; echo $(($(count) - before))";
-    script(4, words, "0\n3\n1\n1\nJotun\nJotun\nJotun\nJotun\n3\n");
+    script(4, words, "0\n3\n1\n1\n1\nJotun\nJotun\nJotun\nJotun\n3\n");
 }
 
 /// By hand, on a machine whose further CPUs nobody has started.

@@ -1,9 +1,10 @@
 //! `/proc/apkern`: the processors, the queue, the threads, and what has been forwarded.
 //!
 //! ```text
+//! ready 0
+//! messages 1
 //! cpu 1 thread 4
 //! cpu 2 idle
-//! ready 0
 //! thread 4 process 7 tid 7 running 1
 //! thread 5 process 8 tid 8 blocked
 //! call read 12
@@ -11,13 +12,14 @@
 //! ```
 //!
 //! The text is written in portions, so that they may be of different moments. A position counts lines that there could
-//! be: one for each processor, one for the queue, one for each thread and each counter.
+//! be: one for each processor, one for the queues, one for each thread and each counter.
 
 use super::cpu;
 use super::thread::{self, Block, MOST, SCHEDULER};
 use abi::extension::LAST;
 use application::counts::{self, SLOTS, What};
 use application::scheduler::{Number, Place};
+use core::sync::atomic::Ordering::Relaxed;
 use cpulocal::MAX_CPUS;
 use extension::Portion;
 use syscalls::Sysno;
@@ -32,8 +34,8 @@ pub fn write(mut position: u64, portion: &mut Portion) -> u64 {
     let running = if position < THREADS { running() } else { [None; MAX_CPUS] };
     while position < END {
         let fits = match position {
-            // The boot CPU's place is the queue's.
-            0 => portion.add(format_args!("ready {}\n", SCHEDULER.ready())),
+            // The boot CPU's place is the queues'.
+            0 => portion.add(format_args!("ready {}\nmessages {}\n", SCHEDULER.ready(), messages())),
             1..THREADS => processor(position as u8, running[position as usize], portion),
             THREADS..COUNTS => thread::find((position - THREADS) as Number).is_none_or(|block| line(block, portion)),
             _ => counter((position - COUNTS) as usize, portion),
@@ -44,6 +46,11 @@ pub fn write(mut position: u64, portion: &mut Portion) -> u64 {
         position += 1;
     }
     LAST
+}
+
+/// How many messages have not been answered.
+fn messages() -> usize {
+    (0..MOST as Number).filter_map(thread::find).filter(|block| block.has_message.load(Relaxed)).count()
 }
 
 /// The thread that each processor runs.
