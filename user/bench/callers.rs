@@ -3,11 +3,10 @@
 //!
 //! A point is `PROCESSES:USER:BURN`. PROCESSES processes execute USER instructions in user mode between two calls, each
 //! of which executes BURN instructions in the kernel besides coming and going. They run for TICKS ticks of the
-//! time-stamp counter, and a line `point POINT ticks=N user=N calls=N span=N idle=N` tells how many instructions they
-//! have executed in user mode meanwhile and how many calls they have made; and for how long the boot CPU was idle, in a
-//! span of time around that. What the
-//! processes count lies in a file that they share: so the figures are there for CPUs of an application kernel too, which
-//! the kernel does not know. The program itself stays on the boot CPU (`NOAPPKERN`), where it looks on time.
+//! time-stamp counter, and a line `point POINT ticks=N user=N calls=N` tells how many instructions they have executed
+//! in user mode meanwhile and how many calls they have made. What the processes count lies in a file that they share:
+//! so the figures are there for CPUs of an application kernel too, which the kernel does not know. The program itself
+//! stays on the boot CPU (`NOAPPKERN`), where it looks on time.
 //!
 //! Run by: `xtask/src/bench/application/capacity.rs`.
 
@@ -76,8 +75,8 @@ fn main() {
     let hz = cpus::statistic("tsc_hz").expect("the counter's frequency");
     let window = Duration::from_nanos((u128::from(ticks) * 1_000_000_000 / u128::from(hz)) as u64);
     for (text, point) in points {
-        let [ticks, user, calls, span, idle] = measure(point, window);
-        println!("point {text} ticks={ticks} user={user} calls={calls} span={span} idle={idle}");
+        let [ticks, user, calls] = measure(point, window);
+        println!("point {text} ticks={ticks} user={user} calls={calls}");
     }
 }
 
@@ -89,9 +88,8 @@ fn point(text: &str) -> Option<[u64; 3]> {
         .filter(|[processes, user, _]| *processes <= MOST as u64 && *user > ROUND + BESIDE)
 }
 
-/// Ticks of the window, and the instructions in user mode and the calls in it; ticks of a span around it, and those in
-/// which the boot CPU was idle.
-fn measure([processes, user, burn]: [u64; 3], window: Duration) -> [u64; 5] {
+/// Ticks of the window, and the instructions in user mode and the calls in it.
+fn measure([processes, user, burn]: [u64; 3], window: Duration) -> [u64; 3] {
     let file = File::options().read(true).write(true).create(true).truncate(true).open(COUNTERS).expect("a file");
     file.set_len(size_of::<[Counter; MOST]>() as u64).expect("room for the counters");
     let counters = counters(&file);
@@ -110,21 +108,16 @@ fn measure([processes, user, burn]: [u64; 3], window: Duration) -> [u64; 5] {
     while counters[..started.len()].iter().any(|counter| counter.calls.load(Relaxed) == 0) {
         std::thread::sleep(window / 8);
     }
-    // The kernel says how long it has been idle until it is asked. To answer takes it long, which is no part of the
-    // window.
-    let (idle, from) = (idle_ticks(), now());
-    std::thread::sleep(window / 8);
     let before = snapshot(counters);
     std::thread::sleep(window);
     let after = snapshot(counters);
-    let (to, idle) = (now(), idle_ticks() - idle);
     for mut child in started {
         child.kill().expect("it runs");
         child.wait().expect("it ends");
     }
     set_priority(abi::native::NORMAL_PRIORITY);
     let [ticks, rounds, calls] = std::array::from_fn(|index| after[index] - before[index]);
-    [ticks, rounds * ROUND + calls * BESIDE, calls, to - from, idle]
+    [ticks, rounds * ROUND + calls * BESIDE, calls]
 }
 
 /// Sets the priority of this process, which those that it starts have too.
@@ -142,11 +135,6 @@ fn snapshot(counters: &[Counter; MOST]) -> [u64; 3] {
 fn now() -> u64 {
     // SAFETY: every 64-bit CPU has it, and the kernel lets programs read it.
     unsafe { _rdtsc() }
-}
-
-/// How long the boot CPU has been idle.
-fn idle_ticks() -> u64 {
-    ["cpu0_idle_cycles", "idle_cycles"].into_iter().find_map(cpus::statistic).expect("the boot CPU's idle time")
 }
 
 /// Computes and calls the kernel, without an end.
