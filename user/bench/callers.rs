@@ -8,7 +8,7 @@
 //! so the figures are there for CPUs of an application kernel too, which the kernel does not know. The program itself
 //! stays on the boot CPU (`NOAPPKERN`), where it looks on time.
 //!
-//! Run by: `xtask/src/bench/application/capacity.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `xtask/src/bench/application/capacity.rs`.
 
 use programs::{cpus, sys};
 use std::arch::{asm, x86_64::_rdtsc};

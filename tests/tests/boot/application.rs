@@ -148,6 +148,28 @@ fn calls_are_answered_on_the_spot_where_that_is_chosen() {
     }
 }
 
+/// The programs behind the figures of papers/000 and 004 make their calls and check their results; what they take is for a
+/// machine that counts.
+#[test]
+fn what_the_benchmarks_run_works() {
+    let single = on(2).args(["teams", "single=8"]).run().expect(0);
+    let single = ["gzip", "find", "compiler"]
+        .into_iter()
+        .fold(single, |outcome, name| outcome.expect_in_output(&format!("figure single-{name} ")));
+    single.expect_all_back();
+    let callers = on(2).option("--machine").option("bochs").args(["callers", "500000", "6:604:36"]).run().expect(0);
+    let line = callers.text().lines().find_map(|line| line.strip_prefix("point 6:604:36 ").map(str::to_owned));
+    let line = line.unwrap_or_else(|| panic!("{callers}"));
+    let count = |name: &str| -> u64 {
+        let value = line.split(' ').find_map(|field| field.strip_prefix(name)).expect("a count");
+        value.parse().expect("a number")
+    };
+    // Each call comes behind 604 instructions; at each end of the window a process has some that belong to no call, or a call
+    // whose instructions came before.
+    let (user, calls) = (count("user="), count("calls="));
+    assert!(calls > 0 && user.abs_diff(604 * calls) <= 6 * 2 * 604, "{line}");
+}
+
 /// While the shell sends the signals, SIGCHLD comes to it, also between a call's end and its return.
 #[test]
 fn programs_that_compute_are_killed() {

@@ -13,7 +13,8 @@
 //! of its data, and `figure NAME-threads …` the part of it in which the threads work; `failed NAME: WHY` that it did
 //! not work or computed something wrong.
 //!
-//! Run by: `tests/tests/smp.rs`, `xtask/src/bench/teams.rs`, `xtask/src/bench/application/single.rs`.
+//! Run by: `tests/tests/boot/application.rs`, `tests/tests/smp.rs`, `xtask/src/bench/teams.rs`,
+//! `xtask/src/bench/application/single.rs`.
 
 mod compiler;
 mod fft;
