@@ -183,9 +183,9 @@ on_cpus! {
     // Two of its children die of frames that cannot be read, and the log says so.
     sent_signals(1 on_1, 2 on_2, 8 on_8): |cpus| {
         let outcome = run(cpus, &["sent-signals"]).expect_in_output("\nok sent-signals\n");
-        // The application kernel's bootstrap thread reads them, and sends the signal itself.
+        // Under the application kernel the bootstrap thread reads them, and sends the signal itself.
         let kernel_reads = kernel_cpus(cpus) == cpus;
-        let why = if kernel_reads { ": a signal frame that cannot be returned through" } else { ", sent to it" };
+        let why = if kernel_reads { ": a signal frame that cannot be returned through" } else { "" };
         let outcome = outcome.expect_log_lines(2, &["killed by SIGSEGV", why]);
         outcome.expect_log_lines(0, &["] ERROR "]).expect_all_back();
     };
