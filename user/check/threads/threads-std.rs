@@ -168,11 +168,12 @@ fn waiting() {
     parked.join().expect("it was woken");
 
     // Sleepers wake in the order of their times, not of their start.
-    let order = Mutex::new(Vec::new());
+    let (order, start) = (Mutex::new(Vec::new()), Barrier::new(4));
     thread::scope(|scope| {
         for milliseconds in [150, 50, 100, 0] {
-            let order = &order;
+            let (order, start) = (&order, &start);
             scope.spawn(move || {
+                start.wait();
                 thread::sleep(Duration::from_millis(milliseconds));
                 order.lock().expect("nobody panicked").push(milliseconds);
             });
