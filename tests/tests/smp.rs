@@ -114,7 +114,7 @@ on_cpus! {
 
     // A word that the kernel and threads change at the same time.
     wake_op(1 on_1, 2 on_2, 8 on_8): |cpus| {
-        passes(cpus, &["wake-op", &for_cpus(cpus, [100, 20_000, 2000, 0])]);
+        passes(cpus, &["wake-op", &for_cpus(cpus, [100, 20_000, 300, 0])]);
     };
 
     // Memory: what is taken away is gone on all CPUs, what is kept is kept.
