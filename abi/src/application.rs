@@ -116,29 +116,37 @@ pub const EXCEPTION: u32 = 2;
 /// Bytes of the extended state: legacy area, XSAVE header, upper halves of AVX.
 pub const EXTENDED: usize = 512 + 64 + 256;
 
+/// A thread's general registers, in the order of Linux's `sigcontext`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[expect(missing_docs, reason = "registers are named by their names")]
+pub struct General {
+    pub r8: u64,
+    pub r9: u64,
+    pub r10: u64,
+    pub r11: u64,
+    pub r12: u64,
+    pub r13: u64,
+    pub r14: u64,
+    pub r15: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub rdx: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rsp: u64,
+    pub rip: u64,
+    pub rflags: u64,
+}
+
 /// An application thread's registers, as [`Call::GetRegs`] and [`Call::ExRegs`] copy them.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[expect(missing_docs, reason = "registers are named by their names")]
 pub struct Context {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    pub rip: u64,
-    pub rflags: u64,
-    pub rsp: u64,
+    pub general: General,
     pub fs_base: u64,
     pub gs_base: u64,
     /// 1 if the extended state counts; 0: the thread keeps the one that it has.
@@ -151,29 +159,5 @@ pub struct Context {
 
 impl Context {
     /// All registers zero.
-    pub const ZERO: Context = Context {
-        r15: 0,
-        r14: 0,
-        r13: 0,
-        r12: 0,
-        rbp: 0,
-        rbx: 0,
-        r11: 0,
-        r10: 0,
-        r9: 0,
-        r8: 0,
-        rax: 0,
-        rcx: 0,
-        rdx: 0,
-        rsi: 0,
-        rdi: 0,
-        rip: 0,
-        rflags: 0,
-        rsp: 0,
-        fs_base: 0,
-        gs_base: 0,
-        with_extended: 0,
-        reserved: [0; 3],
-        extended: [0; EXTENDED],
-    };
+    pub const ZERO: Context = zerocopy::transmute!([0_u64; size_of::<Context>() / 8]);
 }

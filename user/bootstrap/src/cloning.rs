@@ -30,9 +30,9 @@ pub fn clone(pair: &'static Pair, number: u32, arguments: &[u64; 6]) -> i64 {
         return AGAIN;
     }
     let mut context = *pair.get();
-    context.rax = 0;
+    context.general.rax = 0;
     if stack != 0 {
-        context.rsp = stack;
+        context.general.rsp = stack;
     }
     if has(CLONE_SETTLS) {
         context.fs_base = tls;

@@ -275,8 +275,8 @@ fn again(pair: &Pair) {
     const SYSCALL_LENGTH: u64 = 2;
     let context = pair.get();
     if pair.message().kind != EXCEPTION {
-        context.rip -= SYSCALL_LENGTH;
-        context.rax = pair.message().number;
+        context.general.rip -= SYSCALL_LENGTH;
+        context.general.rax = pair.message().number;
     }
     signals::enter(pair);
     pair.resume();
@@ -288,7 +288,7 @@ pub fn finish(pair: &Pair, result: i64) {
         return again(pair);
     }
     if pair.pending.get() {
-        pair.get().rax = result as u64;
+        pair.get().general.rax = result as u64;
         signals::enter(pair);
         return pair.resume();
     }

@@ -13,7 +13,7 @@
 use crate::call::{self, own};
 use crate::memory::{get, put};
 use crate::pair::{Pair, map};
-use abi::application::{Context, EXTENDED, Message};
+use abi::application::{Context, EXTENDED, General, Message};
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -105,7 +105,7 @@ impl StackT {
     }
 }
 
-/// The general registers in a signal's frame, in Linux's order.
+/// A signal's frame, as Linux has it.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Frame {
@@ -113,17 +113,7 @@ struct Frame {
     flags: u64,
     link: u64,
     stack: StackT,
-    r8_to_r15: [u64; 8],
-    rdi: u64,
-    rsi: u64,
-    rbp: u64,
-    rbx: u64,
-    rdx: u64,
-    rax: u64,
-    rcx: u64,
-    rsp: u64,
-    rip: u64,
-    rflags: u64,
+    general: General,
     segments: u64,
     error: u64,
     vector: u64,
@@ -139,25 +129,6 @@ impl Frame {
     /// The selectors of a program's code and data.
     const SEGMENTS: u64 = 0x23 | 0x1b << 48;
     const CS_AND_SS: u64 = 0xffff_0000_0000_ffff;
-
-    /// This frame with the general registers of a context.
-    fn with(self, context: &Context) -> Frame {
-        let &Context { r8, r9, r10, r11, r12, r13, r14, r15, .. } = context;
-        Frame {
-            r8_to_r15: [r8, r9, r10, r11, r12, r13, r14, r15],
-            rdi: context.rdi,
-            rsi: context.rsi,
-            rbp: context.rbp,
-            rbx: context.rbx,
-            rdx: context.rdx,
-            rax: context.rax,
-            rcx: context.rcx,
-            rsp: context.rsp,
-            rip: context.rip,
-            rflags: context.rflags,
-            ..self
-        }
-    }
 }
 
 /// Bytes of the extended state in a frame: behind it stands a word that closes it.
@@ -208,7 +179,7 @@ unsafe extern "C" fn handler(signal: u32, _: *const u8, context: *mut u8) {
     // SAFETY: the frame's extended state, which it points to.
     saved.extended = unsafe { *(frame.extended as *const [u8; EXTENDED_IN_FRAME]) };
     pair.pending.set(true);
-    frame.rip = call::interrupted(frame.rip);
+    frame.general.rip = call::interrupted(frame.general.rip);
     frame.mask = ALL;
 }
 
@@ -318,21 +289,22 @@ pub fn enter(pair: &Pair) {
 fn write(pair: &Pair, saved: &mut Saved, action: &Action) -> bool {
     const RED_ZONE: u64 = 128;
     let context = pair.context();
-    let alternate = pair.alternate.get();
-    let switches = action.flags & u64::from(SA_ONSTACK) != 0 && alternate.size != 0 && !alternate.has(context.rsp);
-    let top = if switches { alternate.base.wrapping_add(alternate.size) } else { context.rsp.wrapping_sub(RED_ZONE) };
+    let (general, alternate) = (&mut context.general, pair.alternate.get());
+    let switches = action.flags & u64::from(SA_ONSTACK) != 0 && alternate.size != 0 && !alternate.has(general.rsp);
+    let top = if switches { alternate.base.wrapping_add(alternate.size) } else { general.rsp.wrapping_sub(RED_ZONE) };
     let extended = top.wrapping_sub(EXTENDED_IN_FRAME as u64) & !63;
     // Where a handler begins, rsp + 8 is a multiple of 16.
     let rsp = (extended.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
-    if (switches || alternate.has(context.rsp)) && !alternate.spans(rsp) {
+    if (switches || alternate.has(general.rsp)) && !alternate.spans(rsp) {
         // What lies below the alternate stack is not the handler's.
         return false;
     }
     let frame = Frame {
         restorer: action.restorer,
-        stack: alternate.seen_from(context.rsp),
+        stack: alternate.seen_from(general.rsp),
+        general: *general,
         extended,
-        ..saved.frame.with(context)
+        ..saved.frame
     };
     let says: [u8; SAYS.end - SAYS.start] = saved.extended[SAYS].try_into().expect("as many bytes");
     saved.extended[..EXTENDED].copy_from_slice(&context.extended);
@@ -345,10 +317,10 @@ fn write(pair: &Pair, saved: &mut Saved, action: &Action) -> bool {
     }
     let info = rsp + offset_of!(Frame, info) as u64;
     let flags = rsp + offset_of!(Frame, flags) as u64;
-    (context.rdi, context.rsi, context.rdx, context.rax) = (saved.signal.into(), info, flags, 0);
-    (context.rip, context.rsp) = (action.handler, rsp);
+    (general.rdi, general.rsi, general.rdx, general.rax) = (saved.signal.into(), info, flags, 0);
+    (general.rip, general.rsp) = (action.handler, rsp);
     const DIRECTION_AND_TRAP: u64 = 0x500;
-    context.rflags &= !DIRECTION_AND_TRAP;
+    general.rflags &= !DIRECTION_AND_TRAP;
     (context.extended, context.with_extended) = (fresh(), 1);
     true
 }
@@ -391,10 +363,11 @@ pub fn leave_for_good(pair: &Pair) -> ! {
     let context = pair.context();
     let frame = Frame {
         stack: pair.alternate.get(),
+        general: context.general,
         segments: Frame::SEGMENTS,
         mask: pair.mask.get(),
         extended: context.extended.as_ptr().addr() as u64,
-        ..Frame::default().with(context)
+        ..Frame::default()
     };
     own!(__NR_arch_prctl, ARCH_SET_GS, context.gs_base);
     own!(__NR_arch_prctl, ARCH_SET_FS, context.fs_base);
@@ -406,29 +379,7 @@ pub fn leave_for_good(pair: &Pair) -> ! {
 
 fn restore(pair: &Pair, context: &mut Context, rsp: u64) -> Option<()> {
     let frame = get::<Frame>(pair, rsp)?;
-    let [r8, r9, r10, r11, r12, r13, r14, r15] = frame.r8_to_r15;
-    *context = Context {
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-        rdi: frame.rdi,
-        rsi: frame.rsi,
-        rbp: frame.rbp,
-        rbx: frame.rbx,
-        rdx: frame.rdx,
-        rax: frame.rax,
-        rcx: frame.rcx,
-        rsp: frame.rsp,
-        rip: frame.rip,
-        rflags: frame.rflags,
-        with_extended: 0,
-        ..*context
-    };
+    (context.general, context.with_extended) = (frame.general, 0);
     // As on Linux, a handler of the fault finds these registers.
     if (frame.segments ^ Frame::SEGMENTS) & Frame::CS_AND_SS != 0 {
         return None;

@@ -2,7 +2,7 @@
 
 use crate::device;
 use crate::pair::{self, Pair};
-use abi::application::Context;
+use abi::application::{Context, General};
 use core::arch::{asm, naked_asm};
 use linux_raw_sys::auxvec::{AT_ENTRY, AT_NULL};
 
@@ -98,6 +98,6 @@ extern "C" fn main(top: *const u64, base: u64, dynamic: *const [u64; 2]) -> ! {
     };
     let Some(device) = device::open().filter(|_| !stack.stays) else { stack.enter() };
     let Some(pair) = Pair::first(device) else { stack.enter() };
-    let context = Context { rip: stack.entry, rsp: top.addr() as u64, rflags: 0x202, ..Context::ZERO };
-    pair::begin(pair, &context, || stack.enter())
+    let general = General { rip: stack.entry, rsp: top.addr() as u64, rflags: 0x202, ..General::default() };
+    pair::begin(pair, &Context { general, ..Context::ZERO }, || stack.enter())
 }

@@ -5,7 +5,7 @@
 //! registers that its CPU has stored on the way in.
 
 use super::records::Stamp;
-use abi::application::{Context, EXTENDED, Message};
+use abi::application::{Context, EXTENDED, General, Message};
 use abi::extension::Report;
 use application::mailbox::Mailbox;
 use application::scheduler::{Number, Place, Scheduler};
@@ -285,24 +285,26 @@ impl Block {
         self.return_result(state);
         let registers = &state.registers;
         *to = Context {
-            r15: registers.r15,
-            r14: registers.r14,
-            r13: registers.r13,
-            r12: registers.r12,
-            rbp: registers.rbp,
-            rbx: registers.rbx,
-            r11: registers.r11,
-            r10: registers.r10,
-            r9: registers.r9,
-            r8: registers.r8,
-            rax: registers.rax,
-            rcx: registers.rcx,
-            rdx: registers.rdx,
-            rsi: registers.rsi,
-            rdi: registers.rdi,
-            rip: registers.rip,
-            rflags: registers.rflags,
-            rsp: registers.rsp,
+            general: General {
+                r8: registers.r8,
+                r9: registers.r9,
+                r10: registers.r10,
+                r11: registers.r11,
+                r12: registers.r12,
+                r13: registers.r13,
+                r14: registers.r14,
+                r15: registers.r15,
+                rdi: registers.rdi,
+                rsi: registers.rsi,
+                rbp: registers.rbp,
+                rbx: registers.rbx,
+                rdx: registers.rdx,
+                rax: registers.rax,
+                rcx: registers.rcx,
+                rsp: registers.rsp,
+                rip: registers.rip,
+                rflags: registers.rflags,
+            },
             fs_base: state.fs_base,
             gs_base: state.gs_base,
             with_extended: 1,
@@ -320,7 +322,8 @@ impl Block {
         // interrupts are on.
         const FLAGS: u64 = 0x24_0dd5;
         const ALWAYS: u64 = 0x202;
-        let addresses = [from.rip, from.fs_base, from.gs_base];
+        let general = &from.general;
+        let addresses = [general.rip, from.fs_base, from.gs_base];
         if addresses.iter().any(|address| *address >= USER_END)
             || from.with_extended != 0 && !fpu::is_acceptable(&from.extended)
         {
@@ -330,27 +333,27 @@ impl Block {
         let state = unsafe { self.state() };
         (state.fs_base, state.gs_base) = (from.fs_base, from.gs_base);
         state.registers = Registers {
-            r15: from.r15,
-            r14: from.r14,
-            r13: from.r13,
-            r12: from.r12,
-            rbp: from.rbp,
-            rbx: from.rbx,
-            r11: from.r11,
-            r10: from.r10,
-            r9: from.r9,
-            r8: from.r8,
-            rax: from.rax,
-            rcx: from.rcx,
-            rdx: from.rdx,
-            rsi: from.rsi,
-            rdi: from.rdi,
+            r15: general.r15,
+            r14: general.r14,
+            r13: general.r13,
+            r12: general.r12,
+            rbp: general.rbp,
+            rbx: general.rbx,
+            r11: general.r11,
+            r10: general.r10,
+            r9: general.r9,
+            r8: general.r8,
+            rax: general.rax,
+            rcx: general.rcx,
+            rdx: general.rdx,
+            rsi: general.rsi,
+            rdi: general.rdi,
             vector: Registers::SET,
             code: 0,
-            rip: from.rip,
+            rip: general.rip,
             cs: Registers::USER_CODE,
-            rflags: from.rflags & FLAGS | ALWAYS,
-            rsp: from.rsp,
+            rflags: general.rflags & FLAGS | ALWAYS,
+            rsp: general.rsp,
             ss: Registers::USER_DATA,
         };
         if from.with_extended != 0 {

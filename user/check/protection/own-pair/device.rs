@@ -1,7 +1,7 @@
 //! Deeds to the device by which a bootstrap thread asks the application kernel.
 
 use crate::{Random, call_on_and_on};
-use abi::application::{Call, Context, DEVICE, EXTENDED, request};
+use abi::application::{Call, Context, DEVICE, EXTENDED, General, request};
 use libc::*;
 use programs::children::{child, leave};
 use programs::sys;
@@ -45,7 +45,8 @@ fn nonsense(random: &mut Random) -> Context {
     let (rip, rsp, rflags, fs_base, gs_base) = (word(), word(), word(), word(), word());
     let extended = [word() as u8; EXTENDED];
     let with_extended = word() & 1;
-    Context { rip, rsp, rflags, fs_base, gs_base, extended, with_extended, ..Context::ZERO }
+    let general = General { rip, rsp, rflags, ..General::default() };
+    Context { general, fs_base, gs_base, extended, with_extended, ..Context::ZERO }
 }
 
 /// Asks for anything, of the first threads.
@@ -100,7 +101,8 @@ pub(crate) fn make_bare(random: &mut Random) {
     let number = ask(fd, Call::Create, 0, page).expect("a thread") as u32;
     assert_eq!(ask(fd, Call::Create, 0, page), Err(EBUSY), "one for each");
     let code: extern "C" fn() -> ! = spin;
-    let context = Context { rip: code as usize as u64, rsp: page + 4000, rflags: 0x202, ..Context::ZERO };
+    let general = General { rip: code as usize as u64, rsp: page + 4000, rflags: 0x202, ..General::default() };
+    let context = Context { general, ..Context::ZERO };
     assert_eq!(ask(fd, Call::ExRegs, number, (&raw const context).addr() as u64), Ok(0));
     assert_eq!(ask(fd, Call::Start, number, 0), Ok(0));
     for _ in 0..random.below(4) {
