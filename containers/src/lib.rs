@@ -38,7 +38,7 @@ pub use memory::physical::{OutOfFrames, PhysicalMemory, Translation};
 pub use memory::reclaim::ReclaimCount;
 pub use memory::region::{Backing, Label, Region, Regions, Rights, Traits};
 pub use memory::user::Space;
-pub use memory::{GlobalDirectory, Memory, NoMemory};
+pub use memory::{GlobalDirectory, KERNEL_RESERVE, Memory, NoMemory};
 pub use memory::{container, directory, fault, fork, mapping, object, physical, region, teardown, user};
 pub use tasks::Tasks;
 pub use tasks::affinity::Affinity;

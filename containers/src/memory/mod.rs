@@ -220,7 +220,7 @@ impl<P: PhysicalMemory + Translation> Memory<P> {
     }
 
     /// Allocates a zeroed frame for user data, for a container that has `holder` pages already.
-    pub(crate) fn allocate_user(&mut self, holder: u32) -> Result<Frame, OutOfFrames> {
+    pub fn allocate_user(&mut self, holder: u32) -> Result<Frame, OutOfFrames> {
         self.leave_reserve(holder)?;
         self.physical.allocate()
     }

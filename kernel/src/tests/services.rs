@@ -6,7 +6,7 @@ use crate::core::kernel::Kernel;
 use abi::extension::{Companions, Functions, Report, Services, WAIT};
 use abi::vectors;
 use alloc::vec::Vec;
-use containers::{Channel, Cpu, Frame, PhysicalMemory, Space, ThreadId};
+use containers::{Channel, Cpu, Frame, KERNEL_RESERVE, PhysicalMemory, Space, ThreadId};
 use x86_64::PhysAddr;
 
 const EFAULT: i64 = -14;
@@ -26,7 +26,8 @@ const LOW: u32 = 6;
 const CPU: u32 = 7;
 const REGISTERS: u32 = 8;
 const ACCOMPANY: u32 = 9;
-const COMPANIONS: u32 = 10;
+const ALLOCATE: u32 = 10;
+const COMPANIONS: u32 = 11;
 
 unsafe extern "C" fn nothing(_: &Services, _: u64) {}
 unsafe extern "C" fn left(_: &Services, _: u64, _: u64) {}
@@ -56,6 +57,7 @@ unsafe extern "C" fn asks(services: &Services, _: u64, _: u64, request: u32, arg
             CPU => (functions.cpu_id)(context, argument),
             REGISTERS => (functions.map_registers)(context, argument, 4096) as i64,
             ACCOMPANY => (functions.accompany)(context, argument),
+            ALLOCATE => (functions.allocate_frame)(context) as i64,
             _ => (functions.register_companions)(context, &Companions { data: 0, left, stopped, rights_taken, report }),
         }
     }
@@ -114,6 +116,16 @@ fn a_held_page_is_counted_and_needs_memory() {
     taken.into_iter().for_each(|frame| tester.kernel.memory.physical.release(frame));
     assert_eq!([0; 2].map(|_| tester.ask(RELEASE, held as u64)), [0; 2]);
     assert_eq!((tester.kernel.memory.physical.references(frame), tester.held.frames), (1, 0));
+}
+
+/// However much a program has an extension allocate.
+#[test]
+fn allocated_frames_leave_the_kernel_its_reserve() {
+    let kernel = &mut *machine();
+    let mut tester = Tester::new(kernel);
+    let taken: Vec<_> = core::iter::from_fn(|| Some(tester.ask(ALLOCATE, 0)).filter(|frame| *frame != 0)).collect();
+    assert_eq!((tester.kernel.memory.physical.free_frames(), taken.is_empty()), (KERNEL_RESERVE, false));
+    taken.into_iter().for_each(|frame| assert_eq!(tester.ask(RELEASE, frame as u64), 0));
 }
 
 #[test]

@@ -7,12 +7,13 @@
 use super::records::Stamp;
 use abi::application::{Context, EXTENDED, General, Message};
 use abi::extension::Report;
-use application::mailbox::Mailbox;
+use application::mailbox::{EMPTY, Mailbox};
+use application::reply;
 use application::scheduler::{Number, Place, Scheduler};
 use application::time::Time;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use extension::{Frame, PageTable};
 use hardware::{clock, fpu};
 
@@ -116,6 +117,8 @@ pub struct Block {
     /// Whether it has trapped and a message is under way: from before the message is there until the thread is
     /// dispatched.
     pub has_message: AtomicBool,
+    /// Whether that message is there, for the bootstrap thread to take.
+    pub is_posted: AtomicBool,
     /// Whether the boot CPU wants the context of the thread, whose CPU still watches for the answer.
     pub is_wanted: AtomicBool,
     /// The result of its call, while `answered` is set.
@@ -175,6 +178,7 @@ impl Block {
             frame,
             mailbox: Mailbox::new(),
             has_message: AtomicBool::new(false),
+            is_posted: AtomicBool::new(false),
             is_wanted: AtomicBool::new(false),
             result: AtomicU64::new(0),
             answered: AtomicBool::new(false),
@@ -267,11 +271,24 @@ impl Block {
     pub fn report(&self) -> Report {
         let cpu = Some(self.resident.load(Relaxed)).filter(|cpu| *cpu != NOWHERE).unwrap_or(0);
         let (runs, cpu) = match SCHEDULER.place(self.number) {
-            // While its CPU watches for the answer to its message, it waits.
-            Place::Running(cpu) => (!self.has_message.load(Relaxed), cpu),
-            place => (place == Place::Ready, cpu),
+            Place::Running(cpu) => (!self.waits(), cpu),
+            Place::Ready => (true, cpu),
+            // Before it has been started there is no message.
+            Place::Blocked | Place::Free => (self.has_message.load(Relaxed) && !self.waits(), cpu),
         };
         Report { ticks: self.time.until(clock::rdtsc), runs: runs.into(), cpu: cpu.into() }
+    }
+
+    /// Whether the bootstrap thread has its message and has not answered yet. It counts as running while the message or
+    /// the answer is on the way, as a thread does that is being woken.
+    fn waits(&self) -> bool {
+        // SAFETY: the message's page stays as long as the thread; the words are only ever used as atomics.
+        let (posted, answer) = unsafe { (&(*self.message).posted, &(*self.message).answer) };
+        self.has_message.load(Acquire)
+            && self.is_posted.load(Acquire)
+            && posted.load(Relaxed) == EMPTY
+            && !reply::has_come(answer)
+            && !SCHEDULER.wants_to_run(self.number)
     }
 
     /// Copies the registers to a context.

@@ -15,7 +15,7 @@ use abi::vectors::TIMER;
 use application::reply;
 use application::scheduler::{self, Number, Scheduler, Turn};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::Release};
 use hardware::{apic, clock, exit, interrupts};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
@@ -139,7 +139,9 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Reg
     // The bootstrap thread may change the address space.
     cpu.load_directory(NEUTRAL.load(Relaxed));
     cpu.ring.posted();
-    if block.mailbox.post(write(block, kind, registers)) && SCHEDULER.ring(block.number) {
+    let is_asleep = block.mailbox.post(write(block, kind, registers));
+    block.is_posted.store(true, Relaxed);
+    if is_asleep && SCHEDULER.ring(block.number) {
         bell::ring();
     }
     if watch(cpu, block) {
@@ -159,7 +161,8 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Reg
 /// Writes a thread's message: the word that says that it is there.
 fn write(block: &'static Block, kind: u32, registers: &Registers) -> &'static AtomicU32 {
     block.is_wanted.store(false, Relaxed);
-    block.has_message.store(true, Relaxed);
+    block.is_posted.store(false, Relaxed);
+    block.has_message.store(true, Release);
     let message = block.message();
     // SAFETY: the message lies in a page that the thread holds, in the direct map. The program may write it at the same
     // time, which harms the program alone: the accesses are volatile or atomic, and nothing is read back.

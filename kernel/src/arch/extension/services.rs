@@ -69,11 +69,11 @@ unsafe extern "C" fn log(context: *mut c_void, text: *const u8, length: usize) {
 unsafe extern "C" fn allocate_frame(context: *mut c_void) -> u64 {
     // SAFETY: the context of a call.
     let loan = unsafe { loan(context) };
-    let physical = &mut loan.memory.physical;
-    if !physical.has_room_for_bookkeeping() {
+    if !loan.memory.physical.has_room_for_bookkeeping() {
         return 0;
     }
-    physical.allocate().map_or(0, |frame| {
+    // What programs have an extension allocate leaves the kernel its reserve, as their own memory does.
+    loan.memory.allocate_user(0).map_or(0, |frame| {
         loan.held.frames += 1;
         frame.address().as_u64()
     })
