@@ -89,7 +89,10 @@ pub fn adopt(clock: Clock) {
 
 /// Reads the day and time of day.
 pub fn init_wall_clock() {
-    match rtc::read() {
+    // The real-time clock updates itself in two milliseconds; but QEMU says that it goes on until a thread of QEMU's has
+    // run, which a busy host lets wait.
+    const PATIENCE: u64 = 1_000_000_000;
+    match rtc::read(ticks(PATIENCE)) {
         Some(seconds) => {
             EPOCH.store((seconds * 1_000_000_000).saturating_sub(nanoseconds()), Relaxed);
             log::info!("the real-time clock says {seconds} seconds since 1970");

@@ -1,11 +1,7 @@
 //! The real-time clock (MC146818), read once at boot.
 
-use super::clock;
+use super::tsc::rdtsc;
 use x86_64::instructions::port::Port;
-
-/// The longest wait for the clock while it updates itself, in nanoseconds. That takes a chip two milliseconds; QEMU says
-/// that it goes on until a thread of QEMU's has run, which a busy host lets wait.
-const PATIENCE: u64 = 1_000_000_000;
 
 const UPDATING: u8 = 1 << 7;
 const BINARY: u8 = 1 << 2;
@@ -20,14 +16,15 @@ fn register(index: u8) -> u8 {
     }
 }
 
-/// Seconds since 1970, taking the clock to run in UTC; `None` without a believable clock.
-pub(crate) fn read() -> Option<u64> {
+/// Seconds since 1970, taking the clock to run in UTC; `None` without a believable clock, or if it updates itself for
+/// longer than `patience`, in ticks of the time-stamp counter.
+pub(crate) fn read(patience: u64) -> Option<u64> {
     // Two equal readings outside an update are valid.
     let mut last = None;
     for _ in 0..8 {
-        let until = clock::nanoseconds() + PATIENCE;
+        let from = rdtsc();
         while register(0x0a) & UPDATING != 0 {
-            if clock::nanoseconds() > until {
+            if rdtsc() - from > patience {
                 return None;
             }
         }
