@@ -128,7 +128,7 @@ impl Line<'_> {
 }
 
 impl Tree {
-    /// The same with what is constant computed.
+    /// This tree with each operation on two numbers replaced by its result.
     fn folded(&self) -> Tree {
         let Tree::Both(operator, left, right) = self else { return self.clone() };
         match (left.folded(), right.folded()) {
