@@ -138,7 +138,7 @@ extern "C" fn child(pair: &'static Pair) -> ! {
     let parent = pair.parent.get();
     if !parent.is_null() {
         if !made {
-            // For the program the thread has never been made, so its end must not clear the word for `CLONE_CHILD_CLEARTID`.
+            // For the program there has been no such thread: its end clears no word (`CLONE_CHILD_CLEARTID`).
             own!(__NR_set_tid_address, 0);
             tell(parent, REFUSED);
             exit(pair, 0);
