@@ -160,6 +160,7 @@ impl<const N: usize> Scheduler<N> {
 
     /// Puts a blocked thread into the ready queue. If it is held, or its CPU is still about to block it, it is there as
     /// soon as it can be.
+    #[must_use = "the CPU counts as awake and would sleep on"]
     pub fn activate(&self, number: Number) -> Wake {
         self.state.with(|state| {
             let node = state.node(number);
@@ -210,6 +211,7 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// Takes back one [`Scheduler::hold`]; a thread that would have been ready meanwhile is so now.
+    #[must_use = "the CPU counts as awake and would sleep on"]
     pub fn release(&self, number: Number) -> Wake {
         self.state.with(|state| {
             let node = state.node(number);

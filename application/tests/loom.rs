@@ -187,7 +187,7 @@ fn no_activation_is_lost() {
         let answers = machine.posted.load(Acquire) == POSTED;
         if answers {
             machine.context.touch();
-            machine.scheduler.activate(machine.thread);
+            assert_eq!(machine.scheduler.activate(machine.thread), None, "nobody sleeps");
         }
         // Another CPU runs the thread while the first still has it in hand.
         let found = machine.scheduler.end_spin(1).is_some();
@@ -217,7 +217,7 @@ fn no_answer_is_lost() {
         if answers {
             machine.context.touch();
             if !reply::answer(&machine.answer) {
-                machine.scheduler.activate(machine.thread);
+                assert_eq!(machine.scheduler.activate(machine.thread), None, "nobody sleeps");
             }
         }
         let taken = poster.join().expect("the CPU has ended well");

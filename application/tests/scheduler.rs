@@ -43,7 +43,7 @@ fn a_thread_is_made_runs_waits_and_goes() {
 fn an_answer_before_the_block_is_not_lost() {
     let (scheduler, thread) = with_ready();
     next(&scheduler, 1);
-    scheduler.activate(thread);
+    assert_eq!(scheduler.activate(thread), None);
     assert_eq!(scheduler.place(thread), Place::Running(1));
     assert_eq!(scheduler.block(1, thread).next, Some(thread), "it goes on");
     // It has been used up.
@@ -56,9 +56,9 @@ fn a_held_thread_waits_for_its_last_release() {
     let (scheduler, thread) = with_ready();
     assert_eq!((scheduler.hold(thread), scheduler.hold(thread)), (None, None));
     assert_eq!((scheduler.place(thread), scheduler.ready()), (Place::Blocked, 0));
-    scheduler.release(thread);
+    assert_eq!(scheduler.release(thread), None);
     assert!(scheduler.is_held(thread) && scheduler.wants_to_run(thread));
-    scheduler.release(thread);
+    assert_eq!(scheduler.release(thread), None);
     assert_eq!((scheduler.place(thread), scheduler.is_held(thread)), (Place::Ready, false));
 }
 
@@ -69,12 +69,12 @@ fn a_thread_held_on_a_cpu_leaves_it() {
     assert_eq!(scheduler.hold(thread), Some(2));
     assert_eq!(scheduler.preempt(2, thread).next, None);
     assert_eq!((scheduler.place(thread), scheduler.wants_to_run(thread)), (Place::Blocked, true));
-    scheduler.release(thread);
+    assert_eq!(scheduler.release(thread), None);
     // One that has posted a message meanwhile is not ready before it is activated.
     assert_eq!(scheduler.end_spin(2), Some(thread));
     scheduler.hold(thread);
     assert_eq!(scheduler.block(2, thread).next, None);
-    scheduler.release(thread);
+    assert_eq!(scheduler.release(thread), None);
     assert_eq!(scheduler.place(thread), Place::Blocked);
 }
 
@@ -82,7 +82,7 @@ fn a_thread_held_on_a_cpu_leaves_it() {
 fn the_end_of_a_slice_lets_the_others_run_first() {
     let (scheduler, first) = with_ready();
     let second = scheduler.create().expect("room");
-    scheduler.activate(second);
+    assert_eq!(scheduler.activate(second), None);
     assert_eq!(next(&scheduler, 1), Some(first));
     assert_eq!(scheduler.preempt(1, first).next, Some(second));
     assert_eq!(scheduler.preempt(1, second).next, Some(first));

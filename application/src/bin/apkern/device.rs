@@ -131,8 +131,8 @@ fn start(block: &Block) -> i64 {
     block.answered_at.set();
     if block.hold.replace(false) {
         if !block.started.replace(true) {
-            // It is held, so this only notes that it is to be ready.
-            SCHEDULER.activate(block.number);
+            // It is held, so this only notes that it is to be ready; the CPU to wake is for another one.
+            cpu::wake(SCHEDULER.activate(block.number));
         }
         cpu::wake(SCHEDULER.release(block.number));
     } else {
