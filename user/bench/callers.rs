@@ -10,19 +10,16 @@
 //!
 //! Run by: `tests/tests/boot/application.rs`, `xtask/src/bench/application/capacity.rs`.
 
+use programs::apkern::{ON_BOOT_CPU, stay_on_boot_cpu};
 use programs::{cpus, sys};
 use std::arch::{asm, x86_64::_rdtsc};
 use std::fs::File;
 use std::io::{Read, pipe};
 use std::mem::offset_of;
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, exit};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-
-/// Has the application kernel leave a program on the boot CPU.
-const ON_BOOT_CPU: &str = "NOAPPKERN";
 
 /// The argument by which this program is one of the processes.
 const CALLER: &str = "caller";
@@ -67,11 +64,7 @@ fn main() {
         eprintln!("usage: callers TICKS PROCESSES:USER:BURN...");
         exit(2);
     };
-    if std::env::var_os(ON_BOOT_CPU).is_none() {
-        let why = Command::new("/proc/self/exe").args(&words).env(ON_BOOT_CPU, "1").exec();
-        eprintln!("callers: {why}");
-        exit(1);
-    }
+    stay_on_boot_cpu().expect("a place on the boot CPU");
     let hz = cpus::statistic("tsc_hz").expect("the counter's frequency");
     let window = Duration::from_nanos((u128::from(ticks) * 1_000_000_000 / u128::from(hz)) as u64);
     for (text, point) in points {

@@ -200,6 +200,34 @@ fn what_runs_where_is_shown() {
     script(4, words, "0\n3\n1\n1\n1\nJotun\nJotun\nJotun\nJotun\n3\n");
 }
 
+/// The tour has a chapter about it, with its state while threads compute on all application processors, and tells of no lock
+/// and of no CPUs for native packages. On other kernels the chapter says how to see it.
+#[test]
+fn the_tour_shows_it() {
+    let outcome = on(4).args(["tour"]).run().expect(0);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = words(&outcome.text());
+    for part in [
+        "An extension of it runs programs on CPUs 1 to 3",
+        "There is no other CPU for native packages",
+        "this kernel has no lock",
+        "ready 0 messages 1 cpu 1 thread ",
+        "in 3 runs without `NOAPPKERN=1` it was 3,000 times getppid",
+        "CPU 0 spent it",
+    ] {
+        assert!(text.contains(part), "{part}?\n{outcome}");
+    }
+    let running = |cpu: u32| outcome.text().lines().filter(|line| line.ends_with(&format!(" running {cpu}"))).count();
+    assert_eq!([1, 2, 3].map(running), [1, 1, 1], "{outcome}");
+    outcome.expect_all_back();
+    for other in [Jotun::new(), Jotun::new().strategy("giant", 2)] {
+        let outcome = other.timeout(PATIENCE).args(["tour"]).run().expect(0);
+        let text = words(&outcome.text());
+        assert!(text.contains("`cargo xtask run --strategy application --smp 4` gives this tour"), "{outcome}");
+        assert!(!text.contains("/proc/apkern") && !text.contains("NOAPPKERN"), "{outcome}");
+    }
+}
+
 /// By hand, on a machine whose further CPUs nobody has started.
 #[test]
 fn it_is_loaded_by_hand_and_not_ended_while_used() {

@@ -1,5 +1,6 @@
 //! The scenes of the tour, one after the other.
 
+use super::application;
 use super::report::{Container, Moment, heading, number, row, say, table, time};
 use super::several;
 use programs::cpus;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 type Scene = fn() -> Result<(), String>;
 
 /// All scenes with their headings.
-const SCENES: [(&str, Scene); 11] = [
+const SCENES: [(&str, Scene); 12] = [
     ("The machine", machine),
     ("The CPUs", several::cpus),
     ("One call makes a process", process),
@@ -20,6 +21,7 @@ const SCENES: [(&str, Scene); 11] = [
     ("Threads take turns", threads),
     ("A process spreads over the CPUs", several::spread),
     ("Two processes, one kernel", several::two_processes),
+    ("CPUs for programs alone", application::scene),
     ("Bad programs end alone", bad_programs),
     ("Nothing is lost", nothing_lost),
 ];
@@ -243,12 +245,20 @@ fn nothing_lost() -> Result<(), String> {
 fn balance(start: &Moment, took: Duration) -> Result<(), String> {
     let now = Moment::now()?;
     let grown = |name| now.since(start, name);
-    say(&format!(
-        "The tour took {}. {} it",
-        time(took),
-        if now.cpus() == 1 { "The CPU spent" } else { "The CPUs spent" }
-    ));
+    let processors = application::processors();
+    let who = match processors {
+        Some(_) => "CPU 0",
+        None if now.cpus() == 1 => "The CPU",
+        None => "The CPUs",
+    };
+    say(&format!("The tour took {}. {who} spent it", time(took)));
     table(&several::shares(start, &now));
+    if processors.is_some() {
+        say(
+            "The kernel does not know what the application processors do; `cargo xtask profile --strategy application` \
+             shows it.",
+        );
+    }
     say(
         "Every entry raises the CPU's execution level: from 0, user mode, to 1, the kernel; to 2 if the kernel itself \
          is interrupted. The kernel was entered",
@@ -268,6 +278,7 @@ fn farewell() {
     println!(
         "
     cargo xtask run --smp 4                       this tour on four CPUs, or with --up on one
+    cargo xtask run --strategy application        with CPUs that run programs alone
     cargo xtask run -- hello-std a b              a program of the image
     cargo xtask run -- ./prog                     a static Linux program of your own
     cargo xtask run -- /pkg/threads               a native package

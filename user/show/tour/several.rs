@@ -1,5 +1,6 @@
 //! The scenes about several CPUs; on one CPU they say what is different there.
 
+use super::application;
 use super::report::{Container, Moment, number, row, say, table, time};
 use super::scenes::Peer;
 use programs::cpus::{affinity, current, set_affinity, stay_on};
@@ -8,7 +9,7 @@ use programs::native::{self, Status};
 use std::time::{Duration, Instant};
 
 /// Most CPUs that are shown one by one.
-const SHOWN: u64 = 8;
+pub(super) const SHOWN: u64 = 8;
 
 /// Whether this kernel is the one for several CPUs: it has a lock.
 fn for_several(now: &Moment) -> bool {
@@ -18,6 +19,15 @@ fn for_several(now: &Moment) -> bool {
 /// The CPUs that are up, and what each of them has of its own.
 pub(super) fn cpus() -> Result<(), String> {
     let now = Moment::now()?;
+    if let Some(processors) = application::processors() {
+        say(&format!(
+            "The kernel is the one for one CPU: CPU 0, no lock, and not an instruction that only several CPUs would need. \
+             An extension of it runs programs on {}; a later chapter shows them. Native packages do not run there, and \
+             this program has asked to stay on CPU 0 too. So what follows is the kernel for one CPU at work.",
+            application::named(processors),
+        ));
+        return Ok(());
+    }
     if !for_several(&now) {
         say(
             "This is the uniprocessor kernel: one CPU, no lock, and not an instruction in the image that only several \
@@ -81,10 +91,11 @@ pub(super) fn spread() -> Result<(), String> {
     set_affinity(0, allowed).map_err(|error| format!("no CPUs back: error {error}"))?;
     let owner = threaded.owner().unwrap_or(here);
     if there == here {
+        let whose = if application::processors().is_some() { "for native packages" } else { "here" };
         say(&format!(
-            "There is no other CPU here, so the second thread stayed on CPU {owner}, and no copy was made. With \
-             `--smp 2` a second CPU would run it, on a copy of the directory: one page more, and a spurious fault when \
-             the copy turns out to lack what has come since."
+            "There is no other CPU {whose}, so the second thread stayed on CPU {owner}, and no copy was made. With \
+             `--smp 2` and the giant lock a second CPU would run it, on a copy of the directory: one page more, and a \
+             spurious fault when the copy turns out to lack what has come since."
         ));
         return Ok(());
     }

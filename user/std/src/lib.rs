@@ -4,6 +4,7 @@
 //! The programs are ordinary Linux programs. Those that check Linux's semantics run on Linux as
 //! well, and must say the same there.
 
+pub mod apkern;
 pub mod children;
 pub mod counts;
 pub mod cpus;
