@@ -16,6 +16,7 @@
 //! | | [`Call::Hold`] | | 0 if the thread is between two instructions, 1 if a message of its is under way |
 //! | | [`Call::Wait`] | the last result | 0 once there is a message, or [`YIELD`], or [`LOOK_ON`] |
 //! | | [`Call::Copy`] | address of `[to, from, length]` | 0; `EFAULT` if the bytes are not all the process's |
+//! | | [`Call::Depart`] | address of `[rip, rsp]` | 1: go on on the boot CPU; 0: stay; `ENOTSUP` without `migrate` |
 //! | | [`Call::Exchange`] | address of `[address, old, new]` | what the 32-bit word was; if that is `old`, it is `new` now |
 //!
 //! For example, `ioctl(device, request(Call::Activate, 5), 42)` ends a call of thread 5 with the result 42.
@@ -51,7 +52,15 @@ pub enum Call {
     Copy = 9,
     /// Change a word of the process's memory, atomically.
     Exchange = 10,
+    /// Is the thread, which has a message under way and has posted [`MESSAGES`] since it was asked about, to go on on
+    /// the boot CPU as its bootstrap thread? If so, that leaves its loop and runs the program. When it computes, it goes
+    /// on at the address that it has given here, with that stack pointer, all signals blocked and the mask before in
+    /// rdi, and the program's general registers are the application thread's again.
+    Depart = 11,
 }
+
+/// Messages after which a bootstrap thread asks whether to [depart](Call::Depart).
+pub const MESSAGES: u32 = 64;
 
 /// A result of [`Call::Wait`]: other threads wait for the boot CPU, and the caller is to look again after them.
 pub const YIELD: i64 = 1;
@@ -70,8 +79,8 @@ pub const fn request(call: Call, thread: u32) -> u32 {
 /// What a request asks, and about which thread.
 #[must_use]
 pub const fn asked(request: u32) -> Option<(Call, u32)> {
-    use Call::{Activate, Copy, Create, ExRegs, Exchange, GetRegs, Hold, Init, Start, Wait};
-    const CALLS: [Call; 10] = [Init, Create, ExRegs, GetRegs, Start, Activate, Hold, Wait, Copy, Exchange];
+    use Call::{Activate, Copy, Create, Depart, ExRegs, Exchange, GetRegs, Hold, Init, Start, Wait};
+    const CALLS: [Call; 11] = [Init, Create, ExRegs, GetRegs, Start, Activate, Hold, Wait, Copy, Exchange, Depart];
     let call = (request & ((1 << CALL_BITS) - 1)) as usize;
     if call == 0 || call > CALLS.len() { None } else { Some((CALLS[call - 1], request >> CALL_BITS)) }
 }

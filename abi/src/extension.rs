@@ -12,10 +12,11 @@
 //! is over. An extension does not sleep in a call, does not use the registers of the floating-point unit, and touches
 //! no service outside a call.
 
+use crate::registers::Registers;
 use core::ffi::c_void;
 
 /// The version of this interface; an extension of another one is refused.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The owner of an extension's note, padded to whole words.
 pub const NOTE_OWNER: [u8; 8] = *b"Jotun\0\0\0";
@@ -191,6 +192,27 @@ pub struct Functions {
     /// The physical address of the region with the records of this run, as the crate `trace` lays it out; 0: the run is
     /// not recorded. The rings that the kernel does not use, those behind the kernel's CPUs, are the extension's.
     pub trace_region: unsafe extern "C" fn(*mut c_void) -> u64,
+    /// Tells of the thread that this CPU runs, in a handler of an interrupt only: 0, or `ESRCH` if that is none that is
+    /// accompanied.
+    pub interrupted: unsafe extern "C" fn(*mut c_void, &mut Interrupted) -> i64,
+    /// Has that thread go on with other registers and another signal mask than those of [`Functions::interrupted`]:
+    /// 0, or `EBUSY` if it was not in user mode, has a call to make again, or shares its process with other threads. Its
+    /// extended state and the bases of FS and GS stay as they are.
+    pub divert: unsafe extern "C" fn(*mut c_void, &Registers, u64) -> i64,
+}
+
+/// An accompanied thread, as an interrupt has found it.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Interrupted {
+    /// The extension's value for it.
+    pub value: u64,
+    /// 1 if it was in user mode; 0: in a call, or at an exception.
+    pub in_user_mode: u64,
+    /// The signals that it blocks.
+    pub mask: u64,
+    /// The registers with which it is about to go on in user mode.
+    pub registers: Registers,
 }
 
 /// A text of an extension, `/proc/NAME`.

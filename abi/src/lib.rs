@@ -13,6 +13,7 @@ pub mod layout;
 pub mod native;
 pub mod probe;
 pub mod random;
+pub mod registers;
 pub mod strategies;
 pub mod vectors;
 pub mod words;

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod counts;
+pub mod habits;
 pub mod mailbox;
 pub mod reply;
 pub mod requests;

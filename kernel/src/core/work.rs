@@ -36,14 +36,15 @@ pub fn work_off(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
         tear_down(kernel, cpu, now);
     }
     if notes.intersects(Notes::SERIAL | Notes::EXTENSIONS) {
-        serve_devices(kernel, notes);
+        serve_devices(kernel, cpu, notes);
     }
 }
 
 /// Does the work that devices other than the timer have left.
-fn serve_devices(kernel: &mut Kernel, notes: Notes) {
+fn serve_devices(kernel: &mut Kernel, cpu: &InKernel, notes: Notes) {
     let Kernel { files, memory, tasks, .. } = kernel;
-    notes.extensions().for_each(|vector| files.extensions.interrupted(memory, tasks, vector));
+    let runs = schedule::current(cpu);
+    notes.extensions().for_each(|vector| files.extensions.interrupted(memory, tasks, runs, vector));
     if notes.contains(Notes::SERIAL) {
         // The interrupt may have been acknowledged only, and the device not served yet.
         serial::interrupt();

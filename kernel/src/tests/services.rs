@@ -3,13 +3,16 @@
 use super::machine::{MEMORY, machine, process};
 use crate::arch::extension::{Caller, Held, Loan, Purpose, Supply};
 use crate::core::kernel::Kernel;
-use abi::extension::{Companions, Functions, Report, Services, WAIT};
+use abi::extension::{Companions, Functions, Interrupted, Report, Services, WAIT};
+use abi::registers::Registers;
 use abi::vectors;
 use alloc::vec::Vec;
 use containers::{Channel, Cpu, Frame, KERNEL_RESERVE, PhysicalMemory, Space, ThreadId};
 use x86_64::PhysAddr;
 
+const ESRCH: i64 = -3;
 const EFAULT: i64 = -14;
+const EBUSY: i64 = -16;
 const ENOMEM: i64 = -12;
 const EEXIST: i64 = -17;
 const EINVAL: i64 = -22;
@@ -27,7 +30,9 @@ const CPU: u32 = 7;
 const REGISTERS: u32 = 8;
 const ACCOMPANY: u32 = 9;
 const ALLOCATE: u32 = 10;
-const COMPANIONS: u32 = 11;
+const FOUND: u32 = 11;
+const DIVERT: u32 = 12;
+const COMPANIONS: u32 = 13;
 
 unsafe extern "C" fn nothing(_: &Services, _: u64) {}
 unsafe extern "C" fn left(_: &Services, _: u64, _: u64) {}
@@ -58,6 +63,14 @@ unsafe extern "C" fn asks(services: &Services, _: u64, _: u64, request: u32, arg
             REGISTERS => (functions.map_registers)(context, argument, 4096) as i64,
             ACCOMPANY => (functions.accompany)(context, argument),
             ALLOCATE => (functions.allocate_frame)(context) as i64,
+            FOUND => {
+                let mut found = Interrupted::default();
+                match (functions.interrupted)(context, &mut found) {
+                    0 => (found.value << 1 | found.in_user_mode) as i64,
+                    error => error,
+                }
+            }
+            DIVERT => (functions.divert)(context, &Registers::for_user(argument, 0x7000), 5),
             _ => (functions.register_companions)(context, &Companions { data: 0, left, stopped, rights_taken, report }),
         }
     }
@@ -70,18 +83,26 @@ struct Tester<'a> {
     supply: Supply,
     thread: ThreadId,
     purpose: Purpose,
+    interrupted: Option<ThreadId>,
 }
 
 impl Tester<'_> {
     fn new(kernel: &mut Kernel) -> Tester<'_> {
         let thread = process(kernel, Cpu(0));
         let supply = Supply::new([4, 2].into(), Some(0x8000));
-        Tester { kernel, held: Held::new("tester".into(), 12), supply, thread, purpose: Purpose::Ioctl }
+        Tester {
+            kernel,
+            held: Held::new("tester".into(), 12),
+            supply,
+            thread,
+            purpose: Purpose::Ioctl,
+            interrupted: None,
+        }
     }
 
     /// Asks for a service; returns its result, and what the caller is to wait for.
     fn ask_and_wait(&mut self, request: u32, argument: u64) -> (i64, Option<Channel>) {
-        let Tester { kernel, held, supply, thread, purpose } = self;
+        let Tester { kernel, held, supply, thread, purpose, interrupted } = self;
         let (process, container) = kernel.tasks.thread(*thread).map(|it| (it.process, it.container)).expect("a thread");
         let caller = Caller { thread: *thread, process, space: Space { container, cpu: Cpu(0) } };
         let mut loan = Loan {
@@ -91,6 +112,7 @@ impl Tester<'_> {
             threads: if *purpose == Purpose::Start { None } else { Some(&mut kernel.tasks) },
             caller: Some(caller),
             purpose: *purpose,
+            interrupted: *interrupted,
             wait: None,
         };
         (loan.ioctl((asks, 0), 0, request, argument), loan.wait)
@@ -177,7 +199,7 @@ fn one_extension_at_a_time_accompanies_threads() {
     assert_eq!(tester.ask(COMPANIONS, 0), EINVAL, "not at the start");
     tester.purpose = Purpose::Start;
     assert_eq!(tester.ask(COMPANIONS, 0), 0);
-    assert_eq!(tester.ask(COMPANIONS, 0), -16, "EBUSY");
+    assert_eq!(tester.ask(COMPANIONS, 0), EBUSY);
     assert_eq!(tester.ask(ACCOMPANY, 5), EINVAL, "only in an `ioctl`");
     tester.purpose = Purpose::Ioctl;
     assert!(tester.ask(ACCOMPANY, 5) > 0, "a page directory");
@@ -190,5 +212,36 @@ fn one_extension_at_a_time_accompanies_threads() {
     tester.purpose = Purpose::Start;
     tester.held = Held::new("other".into(), 16);
     assert_eq!(tester.ask(COMPANIONS, 0), 0, "the first has gone");
+    tester.supply.take_back(&tester.held, &mut tester.kernel.memory.physical);
+}
+
+#[test]
+fn a_thread_is_diverted_from_user_mode_alone() {
+    let kernel = &mut *machine();
+    let mut tester = Tester::new(kernel);
+    let thread = tester.thread;
+    let other = process(tester.kernel, Cpu(0));
+    let comes_by = |tester: &mut Tester, vector| {
+        let thread = tester.kernel.tasks.thread_mut(thread).expect("a thread");
+        thread.context.registers = Registers { vector, ..Registers::for_user(0x5000, 0x6000) };
+    };
+    tester.purpose = Purpose::Start;
+    assert_eq!(tester.ask(COMPANIONS, 0), 0);
+    tester.purpose = Purpose::Ioctl;
+    assert!(tester.ask(ACCOMPANY, 9) > 0, "a page directory");
+    for (interrupted, expected) in [(None, ESRCH), (Some(other), ESRCH)] {
+        tester.interrupted = interrupted;
+        assert_eq!(tester.ask(FOUND, 0), expected);
+    }
+    tester.interrupted = Some(thread);
+    for vector in [14, Registers::SYSTEM_CALL, Registers::SET] {
+        comes_by(&mut tester, vector);
+        assert_eq!((tester.ask(FOUND, 0), tester.ask(DIVERT, 0x1000)), (9 << 1, EBUSY), "by {vector:#x}");
+    }
+    comes_by(&mut tester, vectors::TIMER.into());
+    assert_eq!((tester.ask(FOUND, 0), tester.ask(DIVERT, 0x1000)), (9 << 1 | 1, 0));
+    let diverted = tester.kernel.tasks.thread(thread).expect("a thread");
+    let Registers { rip, rsp, .. } = diverted.context.registers;
+    assert_eq!((rip, rsp, diverted.signal_mask), (0x1000, 0x7000, 5));
     tester.supply.take_back(&tester.held, &mut tester.kernel.memory.physical);
 }

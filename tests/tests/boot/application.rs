@@ -148,6 +148,23 @@ fn calls_are_answered_on_the_spot_where_that_is_chosen() {
     }
 }
 
+/// Programs that go to the boot CPU when they call the kernel, and come back when they compute.
+#[test]
+fn threads_migrate_where_that_is_chosen() {
+    for words in [
+        &["commuter"][..],
+        &["commuter", "2"],
+        &["pipes"],
+        &["signals"],
+        &["fork-storm", "2"],
+        &["smp-stress", "6", "1"],
+    ] {
+        let machine = on(if words.len() == 1 { 2 } else { 4 }).append("load=/lib/apkern.ko:migrate");
+        let outcome = machine.args(words).run().expect(0);
+        outcome.expect_in_output(&format!("ok {}", words[0])).expect_all_back();
+    }
+}
+
 /// The programs behind the figures of papers/000 and 004 make their calls and check their results; what they take is for a
 /// machine that counts.
 #[test]

@@ -11,6 +11,7 @@
 #![expect(non_upper_case_globals, reason = "Linux's names of calls, in patterns")]
 
 mod affinity;
+mod away;
 mod call;
 mod cloning;
 mod device;

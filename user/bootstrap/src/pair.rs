@@ -10,8 +10,8 @@
 
 use crate::call::{AGAIN, call, own, touch};
 use crate::signals::{self, Process, Saved, StackT};
-use crate::{affinity, cloning, device, futex, memory};
-use abi::application::{Call, Context, EXCEPTION, LOOK_ON, Message, YIELD, request};
+use crate::{affinity, away, cloning, device, futex, memory};
+use abi::application::{Call, Context, EXCEPTION, LOOK_ON, MESSAGES, Message, YIELD, request};
 use application::reply;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
@@ -74,10 +74,12 @@ pub struct Pair {
     /// Its parent's pair, which waits to be told whether there is an application thread; and what its own child tells.
     pub parent: Cell<*const Pair>,
     pub verdict: AtomicU32,
-    /// Whether it began with signal actions of its own.
+    /// Whether its process has signal actions of its own.
     pub is_alone: Cell<bool>,
     /// The CPUs that the program has chosen for the thread, if not zero.
     pub affinity: Cell<u64>,
+    /// How many messages are to come until it asks whether to depart.
+    pub until_asked: Cell<u32>,
     /// What it has been told to do without a message.
     pub told: Cell<i64>,
     /// The application thread's registers, when they are looked at.
@@ -88,7 +90,9 @@ impl Pair {
     /// The pair of a program that starts.
     pub fn first(device: u64) -> Option<&'static Pair> {
         let process = map(size_of::<Process>() as u64, MAP_PRIVATE)? as *mut Process;
-        Pair::new(device, process)
+        let pair = Pair::new(device, process)?;
+        pair.is_alone.set(true);
+        Some(pair)
     }
 
     /// A pair whose application thread is still to be made.
@@ -101,6 +105,7 @@ impl Pair {
             (*place).process = process;
             (*place).alternate.set(StackT::NONE);
             (*place).waited_with.set(None);
+            (*place).until_asked.set(MESSAGES);
             let pair = &*place;
             pair.renew().then_some(pair)
         }
@@ -172,13 +177,28 @@ impl Pair {
         unsafe { &*self.message.get() }
     }
 
-    /// Lets the application thread go on with the registers of [`Pair::context`]; its message has been dealt with.
-    fn resume(&self) {
+    /// Gives the application thread the registers of [`Pair::context`].
+    pub fn set(&self) {
         if self.ask(Call::ExRegs, self.context.get().addr() as u64) < 0 {
             // The CPU would not take them.
             signals::die(SIGSEGV);
         }
+    }
+
+    /// Lets the application thread go on with the registers of [`Pair::context`]; its message has been dealt with.
+    fn resume(&self) {
+        self.set();
         self.ask(Call::Start, 0);
+    }
+
+    /// Gets the application thread's registers as they were before its call, or before the instruction that has faulted.
+    pub fn rewind(&self) {
+        const SYSCALL_LENGTH: u64 = 2;
+        let context = self.get();
+        if self.message().kind != EXCEPTION {
+            context.general.rip -= SYSCALL_LENGTH;
+            context.general.rax = self.message().number;
+        }
     }
 }
 
@@ -208,6 +228,7 @@ pub extern "C" fn run(pair: &'static Pair) -> ! {
     pair.ask(Call::Start, 0);
     loop {
         wait(pair);
+        away::consider(pair);
         let message = pair.message();
         match message.kind {
             EXCEPTION => exception(pair, message),
@@ -272,12 +293,7 @@ fn deliver(pair: &Pair) {
 
 /// Has the application thread make its call again, or execute the faulting instruction again; before that, a handler.
 fn again(pair: &Pair) {
-    const SYSCALL_LENGTH: u64 = 2;
-    let context = pair.get();
-    if pair.message().kind != EXCEPTION {
-        context.general.rip -= SYSCALL_LENGTH;
-        context.general.rax = pair.message().number;
-    }
+    pair.rewind();
     signals::enter(pair);
     pair.resume();
 }

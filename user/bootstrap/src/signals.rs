@@ -377,6 +377,19 @@ pub fn leave_for_good(pair: &Pair) -> ! {
     }
 }
 
+/// Takes over from the program, which has been on the boot CPU by itself: its actions and its alternate stack. All signals
+/// are blocked.
+pub fn take_over(pair: &Pair) {
+    // SAFETY: a process lives as long as its threads.
+    unsafe { &*pair.process }.with(|actions| {
+        for (action, signal) in actions.iter_mut().zip(1..) {
+            own!(__NR_rt_sigaction, signal, 0, ptr::from_mut(action).addr(), SET);
+            install(signal, action);
+        }
+    });
+    own!(__NR_sigaltstack, 0, pair.alternate.as_ptr().addr());
+}
+
 fn restore(pair: &Pair, context: &mut Context, rsp: u64) -> Option<()> {
     let frame = get::<Frame>(pair, rsp)?;
     (context.general, context.with_extended) = (frame.general, 0);

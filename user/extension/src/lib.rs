@@ -18,7 +18,8 @@
 #![no_std]
 
 pub use abi;
-use abi::extension::{Clock, Companions, Device, Handler, START, Services, Text};
+use abi::extension::{Clock, Companions, Device, Handler, Interrupted, START, Services, Text};
+use abi::registers::Registers;
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
 
@@ -248,6 +249,19 @@ impl<'a> Kernel<'a> {
     pub fn accompany(&self, value: u64) -> Result<u64, i32> {
         // SAFETY: as above.
         outcome(unsafe { (self.0.functions.accompany)(self.0.context, value) })
+    }
+
+    /// The accompanied thread that this CPU runs, in a handler of an interrupt.
+    pub fn interrupted(&self) -> Option<Interrupted> {
+        let mut found = Interrupted::default();
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.interrupted)(self.0.context, &mut found) }).ok().map(|_| found)
+    }
+
+    /// Has that thread, which was in user mode, go on with other registers and another signal mask.
+    pub fn divert(&self, registers: &Registers, mask: u64) -> Result<(), i32> {
+        // SAFETY: as above.
+        outcome(unsafe { (self.0.functions.divert)(self.0.context, registers, mask) }).map(drop)
     }
 
     /// Has every program entered through the one at this path, from the extension's start on.

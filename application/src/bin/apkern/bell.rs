@@ -4,6 +4,7 @@
 //! whatever it does, wakes the bootstrap threads of all threads in the list. For example, two CPUs ring at the same
 //! time: one interrupt is enough, since the second CPU finds the list not empty.
 
+use super::away;
 use super::thread::{self, Block, SCHEDULER};
 use application::scheduler::Number;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -52,6 +53,7 @@ fn say(block: &Block, others: u32) {
 /// The boot CPU has been interrupted: wakes the bootstrap threads, and has the one that looks for a message let them
 /// run.
 pub fn answer(kernel: &Kernel) {
+    away::look(kernel);
     if let Some(block) = Number::try_from(LOOKS.swap(NOBODY, Relaxed)).ok().and_then(thread::find) {
         say(block, 1);
     }

@@ -6,7 +6,7 @@
 
 use super::thread::{self, Block, MOST, New, SCHEDULER};
 use super::wake::{self, Wake};
-use super::{bell, cpu, memory};
+use super::{away, bell, cpu, memory};
 use abi::application::{Call, Context, LOOK_ON, Message, YIELD, asked};
 use abi::extension::Report;
 use application::scheduler::{Number, Place};
@@ -77,6 +77,7 @@ fn of_thread(kernel: &Kernel, block: &'static Block, call: Call, argument: u64) 
         Call::Start => start(block),
         Call::GetRegs => answer(get_registers(kernel, block, argument)),
         Call::ExRegs => answer(set_registers(kernel, block, argument)),
+        Call::Depart => answer(away::depart(kernel, block, argument)),
         Call::Init | Call::Create | Call::Copy | Call::Exchange => answer(Err(EINVAL)),
     }
 }
@@ -215,6 +216,7 @@ fn remove(kernel: &Kernel, block: &'static Block) {
     // Its bootstrap thread may wait for a message that does not come.
     let _ = kernel.wake(block.number.into());
     bell::looks_no_more(block);
+    away::forget(block);
     let number = block.number;
     // SAFETY: the thread is held and on no CPU, and its file and the scheduler forget it.
     let frames = unsafe { block.uninstall() };
@@ -235,7 +237,7 @@ fn unlink(block: &Block) {
 }
 
 /// The thread with a name, unless it is gone.
-fn named(name: u64) -> Option<&'static Block> {
+pub fn named(name: u64) -> Option<&'static Block> {
     thread::find(name as Number).filter(|block| block.name == name)
 }
 

@@ -13,6 +13,7 @@
 #![no_main]
 #![expect(unreachable_pub, reason = "in a binary `pub` says what a module offers the others")]
 
+mod away;
 mod bell;
 mod cpu;
 mod device;
@@ -55,10 +56,14 @@ fn start(kernel: &Kernel, parameters: &str) -> Result<(), i32> {
         let chosen = match parameter.split_once('=') {
             Some(("local", names)) => local::choose(names),
             Some(("wake", name)) => wake::choose(name),
+            None if parameter == "migrate" => {
+                away::choose();
+                Ok(())
+            }
             _ => Err(parameter),
         };
         if chosen.is_err() {
-            kernel.log("unknown parameter; there are local=getpid,gettid,sched_yield,clock_gettime and wake=adaptive|poll|interrupt");
+            kernel.log("unknown parameter; there are local=getpid,gettid,sched_yield,clock_gettime, wake=adaptive|poll|interrupt and migrate");
             return Err(EINVAL);
         }
     }

@@ -78,6 +78,7 @@ fn line(block: &Block, portion: &mut Portion) -> bool {
     match SCHEDULER.place(*number) {
         Place::Running(cpu) => add(format_args!("running {cpu}")),
         Place::Ready => add(format_args!("ready")),
+        Place::Blocked | Place::Free if block.away.get().is_some() => add(format_args!("away")),
         Place::Blocked | Place::Free => add(format_args!("blocked")),
     }
 }

@@ -4,9 +4,12 @@
 //! the CPU that runs it, or the boot CPU while it is blocked. For example, `Call::GetRegs` of a held thread reads the
 //! registers that its CPU has stored on the way in.
 
+use super::away::Return;
 use super::records::Stamp;
 use abi::application::{Context, EXTENDED, General, Message};
 use abi::extension::Report;
+pub use abi::registers::Registers;
+use application::habits::Habits;
 use application::mailbox::{EMPTY, Mailbox};
 use application::reply;
 use application::scheduler::{Number, Place, Scheduler};
@@ -28,47 +31,6 @@ static BLOCKS: [AtomicPtr<Block>; MOST] = [const { AtomicPtr::new(ptr::null_mut(
 
 /// The end of user addresses: the last page of the lower half stays unmapped (see `containers::directory`).
 pub const USER_END: u64 = 0x7fff_ffff_f000;
-
-/// A thread's registers, in the order in which the entry code stores them.
-#[repr(C, align(16))]
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Registers {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    /// What brought the thread in: a vector, or [`Registers::SYSTEM_CALL`].
-    pub vector: u64,
-    /// The exception's error code, or the number of the system call.
-    pub code: u64,
-    pub rip: u64,
-    pub cs: u64,
-    pub rflags: u64,
-    pub rsp: u64,
-    pub ss: u64,
-}
-
-impl Registers {
-    /// The value of `vector` after a system call: the thread may return by `sysret`.
-    pub const SYSTEM_CALL: u64 = 0x100;
-    /// The value of `vector` when the registers have been set: all count, so the thread returns by `iret`.
-    pub const SET: u64 = 0x101;
-    /// Selector of user code.
-    pub const USER_CODE: u64 = 0x23;
-    /// Selector of user data.
-    pub const USER_DATA: u64 = 0x1b;
-}
 
 /// What a thread has on a CPU.
 pub struct State {
@@ -128,6 +90,9 @@ pub struct Block {
     pub answered_at: Stamp,
     /// For how long CPUs have run it.
     pub time: Time,
+    /// Whether it calls or computes; and, if it is away, how it comes back.
+    pub habits: Habits,
+    pub away: Cell<Option<Return>>,
 }
 
 const _: () = assert!(size_of::<Block>() <= 4096, "a control block is a frame");
@@ -184,6 +149,8 @@ impl Block {
             answered: AtomicBool::new(false),
             answered_at: Stamp::new(),
             time: Time::new(),
+            habits: Habits::new(clock::rdtsc()),
+            away: Cell::new(None),
         };
         // SAFETY: the frame is this thread's from now on, large enough, and mapped in the direct map.
         unsafe { place.write(block) };
@@ -269,7 +236,8 @@ impl Block {
 
     /// What the kernel shows of it.
     pub fn report(&self) -> Report {
-        let cpu = Some(self.resident.load(Relaxed)).filter(|cpu| *cpu != NOWHERE).unwrap_or(0);
+        let resident = Some(self.resident.load(Relaxed)).filter(|cpu| *cpu != NOWHERE && self.away.get().is_none());
+        let cpu = resident.unwrap_or(0);
         let (runs, cpu) = match SCHEDULER.place(self.number) {
             Place::Running(cpu) => (!self.waits(), cpu),
             Place::Ready => (true, cpu),

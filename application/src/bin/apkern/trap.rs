@@ -9,7 +9,7 @@
 use super::cpu::{Cpu, NEUTRAL};
 use super::local::{self, Answer};
 use super::thread::{self, Block, MOST, Registers, SCHEDULER, State};
-use super::{bell, cpu, processors};
+use super::{away, bell, cpu, processors};
 use abi::application::{EXCEPTION, SYSTEM_CALL};
 use abi::vectors::TIMER;
 use application::reply;
@@ -72,6 +72,7 @@ fn interrupt(cpu: &'static Cpu, block: &'static Block, vector: u64, interrupted:
     let slice_ends = vector == u64::from(TIMER);
     if slice_ends {
         cpu.armed.set(false);
+        away::slice_ended(cpu.number);
     }
     // Before the look at the thread, whatever has interrupted: see `application::requests`.
     let request = cpu.requests.pending();
@@ -99,7 +100,9 @@ pub extern "C" fn interrupted(registers: &Registers) {
     }
     if registers.vector == u64::from(TIMER) {
         // SAFETY: in the idle loop GS is this CPU's.
-        unsafe { Cpu::this() }.armed.set(false);
+        let cpu = unsafe { Cpu::this() };
+        cpu.armed.set(false);
+        away::slice_ended(cpu.number);
     }
     if registers.vector != u64::from(apic::SPURIOUS) {
         apic::end_of_interrupt();
@@ -260,6 +263,9 @@ fn idle(cpu: &'static Cpu) -> Number {
             core::hint::spin_loop();
         }
         if SCHEDULER.halt(cpu.number) {
+            if away::counts(cpu.number) {
+                arm(cpu);
+            }
             interrupts::wait();
             SCHEDULER.end_halt(cpu.number);
             cpu.answer(cpu.requests.pending());

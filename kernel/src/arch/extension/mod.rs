@@ -8,15 +8,18 @@
 
 mod services;
 
+use super::fault::EXCEPTIONS;
 use super::layout::{DIRECT_MAP, EXTENSIONS};
 use super::paging;
 use super::physical::{Frames, Memory};
-use abi::extension::{Companions, Device, Entry, Handler, Ioctl, LARGEST, Report, Services, Text};
+use abi::extension::{Companions, Device, Entry, Handler, Interrupted, Ioctl, LARGEST, Report, Services, Text};
 use abi::vectors;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use containers::{Channel, Cpu, Frame, OutOfFrames, PAGE_SIZE, ProcessId, Space, Tasks, ThreadId, Times};
+use containers::{
+    Channel, Cpu, Frame, OutOfFrames, PAGE_SIZE, ProcessId, Registers, Space, Tasks, Thread, ThreadId, Times,
+};
 use core::ops::Range;
 use core::{mem, ptr};
 use hardware::clock;
@@ -274,6 +277,10 @@ pub trait Threads {
     fn wake_up(&mut self, channel: Channel) -> usize;
     /// Has stops of a thread's process noted; returns the thread's time in user mode, in ticks.
     fn accompany(&mut self, thread: ThreadId, process: ProcessId) -> u64;
+    /// How an interrupt has found a thread; its value is left out.
+    fn interrupted(&self, thread: ThreadId) -> Option<Interrupted>;
+    /// Has a thread that was in user mode go on with other registers and another mask; false if it cannot.
+    fn divert(&mut self, thread: ThreadId, registers: &Registers, mask: u64) -> bool;
 }
 
 impl<R> Threads for Tasks<R> {
@@ -293,6 +300,24 @@ impl<R> Threads for Tasks<R> {
         self.accompany(process);
         self.thread(thread).map_or(0, |thread| thread.run_time.user_ticks)
     }
+
+    fn interrupted(&self, thread: ThreadId) -> Option<Interrupted> {
+        let Thread { context, signal_mask: mask, .. } = self.thread(thread)?;
+        let in_user_mode = (EXCEPTIONS..Registers::SYSTEM_CALL).contains(&context.registers.vector);
+        Some(Interrupted { value: 0, in_user_mode: in_user_mode.into(), mask: *mask, registers: context.registers })
+    }
+
+    fn divert(&mut self, id: ThreadId, registers: &Registers, mask: u64) -> bool {
+        let in_user_mode = self.interrupted(id).is_some_and(|found| found.in_user_mode != 0);
+        let process = self.thread(id).map(|thread| thread.process);
+        let is_alone = process.is_some_and(|process| self.threads_of(process).nth(1).is_none());
+        let Some(thread) = self.thread_mut(id).filter(|_| in_user_mode && is_alone) else { return false };
+        let is_between_calls = thread.restart.is_none() && thread.saved_mask.is_none();
+        if is_between_calls {
+            (thread.context.registers, thread.signal_mask) = (*registers, mask);
+        }
+        is_between_calls
+    }
 }
 
 /// The parts of the kernel that a call lends to an extension.
@@ -309,9 +334,12 @@ pub struct Loan<'a> {
     pub caller: Option<Caller>,
     /// What the extension is called for.
     pub purpose: Purpose,
+    /// The thread that this CPU runs, in a handler of an interrupt.
+    pub interrupted: Option<ThreadId>,
     /// What the caller is to wait for.
     pub wait: Option<Channel>,
 }
+
 impl Loan<'_> {
     /// The channel on which threads wait for a number of the extension's.
     fn channel(&self, number: u32) -> Channel {

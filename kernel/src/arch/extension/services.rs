@@ -9,7 +9,8 @@ use crate::arch::cpulocal;
 use crate::arch::layout::DEVICES;
 use crate::arch::physical::in_kernel;
 use ::files::Errno;
-use abi::extension::{Clock, Companions, Device, Functions, Handler, MOST_DEVICES, NAME_ROOM, Text, WAIT};
+use abi::extension::{Clock, Companions, Device, Functions, Handler, Interrupted, MOST_DEVICES, NAME_ROOM, Text, WAIT};
+use abi::registers::Registers;
 use abi::vectors;
 use alloc::vec::Vec;
 use containers::{Fault, Frame, PhysicalMemory, Rights};
@@ -42,6 +43,8 @@ pub(super) static FUNCTIONS: Functions = Functions {
     interpret,
     register_text,
     trace_region,
+    interrupted,
+    divert,
 };
 
 /// A result as an extension gets it: a value, or a negative error number.
@@ -289,4 +292,26 @@ unsafe extern "C" fn interpret(context: *mut c_void, path: *const u8, length: us
     }
     loan.held.interpreter = Some(path.into());
     0
+}
+
+/// [`Functions::interrupted`]
+unsafe extern "C" fn interrupted(context: *mut c_void, found: &mut Interrupted) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { threads, memory, interrupted, .. } = unsafe { loan(context) };
+    let interrupted = interrupted.and_then(|thread| {
+        let Companion { value, .. } = memory.physical.accompanied.threads.get(&thread)?;
+        Some(Interrupted { value: *value, ..threads.as_ref()?.interrupted(thread)? })
+    });
+    result(interrupted.ok_or(Errno::ESRCH).map(|interrupted| {
+        *found = interrupted;
+        0
+    }))
+}
+
+/// [`Functions::divert`]
+unsafe extern "C" fn divert(context: *mut c_void, registers: &Registers, mask: u64) -> i64 {
+    // SAFETY: the context of a call.
+    let Loan { threads, interrupted, .. } = unsafe { loan(context) };
+    let diverted = threads.as_mut().zip(*interrupted).is_some_and(|(threads, id)| threads.divert(id, registers, mask));
+    result(if diverted { Ok(0) } else { Err(Errno::EBUSY) })
 }

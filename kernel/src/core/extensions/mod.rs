@@ -261,14 +261,14 @@ impl Extensions {
         }
     }
 
-    /// Calls the handler of an interrupt that has come.
-    pub fn interrupted(&mut self, memory: &mut Memory, tasks: &mut Tasks, vector: u8) {
+    /// Calls the handler of an interrupt that has come; this CPU runs a thread, or none.
+    pub fn interrupted(&mut self, memory: &mut Memory, tasks: &mut Tasks, interrupted: Option<ThreadId>, vector: u8) {
         let Extensions { list, supply, .. } = self;
         let taken =
             list.iter_mut().flatten().find_map(|extension| Some((extension.held.interrupt(vector)?, extension)));
         match taken {
             Some((interrupt, extension)) => {
-                Loan { threads: Some(tasks), ..extension.loan(supply, memory) }.handle(interrupt);
+                Loan { threads: Some(tasks), interrupted, ..extension.loan(supply, memory) }.handle(interrupt);
             }
             None => log::warn!("interrupt {vector:#x}, which no extension has taken"),
         }
@@ -292,7 +292,16 @@ impl Extension {
     /// What every call of the extension is lent.
     #[inline]
     fn loan<'a>(&'a mut self, supply: &'a mut Supply, memory: &'a mut Memory) -> Loan<'a> {
-        Loan { held: &mut self.held, supply, memory, threads: None, caller: None, purpose: Purpose::Other, wait: None }
+        Loan {
+            held: &mut self.held,
+            supply,
+            memory,
+            threads: None,
+            caller: None,
+            purpose: Purpose::Other,
+            interrupted: None,
+            wait: None,
+        }
     }
 
     fn enter(&mut self, supply: &mut Supply, memory: &mut Memory, task: u32, parameters: &[u8]) -> i64 {

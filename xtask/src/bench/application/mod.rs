@@ -1,6 +1,6 @@
 //! The application kernel beside the papers' figures (papers/000, 003, 004).
 //!
-//! [`WAITS`] and [`LOCAL`] are the ways to load it that are measured. For example, `local=getpid` has it answer that call
+//! [`WAITS`], [`LOCAL`] and [`MIGRATE`] are the ways to load it that are measured. For example, `local=getpid` has it answer that call
 //! by itself.
 
 mod capacity;
@@ -37,6 +37,9 @@ const INTERRUPT: &str = "wake=interrupt";
 
 /// The application kernel answers `getpid` by itself.
 const LOCAL: Way = Way { name: "`local=getpid`", parameters: "local=getpid" };
+
+/// Threads that call the kernel more than they compute go to the boot CPU.
+const MIGRATE: Way = Way { name: "`migrate`", parameters: "migrate" };
 
 /// As `--strategy application` loads it: `wake=adaptive`.
 const USUAL: Way = Way { name: "application", parameters: "" };

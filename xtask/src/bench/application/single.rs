@@ -6,7 +6,7 @@ use super::{
         lab::{Job, Lab, System},
         report::{Cell, Limit, Section, Table, Target, head},
     },
-    USUAL, WHY, Way,
+    MIGRATE, USUAL, WHY, Way,
 };
 
 /// A program: its figure, its title, and the speed-ups of papers/000, table III, on 2, 3, … processors of Linux 2.4.26 and of
@@ -40,7 +40,7 @@ const PROGRAMS: [Program; 3] = [
 ];
 
 /// The ways to load the application kernel that are compared.
-const PLACES: [Way; 1] = [USUAL];
+const PLACES: [Way; 2] = [USUAL, MIGRATE];
 
 /// Files that `find` finds, quick and thorough; everything else goes with it.
 const SIZES: [&str; 2] = ["single=100", "single=500"];

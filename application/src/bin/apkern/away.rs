@@ -1,0 +1,100 @@
+//! Threads on the boot CPU: the parameter `migrate`.
+//!
+//! A thread that calls the kernel more than it computes is *away*: its bootstrap thread has left its loop and runs the
+//! program on the boot CPU, where nothing is forwarded. At the end of each of its time slices the first application
+//! processor rings the bell, and the boot CPU looks at the thread that it has been running. One that computes comes
+//! back: its bootstrap thread is diverted into its loop, and the program's registers are the application thread's again.
+//! `application::habits` decides.
+
+use super::thread::{Block, USER_END};
+use super::{bell, cpu, device};
+use abi::registers::Registers;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
+use extension::{EINVAL, Kernel};
+use hardware::clock;
+
+/// Linux's error.
+const ENOTSUP: i32 = 95;
+
+/// The application processor whose time slices are counted.
+const FIRST: u8 = 1;
+
+/// Whether threads go away at all.
+static CHOSEN: AtomicBool = AtomicBool::new(false);
+
+/// How many are away.
+static AWAY: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the boot CPU is to look at the thread that it runs.
+static LOOKS: AtomicBool = AtomicBool::new(false);
+
+/// Lets threads go away from now on.
+pub fn choose() {
+    CHOSEN.store(true, Relaxed);
+}
+
+/// Where the bootstrap thread of a thread that is away takes up its work.
+#[derive(Clone, Copy)]
+pub struct Return {
+    entry: u64,
+    stack: u64,
+}
+
+/// [`Call::Depart`](abi::application::Call)
+pub fn depart(kernel: &Kernel, block: &Block, address: u64) -> Result<u64, i32> {
+    if !CHOSEN.load(Relaxed) {
+        return Err(ENOTSUP);
+    }
+    let back = Return { entry: kernel.read_word(address)?, stack: kernel.read_word(address.wrapping_add(8))? };
+    if [back.entry, back.stack].iter().any(|address| *address >= USER_END) || block.away.get().is_some() {
+        return Err(EINVAL);
+    }
+    if !block.habits.calls(clock::rdtsc(), block.time.until(clock::rdtsc)) {
+        return Ok(0);
+    }
+    block.away.set(Some(back));
+    if AWAY.fetch_add(1, SeqCst) == 0 {
+        // It may have halted without a time slice to end.
+        cpu::wake(Some(FIRST));
+    }
+    Ok(1)
+}
+
+/// Whether a processor that halts is to count time slices.
+pub fn counts(number: u8) -> bool {
+    number == FIRST && AWAY.load(SeqCst) != 0
+}
+
+/// A time slice of a processor's has ended: has the boot CPU look.
+pub fn slice_ended(number: u8) {
+    if counts(number) {
+        LOOKS.store(true, Relaxed);
+        bell::ring();
+    }
+}
+
+/// The bell has been rung: looks at the thread that the boot CPU has been running, if that is to be done.
+pub fn look(kernel: &Kernel) {
+    if !LOOKS.swap(false, Relaxed) {
+        return;
+    }
+    let Some(found) = kernel.interrupted() else { return };
+    let Some((block, back)) = device::named(found.value).and_then(|block| Some((block, block.away.get()?))) else {
+        return;
+    };
+    let Return { entry, stack } = back;
+    let registers = Registers { rdi: found.mask, ..Registers::for_user(entry, stack) };
+    if block.habits.computes(found.in_user_mode != 0) && kernel.divert(&registers, u64::MAX).is_ok() {
+        // SAFETY: the thread is blocked, and this is the boot CPU.
+        unsafe { block.state() }.registers = Registers { vector: Registers::SET, ..found.registers };
+        block.habits.is_back(clock::rdtsc());
+        forget(block);
+    }
+}
+
+/// A thread is not away any more: it comes back, or has ended.
+pub fn forget(block: &Block) {
+    if block.away.take().is_some() {
+        AWAY.fetch_sub(1, SeqCst);
+    }
+}
