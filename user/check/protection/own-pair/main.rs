@@ -1,7 +1,8 @@
 //! Programs that attack their own thread pair, of which `docs/application.md` tells: `own-pair [rounds]`.
 //!
 //! Each deed is a child's. The child may hang or die of it, and is killed after some time; its parent, other processes
-//! and the kernel must not notice, and in the end all processes and threads are back.
+//! and the kernel must not notice, and after each deed all processes, address spaces, threads and application threads are
+//! back.
 //!
 //! Run by: `tests/tests/boot/application.rs`.
 
@@ -11,7 +12,7 @@ mod memory;
 use libc::*;
 use programs::children::{child, end_of, fork_raw, leave, pipe_ends, take, wait_for};
 use programs::{cpus, sys};
-use std::thread;
+use std::{fs, thread};
 
 /// A deed, by its name.
 type Deed = (&'static str, fn(&mut Random));
@@ -64,7 +65,10 @@ fn main() {
 
 fn all(rounds: usize) {
     let counts = || {
-        ["processes_live", "threads_live", "containers_live"].map(|name| cpus::statistic(name).expect("a statistic"))
+        let kernels = ["processes_live", "threads_live", "containers_live"]
+            .map(|name| cpus::statistic(name).expect("a statistic"));
+        let text = fs::read_to_string("/proc/apkern").expect("it reads");
+        (kernels, text.lines().filter(|line| line.starts_with("thread ")).count())
     };
     let before = counts();
     for (name, deed) in DEEDS {
