@@ -23,7 +23,7 @@ use std::{
 pub use monitor::{Monitor, MonitorSocket};
 pub use outcome::Outcome;
 pub use place::{Scratch, busybox, c_program, kernel, locks, native_package, root, std_program, target, xtask};
-pub use strategy::{kernel_cpus, leaves_out, program_cpus};
+pub use strategy::{kernel_cpus, leaves_out, numbers, program_cpus};
 
 /// Seconds after which a run is given up, unless the test says otherwise. What a machine waits for the host's CPUs is not
 /// counted, so that tests do not fail because the host is busy.
@@ -39,10 +39,17 @@ pub struct Jotun {
     timeout: OsString,
 }
 
-/// Makes a test on the uniprocessor kernel, and on the kernel for several CPUs with `cpus` of them.
+/// Makes a test on the uniprocessor kernel, and on the kernel for several CPUs with `cpus` of them, or with the numbers that
+/// are named.
 pub fn on_up_and_smp(cpus: u8, test: impl Fn(Jotun)) {
     test(Jotun::new());
-    test(Jotun::new().smp(cpus));
+    numbers(&[cpus]).into_iter().for_each(|cpus| test(Jotun::new().smp(cpus)));
+}
+
+/// Makes a test on the uniprocessor kernel, and on the kernel for several CPUs if numbers of them are named.
+pub fn on_up(test: impl Fn(Jotun)) {
+    test(Jotun::new());
+    numbers(&[]).into_iter().for_each(|cpus| test(Jotun::new().smp(cpus)));
 }
 
 /// Makes random system calls for this number of seconds, which the machine must survive without losing anything.

@@ -1,4 +1,4 @@
-//! The strategy that the tests for several CPUs are run with, and which of them it has no part in.
+//! The strategy that the tests for several CPUs are run with, on how many CPUs, and which of them it has no part in.
 
 use std::env;
 
@@ -9,6 +9,19 @@ pub(crate) fn chosen() -> String {
 
 fn is_application() -> bool {
     chosen() == "application"
+}
+
+/// The numbers of CPUs that `cargo xtask test --cpus` names.
+fn named() -> Vec<u8> {
+    let named = env::var("JOTUN_CPUS").unwrap_or_default();
+    named.split_terminator(',').map(|number| number.parse().expect("a number of CPUs")).collect()
+}
+
+/// The numbers of CPUs for a test: those that are named, or the test's own.
+#[must_use]
+pub fn numbers(own: &[u8]) -> Vec<u8> {
+    let named = named();
+    if named.is_empty() { own.to_vec() } else { named }
 }
 
 /// How many of a machine's CPUs run the kernel and are counted in its statistics: one under the application kernel.

@@ -1,6 +1,7 @@
 //! Several CPUs: programs that hang, lose something or see what is gone if the kernel gets them wrong,
-//! on 1, 2, 8 and 16 CPUs; and what is counted there, exactly where the design promises it. With another strategy
-//! (`cargo xtask test --strategy application`) those are left out that `boot_tests::leaves_out` says.
+//! on 1, 2, 8 and 16 CPUs, or on those that `cargo xtask test --cpus` names; and what is counted there, exactly where the
+//! design promises it. With another strategy (`cargo xtask test --strategy application`) those are left out that
+//! `boot_tests::leaves_out` says.
 //!
 //! Nothing here is timed. A lost wake-up shows as status 124: the machine is stopped by its time-out.
 //! What takes minutes is ignored: `cargo test -p boot-tests --test smp -- --ignored` runs it.
@@ -8,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use boot_tests::{Jotun, Outcome, busybox, c_program, kernel_cpus, leaves_out, program_cpus};
+use boot_tests::{Jotun, Outcome, busybox, c_program, kernel_cpus, leaves_out, numbers, program_cpus};
 
 /// Seconds for one machine. 16 CPUs on two of the host's take their time.
 const PATIENCE: f64 = 120.0;
@@ -65,29 +66,37 @@ fn passes_with(cpus: u8, word: &str, words: &[&str]) -> Outcome {
     calm(outcome).expect_all_back()
 }
 
-/// Makes a test for each of several numbers of CPUs.
+/// Makes a test for each of several numbers of CPUs, and one for all numbers that are named and have no test.
 macro_rules! on_cpus {
     ($($name:ident($($cpus:literal $test:ident),+): $check:expr;)*) => {
         $(
             mod $name {
                 use super::*;
+                const CHECK: fn(u8) = $check;
                 $(
                     #[test]
                     fn $test() {
-                        let check: fn(u8) = $check;
-                        if !leaves_out(stringify!($name), stringify!($test)) {
-                            check($cpus);
-                        }
+                        check(stringify!($name), CHECK, numbers(&[$cpus]), |cpus| cpus == $cpus);
                     }
                 )+
+                #[test]
+                fn elsewhere() {
+                    check(stringify!($name), CHECK, numbers(&[]), |cpus| ![$($cpus),+].contains(&cpus));
+                }
             }
         )*
     };
 }
 
-/// Of four numbers the one for 1, 2, 8 or 16 CPUs.
+/// Checks on those numbers of CPUs that a test is for.
+fn check(name: &str, check: fn(u8), numbers: Vec<u8>, is_for: fn(u8) -> bool) {
+    let all = numbers.into_iter().filter(|&cpus| is_for(cpus));
+    all.filter(|cpus| !leaves_out(name, &format!("on_{cpus}"))).for_each(check);
+}
+
+/// Of four numbers the one for at most 1, 2, 8 or 16 CPUs.
 fn for_cpus(cpus: u8, numbers: [u32; 4]) -> String {
-    let index = [1, 2, 8, 16].iter().position(|count| *count == cpus).expect("1, 2, 8 or 16 CPUs");
+    let index = [1, 2, 8, 16].iter().position(|most| cpus <= *most).unwrap_or(3);
     numbers[index].to_string()
 }
 
@@ -114,7 +123,7 @@ on_cpus! {
 
     // A word that the kernel and threads change at the same time.
     wake_op(1 on_1, 2 on_2, 8 on_8): |cpus| {
-        passes(cpus, &["wake-op", &for_cpus(cpus, [100, 20_000, 300, 0])]);
+        passes(cpus, &["wake-op", &for_cpus(cpus, [100, 20_000, 300, 100])]);
     };
 
     // Memory: what is taken away is gone on all CPUs, what is kept is kept.
@@ -330,7 +339,7 @@ fn told(cpus: u8) {
     }
 }
 
-/// The programs of the image that were written for one CPU, on four.
+/// The programs of the image that were written for one CPU, on four or those that are named.
 mod programs {
     use super::*;
 
@@ -343,11 +352,16 @@ mod programs {
                     if leaves_out(kind, stringify!($name)) {
                         return;
                     }
-                    let outcome = run(4, &[$path]);
-                    let name = $path.rsplit('/').next().unwrap();
-                    let text = outcome.text();
-                    assert!(text.lines().last().is_some_and(|last| last.starts_with(&format!("ok {name}"))), "{outcome}");
-                    outcome.expect_all_back();
+                    for cpus in numbers(&[4]) {
+                        let outcome = run(cpus, &[$path]);
+                        let name = $path.rsplit('/').next().unwrap();
+                        let text = outcome.text();
+                        assert!(
+                            text.lines().last().is_some_and(|last| last.starts_with(&format!("ok {name}"))),
+                            "{outcome}"
+                        );
+                        outcome.expect_all_back();
+                    }
                 }
             )*
         };
@@ -375,7 +389,9 @@ mod programs {
 
     #[test]
     fn c_pthreads_linked_with_musl() {
-        passes(4, &[c_program("pthreads-musl").to_str().unwrap()]);
+        for cpus in numbers(&[4]) {
+            passes(cpus, &[c_program("pthreads-musl").to_str().unwrap()]);
+        }
     }
 }
 

@@ -256,7 +256,7 @@ pub(crate) enum Accel {
 }
 
 /// Parses a number of CPUs.
-fn cpus(text: &str) -> Result<u8, String> {
+pub(crate) fn cpus(text: &str) -> Result<u8, String> {
     let possible = text.parse().ok().filter(|cpus| (1..=MOST_CPUS).contains(cpus));
     possible.ok_or_else(|| format!("1 to {MOST_CPUS} CPUs are possible; --up is the uniprocessor kernel on one"))
 }

@@ -1,10 +1,11 @@
-//! The application kernel: the uniprocessor kernel on CPU 0 and programs on all others (`--strategy application`).
+//! The application kernel: the uniprocessor kernel on CPU 0 and programs on all others (`--strategy application`), on the
+//! number of CPUs that stands beside a program, or on those that `cargo xtask test --cpus` names.
 //!
 //! The programs check themselves, and are the same as under `--up`; what they held must be back.
 
 use std::{fs, process::Command};
 
-use boot_tests::{Jotun, Outcome, Scratch, fuzz, std_program, target, xtask};
+use boot_tests::{Jotun, Outcome, Scratch, fuzz, numbers, std_program, target, xtask};
 
 /// Seconds for one machine. Eight CPUs on two of the host's take their time.
 const PATIENCE: f64 = 120.0;
@@ -45,12 +46,14 @@ fn script(cpus: u8, script: &str, expected: &str) {
     calm(on(cpus).args(["busybox", "sh", "-c", script]).run().expect(0).expect_output(expected));
 }
 
-/// Makes a test of each program, on so many CPUs.
+/// Makes a test of each program, on so many CPUs or those that are named.
 macro_rules! pass {
     ($($name:ident($cpus:literal): $($word:literal)+;)*) => {
         $(#[test]
         fn $name() {
-            passes($cpus, &[$($word),+]);
+            for cpus in numbers(&[$cpus]) {
+                passes(cpus, &[$($word),+]);
+            }
         })*
     };
 }
@@ -86,7 +89,7 @@ pass! {
 
 #[test]
 fn random_calls() {
-    fuzz(on(4), 1);
+    numbers(&[4]).into_iter().for_each(|cpus| fuzz(on(cpus), 1));
 }
 
 #[test]
@@ -100,8 +103,10 @@ fn hostile_programs() {
 /// What programs do to their own bootstrap threads harms them alone.
 #[test]
 fn programs_that_attack_their_own_pair() {
-    let outcome = on(4).args(["own-pair"]).run().expect(0).expect_in_output("\nok own-pair\n");
-    outcome.expect_log_lines(0, &["] ERROR "]).expect_all_back();
+    for cpus in numbers(&[4]) {
+        let outcome = on(cpus).args(["own-pair"]).run().expect(0).expect_in_output("\nok own-pair\n");
+        outcome.expect_log_lines(0, &["] ERROR "]).expect_all_back();
+    }
 }
 
 /// There are 8,192 application threads, with the shell's and the program's first: then `pthread_create` fails.

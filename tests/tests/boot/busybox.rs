@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use boot_tests::{Jotun, Scratch, busybox};
+use boot_tests::{Outcome, Scratch, busybox, on_up};
 
 /// Words for text files.
 const WORDS: [&str; 16] = [
@@ -118,8 +118,15 @@ impl OnHost {
 #[track_caller]
 fn same(tree: &Scratch, order: Order, words: &[&str], stdin: &[u8]) {
     let host = OnHost::run(tree, words, stdin);
-    let program = [busybox().to_str().unwrap()].into_iter().chain(words.iter().copied());
-    let outcome = Jotun::new().rootfs(tree.path()).args(program).stdin(stdin).run();
+    on_up(|jotun| {
+        let program = [busybox().to_str().unwrap()].into_iter().chain(words.iter().copied());
+        same_as(&host, order, words, jotun.rootfs(tree.path()).args(program).stdin(stdin).run());
+    });
+}
+
+/// Compares output and status of a command.
+#[track_caller]
+fn same_as(host: &OnHost, order: Order, words: &[&str], outcome: Outcome) {
     assert_eq!(Some(outcome.status), host.status, "busybox {words:?}\n{outcome}");
     let arranged = |bytes: &[u8]| {
         let mut lines: Vec<Vec<u8>> = bytes.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use boot_tests::{Jotun, Outcome, Scratch, root, target};
+use boot_tests::{Jotun, Outcome, Scratch, numbers, on_up_and_smp, root, target};
 
 /// The directory of these programs.
 fn sources() -> PathBuf {
@@ -52,11 +52,11 @@ fn sqlite() {
     let file = scratch.path().join("test.db");
     let host = on_host(&program, &[file.to_str().expect("a plain path")], "");
     assert!(host.status.success());
-    for cpus in [1, 4] {
-        let outcome = Jotun::new().smp(cpus).args([program.to_str().unwrap()]).run().expect(0).expect_calm_log();
+    on_up_and_smp(4, |jotun| {
+        let outcome = jotun.args([program.to_str().unwrap()]).run().expect(0).expect_calm_log();
         same(&outcome, &host, &[]);
         assert!(outcome.stat("call_pwrite64") >= 1, "the database is in a file\n{outcome}");
-    }
+    });
 }
 
 #[test]
@@ -69,9 +69,11 @@ fn lua() {
     let input = "one\ntwo three\n\n";
     let host = on_host(&program, &[script.to_str().expect("a plain path"), "hello"], input);
     assert_eq!(host.status.code(), Some(7));
-    let jotun = Jotun::new().smp(2).rootfs(scratch.path()).stdin(input);
-    let outcome = jotun.args([program.to_str().unwrap(), "/tour.lua", "hello"]).run().expect(7).expect_calm_log();
-    same(&outcome, &host, &[]);
+    for cpus in numbers(&[2]) {
+        let jotun = Jotun::new().smp(cpus).rootfs(scratch.path()).stdin(input);
+        let outcome = jotun.args([program.to_str().unwrap(), "/tour.lua", "hello"]).run().expect(7).expect_calm_log();
+        same(&outcome, &host, &[]);
+    }
 }
 
 #[test]
@@ -85,8 +87,8 @@ fn go() {
     assert!(compiler.status().expect("Go is there").success());
     let host = on_host(&program, &["x", "y z"], "abc\ndef\n");
     assert_eq!(host.status.code(), Some(3));
-    for cpus in [1, 4] {
-        let jotun = Jotun::new().smp(cpus).stdin("abc\ndef\n");
+    on_up_and_smp(4, |jotun| {
+        let jotun = jotun.stdin("abc\ndef\n");
         same(&jotun.args([program.to_str().unwrap(), "x", "y z"]).run().expect(3).expect_calm_log(), &host, &[]);
-    }
+    });
 }

@@ -34,6 +34,8 @@ Examples:
   cargo xtask test --host                       nothing that boots a machine
   cargo xtask test --boot uefi                  the boot tests with `uefi` in their name
   cargo xtask test --boot --strategy baton      the boot tests, those of several CPUs with another strategy
+  cargo xtask test --boot --strategy application --cpus 2,4,8 soak
+                                                on each of these numbers of CPUs, in place of the tests' own
   cargo xtask test --every-lock                 all queue algorithms of the giant lock
   cargo xtask test --miri                       undefined behaviour looked for in the host tests")]
 pub(crate) struct Test {
@@ -52,6 +54,10 @@ pub(crate) struct Test {
     /// The strategy of the boot tests that have several CPUs
     #[arg(long, value_name = "NAME", default_value = GIANT, value_parser = options::strategy, conflicts_with_all = ["host", "miri"])]
     strategy: &'static Strategy,
+
+    /// The numbers of CPUs of the boot tests that have several, in place of each test's own
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = options::cpus, conflicts_with_all = ["host", "miri"])]
+    cpus: Vec<u8>,
 
     /// Build and boot the giant lock's kernels of all queue algorithms, not only the first and the last
     #[arg(long, conflicts_with_all = ["host", "miri"])]
@@ -93,6 +99,9 @@ impl Test {
         }
         if !self.strategy.several {
             bail!("the strategy `{}` is for one CPU: name one for several", self.strategy.name);
+        }
+        if self.strategy.load.is_some() && self.cpus.contains(&1) {
+            bail!("the strategy `{}` needs a CPU beside the boot CPU: name 2 or more", self.strategy.name);
         }
         let (host, boot) = (!self.boot, !self.host);
         if boot {
@@ -195,6 +204,7 @@ impl Test {
         cargo.args(["--package", BOOT_TESTS, "--no-fail-fast"]).args(targets).args(&self.filter);
         cargo
             .env("JOTUN_STRATEGY", self.strategy.name)
+            .env("JOTUN_CPUS", self.cpus.iter().map(u8::to_string).collect::<Vec<_>>().join(","))
             .env("JOTUN_LOCKS", self.locks().join(" "))
             .env("JOTUN_XTASK", project::xtask()?)
             .env("JOTUN_TARGET", project::target());
