@@ -2,7 +2,7 @@
  * The kernel's share of the time depends on the size of the blocks alone, so this is the example of
  * docs/profiling.md.
  *
- * Run by: `docs/profiling.md`. */
+ * Run by: `docs/profiling.md`, `docs/smp-guide.md`, `xtask/src/bench/guide.rs`. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>

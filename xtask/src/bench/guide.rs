@@ -1,4 +1,5 @@
-//! The experiment of docs/smp-guide.md: two processes with more and more kernel, and what the guide says one learns from it.
+//! The experiments of docs/smp-guide.md: two processes with more and more kernel, one program on three strategies, and what
+//! the guide says one learns from them.
 
 use super::{
     lab::{Job, Lab, Run, System},
@@ -67,7 +68,9 @@ pub(super) fn guide(lab: &Lab) -> Section {
         Some(Row { rounds, up: sample(up)?, one: sample(one)?, two: sample(two)? })
     };
     let rows: Vec<_> = ROUNDS.iter().zip(runs.chunks(systems.len())).filter_map(row).collect();
-    let targets = if rows.len() == ROUNDS.len() { lessons(&rows) } else { Vec::new() };
+    let mut targets = if rows.len() == ROUNDS.len() { lessons(&rows) } else { Vec::new() };
+    let (table, further, failures) = three(lab);
+    targets.extend(further);
     let missed = targets.iter().filter(|target| target.met() == Some(false));
     Section {
         name: "guide",
@@ -77,20 +80,23 @@ pub(super) fn guide(lab: &Lab) -> Section {
              user time between all of them. Speed-ups are against `up`."
         )],
         broken: missed.map(|target| format!("{}; docs/smp-guide.md teaches it", target.what)).collect(),
-        tables: vec![Table {
-            title: "Rounds between calls".into(),
-            head: head([
-                "rounds",
-                "kernel's share, `up`",
-                "`giant:1`",
-                "`giant:2`",
-                "spinning on two",
-                "calls that waited",
-            ]),
-            rows: rows.iter().map(Row::cells).collect(),
-        }],
+        tables: vec![
+            Table {
+                title: "Rounds between calls".into(),
+                head: head([
+                    "rounds",
+                    "kernel's share, `up`",
+                    "`giant:1`",
+                    "`giant:2`",
+                    "spinning on two",
+                    "calls that waited",
+                ]),
+                rows: rows.iter().map(Row::cells).collect(),
+            },
+            table,
+        ],
         targets,
-        failures: runs.into_iter().filter_map(|run| run.failure).collect(),
+        failures: runs.into_iter().filter_map(|run| run.failure).chain(failures).collect(),
         ..Section::default()
     }
 }
@@ -99,6 +105,77 @@ pub(super) fn guide(lab: &Lab) -> Section {
 fn order(rounds: u64) -> String {
     let (calls, rounds) = (CALLS / 16, rounds / 16);
     (VISIT << 40 | calls << 24 | rounds).to_string()
+}
+
+/// Bytes that the program of the second experiment reads with a call, and its threads.
+const BLOCKS: [u64; 2] = [64, 4096];
+const THREADS: &str = "4";
+
+/// What a target of a lesson of the second experiment begins with. A test looks for one for each.
+const THREE: &str = "three strategies: ";
+
+/// The same program on three strategies, with many calls and with few: the table, the lessons, and what failed.
+fn three(lab: &Lab) -> (Table, Vec<Target>, Vec<String>) {
+    let systems = ["up", "giant:4", "application:4"].map(System::jotun);
+    let jobs = BLOCKS.iter().flat_map(|block| {
+        systems.map(|system| Job::new(system, ["checksum", "/bin/checksum", &block.to_string(), THREADS]))
+    });
+    let runs = lab.run(&jobs.collect::<Vec<_>>());
+    let measured = runs.chunks(systems.len()).map(|runs| {
+        let sample = |run: &Run| Sample::of(&run.statistics).filter(|_| run.failure.is_none());
+        runs.iter().map(sample).collect::<Option<Vec<_>>>()?.try_into().ok()
+    });
+    let measured: Option<Vec<[Sample; 3]>> = measured.collect();
+    let measured = measured.unwrap_or_default();
+    let row = |(block, [up, giant, application]): (&u64, &[Sample; 3])| {
+        let speed_up = |of: &Sample| Cell::text(format!("{:.3}", up.wall_cycles as f64 / of.wall_cycles as f64));
+        vec![
+            Cell::Count(*block as f64),
+            Cell::Share(up.share(up.kernel)),
+            speed_up(giant),
+            Cell::Share(giant.share(giant.spin)),
+            speed_up(application),
+        ]
+    };
+    let table = Table {
+        title: "One program on three strategies".into(),
+        head: head(["bytes", "kernel's share, `up`", "`giant:4`", "spinning", "`application:4`"]),
+        rows: BLOCKS.iter().zip(&measured).map(row).collect(),
+    };
+    let targets = match &measured[..] {
+        [many, few] => lessons_of_three(many, few),
+        _ => Vec::new(),
+    };
+    (table, targets, runs.into_iter().filter_map(|run| run.failure).collect())
+}
+
+/// What the guide teaches about three strategies, by the runs with many calls and with few.
+fn lessons_of_three(many: &[Sample; 3], few: &[Sample; 3]) -> Vec<Target> {
+    let speed_up = |[up, giant, application]: &[Sample; 3]| {
+        [giant, application].map(|of| up.wall_cycles as f64 / of.wall_cycles as f64)
+    };
+    let ([giant, application], [quick, apart]) = (speed_up(many), speed_up(few));
+    let lesson = |what: &str, measured, limit| Target {
+        what: format!("{THREE}{what}"),
+        measured: Some(measured),
+        limit,
+        why: "the guide's sentence is to be put right",
+    };
+    vec![
+        lesson("Many calls bound both. Speed-up of `giant:4`", giant, Limit::AtMost(2.0)),
+        lesson(
+            "Many calls are dear where they are forwarded. Speed-up of `application:4`",
+            application,
+            Limit::AtMost(0.9),
+        ),
+        lesson("With few calls both gain. Speed-up of `giant:4`", quick, Limit::AtLeast(3.0)),
+        lesson("With few calls both gain. Speed-up of `application:4`", apart, Limit::AtLeast(2.0)),
+        lesson(
+            "With few calls both gain. Speed-up of `application:4`, beside three CPUs that compute",
+            apart,
+            Limit::AtMost(3.0),
+        ),
+    ]
 }
 
 /// What the guide teaches, each as a figure with a limit.
@@ -181,6 +258,19 @@ mod tests {
         // The lock is dear on one CPU, and calls wait where there is little kernel.
         let dear = row(900, 100, [1000, 1050, 505], 50);
         assert_eq!(verdicts(&[dear, row(100, 900, [1000, 1005, 910], 99)]), [false, true, true, true, false, true]);
+    }
+
+    #[test]
+    fn each_lesson_of_three_strategies_is_measured_and_taught() {
+        let guide = include_str!("../../../docs/smp-guide.md");
+        let (_, part) = guide.split_once("\n## The same program on three strategies\n").unwrap();
+        let (part, _) = part.split_once("\n## ").unwrap();
+        let taught: Vec<_> = part.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("**")).collect();
+        let sample = |_| row(900, 100, [1000, 1000, 505], 0).up;
+        let samples = std::array::from_fn(sample);
+        let measured: Vec<_> = lessons_of_three(&samples, &samples).into_iter().map(|target| target.what).collect();
+        assert!(taught.iter().all(|(lesson, _)| measured.iter().any(|what| what.contains(lesson))), "{taught:?}");
+        assert!(measured.iter().all(|what| taught.iter().any(|(lesson, _)| what.contains(lesson))), "{measured:?}");
     }
 
     #[test]
