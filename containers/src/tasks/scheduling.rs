@@ -298,6 +298,17 @@ impl<R> Tasks<R> {
         self.put_back(id, false);
     }
 
+    /// Lets the ready threads of its priority, and better ones, go before a thread that runs on `cpu`, which then must
+    /// reschedule. Without such threads nothing happens.
+    pub fn give_way(&mut self, cpu: Cpu, id: ThreadId) {
+        let Some(best) = self.best_ready(cpu) else { return };
+        let Some(thread) = self.threads.get_mut(id).filter(|thread| best <= thread.priority) else { return };
+        let look = self.schedule.put_back(id, thread, false);
+        let link = thread.link;
+        link.attach(&mut self.threads, id);
+        self.needs_reschedule = self.needs_reschedule.union(look).union(CpuSet::only(cpu));
+    }
+
     /// Puts a thread into the ready queue as [`Schedule::put_back`] does.
     fn put_back(&mut self, id: ThreadId, goes_on: bool) {
         self.place(id, |schedule, thread| schedule.put_back(id, thread, goes_on));

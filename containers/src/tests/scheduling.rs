@@ -248,3 +248,18 @@ fn group_and_session_are_inherited() {
     assert_eq!(tasks.members(leader.number()).collect::<Vec<_>>(), [leader]);
     assert_eq!(tasks.members(child.number()).collect::<Vec<_>>(), [child]);
 }
+
+#[test]
+fn a_thread_that_gives_way_goes_behind_its_equals_and_stays_before_others() {
+    let mut tasks = Tasks::default();
+    let first = running(&mut tasks);
+    tasks.needs_reschedule = CpuSet::NONE;
+    let worse = process(&mut tasks, 4);
+    tasks.needs_reschedule = CpuSet::NONE;
+    tasks.give_way(CPU, first);
+    assert_eq!((tasks.thread(first).unwrap().state, tasks.needs_reschedule), (State::Running, CpuSet::NONE));
+    let equal = process(&mut tasks, 3);
+    tasks.give_way(CPU, first);
+    assert!(tasks.needs_reschedule.contains(CPU) && !goes_on(&mut tasks, CPU, first));
+    assert_eq!([(); 3].map(|()| take_ready(&mut tasks, CPU)), [Some(equal), Some(first), Some(worse)]);
+}

@@ -99,7 +99,7 @@ calls! {
     setsid() uses tasks: WITHOUT_RESERVE => jobs::setsid,
     getppid() uses tasks: WITHOUT_RESERVE => threads::getppid,
     gettid() uses tasks: WITHOUT_RESERVE => threads::gettid,
-    sched_yield() uses tasks: SAVED_REGISTERS => threads::sched_yield,
+    sched_yield() uses tasks: WITHOUT_RESERVE => threads::sched_yield,
     sched_getaffinity(thread: i32, size: u32, mask: Pointer<u64>) uses memory, tasks => threads::sched_getaffinity,
     sched_setaffinity(thread: i32, size: u32, mask: Pointer<u64>) uses memory, tasks => threads::sched_setaffinity,
     sched_getscheduler(thread: i32) uses tasks: WITHOUT_RESERVE => threads::sched_getscheduler,
