@@ -42,7 +42,8 @@ pub enum Call {
     /// Let a thread run with the registers that it has: a new one, one that is held, or one whose message has been
     /// dealt with.
     Start = 5,
-    /// Let a thread run again whose message has been answered.
+    /// Let a thread run again whose message has been answered. Unless the caller is going to sleep, other threads of the
+    /// boot CPU run before it goes on, as after `sched_yield`.
     Activate = 6,
     /// Keep a thread from running until `Start`.
     Hold = 7,

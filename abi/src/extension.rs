@@ -96,6 +96,10 @@ pub type Entry = unsafe extern "C" fn(&Services, u32, *const u8, usize) -> i64;
 /// What an `ioctl` returns that waits: the result of [`Functions::wait`].
 pub const WAIT: i64 = i64::MIN;
 
+/// What an `ioctl` returns that is over, with the result 0, and whose caller gives way: it goes on behind all other threads
+/// of its priority, as after `sched_yield`, without the way into the kernel for that.
+pub const GIVE_WAY: i64 = i64::MIN + 1;
+
 /// The kernel, for one call of an extension.
 #[repr(C)]
 pub struct Services {
@@ -305,7 +309,8 @@ pub struct Device {
     pub data: u64,
     /// The device is opened: services and `data`. The result is the extension's name for the open file.
     pub open: unsafe extern "C" fn(&Services, u64) -> i64,
-    /// `ioctl`: services, `data`, the open file, request and argument. The result is that of the call, or [`WAIT`].
+    /// `ioctl`: services, `data`, the open file, request and argument. The result is that of the call, or [`WAIT`],
+    /// or [`GIVE_WAY`].
     pub ioctl: Ioctl,
     /// The last descriptor of an open file is closed: services, `data`, the open file. A process that ends does this
     /// too, so there may be none whose memory could be read. A thread that waits in an `ioctl` of the file meanwhile

@@ -30,6 +30,7 @@ impl Mailbox {
     }
 
     /// Says that the message has been written; whether the bootstrap thread is to be woken.
+    #[inline]
     pub fn post(&self, posted: &AtomicU32) -> bool {
         posted.store(POSTED, Release);
         fence(SeqCst);
@@ -37,6 +38,7 @@ impl Mailbox {
     }
 
     /// Notes that the bootstrap thread is about to sleep; whether it may. It has taken all messages that it has seen.
+    #[inline]
     pub fn sleep(&self, posted: &AtomicU32) -> bool {
         self.sleeps.store(true, Relaxed);
         fence(SeqCst);
@@ -48,6 +50,7 @@ impl Mailbox {
     }
 
     /// The bootstrap thread does not sleep any more, whatever has woken it.
+    #[inline]
     pub fn wake(&self) {
         self.sleeps.store(false, Relaxed);
     }

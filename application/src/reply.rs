@@ -17,21 +17,25 @@ pub const ANSWERED: u32 = 1;
 pub const UNWATCHED: u32 = 2;
 
 /// The CPU watches from now on: it has still to post the message.
+#[inline]
 pub fn watch(word: &AtomicU32) {
     word.store(WATCHED, Relaxed);
 }
 
 /// Whether the answer has come: the CPU sees all that the bootstrap thread did before.
+#[inline]
 pub fn has_come(word: &AtomicU32) -> bool {
     word.load(Acquire) == ANSWERED
 }
 
 /// The CPU watches no longer; false if the answer has come.
+#[inline]
 pub fn give_up(word: &AtomicU32) -> bool {
     word.compare_exchange(WATCHED, UNWATCHED, Relaxed, Acquire) != Err(ANSWERED)
 }
 
 /// The bootstrap thread has dealt with the message, and its result is there; whether the CPU that watches takes it.
+#[inline]
 pub fn answer(word: &AtomicU32) -> bool {
     word.compare_exchange(WATCHED, ANSWERED, Release, Relaxed).is_ok()
 }

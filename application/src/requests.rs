@@ -21,6 +21,7 @@ impl Requests {
     }
 
     /// Asks, from the boot CPU: the number that [`Requests::has_answered`] wants to know.
+    #[inline]
     pub fn ask(&self) -> u64 {
         let request = self.asked.load(Relaxed) + 1;
         self.asked.store(request, Release);
@@ -29,17 +30,20 @@ impl Requests {
 
     /// The last request, to the CPU itself, which sees all that the boot CPU did before it asked; `None` if it has
     /// answered it.
+    #[inline]
     pub fn pending(&self) -> Option<u64> {
         let asked = self.asked.load(Acquire);
         (self.answered.load(Relaxed) != asked).then_some(asked)
     }
 
     /// The CPU has done what it was asked.
+    #[inline]
     pub fn answer(&self, request: u64) {
         self.answered.store(request, Release);
     }
 
     /// Whether the CPU has answered a request; the boot CPU then sees all that it did before.
+    #[inline]
     pub fn has_answered(&self, request: u64) -> bool {
         self.answered.load(Acquire) >= request
     }

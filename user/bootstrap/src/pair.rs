@@ -261,6 +261,7 @@ fn wait(pair: &Pair) {
 }
 
 /// Takes a message if there is one, and delivers a signal that has come.
+#[inline(always)]
 fn has_come(pair: &Pair) -> bool {
     if pair.pending.get() {
         deliver(pair);
@@ -276,6 +277,7 @@ fn has_come(pair: &Pair) -> bool {
 }
 
 /// Delivers a signal while no message is being dealt with.
+#[cold]
 fn deliver(pair: &Pair) {
     let under_way = pair.ask(Call::Hold, 0) == 1;
     if under_way {
@@ -317,37 +319,37 @@ pub fn finish(pair: &Pair, result: i64) {
 
 /// Makes the application thread's call.
 fn system_call(pair: &'static Pair, message: &Message) {
-    let (number, arguments) = (message.number as u32, message.arguments);
+    let (number, arguments) = (message.number as u32, &message.arguments);
     let result = match number {
         _ if message.number > u64::from(u32::MAX) => -i64::from(linux_raw_sys::errno::ENOSYS),
-        __NR_rt_sigaction => signals::action(pair, &arguments),
+        __NR_rt_sigaction => signals::action(pair, arguments),
         __NR_sigaltstack => signals::alternate_stack(pair, message),
         __NR_rt_sigreturn => {
             signals::leave(pair, message.rsp);
             return pair.resume();
         }
-        __NR_clone | __NR_fork | __NR_vfork => cloning::clone(pair, number, &arguments),
+        __NR_clone | __NR_fork | __NR_vfork => cloning::clone(pair, number, arguments),
         __NR_exit => cloning::exit(pair, arguments[0]),
         __NR_exit_group => {
             futex::release_robust(pair);
             own!(__NR_exit_group, arguments[0])
         }
-        __NR_futex if arguments[1] as u32 & !FUTEX_PRIVATE_FLAG == FUTEX_WAKE_OP => futex::wake_op(pair, &arguments),
+        __NR_futex if arguments[1] as u32 & !FUTEX_PRIVATE_FLAG == FUTEX_WAKE_OP => futex::wake_op(pair, arguments),
         __NR_close if device::is(pair, arguments[0]) => EBADF,
-        __NR_close_range => device::close_range(pair, &arguments),
+        __NR_close_range => device::close_range(pair, arguments),
         __NR_dup2 | __NR_dup3 if device::is(pair, arguments[1]) && !device::makes_way(pair) => EBADF,
-        __NR_sched_getaffinity => affinity::get(pair, &arguments),
-        __NR_getcpu => affinity::getcpu(pair, &arguments),
-        __NR_sched_setaffinity => affinity::set(pair, &arguments),
-        __NR_arch_prctl => base(pair, &arguments),
+        __NR_sched_getaffinity => affinity::get(pair, arguments),
+        __NR_getcpu => affinity::getcpu(pair, arguments),
+        __NR_sched_setaffinity => affinity::set(pair, arguments),
+        __NR_arch_prctl => base(pair, arguments),
         // SAFETY: the program's own call.
-        _ => unsafe { call(number.into(), &arguments) },
+        _ => unsafe { call(number.into(), arguments) },
     };
     if number == __NR_set_robust_list && result == 0 {
         pair.robust.set(arguments[0]);
     }
     if result == EINTR && pair.pending.get() {
-        pair.waited_with.set(signals::mask_of_wait(pair, number, &arguments));
+        pair.waited_with.set(signals::mask_of_wait(pair, number, arguments));
     }
     finish(pair, result);
 }

@@ -115,6 +115,7 @@ impl PageTable {
 
 impl<'a> Kernel<'a> {
     /// The kernel, by its services.
+    #[inline]
     pub fn new(services: &'a Services) -> Kernel<'a> {
         Kernel(services)
     }
@@ -203,18 +204,21 @@ impl<'a> Kernel<'a> {
     }
 
     /// Has the caller wait for a number: the result is that of the `ioctl`.
+    #[inline]
     pub fn wait(&self, number: u32) -> i64 {
         // SAFETY: as above.
         unsafe { (self.0.functions.wait)(self.0.context, number) }
     }
 
     /// Wakes up the threads that wait for a number; returns how many.
+    #[inline]
     pub fn wake(&self, number: u32) -> Result<u64, i32> {
         // SAFETY: as above.
         outcome(unsafe { (self.0.functions.wake)(self.0.context, number) })
     }
 
     /// The numbers of the calling process and thread, if there is a caller.
+    #[inline]
     pub fn caller(&self) -> Option<(u32, u32)> {
         // SAFETY: as above.
         let numbers = unsafe { (self.0.functions.caller)(self.0.context) };
@@ -222,6 +226,7 @@ impl<'a> Kernel<'a> {
     }
 
     /// Whether another thread is runnable on this CPU.
+    #[inline]
     pub fn others_runnable(&self) -> bool {
         // SAFETY: as above.
         unsafe { (self.0.functions.others_runnable)(self.0.context) != 0 }

@@ -8,7 +8,7 @@ use super::thread::{self, Block, MOST, New, SCHEDULER};
 use super::wake::{self, Wake};
 use super::{away, bell, cpu, memory};
 use abi::application::{Call, Context, LOOK_ON, Message, YIELD, asked};
-use abi::extension::Report;
+use abi::extension::{GIVE_WAY, Report};
 use application::scheduler::{Number, Place};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use extension::{EINVAL, ENOTTY, Kernel, answer};
@@ -48,7 +48,8 @@ pub fn close(kernel: &Kernel, file: u64) {
     first.store(FREE, Relaxed);
 }
 
-/// Makes a call.
+/// Makes a call. Those that need large buffers are functions of their own, so that the frequent ones have a small frame.
+#[inline]
 pub fn ioctl(kernel: &Kernel, file: u64, request: u32, argument: u64) -> i64 {
     match asked(request) {
         Some((Call::Init, _)) => cpu::all().count() as i64,
@@ -70,7 +71,8 @@ fn of_thread(kernel: &Kernel, block: &'static Block, call: Call, argument: u64) 
             block.answered_at.set();
             block.set_result(argument);
             cpu::wake(SCHEDULER.activate(block.number));
-            0
+            // A bootstrap thread that is to look for the next message lets others make their calls first.
+            if wake::chosen() == Wake::Interrupt { 0 } else { GIVE_WAY }
         }
         Call::Wait => wait(kernel, block, argument),
         Call::Hold => hold(block),
@@ -83,6 +85,7 @@ fn of_thread(kernel: &Kernel, block: &'static Block, call: Call, argument: u64) 
 }
 
 /// Makes a thread of the calling process, which is the thread's bootstrap thread's. It is held until it is started.
+#[inline(never)]
 fn create(kernel: &Kernel, file: u64, address: u64) -> Result<u64, i32> {
     let offset = address as usize % 4096;
     if !address.is_multiple_of(align_of::<Message>() as u64) || offset + size_of::<Message>() > 4096 {
@@ -170,6 +173,7 @@ fn is_here(block: &Block) -> Result<(), i32> {
 }
 
 /// [`Call::GetRegs`]
+#[inline(never)]
 fn get_registers(kernel: &Kernel, block: &Block, address: u64) -> Result<u64, i32> {
     is_here(block)?;
     let mut context = Context::ZERO;
@@ -179,6 +183,7 @@ fn get_registers(kernel: &Kernel, block: &Block, address: u64) -> Result<u64, i3
 }
 
 /// [`Call::ExRegs`]
+#[inline(never)]
 fn set_registers(kernel: &Kernel, block: &Block, address: u64) -> Result<u64, i32> {
     is_here(block)?;
     let mut context = Context::ZERO;

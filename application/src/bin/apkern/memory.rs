@@ -19,6 +19,7 @@ fn words(kernel: &Kernel, address: u64) -> Result<[u64; 3], i32> {
 }
 
 /// [`Call::Copy`](abi::application::Call)
+#[inline(never)]
 pub fn copy(kernel: &Kernel, arguments: u64) -> Result<u64, i32> {
     let [to, from, length] = words(kernel, arguments)?;
     let mut bytes = [0; MOST];
@@ -28,6 +29,7 @@ pub fn copy(kernel: &Kernel, arguments: u64) -> Result<u64, i32> {
 }
 
 /// [`Call::Exchange`](abi::application::Call)
+#[inline(never)]
 pub fn exchange(kernel: &Kernel, arguments: u64) -> Result<u64, i32> {
     let [address, old, new] = words(kernel, arguments)?;
     if !address.is_multiple_of(4) {

@@ -2,7 +2,7 @@
 
 use super::{opened, resources, resources_mut};
 use crate::calls::argument::{Fd, Pointer};
-use crate::calls::{Answer, Caller, DONE, Reply, jobs, restart, value};
+use crate::calls::{Answer, Caller, DONE, Reply, jobs, restart, threads, value};
 use crate::core::console::Console;
 use crate::core::extensions::Outcome;
 use crate::core::files::{Bytes, Files};
@@ -85,6 +85,7 @@ fn ask_extension(
             tasks.park(caller.thread, Wait { woken: Resume::Return(0), ..Wait::restart(channel, None) });
             Ok(Reply::Parked)
         }
+        Outcome::GivesWay => threads::sched_yield(caller, tasks),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::arch::extension::{self, Caller, Companion, Held, Loan, Mapped, Purpos
 use crate::arch::heap;
 use crate::arch::physical::Memory;
 use ::files::Errno;
-use abi::extension::{Companions, END, LAST, MOST_DEVICES, PORTION, START, WAIT};
+use abi::extension::{Companions, END, GIVE_WAY, LAST, MOST_DEVICES, PORTION, START, WAIT};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use containers::{Channel, ObjectId, PhysicalMemory, ThreadId};
@@ -63,6 +63,8 @@ pub enum Outcome {
     Value(u64),
     /// The caller is to wait; woken up, it has the result 0.
     Waits(Channel),
+    /// With the result 0, behind the other threads of the caller's priority.
+    GivesWay,
 }
 
 /// The number of an extension's first device, and of its first text: the lower bits of a file's number are its index and
@@ -247,6 +249,7 @@ impl Extensions {
         let mut loan = Loan { threads: Some(tasks), caller, purpose, ..extension.loan(supply, memory) };
         match (loan.ioctl(function, file, request, argument), loan.wait) {
             (WAIT, Some(channel)) => Ok(Outcome::Waits(channel)),
+            (GIVE_WAY, _) => Ok(Outcome::GivesWay),
             (value, _) => result(value).map(Outcome::Value),
         }
     }
