@@ -35,7 +35,7 @@ fn a_stay_on_the_boot_cpu_does_not_count() {
 #[test]
 fn a_thread_that_is_found_in_user_mode_comes_back() {
     let habits = Habits::new(0);
-    let mut decide = |in_user_mode: u8| (0..LOOKS).map(|look| habits.computes(look < in_user_mode)).collect::<Vec<_>>();
+    let decide = |in_user_mode: u8| (0..LOOKS).map(|look| habits.computes(look < in_user_mode)).collect::<Vec<_>>();
     for in_user_mode in [0, MOST - 1, MOST, LOOKS] {
         let (last, others) =
             decide(in_user_mode).split_last().map(|(last, others)| (*last, others.to_vec())).expect("looks");
