@@ -45,6 +45,13 @@ pub struct Action {
     mask: u64,
 }
 
+impl Action {
+    /// Whether the program has a handler.
+    fn is_handled(&self) -> bool {
+        !matches!(self.handler, DEFAULT | IGNORED)
+    }
+}
+
 /// What the threads of a process have in common: their actions.
 #[repr(C)]
 pub struct Process {
@@ -147,14 +154,15 @@ pub struct Saved {
 /// Tells the kernel what to do with a signal: this program's handler for those that the program handles.
 fn install(signal: u32, action: &Action) -> i64 {
     const KEPT: u32 = SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT;
-    let ours = match action.handler {
-        DEFAULT | IGNORED => *action,
-        _ => Action {
+    let ours = if action.is_handled() {
+        Action {
             handler: handler as *const () as u64,
             flags: action.flags & u64::from(KEPT) | u64::from(SA_SIGINFO | SA_RESTORER),
             restorer: restorer as *const () as u64,
             mask: ALL,
-        },
+        }
+    } else {
+        *action
     };
     own!(__NR_rt_sigaction, signal, (&raw const ours).addr(), 0, SET)
 }
@@ -264,7 +272,7 @@ pub fn enter(pair: &Pair) {
             }
             taken
         });
-        if matches!(action.handler, DEFAULT | IGNORED) {
+        if !action.is_handled() {
             die(signal);
         }
         if !write(pair, saved, &action) {
@@ -355,7 +363,8 @@ pub fn leave_for_good(pair: &Pair) -> ! {
     // SAFETY: a process lives as long as its threads.
     unsafe { &*pair.process }.with(|actions| {
         for (action, signal) in actions.iter().zip(1..) {
-            if !is_ignored(signal) {
+            // For the others the kernel has the program's own.
+            if action.is_handled() {
                 own!(__NR_rt_sigaction, signal, ptr::from_ref(action).addr(), 0, SET);
             }
         }
@@ -384,7 +393,9 @@ pub fn take_over(pair: &Pair) {
     unsafe { &*pair.process }.with(|actions| {
         for (action, signal) in actions.iter_mut().zip(1..) {
             own!(__NR_rt_sigaction, signal, 0, ptr::from_mut(action).addr(), SET);
-            install(signal, action);
+            if action.is_handled() {
+                install(signal, action);
+            }
         }
     });
     own!(__NR_sigaltstack, 0, pair.alternate.as_ptr().addr());
@@ -432,8 +443,7 @@ pub fn block() -> u64 {
 pub fn block_handled(pair: &Pair) -> u64 {
     // SAFETY: a process lives as long as its threads.
     let handled = unsafe { &*pair.process }.with(|actions| {
-        let handles = |signal: &usize| !matches!(actions[*signal].handler, DEFAULT | IGNORED);
-        (0..SIGNALS).filter(handles).fold(0, |set, signal| set | 1_u64 << signal)
+        (0..SIGNALS).filter(|signal| actions[*signal].is_handled()).fold(0, |set, signal| set | 1_u64 << signal)
     });
     let mut before = 0_u64;
     own!(__NR_rt_sigprocmask, SIG_BLOCK, (&raw const handled).addr(), (&raw mut before).addr(), SET);
