@@ -14,7 +14,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How often it looks for a move before it gives up.
-const MOST: u32 = 20_000;
+const MOST: u32 = 2000;
 
 /// Rounds of the loop in a stretch of computing.
 const STRETCH: u64 = 2_000_000;
