@@ -56,7 +56,9 @@ pub fn receive(buffer: &mut [u8]) -> Result<(i32, usize), i32> {
 
 /// The text of a call that fills a buffer.
 fn text(call: impl Fn(&mut [u8]) -> system::Result) -> Result<String, i32> {
-    let mut buffer = vec![0; 32 << 10];
+    // Not zeros: the C library looks whether new memory is zero, and a page that has only been read is the program's own without a
+    // frame of its own, which would show in `Counts::frames`.
+    let mut buffer = vec![b' '; 32 << 10];
     let length = call(&mut buffer)?;
     buffer.truncate(length as usize);
     String::from_utf8(buffer).map_err(|_| libc::EINVAL)
