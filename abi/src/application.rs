@@ -3,7 +3,7 @@
 //!
 //! A call is an `ioctl` whose request is a [`Call`] with the number of an application thread above it: see [`request`].
 //! The results are those of the table; errors are negative as of every `ioctl`, `EINVAL` for a thread that is not of
-//! this open file.
+//! this open file, or in another address space than the caller.
 //!
 //! | call of papers/000 | here | argument | result |
 //! | --- | --- | --- | --- |
@@ -16,8 +16,8 @@
 //! | | [`Call::Hold`] | | 0 if the thread is between two instructions, 1 if a message of its is under way |
 //! | | [`Call::Wait`] | the last result | 0 once there is a message, or [`YIELD`], or [`LOOK_ON`] |
 //! | | [`Call::Copy`] | address of `[to, from, length]` | 0; `EFAULT` if the bytes are not all the process's |
-//! | | [`Call::Depart`] | address of `[rip, rsp]` | 1: go on on the boot CPU; 0: stay; `ENOTSUP` without `migrate` |
 //! | | [`Call::Exchange`] | address of `[address, old, new]` | what the 32-bit word was; if that is `old`, it is `new` now |
+//! | | [`Call::Depart`] | address of `[rip, rsp]` | 1: depart; 0: stay; `ENOTSUP` without `migrate` |
 //!
 //! For example, `ioctl(device, request(Call::Activate, 5), 42)` ends a call of thread 5 with the result 42.
 
@@ -53,14 +53,15 @@ pub enum Call {
     Copy = 9,
     /// Change a word of the process's memory, atomically.
     Exchange = 10,
-    /// Is the thread, which has a message under way and has posted [`MESSAGES`] since it was asked about, to go on on
-    /// the boot CPU as its bootstrap thread? If so, that leaves its loop and runs the program. When it computes, it goes
-    /// on at the address that it has given here, with that stack pointer, all signals blocked and the mask before in
-    /// rdi, and the program's general registers are the application thread's again.
+    /// Should the thread depart: run on the boot CPU, as its bootstrap thread, for as long as it mostly calls the kernel? A
+    /// bootstrap thread asks after each [`MESSAGES`], before it deals with the last of them. If so it leaves its loop and
+    /// goes on with the program's registers. Later, when the program computes, the bootstrap thread finds itself at the
+    /// address that it has given here, on that stack, with all signals blocked and the mask before in rdi; the application
+    /// thread has the program's general registers then.
     Depart = 11,
 }
 
-/// Messages after which a bootstrap thread asks whether to [depart](Call::Depart).
+/// How many messages a bootstrap thread deals with before it asks whether to [depart](Call::Depart).
 pub const MESSAGES: u32 = 64;
 
 /// A result of [`Call::Wait`]: other threads wait for the boot CPU, and the caller is to look again after them.

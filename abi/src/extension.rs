@@ -200,8 +200,9 @@ pub struct Functions {
     /// accompanied.
     pub interrupted: unsafe extern "C" fn(*mut c_void, &mut Interrupted) -> i64,
     /// Has that thread go on with other registers and another signal mask than those of [`Functions::interrupted`]:
-    /// 0, or `EBUSY` if it was not in user mode, has a call to make again, or shares its process with other threads. Its
-    /// extended state and the bases of FS and GS stay as they are.
+    /// 0, or `EBUSY` if it was not in user mode, has a call to make again, or shares its process with other threads. This
+    /// happens when the handler has returned. Its extended state and the bases of FS and GS stay as they are; signals that
+    /// cannot be blocked are left out of the mask.
     pub divert: unsafe extern "C" fn(*mut c_void, &Registers, u64) -> i64,
 }
 

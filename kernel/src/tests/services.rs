@@ -1,7 +1,7 @@
 //! What extensions may ask of the kernel, asked by functions of the test in an extension's place.
 
 use super::machine::{MEMORY, machine, process};
-use crate::arch::extension::{Caller, Held, Loan, Purpose, Supply};
+use crate::arch::extension::{Caller, Diversion, Held, Loan, Purpose, Supply};
 use crate::core::kernel::Kernel;
 use abi::extension::{Companions, Functions, Interrupted, Report, Services, WAIT};
 use abi::registers::Registers;
@@ -84,6 +84,7 @@ struct Tester<'a> {
     thread: ThreadId,
     purpose: Purpose,
     interrupted: Option<ThreadId>,
+    diversion: Option<Diversion>,
 }
 
 impl Tester<'_> {
@@ -97,12 +98,13 @@ impl Tester<'_> {
             thread,
             purpose: Purpose::Ioctl,
             interrupted: None,
+            diversion: None,
         }
     }
 
     /// Asks for a service; returns its result, and what the caller is to wait for.
     fn ask_and_wait(&mut self, request: u32, argument: u64) -> (i64, Option<Channel>) {
-        let Tester { kernel, held, supply, thread, purpose, interrupted } = self;
+        let Tester { kernel, held, supply, thread, purpose, interrupted, diversion } = self;
         let (process, container) = kernel.tasks.thread(*thread).map(|it| (it.process, it.container)).expect("a thread");
         let caller = Caller { thread: *thread, process, space: Space { container, cpu: Cpu(0) } };
         let mut loan = Loan {
@@ -113,9 +115,12 @@ impl Tester<'_> {
             caller: Some(caller),
             purpose: *purpose,
             interrupted: *interrupted,
+            diversion: None,
             wait: None,
         };
-        (loan.ioctl((asks, 0), 0, request, argument), loan.wait)
+        let result = loan.ioctl((asks, 0), 0, request, argument);
+        *diversion = loan.diversion;
+        (result, loan.wait)
     }
 
     fn ask(&mut self, request: u32, argument: u64) -> i64 {
@@ -240,8 +245,10 @@ fn a_thread_is_diverted_from_user_mode_alone() {
     }
     comes_by(&mut tester, vectors::TIMER.into());
     assert_eq!((tester.ask(FOUND, 0), tester.ask(DIVERT, 0x1000)), (9 << 1 | 1, 0));
-    let diverted = tester.kernel.tasks.thread(thread).expect("a thread");
-    let Registers { rip, rsp, .. } = diverted.context.registers;
-    assert_eq!((rip, rsp, diverted.signal_mask), (0x1000, 0x7000, 5));
+    let Some(Diversion { thread: diverted, registers, mask }) = tester.diversion else { panic!("no diversion") };
+    assert_eq!((diverted, registers.rip, registers.rsp, mask), (thread, 0x1000, 0x7000, 5));
+    let thread = tester.kernel.tasks.thread_mut(thread).expect("a thread");
+    thread.saved_mask = Some(0);
+    assert_eq!(tester.ask(DIVERT, 0x1000), EBUSY, "a call is to be made again");
     tester.supply.take_back(&tester.held, &mut tester.kernel.memory.physical);
 }

@@ -163,6 +163,7 @@ fn threads_migrate_where_that_is_chosen() {
         &["signals"],
         &["fork-storm", "2"],
         &["smp-stress", "6", "1"],
+        &["own-pair"],
     ] {
         let machine = on(if words.len() == 1 { 2 } else { 4 }).append("load=/lib/apkern.ko:migrate");
         let outcome = machine.args(words).run().expect(0);

@@ -6,7 +6,10 @@
 //!
 //! Run by: `tests/tests/boot/application.rs`.
 
+use abi::application::{Call, Context, request};
 use libc::*;
+use programs::children::{End, child, end_of};
+use programs::sys;
 use std::arch::asm;
 use std::cell::Cell;
 use std::fs;
@@ -100,6 +103,20 @@ fn compute(seed: u64) {
     assert_eq!(wrong, 0, "a register has another value");
 }
 
+/// A child has the parent's open file of the device, and nothing to say about the parent's thread.
+fn child_asks() {
+    let pid = child(|| {
+        let ask = |fd: u64, call, thread| {
+            let mut context = Context::ZERO;
+            sys!(SYS_ioctl, fd, request(call, thread), (&raw mut context).addr())
+        };
+        let device = (0..4096).find(|fd| ask(*fd, Call::Init, 0).is_ok()).expect("the device is open");
+        let refused = (0..100).all(|thread| ask(device, Call::GetRegs, thread) == Err(EINVAL));
+        i32::from(!refused)
+    });
+    assert_eq!(end_of(pid), End::Exited(0), "a child has its parent's thread");
+}
+
 /// Does something until the thread has moved.
 fn until(away: bool, mut work: impl FnMut()) {
     for _ in 0..MOST {
@@ -145,6 +162,7 @@ fn main() {
             }
         });
         check();
+        child_asks();
         let alarms = ALARMS.load(Relaxed);
         // SAFETY: a signal to itself, which is blocked from here until it is back.
         unsafe {

@@ -114,7 +114,8 @@ const THREADS: &str = "4";
 /// What a target of a lesson of the second experiment begins with. A test looks for one for each.
 const THREE: &str = "three strategies: ";
 
-/// The same program on three strategies, with many calls and with few: the table, the lessons, and what failed.
+/// Measures one program on three strategies, first with many calls and then with few. Returns the table, the lessons, and the
+/// runs that have failed.
 fn three(lab: &Lab) -> (Table, Vec<Target>, Vec<String>) {
     let systems = ["up", "giant:4", "application:4"].map(System::jotun);
     let jobs = BLOCKS.iter().flat_map(|block| {

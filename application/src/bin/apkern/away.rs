@@ -6,9 +6,10 @@
 //! back: its bootstrap thread is diverted into its loop, and the program's registers are the application thread's again.
 //! `application::habits` decides.
 
-use super::thread::{Block, USER_END};
+use super::thread::{Block, SCHEDULER, USER_END};
 use super::{bell, cpu, device};
 use abi::registers::Registers;
+use application::scheduler::Place;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use extension::{EINVAL, Kernel};
 use hardware::clock;
@@ -79,13 +80,15 @@ pub fn look(kernel: &Kernel) {
         return;
     }
     let Some(found) = kernel.interrupted() else { return };
-    let Some((block, back)) = device::named(found.value).and_then(|block| Some((block, block.away.get()?))) else {
+    let Some(block) = device::named(found.value) else { return };
+    // A program that has asked for this by itself may have let the thread run since.
+    let Some(Return { entry, stack }) = block.away.get().filter(|_| SCHEDULER.place(block.number) == Place::Blocked)
+    else {
         return;
     };
-    let Return { entry, stack } = back;
     let registers = Registers { rdi: found.mask, ..Registers::for_user(entry, stack) };
     if block.habits.computes(found.in_user_mode != 0) && kernel.divert(&registers, u64::MAX).is_ok() {
-        // SAFETY: the thread is blocked, and this is the boot CPU.
+        // SAFETY: the thread is blocked, and only this CPU, the boot CPU, could activate it.
         unsafe { block.state() }.registers = Registers { vector: Registers::SET, ..found.registers };
         block.habits.is_back(clock::rdtsc());
         forget(block);

@@ -12,6 +12,7 @@ use abi::extension::{GIVE_WAY, Report};
 use application::scheduler::{Number, Place};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use extension::{EINVAL, ENOTTY, Kernel, answer};
+use x86_64::registers::control::Cr3;
 use zerocopy::IntoBytes;
 
 /// Linux's errors.
@@ -56,12 +57,19 @@ pub fn ioctl(kernel: &Kernel, file: u64, request: u32, argument: u64) -> i64 {
         Some((Call::Create, _)) => answer(create(kernel, file, argument)),
         Some((Call::Copy, _)) => answer(memory::copy(kernel, argument)),
         Some((Call::Exchange, _)) => answer(memory::exchange(kernel, argument)),
-        Some((call, number)) => match find(number).filter(|block| u64::from(block.file) == file) {
+        Some((call, number)) => match find(number).filter(|block| u64::from(block.file) == file && is_callers(block)) {
             Some(block) => of_thread(kernel, block, call, argument),
             None => answer(Err(EINVAL)),
         },
         None => answer(Err(ENOTTY)),
     }
+}
+
+/// Whether a thread is in the caller's address space. A process that a thread on the boot CPU has forked has the open file
+/// too.
+#[inline]
+fn is_callers(block: &Block) -> bool {
+    Cr3::read().0.start_address().as_u64() == block.directory
 }
 
 /// Makes a call about a thread.

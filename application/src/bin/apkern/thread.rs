@@ -124,7 +124,8 @@ impl Block {
     pub fn install(frame: Frame, number: Number, new: New) -> &'static Block {
         let place = frame.start().cast::<Block>();
         let block = Block {
-            state: UnsafeCell::new(State { registers: Registers::default(), fs_base: 0, gs_base: 0 }),
+            // A CPU can go to user mode with them, whether others are set before the thread is started or not.
+            state: UnsafeCell::new(State { registers: Registers::for_user(0, 0), fs_base: 0, gs_base: 0 }),
             extended: Extended(UnsafeCell::new([0; EXTENDED])),
             resident: AtomicU8::new(NOWHERE),
             number,

@@ -279,8 +279,8 @@ pub trait Threads {
     fn accompany(&mut self, thread: ThreadId, process: ProcessId) -> u64;
     /// How an interrupt has found a thread; its value is left out.
     fn interrupted(&self, thread: ThreadId) -> Option<Interrupted>;
-    /// Has a thread that was in user mode go on with other registers and another mask; false if it cannot.
-    fn divert(&mut self, thread: ThreadId, registers: &Registers, mask: u64) -> bool;
+    /// Whether a thread was in user mode, between two calls, and is alone in its process.
+    fn can_be_diverted(&self, thread: ThreadId) -> bool;
 }
 
 impl<R> Threads for Tasks<R> {
@@ -307,17 +307,23 @@ impl<R> Threads for Tasks<R> {
         Some(Interrupted { value: 0, in_user_mode: in_user_mode.into(), mask: *mask, registers: context.registers })
     }
 
-    fn divert(&mut self, id: ThreadId, registers: &Registers, mask: u64) -> bool {
+    fn can_be_diverted(&self, id: ThreadId) -> bool {
+        let Some(thread) = self.thread(id) else { return false };
         let in_user_mode = self.interrupted(id).is_some_and(|found| found.in_user_mode != 0);
-        let process = self.thread(id).map(|thread| thread.process);
-        let is_alone = process.is_some_and(|process| self.threads_of(process).nth(1).is_none());
-        let Some(thread) = self.thread_mut(id).filter(|_| in_user_mode && is_alone) else { return false };
         let is_between_calls = thread.restart.is_none() && thread.saved_mask.is_none();
-        if is_between_calls {
-            (thread.context.registers, thread.signal_mask) = (*registers, mask);
-        }
-        is_between_calls
+        in_user_mode && is_between_calls && self.threads_of(thread.process).nth(1).is_none()
     }
+}
+
+/// With what a thread that an interrupt has found is to go on: its registers, and the signals that it blocks.
+#[derive(Clone, Copy)]
+pub struct Diversion {
+    /// The thread.
+    pub thread: ThreadId,
+    /// Its registers.
+    pub registers: Registers,
+    /// Its mask.
+    pub mask: u64,
 }
 
 /// The parts of the kernel that a call lends to an extension.
@@ -336,6 +342,8 @@ pub struct Loan<'a> {
     pub purpose: Purpose,
     /// The thread that this CPU runs, in a handler of an interrupt.
     pub interrupted: Option<ThreadId>,
+    /// What becomes of that thread, if it is diverted.
+    pub diversion: Option<Diversion>,
     /// What the caller is to wait for.
     pub wait: Option<Channel>,
 }

@@ -4,7 +4,7 @@
 //! that it works on. `abi::extension::Functions` says what each does. For example, `wait` notes in the loan what the
 //! caller is to wait for; the caller is parked when the extension's `ioctl` has returned [`WAIT`].
 
-use super::{Caller, Companion, Interrupt, Loan, Purpose, bit};
+use super::{Caller, Companion, Diversion, Interrupt, Loan, Purpose, bit};
 use crate::arch::cpulocal;
 use crate::arch::layout::DEVICES;
 use crate::arch::physical::in_kernel;
@@ -13,7 +13,7 @@ use abi::extension::{Clock, Companions, Device, Functions, Handler, Interrupted,
 use abi::registers::Registers;
 use abi::vectors;
 use alloc::vec::Vec;
-use containers::{Fault, Frame, PhysicalMemory, Rights};
+use containers::{Fault, Frame, PhysicalMemory, Rights, ThreadId};
 use core::ffi::c_void;
 use core::slice;
 use hardware::clock;
@@ -311,7 +311,8 @@ unsafe extern "C" fn interrupted(context: *mut c_void, found: &mut Interrupted) 
 /// [`Functions::divert`]
 unsafe extern "C" fn divert(context: *mut c_void, registers: &Registers, mask: u64) -> i64 {
     // SAFETY: the context of a call.
-    let Loan { threads, interrupted, .. } = unsafe { loan(context) };
-    let diverted = threads.as_mut().zip(*interrupted).is_some_and(|(threads, id)| threads.divert(id, registers, mask));
-    result(if diverted { Ok(0) } else { Err(Errno::EBUSY) })
+    let loan = unsafe { loan(context) };
+    let can_be = |thread: &ThreadId| loan.threads.as_ref().is_some_and(|threads| threads.can_be_diverted(*thread));
+    loan.diversion = loan.interrupted.filter(can_be).map(|thread| Diversion { thread, registers: *registers, mask });
+    result(if loan.diversion.is_some() { Ok(0) } else { Err(Errno::EBUSY) })
 }

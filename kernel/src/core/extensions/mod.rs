@@ -8,7 +8,8 @@
 pub mod image;
 
 use super::process::Tasks;
-use crate::arch::extension::{self, Caller, Companion, Held, Loan, Mapped, Purpose, Supply};
+use super::signals;
+use crate::arch::extension::{self, Caller, Companion, Diversion, Held, Loan, Mapped, Purpose, Supply};
 use crate::arch::heap;
 use crate::arch::physical::Memory;
 use ::files::Errno;
@@ -269,11 +270,16 @@ impl Extensions {
         let Extensions { list, supply, .. } = self;
         let taken =
             list.iter_mut().flatten().find_map(|extension| Some((extension.held.interrupt(vector)?, extension)));
-        match taken {
-            Some((interrupt, extension)) => {
-                Loan { threads: Some(tasks), interrupted, ..extension.loan(supply, memory) }.handle(interrupt);
-            }
-            None => log::warn!("interrupt {vector:#x}, which no extension has taken"),
+        let Some((interrupt, extension)) = taken else {
+            return log::warn!("interrupt {vector:#x}, which no extension has taken");
+        };
+        let mut loan = Loan { threads: Some(tasks), interrupted, ..extension.loan(supply, memory) };
+        loan.handle(interrupt);
+        if let Some(Diversion { thread: id, registers, mask }) = loan.diversion
+            && let Some(thread) = tasks.thread_mut(id)
+        {
+            thread.context.registers = registers;
+            signals::set_mask(tasks, id, mask);
         }
     }
 
@@ -303,6 +309,7 @@ impl Extension {
             caller: None,
             purpose: Purpose::Other,
             interrupted: None,
+            diversion: None,
             wait: None,
         }
     }

@@ -1,7 +1,7 @@
 //! The application kernel beside the papers' figures (papers/000, 003, 004).
 //!
-//! [`WAITS`], [`LOCAL`] and [`MIGRATE`] are the ways to load it that are measured. For example, `local=getpid` has it answer that call
-//! by itself.
+//! [`WAITS`], [`LOCAL`] and [`MIGRATE`] are the ways to load it that are measured. For example, `local=getpid` has it
+//! answer that call by itself.
 
 mod capacity;
 mod forwarded;
