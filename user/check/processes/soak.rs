@@ -32,8 +32,9 @@ const FIRST: u64 = 4;
 /// Processes and threads there may be at a time, beside those of the system.
 const MOST: u64 = 100;
 
-/// The most rounds that are made for the tree of `/proc` to have the shape again that it had, or a smaller one.
-const SHAPES: u64 = 10;
+/// Bytes of the kernel's heap by which two shapes of the tree with the names in `/proc` differ: whether the dozen that have stayed
+/// are in one leaf, or in two below a node. That depends on the names that have come and gone.
+const SPLIT: i64 = 2 * 576;
 
 /// Executes this program so that it ends at once with this status. Returns only if that fails.
 fn run_exit(status: &CStr) -> i32 {
@@ -359,14 +360,8 @@ fn main() {
     by_child(allowed, || soak(rounds, seed));
     let after = Counts::now();
     assert_eq!(before, after, "before and after");
-    // The directory `/proc` is a tree. After names have come and gone it may have some nodes more for those that have stayed, and
-    // after another round some less; what is lost stays lost.
-    let mut shapes = 0;
-    while counts::heap() > heap {
-        assert!(shapes < SHAPES, "{} bytes of the kernel's heap have not come back", counts::heap() - heap);
-        shapes += 1;
-        by_child(allowed, || soak(1, seed + shapes));
-    }
+    let grown = counts::heap() as i64 - heap as i64;
+    assert!([0, SPLIT, -SPLIT].contains(&grown), "{grown} bytes of the kernel's heap have not come back");
     println!("before and after: {after:?}; {} processes", cpus::statistic("processes_made").unwrap_or(0));
     println!("ok soak");
 }
