@@ -1,16 +1,15 @@
 //! Threads on the boot CPU: the parameter `migrate`.
 //!
 //! A thread that calls the kernel more than it computes is *away*: its bootstrap thread has left its loop and runs the
-//! program on the boot CPU, where nothing is forwarded. At the end of each of its time slices the first application
-//! processor rings the bell, and the boot CPU looks at the thread that it has been running. One that computes comes
-//! back: its bootstrap thread is diverted into its loop, and the program's registers are the application thread's again.
+//! program on the boot CPU, where nothing is forwarded. Every 10 ms the first application processor rings the bell at the
+//! end of a time slice, and the boot CPU looks at the thread that it has been running. One that computes comes back: its bootstrap thread is diverted into its loop, and the program's registers are the application thread's again.
 //! `application::habits` decides.
 
 use super::thread::{Block, SCHEDULER, USER_END};
 use super::{bell, cpu, device};
 use abi::registers::Registers;
 use application::scheduler::Place;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use extension::{EINVAL, Kernel};
 use hardware::clock;
 
@@ -20,6 +19,9 @@ const ENOTSUP: i32 = 95;
 /// The application processor whose time slices are counted.
 const FIRST: u8 = 1;
 
+/// The time from one look to the next, in nanoseconds.
+const BETWEEN: u64 = 10_000_000;
+
 /// Whether threads go away at all.
 static CHOSEN: AtomicBool = AtomicBool::new(false);
 
@@ -28,6 +30,9 @@ static AWAY: AtomicU32 = AtomicU32::new(0);
 
 /// Whether the boot CPU is to look at the thread that it runs.
 static LOOKS: AtomicBool = AtomicBool::new(false);
+
+/// The time-stamp of the last ring for a look; the first application processor's alone.
+static RUNG: AtomicU64 = AtomicU64::new(0);
 
 /// Lets threads go away from now on.
 pub fn choose() {
@@ -66,9 +71,11 @@ pub fn counts(number: u8) -> bool {
     number == FIRST && AWAY.load(SeqCst) != 0
 }
 
-/// A time slice of a processor's has ended: has the boot CPU look.
+/// A time slice of a processor's has ended: has the boot CPU look, if it is time.
 pub fn slice_ended(number: u8) {
-    if counts(number) {
+    let now = clock::rdtsc();
+    if counts(number) && now.wrapping_sub(RUNG.load(Relaxed)) >= clock::ticks(BETWEEN) {
+        RUNG.store(now, Relaxed);
         LOOKS.store(true, Relaxed);
         bell::ring();
     }

@@ -25,8 +25,9 @@ const EXCEPTIONS: u64 = 32;
 const PAGE_FAULT: u64 = 14;
 const FLOATING_POINT: [u64; 2] = [16, 19];
 
-/// A time slice, in nanoseconds: as long as one of the bootstrap kernel.
-const SLICE: u64 = 10_000_000;
+/// A time slice, in nanoseconds. One as long as the bootstrap kernel's, 10 ms, would be longer than what threads compute
+/// between two barriers: where there is one thread more than CPUs, all would wait for the last one to begin.
+const SLICE: u64 = 1_000_000;
 
 /// How often a CPU looks for an answer before it blocks the thread, and for a thread before it halts. A call that the
 /// boot CPU answers at once takes less.
