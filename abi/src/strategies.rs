@@ -11,6 +11,9 @@ pub const BATON: &str = "baton";
 /// The application kernel of papers/000.
 pub const APPLICATION: &str = "application";
 
+/// The locks of subsystems of papers/001, section 7.
+pub const SUBSYSTEMS: &str = "subsystems";
+
 /// A strategy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Strategy {
@@ -29,7 +32,7 @@ pub struct Strategy {
 }
 
 /// All strategies.
-pub const STRATEGIES: [Strategy; 4] = [
+pub const STRATEGIES: [Strategy; 5] = [
     Strategy { name: UP, features: "", several: false, locks: false, load: None, about: "one CPU" },
     Strategy {
         name: GIANT,
@@ -46,6 +49,14 @@ pub const STRATEGIES: [Strategy; 4] = [
         locks: false,
         load: None,
         about: "the same with the simplest lock, for show",
+    },
+    Strategy {
+        name: SUBSYSTEMS,
+        features: "smp,subsystems",
+        several: true,
+        locks: true,
+        load: None,
+        about: "calls that concern the caller alone take no lock (papers/001, section 7)",
     },
     Strategy {
         name: APPLICATION,

@@ -134,6 +134,9 @@ on_cpus! {
     cow_race(1 on_1, 2 on_2, 8 on_8, 16 on_16): |cpus| {
         passes(cpus, &["cow-race", &for_cpus(cpus, [30, 300, 100, 60])]);
     };
+    own_writes(2 on_2, 8 on_8): |cpus| {
+        passes(cpus, &["own-writes", &for_cpus(cpus, [3, 60, 9, 3])]);
+    };
     large_fork(2 on_2, 4 on_4): |cpus| {
         passes(cpus, &["large-fork", "32"]).expect_all_back();
     };
@@ -264,6 +267,17 @@ fn the_baton_goes_round() {
         let outcome = Jotun::new().strategy("baton", 8).timeout(PATIENCE).args(words).run().expect(0);
         assert_eq!(outcome.stat("strategy_baton"), 1, "{outcome}");
         calm(outcome).expect_log_lines(1, &["strategy: baton"]).expect_all_back();
+    }
+}
+
+/// The strategy of papers/001, section 7: calls without a lock, beside a CPU that takes memory or threads away.
+#[test]
+fn calls_without_a_lock_stand_beside_the_kernel() {
+    let _alone = alone();
+    for words in [&["own-writes", "30"][..], &["late-signal"], &["cow-race", "60"], &["times"]] {
+        let outcome = Jotun::new().strategy("subsystems", 8).timeout(PATIENCE).args(words).run().expect(0);
+        assert_eq!(outcome.stat("strategy_subsystems"), 1, "{outcome}");
+        calm(outcome).expect_log_lines(1, &["strategy: subsystems"]).expect_all_back();
     }
 }
 

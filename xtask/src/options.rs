@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use abi::strategies::{GIANT, STRATEGIES, Strategy, UP};
+use abi::strategies::{GIANT, STRATEGIES, SUBSYSTEMS, Strategy, UP};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
@@ -53,7 +53,7 @@ impl Build {
             bail!("the strategy `{name}` needs a CPU beside the boot CPU: take --smp 2 or more");
         }
         if !locks && lock != Lock::Ticket {
-            bail!("the strategy `{name}` has one lock: --lock is for `{GIANT}`");
+            bail!("the strategy `{name}` has one lock: --lock is for `{GIANT}` and `{SUBSYSTEMS}`");
         }
         if !several && self.affinity == Affinity::Strict {
             bail!("the strategy `{name}` is for one CPU: --affinity is for several");
@@ -101,6 +101,10 @@ impl Variant {
             (GIANT, Lock::Mcs) => "giant-mcs",
             (GIANT, Lock::Clh) => "giant-clh",
             (GIANT, Lock::Tas) => "giant-tas",
+            (SUBSYSTEMS, Lock::Ticket) => "subsystems-ticket",
+            (SUBSYSTEMS, Lock::Mcs) => "subsystems-mcs",
+            (SUBSYSTEMS, Lock::Clh) => "subsystems-clh",
+            (SUBSYSTEMS, Lock::Tas) => "subsystems-tas",
             _ if self.strategy.load.is_some() => UP,
             (name, _) => name,
         }

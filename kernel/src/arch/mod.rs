@@ -18,6 +18,7 @@ pub mod heap;
 pub mod idt;
 pub mod image;
 pub mod layout;
+pub mod own;
 pub mod paging;
 #[cfg(feature = "smp")]
 pub mod patience;

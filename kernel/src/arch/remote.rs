@@ -6,8 +6,9 @@
 //! | where | by |
 //! | --- | --- |
 //! | user mode or the idle loop | the interrupt |
+//! | a call without a lock, interrupts off | the interrupt, once it has left the kernel |
 //! | waiting for the giant lock, interrupts off | looking in each round of its spin |
-//! | level 1 | never asked: it holds the lock |
+//! | level 1, with the lock | never asked: it is the CPU that asks |
 //!
 //! The second row keeps the machine from a deadlock: the CPU that asks holds the lock that the other one waits for.
 //!

@@ -18,6 +18,10 @@ use syscalls::Sysno;
 /// A function that makes a call.
 type Make = fn(&SystemCall, &mut Kernel) -> Progress;
 
+/// A function that makes a call without the kernel's state; `None`: this call needs it after all, and is to be made
+/// again with it.
+type Lockless = fn(&SystemCall) -> Option<Progress>;
+
 /// One call, as the table has it.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -63,22 +67,45 @@ impl Entry {
 
 /// All calls. What an entry consists of lies in two arrays, so that a Linux number is their index as it is: that saves
 /// two instructions of every system call.
-pub(super) struct Table {
+struct Table {
     make: [Make; SLOTS],
     flags: [u8; SLOTS],
 }
 
-impl Table {
-    /// Puts a call into the table at its slots, where there was none.
-    pub(super) const fn set(&mut self, slots: &[usize], flags: u8, make: Make) {
+/// All calls as their lines say, with those that can be made without the kernel's state.
+pub(super) struct Lines {
+    table: Table,
+    lockless: [Option<Lockless>; SLOTS],
+}
+
+impl Lines {
+    /// The lines of all tables.
+    const fn all() -> Lines {
+        let table = Table { make: [Entry::NONE.make; SLOTS], flags: [Entry::NONE.flags; SLOTS] };
+        let mut lines = Lines { table, lockless: [None; SLOTS] };
+        table::linux(&mut lines);
+        files::fill(&mut lines);
+        table::jotun(&mut lines);
+        lines
+    }
+
+    /// Puts a call in at its slots, where there was none.
+    pub(super) const fn set(&mut self, slots: &[usize], flags: u8, make: Make, lockless: Option<Lockless>) {
         let mut n = 0;
         while n < slots.len() {
-            assert!(self.flags[slots[n]] & ABSENT != 0, "a number with two calls");
-            (self.make[slots[n]], self.flags[slots[n]]) = (make, flags);
+            let slot = slots[n];
+            assert!(self.table.flags[slot] & ABSENT != 0, "a number with two calls");
+            (self.table.make[slot], self.table.flags[slot]) = (make, flags);
+            // A call that is long or about registers is one that other CPUs may have to wait for.
+            if flags & (WITH_INTERRUPTS | SAVED_REGISTERS) == 0 {
+                self.lockless[slot] = lockless;
+            }
             n += 1;
         }
     }
+}
 
+impl Table {
     /// The entry in a slot.
     #[inline(always)]
     fn get(&self, slot: usize) -> Entry {
@@ -91,24 +118,59 @@ impl Table {
 macro_rules! calls {
     ($(#[$meta:meta])* $visibility:vis fn $fill:ident($numbers:path, $shift:expr);
      $($($name:ident)|+ ($($argument:ident: $type:ty),*) $(uses $($part:ident),+)? $(: $flags:expr)?
-        => $($function:ident)::+ $(($($value:expr),*))?,)+) => {
+        => $($function:ident)::+ $(($($value:expr),*))? $(or lockless $($lockless:ident)::+)?,)+) => {
         $(#[$meta])*
-        $visibility const fn $fill(table: &mut $crate::calls::entry::Table) {
+        $visibility const fn $fill(lines: &mut $crate::calls::entry::Lines) {
             use $numbers as number;
-            $(table.set(&[$(number::$name as usize - $shift),+], 0 $(| $flags)?, |call, kernel| {
-                let caller = $crate::calls::Caller::of(call);
-                let [$($argument,)* ..] = call.arguments;
-                $(let $argument = <$type as $crate::calls::argument::Argument>::of($argument);)*
-                let answer = $crate::calls::entry::answer!(
-                    {$($function)::+} {&caller, $($($crate::calls::entry::part!(call, kernel, $part),)+)?}
-                    {$($argument),*} $({$($value),*})?
-                );
-                $crate::calls::conclude(kernel, caller.space.cpu, answer)
-            });)+
+            $(lines.set(
+                &[$(number::$name as usize - $shift),+],
+                0 $(| $flags)?,
+                |call, kernel| {
+                    let caller = $crate::calls::Caller::of(call);
+                    let [$($argument,)* ..] = call.arguments;
+                    $(let $argument = <$type as $crate::calls::argument::Argument>::of($argument);)*
+                    let answer = $crate::calls::entry::answer!(
+                        {$($function)::+} {&caller, $($($crate::calls::entry::part!(call, kernel, $part),)+)?}
+                        {$($argument),*} $({$($value),*})?
+                    );
+                    $crate::calls::conclude(kernel, caller.space.cpu, answer)
+                },
+                $crate::calls::entry::lockless!(
+                    [$($($part),+)?] {$($function)::+} {$($argument: $type),*} $({$($value),*})? $(or {$($lockless)::+})?
+                ),
+            );)+
         }
     };
 }
 pub(super) use calls;
+
+/// How a call is made without the kernel's state, if its line names no part of the kernel, or a function that does it.
+macro_rules! lockless {
+    ([$($part:ident),*] {$($function:tt)+} $arguments:tt $({$($value:tt)*})? or {$($own:tt)+}) => {
+        $crate::calls::entry::lockless!([user] {$($own)+} $arguments)
+    };
+    ([] $function:tt $arguments:tt $($values:tt)?) => {
+        $crate::calls::entry::lockless!(caller, own, {&caller,} $function $arguments $($values)?)
+    };
+    ([user] $function:tt $arguments:tt $($values:tt)?) => {
+        $crate::calls::entry::lockless!(caller, own, {&caller, &mut own,} $function $arguments $($values)?)
+    };
+    ([$($part:ident),+] $function:tt $arguments:tt $($values:tt)?) => {
+        None
+    };
+    ($caller:ident, $own:ident, $before:tt $function:tt {$($argument:ident: $type:ty),*} $($values:tt)?) => {
+        Some(|call| {
+            let $caller = $crate::calls::Caller::of(call);
+            #[allow(unused_mut, reason = "not all calls access memory")]
+            let mut $own = $crate::arch::own::Own::of(&call.cpu);
+            let [$($argument,)* ..] = call.arguments;
+            $(let $argument = <$type as $crate::calls::argument::Argument>::of($argument);)*
+            let answer = $crate::calls::entry::answer!($function $before {$($argument),*} $($values)?);
+            $own.is_enough().then(|| $crate::calls::returned(answer)).flatten()
+        })
+    };
+}
+pub(super) use lockless;
 
 /// The answer of a call's function, which takes the caller, the parts of the kernel that the call uses, and values:
 /// those that the line gives, or else the arguments.
@@ -125,6 +187,9 @@ macro_rules! part {
     };
     ($call:ident, $kernel:ident, cpu) => {
         &$call.cpu
+    };
+    ($call:ident, $kernel:ident, user) => {
+        &mut $kernel.memory
     };
     ($call:ident, $kernel:ident, $subsystem:ident) => {
         &mut $kernel.$subsystem
@@ -147,13 +212,10 @@ const NONE: usize = LINUX + OWN;
 /// How many slots there are.
 const SLOTS: usize = NONE + 1;
 
-static CALLS: Table = {
-    let mut table = Table { make: [Entry::NONE.make; SLOTS], flags: [Entry::NONE.flags; SLOTS] };
-    table::linux(&mut table);
-    files::fill(&mut table);
-    table::jotun(&mut table);
-    table
-};
+static CALLS: Table = Lines::all().table;
+
+/// The calls that can be made without the kernel's state; no image has it whose strategy makes none so.
+static LOCKLESS: [Option<Lockless>; SLOTS] = Lines::all().lockless;
 
 cpu_local! {
     /// How often programs have made the call in each slot on this CPU. The sum is the number of its system-call
@@ -186,6 +248,15 @@ pub fn enter(cpu: &InKernel, number: u64) -> Entry {
     let slot = slot(number);
     count(&MADE.get(cpu)[slot]);
     CALLS.get(slot)
+}
+
+/// Makes a call without the kernel's state and counts it; `None` if it needs that state.
+#[inline(always)]
+pub fn make_lockless(call: &SystemCall) -> Option<Progress> {
+    let slot = slot(call.number);
+    let progress = LOCKLESS[slot]?(call)?;
+    count(&MADE.get(&call.cpu)[slot]);
+    Some(progress)
 }
 
 /// The system-call entries of a CPU.

@@ -33,6 +33,7 @@ pub mod threads;
 pub mod time;
 
 use crate::arch::frame::{Progress, SystemCall};
+use crate::arch::own::Own;
 use crate::arch::{deferred, extension, heap};
 use crate::core::kernel::{Kernel, Memory, Tasks};
 use crate::core::lifecycle::changing;
@@ -41,7 +42,7 @@ use ::files::Errno;
 use argument::Pointer;
 use containers::thread::{AfterHandler, Restart};
 use containers::{Budget, Cpu, Fault, NoMemory, PhysicalMemory, Point, ProcessId, Space, ThreadId};
-pub use entry::{Entry, each_made, enter, entries, find};
+pub use entry::{Entry, each_made, enter, entries, find, make_lockless};
 use entry::{WITH_INTERRUPTS, WITHOUT_RESERVE};
 use hardware::interrupts;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -59,6 +60,26 @@ pub struct Caller {
     pub resumed: bool,
     /// The call's number.
     pub number: u64,
+}
+
+/// The memory of a caller: with the kernel's state any that is mapped, without it what this CPU could access in user mode.
+pub trait UserMemory {
+    /// Writes bytes, all of them or an error.
+    fn write(&mut self, space: Space, address: u64, bytes: &[u8]) -> Result<(), Fault>;
+}
+
+impl UserMemory for Memory {
+    #[inline(always)]
+    fn write(&mut self, space: Space, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        self.copy_out(space, address, bytes)
+    }
+}
+
+impl UserMemory for Own<'_> {
+    #[inline(always)]
+    fn write(&mut self, _: Space, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        Own::write(self, address, bytes).ok_or(Fault::NoRegion)
+    }
 }
 
 /// How a call that has not failed ends.
@@ -118,8 +139,13 @@ impl Caller {
     }
 
     /// Writes a structure to user memory.
-    pub fn write<T: IntoBytes + Immutable>(&self, memory: &mut Memory, to: Pointer<T>, value: &T) -> Result<(), Errno> {
-        memory.copy_out(self.space, to.address, value.as_bytes()).map_err(bad_address)
+    pub fn write<T: IntoBytes + Immutable>(
+        &self,
+        user: &mut impl UserMemory,
+        to: Pointer<T>,
+        value: &T,
+    ) -> Result<(), Errno> {
+        user.write(self.space, to.address, value.as_bytes()).map_err(bad_address)
     }
 }
 
@@ -179,13 +205,19 @@ fn refuse(kernel: &mut Kernel, caller: &Caller) -> Answer {
 /// to user mode now and the CPU must reschedule.
 #[inline(always)]
 fn conclude(kernel: &mut Kernel, cpu: Cpu, answer: Answer) -> Progress {
+    returned(answer).unwrap_or_else(|| {
+        kernel.tasks.needs_reschedule.insert(cpu);
+        Progress::Stays
+    })
+}
+
+/// An answer as the thread finds it in rax, if it returns to user mode now.
+#[inline(always)]
+fn returned(answer: Answer) -> Option<Progress> {
     match answer {
-        Ok(Reply::Value(value)) => Progress::Returns(value),
-        Err(errno) => Progress::Returns(-i64::from(errno.into_raw()) as u64),
-        Ok(Reply::Parked | Reply::Again | Reply::Gone) => {
-            kernel.tasks.needs_reschedule.insert(cpu);
-            Progress::Stays
-        }
+        Ok(Reply::Value(value)) => Some(Progress::Returns(value)),
+        Err(errno) => Some(Progress::Returns(-i64::from(errno.into_raw()) as u64)),
+        Ok(Reply::Parked | Reply::Again | Reply::Gone) => None,
     }
 }
 

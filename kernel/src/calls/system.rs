@@ -2,7 +2,7 @@
 
 use super::argument::Pointer;
 use super::files::BYTES_MAX;
-use super::{Answer, Caller, DONE, preempt_at, restart, settle_remains, value};
+use super::{Answer, Caller, DONE, UserMemory, preempt_at, restart, settle_remains, value};
 use crate::core::kernel::{Memory, Tasks};
 use crate::core::linux;
 use crate::core::process::{Limit, NAME_MAX, Name};
@@ -17,14 +17,14 @@ use zerocopy::{Immutable, IntoBytes};
 pub type Names = [[u8; 65]; 6];
 
 /// `uname(names)`: the release is that of the Linux version whose calls these are.
-pub fn uname(caller: &Caller, memory: &mut Memory, names: Pointer<Names>) -> Answer {
+pub fn uname(caller: &Caller, user: &mut impl UserMemory, names: Pointer<Names>) -> Answer {
     const FIELDS: [&str; 6] =
         ["Jotun", "jotun", "6.1.0-jotun", concat!("Jotun ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
     let mut filled: Names = [[0; 65]; 6];
     for (to, from) in filled.iter_mut().zip(FIELDS) {
         to[..from.len()].copy_from_slice(from.as_bytes());
     }
-    caller.write(memory, names, &filled).and(DONE)
+    caller.write(user, names, &filled).and(DONE)
 }
 
 /// `struct sysinfo`
@@ -213,13 +213,13 @@ pub fn root(_: &Caller) -> Answer {
 /// `getresuid(real, effective, saved)`, `getresgid`: every process is root.
 pub fn three_zeroes(
     caller: &Caller,
-    memory: &mut Memory,
+    user: &mut impl UserMemory,
     real: Pointer<u32>,
     effective: Pointer<u32>,
     saved: Pointer<u32>,
 ) -> Answer {
     for id in [real, effective, saved] {
-        caller.write(memory, id, &0)?;
+        caller.write(user, id, &0)?;
     }
     DONE
 }

@@ -4,10 +4,13 @@
 //! - **names** of the calls, with `|` between them, if several do one thing;
 //! - **arguments** in the order of their registers, each with its [type](super::argument), which decodes the register;
 //! - **parts** of the kernel that the call uses, as fields of [`Kernel`](crate::core::kernel::Kernel): `all` is the
-//!   whole kernel, `cpu` the proof that this code runs in the kernel on this CPU;
+//!   whole kernel, `cpu` the proof that this code runs in the kernel on this CPU, `user` the caller's own memory;
 //! - **flags** say how the call is made: see [`super::entry`];
 //! - the **function** makes the call. It takes the caller, the parts and the arguments, or instead of these the values
 //!   that the line gives.
+//!
+//! A call that uses no part, or `user` alone, needs nothing of the kernel's state: a strategy may have it made while another
+//! CPU is in the kernel. `or lockless` names a function that makes some cases of a call so.
 //!
 //! For example:
 //!
@@ -106,12 +109,12 @@ calls! {
     sched_getparam(thread: i32, parameters: Pointer<u32>) uses memory, tasks => threads::sched_getparam,
     sched_get_priority_min(policy: u32): WITHOUT_RESERVE => system::priority_bound(policy, 1),
     sched_get_priority_max(policy: u32): WITHOUT_RESERVE => system::priority_bound(policy, 99),
-    getcpu(cpu: Option<Pointer<u32>>, node: Option<Pointer<u32>>) uses memory => threads::getcpu,
+    getcpu(cpu: Option<Pointer<u32>>, node: Option<Pointer<u32>>) uses user => threads::getcpu,
 
-    clock_gettime(clock: i32, time: Pointer<Timespec>) uses memory, tasks, cpu => clocks::clock_gettime,
+    clock_gettime(clock: i32, time: Pointer<Timespec>) uses memory, tasks, cpu => clocks::clock_gettime or lockless clocks::common_gettime,
     clock_getres(clock: i32, resolution: Option<Pointer<Timespec>>) uses memory, tasks => clocks::clock_getres,
-    gettimeofday(time: Option<Pointer<[u64; 2]>>, zone: Option<Pointer<[u32; 2]>>) uses memory => clocks::gettimeofday,
-    time(result: Option<Pointer<u64>>) uses memory => clocks::time,
+    gettimeofday(time: Option<Pointer<[u64; 2]>>, zone: Option<Pointer<[u32; 2]>>) uses user => clocks::gettimeofday,
+    time(result: Option<Pointer<u64>>) uses user => clocks::time,
     nanosleep(time: Pointer<Timespec>) uses memory, tasks => clocks::nanosleep,
     clock_nanosleep(clock: i32, flags: u32, time: Pointer<Timespec>) uses memory, tasks, cpu => clocks::clock_nanosleep,
 
@@ -144,7 +147,7 @@ calls! {
         => extensions::finit_module,
     delete_module(name: UserPath) uses memory, files: WITH_INTERRUPTS => extensions::delete_module,
 
-    uname(names: Pointer<Names>) uses memory => system::uname,
+    uname(names: Pointer<Names>) uses user => system::uname,
     sysinfo(info: Pointer<Sysinfo>) uses memory, tasks => system::sysinfo,
     getrandom(buffer: Pointer<u8>, length: u64, flags: u32) uses memory, tasks, random: WITH_INTERRUPTS
         => system::getrandom,
@@ -153,7 +156,7 @@ calls! {
     getrlimit(resource: u32, limit: Pointer<Limit>) uses memory, tasks => system::getrlimit,
     setrlimit(resource: u32, limit: Pointer<Limit>) uses memory, tasks => system::setrlimit,
     getuid | geteuid | getgid | getegid | getgroups | setfsuid | setfsgid(): WITHOUT_RESERVE => system::root,
-    getresuid | getresgid(real: Pointer<u32>, effective: Pointer<u32>, saved: Pointer<u32>) uses memory
+    getresuid | getresgid(real: Pointer<u32>, effective: Pointer<u32>, saved: Pointer<u32>) uses user
         => system::three_zeroes,
     setuid | setgid(id: u32): WITHOUT_RESERVE => system::become_root(&[id]),
     setreuid | setregid(real: u32, effective: u32): WITHOUT_RESERVE => system::become_root(&[real, effective]),

@@ -1,7 +1,7 @@
 //! Calls on threads and processes: making and ending them, futexes, scheduling, identity.
 
 use super::argument::{self, Pointer};
-use super::{Answer, Caller, DONE, Reply, bad_address, forking, value};
+use super::{Answer, Caller, DONE, Reply, UserMemory, bad_address, forking, value};
 use crate::arch::extended;
 use crate::core::files::Files;
 use crate::core::kernel::{Kernel, Memory, Tasks};
@@ -258,12 +258,17 @@ pub fn sched_getparam(
 }
 
 /// `getcpu(cpu, node)`
-pub fn getcpu(caller: &Caller, memory: &mut Memory, cpu: Option<Pointer<u32>>, node: Option<Pointer<u32>>) -> Answer {
+pub fn getcpu(
+    caller: &Caller,
+    user: &mut impl UserMemory,
+    cpu: Option<Pointer<u32>>,
+    node: Option<Pointer<u32>>,
+) -> Answer {
     if let Some(cpu) = cpu {
-        caller.write(memory, cpu, &caller.space.cpu.0.into())?;
+        caller.write(user, cpu, &caller.space.cpu.0.into())?;
     }
     if let Some(node) = node {
-        caller.write(memory, node, &0)?;
+        caller.write(user, node, &0)?;
     }
     DONE
 }

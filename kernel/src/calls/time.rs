@@ -1,8 +1,9 @@
 //! Calls on time.
 
 use super::argument::Pointer;
-use super::{Answer, Caller, DONE, Reply, deadline, restart, value};
+use super::{Answer, Caller, DONE, Reply, UserMemory, deadline, restart, value};
 use crate::arch::accounts;
+use crate::arch::own::Own;
 use crate::core::kernel::{Memory, Tasks};
 use crate::core::linux;
 use crate::core::schedule;
@@ -42,14 +43,21 @@ impl Timespec {
 /// A clock.
 #[derive(Clone, Copy)]
 enum Clock {
-    /// The time of day.
-    Wall,
-    /// The time since boot.
-    Boot,
+    /// One that shows every thread the same.
+    Common(Common),
     /// The CPU time of a process, or only its time in user mode.
     Process(ProcessId, Part),
     /// The CPU time of a thread, or only its time in user mode.
     Thread(ThreadId, Part),
+}
+
+/// A clock that shows every thread the same.
+#[derive(Clone, Copy)]
+enum Common {
+    /// The time of day.
+    Wall,
+    /// The time since boot.
+    Boot,
 }
 
 /// Which part of a CPU time is meant.
@@ -59,20 +67,38 @@ enum Part {
     User,
 }
 
-/// The clock with an id. A negative id names a process or thread, whose number's complement lies above three bits: they
-/// say which of the two it is, and what is counted (`clock_getcpuclockid`, `pthread_getcpuclockid`).
-fn find_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errno> {
-    match u32::try_from(id) {
-        Ok(linux::CLOCK_REALTIME | linux::CLOCK_REALTIME_COARSE | linux::CLOCK_REALTIME_ALARM | linux::CLOCK_TAI) => {
-            Ok(Clock::Wall)
-        }
-        Ok(
+impl Common {
+    /// The clock with an id, if it is one of these.
+    fn find(id: i32) -> Option<Common> {
+        match id as u32 {
+            linux::CLOCK_REALTIME | linux::CLOCK_REALTIME_COARSE | linux::CLOCK_REALTIME_ALARM | linux::CLOCK_TAI => {
+                Some(Common::Wall)
+            }
             linux::CLOCK_MONOTONIC
             | linux::CLOCK_MONOTONIC_RAW
             | linux::CLOCK_MONOTONIC_COARSE
             | linux::CLOCK_BOOTTIME
-            | linux::CLOCK_BOOTTIME_ALARM,
-        ) => Ok(Clock::Boot),
+            | linux::CLOCK_BOOTTIME_ALARM => Some(Common::Boot),
+            _ => None,
+        }
+    }
+
+    /// The clock's reading in nanoseconds.
+    fn read(self) -> u64 {
+        match self {
+            Common::Wall => clock::wall_clock(),
+            Common::Boot => clock::nanoseconds(),
+        }
+    }
+}
+
+/// The clock with an id. A negative id names a process or thread, whose number's complement lies above three bits: they
+/// say which of the two it is, and what is counted (`clock_getcpuclockid`, `pthread_getcpuclockid`).
+fn find_clock(caller: &Caller, tasks: &Tasks, id: i32) -> Result<Clock, Errno> {
+    if let Some(clock) = Common::find(id) {
+        return Ok(Clock::Common(clock));
+    }
+    match u32::try_from(id) {
         Ok(linux::CLOCK_PROCESS_CPUTIME_ID) => Ok(Clock::Process(caller.process, Part::All)),
         Ok(linux::CLOCK_THREAD_CPUTIME_ID) => Ok(Clock::Thread(caller.thread, Part::All)),
         Ok(_) => Err(Errno::EINVAL),
@@ -106,8 +132,7 @@ impl Clock {
     fn read(self, memory: &Memory, tasks: &Tasks) -> u64 {
         let accompanied = &memory.physical.accompanied;
         let (times, part) = match self {
-            Clock::Wall => return clock::wall_clock(),
-            Clock::Boot => return clock::nanoseconds(),
+            Clock::Common(clock) => return clock.read(),
             Clock::Process(process, part) => (accompanied.process_time(tasks, process), part),
             Clock::Thread(thread, part) => (accompanied.thread_time(tasks, thread), part),
         };
@@ -151,6 +176,17 @@ pub fn clock_gettime(
     caller.write(memory, time, &Timespec::new(now)).and(DONE)
 }
 
+/// `clock_gettime(clock, time)` without the kernel's state, for clocks that show every thread the same.
+pub fn common_gettime(caller: &Caller, own: &mut Own<'_>, clock: i32, time: Pointer<Timespec>) -> Answer {
+    match Common::find(clock) {
+        Some(clock) => caller.write(own, time, &Timespec::new(clock.read())).and(DONE),
+        None => {
+            own.is_too_little();
+            DONE
+        }
+    }
+}
+
 /// `clock_getres(clock, resolution)`: a nanosecond.
 pub fn clock_getres(
     caller: &Caller,
@@ -169,25 +205,25 @@ pub fn clock_getres(
 /// `gettimeofday(time, zone)`
 pub fn gettimeofday(
     caller: &Caller,
-    memory: &mut Memory,
+    user: &mut impl UserMemory,
     time: Option<Pointer<[u64; 2]>>,
     zone: Option<Pointer<[u32; 2]>>,
 ) -> Answer {
     let now = clock::wall_clock();
     if let Some(time) = time {
-        caller.write(memory, time, &[now / SECOND, now % SECOND / 1000])?;
+        caller.write(user, time, &[now / SECOND, now % SECOND / 1000])?;
     }
     if let Some(zone) = zone {
-        caller.write(memory, zone, &[0; 2])?;
+        caller.write(user, zone, &[0; 2])?;
     }
     DONE
 }
 
 /// `time(result)`
-pub fn time(caller: &Caller, memory: &mut Memory, result: Option<Pointer<u64>>) -> Answer {
+pub fn time(caller: &Caller, user: &mut impl UserMemory, result: Option<Pointer<u64>>) -> Answer {
     let seconds = clock::wall_clock() / SECOND;
     if let Some(result) = result {
-        caller.write(memory, result, &seconds)?;
+        caller.write(user, result, &seconds)?;
     }
     value(seconds)
 }
@@ -232,7 +268,7 @@ pub fn clock_nanosleep(
     let absolute = flags & linux::TIMER_ABSTIME != 0;
     let reading = clock.read(memory, tasks);
     match clock {
-        Clock::Wall | Clock::Boot => sleep(caller, tasks, if absolute { time.saturating_sub(reading) } else { time }),
+        Clock::Common(_) => sleep(caller, tasks, if absolute { time.saturating_sub(reading) } else { time }),
         _ => {
             let until = if absolute { time } else { reading.saturating_add(time) };
             sleep_while_others_work(caller, memory, tasks, reading, until)

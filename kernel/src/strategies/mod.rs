@@ -10,6 +10,8 @@
 mod baton;
 #[cfg(all(feature = "smp", not(feature = "baton")))]
 mod giant;
+#[cfg(all(feature = "smp", feature = "subsystems"))]
+mod subsystems;
 #[cfg(not(feature = "smp"))]
 mod up;
 #[cfg(feature = "smp")]
@@ -18,8 +20,10 @@ pub mod waiting;
 
 #[cfg(all(feature = "smp", feature = "baton"))]
 pub use baton::Baton as Chosen;
-#[cfg(all(feature = "smp", not(feature = "baton")))]
+#[cfg(all(feature = "smp", not(any(feature = "baton", feature = "subsystems"))))]
 pub use giant::Giant as Chosen;
+#[cfg(all(feature = "smp", feature = "subsystems"))]
+pub use subsystems::Subsystems as Chosen;
 #[cfg(not(feature = "smp"))]
 pub use up::Up as Chosen;
 
@@ -75,6 +79,9 @@ pub enum Request {
 pub trait Strategy {
     /// The name in the registry of strategies, `abi::strategies`.
     const NAME: &'static str;
+
+    /// Whether calls that need nothing of the kernel's state are made on a CPU that has not been let in.
+    const LOCKLESS: bool = false;
 
     /// A place in the queue of CPUs that wait to be let in; uninhabited where no CPU waits.
     type Turn;

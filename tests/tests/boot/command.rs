@@ -51,7 +51,10 @@ fn strategies_that_cannot_be_are_refused() {
     );
     for (words, sentence) in [
         (["--strategy=up", "--smp=4"], "the strategy `up` is for one CPU: leave --smp out"),
-        (["--strategy=baton", "--lock=mcs"], "the strategy `baton` has one lock: --lock is for `giant`"),
+        (
+            ["--strategy=baton", "--lock=mcs"],
+            "the strategy `baton` has one lock: --lock is for `giant` and `subsystems`",
+        ),
     ] {
         let output = Command::new(xtask()).arg("run").args(words).output().expect("xtask starts");
         assert_eq!(output.status.code(), Some(125), "{words:?}");

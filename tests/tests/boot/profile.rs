@@ -340,7 +340,7 @@ fn what_cannot_be_is_refused_first() {
     };
     compare("up,giant:2/futex")
         .expect(2)
-        .says("a variant is `up`, `STRATEGY:N` with one of giant, baton, application and");
+        .says("a variant is `up`, `STRATEGY:N` with one of giant, baton, subsystems, application and");
     compare("up,giant:2,up").expect(125).says("names `up` twice");
     compare("giant:2,giant:2/ticket").expect(125).says("names `giant:2` twice");
 }
