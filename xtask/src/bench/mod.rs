@@ -21,11 +21,13 @@ mod points;
 mod pools;
 mod regions;
 pub(crate) mod report;
+mod scaling;
 mod teams;
 mod two_processes;
 
 use std::{fs, panic::resume_unwind, path::Path, thread};
 
+use abi::strategies::{GIANT, SUBSYSTEMS};
 use anyhow::{Context, Result, bail};
 
 use crate::{
@@ -64,6 +66,8 @@ pub(crate) enum Kind {
     Pools,
     /// The giant lock's queue algorithms.
     Locks,
+    /// Single operations on all CPUs at once.
+    Scaling,
     /// The way into the kernel and back.
     Entry,
     /// Whole operations, function by function.
@@ -81,7 +85,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Micro,
         Self::Native,
         Self::Entry,
@@ -96,6 +100,7 @@ impl Kind {
         Self::Mix,
         Self::Pools,
         Self::Locks,
+        Self::Scaling,
         Self::Forwarded,
         Self::Capacity,
         Self::Single,
@@ -116,6 +121,7 @@ impl Kind {
             Self::Mix => "mix",
             Self::Pools => "pools",
             Self::Locks => "locks",
+            Self::Scaling => "scaling",
             Self::Entry => "entry",
             Self::Where => "where",
             Self::Growth => "growth",
@@ -139,6 +145,7 @@ impl Kind {
             Self::Mix => teams::mix(lab),
             Self::Pools => pools::pools(lab),
             Self::Locks => locks::locks(lab),
+            Self::Scaling => scaling::scaling(lab),
             Self::Entry => entry::entry(lab),
             Self::Where => entry::places(lab),
             Self::Growth => growth::growth(lab),
@@ -154,7 +161,7 @@ impl Kind {
 pub(crate) type Benchmark = (Kind, &'static str, &'static str);
 
 /// All there are, in the order in which they are shown.
-pub(crate) const BENCHMARKS: [Benchmark; 35] = [
+pub(crate) const BENCHMARKS: [Benchmark; 36] = [
     (Kind::Micro, "null", "`getpid`, which does nothing: from `syscall` to the next instruction"),
     (Kind::Micro, "getppid", "the parent's number, the loop around the call included"),
     (Kind::Micro, "open", "a file opened by its name and closed"),
@@ -190,6 +197,7 @@ pub(crate) const BENCHMARKS: [Benchmark; 35] = [
     (Kind::Mix, "mix", "papers/000: find, grep, gzip, FFT and LU at once"),
     (Kind::Pools, "pools", "threads that wait before they work, with soft and with strict affinity"),
     (Kind::Locks, "locks", "ticket, mcs, clh, tas: hand-over and fairness"),
+    (Kind::Scaling, "scaling", "calls on all CPUs at once: with the giant lock, with locks of subsystems"),
     (Kind::Forwarded, "forwarded", "calls, faults and operations through the application kernel (papers/000)"),
     (Kind::Capacity, "capacity", "papers/004: throughput of the application kernel, and what its formula allows"),
     (Kind::Single, "single", "papers/000: find, a compiler and gzip, one at a time through the application kernel"),
@@ -227,9 +235,13 @@ pub(crate) struct Kernels {
 pub(crate) fn kernels(benchmarks: &[Benchmark]) -> Kernels {
     let usual = [Variant::UP, Variant::giant(Lock::Ticket)];
     let has = |kind: Kind| benchmarks.iter().any(|(own, ..)| *own == kind);
-    let locks: Vec<Variant> = Variant::all().into_iter().filter(|variant| variant.strategy.locks).collect();
+    let of = |strategy: &'static str| Variant::all().into_iter().filter(move |own| own.strategy.name == strategy);
+    let locks: Vec<Variant> = of(GIANT).collect();
     let mut recording = if has(Kind::Locks) { locks.clone() } else { Vec::new() };
-    let plain = if has(Kind::Locks) { [&usual[..1], &locks].concat() } else { usual.to_vec() };
+    let mut plain = if has(Kind::Locks) { [&usual[..1], &locks].concat() } else { usual.to_vec() };
+    if has(Kind::Scaling) {
+        plain.extend(of(SUBSYSTEMS).take(1));
+    }
     if has(Kind::Entry) {
         recording.extend(usual.iter().filter(|variant| !recording.contains(variant)).copied().collect::<Vec<_>>());
     }

@@ -180,7 +180,7 @@ impl Bench {
         self.against?;
         let linux = Linux::fetch().and_then(|linux| {
             let programs = project::target().join(build::MUSL).join("release");
-            let own = ["bench", "growth", "teams", "linux-init"].map(|name| (name, programs.join(name)));
+            let own = ["bench", "growth", "scaling", "teams", "linux-init"].map(|name| (name, programs.join(name)));
             let all = own.into_iter().chain([("busybox", packages::busybox()?)]);
             Ok(all.fold(linux, |linux, (name, file)| linux.with(name, file)))
         });
