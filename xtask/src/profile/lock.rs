@@ -24,6 +24,8 @@ pub(crate) struct Lock {
     pub(crate) depth: u8,
     /// By what brought the CPU into the kernel, the most time in the kernel first.
     pub(crate) by_cause: Vec<Named<Figures>>,
+    /// Of a kernel that has one: the visits that were made without it, in the same way.
+    pub(crate) lockless: Vec<Named<Figures>>,
     /// By the level from which the lock was requested: 0 means that the level rose to 1.
     pub(crate) by_level: Vec<Named<Figures>>,
     pub(crate) by_cpu: Vec<Named<Figures>>,
@@ -106,16 +108,34 @@ impl Figures {
     }
 }
 
-/// All visits to the kernel in the order in which they had it; application processors have a kernel of their own.
+/// All visits to the kernel; application processors have a kernel of their own.
+fn all(timeline: &Timeline) -> impl Iterator<Item = &Visit> {
+    timeline.lines.iter().filter(|line| !line.is_application).flat_map(|line| &line.visits)
+}
+
+/// Whether this kernel has a lock.
+fn is_present(timeline: &Timeline) -> bool {
+    all(timeline).any(|visit| visit.acquired.is_some())
+}
+
+/// The visits that had the lock, in the order in which they had it; in a kernel without one, all.
 pub(crate) fn in_order(timeline: &Timeline) -> Vec<Visit> {
-    let mut visits: Vec<Visit> = timeline
-        .lines
-        .iter()
-        .filter(|line| !line.is_application)
-        .flat_map(|line| line.visits.iter().copied())
-        .collect();
+    let is_present = is_present(timeline);
+    let mut visits: Vec<Visit> =
+        all(timeline).filter(|visit| visit.acquired.is_some() || !is_present).copied().collect();
     visits.sort_unstable_by_key(|visit| (visit.start(), visit.leave));
     visits
+}
+
+/// Figures of visits by what brought the CPU into the kernel, the most time in the kernel first.
+fn by_cause<'a>(visits: impl Iterator<Item = &'a Visit>) -> Vec<Named<Figures>> {
+    let mut by_cause: BTreeMap<Cause, Vec<Visit>> = BTreeMap::new();
+    visits.for_each(|visit| by_cause.entry(visit.cause).or_default().push(*visit));
+    let named =
+        |(&cause, of): (&Cause, &Vec<Visit>)| Named { name: causes::name(cause), figures: Figures::of(of.iter()) };
+    let mut named: Vec<_> = by_cause.iter().map(named).collect();
+    named.sort_by_key(|cause| std::cmp::Reverse(cause.figures.hold.total));
+    named
 }
 
 /// The releases that waiters waited for.
@@ -128,20 +148,21 @@ pub(crate) fn hand_overs(visits: &[Visit]) -> impl Iterator<Item = HandOver> {
 
 impl Lock {
     pub(crate) fn of(timeline: &Timeline, visits: &[Visit]) -> Self {
-        let mut by_cause: BTreeMap<Cause, Vec<Visit>> = BTreeMap::new();
-        visits.iter().for_each(|visit| by_cause.entry(visit.cause).or_default().push(*visit));
-        let named = |name: String, visits: &[Visit]| Named { name, figures: Figures::of(visits.iter()) };
-        let mut by_cause: Vec<_> = by_cause.iter().map(|(&cause, of)| named(causes::name(cause), of)).collect();
-        by_cause.sort_by_key(|cause| std::cmp::Reverse(cause.figures.hold.total));
+        let present = is_present(timeline);
         let by_cpu =
             timeline.lines.iter().enumerate().filter(|(_, line)| !line.visits.is_empty() && !line.is_application);
+        let by_cpu = by_cpu.map(|(cpu, _)| Named {
+            name: format!("CPU {cpu}"),
+            figures: Figures::of(visits.iter().filter(|visit| visit.cpu == cpu)),
+        });
         Self {
-            present: visits.iter().any(|visit| visit.acquired.is_some()),
+            present,
             all: Figures::of(visits.iter()),
             depth: visits.iter().map(|visit| visit.depth).max().unwrap_or(0),
-            by_cause,
+            by_cause: by_cause(visits.iter()),
+            lockless: by_cause(all(timeline).filter(|visit| present && visit.acquired.is_none())),
             by_level: by_level(timeline, visits),
-            by_cpu: by_cpu.map(|(cpu, line)| named(format!("CPU {cpu}"), &line.visits)).collect(),
+            by_cpu: by_cpu.collect(),
             longest_holds: longest(timeline, visits, Visit::hold, |_| None),
             longest_waits: longest(timeline, visits, Visit::wait, |visit| chief_holder(timeline, visits, visit)),
             blame: blame(visits),

@@ -111,6 +111,8 @@ impl Report {
             total.idle += cpu.idle;
         }
         let visits = lock::in_order(timeline);
+        let lock = Lock::of(timeline, &visits);
+        let lockless: u64 = lock.lockless.iter().map(|cause| cause.figures.hold.total).sum();
         let wall = timeline.wall();
         Self {
             about: trace.about.lines().filter_map(|line| line.split_once(' ')).map(owned).collect(),
@@ -118,15 +120,16 @@ impl Report {
             wall,
             seconds: wall as f64 / trace.tsc_hz.max(1) as f64,
             sums_agree: cpus.iter().all(|cpu| cpu.sum() == wall),
-            lock: Lock::of(timeline, &visits),
+            // What is done in the kernel without the lock keeps no other CPU from anything, as in user mode.
             // What bounds the speed-up with a lock does not where a kernel is not entered from all CPUs.
-            bound: Bound::of(cpus.len(), total.user, total.kernel, visits.len() as u64, wall)
+            bound: Bound::of(cpus.len(), total.user + lockless, total.kernel - lockless, visits.len() as u64, wall)
                 .filter(|_| !timeline.lines.iter().any(|line| line.is_application)),
             forwarded: forwarded::figures(&timeline.forwarded),
             counts: Counts::of(timeline),
             clocks: clocks(trace),
             skew: lock::skew(&visits),
             cost: cost(trace, timeline, wall * cpus.len() as u64),
+            lock,
             cpus,
             total,
         }

@@ -179,6 +179,25 @@ fn a_kernel_without_a_lock_has_visits() {
 }
 
 #[test]
+fn visits_without_the_lock_are_told_apart() {
+    let events = [
+        (0, Event::Begin),
+        (10, enter(GETPID, From::User)),
+        (30, leave(To::User)),
+        (40, enter(WRITE, From::User)),
+        (45, acquired(false)),
+        (60, leave(To::User)),
+        (100, Event::End),
+    ];
+    let report = Profile::new(Trace { tsc_hz: 1, streams: vec![stream(&events)], ..Trace::default() }).report;
+    assert_eq!((report.lock.present, report.lock.all.acquisitions, report.lock.all.hold.total), (true, 1, 15));
+    assert_eq!(report.lock.by_cpu[0].figures, report.lock.all);
+    let [lockless] = &report.lock.lockless[..] else { panic!("{:?}", report.lock.lockless) };
+    assert_eq!((lockless.name.as_str(), lockless.figures.hold.total), ("getpid", 20));
+    assert_eq!([report.total.user, report.total.kernel], [60, 40]);
+}
+
+#[test]
 fn requests_answered_without_the_lock_are_the_kernels_time() {
     let events = [
         (0, Event::Begin),

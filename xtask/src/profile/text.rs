@@ -103,6 +103,10 @@ fn lock(report: &Report) -> String {
             lock.depth
         ));
     }
+    if !lock.lockless.is_empty() {
+        text.push_str("\nVisits without the lock, in cycles\n");
+        text.push_str(&figures(&lock.lockless));
+    }
     text.push_str("\nBy level and CPU, in cycles\n");
     text.push_str(&figures(&[lock.by_level.clone(), lock.by_cpu.clone()].concat()));
     text.push_str("\nThe longest in the kernel\n");
