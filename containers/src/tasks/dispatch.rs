@@ -13,7 +13,7 @@ impl<R> Tasks<R> {
     /// The best priority of all threads that are ready on `cpu`.
     #[inline]
     pub fn best_ready(&self, cpu: Cpu) -> Option<u8> {
-        self.schedule.cpus[usize::from(cpu.0)].best()
+        self.schedule.cpus[if SEVERAL { usize::from(cpu.0) } else { 0 }].best()
     }
 
     /// Takes the next thread that `cpu` runs out of the ready queue and has it `begin`; the thread is bound to that CPU

@@ -22,6 +22,8 @@ pub struct Load {
     averages: [u64; 3],
     /// Samples taken since the boot.
     taken: u64,
+    /// The time from which on a further sample may be due.
+    next: u64,
 }
 
 impl Load {
@@ -32,10 +34,19 @@ impl Load {
 
     /// Takes the samples that are due. All of them count the threads of this moment: several are due only if no
     /// interrupt has come for a while, as on an idle machine, and then the number has not changed.
+    #[inline]
     pub fn sample(&mut self, now: u64, threads: impl FnOnce() -> u32) {
+        if now >= self.next {
+            self.take_due(now, threads());
+        }
+    }
+
+    /// Takes the samples that are due, of so many threads.
+    #[cold]
+    fn take_due(&mut self, now: u64, threads: u32) {
         let due = self.due(now);
         if due > 0 {
-            let active = u64::from(threads()) * ONE;
+            let active = u64::from(threads) * ONE;
             for _ in 0..due.min(FORGOTTEN) {
                 for (average, decay) in self.averages.iter_mut().zip(DECAY) {
                     // Rounded towards the active number, so that the average reaches it.
@@ -45,6 +56,7 @@ impl Load {
             }
             self.taken += due;
         }
+        self.next = (self.taken + 1).saturating_mul(PERIOD);
     }
 
     /// The averages in hundredths.

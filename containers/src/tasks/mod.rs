@@ -297,7 +297,8 @@ impl<R> Tasks<R> {
 
     /// Brings the load averages up to date.
     pub fn sample_load(&mut self, now: u64) {
-        self.load = self.load_at(now);
+        let runnable = self.schedule.runnable;
+        self.load.sample(now, || runnable);
     }
 
     /// The number of processes.
@@ -355,7 +356,7 @@ impl<R> Tasks<R> {
     }
 
     /// Takes a parked thread out of its wait queue and out of the list of deadlines.
-    #[inline]
+    #[inline(always)]
     fn unpark(&mut self, id: ThreadId, link: Link, bucket: usize, deadline: Option<u64>) {
         self.waiting[bucket].remove(&mut self.threads, link);
         if let Some(deadline) = deadline {

@@ -154,8 +154,9 @@ impl CpuState {
 }
 
 impl Schedule {
+    #[inline]
     pub(crate) fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {
-        &mut self.cpus[usize::from(cpu.0)]
+        &mut self.cpus[if SEVERAL { usize::from(cpu.0) } else { 0 }]
     }
 
     pub(crate) fn all(&self) -> CpuSet {
@@ -246,9 +247,9 @@ impl Thread {
         (self.rank, self.stamp)
     }
 
-    /// Whether the thread's mask allows the CPU that it is bound to, if it is bound.
+    /// Whether the thread's mask allows the CPU that it is bound to, if it is bound. No mask is without the only CPU.
     fn may_stay(&self) -> bool {
-        self.cpu.is_none_or(|cpu| self.affinity.contains(cpu))
+        !SEVERAL || self.cpu.is_none_or(|cpu| self.affinity.contains(cpu))
     }
 }
 

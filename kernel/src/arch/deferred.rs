@@ -38,7 +38,12 @@ impl Notes {
 
     /// The vectors of extensions whose interrupts have come.
     pub fn extensions(self) -> impl Iterator<Item = u8> {
-        vectors::EXTENSIONS.filter(move |vector| self.contains(Notes::of_extension(*vector)))
+        let mut left = (self & Notes::EXTENSIONS).bits() >> FIRST_OF_EXTENSIONS;
+        core::iter::from_fn(move || {
+            let first = (left != 0).then_some(vectors::EXTENSIONS.start + left.trailing_zeros() as u8)?;
+            left &= left - 1;
+            Some(first)
+        })
     }
 }
 

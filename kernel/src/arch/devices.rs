@@ -36,9 +36,13 @@ pub fn acknowledge(vector: u8) -> Notes {
         #[cfg(feature = "smp")]
         vectors::REQUEST => Notes::empty(),
         _ if vectors::EXTENSIONS.contains(&vector) => Notes::of_extension(vector),
-        _ => {
-            log::warn!("interrupt {vector:#x} from nobody known");
-            Notes::empty()
-        }
+        _ => unknown(vector),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn unknown(vector: u8) -> Notes {
+    log::warn!("interrupt {vector:#x} from nobody known");
+    Notes::empty()
 }
