@@ -211,10 +211,10 @@ pub extern "C" fn idle() -> ! {
 #[unsafe(naked)]
 extern "C" fn common() {
     naked_asm!(
-        push_registers!(),
-        "test byte ptr [rsp + {cs}], 3",
+        "test byte ptr [rsp + {cs} - {vector}], 3",
         "jz 2f",
         // From user mode; rsp is in the control block, and the memory below it is not a stack.
+        push_registers!(),
         "mov rsp, [rip + {kernel_stack}]",
         // Clears the direction flag and AC, which would switch SMAP off.
         "push 2",
@@ -224,18 +224,26 @@ extern "C" fn common() {
         "jmp {to_user}",
         // From the kernel, which keeps both flags clear. Exceptions come first: CPU-local data may not
         // be there yet.
-        "2: mov rdi, rsp",
-        "cmp qword ptr [rsp + {vector}], {exceptions}",
-        "jb {exception}",
+        "2: cmp qword ptr [rsp], {exceptions}",
+        "jb 4f",
         "cmp qword ptr [rip + {level}], 0",
         "je 3f",
+        push_registers!(),
+        "mov rdi, rsp",
         "call {from_kernel}",
         pop_registers!(),
         "add rsp, 16",
         "iretq",
-        // From the idle loop.
-        "3: call {from_idle}",
+        // From the idle loop, whose registers nobody needs: they are not stored, and what is on the stack is dropped. The
+        // six words that are left there keep it aligned.
+        "3: pop rdi",
+        "call {from_idle}",
         "jmp {to_user}",
+        // From an exception in the kernel itself.
+        "4:",
+        push_registers!(),
+        "mov rdi, rsp",
+        "jmp {exception}",
         kernel_stack = sym KERNEL_STACK,
         level = sym LEVEL,
         cs = const offset_of!(Registers, cs),

@@ -425,19 +425,19 @@ impl Visit for Interrupt<'_> {
     }
 }
 
-/// Handles an interrupt that ended the idle loop. The interrupted frame is dropped.
-pub extern "C" fn enter_from_idle(registers: &Registers) -> *const Registers {
+/// Handles an interrupt that ended the idle loop. The interrupted frame has been dropped.
+pub extern "C" fn enter_from_idle(vector: u64) -> *const Registers {
     // SAFETY: only the entry code calls this, on the kernel stack of this CPU, with CPU-local data mapped.
     let cpu = unsafe { InKernel::new() };
     let counts = COUNTS.get(&cpu);
     let now = end(IDLE_TIME.get(&cpu));
     trap_began(&cpu, Class::Interrupt, now);
     count(&counts.from_idle);
-    if Chosen::request(&cpu, registers.vector) == Request::Answered {
+    if Chosen::request(&cpu, vector) == Request::Answered {
         answered_outside(&cpu, now, begin(IDLE_TIME.get(&cpu)));
         entry::idle()
     }
-    interrupt(&cpu, registers.vector, From::Idle)
+    interrupt(&cpu, vector, From::Idle)
 }
 
 /// Keeps the time of an interrupt at level 0 that has been answered without the kernel's state.
