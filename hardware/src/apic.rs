@@ -59,9 +59,15 @@ fn read(register: u32) -> u32 {
     match REGISTERS_AT.load(Relaxed) {
         // SAFETY: the firmware has left the APIC in x2APIC mode; the register is one of its.
         0 => unsafe { Msr::new(X2APIC_REGISTERS + register / 16).read() as u32 },
-        // SAFETY: mapped uncached by `init`.
-        base => unsafe { ((base + u64::from(register)) as *const u32).read_volatile() },
+        base => read_at(base, register),
     }
+}
+
+/// Reads a register of an APIC that is not in x2APIC mode; `base` is the address of all of them.
+#[inline]
+fn read_at(base: u64, register: u32) -> u32 {
+    // SAFETY: mapped uncached by `init`.
+    unsafe { ((base + u64::from(register)) as *const u32).read_volatile() }
 }
 
 #[inline]
@@ -69,9 +75,15 @@ fn write(register: u32, value: u32) {
     match REGISTERS_AT.load(Relaxed) {
         // SAFETY: as in `read`; what the registers do is confined to this CPU's interrupts.
         0 => unsafe { Msr::new(X2APIC_REGISTERS + register / 16).write(u64::from(value)) },
-        // SAFETY: as in `read`.
-        base => unsafe { ((base + u64::from(register)) as *mut u32).write_volatile(value) },
+        base => write_at(base, register, value),
     }
+}
+
+/// Writes a register as [`read_at`] reads it.
+#[inline]
+fn write_at(base: u64, register: u32, value: u32) {
+    // SAFETY: as in `read_at`, and `write`.
+    unsafe { ((base + u64::from(register)) as *mut u32).write_volatile(value) }
 }
 
 /// This CPU's local APIC id.
@@ -218,7 +230,7 @@ pub fn disarm() {
 /// Interrupts from CPU to CPU (SDM volume 3, section 11.6).
 #[cfg(feature = "smp")]
 mod command {
-    use super::{Msr, REGISTERS_AT, Relaxed, read, write};
+    use super::{Msr, REGISTERS_AT, Relaxed, read_at, write_at};
     use core::sync::atomic::{Ordering::SeqCst, fence};
 
     const COMMAND_LOW: u32 = 0x300;
@@ -245,6 +257,7 @@ mod command {
     }
 
     /// Sends `command` to the CPU with a local APIC id. That CPU sees all earlier writes when the command arrives.
+    #[inline]
     pub fn send(to: u32, command: Command) {
         let word = match command {
             Command::Interrupt(vector) => u32::from(vector),
@@ -252,17 +265,18 @@ mod command {
             Command::Init => INIT,
             Command::Startup(page) => STARTUP | u32::from(page),
         } | ASSERT;
-        if REGISTERS_AT.load(Relaxed) == 0 {
+        let base = REGISTERS_AT.load(Relaxed);
+        if base == 0 {
             // A write to the register does not wait for earlier stores (SDM volume 3, section 11.12.3).
             fence(SeqCst);
             // SAFETY: the APIC is in x2APIC mode; what the command does is the caller's intent.
             unsafe { Msr::new(X2APIC_COMMAND).write(u64::from(to) << 32 | u64::from(word)) };
         } else {
-            while read(COMMAND_LOW) & PENDING != 0 {
+            while read_at(base, COMMAND_LOW) & PENDING != 0 {
                 core::hint::spin_loop();
             }
-            write(COMMAND_HIGH, to << 24);
-            write(COMMAND_LOW, word);
+            write_at(base, COMMAND_HIGH, to << 24);
+            write_at(base, COMMAND_LOW, word);
         }
     }
 }
