@@ -29,12 +29,19 @@ impl Mailbox {
         Mailbox { sleeps: AtomicBool::new(false) }
     }
 
+    /// Whether the bootstrap thread sleeps and is to be woken. A poster asks before it writes the message, so that the
+    /// bootstrap thread wakes up meanwhile; should that find no message yet, it sleeps again before [`Mailbox::post`].
+    #[inline]
+    pub fn rouse(&self) -> bool {
+        self.sleeps.load(Relaxed) && self.sleeps.swap(false, Relaxed)
+    }
+
     /// Says that the message has been written; whether the bootstrap thread is to be woken.
     #[inline]
     pub fn post(&self, posted: &AtomicU32) -> bool {
         posted.store(POSTED, Release);
         fence(SeqCst);
-        self.sleeps.load(Relaxed) && self.sleeps.swap(false, Relaxed)
+        self.rouse()
     }
 
     /// Notes that the bootstrap thread is about to sleep; whether it may. It has taken all messages that it has seen.

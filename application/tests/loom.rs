@@ -155,6 +155,32 @@ impl Machine {
     }
 }
 
+/// A bootstrap thread that is woken before the message is there sleeps again, and is woken again.
+#[test]
+fn a_wake_up_before_the_message_is_not_the_last() {
+    model(250, || {
+        let machine = Machine::new();
+        machine.scheduler.end_spin(0);
+        assert!(machine.mailbox.sleep(&machine.posted));
+        let early = Arc::new(AtomicU32::new(0));
+        let poster = thread::spawn({
+            let (machine, early) = (machine.clone(), early.clone());
+            move || {
+                early.store(u32::from(machine.mailbox.rouse()), Release);
+                machine.post().0
+            }
+        });
+        let is_awake = early.load(Acquire) != 0;
+        let sleeps_again = is_awake && machine.mailbox.sleep(&machine.posted);
+        let wakes = poster.join().expect("the CPU has ended well");
+        assert_eq!(early.load(Relaxed), 1, "it has slept until then");
+        if is_awake && !sleeps_again {
+            machine.context.touch();
+        }
+        assert!(wakes || !sleeps_again, "it sleeps beside a message");
+    });
+}
+
 /// Either the poster sees that the bootstrap thread sleeps, or this sees the message, whole.
 #[test]
 fn no_wake_up_is_lost() {

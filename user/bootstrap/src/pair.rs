@@ -342,16 +342,23 @@ fn system_call(pair: &'static Pair, message: &Message) {
         __NR_getcpu => affinity::getcpu(pair, arguments),
         __NR_sched_setaffinity => affinity::set(pair, arguments),
         __NR_arch_prctl => base(pair, arguments),
+        __NR_set_robust_list => set_robust_list(pair, arguments),
         // SAFETY: the program's own call.
         _ => unsafe { call(number.into(), arguments) },
     };
-    if number == __NR_set_robust_list && result == 0 {
-        pair.robust.set(arguments[0]);
-    }
     if result == EINTR && pair.pending.get() {
         pair.waited_with.set(signals::mask_of_wait(pair, number, arguments));
     }
     finish(pair, result);
+}
+
+/// `set_robust_list(head, length)`
+fn set_robust_list(pair: &Pair, arguments: &[u64; 6]) -> i64 {
+    let result = own!(__NR_set_robust_list, arguments[0], arguments[1]);
+    if result == 0 {
+        pair.robust.set(arguments[0]);
+    }
+    result
 }
 
 /// `arch_prctl` as far as the application kernel has not answered it: where are the bases?

@@ -82,10 +82,16 @@ pub fn slice_ended(number: u8) {
 }
 
 /// The bell has been rung: looks at the thread that the boot CPU has been running, if that is to be done.
+#[inline]
 pub fn look(kernel: &Kernel) {
-    if !LOOKS.swap(false, Relaxed) {
-        return;
+    if LOOKS.load(Relaxed) && LOOKS.swap(false, Relaxed) {
+        look_at_interrupted(kernel);
     }
+}
+
+/// Looks at the thread that the boot CPU has been running.
+#[cold]
+fn look_at_interrupted(kernel: &Kernel) {
     let Some(found) = kernel.interrupted() else { return };
     let Some(block) = device::named(found.value) else { return };
     // A program that has asked for this by itself may have let the thread run since.

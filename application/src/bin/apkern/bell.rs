@@ -52,9 +52,11 @@ fn say(block: &Block, others: u32) {
 
 /// The boot CPU has been interrupted: wakes the bootstrap threads, and has the one that looks for a message let them
 /// run.
+#[inline(always)]
 pub fn answer(kernel: &Kernel) {
     away::look(kernel);
-    if let Some(block) = Number::try_from(LOOKS.swap(NOBODY, Relaxed)).ok().and_then(thread::find) {
+    if let Some(block) = Number::try_from(LOOKS.load(Relaxed)).ok().and_then(thread::find) {
+        LOOKS.store(NOBODY, Relaxed);
         say(block, 1);
     }
     while let Some(number) = SCHEDULER.rung() {

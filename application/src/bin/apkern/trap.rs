@@ -47,21 +47,22 @@ pub extern "C" fn trapped(cpu: &'static Cpu) -> *const Registers {
 /// Handles a trap of a thread; the registers to go on with.
 #[inline(always)]
 fn handle(cpu: &'static Cpu, block: &'static Block, state: &'static mut State) -> *const Registers {
-    match state.registers.vector {
+    let kind = match state.registers.vector {
         Registers::SYSTEM_CALL => match local::answer(block, state) {
             Answer::Is(result) => {
                 state.registers.rax = result;
-                &raw const state.registers
+                return &raw const state.registers;
             }
             Answer::Yields => {
                 state.registers.rax = 0;
-                preempt(cpu, block)
+                return preempt(cpu, block);
             }
-            Answer::Forwarded => post(cpu, block, SYSTEM_CALL, &mut state.registers),
+            Answer::Forwarded => SYSTEM_CALL,
         },
-        vector if vector < EXCEPTIONS => post(cpu, block, EXCEPTION, &mut state.registers),
-        vector => interrupt(cpu, block, vector, &raw const state.registers),
-    }
+        vector if vector < EXCEPTIONS => EXCEPTION,
+        vector => return interrupt(cpu, block, vector, &raw const state.registers),
+    };
+    post(cpu, block, kind, &mut state.registers)
 }
 
 /// Handles an interrupt that came while a thread ran; the registers to go on with, which may be the thread's.
@@ -134,8 +135,12 @@ fn preempt(cpu: &'static Cpu, block: &'static Block) -> *const Registers {
 
 /// Writes a thread's message, wakes its bootstrap thread if that sleeps, and watches for the answer. If that does not
 /// come, blocks the thread. The registers to go on with.
+#[inline(always)]
 fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Registers) -> *const Registers {
     block.time.end(clock::rdtsc());
+    if block.mailbox.rouse() {
+        wake(block);
+    }
     match kind {
         SYSTEM_CALL => cpu.counts.call(registers.code),
         _ => cpu.counts.exception(registers.vector),
@@ -145,8 +150,8 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Reg
     cpu.ring.posted();
     let is_asleep = block.mailbox.post(write(block, kind, registers));
     block.is_posted.store(true, Relaxed);
-    if is_asleep && SCHEDULER.ring(block.number) {
-        bell::ring();
+    if is_asleep {
+        wake(block);
     }
     if watch(cpu, block) {
         cpu.ring.answered();
@@ -160,6 +165,13 @@ fn post(cpu: &'static Cpu, block: &'static Block, kind: u32, registers: &mut Reg
         return registers;
     }
     dispatch(cpu, evict(cpu, block, Scheduler::block).next)
+}
+
+/// Has the boot CPU wake a thread's bootstrap thread.
+fn wake(block: &Block) {
+    if SCHEDULER.ring(block.number) {
+        bell::ring();
+    }
 }
 
 /// Writes a thread's message: the word that says that it is there.
