@@ -43,12 +43,20 @@ fn main() {
 
 fn by_child(parameters: &CStr) {
     let child = children::child(|| {
+        // The application kernel, for example, is loaded already.
+        let before = loaded();
         whole_life(parameters);
         refused_parameters();
         files::refused();
+        assert_eq!(loaded(), before);
         0
     });
     assert_eq!(children::end_of(child), End::Exited(0));
+}
+
+/// The extensions that are loaded, a line for each.
+fn loaded() -> String {
+    fs::read_to_string("/proc/modules").expect("it is there")
 }
 
 fn init(image: &[u8], parameters: &CStr) -> Result<()> {
@@ -77,14 +85,14 @@ fn forbidden() {
     assert_eq!(init(&image, c""), Err(EPERM));
     assert_eq!(finit(&File::open(FILE).expect("the extension"), c"", 0), Err(EPERM));
     assert_eq!(delete(c"hello"), Err(EPERM));
-    assert_eq!(fs::read_to_string("/proc/modules").expect("it is there"), "");
+    assert_eq!(loaded(), "");
 }
 
 fn whole_life(parameters: &CStr) {
     let file = File::open(FILE).expect("the extension");
     assert_eq!(finit(&file, parameters, 0), Ok(()));
     assert_eq!(finit(&file, parameters, 0), Err(EEXIST), "a second one of the name");
-    let modules = fs::read_to_string("/proc/modules").expect("it is there");
+    let modules = loaded();
     assert!(modules.starts_with("hello ") && modules.contains(" 0 - Live 0xffffff58"), "{modules}");
     requests();
     used();
@@ -156,5 +164,4 @@ fn refused_parameters() {
     assert_eq!(sys!(SYS_finit_module, -1, c"".as_ptr(), O_RDONLY), Err(EBADF));
     assert_eq!(delete(c"a-name-that-is-longer-than-any-extension-has"), Err(ENOENT));
     assert_eq!(sys!(SYS_delete_module, 0, 0), Err(EFAULT));
-    assert_eq!(fs::read_to_string("/proc/modules").expect("it is there"), "");
 }
