@@ -23,7 +23,7 @@ use std::{
 pub use monitor::{Monitor, MonitorSocket};
 pub use outcome::Outcome;
 pub use place::{Scratch, busybox, c_program, kernel, locks, native_package, root, std_program, target, xtask};
-pub use strategy::{kernel_cpus, leaves_out, numbers, program_cpus};
+pub use strategy::{fewest, kernel_cpus, leaves_out, numbers, program_cpus};
 
 /// Seconds after which a run is given up, unless the test says otherwise. What a machine waits for the host's CPUs is not
 /// counted, so that tests do not fail because the host is busy.

@@ -24,6 +24,12 @@ pub fn numbers(own: &[u8]) -> Vec<u8> {
     if named.is_empty() { own.to_vec() } else { named }
 }
 
+/// The fewest CPUs that the strategy needs: the application kernel one beside the boot CPU.
+#[must_use]
+pub fn fewest() -> u8 {
+    if is_application() { 2 } else { 1 }
+}
+
 /// How many of a machine's CPUs run the kernel and are counted in its statistics: one under the application kernel.
 #[must_use]
 pub fn kernel_cpus(cpus: u8) -> u8 {
@@ -38,7 +44,7 @@ pub fn program_cpus(cpus: u8) -> u8 {
 
 /// The tests that ask for what the application kernel does not promise, and why it does not: parts of their names, from
 /// colons to colons.
-const LEFT_OUT: [(&[&str], &str); 5] = [
+const LEFT_OUT: [(&[&str], &str); 8] = [
     (&["::on_1:"], "programs need a CPU beside the boot CPU"),
     (
         &[":abrupt:", ":counts:", ":directories:", ":flood:", ":native:", ":parallel:", ":traffic:"],
@@ -46,6 +52,12 @@ const LEFT_OUT: [(&[&str], &str); 5] = [
     ),
     (&[":slots:", ":tour:"], "a process has one page directory for all CPUs"),
     (&[":spread:", ":more_threads_than_cpus:", ":soft_affinity:", ":behind_a_barrier:"], "any CPU runs any thread"),
+    (&[":a_lock_held_for_long_is_told:"], "there is no lock"),
+    (&[":entering_the_kernel_is_short:"], "calls are forwarded"),
+    (
+        &[":an_extension_is_served_by_the_kernel:"],
+        "one extension at a time can accompany threads, here the application kernel",
+    ),
     (&[":std_passed_over:"], "priorities do not reach the application processors"),
 ];
 

@@ -72,7 +72,8 @@ fn each_lock_is_a_kernel_of_its_own() {
 
 #[test]
 fn a_strategy_that_the_kernel_lacks_ends_the_run() {
-    let outcome = Jotun::new().smp(1).append("strategy=anarchy").args(["exit-code", "0"]).run().expect(70);
+    let outcome =
+        Jotun::new().strategy("giant", 1).append("strategy=anarchy").args(["exit-code", "0"]).run().expect(70);
     assert!(outcome.stderr.contains("this kernel has no strategy `anarchy`, only `giant`"), "{outcome}");
     let outcome = Jotun::new().append("strategy=giant").args(["exit-code", "0"]).run().expect(70);
     assert!(outcome.stderr.contains("this kernel has no strategy `giant`, only `up`"), "{outcome}");
