@@ -164,10 +164,7 @@ impl<const N: usize> Scheduler<N> {
     pub fn activate(&self, number: Number) -> Wake {
         self.state.with(|state| {
             let node = state.node(number);
-            match node.place {
-                Place::Blocked | Place::Running(_) => node.wants = true,
-                Place::Ready | Place::Free => {}
-            }
+            node.wants |= !matches!(node.place, Place::Ready | Place::Free);
             self.settle(state, number);
             self.wake(state)
         })

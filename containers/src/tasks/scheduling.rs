@@ -301,6 +301,7 @@ impl<R> Tasks<R> {
 
     /// Lets the ready threads of its priority, and better ones, go before a thread that runs on `cpu`, which then must
     /// reschedule. Without such threads nothing happens.
+    #[inline(always)]
     pub fn give_way(&mut self, cpu: Cpu, id: ThreadId) {
         let Some(best) = self.best_ready(cpu) else { return };
         let Some(thread) = self.threads.get_mut(id).filter(|thread| best <= thread.priority) else { return };

@@ -177,6 +177,7 @@ pub fn gettid(caller: &Caller, tasks: &Tasks) -> Answer {
 }
 
 /// `sched_yield()`: puts the caller at the end of the run queue of its priority.
+#[inline(always)]
 pub fn sched_yield(caller: &Caller, tasks: &mut Tasks) -> Answer {
     // If others go first, the CPU reschedules before it leaves the kernel; the caller has its result by then.
     tasks.give_way(caller.space.cpu, caller.thread);

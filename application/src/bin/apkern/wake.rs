@@ -30,6 +30,11 @@ pub fn choose(name: &str) -> Result<(), &str> {
     Ok(())
 }
 
+/// Whether this one is chosen.
+pub fn is(wake: Wake) -> bool {
+    CHOSEN.load(Relaxed) == wake as u8
+}
+
 /// The one that is chosen.
 pub fn chosen() -> Wake {
     ALL[usize::from(CHOSEN.load(Relaxed))].1

@@ -234,7 +234,8 @@ impl Extensions {
         Ok(file)
     }
 
-    /// Makes a request of a device.
+    /// Makes a request of a device. Inlined into the call that makes them all.
+    #[inline(always)]
     pub fn ioctl(
         &mut self,
         memory: &mut Memory,
