@@ -10,7 +10,7 @@
 //! | waiting for the giant lock, interrupts off | looking in each round of its spin |
 //! | level 1, with the lock | never asked: it is the CPU that asks |
 //!
-//! The second row keeps the machine from a deadlock: the CPU that asks holds the lock that the other one waits for.
+//! The third row keeps the machine from a deadlock: the CPU that asks holds the lock that the other one waits for.
 //!
 //! For example, CPU 0 calls `munmap` while CPU 1 runs another thread of the program (a TLB shootdown). CPU 0 writes the
 //! range, puts CPU 1 into `ASKED` and interrupts it. CPU 1 executes `invlpg` for each page and clears its bit; CPU 0

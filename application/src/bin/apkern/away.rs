@@ -2,7 +2,8 @@
 //!
 //! A thread that calls the kernel more than it computes is *away*: its bootstrap thread has left its loop and runs the
 //! program on the boot CPU, where nothing is forwarded. Every 10 ms the first application processor rings the bell at the
-//! end of a time slice, and the boot CPU looks at the thread that it has been running. One that computes comes back: its bootstrap thread is diverted into its loop, and the program's registers are the application thread's again.
+//! end of a time slice, and the boot CPU looks at the thread that it has been running. One that computes comes back: its
+//! bootstrap thread is diverted into its loop, and the program's registers are the application thread's again.
 //! `application::habits` decides.
 
 use super::thread::{Block, SCHEDULER, USER_END};
